@@ -1,0 +1,46 @@
+# The two commands of the README, each with its whole set-up: `make bench` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: bench test lint types laws check browser clean
+
+bench: $(VENV)/.installed
+	$(BIN)/gapbench run quick
+	$(BIN)/gapbench report
+
+test: $(VENV)/.installed-dev browser lint types laws check
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+laws: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+check: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+# The report's tests drive a real browser.
+browser:
+	@command -v chromium >/dev/null || { \
+	  echo "installing chromium"; \
+	  sudo=$$(command -v sudo || true); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -qq -y chromium >/dev/null; }
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

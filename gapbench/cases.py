@@ -1,0 +1,130 @@
+"""A case: one workload, described without torch.
+
+The vocabulary of shapes, dtypes, layouts and passes is here and nowhere else.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from gapbench.errors import GapbenchError, unknown
+
+DTYPES: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+"""Element size in bytes of each dtype."""
+
+LAYOUTS: dict[str, str] = {
+    "contiguous": "stored as (N, C, *spatial), the default of PyTorch",
+    "channels_last": "stored as (N, *spatial, C), as convolutions on tensor cores prefer; Swin's permuted view",
+    "sliced": "channels_last without its first position, as ViT drops the class token: x[:, 1:]",
+    "permuted": "stored as (*spatial, N, C), as sequence-first transformers produce",
+}
+"""How an input (N, C, *spatial) lies in memory. All but the first are strided views."""
+
+PASSES: tuple[str, ...] = ("forward", "backward")
+
+_ID = re.compile(
+    r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
+    r"-(?P<device>[a-z]+(?::\d+)?)-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
+)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Parse ``8x2048x7x7`` into ``(8, 2048, 7, 7)``: N, C and one to three spatial sizes."""
+    if not re.fullmatch(r"\d+(x\d+){2,4}", text):
+        raise GapbenchError(
+            f"malformed shape {text!r}: write N x C x spatial sizes, as in 8x2048x7x7 (one to three spatial)"
+        )
+    return tuple(int(size) for size in text.split("x"))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One workload of an operation: what is pooled, where and how.
+
+    ``shape`` is (N, C, *spatial) with one to three spatial sizes. ``label`` says in a person's words where the
+    shape comes from; it is no part of the identity. Raises `GapbenchError` for an unknown dtype, layout or pass.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    device: str = "cpu"
+    pass_: str = "forward"
+    threads: int = 1
+    operation: str = "gap"
+    label: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        parse_shape("x".join(map(str, self.shape)))
+        for kind, value, choices in (
+            ("dtype", self.dtype, DTYPES),
+            ("layout", self.layout, LAYOUTS),
+            ("pass", self.pass_, PASSES),
+        ):
+            if value not in choices:
+                raise unknown(kind, value, choices)
+        if self.threads < 1:
+            raise GapbenchError(f"threads must be at least 1, not {self.threads}")
+
+    @property
+    def id(self) -> str:
+        """A stable, readable name; `Case.from_id` reads it back."""
+        operation = "" if self.operation == "gap" else f"{self.operation}-"
+        shape = "x".join(map(str, self.shape))
+        return f"{operation}{shape}-{self.dtype}-{self.layout}-{self.device}-{self.pass_}-t{self.threads}"
+
+    @classmethod
+    def from_id(cls, text: str) -> "Case":
+        """Return the case whose `id` is ``text``."""
+        match = _ID.fullmatch(text)
+        if not match:
+            raise GapbenchError(
+                f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1"
+            )
+        return cls(
+            shape=parse_shape(match["shape"]),
+            dtype=match["dtype"],
+            layout=match["layout"],
+            device=match["device"],
+            pass_=match["pass"],
+            threads=int(match["threads"]),
+            operation=match["operation"] or "gap",
+        )
+
+    @property
+    def n(self) -> int:
+        """Batch size."""
+        return self.shape[0]
+
+    @property
+    def c(self) -> int:
+        """Channels."""
+        return self.shape[1]
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Sizes of the dimensions that are averaged away."""
+        return self.shape[2:]
+
+    @property
+    def spatial_dims(self) -> tuple[int, ...]:
+        """Indices of the dimensions that are averaged away."""
+        return tuple(range(2, len(self.shape)))
+
+    @property
+    def window(self) -> int:
+        """How many elements one output averages: H·W in two dimensions."""
+        return math.prod(self.spatial)
+
+    @property
+    def elements(self) -> int:
+        """Elements of the input."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes_moved(self) -> int:
+        """The least that must move, in bytes: every input element once and every output element once.
+
+        e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole input's).
+        """
+        return DTYPES[self.dtype] * self.n * self.c * (self.window + 1)

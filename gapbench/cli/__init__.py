@@ -1,0 +1,55 @@
+"""The command line: one file per command, listed in `COMMANDS`; each parses, calls and prints.
+
+Data goes to stdout, progress and errors to stderr; exit codes are `gapbench.errors.ExitCode`.
+"""
+
+import sys
+import traceback
+
+import click
+
+from gapbench import __version__
+from gapbench.cli import list as list_command
+from gapbench.cli import report, run, which
+from gapbench.errors import ExitCode, GapbenchError
+
+COMMANDS: tuple[click.Command, ...] = (run.command, list_command.command, report.command, which.command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="gapbench")
+def gapbench() -> None:
+    """Which global-average-pooling implementation should I use, and how sure are we?"""
+
+
+for _command in COMMANDS:
+    gapbench.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with a documented code."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        code = gapbench(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        click.echo(f"gapbench: {error.format_message()}", err=True)
+        return ExitCode.USAGE
+    except GapbenchError as error:
+        click.echo(f"gapbench: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; there is nobody to tell
+        return ExitCode.DONE
+    except Exception:
+        traceback.print_exc()
+        click.echo("gapbench: internal error, please report the lines above", err=True)
+        return ExitCode.INTERNAL
+    return int(code or ExitCode.DONE)

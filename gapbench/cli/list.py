@@ -1,0 +1,81 @@
+"""``gapbench list``: what there is."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+Rows = list[dict[str, Any]]
+
+
+def _suites(_url: str) -> Rows:
+    from gapbench import suites
+
+    return [
+        {"name": suite.name, "cases": len(suite.cases), "summary": suite.summary}
+        for name in suites.names()
+        for suite in suites.find(name)
+    ]
+
+
+def _cases(_url: str) -> Rows:
+    from gapbench import suites
+
+    return [
+        {"name": case.id, "suite": suite.name, "label": case.label, "bytes_moved": case.bytes_moved}
+        for name in suites.names()
+        for suite in suites.find(name)
+        for case in suite.cases
+    ]
+
+
+def _implementations(_url: str) -> Rows:
+    from gapbench.implementations import IMPLEMENTATIONS
+
+    return [
+        {"name": one.name, "family": one.family, "summary": one.summary, "code": one.snippet}
+        for one in IMPLEMENTATIONS
+    ]
+
+
+def _devices(_url: str) -> Rows:
+    from gapbench.devices import available
+
+    return [
+        {"name": one.name, "description": one.describe()["description"], "clocks": ", ".join(one.clocks)}
+        for one in available()
+    ]
+
+
+def _runs(url: str) -> Rows:
+    from gapbench.store import Store
+
+    frame = Store(url).runs().rename(columns={"run": "name"})
+    return list(json.loads(frame.iloc[::-1].to_json(orient="records")))
+
+
+LISTS: Mapping[str, Callable[[str], Rows]] = {
+    "suites": _suites,
+    "cases": _cases,
+    "implementations": _implementations,
+    "devices": _devices,
+    "runs": _runs,
+}
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(list(LISTS)))
+@click.option(
+    "--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+def command(what: str, url: str, as_json: bool) -> None:
+    """List suites, cases, implementations, devices or runs."""
+    rows = LISTS[what](url)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    from gapbench.report import text
+
+    text.print_rows(rows)

@@ -1,0 +1,65 @@
+"""Progress on stderr, for people: drawn only between rounds, so that drawing is never measured."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+import rich.progress
+from rich.console import Console
+
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+
+
+class Progress:
+    """A progress bar with the time left; silent where stderr is no terminal. A context manager."""
+
+    def __init__(self, contests: Sequence[Contest], effort: Effort, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self._effort = effort
+        self._started = time.monotonic()
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=24),
+            rich.progress.TextColumn("{task.fields[left]}"),
+            console=console,
+            auto_refresh=False,  # a thread that draws by itself would draw during a batch
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
+        self._to_qualify = sum(len(contest.specs) for contest in contests)
+        self._rounds = 0
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        self._bar.refresh()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def observe(self, event: engine.Event) -> None:
+        """Show what just happened."""
+        match event:
+            case engine.Ready():
+                description = "checking results"
+            case engine.Qualified():
+                self._to_qualify -= 1
+                description = f"checking results, {max(self._to_qualify, 0)} to go"
+            case engine.RoundMeasured(case=case):
+                self._rounds += 1
+                description = f"round {event.round + 1} of {case.id}"
+            case engine.CaseDone(case=case, stopped_by=reason):
+                description = f"{case.id} done ({reason})"
+        elapsed = time.monotonic() - self._started
+        left = max(self._effort.budget - elapsed, 0)
+        self._bar.update(
+            self._task,
+            completed=elapsed,
+            description=description,
+            left=f"about {left:.0f} s left",
+            refresh=True,
+        )

@@ -1,0 +1,127 @@
+"""``gapbench run``: measure, store, and say who wins."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gapbench.cli import selection
+from gapbench.cli.selection import Selection
+from gapbench.cli.types import DURATION, SHARE
+from gapbench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gapbench.measuring.plan import Contest, Effort
+    from gapbench.recording import Recording
+
+# The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
+BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
+
+
+@click.command("run")
+@selection.options
+@click.option(
+    "--budget", type=DURATION, default=BUDGET, help="Wall time of the whole run: 60s, 5m.  [default: 60s]"
+)
+@click.option(
+    "--rounds",
+    type=int,
+    default=ROUNDS,
+    show_default=True,
+    help="Fewest rounds of fresh processes a case, kept even beyond the budget; 95 % intervals need 6.",
+)
+@click.option(
+    "--target", type=SHARE, default=TARGET, help="Stop a case when ratios are known to this.  [default: 1%]"
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders."
+)
+@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@click.option("--tag", help="A name to find the run by.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
+@click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    budget: float,
+    rounds: int,
+    target: float,
+    seed: int,
+    url: str,
+    tag: str | None,
+    dry_run: bool,
+    resume: str | None,
+    as_json: bool,
+    **selected: Any,
+) -> int:
+    """Measure implementations on the cases of each SUITE (quick by default): a name, or a suite file.
+
+    Exits with 3 if a selected implementation was wrong or failed, 5 if nothing matches the selection.
+    """
+    from gapbench import recording
+    from gapbench.cli.progress import Progress
+    from gapbench.measuring.plan import Effort
+    from gapbench.store import Store
+
+    store = Store(url)
+    if resume:
+        writer = store.reopen(store.resolve(resume))
+        contests, effort = recording.plan_of(writer.run)
+    else:
+        effort = Effort(budget, rounds, target, seed)
+        contests = Selection(**selected).contests()
+        if dry_run:
+            _print_plan(contests, effort, as_json)
+            return ExitCode.DONE
+        writer = recording.begin(store, contests, effort, sys.argv[1:], tag)
+    with Progress(contests, effort) as progress:
+        recorded = recording.record(writer, contests, effort, progress.observe)
+    for warning in recorded.run["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    _print_results(recorded, store.path(writer.id), as_json)
+    if recorded.interrupted:
+        click.echo(
+            f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True
+        )
+        return ExitCode.INTERRUPTED
+    bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
+    return ExitCode.FAILED if bad else ExitCode.DONE
+
+
+def _print_plan(contests: "list[Contest]", effort: "Effort", as_json: bool) -> None:
+    from gapbench.implementations import builtin, is_user_spec
+
+    plan = [
+        {
+            "name": contest.case.id,
+            "suite": contest.suite,
+            "label": contest.case.label,
+            "implementations": [
+                name for name, spec in contest.specs.items()
+                if is_user_spec(spec) or not builtin(spec).unsupported(contest.case)
+            ],
+        }
+        for contest in contests
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "cases": plan}))
+        return
+    for case in plan:
+        click.echo(f"{case['name']}  {case['label']}  ({len(case['implementations'])} implementations)")
+    click.echo(f"{len(plan)} cases, {effort.rounds} rounds or more, about {effort.budget:.0f} s")
+
+
+def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
+    from gapbench import recording
+    from gapbench.report import text
+
+    run = recorded.run["run"]
+    statuses = recording.counts(recorded.results)
+    if as_json:
+        winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
+        click.echo(json.dumps({"schema": 1, "run": run, "path": path, "counts": statuses, "winners": winners}))
+        return
+    text.print_winners(recorded.winners)
+    text.print_troubles(recorded.results)
+    listed = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    click.echo(f"run {run}: {listed or 'nothing measured'}; in {path}")

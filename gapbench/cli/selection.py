@@ -1,0 +1,121 @@
+"""The options that choose what is measured, shared by the commands that measure."""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
+from gapbench.cli.types import SHAPE
+from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.records import REFERENCE
+
+if TYPE_CHECKING:
+    from gapbench.measuring.plan import Contest
+
+_OPTIONS = (
+    click.argument("suites", metavar="[SUITE]...", nargs=-1),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True,
+                 help="Only these implementations; a function of your own joins the others. Repeatable."),
+    click.option("-k", "expression", metavar="EXPR", help="Only what matches, as in pytest: 'bfloat16 and not matmul'."),
+    click.option("--shape", "shapes", type=SHAPE, multiple=True, help="In place of the suite's shapes: 8x2048x7x7."),
+    click.option("--dtype", "dtypes", multiple=True, help=f"In place of the suite's: {', '.join(DTYPES)}."),
+    click.option("--layout", "layouts", multiple=True, help=f"In place of the suite's: {', '.join(LAYOUTS)}."),
+    click.option("--pass", "passes", multiple=True, help=f"In place of the suite's: {', '.join(PASSES)}."),
+    click.option("--threads", type=int, multiple=True, help="In place of the suite's thread counts."),
+)  # fmt: skip
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the selection options to a command; it passes them on to `Selection`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the options say. `contests` turns it into what is measured."""
+
+    suites: Sequence[str]
+    device: str
+    specs: Sequence[str]
+    expression: str | None
+    shapes: Sequence[tuple[int, ...]]
+    dtypes: Sequence[str]
+    layouts: Sequence[str]
+    passes: Sequence[str]
+    threads: Sequence[int]
+
+    def contests(self) -> "list[Contest]":
+        """Return the contests selected; every one includes the reference, that ratios are taken against.
+
+        Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
+        """
+        from gapbench import suites
+        from gapbench.devices import device
+        from gapbench.measuring.plan import Contest
+
+        where = device(self.device).name
+        specs = self._specs()
+        contests = []
+        seen: set[Case] = set()
+        for name in self.suites or ["quick"]:
+            for suite in suites.find(name):
+                for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where).cases)):
+                    chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
+                    if chosen and case not in seen:
+                        seen.add(case)
+                        contests.append(Contest(suite.name, case, {REFERENCE: REFERENCE} | chosen))
+        if not contests:
+            raise NothingMatchedError(f"nothing matches -k {self.expression!r}; see: gapbench list cases")
+        return contests
+
+    def _specs(self) -> dict[str, str]:
+        """Return the implementations by name: those given; if only own functions are given, beside all others."""
+        from gapbench.implementations import IMPLEMENTATIONS, is_user_spec, name_of
+
+        own = [spec for spec in self.specs if is_user_spec(spec)]
+        named = [spec for spec in self.specs if spec not in own]
+        specs = {name_of(spec): spec for spec in named or (one.name for one in IMPLEMENTATIONS)}
+        for spec in own:
+            name = name_of(spec)
+            if name in specs:
+                raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
+            specs[name] = spec
+        return specs
+
+    def _overlay(self, case: Case) -> list[Case]:
+        """Return the case with each axis that was given in place of its own."""
+        axes = {
+            "shape": self.shapes, "dtype": self.dtypes, "layout": self.layouts, "pass_": self.passes, "threads": self.threads,
+        }  # fmt: skip
+        given = {axis: values for axis, values in axes.items() if values}
+        label = "" if self.shapes else case.label
+        return [
+            replace(case, label=label, **cast("dict[str, Any]", dict(zip(given, values, strict=True))))
+            for values in itertools.product(*given.values())
+        ]
+
+    def _matches(self, suite: str, case: Case, implementation: str) -> bool:
+        return self.expression is None or keyword_match(
+            self.expression, f"{suite} {case.id} {case.label} {implementation}"
+        )
+
+
+def keyword_match(expression: str, text: str) -> bool:
+    """Evaluate a pytest-like ``-k`` expression: words are looked for in ``text``, joined by and, or, not and ( )."""
+    tokens = re.findall(r"[()]|[^\s()]+", expression)
+    logic = [
+        token if token in ("and", "or", "not", "(", ")") else str(token.lower() in text.lower()) for token in tokens
+    ]
+    try:
+        return bool(eval(" ".join(logic), {"__builtins__": {}}))  # noqa: S307 - True, False and logic only
+    except SyntaxError:
+        raise GapbenchError(
+            f"malformed expression -k {expression!r}: join words by and, or, not and parentheses"
+        ) from None

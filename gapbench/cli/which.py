@@ -1,0 +1,57 @@
+"""``gapbench which``: the measured winner for a shape."""
+
+import json
+
+import click
+
+from gapbench.cases import Case
+from gapbench.cli.types import SHAPE
+from gapbench.errors import NothingMatchedError
+
+
+@click.command("which")
+@click.option("--shape", type=SHAPE, required=True, help="N x C x spatial sizes: 8x2048x7x7.")
+@click.option("--dtype", default="float32", show_default=True)
+@click.option("--layout", default="contiguous", show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--pass", "pass_", default="forward", show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    shape: tuple[int, ...],
+    dtype: str,
+    layout: str,
+    device: str,
+    pass_: str,
+    threads: int,
+    url: str,
+    as_json: bool,
+) -> None:
+    """Say which implementation was fastest for a shape in the newest run that measured it, and what ties with it.
+
+    Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
+    """
+    from gapbench import records, summary
+    from gapbench.report import text
+    from gapbench.store import Store
+
+    case = Case(shape, dtype, layout, device, pass_, threads)
+    store = Store(url)
+    results = store.results(case=case.id, status="ok")
+    results = results[results["seconds"].notna()]
+    if results.empty:
+        size = "x".join(map(str, shape))
+        raise NothingMatchedError(
+            f"{case.id} has not been measured in {url}; measure it with: gapbench run --shape {size} "
+            f"--dtype {dtype} --layout {layout} --device {device} --pass {pass_} --threads {threads}"
+        )
+    run = results["run"].max()
+    results = results[results["run"] == run]
+    winners = summary.winners(results, store.samples([run], case=case.id), records.REFERENCE)
+    if as_json:
+        winner = json.loads(winners.to_json(orient="records", double_precision=15))[0]
+        click.echo(json.dumps({"schema": 1, "run": run, **winner}))
+        return
+    text.print_winners(winners)
+    click.echo(f"measured in run {run}")

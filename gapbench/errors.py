@@ -1,0 +1,38 @@
+"""What can go wrong for a user, and the exit code that says so."""
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line (a contract: CI jobs branch on them)."""
+
+    DONE = 0
+    POLICY = 1  # something named by --fail-on happened
+    USAGE = 2  # usage, configuration or I/O
+    FAILED = 3  # a selected implementation was wrong or failed
+    REFUSED = 4  # the environment was refused, or the machine is busy
+    NOTHING = 5  # nothing matched the selection
+    INTERNAL = 70
+    INTERRUPTED = 130
+
+
+class GapbenchError(Exception):
+    """An error with a message for the user: one line that names the culprit and the remedy."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NothingMatchedError(GapbenchError):
+    """The selection is well-formed and empty."""
+
+    exit_code = ExitCode.NOTHING
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> GapbenchError:
+    """Return the error for a name that does not exist, listing what does, closest match first."""
+    choices = list(choices)
+    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    listed = close + [choice for choice in choices if choice not in close]
+    return GapbenchError(f"unknown {kind} {name!r}; there are: {', '.join(listed) or 'none'}")

@@ -1,0 +1,36 @@
+"""What an implementation is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gapbench.cases import Case
+
+Function = Callable[[Tensor], Tensor]
+"""x (N, C, *spatial) -> y (N, C, 1, ..., 1), same dtype and device."""
+
+
+def always(case: Case) -> str | None:  # noqa: ARG001 - the signature is `Implementation.unsupported`'s
+    """Support every case."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One way to compute global average pooling.
+
+    ``prepare(case)`` returns the function that is timed, with everything that a caller would know beforehand
+    (dimensions, kernel size, scale) already worked out. ``snippet`` is what a person would write for 2-D input.
+    ``unsupported(case)`` returns why it cannot run here, with the remedy, or None. ``proof()`` is called in the
+    worker after the first call and returns why the function did not run as it claims (compiled code that fell
+    back, say), or None.
+    """
+
+    name: str
+    family: str
+    summary: str
+    snippet: str
+    prepare: Callable[[Case], Function]
+    unsupported: Callable[[Case], str | None] = always
+    proof: Callable[[], str | None] = lambda: None

@@ -1,0 +1,48 @@
+"""Implementations that users bring: ``--impl FILE.py:FUNCTION``."""
+
+import importlib.util
+from pathlib import Path
+
+from gapbench.errors import GapbenchError
+from gapbench.implementations.base import Implementation
+
+
+class BrokenImplementationError(Exception):
+    """A user's file or function cannot be used; the message says why."""
+
+
+def parse(spec: str) -> tuple[Path, str]:
+    """Split ``FILE.py:FUNCTION``, with the path made absolute. Raises `GapbenchError` where no such file is."""
+    file, _, function = spec.rpartition(":")
+    path = Path(file).resolve()
+    if not function.isidentifier():
+        raise GapbenchError(f"--impl {spec!r}: write FILE.py:FUNCTION, as in mine.py:my_gap")
+    if not path.is_file():
+        raise GapbenchError(f"--impl {spec!r}: there is no file {file!r}")
+    return path, function
+
+
+def load(spec: str) -> Implementation:
+    """Import the file and return its function as an `Implementation`.
+
+    Runs the user's code, so only workers call it. Raises `BrokenImplementationError`.
+    """
+    path, function_name = parse(spec)
+    module_spec = importlib.util.spec_from_file_location(f"gapbench_user_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise BrokenImplementationError(f"{path.name} is no Python file: its name should end in .py")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise BrokenImplementationError(f"{path.name} does not import: {type(error).__name__}: {error}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise BrokenImplementationError(f"{path.name} has no function {function_name!r}; define it as f(x)")
+    return Implementation(
+        name=function_name,
+        family="user",
+        summary=(function.__doc__ or f"{function_name} of {path.name}").strip().splitlines()[0],
+        snippet=f"{function_name}(x)",
+        prepare=lambda _case: function,
+    )

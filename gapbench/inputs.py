@@ -1,0 +1,115 @@
+"""Seeded input tensors, in any layout and at a random place in memory."""
+
+import torch
+from torch import Tensor
+
+from gapbench.cases import Case
+
+_CACHE_LINE = 64
+_PAGE = 4096
+
+
+def _storage_order(case: Case) -> tuple[int, ...]:
+    """Return the dimensions of (N, C, *spatial) from outermost to innermost in memory."""
+    if case.layout == "contiguous":
+        return (0, 1, *case.spatial_dims)
+    if case.layout == "permuted":
+        return (*case.spatial_dims, 0, 1)
+    return (0, *case.spatial_dims, 1)  # channels_last and sliced
+
+
+def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
+    """Return an uninitialised tensor of the case's shape, dtype and layout, on the CPU.
+
+    With a ``generator`` it starts at a random cache line of its first page: where a buffer lies changes what is
+    measured by several percent, so every worker draws another place. Without one it starts where torch puts it.
+    """
+    order = _storage_order(case)
+    sizes = [case.shape[dim] for dim in order]
+    dropped = 0
+    if case.layout == "sliced":
+        sizes[1] += 1  # a class token, dropped below
+        dropped = 1
+    dtype = getattr(torch, case.dtype)
+    elements = 1
+    for size in sizes:
+        elements *= size
+    line = _CACHE_LINE // dtype.itemsize
+    lead = 0
+    if generator is not None:
+        lead = line * int(torch.randint(_PAGE // _CACHE_LINE, (), generator=generator))
+    storage = torch.empty(lead + elements, dtype=dtype)[lead:].view(sizes)
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return storage.narrow(1, dropped, sizes[1] - dropped).permute(inverse)
+
+
+def sample(case: Case, seed: int) -> Tensor:
+    """Return the input of one round: noise around another mean in every row, so that no mean is near 0.
+
+    With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
+    channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
+    elements.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = empty(case, generator)
+    rows = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
+    rows.uniform_(1, 3, generator=generator)
+    rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
+    # Drawn in memory order in float32, which half types are then rounded from.
+    noise = torch.empty(case.shape).normal_(generator=generator)
+    return x.copy_(noise.add_(rows))
+
+
+def upstream(case: Case, seed: int) -> Tensor:
+    """Return a gradient (N, C, 1, ..., 1) to send backwards, away from 0 and different in every row."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    gradient = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
+    gradient.uniform_(1, 3, generator=generator)
+    return gradient.to(getattr(torch, case.dtype))
+
+
+STRESS: tuple[str, ...] = (
+    "noise around 100",
+    "constant 40",
+    "alternating ±1000",
+    "all zero",
+    "noise around 0.0001",
+    "a ramp from -1 to 3",
+    "one NaN",
+    "one infinity",
+)
+"""Rows that separate implementations: overflow of a sum, underflow of a product, cancellation, propagation."""
+
+
+def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
+    """Return inputs whose rows (n, c) take the patterns of `STRESS` in turn, and each row's pattern.
+
+    Rows are independent in average pooling, so one call tests all patterns (and that a NaN stays in its channel);
+    inputs with fewer rows than patterns need several calls.
+    """
+    if not case.elements:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    rows, window = case.n * case.c, case.window
+    spike = torch.zeros(window)
+    position = int(torch.randint(window, (), generator=generator))
+    nan, infinity = spike.clone(), spike.clone()
+    nan[position], infinity[position] = float("nan"), float("inf")
+    patterns = torch.stack(
+        [
+            torch.empty(window).normal_(generator=generator).add_(100),
+            torch.full((window,), 40.0),
+            torch.where(torch.arange(window) % 2 == 0, 1000.0, -1000.0),
+            torch.zeros(window),
+            torch.empty(window).normal_(generator=generator).add_(10).mul_(1e-5),
+            torch.linspace(-1, 3, window),
+            nan,
+            infinity,
+        ]
+    )
+    inputs = []
+    for first in range(0, len(STRESS), min(rows, len(STRESS))):
+        chosen = (torch.arange(rows) + first) % len(STRESS)
+        x = empty(case, generator).copy_(patterns[chosen].view(case.shape))
+        inputs.append((x, [STRESS[index] for index in chosen.tolist()]))
+    return inputs

@@ -1,0 +1,260 @@
+"""The parent's side of a run: qualify every contender, then measure round after round of fresh workers.
+
+`measure` yields what happens as it happens, so that its caller can store every round at once and show progress;
+it writes nothing and prints nothing.
+"""
+
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+
+from gapbench import implementations, records, stats
+from gapbench.cases import Case
+from gapbench.devices import device
+from gapbench.measuring import worker
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.schedule import Batches
+from gapbench.measuring.stopping import StoppingRule
+from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
+from gapbench.measuring.worker import Assignment, Qualification, RoundFailure, RoundResult
+
+_PLANNED_EXTRA_ROUNDS = 2
+"""The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
+others reach their target early goes to those that did not."""
+
+_SHORTEST_SLICE = 0.05
+_FIRST_OVERHEAD = 0.3
+"""Seconds a worker takes beyond its slice (fork, inputs, oracle, warm-up), until the run has learnt its own."""
+_DEATHS_FORGIVEN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker template is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """An implementation was judged on a case, or dropped from it later: the newest one counts."""
+
+    case: Case
+    implementation: str
+    qualification: Qualification
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMeasured:
+    """One round of one case; ``names[i]`` is the implementation of ``batches.contender == i``."""
+
+    case: Case
+    clock: str
+    round: int
+    process: int
+    names: tuple[str, ...]
+    batches: Batches
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDone:
+    """No more rounds of this case: ``stopped_by`` is target, budget or failed."""
+
+    case: Case
+    stopped_by: str
+
+
+Event = Ready | Qualified | RoundMeasured | CaseDone
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A case on its way: who still takes part, and each one's log ratio to the reference in the rounds so far."""
+
+    contest: Contest
+    names: list[str]
+    rounds: int = 0
+    log_ratios: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def case(self) -> Case:
+        return self.contest.case
+
+    def record(self, measured: RoundMeasured) -> None:
+        """Take in a finished round."""
+        self.rounds += 1
+        batches = measured.batches
+        log_seconds = {
+            name: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == i])
+            for i, name in enumerate(measured.names)
+        }
+        # Without the reference the intervals are taken on the logarithm of the time itself.
+        base = log_seconds.get(records.REFERENCE, np.zeros(1))
+        for name, values in log_seconds.items():
+            self.log_ratios[name].append(stats.hodges_lehmann(values - base))
+
+    def drop(self, name: str) -> None:
+        """Let ``name`` take no further part."""
+        self.names.remove(name)
+
+
+def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[RoundMeasured] = ()) -> Iterator[Event]:
+    """Measure every contest and yield events; closing the generator ends all processes.
+
+    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count. Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
+    measured.
+    """
+    deadline = time.monotonic() + effort.budget
+    preload = ["gapbench.measuring.preload"]
+    if any(_compiles_on_cpu(contest) for contest in contests):
+        preload.append("gapbench.measuring.preload_compiler")
+    with Template(preload) as template:
+        template.wait_ready()
+        yield Ready()
+        standings = {contest.case: _Standing(contest, []) for contest in contests}
+        for qualified in _qualify(contests, effort, template):
+            yield qualified
+            if qualified.qualification.status == "ok":
+                standings[qualified.case].names.append(qualified.implementation)
+        for measured in earlier:
+            standings[measured.case].record(measured)
+        first_process = 1 + max((measured.process for measured in earlier), default=-1)
+        yield from _rounds(list(standings.values()), effort, template, deadline, first_process)
+
+
+def _compiles_on_cpu(contest: Contest) -> bool:
+    return contest.case.device == "cpu" and any(name.startswith("compiled") for name in contest.specs)
+
+
+def _qualify(contests: Sequence[Contest], effort: Effort, template: Template) -> Iterator[Qualified]:
+    """Judge every contender of every contest in a process of its own, as many at once as there are cores."""
+
+    def one(contest: Contest, name: str, spec: str) -> Qualified:
+        case = contest.case
+        if not implementations.is_user_spec(spec):
+            reason = implementations.builtin(spec).unsupported(case)
+            if reason:
+                return Qualified(case, name, Qualification("unsupported", reason))
+        answer = _answer(template.start(worker.qualify, case, spec, effort.seed), effort.patience)
+        if not isinstance(answer, Qualification):
+            answer = Qualification(*_how_it_ended(answer, effort.patience))
+        return Qualified(case, name, answer)
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        jobs = [pool.submit(one, contest, *item) for contest in contests for item in contest.specs.items()]
+        for job in jobs:
+            yield job.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _rounds(
+    standings: list[_Standing], effort: Effort, template: Template, deadline: float, process: int
+) -> Iterator[Event]:
+    """Measure rounds until every case has reached its target or the budget is spent."""
+    rule = StoppingRule(effort.rounds, effort.target)
+    rng = Random(effort.seed)
+    overhead = _FIRST_OVERHEAD
+    first_slice = None
+    deaths: Counter[tuple[Case, str]] = Counter()
+    active = standings
+    while active:
+        slice_seconds = _slice(active, effort, deadline, overhead)
+        first_slice = first_slice or slice_seconds
+        # A last round in crumbs of the budget would be noise, so it is not begun.
+        spent = slice_seconds < first_slice / 2
+        rng.shuffle(active)
+        going_on = []
+        for standing in active:
+            if spent and standing.rounds >= effort.rounds:
+                yield CaseDone(standing.case, "budget")
+                continue
+            started = time.monotonic()
+            event: Event | None = None
+            while standing.names and not isinstance(event, RoundMeasured):
+                event = _one_round(standing, effort, template, slice_seconds, process, deaths)
+                process += 1
+                if event is not None:
+                    yield event
+            overhead += (time.monotonic() - started - slice_seconds - overhead) / 4
+            if not standing.names:
+                yield CaseDone(standing.case, "failed")
+            elif rule.reached(standing.log_ratios[name] for name in standing.names):
+                yield CaseDone(standing.case, "target")
+            else:
+                going_on.append(standing)
+        active = going_on
+
+
+def _slice(active: Sequence[_Standing], effort: Effort, deadline: float, overhead: float) -> float:
+    """Divide what is left of the budget over the rounds that are probably still needed."""
+    planned = effort.rounds + _PLANNED_EXTRA_ROUNDS
+    pending = sum(max(planned - standing.rounds, 1) for standing in active)
+    return max(_SHORTEST_SLICE, (deadline - time.monotonic()) / pending - overhead)
+
+
+def _one_round(
+    standing: _Standing,
+    effort: Effort,
+    template: Template,
+    slice_seconds: float,
+    process: int,
+    deaths: "Counter[tuple[Case, str]]",
+) -> RoundMeasured | Qualified | None:
+    """Measure one round; or drop the contender that prevented it; or None where a death is forgiven."""
+    case, names = standing.case, tuple(standing.names)
+    clock = device(case.device).clocks[0]
+    seed = Random(f"{effort.seed}/{case.id}/{standing.rounds}").getrandbits(32)
+    assignment = Assignment(
+        case,
+        tuple(standing.contest.specs[name] for name in names),
+        clock,
+        seed,
+        slice_seconds,
+        effort.batch_seconds,
+    )
+    patience = effort.patience + 10 * slice_seconds
+    answer = _answer(template.start(worker.measure_round, assignment), patience)
+    match answer:
+        case RoundResult(batches, faults) if not faults:
+            measured = RoundMeasured(case, clock, standing.rounds, process, names, batches)
+            standing.record(measured)
+            return measured
+        case RoundResult(_, faults):
+            index, (status, reason) = next(iter(faults)), ("wrong", next(iter(faults.values())))
+        case RoundFailure(index, status, reason):
+            pass
+        case _:
+            index = template.running.get()
+            status, reason = _how_it_ended(answer, patience)
+            deaths[case, names[index]] += 1
+            if deaths[case, names[index]] <= _DEATHS_FORGIVEN and status == "failed":
+                return None
+    standing.drop(names[index])
+    return Qualified(case, names[index], Qualification(status, reason))
+
+
+def _answer(job: Worker, patience: float) -> object:
+    """Return a worker's answer, or how it ended without one: a `WorkerExit`, or a `WorkerTimeoutError`."""
+    answer: object = None
+    try:
+        for message in job.messages(time.monotonic() + patience):
+            if isinstance(message, WorkerExit):
+                return answer or message
+            answer = message
+    except WorkerTimeoutError as timeout:
+        return answer or timeout
+    return answer
+
+
+def _how_it_ended(answer: object, patience: float) -> tuple[str, str]:
+    """Return the status and reason of a worker that gave no answer."""
+    if isinstance(answer, WorkerTimeoutError):
+        return "timeout", f"did not finish within {patience:.0f} s and was stopped"
+    assert isinstance(answer, WorkerExit)
+    return "failed", answer.sentence

@@ -1,0 +1,130 @@
+"""Is it right? Outputs are judged against float64, with tolerances by dtype, on samples and on stress inputs."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gapbench import inputs
+from gapbench.cases import Case
+from gapbench.implementations import Function
+from gapbench.passes import bind
+
+RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2, "float64": 1e-12}
+"""Relative tolerance of an output: `torch.testing`'s, except for float64, which is judged in its own arithmetic."""
+
+
+def tolerance(case: Case) -> float:
+    """Return the largest |y - reference| / mean|x| that is right.
+
+    To the tolerance of the output's dtype comes the rounding of an honest sum in float32 (float64 for float64),
+    which grows with the root of its length: sqrt(window) * u (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
+    A2815). A sum in half precision is far outside.
+    """
+    unit_roundoff = 2.0**-53 if case.dtype == "float64" else 2.0**-24
+    return RTOL[case.dtype] + math.sqrt(case.window) * unit_roundoff
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The float64 answer for one input, and the scale that errors are measured against, both (N, C, ...)."""
+
+    value: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the oracle found.
+
+    ``max_error`` is the largest |y - reference| / mean|x| of a row, ``max_error_ulp`` the largest
+    |y - reference| in units in the last place of the output's dtype; ``reason`` is None for a right answer;
+    ``row`` is the flat index (n, c) of the worst row.
+    """
+
+    reason: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    row: int = 0
+
+
+def expect(case: Case, x: Tensor, gradient: Tensor | None = None) -> Expected:
+    """Return the float64 answer: the mean of each row, or for the backward pass gradient / window everywhere."""
+    if case.pass_ == "backward":
+        assert gradient is not None
+        value = (gradient.double() / case.window).expand(case.shape)
+        return Expected(value, value.abs())
+    dims = case.spatial_dims
+    if not case.n:
+        value = torch.empty((0, case.c, *(1 for _ in case.spatial)), dtype=torch.float64)
+        return Expected(value, value)
+    # One batch element at a time: a float64 copy of the whole input can be four times its size.
+    value = torch.stack([row.double().mean([d - 1 for d in dims], keepdim=True) for row in x])
+    scale = torch.stack([row.double().abs().mean([d - 1 for d in dims], keepdim=True) for row in x])
+    return Expected(value, scale)
+
+
+def judge(case: Case, y: object, expected: Expected) -> Judgement:
+    """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element."""
+    if not isinstance(y, Tensor):
+        return Judgement(f"returned {type(y).__name__}, not a tensor")
+    if y.shape != expected.value.shape:
+        return Judgement(f"returned shape {tuple(y.shape)}, expected {tuple(expected.value.shape)}")
+    if y.dtype != getattr(torch, case.dtype):
+        return Judgement(f"returned {str(y.dtype).removeprefix('torch.')}, expected {case.dtype}")
+    if not y.numel():
+        return Judgement(max_error=0.0, max_error_ulp=0.0)
+    got, want = y.detach().cpu().double(), expected.value
+    # Equal infinities and NaN in the same place are no error; one without the other is an infinite one.
+    same = (got == want) | (got.isnan() & want.isnan())
+    error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf)
+    relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf)
+    worst = int(relative.argmax())
+    max_error = float(relative.view(-1)[worst])
+    finite = want.isfinite()
+    ulp = float((error[finite] / _ulp(want[finite], y.dtype)).max()) if finite.any() else None
+    row = worst * case.n * case.c // want.numel()
+    if max_error > tolerance(case):
+        reason = (
+            f"wrong at (n, c) = {divmod(row, case.c)}: got {float(got.reshape(-1)[worst]):.6g}, "
+            f"expected {float(want.reshape(-1)[worst]):.6g}"
+        )
+        return Judgement(reason, max_error, ulp, row)
+    return Judgement(None, max_error, ulp, row)
+
+
+def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the distance between neighbours of ``dtype`` at float64 ``value`` (not below the smallest normal's)."""
+    info = torch.finfo(dtype)
+    exponent = torch.frexp(value.abs().clamp(min=info.smallest_normal))[1] - 1
+    return torch.ldexp(torch.full_like(value, info.eps), exponent)
+
+
+def examine(case: Case, function: Function, seed: int) -> Judgement:
+    """Judge a function on a sample, on a second sample, and on every stress pattern.
+
+    Also catches a function that changes its input, and one that returns the answer of the previous call. What the
+    function raises is the caller's to handle.
+    """
+    first, second = inputs.sample(case, seed), inputs.sample(case, seed + 1)
+    untouched = first.clone()
+    judgement = _judge_on(case, function, first, seed)
+    if judgement.reason:
+        return judgement
+    if not torch.equal(first, untouched):
+        return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
+    again = _judge_on(case, function, second, seed + 1)
+    if again.reason:
+        return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
+    for x, patterns in inputs.stress(case, seed):
+        under_stress = _judge_on(case, function, x, seed)
+        if under_stress.reason:
+            reason = f"{under_stress.reason} (input: {patterns[under_stress.row]})"
+            return Judgement(reason, under_stress.max_error)
+    return judgement
+
+
+def _judge_on(case: Case, function: Function, x: Tensor, seed: int) -> Judgement:
+    gradient = inputs.upstream(case, seed)
+    return judge(case, bind(case, function, x, gradient)(), expect(case, x, gradient))

@@ -1,0 +1,163 @@
+"""Suites as pytest-benchmark suites: ``pytest suites/bench_quick.py``.
+
+One item per case and implementation. All selected items are measured together, interleaved, by the same engine as
+``gapbench run`` and into the same store; then each item hands its samples to pytest-benchmark, which does not time
+again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-group-by`` work on the very samples
+that the store has.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gapbench.cases import Case
+    from gapbench.recording import Recording
+    from gapbench.suites import Suite
+
+_RECORDING: "pytest.StashKey[Recording]" = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that have no counterpart in pytest or pytest-benchmark."""
+    group = parser.getgroup("gapbench")
+    group.addoption("--gapbench-budget", default="60s", metavar="TIME", help="Wall time of all items: 60s, 5m.")
+    group.addoption("--gapbench-store", default="results", metavar="URL", help="Where the run is stored.")
+    group.addoption("--gapbench-device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+
+
+def _suite(item: object) -> "Suite | None":
+    return getattr(item, "gapbench_suite", None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item per case and implementation of a declared suite."""
+    suite = _suite(metafunc.function)
+    if suite is None:
+        return
+    from gapbench.devices import device
+    from gapbench.implementations import IMPLEMENTATIONS
+
+    where = device(metafunc.config.getoption("--gapbench-device")).name
+    pairs = [(case, one.name) for case in suite.on(where).cases for one in IMPLEMENTATIONS]
+    metafunc.parametrize("measured", pairs, ids=[f"{case.id}-{name}" for case, name in pairs], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each item its own replayed timer, and its case as pytest-benchmark's group."""
+    for item in items:
+        if _suite(getattr(item, "function", None)):
+            case, _ = _pair(item)
+            item.add_marker(pytest.mark.benchmark(timer=Replay(), group=case.id))
+
+
+def _pair(item: pytest.Item) -> "tuple[Case, str]":
+    pair: tuple[Case, str] = item.callspec.params["measured"]  # type: ignore[attr-defined]  # pytest.Function's
+    return pair
+
+
+class Replay:
+    """A timer whose time advances by the next sample whenever `step` runs."""
+
+    __name__ = "gapbench"
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._samples: Iterator[float] = iter(())
+
+    def __call__(self) -> float:
+        """Return the virtual time, in seconds."""
+        return self._now
+
+    def load(self, samples: list[float]) -> None:
+        """Take the samples to replay, in seconds."""
+        self._samples = iter(samples)
+
+    def reset(self) -> None:
+        """Go back to 0, so that the difference of two readings is a sample to the last bit."""
+        self._now = 0.0
+
+    def step(self) -> None:
+        """Stand for the benchmarked call."""
+        self._now += next(self._samples)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
+    """Return a function that reports this item's samples to pytest-benchmark; call it in the suite's body.
+
+    It skips the item where the implementation is unsupported and fails it where it is wrong or failed, with the
+    reason. With ``--benchmark-disable`` nothing is measured: the implementation is only checked by the oracle.
+    """
+    case, name = request.param
+
+    def report() -> None:
+        if benchmark.disabled:
+            _check(case, name)
+            return
+        recording = _recording(request.session)
+        results = recording.results
+        row = results[(results["case"] == case.id) & (results["implementation"] == name)].iloc[0]
+        if row["status"] == "unsupported":
+            pytest.skip(row["reason"])
+        if row["status"] != "ok":
+            pytest.fail(f"{row['status']}: {row['reason']}", pytrace=False)
+        samples = recording.samples
+        mine = samples[(samples["case"] == case.id) & (samples["implementation"] == name)]
+        replay: Replay = request.node.get_closest_marker("benchmark").kwargs["timer"]
+        replay.load(mine["seconds_per_call"].tolist())
+        benchmark.extra_info.update(run=recording.run["run"], case=case.id, implementation=name, clock=row["clock"])
+        benchmark.pedantic(replay.step, setup=replay.reset, rounds=len(mine))
+
+    return report
+
+
+def _check(case: "Case", name: str) -> None:
+    from gapbench import oracle
+    from gapbench.implementations import builtin
+
+    implementation = builtin(name)
+    if reason := implementation.unsupported(case):
+        pytest.skip(reason)
+    judgement = oracle.examine(case, implementation.prepare(case), seed=0)
+    assert judgement.reason is None, judgement.reason
+
+
+def _recording(session: pytest.Session) -> "Recording":
+    """Measure every selected item of the session, once."""
+    if _RECORDING not in session.stash:
+        from gapbench import recording
+        from gapbench.measuring.plan import Contest, Effort
+        from gapbench.quantities import parse_duration
+        from gapbench.records import REFERENCE
+        from gapbench.store import Store
+
+        option = session.config.getoption
+        contests: dict[Case, Contest] = {}
+        for item in session.items:
+            suite = _suite(getattr(item, "function", None))
+            if suite is not None:
+                case, name = _pair(item)
+                contest = contests.setdefault(case, Contest(suite.name, case, {REFERENCE: REFERENCE}))
+                contest.specs[name] = name
+        effort = Effort(budget=parse_duration(option("--gapbench-budget")))
+        planned = list(contests.values())
+        writer = recording.begin(
+            Store(option("--gapbench-store")), planned, effort, session.config.invocation_params.args
+        )
+        recorded = recording.record(writer, planned, effort)
+        if recorded.interrupted:
+            raise KeyboardInterrupt
+        session.stash[_RECORDING] = recorded
+    return session.stash[_RECORDING]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Name the run that was stored."""
+    session = getattr(terminalreporter, "_session", None)
+    recording = session.stash.get(_RECORDING, None) if session else None
+    if recording is not None:
+        terminalreporter.write_line(
+            f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}"
+        )

@@ -1,0 +1,179 @@
+"""Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from gapbench import environment, records, store, summary
+from gapbench.cases import Case
+from gapbench.devices import device
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.schedule import Batches
+from gapbench.measuring.worker import Qualification
+
+THIS = "this"
+"""The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A stored run: its frames, and whether it was cut short."""
+
+    run: dict[str, Any]
+    samples: pd.DataFrame
+    results: pd.DataFrame
+    winners: pd.DataFrame
+    interrupted: bool
+
+
+def begin(
+    target: store.Store,
+    contests: Sequence[Contest],
+    effort: Effort,
+    argv: Sequence[str],
+    tag: str | None = None,
+) -> store.RunWriter:
+    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet."""
+    described = environment.describe(contests[0].case.device)
+    load = environment.load()
+    return target.create(
+        {
+            "run": store.new_run_id((described["git"] or {}).get("commit")),
+            "started": store.timestamp(),
+            "argv": list(argv),
+            "tag": tag,
+            "suites": sorted({contest.suite for contest in contests}),
+            "seed": effort.seed,
+            **described,
+            "settings": asdict(effort),
+            "plan": [
+                {"suite": one.suite, "case": one.case.id, "label": one.case.label, "specs": one.specs}
+                for one in contests
+            ],
+            "load_before": load,
+            "load_after": None,
+            "ceilings": None,
+            "warnings": environment.load_warnings(load),
+        }
+    )
+
+
+def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
+    """Return what `begin` wrote down of a run's plan."""
+    contests = []
+    for one in run["plan"]:
+        known = Case.from_id(one["case"])
+        case = Case(**{name: getattr(known, name) for name in Case.__slots__} | {"label": one["label"]})
+        contests.append(Contest(one["suite"], case, dict(one["specs"])))
+    return contests, Effort(**run["settings"])
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """What the events of a run add up to."""
+
+    qualifications: dict[tuple[Case, str], Qualification] = field(default_factory=dict)
+    stopped_by: dict[Case, str] = field(default_factory=dict)
+    timed_seconds: float = 0.0
+
+    def enter(self, event: engine.Event, writer: store.RunWriter) -> None:
+        match event:
+            case engine.Qualified(case, implementation, qualification):
+                self.qualifications[case, implementation] = qualification
+            case engine.RoundMeasured(batches=batches):
+                self.timed_seconds += sum(
+                    calls * seconds for calls, seconds in zip(batches.calls, batches.seconds_per_call, strict=True)
+                )
+                writer.append(_columns(event))
+            case engine.CaseDone(case, stopped_by):
+                self.stopped_by[case] = stopped_by
+
+    def outcomes(self, contests: Sequence[Contest]) -> list[summary.Outcome]:
+        return [
+            summary.Outcome(
+                suite=contest.suite,
+                case=contest.case,
+                implementation=name,
+                clock=device(contest.case.device).clocks[0],
+                stopped_by=self.stopped_by.get(contest.case) if qualification.status == "ok" else None,
+                **asdict(qualification),
+            )
+            for contest in contests
+            for name in contest.specs
+            if (qualification := self.qualifications.get((contest.case, name)))
+        ]
+
+
+def record(
+    writer: store.RunWriter,
+    contests: Sequence[Contest],
+    effort: Effort,
+    observe: Callable[[engine.Event], None] = lambda _event: None,
+) -> Recording:
+    """Measure ``contests`` and store every round as it ends; ``observe`` is told each event.
+
+    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds that
+    ``writer`` already has are not measured again.
+    """
+    ledger = _Ledger()
+    started = time.monotonic()
+    interrupted = False
+    try:
+        for event in engine.measure(contests, effort, _earlier(writer.samples())):
+            ledger.enter(event, writer)
+            observe(event)
+    except KeyboardInterrupt:
+        interrupted = True
+    samples = writer.samples()
+    results = summary.results(samples, ledger.outcomes(contests), records.REFERENCE)
+    if interrupted:
+        writer.interrupt(results)
+    else:
+        writer.finish(
+            results,
+            load_after=environment.load(),
+            wall_seconds=round(time.monotonic() - started, 3),
+            timed_seconds=round(ledger.timed_seconds, 3),
+        )
+    winners = summary.winners(results, samples, records.REFERENCE)
+    return Recording(writer.run, samples, results, winners, interrupted)
+
+
+def _columns(event: engine.RoundMeasured) -> dict[str, object]:
+    batches = event.batches
+    return {
+        "case": event.case.id,
+        "implementation": [event.names[index] for index in batches.contender],
+        "contender": THIS,
+        "clock": event.clock,
+        "round": event.round,
+        "process": event.process,
+        "turn": batches.turn,
+        "position": batches.position,
+        "calls": batches.calls,
+        "seconds_per_call": batches.seconds_per_call,
+    }
+
+
+def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
+    """Return the rounds of a run that is being resumed, as the events they once were."""
+    rounds = []
+    for _, frame in samples.groupby(["case", "clock", "round", "process"]):
+        case, clock, number, process = frame.iloc[0][["case", "clock", "round", "process"]]
+        names = tuple(dict.fromkeys(frame["implementation"]))
+        batches = Batches(
+            contender=[names.index(name) for name in frame["implementation"]],
+            **{column: frame[column].tolist() for column in ("turn", "position", "calls", "seconds_per_call")},
+        )
+        rounds.append(engine.RoundMeasured(Case.from_id(case), clock, number, process, names, batches))
+    return rounds
+
+
+def counts(results: pd.DataFrame) -> dict[str, int]:
+    """Return how many rows have each status, those that occur."""
+    found = results["status"].value_counts()
+    return {status: int(found[status]) for status in records.STATUSES if status in found}

@@ -1,0 +1,95 @@
+"""What is stored: columns, types and schema version (a contract: notebooks read these files directly).
+
+Types are Arrow's names; every column may be null, and what was not measured is null.
+"""
+
+from gapbench.cases import Case
+
+SCHEMA = 1
+
+REFERENCE = "mean"
+"""The implementation that ratios are taken against."""
+
+SAMPLES: dict[str, str] = {
+    "run": "string",
+    "case": "string",
+    "implementation": "string",
+    "contender": "string",
+    "clock": "string",
+    "round": "int32",
+    "process": "int32",  # serial number of the fresh worker process within the run
+    "turn": "int32",
+    "position": "int32",  # place in the turn's random order
+    "calls": "int32",
+    "seconds_per_call": "float64",
+    "sm_clock_mhz": "float64",
+    "temperature_c": "float64",
+    "power_w": "float64",
+    "throttle": "string",
+    "steal": "float64",  # share of the worker's CPU time that the hypervisor gave to others, 0 to 1
+}
+"""One row per timed batch."""
+
+RESULTS: dict[str, str] = {
+    "run": "string",
+    "suite": "string",
+    "operation": "string",
+    "label": "string",
+    "case": "string",
+    "shape": "string",
+    "n": "int64",
+    "c": "int64",
+    "spatial": "string",
+    "dtype": "string",
+    "layout": "string",
+    "device": "string",
+    "pass": "string",
+    "threads": "int32",
+    "elements": "int64",
+    "bytes_moved": "int64",
+    "implementation": "string",
+    "contender": "string",
+    "clock": "string",
+    "status": "string",
+    "reason": "string",
+    "seconds": "float64",
+    "seconds_low": "float64",
+    "seconds_high": "float64",
+    "ratio": "float64",
+    "ratio_low": "float64",
+    "ratio_high": "float64",
+    "rounds": "int32",
+    "samples": "int32",
+    "stopped_by": "string",
+    "gbps": "float64",
+    "ceiling_fraction": "float64",
+    "max_error": "float64",
+    "max_error_ulp": "float64",
+    "peak_extra_bytes": "int64",
+    "compile_seconds": "float64",
+    "saved_bytes": "int64",
+}
+"""One row per case x implementation x contender x clock."""
+
+STATUSES: tuple[str, ...] = ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
+"""What became of an implementation on a case; only ``ok`` rows are ranked."""
+
+
+def case_columns(case: Case) -> dict[str, object]:
+    """Return the columns of `RESULTS` that describe ``case``."""
+    return {
+        "operation": case.operation,
+        "label": case.label,
+        "case": case.id,
+        "shape": "x".join(map(str, case.shape)),
+        "n": case.n,
+        "c": case.c,
+        "spatial": "x".join(map(str, case.spatial)),
+        "dtype": case.dtype,
+        "layout": case.layout,
+        "device": case.device,
+        "pass": case.pass_,
+        "threads": case.threads,
+        "elements": case.elements,
+        "bytes_moved": case.bytes_moved,
+    }

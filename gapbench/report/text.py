@@ -1,0 +1,64 @@
+"""Tables for the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gapbench.report import format as fmt
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        numeric = header in ("time", "ratio", "95 % interval")
+        table.add_column(header, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    return table
+
+
+def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None:
+    """Print who is fastest on each case, its ratio to the reference with its interval, and who ties."""
+    if winners.empty:
+        return
+    reference = winners["reference"].iloc[0]
+    table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", "within 1 %")
+    for row in winners.to_dict("records"):
+        case = Text(f"{row['shape']} {row['dtype']} {row['layout']}")
+        notes = [row["label"], row["pass"] if row["pass"] != "forward" else ""]
+        notes += [f"{row['threads']} threads" if row["threads"] != 1 else ""]
+        case.append("".join(f"\n{note}" for note in notes if note), style="dim")
+        table.add_row(
+            case,
+            Text(row["implementation"], style="bold green"),
+            fmt.seconds(row["seconds"]),
+            fmt.ratio(row["ratio"]),
+            fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            Text(", ".join(row["ties"]) or "-"),
+        )
+    (console or Console()).print(table)
+
+
+def print_troubles(results: pd.DataFrame, console: Console | None = None) -> None:
+    """Print what was not measured and why: each reason once, with how many cases it concerns."""
+    troubles = results[results["status"] != "ok"]
+    if troubles.empty:
+        return
+    table = _table("not ranked", "status", "cases", "reason")
+    for (name, status, reason), rows in troubles.groupby(["implementation", "status", "reason"], sort=False):
+        table.add_row(Text(str(name)), Text(str(status)), str(len(rows)), Text(str(reason)))
+    console = console or Console()
+    console.print()
+    console.print(table)
+
+
+def print_rows(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
+    """Print a list of objects as a table, columns in the objects' order."""
+    if not rows:
+        return
+    table = _table(*rows[0])
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    (console or Console()).print(table)

@@ -1,0 +1,74 @@
+"""Robust location and its interval: arrays in, frozen dataclasses out.
+
+Rounds (sets of fresh processes) are what is replicated, so every interval is taken over rounds.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FEWEST_ROUNDS = 6
+"""With fewer values no signed-rank interval reaches 95 %: the widest, from 5, has 1 - 2/2^5 = 93.75 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its confidence interval; ``low`` and ``high`` are None where the values are too few."""
+
+    estimate: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width, infinite where there is no interval."""
+        return np.inf if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def walsh_averages(values: Floats) -> Floats:
+    """Return all n(n+1)/2 averages of pairs of ``values`` (each with itself too), sorted."""
+    i, j = np.triu_indices(len(values))
+    return np.sort((values[i] + values[j]) / 2)
+
+
+def hodges_lehmann(values: Floats) -> float:
+    """Return the median of the Walsh averages: nearly as efficient as the mean, nearly as robust as the median.
+
+    Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598.
+    """
+    return float(np.median(walsh_averages(values)))
+
+
+def location(values: Floats, confidence: float = 0.95) -> Interval:
+    """Return the Hodges-Lehmann estimate of ``values`` with its exact signed-rank interval.
+
+    The interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical
+    Methods, 3rd ed., section 3.3): values are independent and symmetric about the location, nothing more is assumed.
+    """
+    averages = walsh_averages(np.asarray(values, dtype=np.float64))
+    estimate = float(np.median(averages))
+    cut = _signed_rank_cut(len(values), confidence)
+    if cut is None:
+        return Interval(estimate)
+    return Interval(estimate, float(averages[cut]), float(averages[-1 - cut]))
+
+
+@cache
+def _signed_rank_cut(n: int, confidence: float) -> int | None:
+    """Return how many Walsh averages to leave out at each end, or None if even none is too many.
+
+    That is the largest k with P(W <= k) <= (1 - confidence) / 2, W being the signed-rank statistic of n values.
+    """
+    counts = np.ones(1)  # counts[w]: in how many ways a subset of the ranks 1..n sums to w
+    for rank in range(1, n + 1):
+        longer = np.zeros(len(counts) + rank)
+        longer[: len(counts)] += counts
+        longer[rank:] += counts
+        counts = longer
+    tail = np.cumsum(counts) / counts.sum()
+    k = int(np.searchsorted(tail, (1 - confidence) / 2, side="right")) - 1
+    return k if k >= 0 else None

@@ -1,0 +1,125 @@
+"""From samples to results: time and ratio with their intervals, and who wins.
+
+A round's time is the median of its turns. A round's ratio is the Hodges-Lehmann estimate over turns of the log ratio
+of two batches of the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gapbench import records
+from gapbench.cases import Case
+from gapbench.metrics import METRICS
+from gapbench.stats import Floats, Interval, hodges_lehmann, location
+
+TIE_MARGIN = 0.01
+"""An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of one implementation on one case besides its samples."""
+
+    suite: str
+    case: Case
+    implementation: str
+    clock: str
+    status: str
+    reason: str | None = None
+    stopped_by: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    compile_seconds: float | None = None
+
+
+def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) -> pd.DataFrame:
+    """Return one row per outcome with the columns of `records.RESULTS`.
+
+    ``ratio`` is seconds / seconds of ``reference`` in the same turns: below 1 is faster. Only ``ok`` outcomes get
+    numbers; what was measured before an implementation failed stays in the samples.
+    """
+    by_case = {str(case): _turns(frame) for case, frame in samples.groupby("case")}
+    counts = samples.groupby(["case", "implementation"]).size().to_dict()
+    rows = []
+    for outcome in outcomes:
+        row: dict[str, object] = {
+            "suite": outcome.suite,
+            **records.case_columns(outcome.case),
+            "implementation": outcome.implementation,
+            "contender": "this",
+            "clock": outcome.clock,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "stopped_by": outcome.stopped_by,
+            "max_error": outcome.max_error,
+            "max_error_ulp": outcome.max_error_ulp,
+            "compile_seconds": outcome.compile_seconds,
+        }
+        turns = by_case.get(outcome.case.id)
+        if outcome.status == "ok" and turns is not None and outcome.implementation in turns:
+            row["samples"] = counts[outcome.case.id, outcome.implementation]
+            row |= _measured(turns, outcome.case, outcome.implementation, reference)
+        elif outcome.status == "ok":
+            continue  # the run was interrupted before its turn came
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
+
+
+def _turns(samples: pd.DataFrame) -> pd.DataFrame:
+    """Lay one case's samples out as log seconds: a row per (round, turn), a column per implementation."""
+    wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
+    return wide.map(np.log)
+
+
+def _measured(turns: pd.DataFrame, case: Case, name: str, reference: str) -> dict[str, object]:
+    rounds = turns[name].dropna().groupby("round")
+    seconds = location(rounds.median().to_numpy())
+    row: dict[str, object] = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
+    row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
+    if reference in turns:
+        row |= _columns("ratio", location(log_ratios(turns, name, reference)))
+    return row
+
+
+def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
+    low, high = (None if bound is None else float(np.exp(bound)) for bound in (logarithm.low, logarithm.high))
+    return {name: float(np.exp(logarithm.estimate)), f"{name}_low": low, f"{name}_high": high}
+
+
+def log_ratios(turns: pd.DataFrame, name: str, reference: str) -> Floats:
+    """Return each round's log ratio of two implementations, from the rounds that both took part in."""
+    differences = (turns[name] - turns[reference]).dropna()
+    return np.array([hodges_lehmann(one.to_numpy()) for _, one in differences.groupby("round")])
+
+
+def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return one row per case that has a winner: the fastest implementation, and those that tie with it.
+
+    Columns: case, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and ratio
+    with their intervals, reference, ties (list of names).
+    """
+    kept = ["case", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock"]
+    kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
+    samples_by_case = {str(case): frame for case, frame in samples.groupby("case")}
+    rows = []
+    for case, ranked in results[(results["status"] == "ok") & results["seconds"].notna()].groupby(
+        "case", sort=False
+    ):
+        by = "ratio" if ranked["ratio"].notna().all() else "seconds"
+        ranked = ranked.sort_values(by)
+        best = ranked.iloc[0]
+        turns = _turns(samples_by_case[str(case)])
+        ties = [
+            name
+            for name in ranked["implementation"].iloc[1:]
+            if _ties(location(log_ratios(turns, name, best["implementation"])))
+        ]
+        rows.append({**best[kept].to_dict(), "reference": reference, "ties": ties})
+    return pd.DataFrame(rows, columns=[*kept, "reference", "ties"])
+
+
+def _ties(slower: Interval) -> bool:
+    return slower.low is None or slower.low <= np.log1p(TIE_MARGIN)

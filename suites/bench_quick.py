@@ -1,0 +1,14 @@
+"""Which implementation for the shapes that people meet first: the tutorials' own, a head, a squeeze?"""
+
+from gapbench import suite
+from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.suites import grid
+
+
+@suite(
+    grid(TUTORIAL),
+    grid(RESNET50_HEAD, dtypes=["float32", "bfloat16"]),
+    grid(RESNET50_SQUEEZE, dtypes=["bfloat16"], layouts=["contiguous", "channels_last"]),
+)
+def test_quick(measured):
+    measured()
