@@ -78,9 +78,7 @@ class Case:
         """Return the case whose `id` is ``text``."""
         match = _ID.fullmatch(text)
         if not match:
-            raise GapbenchError(
-                f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1"
-            )
+            raise GapbenchError(f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1")
         return cls(
             shape=parse_shape(match["shape"]),
             dtype=match["dtype"],

@@ -78,8 +78,8 @@ def judge(case: Case, y: object, expected: Expected) -> Judgement:
     got, want = y.detach().cpu().double(), expected.value
     # Equal infinities and NaN in the same place are no error; one without the other is an infinite one.
     same = (got == want) | (got.isnan() & want.isnan())
-    error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf)
-    relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf)
+    error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf, posinf=torch.inf)
     worst = int(relative.argmax())
     max_error = float(relative.view(-1)[worst])
     finite = want.isfinite()
@@ -110,10 +110,10 @@ def examine(case: Case, function: Function, seed: int) -> Judgement:
     first, second = inputs.sample(case, seed), inputs.sample(case, seed + 1)
     untouched = first.clone()
     judgement = _judge_on(case, function, first, seed)
-    if judgement.reason:
-        return judgement
     if not torch.equal(first, untouched):
         return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
+    if judgement.reason:
+        return judgement
     again = _judge_on(case, function, second, seed + 1)
     if again.reason:
         return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
@@ -127,4 +127,5 @@ def examine(case: Case, function: Function, seed: int) -> Judgement:
 
 def _judge_on(case: Case, function: Function, x: Tensor, seed: int) -> Judgement:
     gradient = inputs.upstream(case, seed)
-    return judge(case, bind(case, function, x, gradient)(), expect(case, x, gradient))
+    expected = expect(case, x, gradient)  # before the call, which might change x
+    return judge(case, bind(case, function, x, gradient)(), expected)

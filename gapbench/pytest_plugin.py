@@ -158,6 +158,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = getattr(terminalreporter, "_session", None)
     recording = session.stash.get(_RECORDING, None) if session else None
     if recording is not None:
-        terminalreporter.write_line(
-            f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}"
-        )
+        terminalreporter.write_line(f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}")

@@ -10,6 +10,7 @@ import pandas as pd
 from gapbench import environment, records, store, summary
 from gapbench.cases import Case
 from gapbench.devices import device
+from gapbench.implementations import is_user_spec
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.schedule import Batches
@@ -70,6 +71,11 @@ def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
         case = Case(**{name: getattr(known, name) for name in Case.__slots__} | {"label": one["label"]})
         contests.append(Contest(one["suite"], case, dict(one["specs"])))
     return contests, Effort(**run["settings"])
+
+
+def own_implementations(run: Mapping[str, Any]) -> set[str]:
+    """Return the names of the run's implementations that came from a user's file."""
+    return {name for one in run["plan"] for name, spec in one["specs"].items() if is_user_spec(spec)}
 
 
 @dataclass(slots=True)

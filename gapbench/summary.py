@@ -105,9 +105,7 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.
     kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
     samples_by_case = {str(case): frame for case, frame in samples.groupby("case")}
     rows = []
-    for case, ranked in results[(results["status"] == "ok") & results["seconds"].notna()].groupby(
-        "case", sort=False
-    ):
+    for case, ranked in results[(results["status"] == "ok") & results["seconds"].notna()].groupby("case", sort=False):
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"
         ranked = ranked.sort_values(by)
         best = ranked.iloc[0]

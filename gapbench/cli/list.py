@@ -34,8 +34,7 @@ def _implementations(_url: str) -> Rows:
     from gapbench.implementations import IMPLEMENTATIONS
 
     return [
-        {"name": one.name, "family": one.family, "summary": one.summary, "code": one.snippet}
-        for one in IMPLEMENTATIONS
+        {"name": one.name, "family": one.family, "summary": one.summary, "code": one.snippet} for one in IMPLEMENTATIONS
     ]
 
 
@@ -66,9 +65,7 @@ LISTS: Mapping[str, Callable[[str], Rows]] = {
 
 @click.command("list")
 @click.argument("what", type=click.Choice(list(LISTS)))
-@click.option(
-    "--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from."
-)
+@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def command(what: str, url: str, as_json: bool) -> None:
     """List suites, cases, implementations, devices or runs."""

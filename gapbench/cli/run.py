@@ -21,9 +21,7 @@ BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
 
 @click.command("run")
 @selection.options
-@click.option(
-    "--budget", type=DURATION, default=BUDGET, help="Wall time of the whole run: 60s, 5m.  [default: 60s]"
-)
+@click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole run: 60s, 5m.  [default: 60s]")
 @click.option(
     "--rounds",
     type=int,
@@ -31,12 +29,8 @@ BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
     show_default=True,
     help="Fewest rounds of fresh processes a case, kept even beyond the budget; 95 % intervals need 6.",
 )
-@click.option(
-    "--target", type=SHARE, default=TARGET, help="Stop a case when ratios are known to this.  [default: 1%]"
-)
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders."
-)
+@click.option("--target", type=SHARE, default=TARGET, help="Stop a case when ratios are known to this.  [default: 1%]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
@@ -80,9 +74,7 @@ def command(
         click.echo(f"warning: {warning}", err=True)
     _print_results(recorded, store.path(writer.id), as_json)
     if recorded.interrupted:
-        click.echo(
-            f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True
-        )
+        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True)
         return ExitCode.INTERRUPTED
     bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
     return ExitCode.FAILED if bad else ExitCode.DONE
@@ -122,6 +114,7 @@ def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "run": run, "path": path, "counts": statuses, "winners": winners}))
         return
     text.print_winners(recorded.winners)
+    text.print_rows_of(recording.own_implementations(recorded.run), recorded.results)
     text.print_troubles(recorded.results)
     listed = ", ".join(f"{count} {status}" for status, count in statuses.items())
     click.echo(f"run {run}: {listed or 'nothing measured'}; in {path}")

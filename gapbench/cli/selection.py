@@ -21,7 +21,7 @@ _OPTIONS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True,
                  help="Only these implementations; a function of your own joins the others. Repeatable."),
-    click.option("-k", "expression", metavar="EXPR", help="Only what matches, as in pytest: 'bfloat16 and not matmul'."),
+    click.option("-k", "expression", metavar="EXPR", help="As in pytest: 'bfloat16 and not matmul'."),
     click.option("--shape", "shapes", type=SHAPE, multiple=True, help="In place of the suite's shapes: 8x2048x7x7."),
     click.option("--dtype", "dtypes", multiple=True, help=f"In place of the suite's: {', '.join(DTYPES)}."),
     click.option("--layout", "layouts", multiple=True, help=f"In place of the suite's: {', '.join(LAYOUTS)}."),
@@ -92,8 +92,12 @@ class Selection:
     def _overlay(self, case: Case) -> list[Case]:
         """Return the case with each axis that was given in place of its own."""
         axes = {
-            "shape": self.shapes, "dtype": self.dtypes, "layout": self.layouts, "pass_": self.passes, "threads": self.threads,
-        }  # fmt: skip
+            "shape": self.shapes,
+            "dtype": self.dtypes,
+            "layout": self.layouts,
+            "pass_": self.passes,
+            "threads": self.threads,
+        }
         given = {axis: values for axis, values in axes.items() if values}
         label = "" if self.shapes else case.label
         return [
@@ -114,8 +118,9 @@ def keyword_match(expression: str, text: str) -> bool:
         token if token in ("and", "or", "not", "(", ")") else str(token.lower() in text.lower()) for token in tokens
     ]
     try:
-        return bool(eval(" ".join(logic), {"__builtins__": {}}))  # noqa: S307 - True, False and logic only
+        value = eval(" ".join(logic), {"__builtins__": {}})  # noqa: S307 - True, False and logic only
     except SyntaxError:
-        raise GapbenchError(
-            f"malformed expression -k {expression!r}: join words by and, or, not and parentheses"
-        ) from None
+        value = None
+    if not isinstance(value, bool):
+        raise GapbenchError(f"malformed expression -k {expression!r}: join words by and, or, not and parentheses")
+    return value

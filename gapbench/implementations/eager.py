@@ -51,9 +51,7 @@ def _avg_pool_unsupported(case: Case) -> str | None:
 
 def _matmul(case: Case) -> Function:
     shape = _keepdim_shape(case)
-    weights = torch.full(
-        (case.window,), 1 / max(case.window, 1), dtype=getattr(torch, case.dtype), device=case.device
-    )
+    weights = torch.full((case.window,), 1 / max(case.window, 1), dtype=getattr(torch, case.dtype), device=case.device)
     return lambda x: (x.flatten(2) @ weights).view(shape)
 
 

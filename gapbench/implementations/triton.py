@@ -17,7 +17,7 @@ from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation
 
 TILE = 2048
-"""Elements a program holds at once: 16 a thread with four warps, two 128-bit loads of a half type."""
+"""Elements a program holds at once: 16 a thread with four warps of 32, two 128-bit loads of a half type."""
 
 try:
     import triton
@@ -56,17 +56,17 @@ else:
 
         if LOOPED:
             # Tile added to tile, and one reduction across threads at the end.
-            tile = tl.zeros((BLOCK_C, BLOCK_R), ACCUMULATOR)
+            sums = tl.zeros((BLOCK_C, BLOCK_R), ACCUMULATOR)
             for start in range(0, window, BLOCK_R):
                 r = start + position
                 inside = exists[:, None] & (r < window)[None, :]
-                tile += tl.load(rows + r[None, :] * stride_r, mask=inside, other=0.0).to(ACCUMULATOR)
+                sums += tl.load(rows + r[None, :] * stride_r, mask=inside, other=0.0).to(ACCUMULATOR)
         else:
             inside = exists[:, None] & (position < window)[None, :]
-            tile = tl.load(rows + position[None, :] * stride_r, mask=inside, other=0.0).to(ACCUMULATOR)
+            sums = tl.load(rows + position[None, :] * stride_r, mask=inside, other=0.0).to(ACCUMULATOR)
 
         # Dividing by the integer keeps float64 exact: a scale passed as an argument would arrive as float32.
-        mean = tl.sum(tile, axis=1) / BLOCK_R
+        mean = tl.sum(sums, axis=1) / window
         tl.store(y + image * channels + channel, mean.to(y.dtype.element_ty), mask=exists)
 
 
@@ -99,7 +99,11 @@ def _prepare(case: Case) -> Function:
         constants = tile(channels, window, column=column)
         programs = images * triton.cdiv(channels, constants["BLOCK_C"])
         return partial(
-            gap_kernel[programs,], channels=channels, window=window, ACCUMULATOR=accumulator, **constants
+            gap_kernel[programs,],
+            channels=channels,
+            window=window,
+            ACCUMULATOR=accumulator,
+            **constants,
         )
 
     launches = {key: launch(*key) for key in itertools.product((False, True), repeat=2)}

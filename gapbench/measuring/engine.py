@@ -105,7 +105,9 @@ class _Standing:
 def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[RoundMeasured] = ()) -> Iterator[Event]:
     """Measure every contest and yield events; closing the generator ends all processes.
 
-    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count. Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
+    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count.
+
+    Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
     measured.
     """
     deadline = time.monotonic() + effort.budget
@@ -181,7 +183,7 @@ def _rounds(
                 process += 1
                 if event is not None:
                     yield event
-            overhead += (time.monotonic() - started - slice_seconds - overhead) / 4
+            overhead += (max(0.0, time.monotonic() - started - slice_seconds) - overhead) / 4
             if not standing.names:
                 yield CaseDone(standing.case, "failed")
             elif rule.reached(standing.log_ratios[name] for name in standing.names):

@@ -32,6 +32,7 @@ from gapbench.errors import GapbenchError
 
 _MAX_JOB = 1 << 20
 _READY = b"+"
+_STDERR = 2  # the file descriptor, which is there even where sys.stderr is replaced (notebooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Template:
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
         self._process = subprocess.Popen(
-            command, pass_fds=descriptors, stdout=sys.stderr.fileno(), start_new_session=True
+            command, pass_fds=descriptors, stdout=_STDERR, start_new_session=True
         )
         theirs.close()
 
@@ -181,7 +182,7 @@ class _Server:
         waker.setblocking(False)
         self._waker = waker
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker.fileno())
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
 
     def serve(self) -> None:
         self._control.sendall(_READY)
@@ -194,9 +195,14 @@ class _Server:
                         self._wakeup.recv(4096)
                         self._reap()
                     elif not self._accept():
-                        for pid in self._children:
-                            os.kill(pid, signal.SIGKILL)
+                        self._end_children()
                         return
+
+    def _end_children(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _reap(self) -> None:
         for pid in list(self._children):

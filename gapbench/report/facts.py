@@ -30,9 +30,7 @@ def commit(run: Mapping[str, Any]) -> str:
         part for part in (str(git.get("branch") or ""), "uncommitted changes" if git.get("dirty") else "") if part
     )
     return " ".join(
-        part
-        for part in (str(git["commit"])[:7], f"({place})" if place else "", str(git.get("subject") or ""))
-        if part
+        part for part in (str(git["commit"])[:7], f"({place})" if place else "", str(git.get("subject") or "")) if part
     )
 
 
@@ -56,7 +54,9 @@ def devices(run: Mapping[str, Any], results: pd.DataFrame) -> str:
     for device in results["device"].dropna().unique() if "device" in results else []:
         kind, _, index = str(device).partition(":")
         position = int(index) if index.isdigit() else 0
-        if kind == "cpu" and machine.get("cpu"):
+        if device == machine.get("device") and machine.get("device_description"):
+            found.append(f"{device}: {machine['device_description']}")
+        elif kind == "cpu" and machine.get("cpu"):
             cores = machine.get("cores")
             count = "" if not cores else f" ({cores} {'core' if cores == 1 else 'cores'})"
             found.append(f"{device}: {machine['cpu']}{count}")
@@ -70,8 +70,9 @@ def devices(run: Mapping[str, Any], results: pd.DataFrame) -> str:
 
 def warnings(run: Mapping[str, Any]) -> list[str]:
     """Return the run's warnings, an unfinished run first."""
-    unfinished = "This run is not complete: what is shown is what was measured until it stopped."
-    return [unfinished] * (run.get("complete") is False) + [str(warning) for warning in run.get("warnings") or []]
+    unfinished = run.get("complete") is False or ("ended" in run and run["ended"] is None)
+    said = "This run is not complete: the page shows what had been measured when it was written."
+    return [said] * unfinished + [str(warning) for warning in run.get("warnings") or []]
 
 
 def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
@@ -85,6 +86,7 @@ def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
         ("Versions", _flat(run.get("versions"))),
         ("Git", _flat(git)),
         ("Settings", _flat(run.get("settings"))),
+        ("Ceilings", _flat(run.get("ceilings"))),
     ]
     return [(title, facts) for title, facts in sections if facts]
 
@@ -94,12 +96,13 @@ def _run(run: Mapping[str, Any]) -> Facts:
     facts = {
         "run": run.get("run"),
         "command": shlex.join(map(str, argv)) if argv else None,
+        "tag": run.get("tag"),
         "suites": run.get("suites"),
         "seed": run.get("seed"),
         "started": when(run.get("started")),
         "ended": when(run.get("ended")),
         "wall time": fmt.duration(wall) if wall else None,
-        "inside timed batches": f"{fmt.duration(timed)} ({timed / wall:.0%})" if timed and wall else None,
+        "inside timed batches": f"{fmt.duration(timed)} ({100 * timed / wall:.0f} %)" if timed and wall else None,
         "load before": run.get("load_before"),
         "load after": run.get("load_after"),
         "schema": run.get("schema"),

@@ -68,9 +68,10 @@ def ratio(value: Any) -> str:
 def ratio_interval(value: Any, low: Any, high: Any) -> str:
     """Return the interval around a ratio: ``[0.418, 0.424]``, empty where there is none.
 
-    One decimal more than `ratio`: whether an interval holds 1 is often decided there.
+    One decimal more than `ratio`: whether an interval holds 1 is often decided there. Without width it is no
+    measurement: the reference's ratio to itself.
     """
-    if missing(value) or missing(low) or missing(high):
+    if missing(value) or missing(low) or missing(high) or low == high:
         return ""
     decimals = _ratio_decimals(float(value)) + 1
     return f"[{float(low):,.{decimals}f}, {float(high):,.{decimals}f}]"

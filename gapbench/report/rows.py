@@ -4,6 +4,7 @@ Facts that all rows share (device, pass, threads, clock, ...) are said once; a c
 values differ, so that rows which look alike are alike.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ class CaseRows:
     winner: Row | None
 
     @property
+    def measured(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(((self.rows["status"] == "ok") & self.rows["seconds"].notna()).any())
+
+    @property
+    def won_by_reference(self) -> bool:
+        """Whether nothing beat the implementation that ratios are taken against."""
+        return self.winner is not None and self.winner["implementation"] == fmt.text(self.winner["reference"])
+
+    @property
     def name(self) -> str:
         """The case in one line."""
         return f"{self.title}, {self.facts}"
@@ -49,7 +60,9 @@ class CaseRows:
 
 def cases(results: pd.DataFrame, winners: pd.DataFrame) -> list[CaseRows]:
     """Split the results by case and clock, in the order of the results, and mark each."""
-    best = {(row["case"], fmt.text(row.get("clock"))): row for row in records(winners)}
+    best = {
+        (row["case"], fmt.text(row["clock"])): row for row in records(winners) if not fmt.missing(row["implementation"])
+    }
     facts = [
         "shape",
         "dtype",
@@ -67,7 +80,7 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame) -> list[CaseRows]:
                 id=fmt.text(case),
                 title=fmt.text(first["shape"] if fmt.missing(first["label"]) else first["label"] or first["shape"]),
                 facts=", ".join(fact(column, first[column]) for column in facts),
-                rows=mark(rows, winner).sort_values("seconds", kind="stable", na_position="last"),
+                rows=_ranked(mark(rows, winner)),
                 winner=winner,
             )
         )
@@ -78,8 +91,8 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
     """Add the column ``marks``: ``fastest``, ``tie`` and ``reference``, joined by commas, else empty."""
     if winner is None:
         return rows.assign(marks="")
-    ties = names(winner.get("ties"))
-    best, reference = fmt.text(winner.get("implementation")), fmt.text(winner.get("reference"))
+    ties = names(winner["ties"])
+    best, reference = fmt.text(winner["implementation"]), fmt.text(winner["reference"])
 
     def marks(name: str, status: str) -> str:
         flags = {
@@ -91,6 +104,12 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
 
     pairs = zip(rows["implementation"], rows["status"], strict=True)
     return rows.assign(marks=[marks(fmt.text(name), fmt.text(status)) for name, status in pairs])
+
+
+def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
+    """Sort the winner first, then by time; what has none comes last."""
+    order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
+    return marked.iloc[order.fillna(math.inf).argsort(kind="stable")]
 
 
 def headline(found: Iterable[CaseRows]) -> str:
@@ -112,7 +131,7 @@ def not_measured(found: Iterable[CaseRows]) -> list[Row]:
     groups: dict[tuple[str, str, str], list[CaseRows]] = {}
     for case in found:
         for row in records(case.rows):
-            if row["status"] != "ok":
+            if fmt.text(row["status"]) != "ok":
                 key = (fmt.text(row["status"]), fmt.text(row["implementation"]), fmt.text(row["reason"]))
                 groups.setdefault(key, []).append(case)
     rank = {status: place for place, status in enumerate(_SEVERITY)}

@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
 
 
@@ -39,6 +40,25 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
             Text(", ".join(row["ties"]) or "-"),
         )
     (console or Console()).print(table)
+
+
+def print_rows_of(names: Collection[str], results: pd.DataFrame, console: Console | None = None) -> None:
+    """Print where the implementations ``names`` stand on each case, winners or not."""
+    chosen = results[results["implementation"].isin(names) & (results["status"] == "ok")]
+    if chosen.empty:
+        return
+    table = _table("yours", "case", "time", f"÷ {REFERENCE}", "95 % interval")
+    for row in chosen.to_dict("records"):
+        table.add_row(
+            Text(row["implementation"]),
+            Text(f"{row['shape']} {row['dtype']} {row['layout']}"),
+            fmt.seconds(row["seconds"]),
+            fmt.ratio(row["ratio"]),
+            fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
+        )
+    console = console or Console()
+    console.print()
+    console.print(table)
 
 
 def print_troubles(results: pd.DataFrame, console: Console | None = None) -> None:

@@ -58,9 +58,8 @@ def laid_out(values: Tensor, layout: str) -> Tensor:
 
 def random_input(case: Case, seed: int = 0, offset: float = 3.0) -> Tensor:
     """Return an input whose averages are not near zero, which a kernel that writes zeros would pass."""
-    values = (
-        torch.randn(case.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + offset
-    )
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(case.shape, generator=generator, dtype=torch.float64) + offset
     return laid_out(values.to(getattr(torch, case.dtype)), case.layout)
 
 
@@ -283,7 +282,7 @@ def test_aligned_inputs_are_read_128_bits_at_a_time(compiled, layout, target, lo
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_sizes_and_strides_of_one_compile(compiled, layout, target):
     """Triton turns arguments of 1 into constants, which the interpreter does not."""
-    for shape in [(1, 1, 1), (2, 1, 1, 1), (1, 3, 1), (1, 1, 5), (1, 1, 45, 45)]:
+    for shape in [(1, 1, 1), (1, 3, 1), (1, 1, 45, 45)]:
         case = Case(shape, layout=layout)
         compiled(target, case, random_input(case))
 

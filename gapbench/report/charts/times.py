@@ -1,26 +1,24 @@
 """Time by implementation: a dot with its interval each, fastest on top, on a log axis.
 
-Colours are mid-tones that hold 3:1 against white and against near-black, because a figure cannot know its
-background; they repeat what symbol and text already say. Names are escaped: plotly reads labels as HTML.
+Symbol and text say who won, who ties and what the reference is; colour only repeats it. Names are escaped:
+plotly reads labels as HTML.
 """
 
 import html
 import math
-from itertools import chain
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from gapbench.report import format as fmt
-
-ACCENT, PLAIN, LINE = "#0f9488", "#7b8794", "rgba(128, 138, 150, 0.28)"
+from gapbench.report.charts import style
 
 MARKERS: dict[str, tuple[str, str, int]] = {
-    "fastest": ("star", ACCENT, 14),
-    "tie": ("diamond", ACCENT, 10),
-    "reference": ("square-open", PLAIN, 10),
-    "": ("circle", PLAIN, 8),
+    "fastest": ("star", style.ACCENT, 14),
+    "tie": ("diamond", style.ACCENT, 10),
+    "reference": ("square-open", style.PLAIN, 10),
+    "": ("circle", style.PLAIN, 8),
 }
 """Symbol, colour and size by an implementation's first mark."""
 
@@ -48,6 +46,7 @@ def figure(case: pd.DataFrame) -> go.Figure:
                     "size": size,
                     "line": {"width": 2, "color": colour},
                 },
+                cliponaxis=False,
                 hovertext=[_hover(row, labels[y]) for y, row in some],
                 hoverinfo="text",
             )
@@ -56,7 +55,7 @@ def figure(case: pd.DataFrame) -> go.Figure:
         mode="text",
         x=[_end(row) for row in rows],
         y=list(range(len(rows))),
-        text=[f"  {html.escape(_value(row))}" for row in rows],
+        text=["\u00a0" * 3 + html.escape(_value(row)) for row in rows],
         textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",
@@ -71,11 +70,10 @@ def summary(case: pd.DataFrame) -> str:
     left_out = f" {unmeasured} of {len(case)} without a time." if unmeasured else ""
     if not rows:
         return f"No time was measured.{left_out}"
-    first, last = rows[0], rows[-1]
-    fastest = next((row for row in rows if "fastest" in row["marks"]), None)
-    if fastest is None:
-        sentence = f"{fmt.seconds(first['seconds'])} to {fmt.seconds(last['seconds'])}"
-        return f"{len(rows)} implementations take {sentence}.{left_out}"
+    fastest, last = rows[0], rows[-1]
+    if "fastest" not in fastest["marks"]:
+        sentence = f"{fmt.seconds(fastest['seconds'])} to {fmt.seconds(last['seconds'])}"
+        return f"{len(rows)} measured, {sentence}.{left_out}"
     sentence = f"{fastest['implementation']} is fastest at {fmt.seconds(fastest['seconds'])}"
     if "reference" in fastest["marks"]:
         sentence += ", and it is the reference"
@@ -83,32 +81,17 @@ def summary(case: pd.DataFrame) -> str:
         sentence += f", {fmt.ratio(fastest['ratio'])} the reference's time"
     ties = sum("tie" in row["marks"] for row in rows)
     if ties:
-        sentence += f"; {ties} cannot be told from it"
+        sentence += f"; {ties} {'ties' if ties == 1 else 'tie'} with it"
     if last is not fastest:
         sentence += f"; slowest is {last['implementation']} at {fmt.seconds(last['seconds'])}"
     return f"{sentence}.{left_out}"
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Return up to about six round numbers that cover ``low`` to ``high`` on a log axis."""
-    if high / low >= 4:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            marks = [step * 10.0**decade for decade in decades for step in steps]
-            marks = [mark for mark in marks if low <= mark <= high]
-            if len(marks) <= 6:
-                return marks
-        return marks[:: math.ceil(len(marks) / 6)]
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough)
-    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 def _measured(case: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the ranked rows as dicts, fastest first."""
-    ranked = case[(case["status"] == "ok") & (case["seconds"] > 0)].sort_values("seconds")
-    return [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
+    """Return the ranked rows as dicts: the winner, then by time (which may rank otherwise, within the noise)."""
+    ranked = case[(case["status"] == "ok") & (case["seconds"].fillna(0) > 0)]
+    rows = [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
+    return sorted(rows, key=lambda row: ("fastest" not in row["marks"], row["seconds"]))
 
 
 def _labels(rows: list[dict[str, Any]]) -> list[str]:
@@ -154,75 +137,39 @@ def _interval(rows: list[dict[str, Any]], colour: str) -> dict[str, Any]:
     }
 
 
-def _tick_label(seconds: float) -> str:
-    value, unit = fmt.seconds(seconds).split(" ")
-    return f"{float(value.replace(',', '')):g} {unit}"
-
-
 def _layout(rows: list[dict[str, Any]], labels: list[str]) -> dict[str, Any]:
     """Return the axes: seconds on a log axis, one numbered line per row, room for the texts on the right."""
-    low, high = (min(map(_start, rows)) / 1.06, max(map(_end, rows)) * 1.06) if rows else (1e-6, 1e-3)
-    span = math.log(high / low)
+    low, high = (min(map(_start, rows)), max(map(_end, rows))) if rows else (1e-6, 1e-3)
+    edge = max(high / low, 1.2) ** 0.04  # dots at the ends stay whole
+    low, high = low / edge, high * edge
     # A text needs 7 pixels a character; what does not fit between its dot and the axis' end needs margin.
-    room = [7 * (len(_value(row)) + 2) - 120 * math.log(high / _end(row)) / span for row in rows]
-    marks = ticks(low, high)
-    short = [label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…" for label in labels]
-    bold = [
-        f"<b>{html.escape(text)}</b>" if row["marks"].startswith("fastest") else html.escape(text)
-        for row, text in zip(rows, short, strict=True)
-    ]
-    lines = chain.from_iterable([_reference_line(row["seconds"])] for row in rows if "reference" in row["marks"])
-    return {
-        "template": None,
-        "height": _ROW * len(rows) + 46,
-        "margin": {"l": 8, "r": int(max([16, *room])), "t": 4, "b": 36},
-        "paper_bgcolor": "rgba(0, 0, 0, 0)",
-        "plot_bgcolor": "rgba(0, 0, 0, 0)",
-        "font": {
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-            "size": 12,
-            "color": PLAIN,
-        },
-        "hoverlabel": {
-            "bgcolor": "#1f2730",
-            "bordercolor": "#1f2730",
-            "font": {"color": "#f2f4f6"},
-            "align": "left",
-        },
-        "showlegend": False,
-        "dragmode": False,  # a swipe on a phone scrolls the page
-        "shapes": list(lines),
-        "xaxis": {
-            "type": "log",
-            "range": [math.log10(low), math.log10(high)],
-            "tickvals": marks,
-            "ticktext": [_tick_label(mark) for mark in marks],
-            "tickangle": 0,
-            "gridcolor": LINE,
-            "zeroline": False,
-            "fixedrange": True,
-        },
+    inside = [120 * math.log(high / _end(row)) / math.log(high / low) for row in rows]
+    room = [7 * (len(_value(row)) + 3) - pixels for row, pixels in zip(rows, inside, strict=True)]
+    return style.LAYOUT | {
+        "height": _ROW * len(rows) + 30,
+        "margin": {"l": 8, "r": int(max([16, *room])), "t": 4, "b": 26},
+        "shapes": [_reference_line(row["seconds"]) for row in rows if "reference" in row["marks"]],
+        "xaxis": style.seconds_axis(low, high),
         "yaxis": {
             "range": [len(rows) - 0.5, -0.5],
             "tickvals": list(range(len(rows))),
-            "ticktext": bold,
+            "ticktext": [_tick(row, label) for row, label in zip(rows, labels, strict=True)],
             "automargin": True,
             "ticklabelstandoff": 6,
-            "showgrid": False,
+            "gridcolor": style.GRID,
+            "griddash": "dot",
             "zeroline": False,
             "fixedrange": True,
         },
     }
 
 
+def _tick(row: dict[str, Any], label: str) -> str:
+    short = html.escape(label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…")
+    return f"<b>{short}</b>" if "fastest" in row["marks"] else short
+
+
 def _reference_line(seconds: float) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "x0": seconds,
-        "x1": seconds,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "layer": "below",
-        "line": {"color": PLAIN, "width": 1, "dash": "dot"},
-    }
+    line = {"color": style.PLAIN, "width": 1, "dash": "dot"}
+    ends = {"x0": seconds, "x1": seconds, "yref": "paper", "y0": 0, "y1": 1}
+    return {"type": "line", "layer": "below", "line": line, **ends}

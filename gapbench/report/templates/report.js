@@ -5,7 +5,13 @@ const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImag
 function draw(chart) {
   if (chart.dataset.drawn) return;
   chart.dataset.drawn = "yes";
-  const { data, layout } = JSON.parse(chart.firstElementChild.textContent);
+  const { data, layout } = JSON.parse(chart.textContent);
+  chart.textContent = "";
+  if (chart.clientWidth < 480) {
+    // A phone has room for smaller names and every second time.
+    layout.yaxis.tickfont = { size: 10 };
+    layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, place) => (place % 2 ? "" : text));
+  }
   Plotly.newPlot(chart, data, layout, config);
 }
 

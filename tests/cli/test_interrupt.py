@@ -1,0 +1,38 @@
+"""Ctrl-C as a user presses it: a real signal to a real process group."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from gapbench.store import Store
+
+RUN = [sys.executable, "-m", "gapbench", "run", "--shape", "1x8x4x4", "--dtype", "float32", "-k", "not compiled"]
+
+
+def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
+    store = Store(str(tmp_path / "results"))
+    process = subprocess.Popen(
+        [*RUN, "--rounds", "60", "--budget", "120s"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    (run,) = store.ids()
+    assert f"--resume {run}" in err
+    assert run in out
+    rounds = store.samples([run])["round"].nunique()
+    assert rounds >= 1
+    assert not store.results([run]).empty
+
+    resumed = subprocess.run(
+        [sys.executable, "-m", "gapbench", "run", "--resume", run], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert store.describe(run)["ended"] is not None
+    assert store.samples([run])["round"].nunique() >= 60

@@ -1,0 +1,108 @@
+"""Real runs of the engine on small cases, with implementations that misbehave in every way that we know."""
+
+import pytest
+
+from gapbench.cases import Case
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+
+SMALL = Case((1, 8, 4, 4))
+HASTY = Effort(budget=4, rounds=2, patience=4, target=0.9)
+
+
+def measure(specs, effort=HASTY, case=SMALL, earlier=()):
+    specs = {"mean": "mean", **specs}
+    return list(engine.measure([Contest("test", case, specs)], effort, earlier))
+
+
+def last_status(events):
+    found = {}
+    for event in events:
+        if isinstance(event, engine.Qualified):
+            found[event.implementation] = event.qualification
+    return found
+
+
+def rounds(events):
+    return [event for event in events if isinstance(event, engine.RoundMeasured)]
+
+
+@pytest.fixture(scope="module")
+def rogues(tmp_path_factory):
+    """One run in which all misbehave, each in its own way."""
+    from conftest import DISHONEST
+
+    path = tmp_path_factory.mktemp("rogues") / "mine.py"
+    path.write_text(DISHONEST)
+    names = [
+        "good", "raises", "wrong_shape", "wrong_dtype", "mutates", "kills", "hangs", "exits", "missing",
+        "tires", "dies_later", "raises_later", "prints",
+    ]  # fmt: skip
+    return measure({name: f"{path}:{name}" for name in names})
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("raises", "failed", "ValueError: no good"),
+        ("wrong_shape", "wrong", "returned shape (1, 8)"),
+        ("wrong_dtype", "wrong", "returned float64, expected float32"),
+        ("mutates", "wrong", "changes its input"),
+        ("kills", "failed", "SIGKILL"),
+        ("hangs", "timeout", "did not finish within 4 s"),
+        ("exits", "failed", "exited with status 7"),
+        ("missing", "failed", "no function 'missing'"),
+        ("tires", "wrong", "was right when examined"),
+        ("dies_later", "failed", "SIGKILL"),
+        ("raises_later", "failed", "RuntimeError: worn out"),
+    ],
+)
+def test_each_rogue_carries_its_own_reason(rogues, name, status, reason):
+    qualification = last_status(rogues)[name]
+    assert qualification.status == status
+    assert reason in qualification.reason
+
+
+def test_everyone_else_is_measured_all_the_same(rogues):
+    statuses = last_status(rogues)
+    assert [name for name, one in statuses.items() if one.status == "ok"] == ["mean", "good", "prints"]
+    complete = [measured for measured in rounds(rogues) if set(measured.names) == {"mean", "good", "prints"}]
+    assert len(complete) >= 2
+
+
+def test_rounds_are_numbered_and_have_a_process_each(rogues):
+    numbers = [measured.round for measured in rounds(rogues)]
+    assert numbers == list(range(len(numbers)))
+    processes = [measured.process for measured in rounds(rogues)]
+    assert len(set(processes)) == len(processes)
+
+
+def test_a_case_ends_with_its_reason(rogues):
+    assert [event.stopped_by for event in rogues if isinstance(event, engine.CaseDone)] in (["target"], ["budget"])
+
+
+def test_a_case_without_a_contender_left_has_failed():
+    broken = list(engine.measure([Contest("test", SMALL, {"triton": "triton"})], HASTY))
+    assert last_status(broken)["triton"].status == "unsupported"
+    assert [event.stopped_by for event in broken if isinstance(event, engine.CaseDone)] == ["failed"]
+
+
+def test_rounds_measured_earlier_are_not_measured_again():
+    earlier = rounds(measure({}, Effort(budget=1, rounds=2)))[:2]
+    later = rounds(measure({}, Effort(budget=0.1, rounds=3), earlier=earlier))
+    assert [measured.round for measured in later] == [2]
+    assert later[0].process > max(measured.process for measured in earlier)
+
+
+def test_compiled_rows_are_compiled_and_say_how_long_it_took():
+    events = measure({"compiled_mean": "compiled_mean"}, Effort(budget=1, rounds=1))
+    qualification = last_status(events)["compiled_mean"]
+    assert qualification.status == "ok"
+    assert qualification.compile_seconds > 0.01
+
+
+def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    qualification = last_status(measure({"compiled_mean": "compiled_mean"}, Effort(budget=1, rounds=1)))["compiled_mean"]
+    assert qualification.status == "failed"
+    assert "ran eagerly" in qualification.reason

@@ -1,0 +1,101 @@
+from collections import Counter
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapbench.measuring import schedule
+from gapbench.stats import hodges_lehmann
+
+CALL_SECONDS = [5e-6, 2e-4, 3e-3]
+
+
+class FakeClock:
+    """Virtual time: call k takes ``CALL_SECONDS[k]``, times a slowdown that spells of noise switch on and off."""
+
+    name = "fake"
+
+    def __init__(self, spell_batches=0):
+        self.batches = []
+        self.now = 0.0
+        self._spell = spell_batches
+
+    def batch(self, call, calls):
+        slow = 2.0 if self._spell and len(self.batches) // self._spell % 2 else 1.0
+        contender = call()
+        seconds = CALL_SECONDS[contender] * calls * slow
+        self.now += seconds
+        self.batches.append(contender)
+        return seconds, torch.tensor(contender)
+
+
+def contenders(count=3):
+    return [lambda index=index: index for index in range(count)]
+
+
+def play(turns=50, clock=None, calls=(100, 3, 1), seed=0, announce=lambda _: None):
+    return schedule.play(clock or FakeClock(), contenders(), calls, turns, Random(seed), announce)
+
+
+@pytest.mark.parametrize("contender", range(3))
+def test_a_calibrated_batch_is_about_as_long_as_asked(contender):
+    calls, seconds = schedule.calibrate(FakeClock(), contenders()[contender], 0.5e-3)
+    assert seconds == pytest.approx(CALL_SECONDS[contender] * calls)
+    assert calls == max(1, round(0.5e-3 / CALL_SECONDS[contender]))
+
+
+@given(st.integers(1, 60), st.integers())
+def test_every_turn_has_one_batch_of_every_contender(turns, seed):
+    batches, _ = play(turns, seed=seed)
+    seen = Counter(zip(batches.turn, batches.contender, strict=True))
+    assert seen == Counter({(turn, contender): 1 for turn in range(turns) for contender in range(3)})
+    assert sorted(set(zip(batches.turn, batches.position, strict=True))) == [(t, p) for t in range(turns) for p in range(3)]
+
+
+def test_orders_are_random_and_reproducible():
+    batches, _ = play(300)
+    first = Counter(c for c, position in zip(batches.contender, batches.position, strict=True) if position == 0)
+    assert all(60 <= first[contender] <= 140 for contender in range(3))
+    assert batches.contender == play(300)[0].contender
+    assert batches.contender != play(300, seed=1)[0].contender
+
+
+def test_the_warming_turn_is_run_and_not_kept():
+    clock = FakeClock()
+    batches, _ = play(10, clock)
+    assert len(clock.batches) == 33
+    assert len(batches.turn) == 30
+    assert min(batches.turn) == 0
+
+
+def test_samples_are_seconds_per_call():
+    batches, _ = play(5)
+    for contender, seconds in zip(batches.contender, batches.seconds_per_call, strict=True):
+        assert seconds == pytest.approx(CALL_SECONDS[contender])
+
+
+def test_outputs_are_each_contenders_own_last():
+    assert [int(output) for output in play()[1]] == [0, 1, 2]
+
+
+def test_the_running_contender_is_announced_before_its_batch():
+    clock, announced = FakeClock(), []
+    play(10, clock, announce=announced.append)
+    assert announced == clock.batches
+
+
+def test_pairs_of_neighbours_see_through_spells_of_noise():
+    batches, _ = play(200, FakeClock(spell_batches=50))
+    import numpy as np
+
+    log = {k: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == k]) for k in (0, 1)}
+    assert np.ptp(log[0]) > 0.6  # the spells are there
+    ratio = np.exp(hodges_lehmann(log[1] - log[0]))
+    assert ratio == pytest.approx(CALL_SECONDS[1] / CALL_SECONDS[0], rel=0.01)
+
+
+@pytest.mark.parametrize(("seconds", "turn", "expected"), [(1.0, 0.1, 10), (1.0, 10.0, schedule.FEWEST_TURNS), (9, 1e-3, schedule.MOST_TURNS)])
+def test_turns_fill_the_slice_within_bounds(seconds, turn, expected):
+    assert schedule.turns_within(seconds, turn) == expected

@@ -1,0 +1,85 @@
+"""The plugin as users meet it: real pytest runs of a suite, in processes of their own."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gapbench import suites
+
+QUICK = suites.folder() / "bench_quick.py"
+SUITE = """
+    '''Which is fastest for a tiny input?'''
+    from gapbench import suite
+    from gapbench.suites import grid
+
+    @suite(grid({"tiny": (1, 8, 4, 4)}, dtypes=["float32", "float16"]))
+    def test_tiny(measured):
+        measured()
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    pytester.makepyfile(bench_tiny=SUITE)
+
+    def run(*arguments):
+        return pytester.runpytest_subprocess(
+            "bench_tiny.py", "-k", "not compiled", "--gapbench-budget", "3s", "-p", "no:cacheprovider", *arguments
+        )
+
+    return run
+
+
+def test_the_medians_of_benchmark_json_are_the_stores(run, pytester):
+    run("--benchmark-json=out.json").assert_outcomes(passed=14, skipped=2)
+    benchmarks = json.loads(Path("out.json").read_text())["benchmarks"]
+    (stored,) = Path("results").glob("2*")
+    samples = pd.read_parquet(stored / "samples.parquet")
+    medians = samples.groupby(["case", "implementation"])["seconds_per_call"].median()
+    assert len(benchmarks) == 14
+    for one in benchmarks:
+        extra = one["extra_info"]
+        assert extra["run"] == stored.name
+        assert one["stats"]["median"] == medians[extra["case"], extra["implementation"]]
+        assert one["group"] == extra["case"]
+    assert sum(one["stats"]["rounds"] for one in benchmarks) == len(samples)
+
+
+def test_selection_comparison_and_grouping_are_pytests_own(run):
+    chosen = "mean and float32 and not compiled"
+    run("-k", chosen, "--benchmark-autosave").assert_outcomes(passed=2, deselected=20)
+    compared = run("-k", "mean_flat and float32", "--benchmark-compare", "--benchmark-group-by=fullname")
+    compared.assert_outcomes(passed=1, deselected=21)
+    compared.stdout.fnmatch_lines(["*(0001_*", "*(NOW)*", "gapbench run * in results"])
+
+
+def test_items_that_cannot_run_say_why(run):
+    run("-k", "triton", "-rs").stdout.fnmatch_lines(["SKIPPED*triton kernels need a GPU*"])
+
+
+def test_a_wrong_implementation_fails_its_item(pytester):
+    pytester.makepyfile(bench_tiny=SUITE.replace("(1, 8, 4, 4)", "(1, 8, 64, 64)"))
+    result = pytester.runpytest_subprocess(
+        "bench_tiny.py", "-k", "float16 and sum_scale", "--gapbench-budget", "2s", "-p", "no:cacheprovider"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["wrong: *got inf*"])
+
+
+def test_disabled_benchmarks_are_checked_and_not_measured(run):
+    run("--benchmark-disable").assert_outcomes(passed=14, skipped=2)
+    assert not Path("results").exists()
+
+
+def test_the_shipped_suites_collect_one_item_per_case_and_implementation(pytester):
+    result = pytester.runpytest_subprocess(str(QUICK), "--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        ["*test_quick[[]8x2048x7x7-bfloat16-contiguous-cpu-forward-t1-avg_pool[]]", "55 tests collected*"]
+    )
+
+
+def test_other_peoples_tests_are_left_alone(pytester):
+    pytester.makepyfile("def test_theirs(benchmark): assert benchmark(lambda: 1) == 1")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)

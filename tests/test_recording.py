@@ -1,0 +1,74 @@
+import pytest
+
+from gapbench import recording
+from gapbench.cases import Case
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.store import Store
+
+CONTESTS = [
+    Contest("test", Case((1, 8, 4, 4), label="small"), {"mean": "mean", "sum_scale": "sum_scale"}),
+    Contest("test", Case((2, 4, 3, 3), dtype="float16"), {"mean": "mean", "triton": "triton"}),
+]
+EFFORT = Effort(budget=2, rounds=3)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def recorded(store):
+    return recording.record(recording.begin(store, CONTESTS, EFFORT, ["run"], "mine"), CONTESTS, EFFORT)
+
+
+def test_the_store_has_what_was_measured(store, recorded):
+    run = recorded.run["run"]
+    assert store.resolve("mine") == run
+    assert len(store.samples([run])) == len(recorded.samples) > 0
+    results = store.results([run])
+    assert recording.counts(results) == {"ok": 3, "unsupported": 1}
+    assert (results.loc[results["status"] == "ok", "rounds"] >= 3).all()
+    assert list(recorded.winners["case"]) == [contest.case.id for contest in CONTESTS]
+
+
+def test_the_run_describes_itself(recorded):
+    run = recorded.run
+    assert run["ended"] >= run["started"]
+    assert run["versions"]["torch"].startswith("2.")
+    assert 0 < run["timed_seconds"] < run["wall_seconds"]
+    assert run["suites"] == ["test"]
+    assert run["machine"]["cpu"]
+
+
+def test_a_plan_survives_being_written_down(recorded):
+    assert recording.plan_of(recorded.run) == (CONTESTS, EFFORT)
+    assert recording.plan_of(recorded.run)[0][0].case.label == "small"
+
+
+def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store):
+    rounds = 0
+
+    def interrupt(event):
+        nonlocal rounds
+        rounds += isinstance(event, engine.RoundMeasured)
+        if rounds == 3:
+            raise KeyboardInterrupt
+
+    cut = recording.record(recording.begin(store, CONTESTS, EFFORT, []), CONTESTS, EFFORT, interrupt)
+    run = cut.run["run"]
+    assert cut.interrupted
+    assert store.describe(run)["ended"] is None
+    kept = store.samples([run])
+    assert kept.groupby(["case", "round"]).ngroups == 3
+
+    writer = store.reopen(run)
+    resumed = recording.record(writer, *recording.plan_of(writer.run))
+    assert not resumed.interrupted
+    assert store.describe(run)["ended"] is not None
+    samples = store.samples([run])
+    merged = samples.merge(kept, on=["case", "implementation", "round", "process", "turn", "seconds_per_call"])
+    assert len(merged) == len(kept)
+    assert samples.groupby("case")["round"].nunique().min() >= 3
+    assert not samples.duplicated(["case", "implementation", "round", "turn"]).any()
