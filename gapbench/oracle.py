@@ -81,7 +81,7 @@ def judge(case: Case, y: object, expected: Expected) -> Judgement:
     error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
     relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf, posinf=torch.inf)
     worst = int(relative.argmax())
-    max_error = float(relative.view(-1)[worst])
+    max_error = float(relative.reshape(-1)[worst])
     finite = want.isfinite()
     ulp = float((error[finite] / _ulp(want[finite], y.dtype)).max()) if finite.any() else None
     row = worst * case.n * case.c // want.numel()

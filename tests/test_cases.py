@@ -67,7 +67,9 @@ def test_a_shape_is_written_with_x(shape):
     assert parse_shape("x".join(map(str, shape))) == shape
 
 
-@pytest.mark.parametrize("text", ["", "7", "7x7", "1x2x3x4x5x6", "8x2048x7x", "8 x 2048 x 7", "-1x2x3", "1x2x3.5", "1,2,3"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "7x7", "1x2x3x4x5x6", "8x2048x7x", "8 x 2048 x 7", "-1x2x3", "1x2x3.5", "1,2,3"]
+)
 def test_a_malformed_shape_is_refused_with_an_example(text):
     with pytest.raises(GapbenchError, match="malformed shape .* as in 8x2048x7x7"):
         parse_shape(text)

@@ -169,7 +169,7 @@ def _rounds(
         slice_seconds = _slice(active, effort, deadline, overhead)
         first_slice = first_slice or slice_seconds
         # A last round in crumbs of the budget would be noise, so it is not begun.
-        spent = slice_seconds < first_slice / 2
+        spent = time.monotonic() > deadline or slice_seconds < first_slice / 2
         rng.shuffle(active)
         going_on = []
         for standing in active:

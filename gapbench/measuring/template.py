@@ -11,11 +11,9 @@ template died as well, with an end of file).
 
 import array
 import contextlib
-import importlib
 import mmap
 import os
 import pickle
-import selectors
 import signal
 import socket
 import subprocess
@@ -26,12 +24,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, NoReturn
+from typing import Any
 
 from gapbench.errors import GapbenchError
 
 _MAX_JOB = 1 << 20
-_READY = b"+"
+READY = b"+"
 _STDERR = 2  # the file descriptor, which is there even where sys.stderr is replaced (notebooks)
 
 
@@ -129,17 +127,15 @@ class Template:
         self._lock = threading.Lock()
         self.running = RunningContender.create()
         descriptors = [theirs.fileno(), self.running.descriptor]
-        command = [python, "-m", "gapbench.measuring.template", *map(str, descriptors), *preload]
+        command = [python, "-m", "gapbench.measuring.template_server", *map(str, descriptors), *preload]
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
-        self._process = subprocess.Popen(
-            command, pass_fds=descriptors, stdout=_STDERR, start_new_session=True
-        )
+        self._process = subprocess.Popen(command, pass_fds=descriptors, stdout=_STDERR, start_new_session=True)
         theirs.close()
 
     def wait_ready(self) -> None:
         """Block until everything is loaded. Raises `GapbenchError` if the template could not start."""
-        if self._socket.recv(1) != _READY:
+        if self._socket.recv(1) != READY:
             raise GapbenchError(
                 f"the worker template could not start (exit status {self._process.wait()}); its error is above"
             )
@@ -168,104 +164,3 @@ class Template:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Server:
-    """The template's own side: fork on request, report how each child ended."""
-
-    def __init__(self, control: socket.socket, running: RunningContender) -> None:
-        self._control = control
-        self._running = running
-        self._children: dict[int, Connection] = {}
-        self._wakeup, waker = socket.socketpair()
-        self._wakeup.setblocking(False)
-        waker.setblocking(False)
-        self._waker = waker
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-
-    def serve(self) -> None:
-        self._control.sendall(_READY)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
-            selector.register(self._wakeup, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is self._wakeup:
-                        self._wakeup.recv(4096)
-                        self._reap()
-                    elif not self._accept():
-                        self._end_children()
-                        return
-
-    def _end_children(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-    def _reap(self) -> None:
-        for pid in list(self._children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                connection = self._children.pop(pid)
-                with contextlib.suppress(OSError):  # the parent may have lost interest
-                    connection.send(WorkerExit(os.waitstatus_to_exitcode(status)))
-                connection.close()
-
-    def _accept(self) -> bool:
-        """Take one job; False at the end of the parent's stream."""
-        size = array.array("i").itemsize
-        header, ancillary, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(size))
-        if not header:
-            return False
-        descriptors = array.array("i")
-        descriptors.frombytes(ancillary[0][2][:size])
-        connection = Connection(descriptors[0])
-        length = int.from_bytes(header, "little")
-        job = b""
-        while len(job) < length:
-            job += self._control.recv(length - len(job))
-        pid = os.fork()
-        if pid == 0:
-            self._work(connection, job)
-        self._children[pid] = connection
-        return True
-
-    def _work(self, connection: Connection, job: bytes) -> NoReturn:
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for mine in (self._control, self._wakeup, self._waker):
-                mine.close()
-            for sibling in self._children.values():
-                sibling.close()
-            connection.send(os.getpid())
-            target, arguments = pickle.loads(job)  # noqa: S301 - from our own parent, over an anonymous socket
-            target(connection, self._running, *arguments)
-            status = 0
-        except SystemExit as leaving:
-            status = leaving.code if isinstance(leaving.code, int) else 1
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)  # no exit handlers: they belong to the template
-
-
-def _main(control: str, running: str, *preload: str) -> None:
-    for module in preload:
-        importlib.import_module(module)
-    import gc
-
-    gc.collect()
-    gc.freeze()  # what is loaded stays shared between the template and its workers
-    _Server(socket.socket(fileno=int(control)), RunningContender(int(running))).serve()
-
-
-if __name__ == "__main__":
-    # Run under its importable name, so that `WorkerExit` pickles as the class that the parent knows.
-    from gapbench.measuring import template
-
-    template._main(*sys.argv[1:])

@@ -120,7 +120,18 @@ def test_a_wrong_implementation_exits_with_3_and_is_not_ranked(gapbench, user_fi
 
 
 def test_sum_scale_overflows_in_float16_and_is_shown_with_its_error(gapbench):
-    arguments = [*FAST, "--shape", "1x8x64x64", "--dtype", "float16", "--layout", "contiguous", "-k", "not compiled", "--json"]
+    arguments = [
+        *FAST,
+        "--shape",
+        "1x8x64x64",
+        "--dtype",
+        "float16",
+        "--layout",
+        "contiguous",
+        "-k",
+        "not compiled",
+        "--json",
+    ]
     code, out, _ = gapbench("run", *arguments)
     assert code == 3
     results = pd.read_parquet(f"{json.loads(out)['path']}/results.parquet").set_index("implementation")
@@ -147,7 +158,9 @@ def test_a_dry_run_measures_nothing_and_stores_nothing(gapbench, tmp_path):
 
 
 def test_axes_that_are_given_replace_the_suites_own(gapbench):
-    plan = json.loads(gapbench("run", "--shape", "2x3x5", "--pass", "backward", "--threads", "2", "--dry-run", "--json")[1])
+    plan = json.loads(
+        gapbench("run", "--shape", "2x3x5", "--pass", "backward", "--threads", "2", "--dry-run", "--json")[1]
+    )
     assert {case["name"] for case in plan["cases"]} == {
         f"2x3x5-{rest}-cpu-backward-t2"
         for rest in ("float32-contiguous", "bfloat16-contiguous", "bfloat16-channels_last")

@@ -31,7 +31,11 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
     assert not store.results([run]).empty
 
     resumed = subprocess.run(
-        [sys.executable, "-m", "gapbench", "run", "--resume", run], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "gapbench", "run", "--resume", run],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert resumed.returncode == 0, resumed.stderr
     assert store.describe(run)["ended"] is not None

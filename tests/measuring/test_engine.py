@@ -103,6 +103,8 @@ def test_compiled_rows_are_compiled_and_say_how_long_it_took():
 
 def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
-    qualification = last_status(measure({"compiled_mean": "compiled_mean"}, Effort(budget=1, rounds=1)))["compiled_mean"]
+    qualification = last_status(measure({"compiled_mean": "compiled_mean"}, Effort(budget=1, rounds=1)))[
+        "compiled_mean"
+    ]
     assert qualification.status == "failed"
     assert "ran eagerly" in qualification.reason

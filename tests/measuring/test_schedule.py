@@ -51,7 +51,9 @@ def test_every_turn_has_one_batch_of_every_contender(turns, seed):
     batches, _ = play(turns, seed=seed)
     seen = Counter(zip(batches.turn, batches.contender, strict=True))
     assert seen == Counter({(turn, contender): 1 for turn in range(turns) for contender in range(3)})
-    assert sorted(set(zip(batches.turn, batches.position, strict=True))) == [(t, p) for t in range(turns) for p in range(3)]
+    assert sorted(set(zip(batches.turn, batches.position, strict=True))) == [
+        (t, p) for t in range(turns) for p in range(3)
+    ]
 
 
 def test_orders_are_random_and_reproducible():
@@ -90,12 +92,18 @@ def test_pairs_of_neighbours_see_through_spells_of_noise():
     batches, _ = play(200, FakeClock(spell_batches=50))
     import numpy as np
 
-    log = {k: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == k]) for k in (0, 1)}
+    log = {
+        k: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == k])
+        for k in (0, 1)
+    }
     assert np.ptp(log[0]) > 0.6  # the spells are there
     ratio = np.exp(hodges_lehmann(log[1] - log[0]))
     assert ratio == pytest.approx(CALL_SECONDS[1] / CALL_SECONDS[0], rel=0.01)
 
 
-@pytest.mark.parametrize(("seconds", "turn", "expected"), [(1.0, 0.1, 10), (1.0, 10.0, schedule.FEWEST_TURNS), (9, 1e-3, schedule.MOST_TURNS)])
+@pytest.mark.parametrize(
+    ("seconds", "turn", "expected"),
+    [(1.0, 0.1, 10), (1.0, 10.0, schedule.FEWEST_TURNS), (9, 1e-3, schedule.MOST_TURNS)],
+)
 def test_turns_fill_the_slice_within_bounds(seconds, turn, expected):
     assert schedule.turns_within(seconds, turn) == expected

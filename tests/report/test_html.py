@@ -1,9 +1,11 @@
 # ruff: noqa: RUF001 - the page writes multiplication signs and dashes
+import json
 import re
 import subprocess
 import sys
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -121,6 +123,13 @@ def test_nothing_points_outside_the_page(frames):
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
     anchors = set(re.findall(r'href="#([^"]+)"', page))
     assert anchors <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_a_figure_cannot_end_the_script_that_holds_it():
+    text = "</script><!-- & <script>"
+    script = html._figure_json(go.Figure(layout={"title": {"text": text}}))
+    assert not re.search("[<>&]", script)
+    assert json.loads(script)["layout"]["title"]["text"] == text
 
 
 def test_writing_names_the_file_after_the_run(frames, tmp_path):

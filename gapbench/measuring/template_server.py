@@ -1,0 +1,118 @@
+"""The template's own process: it loads what workers need, then forks one on request and reports how each ended.
+
+Started by `gapbench.measuring.template.Template`, as ``python -m``, with the file descriptors of its control socket
+and of the shared byte, and the modules to preload.
+"""
+
+import array
+import contextlib
+import gc
+import importlib
+import os
+import pickle
+import selectors
+import signal
+import socket
+import sys
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from gapbench.measuring.template import READY, RunningContender, WorkerExit
+
+
+class Server:
+    """Fork on request, report how each child ended."""
+
+    def __init__(self, control: socket.socket, running: RunningContender) -> None:
+        self._control = control
+        self._running = running
+        self._children: dict[int, Connection] = {}
+        self._wakeup, waker = socket.socketpair()
+        self._wakeup.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Take jobs and reap children until the parent closes its end."""
+        self._control.sendall(READY)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self._wakeup, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._wakeup:
+                        self._wakeup.recv(4096)
+                        self._reap()
+                    elif not self._accept():
+                        self._end_children()
+                        return
+
+    def _end_children(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                connection = self._children.pop(pid)
+                with contextlib.suppress(OSError):  # the parent may have lost interest
+                    connection.send(WorkerExit(os.waitstatus_to_exitcode(status)))
+                connection.close()
+
+    def _accept(self) -> bool:
+        """Take one job; False at the end of the parent's stream."""
+        size = array.array("i").itemsize
+        header, ancillary, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(size))
+        if not header:
+            return False
+        descriptors = array.array("i")
+        descriptors.frombytes(ancillary[0][2][:size])
+        connection = Connection(descriptors[0])
+        length = int.from_bytes(header, "little")
+        job = b""
+        while len(job) < length:
+            job += self._control.recv(length - len(job))
+        pid = os.fork()
+        if pid == 0:
+            self._work(connection, job)
+        self._children[pid] = connection
+        return True
+
+    def _work(self, connection: Connection, job: bytes) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for mine in (self._control, self._wakeup, self._waker):
+                mine.close()
+            for sibling in self._children.values():
+                sibling.close()
+            connection.send(os.getpid())
+            target, arguments = pickle.loads(job)  # noqa: S301 - from our own parent, over an anonymous socket
+            target(connection, self._running, *arguments)
+            status = 0
+        except SystemExit as leaving:
+            status = leaving.code if isinstance(leaving.code, int) else 1
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)  # no exit handlers: they belong to the template
+
+
+def main(control: str, running: str, *preload: str) -> None:
+    """Load, and serve until the parent closes its end."""
+    for module in preload:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared between the template and its workers
+    Server(socket.socket(fileno=int(control)), RunningContender(int(running))).serve()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

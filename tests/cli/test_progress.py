@@ -1,0 +1,46 @@
+import io
+
+from rich.console import Console
+
+from gapbench.cases import Case
+from gapbench.cli.progress import Progress
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.schedule import Batches
+from gapbench.measuring.worker import Qualification
+
+CASE = Case((1, 8, 4, 4))
+EVENTS = [
+    engine.Ready(),
+    engine.Qualified(CASE, "mean", Qualification()),
+    engine.RoundMeasured(CASE, "host", 0, 0, ("mean",), Batches()),
+    engine.CaseDone(CASE, "target"),
+]
+
+
+def draw(is_terminal):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=is_terminal, width=100)
+    with Progress([Contest("test", CASE, {"mean": "mean"})], Effort(), console) as progress:
+        drawn = []
+        for event in EVENTS:
+            before = len(out.getvalue())
+            progress.observe(event)
+            drawn.append(out.getvalue()[before:])
+    return out.getvalue(), drawn, progress
+
+
+def test_every_event_is_shown_with_the_time_left():
+    _, drawn, _ = draw(is_terminal=True)
+    for shown, expected in zip(drawn, ("checking", "0 to go", f"round 1 of {CASE.id}", "done (target)"), strict=True):
+        assert expected in shown
+        assert "s left" in shown
+
+
+def test_nothing_is_drawn_where_no_person_looks():
+    assert draw(is_terminal=False)[0] == ""
+
+
+def test_nothing_is_drawn_between_events():
+    _, _, progress = draw(is_terminal=True)
+    assert progress._bar.live.auto_refresh is False

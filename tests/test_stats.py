@@ -1,0 +1,188 @@
+import itertools
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import wilcoxon
+
+from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, location, walsh_averages
+
+# Integers have exact averages, so that what should be equal is equal to the last bit.
+integers = st.integers(-(10**6), 10**6)
+samples = st.lists(integers, min_size=1, max_size=30).map(lambda values: np.array(values, dtype=float))
+large_enough = st.lists(integers, min_size=FEWEST_ROUNDS, max_size=30).map(lambda values: np.array(values, dtype=float))
+
+
+def pairwise_averages(values):
+    return [(a + b) / 2 for a, b in itertools.combinations_with_replacement(values, 2)]
+
+
+def left_out(interval, values):
+    """Return how many Walsh averages lie below the interval, and how many above."""
+    averages = np.array(pairwise_averages(values))
+    return int((averages < interval.low).sum()), int((averages > interval.high).sum())
+
+
+def at_most(critical, n):
+    """Return P(W <= critical) for the signed-rank statistic of n values, summed rank by rank."""
+    probability = np.zeros(n * (n + 1) // 2 + 1)
+    probability[0] = 1.0
+    for rank in range(1, n + 1):
+        probability[rank:] = (probability[rank:] + probability[:-rank]) / 2
+        probability[:rank] /= 2
+    return float(probability[: critical + 1].sum())
+
+
+# Location
+
+
+@given(samples)
+def test_walsh_averages_are_those_of_all_pairs_in_order(values):
+    assert walsh_averages(values).tolist() == sorted(pairwise_averages(values))
+
+
+@given(samples)
+def test_hodges_lehmann_is_the_median_of_all_pairwise_averages(values):
+    assert hodges_lehmann(values) == statistics.median(pairwise_averages(values))
+    assert location(values).estimate == hodges_lehmann(values)
+
+
+def test_hodges_lehmann_of_the_textbook_depression_data():
+    """Hamilton depression scale factors, Hollander and Wolfe, example 3.1 and 3.3 (there y - x)."""
+    x = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+    y = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+    assert hodges_lehmann(y - x) == pytest.approx(-0.46)
+    # and their interval with 96 % confidence
+    interval = location(y - x, confidence=0.96)
+    assert (interval.low, interval.high) == pytest.approx((-0.786, -0.010))
+
+
+# Intervals
+
+CRITICAL = {  # largest rank sum that is significant, two-sided, as tables of the signed-rank test print it
+    0.95: {6: 0, 7: 2, 8: 3, 9: 5, 10: 8, 11: 10, 12: 13, 13: 17, 14: 21, 15: 25, 16: 29, 17: 34, 18: 40, 19: 46,
+           20: 52, 25: 89, 30: 137},
+    0.99: {8: 0, 9: 1, 10: 3, 11: 5, 12: 7, 13: 9, 14: 12, 15: 15, 16: 19, 17: 23, 18: 27, 19: 32, 20: 37, 25: 68,
+           30: 109},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("confidence", "n", "critical"),
+    [(confidence, n, critical) for confidence, column in CRITICAL.items() for n, critical in column.items()],
+)
+def test_as_many_averages_are_left_out_at_each_end_as_the_published_table_says(confidence, n, critical):
+    values = 2.0 ** np.arange(n)  # all averages of pairs differ
+    assert left_out(location(values, confidence), values) == (critical, critical)
+
+
+@pytest.mark.parametrize("n", [6, 40, 100, 199, 200, 201, 300, 1100])
+def test_the_interval_is_as_wide_as_its_confidence_needs_and_no_wider(n):
+    values = np.random.default_rng(n).normal(size=n)
+    averages = walsh_averages(values)
+    interval = location(values)
+    below = int(np.searchsorted(averages, interval.low))
+    above = len(averages) - int(np.searchsorted(averages, interval.high, side="right"))
+    assert below == above
+    slack = 0 if n <= 200 else 4  # beyond, the normal approximation is a few averages on the safe side
+    assert at_most(below, n) <= 0.025 < at_most(below + 1 + slack, n)
+
+
+@pytest.mark.parametrize("n", [6, 9, 14, 25])
+def test_a_point_is_inside_where_the_signed_rank_test_does_not_reject_it(n):
+    values = np.random.default_rng(n).normal(size=n)
+    averages = walsh_averages(values)
+    between = [averages[0] - 1, *(averages[1:] + averages[:-1]) / 2, averages[-1] + 1]
+    interval = location(values)
+    inside = [interval.low < point < interval.high for point in between]
+    assert inside == [wilcoxon(values - point, method="exact").pvalue > 0.05 for point in between]
+
+
+@pytest.mark.parametrize("n", [6, 8, 11])
+def test_of_all_ways_to_sign_the_same_magnitudes_at_most_one_in_twenty_excludes_zero(n):
+    magnitudes = np.array([1.0, 1.5, 2.25, 3.1, 4.7, 5.2, 6.6, 7.1, 8.9, 9.3, 10.8])[:n]
+    excluded = 0
+    for signs in itertools.product([-1, 1], repeat=n):
+        interval = location(magnitudes * signs)
+        excluded += not interval.low <= 0 <= interval.high
+    rejected = [size for size in range(n * (n + 1) // 2 + 1) if 2 * at_most(size, n) <= 0.05]
+    assert excluded == round(2 * at_most(rejected[-1], n) * 2**n)
+    assert 0 < excluded <= 0.05 * 2**n
+
+
+@pytest.mark.parametrize("distribution", ["normal", "laplace", "standard_cauchy"])
+def test_intervals_cover_the_truth_as_often_as_they_promise(distribution):
+    n, repetitions, truth = 10, 2000, 3.0
+    draws = truth + getattr(np.random.default_rng(5), distribution)(size=(repetitions, n))
+    intervals = [location(values) for values in draws]
+    covered = np.mean([interval.low <= truth <= interval.high for interval in intervals])
+    promised = 1 - 2 * at_most(8, n)
+    assert promised == pytest.approx(0.951, abs=5e-4)
+    assert abs(covered - promised) < 4 * np.sqrt(promised * (1 - promised) / repetitions)
+
+
+@given(large_enough)
+def test_the_estimate_is_inside_the_interval_and_the_interval_inside_the_range(values):
+    interval = location(values)
+    assert values.min() <= interval.low <= interval.estimate <= interval.high <= values.max()
+    assert interval.half_width == (interval.high - interval.low) / 2
+
+
+@given(large_enough, integers)
+def test_what_is_added_to_all_values_is_added_to_the_interval(values, shift):
+    before, after = location(values), location(values + shift)
+    assert (after.estimate, after.low, after.high) == (before.estimate + shift, before.low + shift, before.high + shift)
+
+
+@given(large_enough)
+def test_changing_all_signs_mirrors_the_interval(values):
+    before, after = location(values), location(-values)
+    assert (after.estimate, after.low, after.high) == (-before.estimate, -before.high, -before.low)
+
+
+@given(large_enough, st.randoms())
+def test_the_order_of_values_does_not_matter(values, random):
+    shuffled = values.tolist()
+    random.shuffle(shuffled)
+    assert location(np.array(shuffled)) == location(values)
+
+
+@given(large_enough)
+def test_more_confidence_is_a_wider_interval(values):
+    sure, unsure = location(values, 0.95), location(values, 0.8)
+    assert sure.low <= unsure.low <= unsure.high <= sure.high
+
+
+@given(st.lists(integers, min_size=11, max_size=30), st.sampled_from([-1e300, -1e9, 1e9, 1e300]))
+def test_one_outlier_moves_nothing_beyond_the_range_of_the_others(values, outlier):
+    others = np.array(values, dtype=float)
+    interval = location(np.append(others, outlier))
+    assert others.min() <= interval.low <= interval.estimate <= interval.high <= others.max()
+
+
+def test_one_outlier_hardly_moves_the_estimate():
+    values = np.random.default_rng(1).normal(size=20)
+    assert abs(hodges_lehmann(np.append(values, 1e6)) - hodges_lehmann(values)) < 0.3
+
+
+# Few values
+
+
+@given(st.lists(integers, min_size=1, max_size=FEWEST_ROUNDS - 1))
+def test_fewer_than_six_values_have_an_estimate_and_no_bounds(values):
+    interval = location(np.array(values, dtype=float))
+    assert interval == Interval(statistics.median(pairwise_averages(values)), None, None)
+    assert interval.half_width == np.inf
+
+
+def test_six_values_are_the_fewest_that_reach_95_percent():
+    assert FEWEST_ROUNDS == 6
+    values = np.array([5.0, 3.0, 1.0, 9.0, 2.0, 7.0])
+    assert location(values) == Interval(4.5, 1.0, 9.0)
+    assert location(values[:5], confidence=0.9375) == Interval(3.5, 1.0, 9.0)
+
+
+def test_equal_values_are_their_own_interval():
+    assert location(np.full(12, 0.25)) == Interval(0.25, 0.25, 0.25)
