@@ -11,6 +11,7 @@ One folder per run, as DESIGN fixes it::
 No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path.
 """
 
+import contextlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +81,11 @@ class Store:
         if not self._fs.isdir(self._root):
             return []
         folders = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
-        return sorted(name for name in folders if self._fs.exists(self.path(name, "run.json")))
+        return sorted(name for name in folders if self.has(name))
+
+    def has(self, run: str) -> bool:
+        """Tell whether there is a run of this id."""
+        return bool(self._fs.exists(self.path(run, "run.json")))
 
     def describe(self, run: str) -> dict[str, Any]:
         """Return a run's ``run.json``."""
@@ -89,11 +94,11 @@ class Store:
         except OSError as error:
             raise GapbenchError(f"there is no run {run!r} in {self.url}") from error
         try:
-            document = json.loads(text)
-        except ValueError as error:
+            document = dict(json.loads(text))
+        except (ValueError, TypeError) as error:
             raise GapbenchError(f"run {run}: run.json is damaged ({error}); remove or restore it") from error
         self._check_schema(run, document.get("schema"))
-        return dict(document)
+        return document
 
     def runs(self) -> pd.DataFrame:
         """Return one row per run: id, times, suites, tag, commit, branch, device, whether it is complete."""
@@ -177,8 +182,9 @@ class Store:
 
     def shards(self, run: str, conditions: Any = None) -> list[pa.Table]:
         """Return the finished rounds of a run in progress, in order."""
-        paths = sorted(self._fs.glob(self.path(run, "shards", "*.parquet")))
-        return [self._read_table(run, path, conditions) for path in paths]
+        folder = self.path(run, "shards")
+        found = self._fs.ls(folder, detail=False) if self._fs.isdir(folder) else []
+        return [self._read_table(run, path, conditions) for path in sorted(found) if path.endswith(".parquet")]
 
     def _read_table(self, run: str, path: str, conditions: Any) -> pa.Table:
         try:
@@ -215,8 +221,9 @@ class Store:
             raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
 
     def remove(self, path: str) -> None:
-        """Remove a folder and what is in it."""
-        self._fs.rm(path, recursive=True)
+        """Remove a folder and what is in it, if it is there: object stores have no empty folders."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(path, recursive=True)
 
 
 class RunWriter:
@@ -236,8 +243,10 @@ class RunWriter:
 
     @classmethod
     def create(cls, store: Store, run: dict[str, Any]) -> "RunWriter":
-        """Begin a new run."""
+        """Begin a new run. Raises `GapbenchError` if there is one of that id."""
         writer = cls(store, run)
+        if store.has(writer.id):
+            raise GapbenchError(f"run {writer.id} is already in {store.url}, and runs are not overwritten; try again")
         store.make_folder(store.path(writer.id, "shards"))
         writer._describe()
         return writer

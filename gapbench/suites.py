@@ -99,14 +99,15 @@ def find(name_or_path: str) -> list[Suite]:
         path = folder() / f"{_FILE_PREFIX}{name_or_path}.py"
     if not path.is_file():
         raise GapbenchError(f"there is no suite file {name_or_path!r}; name one, or one of: {', '.join(names())}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_name = f"gapbench_suite_{path.stem}"  # not the plain stem: the file may be called json.py
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where `suite` looks the module's docstring up
+    sys.modules[module_name] = module  # where `suite` looks the module's docstring up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise GapbenchError(f"suite {name_or_path!r} does not import: {type(error).__name__}: {error}") from error
     found = declared_in(vars(module))
     if not found:

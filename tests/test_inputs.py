@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import small_cases
 
@@ -106,12 +106,11 @@ def test_a_seed_reproduces_values_and_place(case, seed):
         assert patterns == same
 
 
-@given(small_cases(largest=2**12), st.integers(0, 2**32))
-def test_different_seeds_give_different_values(case, seed):
-    assert not torch.equal(inputs.sample(case, seed), inputs.sample(case, seed + 1))
-    assert not torch.equal(inputs.upstream(case, seed).double(), inputs.upstream(case, seed + 17).double()) or (
-        case.dtype == "bfloat16" and case.n * case.c == 1  # of which there are some hundred
-    )
+@given(small_cases(largest=2**12), st.integers(0, 2**32), st.integers(1, 1000))
+def test_different_seeds_give_different_values(case, seed, further):
+    assume(case.n * case.c >= 8)  # a few bfloat16 numbers can be the same by chance
+    for make in (inputs.sample, inputs.upstream):
+        assert not torch.equal(make(case, seed), make(case, seed + further))
 
 
 @given(st.integers(0, 2**32), st.sampled_from(list(LAYOUTS)))
@@ -122,8 +121,7 @@ def test_layouts_differ_in_place_and_not_in_value(seed, layout):
 
 @given(small_cases(), st.integers(0, 2**32))
 def test_no_mean_of_a_large_window_is_near_zero(case, seed):
-    if case.window < 49:
-        return
+    assume(case.window >= 49)
     means = inputs.sample(case, seed).double().mean(case.spatial_dims)
     assert means.abs().min() > 0.2
     assert means.abs().max() < 4

@@ -66,7 +66,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 
 def test_only_store_report_and_profiling_write_files():
-    # cli/report.py writes the page that report/ made; template.py's anonymous byte is shared memory
+    # template.py's byte is shared memory in an anonymous file
     writing = {
         "write_text",
         "write_bytes",
@@ -79,7 +79,7 @@ def test_only_store_report_and_profiling_write_files():
         "write_table",
     }
     writers = {where(path) for path in MODULES if any(name.rpartition(".")[2] in writing for name in names(path))}
-    assert writers <= {"store.py", "cli/report.py"} | {w for w in writers if w.startswith(("report/", "profiling/"))}
+    assert writers <= {"store.py"} | {w for w in writers if w.startswith(("report/", "profiling/"))}
 
 
 def test_there_is_one_timing_loop():

@@ -210,7 +210,7 @@ def test_a_pixel_of_the_row_next_to_it_is_noticed_in_any_precision(shift, window
         stray = x.flatten().roll(-shift).view(x.shape).flatten(2)[:, :, -1 if shift > 0 else 0]
         return (mean(x).double() + stray.view(mean(x).shape).double() / case.window).to(x.dtype)
 
-    assert "(input: " in oracle.examine(case, one_pixel_too_many, 0).reason
+    assert oracle.examine(case, one_pixel_too_many, 0).reason is not None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

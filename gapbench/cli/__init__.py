@@ -3,6 +3,7 @@
 Data goes to stdout, progress and errors to stderr; exit codes are `gapbench.errors.ExitCode`.
 """
 
+import signal
 import sys
 import traceback
 
@@ -27,7 +28,11 @@ for _command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line and exit with a documented code."""
+    """Run the command line and exit with a documented code.
+
+    A request to terminate is treated as Ctrl-C: what was measured is kept.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_exit_code())
 
 

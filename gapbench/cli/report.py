@@ -33,13 +33,7 @@ def command(run: str, output: Path, url: str, open_: bool) -> None:
     results, samples = store.results([found]), store.samples([found])
     if results.empty:
         raise GapbenchError(f"run {found} has no results yet; complete it with: gapbench run --resume {found}")
-    page = html.render(store.describe(found), results, summary.winners(results, samples, records.REFERENCE))
-    path = output / f"{found}.html"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise GapbenchError(f"cannot write the report {path}: {error.strerror}; choose a folder with -o") from error
+    path = html.write(output, store.describe(found), results, summary.winners(results, samples, records.REFERENCE))
     click.echo(path)
     if open_:
         click.launch(str(path))

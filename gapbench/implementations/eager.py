@@ -44,8 +44,10 @@ def _avg_pool(case: Case) -> Function:
 
 
 def _avg_pool_unsupported(case: Case) -> str | None:
-    if case.elements == 0 and case.n != 0:
+    if not case.c * case.window:
         return "avg_pool refuses empty channels or windows; use mean"
+    if case.device == "cpu" and case.dtype in ("float16", "bfloat16") and len(case.spatial) == 3:
+        return "avg_pool3d has no half-precision code for the CPU; use mean"
     return None
 
 
@@ -81,7 +83,7 @@ EAGER: tuple[Implementation, ...] = (
         "sum_float32",
         "eager",
         "sum into float32, then times 1/HW and back to the input's dtype",
-        "(x.sum((2, 3), keepdim=True, dtype=torch.float32) / (x.shape[2] * x.shape[3])).to(x.dtype)",
+        "(x.sum((2, 3), keepdim=True, dtype=torch.float32) * (1 / (x.shape[2] * x.shape[3]))).to(x.dtype)",
         _sum_float32,
     ),
     Implementation(

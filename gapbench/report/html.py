@@ -56,13 +56,16 @@ def render(run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame)
 
 
 def write(folder: Path, run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame) -> Path:
-    """Write the page of one run to ``folder``/<run id>.html and return that path."""
+    """Write the page of one run to ``folder``/<run id>.html and return that path. Raises `GapbenchError` if it cannot."""
     name = _run_id(run)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise GapbenchError(f"run id {name!r} cannot name a file: use letters, digits, '.', '_' and '-'")
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.html"
-    path.write_text(render(run, results, winners), encoding="utf-8", newline="\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(run, results, winners), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise GapbenchError(f"cannot write the report {path}: {error.strerror}; choose another folder") from error
     return path
 
 

@@ -118,6 +118,8 @@ def headline(found: Iterable[CaseRows]) -> str:
     wins = Counter(fmt.text(case.winner["implementation"]) for case in found if case.winner is not None)
     if not wins:
         return "No case has a winner: nothing was measured successfully."
+    if len(wins) == sum(wins.values()) > 1:
+        return f"No single winner: {len(wins)} implementations are fastest in one case each."
     total = len(found)
     (first, count), *others = wins.most_common(4)
     sentence = f"{first} is fastest in {count} of {total} {'case' if total == 1 else 'cases'}"

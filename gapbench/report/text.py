@@ -11,12 +11,16 @@ from rich.text import Text
 from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
 
+_WIDE = 120
+"""Columns from which the names of ties have room; narrower, they are counted."""
+
 
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        numeric = header in ("time", "ratio", "95 % interval")
-        table.add_column(header, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        numeric = header in ("time", "95 % interval") or header.startswith("÷")
+        kept_whole = numeric or header in ("fastest", "yours")
+        table.add_column(header, justify="right" if numeric else "left", no_wrap=kept_whole, overflow="fold")
     return table
 
 
@@ -24,22 +28,27 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
     """Print who is fastest on each case, its ratio to the reference with its interval, and who ties."""
     if winners.empty:
         return
+    console = console or Console()
     reference = winners["reference"].iloc[0]
-    table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", "within 1 %")
+    wide = console.width >= _WIDE
+    table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
     for row in winners.to_dict("records"):
-        case = Text(f"{row['shape']} {row['dtype']} {row['layout']}")
-        notes = [row["label"], row["pass"] if row["pass"] != "forward" else ""]
+        case = Text(f"{row['shape']} {row['dtype']}")
+        notes = [row["layout"], row["label"], row["pass"] if row["pass"] != "forward" else ""]
         notes += [f"{row['threads']} threads" if row["threads"] != 1 else ""]
-        case.append("".join(f"\n{note}" for note in notes if note), style="dim")
+        case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
+        fastest = Text(row["implementation"], style="bold green")
+        if row["ties"] and not wide:
+            fastest.append(f"\nties with {len(row['ties'])}", style="dim")
         table.add_row(
             case,
-            Text(row["implementation"], style="bold green"),
+            fastest,
             fmt.seconds(row["seconds"]),
             fmt.ratio(row["ratio"]),
             fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
-            Text(", ".join(row["ties"]) or "-"),
+            *([Text(", ".join(row["ties"]))] if wide else []),
         )
-    (console or Console()).print(table)
+    console.print(table)
 
 
 def print_rows_of(names: Collection[str], results: pd.DataFrame, console: Console | None = None) -> None:

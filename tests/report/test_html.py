@@ -63,6 +63,13 @@ def test_facts_that_all_cases_share_are_said_once_and_others_become_columns(fram
     assert "1×8×4×4, float32, contiguous, backward, 2 threads" in visible(two)
 
 
+def test_cases_that_each_have_another_winner_have_no_single_winner(frames):
+    run, results, winners = frames()
+    winners["implementation"] = list("abcde")
+    text = visible(html.render(run, results, winners))
+    assert "No single winner: 5 implementations are fastest in one case each." in text
+
+
 def test_a_reference_that_wins_is_said_to_be_the_reference(frames):
     assert "is the reference" in visible(html.render(*frames(speeds={"mean": 1.0, "einsum": 2.0})))
 
