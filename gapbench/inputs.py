@@ -35,7 +35,7 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
         lead = line * int(torch.randint(_PAGE // _CACHE_LINE, (), generator=generator))
     storage = torch.empty(lead + elements, dtype=dtype)[lead:]
     if token:
-        stored = storage.view(case.n, case.window + 1, case.c)[:, 1:].unflatten(1, case.spatial)
+        stored = storage.view(case.n, case.window + 1, case.c)[:, 1:].view(sizes)
     else:
         stored = storage.view(sizes)
     inverse = sorted(range(len(order)), key=order.__getitem__)

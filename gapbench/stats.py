@@ -52,7 +52,10 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
 
     The interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical
     Methods, 3rd ed., section 3.3): values are independent and symmetric about the location, nothing more is assumed.
+    Without values the estimate is nan.
     """
+    if not len(values):
+        return Interval(np.nan)
     averages = walsh_averages(np.asarray(values, dtype=np.float64))
     estimate = float(np.median(averages))
     cut = _signed_rank_cut(len(values), confidence)

@@ -193,7 +193,16 @@ def test_no_shape_seed_or_layout_saves_a_lie(case, seed, lie):
 @given(
     small_cases(largest=2**10, passes=("forward",)),
     seeds,
-    st.sampled_from(["first pixel", "last pixel", "max", "all but the first pixel", "all but the last pixel", "sum without division"]),
+    st.sampled_from(
+        [
+            "first pixel",
+            "last pixel",
+            "max",
+            "all but the first pixel",
+            "all but the last pixel",
+            "sum without division",
+        ]
+    ),
 )
 def test_no_window_of_several_pixels_saves_a_lie_about_them(case, seed, lie):
     assume(case.window > 1)

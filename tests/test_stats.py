@@ -177,6 +177,12 @@ def test_fewer_than_six_values_have_an_estimate_and_no_bounds(values):
     assert interval.half_width == np.inf
 
 
+def test_no_values_have_no_estimate():
+    interval = location(np.array([]))
+    assert np.isnan(interval.estimate)
+    assert (interval.low, interval.high, interval.half_width) == (None, None, np.inf)
+
+
 def test_six_values_are_the_fewest_that_reach_95_percent():
     assert FEWEST_ROUNDS == 6
     values = np.array([5.0, 3.0, 1.0, 9.0, 2.0, 7.0])

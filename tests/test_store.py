@@ -244,9 +244,7 @@ def test_every_batch_comes_back_in_order_to_the_last_bit(tmp_path_factory, round
     writer = start(store)
     for number, batches in enumerate(rounds):
         implementation, calls, seconds = zip(*batches, strict=True)
-        writer.append(
-            {"implementation": implementation, "calls": calls, "seconds_per_call": seconds, "round": number}
-        )
+        writer.append({"implementation": implementation, "calls": calls, "seconds_per_call": seconds, "round": number})
     written = [(number, *batch) for number, batches in enumerate(rounds) for batch in batches]
     for read in (store.samples, store.reopen(RUN).samples):
         frame = read()[["round", "implementation", "calls", "seconds_per_call"]]
@@ -279,16 +277,16 @@ def test_shards_are_stored_as_samples_are(store):
 
 
 def test_the_columns_are_those_that_notebooks_rely_on():
-    assert list(records.SAMPLES) == (
+    assert " ".join(records.SAMPLES) == (
         "run case implementation contender clock round process turn position calls seconds_per_call "
         "sm_clock_mhz temperature_c power_w throttle steal"
-    ).split()
-    assert list(records.RESULTS) == (
+    )
+    assert " ".join(records.RESULTS) == (
         "run suite operation label case shape n c spatial dtype layout device pass threads elements bytes_moved "
         "implementation contender clock status reason seconds seconds_low seconds_high ratio ratio_low ratio_high "
         "rounds samples stopped_by gbps ceiling_fraction max_error max_error_ulp peak_extra_bytes compile_seconds "
         "saved_bytes"
-    ).split()
+    )
     assert records.STATUSES == ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
 
 
@@ -409,7 +407,8 @@ def test_runs_are_listed_oldest_first_with_what_identifies_them(several):
     assert several.ids() == runs["run"].tolist()
     first = runs.iloc[0]
     assert (first["tag"], first["commit"], first["branch"]) == ("before", "a" * 40, "main")
-    assert (first["subject"], first["suites"], first["device"], first["complete"]) == ("on main", "quick", "a CPU", True)
+    assert (first["subject"], first["suites"], first["device"]) == ("on main", "quick", "a CPU")
+    assert first["complete"]
     assert pd.isna(runs.iloc[3]["commit"])
 
 
@@ -436,7 +435,9 @@ def test_run_json_is_plain_json(local):
     assert "größer als" in text
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 1', b"\xff\xfe{", b"[]", b"null", b"7", b"[[1, 2]]", b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"schema": 1', b"\xff\xfe{", b"[]", b"null", b"7", b"[[1, 2]]", b"{}"]
+)
 def test_a_damaged_run_json_is_one_clear_error(local, content):
     complete(local)
     Path(local.path(RUN, "run.json")).write_bytes(content)

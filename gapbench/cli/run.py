@@ -72,7 +72,7 @@ def command(
         recorded = recording.record(writer, contests, effort, progress.observe)
     for warning in recorded.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    _print_results(recorded, store.path(writer.id), as_json)
+    _print_results(recorded, f"{url.rstrip('/')}/{writer.id}", as_json)
     if recorded.interrupted:
         click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True)
         return ExitCode.INTERRUPTED

@@ -56,7 +56,10 @@ def render(run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame)
 
 
 def write(folder: Path, run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame) -> Path:
-    """Write the page of one run to ``folder``/<run id>.html and return that path. Raises `GapbenchError` if it cannot."""
+    """Write the page of one run to ``folder``/<run id>.html and return that path.
+
+    Raises `GapbenchError` if it cannot.
+    """
     name = _run_id(run)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise GapbenchError(f"run id {name!r} cannot name a file: use letters, digits, '.', '_' and '-'")

@@ -19,7 +19,6 @@ QUICK = [one for one in IMPLEMENTATIONS if one.family != "compiled"]
 COMPILED = [one for one in IMPLEMENTATIONS if one.family == "compiled"]
 
 
-
 def known_to_be_wrong(implementation, case):
     """Tell what the oracle rejects with good reason."""
     if implementation.name == "sum_scale":  # the sum of 100s overflows

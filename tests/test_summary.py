@@ -1,0 +1,327 @@
+import dataclasses
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gapbench import summary
+from gapbench.cases import Case
+from gapbench.records import RESULTS
+from gapbench.stats import hodges_lehmann
+from gapbench.summary import Outcome, results, winners
+
+CASE = Case((8, 64, 7, 7), label="small head")
+OTHER = Case((8, 256, 56, 56), dtype="bfloat16", label="squeeze")
+
+factors = st.floats(0.1, 10)
+
+
+def batches(case, round_, name, turns, seconds):
+    """Return the samples of one implementation in one round, a batch per turn."""
+    return pd.DataFrame(
+        {
+            "run": "r",
+            "case": case.id,
+            "implementation": name,
+            "contender": "this",
+            "clock": "host",
+            "round": round_,
+            "process": round_,
+            "turn": range(turns),
+            "position": 0,
+            "calls": 3,
+            "seconds_per_call": seconds,
+        }
+    )
+
+
+def measured(ratios, rounds=8, turns=5, case=CASE, disturb=lambda _round: 1.0, base=1e-5):
+    """Return the samples of implementations that take ``ratios`` times ``base``.
+
+    ``disturb(round)`` is what the machine does meanwhile: a factor on each turn's seconds, for all alike.
+    """
+    frames = []
+    for round_ in range(rounds):
+        machine = disturb(round_) * np.ones(turns)
+        frames += [batches(case, round_, name, turns, base * ratio * machine) for name, ratio in ratios.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def outcomes(*names, case=CASE, status="ok", **fields):
+    return [Outcome("quick", case, name, "host", status, **fields) for name in names]
+
+
+def summarized(samples, names=None, reference="mean", extra=()):
+    """Return the results by implementation, and the winners."""
+    rows = results(samples, [*outcomes(*(names or samples["implementation"].unique())), *extra], reference)
+    return rows.set_index("implementation"), winners(rows, samples, reference)
+
+
+# Ratios
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.lists(factors, min_size=4, max_size=4), min_size=1, max_size=8),
+    st.dictionaries(st.sampled_from(["fast", "slow", "odd"]), factors, min_size=1),
+)
+def test_spells_that_slow_whole_turns_leave_ratios_exact(machine, ratios):
+    samples = measured({"mean": 1.0, **ratios}, len(machine), 4, disturb=lambda round_: np.array(machine[round_]))
+    rows, _ = summarized(samples)
+    for name, ratio in ratios.items():
+        assert rows.loc[name, "ratio"] == pytest.approx(ratio, rel=1e-9)
+        if len(machine) >= 6:
+            assert rows.loc[name, ["ratio_low", "ratio_high"]].tolist() == pytest.approx([ratio, ratio], rel=1e-9)
+
+
+def test_ratios_are_found_in_noise_that_hides_them_from_times():
+    """Batches scatter by 2 %, rounds by 20 %, and spells of some turns make everything twice as slow."""
+    rng = np.random.default_rng(4)
+
+    def disturb(_round):
+        return rng.lognormal(0, 0.2) * np.repeat(rng.choice([1.0, 2.0], 10), 4)
+
+    samples = measured({"mean": 1.0, "fast": 0.97}, 20, 40, disturb=disturb)
+    samples["seconds_per_call"] *= rng.lognormal(0, 0.02, len(samples))
+    rows, best = summarized(samples)
+    fast = rows.loc["fast"]
+    assert fast["ratio"] == pytest.approx(0.97, abs=0.003)
+    assert fast["ratio_low"] < 0.97 < fast["ratio_high"]
+    assert fast["ratio_high"] - fast["ratio_low"] < 0.01
+    assert fast["seconds_high"] / fast["seconds_low"] > 1.1
+    assert (best["implementation"][0], best["ties"][0]) == ("fast", [])
+
+
+def test_a_round_s_ratio_is_the_hodges_lehmann_estimate_of_its_turns():
+    mean = batches(CASE, 0, "mean", 5, 1e-5)
+    other = batches(CASE, 0, "other", 5, 1e-5 * np.array([1, 2, 3, 5, 100]))
+    rows, _ = summarized(pd.concat([mean, other]))
+    estimate = hodges_lehmann(np.log([1, 2, 3, 5, 100]))
+    assert rows.loc["other", "ratio"] == pytest.approx(math.exp(estimate))
+    assert rows.loc["other", "seconds"] == pytest.approx(3e-5)
+
+
+def test_batches_are_compared_with_those_of_the_same_turn():
+    mean = batches(CASE, 0, "mean", 4, [1.0, 2.0, 4.0, 8.0])
+    other = batches(CASE, 0, "other", 4, [0.5, 1.0, 2.0, 4.0])
+    rows, _ = summarized(pd.concat([mean, other]).sample(frac=1, random_state=1))
+    assert rows.loc["other", "ratio"] == pytest.approx(0.5)
+
+
+def test_intervals_are_over_rounds_however_many_turns_each_has():
+    by_round = [0.5, 0.9, 0.6, 0.8, 0.55, 0.7]
+    frames = []
+    for round_, (ratio, turns) in enumerate(zip(by_round, [1, 200, 2, 3, 50, 4], strict=True)):
+        frames += [batches(CASE, round_, "mean", turns, 1e-5), batches(CASE, round_, "other", turns, 1e-5 * ratio)]
+    rows, _ = summarized(pd.concat(frames))
+    row = rows.loc["other"]
+    # from six rounds the interval is their whole range
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx((0.5, 0.9))
+    assert row["ratio"] == pytest.approx(math.exp(hodges_lehmann(np.log(by_round))))
+    assert (row["seconds_low"], row["seconds_high"]) == pytest.approx((0.5e-5, 0.9e-5))
+    assert (row["rounds"], row["samples"]) == (6, 260)
+
+
+def test_fewer_than_six_rounds_have_estimates_and_no_intervals():
+    rows, _ = summarized(measured({"mean": 1.0, "fast": 0.5}, rounds=5))
+    assert rows.loc["fast", "ratio"] == pytest.approx(0.5)
+    assert rows[["seconds_low", "seconds_high", "ratio_low", "ratio_high"]].isna().all(axis=None)
+
+
+def test_the_reference_is_exactly_itself():
+    rows, _ = summarized(measured({"mean": 1.0, "fast": 0.5}))
+    assert rows.loc["mean", ["ratio", "ratio_low", "ratio_high"]].tolist() == [1, 1, 1]
+
+
+def test_any_implementation_can_be_the_reference():
+    rows, best = summarized(measured({"mean": 1.0, "fast": 0.5}), reference="fast")
+    assert rows.loc["mean", "ratio"] == pytest.approx(2)
+    assert best["reference"].tolist() == ["fast"]
+
+
+def test_without_the_reference_there_are_times_and_no_ratios():
+    rows, best = summarized(measured({"fast": 0.5, "slow": 2.0}))
+    assert rows[["ratio", "ratio_low", "ratio_high"]].isna().all(axis=None)
+    assert rows.loc["fast", "seconds"] == pytest.approx(0.5e-5)
+    assert best["implementation"].tolist() == ["fast"]
+    assert math.isnan(best["ratio"][0])
+
+
+def test_without_a_round_in_common_with_the_reference_there_is_no_ratio():
+    early, late = measured({"mean": 1.0}, rounds=6), measured({"late": 0.5}, rounds=6)
+    late["round"] += 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows, best = summarized(pd.concat([early, late]))
+    assert math.isnan(rows.loc["late", "ratio"])
+    assert rows.loc["late", "seconds"] == pytest.approx(0.5e-5)
+    assert best["implementation"].tolist() == ["late"]
+
+
+# Times and what follows from them
+
+
+def test_seconds_are_the_median_of_a_round_s_turns():
+    samples = measured({"mean": 1.0}, rounds=8, disturb=lambda _: np.array([1.0, 1.0, 1.0, 50.0, 99.0]))
+    rows, _ = summarized(samples)
+    assert rows.loc["mean", "seconds"] == pytest.approx(1e-5)
+
+
+def test_gigabytes_per_second_follow_from_the_time():
+    rows, _ = summarized(measured({"mean": 1.0}, base=2e-6))
+    assert rows.loc["mean", "gbps"] == pytest.approx(4 * 8 * 64 * 50 / 2e-6 / 1e9)
+
+
+def test_rows_have_the_columns_of_the_contract_and_their_case():
+    extra = outcomes("triton", status="unsupported", reason="needs a GPU; use one")
+    samples = measured({"mean": 1.0})
+    rows = results(samples, [*outcomes("mean", max_error=1e-8, stopped_by="target"), *extra], "mean")
+    assert list(rows.columns) == [column for column in RESULTS if column != "run"]
+    first = rows.iloc[0]
+    assert (first["suite"], first["case"], first["label"]) == ("quick", CASE.id, "small head")
+    assert (first["clock"], first["contender"], first["stopped_by"]) == ("host", "this", "target")
+    assert (first["max_error"], first["samples"], first["rounds"]) == (1e-8, 40, 8)
+    assert rows["reason"].tolist()[1] == "needs a GPU; use one"
+    assert len(rows) == 2
+
+
+def test_nothing_measured_is_no_winner():
+    empty = measured({"mean": 1.0}).iloc[:0]
+    rows = results(empty, outcomes("triton", status="unsupported"), "mean")
+    assert rows["status"].tolist() == ["unsupported"]
+    best = winners(rows, empty, "mean")
+    assert best.empty
+    assert {"case", "implementation", "seconds", "ratio", "ties", "reference"} <= set(best.columns)
+    nothing = results(empty, [], "mean")
+    assert nothing.empty
+    assert winners(nothing, empty, "mean").empty
+
+
+# Who takes no part
+
+
+@pytest.mark.parametrize("status", ["unsupported", "wrong", "failed", "timeout", "oom"])
+def test_what_is_not_ok_has_no_numbers_and_is_never_ranked(status):
+    samples = measured({"mean": 1.0, "fast": 0.5, "broken": 0.1})
+    bad = outcomes("broken", status=status, reason="it is")
+    rows, best = summarized(samples, ["mean", "fast"], extra=bad)
+    numbers = ["seconds", "seconds_low", "ratio", "ratio_low", "rounds", "samples", "gbps"]
+    assert rows.loc["broken", numbers].isna().all()
+    assert (rows.loc["broken", "status"], rows.loc["broken", "reason"]) == (status, "it is")
+    assert best["implementation"].tolist() == ["fast"]
+    assert best["ties"].tolist() == [[]]
+
+
+def test_a_contender_that_was_dropped_midway_changes_nothing_for_the_others():
+    samples = measured({"mean": 1.0, "fast": 0.5, "dies": 0.4}, rounds=8)
+    until = samples[(samples["implementation"] != "dies") | (samples["round"] < 3)]
+    without = samples[samples["implementation"] != "dies"]
+    with_it, best = summarized(until, ["mean", "fast"], extra=outcomes("dies", status="failed"))
+    alone, best_alone = summarized(without)
+    pd.testing.assert_frame_equal(with_it.drop(index="dies"), alone, check_dtype=False)
+    pd.testing.assert_frame_equal(best, best_alone)
+
+
+def test_a_contender_is_compared_in_the_rounds_that_it_took_part_in():
+    samples = measured({"mean": 1.0, "late": 0.5}, rounds=10, disturb=lambda round_: 1.0 if round_ < 4 else 3.0)
+    samples = samples[(samples["implementation"] != "late") | (samples["round"] >= 4)]
+    rows, _ = summarized(samples)
+    assert rows.loc["late", "rounds"] == 6
+    assert rows.loc["mean", "rounds"] == 10
+    assert rows.loc["late", ["ratio", "ratio_low", "ratio_high"]].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    assert rows.loc["late", "seconds"] == pytest.approx(1.5e-5)
+
+
+def test_what_was_not_reached_before_an_interruption_has_no_row():
+    rows, _ = summarized(measured({"mean": 1.0}), ["mean", "never_reached"])
+    assert list(rows.index) == ["mean"]
+
+
+# Winners
+
+
+def test_the_winner_is_the_fastest_with_its_numbers():
+    rows, best = summarized(measured({"mean": 1.0, "slow": 2.0, "fast": 0.25}))
+    (winner,) = best.to_dict("records")
+    assert (winner["implementation"], winner["case"], winner["label"]) == ("fast", CASE.id, "small head")
+    for column in ("seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high"):
+        assert winner[column] == rows.loc["fast", column]
+    assert (winner["reference"], winner["ties"]) == ("mean", [])
+
+
+def test_the_winner_is_found_by_ratio_where_rounds_differ():
+    """A time that comes from quiet rounds only must not win over a better ratio from all of them."""
+    samples = measured(
+        {"mean": 1.0, "lucky": 0.95, "better": 0.9}, 12, disturb=lambda round_: 1.0 if round_ < 6 else 2.0
+    )
+    samples = samples[(samples["implementation"] != "lucky") | (samples["round"] < 6)]
+    rows, best = summarized(samples)
+    assert rows.loc["lucky", "seconds"] < rows.loc["better", "seconds"]
+    assert best["implementation"].tolist() == ["better"]
+
+
+@pytest.mark.parametrize(
+    ("slower_by", "ties"), [(0.0, True), (0.004, True), (0.0099, True), (0.0101, False), (0.2, False)]
+)
+def test_an_implementation_ties_unless_it_is_shown_to_be_over_one_percent_slower(slower_by, ties):
+    _, best = summarized(measured({"mean": 1.0, "fast": 0.5, "next": 0.5 * (1 + slower_by)}))
+    assert best["implementation"][0] in ({"fast", "next"} if slower_by == 0 else {"fast"})
+    assert best["ties"][0] == (["next"] if ties and best["implementation"][0] == "fast" else ["fast"] if ties else [])
+
+
+def test_a_difference_that_noise_may_explain_is_a_tie():
+    rng = np.random.default_rng(8)
+    samples = measured({"mean": 1.0, "fast": 0.5, "perhaps_slower": 0.515})
+    noise = {pair: rng.lognormal(0, 0.05) for pair in itertools.product(range(8), samples["implementation"].unique())}
+    samples["seconds_per_call"] *= [
+        noise[pair] for pair in zip(samples["round"], samples["implementation"], strict=True)
+    ]
+    _, best = summarized(samples)
+    assert {best["implementation"][0], *best["ties"][0]} == {"fast", "perhaps_slower"}
+
+
+def test_too_few_rounds_show_nothing_so_that_all_tie():
+    _, best = summarized(measured({"mean": 1.0, "fast": 0.5}, rounds=5))
+    assert best["ties"].tolist() == [["mean"]]
+
+
+def test_ties_are_listed_fastest_first():
+    _, best = summarized(measured({"mean": 1.0, "c": 0.5 * 1.008, "a": 0.5 * 1.002, "b": 0.5 * 1.005, "fast": 0.5}))
+    assert best["ties"].tolist() == [["a", "b", "c"]]
+
+
+def test_every_case_has_its_own_winner_in_the_order_of_the_results():
+    samples = pd.concat(
+        [measured({"mean": 1.0, "fast": 0.5}, case=OTHER), measured({"mean": 1.0, "fast": 2.0}, case=CASE)]
+    )
+    both = [*outcomes("mean", "fast", case=OTHER), *outcomes("mean", "fast", case=CASE)]
+    rows = results(samples, both, "mean")
+    best = winners(rows, samples, "mean")
+    assert best["case"].tolist() == [OTHER.id, CASE.id]
+    assert best["implementation"].tolist() == ["fast", "mean"]
+    assert best["dtype"].tolist() == ["bfloat16", "float32"]
+    alone = results(samples[samples["case"] == CASE.id], outcomes("mean", "fast"), "mean")
+    pd.testing.assert_frame_equal(rows.iloc[2:].reset_index(drop=True), alone)
+
+
+@settings(max_examples=10)
+@given(st.randoms())
+def test_the_order_of_samples_does_not_matter(random):
+    samples = measured({"mean": 1.0, "fast": 0.5, "slow": 1.5}, rounds=6, turns=3)
+    order = list(range(len(samples)))
+    random.shuffle(order)
+    rows, best = summarized(samples, ["mean", "fast", "slow"])
+    shuffled_rows, shuffled_best = summarized(samples.iloc[order], ["mean", "fast", "slow"])
+    pd.testing.assert_frame_equal(rows, shuffled_rows)
+    pd.testing.assert_frame_equal(best, shuffled_best)
+
+
+def test_an_outcome_is_what_is_known_besides_the_samples():
+    known = {field.name for field in dataclasses.fields(Outcome)} - {"case"}
+    assert known <= set(RESULTS)
+    assert summary.TIE_MARGIN == 0.01
