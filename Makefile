@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test lint types laws check browser clean
+.PHONY: bench test lint types laws check browser peers clean
 
 bench: $(VENV)/.installed
 	$(BIN)/gapbench run quick
@@ -41,6 +41,11 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# gapbench beside its peers; takes about 15 minutes, and belongs on a machine without other work.
+peers: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet -c constraints.txt pyperf asv
+	cd benchmarks && ../$(BIN)/python schedule.py && ../$(BIN)/python peers.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

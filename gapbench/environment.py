@@ -1,38 +1,68 @@
-"""Where and how a run was measured, as flat fields of ``run.json``. What cannot be read is None."""
+"""Where and how a run was measured, as flat fields of ``run.json``. What cannot be read is None, with the reason."""
 
 import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gapbench.devices import device
+from gapbench.telemetry import cgroups, fitness, host, nvml
+from gapbench.telemetry.fitness import Snapshot
+from gapbench.telemetry.unreadable import Reasons
 
 _PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
 
 
-def describe(device_name: str) -> dict[str, Any]:
-    """Return the fields ``machine``, ``versions`` and ``git`` of ``run.json``."""
-    return {"machine": _machine(device_name), "versions": _versions(), "git": git()}
+def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> dict[str, Any]:
+    """Return the fields ``machine``, ``versions`` and ``git`` of ``run.json``.
+
+    ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
+    ``proc`` and ``sys``.
+    """
+    return {"machine": _machine(device_name, device_uuid, root), "versions": _versions(), "git": git()}
 
 
-def _machine(device_name: str) -> dict[str, Any]:
+def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str, Any]:
+    """Return the machine as flat fields; ``unreadable`` has the reason for each null that is not simply "no limit"."""
     import psutil
 
+    reasons = Reasons()
     cpu = device("cpu").describe()
+    for name, field in {"cpu": "description", "cores": "cores"}.items():
+        if cpu[field] is None:
+            reasons.unreadable[name] = "neither py-cpuinfo nor psutil tells"
+    low, high = reasons.attempt("cpu_mhz_min", lambda: host.cpu_mhz_limits(root)) or (None, None)
+    if low is None:
+        reasons.unreadable["cpu_mhz_max"] = reasons.unreadable["cpu_mhz_min"]
+    with nvml.every_gpu(reasons) as handles:
+        gpus = [gpu.describe(reasons, f"gpus.{index}.") for index, gpu in enumerate(handles)]
     return {
         "cpu": cpu["description"],
         "cores": cpu["cores"],
         "logical_cores": cpu["logical_cores"],
-        "l2_bytes": cpu["l2_bytes"],
-        "l3_bytes": cpu["l3_bytes"],
+        "usable_cores": len(host.usable_cpus()),
+        "smt": reasons.attempt("smt", lambda: host.smt(root)),
+        "governor": reasons.attempt("governor", lambda: host.governor(root)),
+        "cpu_mhz_min": low,
+        "cpu_mhz_max": high,
+        "cpu_mhz_current": reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(host.current_cpu(root), root)),
+        "cgroup_cpus": reasons.attempt("cgroup_cpus", lambda: cgroups.cpu_quota(root)),
+        "cgroup_memory_bytes": reasons.attempt("cgroup_memory_bytes", lambda: cgroups.memory_limit(root)),
+        "virtualised": reasons.attempt("virtualised", lambda: host.virtualised(root)),
+        # The kernel's sizes are those of one cache; py-cpuinfo may add up all, or call the L2 cache L3.
+        "l2_bytes": reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
+        "l3_bytes": reasons.attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "device": device_name,
         "device_description": device(device_name).describe()["description"],
-        "gpus": [],
+        "device_uuid": device_uuid,
+        "gpus": gpus,
+        "unreadable": reasons.unreadable,
     }
 
 
@@ -81,12 +111,37 @@ def load() -> list[float]:
     return [round(value, 2) for value in os.getloadavg()]
 
 
+def snapshot(root: Path = host.ROOT) -> Snapshot:
+    """Return what changes on this machine while a run lasts: to be taken before and after it."""
+    reasons = Reasons()
+    memory = reasons.attempt("memory", lambda: host.memory_bytes(root))
+    processes = {}
+    with nvml.every_gpu(reasons) as gpus:
+        for gpu in gpus:
+            uuid, others = reasons.attempt("uuid", gpu.uuid), reasons.attempt("others", gpu.other_processes)
+            if uuid is not None and others is not None:
+                processes[uuid] = others
+    return Snapshot(
+        load=load()[0],
+        cpu_time=reasons.attempt("cpu_time", lambda: host.cpu_time(host.usable_cpus(), root)),
+        memory_available_bytes=memory[1] if memory else None,
+        gpu_processes=processes,
+    )
+
+
+def warnings(
+    before: Snapshot,
+    after: Snapshot | None,
+    description: Mapping[str, Any],
+    rounds: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
+    """Return what speaks against a run that `describe` describes, one sentence each with evidence and remedy.
+
+    ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
+    """
+    return fitness.warnings(before, after, description["machine"], rounds)
+
+
 def load_warnings(before: list[float]) -> list[str]:
     """Return what the load says against this run's numbers, each with its remedy."""
-    cores = os.cpu_count() or 1
-    if before[0] > cores / 2:
-        return [
-            f"the load was {before[0]:.1f} on {cores} cores when the run began: other work slows batches down; "
-            "ratios suffer less than times; stop other work and run again"
-        ]
-    return []
+    return fitness.warnings(Snapshot(load=before[0]), None, {"logical_cores": os.cpu_count()})

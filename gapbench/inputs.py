@@ -35,11 +35,9 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
         lead = line * int(torch.randint(_PAGE // _CACHE_LINE, (), generator=generator))
     storage = torch.empty(lead + elements, dtype=dtype)[lead:]
     if token:
-        stored = storage.view(case.n, case.window + 1, case.c)[:, 1:].view(sizes)
-    else:
-        stored = storage.view(sizes)
+        storage = storage.view(case.n, case.window + 1, case.c)[:, 1:]
     inverse = sorted(range(len(order)), key=order.__getitem__)
-    return stored.permute(inverse)
+    return storage.view(sizes).permute(inverse)
 
 
 def sample(case: Case, seed: int) -> Tensor:

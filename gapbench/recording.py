@@ -13,8 +13,8 @@ from gapbench.devices import device
 from gapbench.implementations import is_user_spec
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.schedule import Batches
-from gapbench.measuring.worker import Qualification
 
 THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
@@ -40,7 +40,6 @@ def begin(
 ) -> store.RunWriter:
     """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet."""
     described = environment.describe(contests[0].case.device)
-    load = environment.load()
     return target.create(
         {
             "run": store.new_run_id((described["git"] or {}).get("commit")),
@@ -55,10 +54,10 @@ def begin(
                 {"suite": one.suite, "case": one.case.id, "label": one.case.label, "specs": one.specs}
                 for one in contests
             ],
-            "load_before": load,
+            "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
-            "warnings": environment.load_warnings(load),
+            "warnings": environment.warnings(environment.snapshot(), None, described),
         }
     )
 
@@ -127,6 +126,7 @@ def record(
     """
     ledger = _Ledger()
     started = time.monotonic()
+    before = environment.snapshot()
     interrupted = False
     try:
         for event in engine.measure(contests, effort, _earlier(writer.samples())):
@@ -142,6 +142,8 @@ def record(
         writer.finish(
             results,
             load_after=environment.load(),
+            warnings=environment.warnings(before, environment.snapshot(), writer.run, _telemetry(samples))
+            + summary.outlying_rounds(samples),
             wall_seconds=round(time.monotonic() - started, 3),
             timed_seconds=round(ledger.timed_seconds, 3),
         )
@@ -162,7 +164,14 @@ def _columns(event: engine.RoundMeasured) -> dict[str, object]:
         "position": batches.position,
         "calls": batches.calls,
         "seconds_per_call": batches.seconds_per_call,
+        **event.telemetry,
     }
+
+
+def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how the machine was in each round."""
+    rounds = samples.drop_duplicates("process")[["throttle", "steal"]]
+    return [{str(column): value for column, value in row.items()} for row in rounds.to_dict("records")]
 
 
 def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:

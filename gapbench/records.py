@@ -68,6 +68,10 @@ RESULTS: dict[str, str] = {
     "peak_extra_bytes": "int64",
     "compile_seconds": "float64",
     "saved_bytes": "int64",
+    "operators": "int32",
+    "warm_compile_seconds": "float64",
+    "graph_breaks": "int32",
+    "recompilations": "int32",
 }
 """One row per case x implementation x contender x clock."""
 

@@ -64,6 +64,20 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
     return Interval(estimate, float(averages[cut]), float(averages[-1 - cut]))
 
 
+def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, power: float = 0.95) -> float:
+    """Return the slowdown (0.03 is 3 %) that a diff of ``cases`` cases finds with probability ``power``.
+
+    ``spread`` is the standard deviation of a round's log ratio. The test is one-sided at 5 % over all cases
+    (Bonferroni) against ``margin``, by Student's t with one value a round. Infinite below two rounds.
+    """
+    from scipy.special import stdtrit
+
+    if rounds < 2:
+        return float("inf")
+    quantiles = stdtrit(rounds - 1, 1 - 0.05 / cases) + stdtrit(rounds - 1, power)
+    return float(np.expm1(np.log1p(margin) + quantiles * spread / np.sqrt(rounds)))
+
+
 @cache
 def _signed_rank_cut(n: int, confidence: float) -> int | None:
     """Return how many Walsh averages to leave out at each end, or None if even none is too many.

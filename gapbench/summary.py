@@ -1,7 +1,7 @@
 """From samples to results: time and ratio with their intervals, and who wins.
 
-A round's time is the median of its turns. A round's ratio is the Hodges-Lehmann estimate over turns of the log ratio
-of two batches of the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
+A round's time is the median of its turns. A round's ratio is the median over turns of the log ratio of two batches of
+the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,19 @@ import pandas as pd
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.metrics import METRICS
-from gapbench.stats import Floats, Interval, hodges_lehmann, location
+from gapbench.stats import Floats, Interval, location
+
+_PROBED = (
+    "max_error",
+    "max_error_ulp",
+    "peak_extra_bytes",
+    "saved_bytes",
+    "operators",
+    "compile_seconds",
+    "warm_compile_seconds",
+    "graph_breaks",
+    "recompilations",
+)
 
 TIE_MARGIN = 0.01
 """An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
@@ -32,7 +44,13 @@ class Outcome:
     stopped_by: str | None = None
     max_error: float | None = None
     max_error_ulp: float | None = None
+    peak_extra_bytes: int | None = None
+    saved_bytes: int | None = None
+    operators: int | None = None
     compile_seconds: float | None = None
+    warm_compile_seconds: float | None = None
+    graph_breaks: int | None = None
+    recompilations: int | None = None
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) -> pd.DataFrame:
@@ -54,9 +72,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
             "status": outcome.status,
             "reason": outcome.reason,
             "stopped_by": outcome.stopped_by,
-            "max_error": outcome.max_error,
-            "max_error_ulp": outcome.max_error_ulp,
-            "compile_seconds": outcome.compile_seconds,
+            **{name: getattr(outcome, name) for name in _PROBED},
         }
         turns = by_case.get(outcome.case.id)
         if outcome.status == "ok" and turns is not None and outcome.implementation in turns:
@@ -92,7 +108,30 @@ def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
 def log_ratios(turns: pd.DataFrame, name: str, reference: str) -> Floats:
     """Return each round's log ratio of two implementations, from the rounds that both took part in."""
     differences = (turns[name] - turns[reference]).dropna()
-    return np.array([hodges_lehmann(one.to_numpy()) for _, one in differences.groupby("round")])
+    return differences.groupby("round").median().to_numpy()
+
+
+_OUTLYING = 1.5
+"""A round whose time is off by this factor from the median of its implementation's rounds is flagged."""
+
+
+def outlying_rounds(samples: pd.DataFrame) -> list[str]:
+    """Return a sentence for each case in which some rounds took very different times. They are kept: rounds differ.
+
+    An implementation that is slow in its first process only shows here, too.
+    """
+    medians = np.log(samples.groupby(["case", "implementation", "round"])["seconds_per_call"].median())
+    off = medians - medians.groupby(["case", "implementation"]).transform("median")
+    flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
+    sentences = []
+    for case, rows in flagged.groupby("case"):
+        worst = rows.loc[rows["off"].abs().idxmax()]
+        sentences.append(
+            f"{case}: {len(rows)} of its rounds took more than {_OUTLYING:g} times or less than 1/{_OUTLYING:g} of the "
+            f"usual time, the worst {np.exp(worst['off']):.2g} times (round {worst['round']} of "
+            f"{worst['implementation']}); all are kept, and widen its intervals; measure more with --budget"
+        )
+    return sentences
 
 
 def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.DataFrame:

@@ -276,18 +276,32 @@ def test_shards_are_stored_as_samples_are(store):
     assert int(shard.schema_arrow.metadata[b"gapbench_schema"]) == records.SCHEMA
 
 
-def test_the_columns_are_those_that_notebooks_rely_on():
-    assert " ".join(records.SAMPLES) == (
-        "run case implementation contender clock round process turn position calls seconds_per_call "
-        "sm_clock_mhz temperature_c power_w throttle steal"
-    )
-    assert " ".join(records.RESULTS) == (
-        "run suite operation label case shape n c spatial dtype layout device pass threads elements bytes_moved "
-        "implementation contender clock status reason seconds seconds_low seconds_high ratio ratio_low ratio_high "
-        "rounds samples stopped_by gbps ceiling_fraction max_error max_error_ulp peak_extra_bytes compile_seconds "
-        "saved_bytes"
-    )
+SAMPLES = {
+    "string": "run case implementation contender clock throttle",
+    "int32": "round process turn position calls",
+    "float64": "seconds_per_call sm_clock_mhz temperature_c power_w steal",
+}
+RESULTS = {
+    "string": "run suite operation label case shape spatial dtype layout device pass implementation contender clock "
+    "status reason stopped_by",
+    "int32": "threads rounds samples",
+    "int64": "n c elements bytes_moved peak_extra_bytes saved_bytes",
+    "float64": "seconds seconds_low seconds_high ratio ratio_low ratio_high gbps ceiling_fraction max_error "
+    "max_error_ulp compile_seconds",
+}
+"""By type, what notebooks rely on. More columns may join; another type needs a new schema version."""
+
+
+@pytest.mark.parametrize(("columns", "contract"), [(records.SAMPLES, SAMPLES), (records.RESULTS, RESULTS)])
+def test_no_column_of_the_contract_is_missing_or_of_another_type(columns, contract):
+    for kind, names in contract.items():
+        for name in names.split():
+            assert columns[name] == kind, name
+
+
+def test_statuses_and_the_reference_are_those_of_the_contract():
     assert records.STATUSES == ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
+    assert records.REFERENCE == "mean"
 
 
 def test_a_case_fills_its_columns():

@@ -97,12 +97,11 @@ def test_ratios_are_found_in_noise_that_hides_them_from_times():
     assert (best["implementation"][0], best["ties"][0]) == ("fast", [])
 
 
-def test_a_round_s_ratio_is_the_hodges_lehmann_estimate_of_its_turns():
+def test_a_round_s_time_and_ratio_are_the_medians_of_its_turns():
     mean = batches(CASE, 0, "mean", 5, 1e-5)
     other = batches(CASE, 0, "other", 5, 1e-5 * np.array([1, 2, 3, 5, 100]))
     rows, _ = summarized(pd.concat([mean, other]))
-    estimate = hodges_lehmann(np.log([1, 2, 3, 5, 100]))
-    assert rows.loc["other", "ratio"] == pytest.approx(math.exp(estimate))
+    assert rows.loc["other", "ratio"] == pytest.approx(3)
     assert rows.loc["other", "seconds"] == pytest.approx(3e-5)
 
 
@@ -217,6 +216,13 @@ def test_what_is_not_ok_has_no_numbers_and_is_never_ranked(status):
     assert best["ties"].tolist() == [[]]
 
 
+def test_what_is_not_ok_is_not_ranked_even_with_a_time():
+    samples = measured({"mean": 1.0, "broken": 0.1})
+    rows = results(samples, outcomes("mean", "broken"), "mean")
+    rows.loc[rows["implementation"] == "broken", "status"] = "wrong"
+    assert winners(rows, samples, "mean")["implementation"].tolist() == ["mean"]
+
+
 def test_a_contender_that_was_dropped_midway_changes_nothing_for_the_others():
     samples = measured({"mean": 1.0, "fast": 0.5, "dies": 0.4}, rounds=8)
     until = samples[(samples["implementation"] != "dies") | (samples["round"] < 3)]
@@ -325,3 +331,18 @@ def test_an_outcome_is_what_is_known_besides_the_samples():
     known = {field.name for field in dataclasses.fields(Outcome)} - {"case"}
     assert known <= set(RESULTS)
     assert summary.TIE_MARGIN == 0.01
+
+
+def test_rounds_that_are_far_off_are_flagged_and_kept():
+    rows = [
+        {"case": "c", "implementation": name, "round": number, "turn": turn, "seconds_per_call": seconds}
+        for name, times in {"steady": [1.0] * 6, "first": [5.0, 1.0, 1.1, 0.9, 1.0, 1.0]}.items()
+        for number, seconds in enumerate(times)
+        for turn in range(3)
+    ]
+    (sentence,) = summary.outlying_rounds(pd.DataFrame(rows))
+    assert sentence.startswith("c: 1 of its rounds")
+    assert "the worst 5 times (round 0 of first)" in sentence
+    assert "--budget" in sentence
+    steady = [row for row in rows if row["implementation"] == "steady"]
+    assert summary.outlying_rounds(pd.DataFrame(steady)) == []

@@ -10,11 +10,17 @@ import traceback
 import click
 
 from gapbench import __version__
+from gapbench.cli import doctor, report, run, which
 from gapbench.cli import list as list_command
-from gapbench.cli import report, run, which
 from gapbench.errors import ExitCode, GapbenchError
 
-COMMANDS: tuple[click.Command, ...] = (run.command, list_command.command, report.command, which.command)
+COMMANDS: tuple[click.Command, ...] = (
+    run.command,
+    list_command.command,
+    report.command,
+    which.command,
+    doctor.command,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -15,7 +15,7 @@ def _unsupported(case: Case) -> str | None:
     return None
 
 
-def _proof() -> str | None:
+def proof() -> str | None:
     """Read Dynamo's counters: a silent fall-back to eager leaves no captured graph or names a break."""
     from torch._dynamo.utils import counters
 
@@ -30,7 +30,7 @@ def _compiled(eager: Implementation) -> Implementation:
     def prepare(case: Case) -> Function:
         from torch._dynamo.utils import counters
 
-        counters.clear()  # for `_proof`, which is asked after this function's first call
+        counters.clear()  # for `proof`, which is asked after this function's first call
         # Each worker process compiles each function once, so Dynamo's recompile limit, past which it would go
         # back to eager silently, is never near.
         compiled: Function = torch.compile(eager.prepare(case), fullgraph=True, dynamic=False)
@@ -43,7 +43,7 @@ def _compiled(eager: Implementation) -> Implementation:
         f"torch.compile(lambda x: {eager.snippet})(x)",
         prepare,
         lambda case: _unsupported(case) or eager.unsupported(case),
-        _proof,
+        proof,
     )
 
 

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from gapbench.errors import GapbenchError
+from gapbench.implementations import compiled
 from gapbench.implementations.base import Implementation
 
 
@@ -39,10 +40,12 @@ def load(spec: str) -> Implementation:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise BrokenImplementationError(f"{path.name} has no function {function_name!r}; define it as f(x)")
+    claims_compiled = hasattr(function, "_torchdynamo_orig_callable")  # it is what torch.compile returned
     return Implementation(
         name=function_name,
-        family="user",
+        family="compiled" if claims_compiled else "user",
         summary=(function.__doc__ or f"{function_name} of {path.name}").strip().splitlines()[0],
         snippet=f"{function_name}(x)",
         prepare=lambda _case: function,
+        proof=compiled.proof if claims_compiled else lambda: None,
     )

@@ -11,18 +11,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import numpy as np
 
-from gapbench import implementations, records, stats
+from gapbench import implementations, records
 from gapbench.cases import Case
 from gapbench.devices import device
 from gapbench.measuring import worker
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.qualification import Qualification
+from gapbench.measuring.rounds import Assignment, RoundFailure, RoundResult
 from gapbench.measuring.schedule import Batches
 from gapbench.measuring.stopping import StoppingRule
 from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
-from gapbench.measuring.worker import Assignment, Qualification, RoundFailure, RoundResult
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -50,7 +52,10 @@ class Qualified:
 
 @dataclass(frozen=True, slots=True)
 class RoundMeasured:
-    """One round of one case; ``names[i]`` is the implementation of ``batches.contender == i``."""
+    """One round of one case; ``names[i]`` is the implementation of ``batches.contender == i``.
+
+    ``telemetry`` are the columns of `records.SAMPLES` that say how the machine was meanwhile.
+    """
 
     case: Case
     clock: str
@@ -58,6 +63,7 @@ class RoundMeasured:
     process: int
     names: tuple[str, ...]
     batches: Batches
+    telemetry: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class _Standing:
         # Without the reference the intervals are taken on the logarithm of the time itself.
         base = log_seconds.get(records.REFERENCE, np.zeros(1))
         for name, values in log_seconds.items():
-            self.log_ratios[name].append(stats.hodges_lehmann(values - base))
+            self.log_ratios[name].append(float(np.median(values - base)))
 
     def drop(self, name: str) -> None:
         """Let ``name`` take no further part."""
@@ -223,11 +229,11 @@ def _one_round(
     patience = effort.patience + 10 * slice_seconds
     answer = _answer(template.start(worker.measure_round, assignment), patience)
     match answer:
-        case RoundResult(batches, faults) if not faults:
-            measured = RoundMeasured(case, clock, standing.rounds, process, names, batches)
+        case RoundResult(batches, faults, telemetry) if not faults:
+            measured = RoundMeasured(case, clock, standing.rounds, process, names, batches, telemetry)
             standing.record(measured)
             return measured
-        case RoundResult(_, faults):
+        case RoundResult(faults=faults):
             index, (status, reason) = next(iter(faults)), ("wrong", next(iter(faults.values())))
         case RoundFailure(index, status, reason):
             pass

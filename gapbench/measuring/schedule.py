@@ -15,8 +15,8 @@ from gapbench.measuring.clocks import Clock
 Call = Callable[[], Tensor]
 
 FEWEST_TURNS = 8
-MOST_TURNS = 200
-"""Enough for the median over turns; the pairwise estimator grows with the square."""
+MOST_TURNS = 1000
+"""More turns make a round's median no better than more rounds would."""
 _WARM_TURNS = 1
 
 
@@ -63,12 +63,13 @@ def play(
     turns: int,
     rng: Random,
     announce: Callable[[int], None],
-) -> tuple[Batches, list[Tensor]]:
-    """Take ``turns`` turns; return every batch and each contender's last output.
+    batches: Batches,
+) -> list[Tensor]:
+    """Take ``turns`` turns, add every batch to ``batches``, and return each contender's last output.
 
     ``announce(index)`` is told which contender runs next. The first turn warms the alternation up and is not kept.
     """
-    batches = Batches()
+    first = batches.turn[-1] + 1 if batches.turn else 0
     outputs: dict[int, Tensor] = {}
     order = list(range(len(calls)))
     for turn in range(-_WARM_TURNS, turns):
@@ -77,5 +78,5 @@ def play(
             announce(contender)
             seconds, outputs[contender] = clock.batch(calls[contender], batch_calls[contender])
             if turn >= 0:
-                batches.add(contender, turn, position, batch_calls[contender], seconds)
-    return batches, [outputs[index] for index in range(len(calls))]
+                batches.add(contender, first + turn, position, batch_calls[contender], seconds)
+    return [outputs[index] for index in range(len(calls))]

@@ -1,6 +1,7 @@
 """Tables for the terminal."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -83,11 +84,20 @@ def print_troubles(results: pd.DataFrame, console: Console | None = None) -> Non
     console.print(table)
 
 
-def print_rows(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
-    """Print a list of objects as a table, columns in the objects' order."""
+def print_rows(
+    rows: Sequence[dict[str, Any]],
+    console: Console | None = None,
+    styles: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> None:
+    """Print a list of objects as a table, columns in the objects' order; ``styles`` by column and value."""
     if not rows:
         return
     table = _table(*rows[0])
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+        table.add_row(
+            *(
+                Text("" if value is None else str(value), style=styles.get(column, {}).get(str(value), ""))
+                for column, value in row.items()
+            )
+        )
     (console or Console()).print(table)

@@ -21,11 +21,8 @@ COMPILED = [one for one in IMPLEMENTATIONS if one.family == "compiled"]
 
 def known_to_be_wrong(implementation, case):
     """Tell what the oracle rejects with good reason."""
-    if implementation.name == "sum_scale":  # the sum of 100s overflows
-        return case.dtype == "float16" and case.window > 600
-    if implementation.name == "matmul":  # BLAS may add rounded products one by one, which drifts on constants
-        return case.dtype == "float32" and case.window > 100 and case.pass_ == "forward"
-    return False
+    overflows = case.dtype == "float16" and case.window > 600
+    return implementation.name == "sum_scale" and overflows
 
 
 def by_name(families):
@@ -59,7 +56,7 @@ def test_is_right_on_every_shape_dtype_layout_and_pass(implementation, case):
 
 
 @by_name(QUICK)
-@pytest.mark.parametrize("window", [(63,), (8, 8), (5, 13), (31, 37), (63, 64), (112, 112)])
+@pytest.mark.parametrize("window", [(63,), (8, 8), (5, 13), (31, 37), (63, 64), (63, 130), (112, 112)])
 def test_is_right_around_powers_of_two_and_in_large_windows(implementation, window):
     for dtype, layout in itertools.product(DTYPES, LAYOUTS):
         case = Case((1, 9, *window), dtype=dtype, layout=layout)

@@ -293,7 +293,7 @@ def test_sizes_and_strides_of_one_compile(compiled, layout, target):
 def test_says_why_it_cannot_run_and_what_to_do():
     gpu = partial(Case, (2, 3, 7, 7), device="cuda:0")
     assert "need a GPU" in TRITON.unsupported(Case((2, 3, 7, 7)))
-    assert "backward" in TRITON.unsupported(gpu(pass_="backward"))  # noqa: S106 - a pass, no password
+    assert "backward" in TRITON.unsupported(gpu(pass_="backward"))
     assert TRITON.unsupported(gpu()) is None
 
 

@@ -6,19 +6,24 @@ import torch
 
 from gapbench import devices
 from gapbench.measuring import clocks
-from gapbench.measuring.clocks import host
+from gapbench.measuring.clocks import host, loop
 
 
 def test_every_clock_has_a_name_and_a_file_of_that_name():
     for kind in clocks.CLOCKS:
         assert inspect.getmodule(kind).__name__.rpartition(".")[2] == kind.name
-        assert isinstance(clocks.clock(kind.name), kind)
 
 
 def test_every_clock_of_a_device_exists():
     for device in devices.available():
         for name in device.clocks:
-            assert clocks.clock(name).name == name
+            assert clocks.clock(name, device).name == name
+        assert set(device.clocks) <= set(device.selectable_clocks)
+
+
+def test_every_clock_is_some_devices():
+    some = {*devices.Cpu().selectable_clocks, *devices.Cuda("cuda").selectable_clocks}
+    assert some == {kind.name for kind in clocks.CLOCKS}
 
 
 def test_host_reports_the_wall_time_of_exactly_the_calls(monkeypatch):
@@ -32,8 +37,8 @@ def test_host_reports_the_wall_time_of_exactly_the_calls(monkeypatch):
     def read():
         return now
 
-    monkeypatch.setattr(host, "perf_counter_ns", read)
-    seconds, output = host.Host().batch(call, 40)
+    monkeypatch.setattr(loop, "perf_counter_ns", read)
+    seconds, output = clocks.clock("host").batch(call, 40)
     assert seconds == pytest.approx(40 * 250e-9)
     assert now == 40 * 250
     assert torch.equal(output, torch.zeros(1))
@@ -42,4 +47,27 @@ def test_host_reports_the_wall_time_of_exactly_the_calls(monkeypatch):
 def test_host_does_not_follow_a_replaced_time_module(monkeypatch):
     monkeypatch.setattr(time, "perf_counter_ns", lambda: 0)
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
-    assert host.Host().batch(lambda: torch.ones(100).sum(), 10)[0] > 0
+    assert host.Host(devices.Cpu()).batch(lambda: torch.ones(100).sum(), 10)[0] > 0
+
+
+@pytest.mark.parametrize("first", [0, 2, 7])
+def test_calls_are_cycled_through_in_order_from_any_of_them(first):
+    calls = [lambda number=number: number for number in range(5)]
+    made = [call() for call in loop.cycled(calls, 12, first)]
+    assert made == [(first + position) % 5 for position in range(12)]
+
+
+def test_host_cold_runs_on_this_machine():
+    """With real tensors and this machine's caches; what it measures is not judged here, that it may refuse is."""
+    cpu = devices.Cpu()
+    clock = clocks.clock("host_cold", cpu)
+    case_bytes = 4 * 2**20
+    inputs = [torch.zeros(case_bytes // 4) for _ in range(clock.rotations(case_bytes))]
+    assert len(inputs) * case_bytes > 2 * (cpu.cache_bytes or 0)
+    try:
+        clock.prepare()
+        seconds, output = clock.batch([x.sum for x in inputs], 3)
+    except clocks.ClockError as refusal:
+        pytest.skip(str(refusal))
+    assert seconds > 0
+    assert output == 0

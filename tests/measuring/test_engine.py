@@ -1,5 +1,7 @@
 """Real runs of the engine on small cases, with implementations that misbehave in every way that we know."""
 
+from pathlib import Path
+
 import pytest
 
 from gapbench.cases import Case
@@ -7,6 +9,8 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 
 SMALL = Case((1, 8, 4, 4))
+DISHONEST = Path(__file__).parent.parent / "dishonest.py"
+HONEST = {"mean", "good", "prints", "sleeps_first"}
 HASTY = Effort(budget=4, rounds=2, patience=4, target=0.9)
 
 
@@ -28,17 +32,14 @@ def rounds(events):
 
 
 @pytest.fixture(scope="module")
-def rogues(tmp_path_factory):
+def rogues():
     """One run in which all misbehave, each in its own way."""
-    from conftest import DISHONEST
-
-    path = tmp_path_factory.mktemp("rogues") / "mine.py"
-    path.write_text(DISHONEST)
     names = [
         "good", "raises", "wrong_shape", "wrong_dtype", "mutates", "kills", "hangs", "exits", "missing",
-        "tires", "dies_later", "raises_later", "prints",
+        "tires", "dies_later", "raises_later", "prints", "remembers", "previous", "threaded", "stops_the_clock",
+        "lazy", "zero_mean_only", "mutates_later", "sleeps_first",
     ]  # fmt: skip
-    return measure({name: f"{path}:{name}" for name in names})
+    return measure({name: f"{DISHONEST}:{name}" for name in names})
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,13 @@ def rogues(tmp_path_factory):
         ("tires", "wrong", "was right when examined"),
         ("dies_later", "failed", "SIGKILL"),
         ("raises_later", "failed", "RuntimeError: worn out"),
+        ("remembers", "wrong", "after timing wrong"),
+        ("previous", "wrong", "right on one input"),
+        ("threaded", "failed", "on other threads"),
+        ("stops_the_clock", "failed", "replaces time.perf_counter_ns"),
+        ("lazy", "wrong", "returned _Lazy"),
+        ("zero_mean_only", "wrong", "got 0"),
+        ("mutates_later", "wrong", "changes its input"),
     ],
 )
 def test_each_rogue_carries_its_own_reason(rogues, name, status, reason):
@@ -65,8 +73,8 @@ def test_each_rogue_carries_its_own_reason(rogues, name, status, reason):
 
 def test_everyone_else_is_measured_all_the_same(rogues):
     statuses = last_status(rogues)
-    assert [name for name, one in statuses.items() if one.status == "ok"] == ["mean", "good", "prints"]
-    complete = [measured for measured in rounds(rogues) if set(measured.names) == {"mean", "good", "prints"}]
+    assert [name for name, one in statuses.items() if one.status == "ok"] == sorted(HONEST, key=list(statuses).index)
+    complete = [measured for measured in rounds(rogues) if set(measured.names) == HONEST]
     assert len(complete) >= 2
 
 
@@ -92,6 +100,13 @@ def test_rounds_measured_earlier_are_not_measured_again():
     later = rounds(measure({}, Effort(budget=0.1, rounds=3), earlier=earlier))
     assert [measured.round for measured in later] == [2]
     assert later[0].process > max(measured.process for measured in earlier)
+
+
+def test_a_users_compilation_that_falls_back_is_not_a_number_either(user_file):
+    patient = Effort(budget=1, rounds=1)
+    qualification = last_status(measure({"falls_back": user_file("falls_back")}, patient))["falls_back"]
+    assert qualification.status == "failed"
+    assert "broke the graph" in qualification.reason
 
 
 def test_compiled_rows_are_compiled_and_say_how_long_it_took():

@@ -1,30 +1,52 @@
-"""Clocks: named timing protocols, one file each.
+"""Clocks: named timing protocols, one file each. All time that gapbench reports comes from a clock.
 
-A clock's ``batch(call, calls)`` runs ``call`` that many times back to back and returns the seconds of the whole
-and the last output. All time that gapbench reports comes from a clock.
+`host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
+accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
+
+What they share: `base` (what a clock is, and how it refuses), `loop` (the one timing loop), `rotation` and `canary`
+(cold, and proved so), `hold` (launches behind a delay), `events`, `graphs`.
 """
 
-from collections.abc import Callable
-from typing import Protocol
-
-from torch import Tensor
-
+from gapbench.devices import Cpu, Device
+from gapbench.measuring.clocks.base import (
+    BURN_IN_SECONDS,
+    Clock,
+    ClockError,
+    ClockRefusedError,
+    ClockUnsupportedError,
+    Preparation,
+)
+from gapbench.measuring.clocks.event_cold import EventCold
+from gapbench.measuring.clocks.event_warm import EventWarm
+from gapbench.measuring.clocks.graph_cold import GraphCold
+from gapbench.measuring.clocks.graph_warm import GraphWarm
 from gapbench.measuring.clocks.host import Host
+from gapbench.measuring.clocks.host_call import HostCall
+from gapbench.measuring.clocks.host_cold import HostCold
+
+__all__ = [
+    "BURN_IN_SECONDS",
+    "CLOCKS",
+    "Clock",
+    "ClockError",
+    "ClockRefusedError",
+    "ClockUnsupportedError",
+    "Preparation",
+    "clock",
+]
+
+CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWarm, GraphCold, HostCall)
 
 
-class Clock(Protocol):
-    """A timing protocol."""
+def clock(name: str, device: Device | None = None) -> Clock:
+    """Return the clock called ``name`` for ``device`` (the CPU if not given).
 
-    name: str
-
-    def batch(self, call: Callable[[], Tensor], calls: int) -> tuple[float, Tensor]:
-        """Run ``calls`` >= 1 calls; return the seconds of all of them together and the last output."""
-        ...
-
-
-CLOCKS: tuple[type[Clock], ...] = (Host,)
-
-
-def clock(name: str) -> Clock:
-    """Return the clock called ``name``."""
-    return next(kind for kind in CLOCKS if kind.name == name)()
+    Raises `ClockUnsupportedError` for a device that it cannot measure.
+    """
+    device = device or Cpu()
+    kind = next(kind for kind in CLOCKS if kind.name == name)
+    if name not in device.selectable_clocks:
+        raise ClockUnsupportedError(
+            f"{device.name} cannot be measured by {name}; it can by {', '.join(device.selectable_clocks) or 'no clock'}"
+        )
+    return kind(device)

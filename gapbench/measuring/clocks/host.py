@@ -1,23 +1,17 @@
 """`host`: wall time of the calling thread, with warm caches. For devices that compute synchronously."""
 
-from collections.abc import Callable
-from itertools import repeat
-from time import perf_counter_ns  # bound before any user's code is imported, which might replace time's
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks.base import Call, Clock
 
-class Host:
+
+class Host(Clock):
     """Time calls that are complete when they return."""
 
     name = "host"
 
-    def batch(self, call: Callable[[], Tensor], calls: int) -> tuple[float, Tensor]:
-        """Run ``calls`` calls back to back, each output alive until the next is there."""
-        output = None
-        start = perf_counter_ns()
-        for _ in repeat(None, calls):
-            output = call()
-        end = perf_counter_ns()
-        assert output is not None
-        return (end - start) * 1e-9, output
+    def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
+        return loop.timed(loop.cycled(calls, count))

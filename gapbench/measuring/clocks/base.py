@@ -1,0 +1,81 @@
+"""What every clock is, what it may find out before it measures, and how it refuses."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from gapbench.errors import GapbenchError
+
+Call = Callable[[], Tensor]
+
+BURN_IN_SECONDS = 1.0
+"""Work before the first measurement on an accelerator: its clocks and its temperature rise for about that long."""
+
+
+class ClockError(GapbenchError):
+    """A clock will not give a number; ``status`` (of `records.STATUSES`) is what that makes of the row."""
+
+    status = "failed"
+
+
+class ClockRefusedError(ClockError):
+    """The number would not be what the clock's name says."""
+
+
+class ClockUnsupportedError(ClockError):
+    """The device, or the case, cannot be measured in this way at all."""
+
+    status = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a clock found out before measuring; seconds, None for what it does not have.
+
+    ``floor_seconds`` is what its own events (and graph launch) take: subtracted already, and to be shown beside times.
+    ``launch_seconds`` is the host's time for the smallest launch there is. ``warm_canary_seconds`` and
+    ``cold_canary_seconds`` are what a canary took to be read from the cache, and after the cache was flushed.
+    """
+
+    floor_seconds: float | None = None
+    launch_seconds: float | None = None
+    warm_canary_seconds: float | None = None
+    cold_canary_seconds: float | None = None
+
+
+class Clock(ABC):
+    """A timing protocol for one device. Made, asked for `rotations`, prepared, then given batch after batch."""
+
+    name: str
+
+    slowdown: float | None = None
+    """How many times as long as when prepared the device took for a fixed piece of work during the last batch:
+    clearly above 1 is a device that was throttled. None where that is not known."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def rotations(self, case_bytes: int) -> int:  # noqa: ARG002
+        """Return how many distinct inputs of ``case_bytes`` each the calls of a batch must cycle through."""
+        return 1
+
+    def whole(self, count: int, rotations: int) -> int:  # noqa: ARG002
+        """Return the smallest number of calls, at least ``count`` >= 1, that a batch of this clock may have."""
+        return count
+
+    def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
+        """Get ready on this device, once, after `rotations`; a second clock on the device needs no burn-in."""
+        return Preparation()
+
+    def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
+        """Run ``count`` >= 1 calls, cycling through ``calls``; return the seconds of all together and the last output.
+
+        Raises `ClockRefusedError` instead of returning a number that is not what this clock's name says.
+        """
+        return self._batch((calls,) if callable(calls) else calls, count)
+
+    @abstractmethod
+    def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]: ...

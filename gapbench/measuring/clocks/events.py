@@ -1,0 +1,126 @@
+"""What the clocks that use events share: burn-in, the event floor, the canary, and judging the sum."""
+
+from collections.abc import Callable
+from statistics import fmean
+
+from gapbench.devices import Accelerator
+from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, ClockRefusedError, Preparation
+from gapbench.measuring.clocks.canary import Canary
+from gapbench.measuring.clocks.hold import MOST_CALLS, Hold
+from gapbench.measuring.clocks.loop import now
+
+_FLUSHES_BETWEEN_LOOKS = 10
+_FLOOR_RUNS = 6
+_SHORTEST_CALL = 0.1e-6
+_FLOOR_SHARE = 0.1
+
+
+class Pair:
+    """Two events around what is launched in its ``with`` block."""
+
+    def __init__(self, device: Accelerator) -> None:
+        self._start, self._end = device.event(), device.event()
+
+    def __enter__(self) -> None:
+        self._start.record()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.record()
+
+    @property
+    def seconds(self) -> float:
+        """The device's time between them, the floor included."""
+        return self._start.seconds_until(self._end)
+
+
+def burn_in(device: Accelerator, seconds: float) -> None:
+    """Keep the device busy until its clocks have risen."""
+    began = now()
+    while now() - began < seconds:
+        for _ in range(_FLUSHES_BETWEEN_LOOKS):
+            device.flush()
+        device.synchronize()
+
+
+class EventClock(Clock):
+    """A clock that reads the device's own events, around work that is launched behind a `Hold`."""
+
+    cold = False
+    _device: Accelerator
+
+    def __init__(self, device: Accelerator) -> None:
+        super().__init__(device)
+        device.make_current()
+        self._hold = Hold(device)
+        self._pairs = [Pair(device) for _ in range(MOST_CALLS)]
+        self._canary_pair = Pair(device)
+        self._canary: Canary | None = None
+        self._floor: float | None = None
+
+    def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:
+        """Burn in, measure the floor, and for a cold clock what a canary tells."""
+        burn_in(self._device, burn_in_seconds)
+        self._hold.prepare()
+        self._floor = floor = self._measure_floor()
+        if not self.cold:
+            return Preparation(floor_seconds=floor)
+        self._canary = canary = Canary(self._device)
+        canary.calibrate(self._read)
+        return Preparation(floor_seconds=floor, warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
+
+    def _measure_floor(self) -> float:
+        """Return what a pair of events shows with nothing in between: time that is the protocol's, not the call's."""
+
+        def launch() -> None:
+            for pair in self._pairs:
+                self._hold.dither()
+                with pair:
+                    pass
+
+        readings: list[float] = []
+        for _ in range(_FLOOR_RUNS):
+            self._hold.run(launch)
+            readings.extend(pair.seconds for pair in self._pairs)
+        return max(0.0, fmean(readings))  # an empty pair may come out as 0, or just below
+
+    def _read(self, displace: Callable[[], object]) -> float:
+        """Touch the canary, displace it, and return the seconds of reading it again."""
+
+        def launch() -> None:
+            self._touch_canary()
+            displace()
+            self._look_at_canary()
+
+        self._hold.run(launch)
+        return self._canary_pair.seconds
+
+    def _touch_canary(self) -> None:
+        """Queue a reading that brings the canary into the cache."""
+        assert self._canary is not None, "a clock is prepared before it measures"
+        self._canary.touch()
+
+    def _look_at_canary(self) -> None:
+        """Queue a timed reading of the canary."""
+        assert self._canary is not None
+        with self._canary_pair:
+            self._canary.touch()
+
+    def _judge_canary(self) -> None:
+        """Refuse if the canary, touched before the calls, was in the cache after them."""
+        assert self._canary is not None
+        if self._canary.was_warm(self._canary_pair.seconds):
+            raise self._canary.refusal()
+
+    def _net(self, seconds: float, pairs: int, count: int) -> float:
+        """Return ``seconds``, read off ``pairs`` pairs of events around ``count`` calls, without the floor.
+
+        Additive time of the protocol would draw all ratios towards 1, and the more the shorter the calls.
+        """
+        assert self._floor is not None, "a clock is prepared before it measures"
+        net = seconds - pairs * self._floor
+        if net <= count * _SHORTEST_CALL + pairs * _FLOOR_SHARE * self._floor:
+            raise ClockRefusedError(
+                f"{count} calls took {max(0.0, net) * 1e6:.2f} µs on the timed stream, which is nothing: they launch "
+                "their work on another stream, or none at all"
+            )
+        return net

@@ -1,0 +1,80 @@
+"""What the clocks that replay graphs share: capturing, keeping graphs, and the cost of a replay itself."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from torch import Tensor
+
+from gapbench.devices import Accelerator, Graph
+from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks.base import Call, ClockRefusedError
+from gapbench.measuring.clocks.events import EventClock
+
+_SMALL, _LARGE = 1, 17
+_FLOOR_REPLAYS = 200
+
+
+class GraphClock(EventClock):
+    """A clock that captures all calls of a batch in one graph, and times its replay by events."""
+
+    def __init__(self, device: Accelerator) -> None:
+        super().__init__(device)
+        # By calls: kept with them, since an id may be given anew once its object is gone.
+        self._kept: dict[tuple[int, ...], tuple[int, Sequence[Call], Graph, Tensor]] = {}
+
+    def _graph(self, calls: Sequence[Call], count: int) -> tuple[Graph, Tensor]:
+        """Return the graph of ``count`` calls, captured anew only when the count changes, and its last output."""
+        key = tuple(map(id, calls))
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != count:
+            self._kept.pop(key, None)  # its memory is free before the next is captured
+            self._kept[key] = kept = (count, calls, *self._capture(calls, count))
+        return kept[2], kept[3]
+
+    def _capture(self, calls: Sequence[Call], count: int) -> tuple[Graph, Tensor]:
+        outputs: list[Tensor] = []
+
+        def launch() -> None:
+            output = None
+            for call in loop.cycled(calls, count):
+                output = call()
+            assert output is not None
+            outputs.append(output)
+
+        try:
+            graph = self._device.capture(launch)
+        except RuntimeError as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ClockRefusedError(f"cannot be captured in a graph: {first_line}") from error
+        graph.replay()  # the first replay uploads it
+        return graph, outputs[0]
+
+    def _measure_floor(self) -> float:
+        """Return what a replay takes beyond the calls in it, from graphs of one and of many equal kernels."""
+        one = self._device.torch.zeros(1, device=self._device.name)
+        times = []
+        for size in (_SMALL, _LARGE):
+            graph, _ = self._capture((one.zero_,), size)
+            times.append(fmean(self._replay(graph) for _ in range(_FLOOR_REPLAYS)))
+        small, large = times
+        each = (large - small) / (_LARGE - _SMALL)
+        return max(0.0, small - _SMALL * each)
+
+    def _replay(
+        self,
+        graph: Graph,
+        before: Callable[[], object] = lambda: None,
+        after: Callable[[], object] = lambda: None,
+    ) -> float:
+        """Return the seconds of one replay, with ``before`` and ``after`` queued around its events."""
+        pair = self._pairs[0]
+
+        def launch() -> None:
+            self._hold.dither()
+            before()
+            with pair:
+                graph.replay()
+            after()
+
+        self._hold.run(launch)
+        return pair.seconds

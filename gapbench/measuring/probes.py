@@ -1,0 +1,87 @@
+"""What is measured once per implementation and case, outside timed batches: memory, operators, compilation."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gapbench.cases import Case
+from gapbench.implementations import Function
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What one call allocates and dispatches.
+
+    ``peak_extra_bytes``: the most that is allocated at once during the call, its output included.
+    ``operators``: ATen operators dispatched, those inside others too; 0 for code that Inductor generated.
+    """
+
+    peak_extra_bytes: int
+    operators: int
+
+
+def footprint(call: Callable[[], Tensor]) -> Footprint:
+    """Watch one warm call on the CPU through autograd's profiler."""
+    call()
+    # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
+    with _silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
+        output = call()
+    allocated = peak = operators = 0
+    # Kineto's own events: torch's list of them folds allocations into the operators around them.
+    events = profiler.kineto_results.events()
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            allocated += event.nbytes()
+            peak = max(peak, allocated)
+        operators += event.name().startswith("aten::")
+    del output
+    return Footprint(peak, operators)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what native code writes to stderr (Kineto does, at any log level) from the user's terminal."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
+    """Return the bytes that autograd keeps for the backward pass of one call, each storage counted once."""
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        function(x.detach().requires_grad_(case.elements > 0))
+    return sum(saved.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What Dynamo counted since its counters were last cleared."""
+
+    graphs: int
+    graph_breaks: int
+    recompilations: int
+
+
+def compilation() -> Compilation:
+    """Read Dynamo's counters."""
+    from torch._dynamo.utils import counters
+
+    graphs = counters["stats"]["unique_graphs"]
+    return Compilation(graphs, sum(counters["graph_break"].values()), max(0, counters["frames"]["ok"] - 1))

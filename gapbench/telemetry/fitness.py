@@ -1,0 +1,151 @@
+"""What the machine's state says against a run's numbers: one sentence each, with the evidence and the remedy."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gapbench.telemetry import host, nvml
+from gapbench.telemetry.host import CpuTime
+
+STEAL = 0.01
+"""More stolen time than this share is warned of: a verdict's margin is 1 %."""
+
+MEMORY = 0.05
+"""Less available memory than this share is warned of: the kernel begins to reclaim and to swap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What changes on a machine while a run lasts, taken before and after it; None is what cannot be read."""
+
+    load: float | None = None  # average over the last minute
+    cpu_time: CpuTime | None = None
+    memory_available_bytes: int | None = None
+    gpu_processes: Mapping[str, int] = field(default_factory=dict)  # others that compute, by GPU's UUID
+
+
+def warnings(
+    before: Snapshot,
+    after: Snapshot | None,
+    machine: Mapping[str, Any],
+    rounds: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
+    """Return what is to be said against a run on ``machine`` (as in ``run.json``).
+
+    ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
+    """
+    return [sentence for found in by_topic(before, after, machine, rounds).values() for sentence in found]
+
+
+def by_topic(
+    before: Snapshot,
+    after: Snapshot | None,
+    machine: Mapping[str, Any],
+    rounds: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, list[str]]:
+    """Return the same by what was looked at; an empty list is a clean bill."""
+    moments = [before] if after is None else [before, after]
+    return {
+        "load": list(_load(before, machine)),
+        "stolen time": list(_steal(before, after)),
+        "processor": list(_cpu(machine)),
+        "memory": list(_memory(moments, machine)),
+        "throttling": list(_throttled(rounds)),
+        "GPUs": list(_gpus(moments, machine)),
+    }
+
+
+def _load(before: Snapshot, machine: Mapping[str, Any]) -> Iterator[str]:
+    cores = machine.get("logical_cores") or 1
+    if before.load is not None and before.load > cores / 2:
+        yield (
+            f"the load was {before.load:.1f} on {cores} cores when the run began: other work slows batches down; "
+            "ratios suffer less than times; stop other work and run again"
+        )
+
+
+def _steal(before: Snapshot, after: Snapshot | None) -> Iterator[str]:
+    if not (after and before.cpu_time and after.cpu_time):
+        return
+    share = host.stolen_share(before.cpu_time, after.cpu_time)
+    if share is not None and share > STEAL:
+        yield (
+            f"the hypervisor took {share:.1%} of the CPU time during the run: times are too long by about as much, "
+            "in spells; use a machine with dedicated cores, or raise the budget"
+        )
+
+
+def _cpu(machine: Mapping[str, Any]) -> Iterator[str]:
+    governor, cores, quota = (machine.get(name) for name in ("governor", "usable_cores", "cgroup_cpus"))
+    if governor and governor != "performance":
+        yield (
+            f"the CPU frequency governor is {governor}, so the clock follows the load; "
+            "set it with `sudo cpupower frequency-set --governor performance`"
+        )
+    if machine.get("smt"):
+        yield (
+            "SMT is on, so a neighbour on the same core slows batches down; leave the sibling threads idle, or "
+            "switch it off with `echo off | sudo tee /sys/devices/system/cpu/smt/control`"
+        )
+    if quota and cores and quota < cores:
+        yield (
+            f"the cgroup may use {quota:g} of {cores} cores: once its quota is spent, every thread stands still for "
+            f"tens of milliseconds; raise the container's CPU limit, or measure with at most {max(int(quota), 1)} "
+            "threads"
+        )
+
+
+def _memory(moments: Sequence[Snapshot], machine: Mapping[str, Any]) -> Iterator[str]:
+    total = machine.get("memory_bytes")
+    told = [one.memory_available_bytes for one in moments if one.memory_available_bytes is not None]
+    if total and told and (available := min(told)) < MEMORY * total:
+        yield (
+            f"only {available / 2**20:,.0f} MiB of {total / 2**20:,.0f} MiB of memory were available: reclaiming and "
+            "swapping slow batches down; close other programs, or measure smaller shapes"
+        )
+
+
+def _throttled(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    causes: Counter[str] = Counter()
+    count = 0
+    for one in rounds:
+        throttle = one.get("throttle")
+        reasons = throttle.split(",") if isinstance(throttle, str) else []  # in a frame, a null may be NaN
+        named = [reason for reason in reasons if reason not in {"none", *nvml.CHOSEN}]
+        causes.update(named)
+        count += bool(named)
+    if count:
+        said = ", ".join(f"{cause} in {times}" for cause, times in causes.most_common())
+        yield (
+            f"the GPU was throttled in {count} of {len(rounds)} rounds ({said}): its clocks fell while it was timed; "
+            "lock a clock that it can keep with `sudo nvidia-smi --lock-gpu-clocks=MHZ`, or cool it, and run again"
+        )
+
+
+def _gpus(moments: Sequence[Snapshot], machine: Mapping[str, Any]) -> Iterator[str]:
+    if not str(machine.get("device")).startswith("cuda"):
+        return
+    for gpu in machine.get("gpus") or []:
+        if machine.get("device_uuid") not in (None, gpu.get("uuid")):
+            continue
+        name = gpu.get("name") or "the GPU"
+        others = max((one.gpu_processes.get(str(gpu.get("uuid")), 0) for one in moments), default=0)
+        if others:
+            yield (
+                f"{others} other {'process computes' if others == 1 else 'processes compute'} on {name}: kernels "
+                "wait and share its bandwidth; find them with `nvidia-smi`, stop them and run again"
+            )
+        if gpu.get("mig"):
+            yield (
+                f"{name} is divided by MIG: what is measured is a slice, and its clocks and power are shared with the "
+                "others; compare with the same slice only, or end it with `sudo nvidia-smi -mig 0`"
+            )
+        for mode in ("mig", "ecc"):
+            now, pending = gpu.get(mode), gpu.get(f"{mode}_pending")
+            if None not in (now, pending) and now != pending:
+                yield (
+                    f"{mode.upper()} of {name} is {'on' if now else 'off'} and will be "
+                    f"{'on' if pending else 'off'} after its next reset, which changes what it can do; "
+                    "reset it before runs that are to be compared"
+                )

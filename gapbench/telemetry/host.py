@@ -1,0 +1,154 @@
+"""The host as Linux tells of it: CPU time, frequency, governor, SMT, caches, memory.
+
+Sources: proc(5) for ``/proc``; the kernel's ABI documents for ``/sys/devices/system/cpu``. ``root`` is the folder that
+holds ``proc`` and ``sys``, the file system's own by default. What cannot be read raises `UnreadableError`.
+"""
+
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from gapbench.telemetry.unreadable import UnreadableError, number, text
+
+ROOT = Path("/")
+
+_CPU = "sys/devices/system/cpu"
+_KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Time since boot, in jiffies, in which CPUs had work to do, and the part of it that was stolen.
+
+    Steal is what a hypervisor gave to others while this machine's CPU had something to run, so ``busy`` includes it.
+    Idle time says nothing of a worker and is left out.
+    """
+
+    busy: int
+    steal: int
+
+
+def usable_cpus() -> frozenset[int]:
+    """Return the CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def cpu_time(cpus: Collection[int], root: Path = ROOT) -> CpuTime:
+    """Return the time of ``cpus`` together, from ``/proc/stat``."""
+    times = [time for cpu, time in parse_stat(text(root / "proc/stat")).items() if cpu in cpus]
+    if not times:
+        raise UnreadableError("/proc/stat tells of none of the CPUs that this process may run on")
+    return CpuTime(sum(time.busy for time in times), sum(time.steal for time in times))
+
+
+def parse_stat(content: str) -> dict[int, CpuTime]:
+    """Return each CPU's time from the text of ``/proc/stat``."""
+    times = {}
+    for cpu, fields in re.findall(r"^cpu(\d+)[ \t]+(.*)$", content, re.MULTILINE):
+        try:
+            # The kernel counts guest and guest_nice, which may follow, in user and nice already.
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields.split()[:8])
+        except ValueError:
+            raise UnreadableError(f"/proc/stat does not tell steal time: cpu{cpu} {fields[:60]}") from None
+        times[int(cpu)] = CpuTime(user + nice + system + irq + softirq + steal, steal)
+    return times
+
+
+def stolen_share(before: CpuTime, after: CpuTime) -> float | None:
+    """Return which share, 0 to 1, of the time that CPUs had work to do was stolen between two readings.
+
+    None where less than a jiffy of work passed, and where the counters ran backwards (a machine that was migrated).
+    """
+    busy, steal = after.busy - before.busy, after.steal - before.steal
+    return min(steal / busy, 1.0) if busy > 0 and steal >= 0 else None
+
+
+def current_cpu(root: Path = ROOT) -> int:
+    """Return the CPU that this thread runs on, from ``/proc/self/stat``."""
+    fields = text(root / "proc/self/stat").rpartition(")")[2].split()  # the name in front may hold spaces
+    try:
+        return int(fields[36])
+    except (IndexError, ValueError):
+        raise UnreadableError("/proc/self/stat does not tell the CPU") from None
+
+
+def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
+    """Return the present frequency of ``cpu`` in MHz.
+
+    Where there is no cpufreq, ``/proc/cpuinfo`` counts only if it is measured (APERF/MPERF): a guest without these
+    counters is shown a constant, which would look like a clock that never drops.
+    """
+    try:
+        return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
+    except UnreadableError as error:
+        info = _cpuinfo(cpu, root)
+        if "aperfmperf" not in info.get("flags", "").split():
+            nominal = f" (nominal: {info['cpu MHz']} MHz)" if "cpu MHz" in info else ""
+            raise UnreadableError(f"{error}, and no APERF/MPERF counters in /proc/cpuinfo{nominal}") from None
+        try:
+            return float(info["cpu MHz"])
+        except (KeyError, ValueError):
+            raise UnreadableError(f"{error}, and no frequency in /proc/cpuinfo") from None
+
+
+def _cpuinfo(cpu: int, root: Path) -> dict[str, str]:
+    for block in text(root / "proc/cpuinfo").split("\n\n"):
+        info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
+        if info.get("processor") == str(cpu):
+            return info
+    raise UnreadableError(f"/proc/cpuinfo does not tell of CPU {cpu}")
+
+
+def cpu_mhz_limits(root: Path = ROOT) -> tuple[float, float]:
+    """Return the lowest and the highest frequency that the hardware offers, in MHz, over all CPUs."""
+    low = [number(path) for path in _cpufreq(root, "cpuinfo_min_freq")]
+    high = [number(path) for path in _cpufreq(root, "cpuinfo_max_freq")]
+    return min(low) / 1000, max(high) / 1000
+
+
+def governor(root: Path = ROOT) -> str:
+    """Return the frequency governor; where CPUs differ, all of them joined by commas."""
+    return ",".join(sorted({text(path) for path in _cpufreq(root, "scaling_governor")}))
+
+
+def _cpufreq(root: Path, name: str) -> list[Path]:
+    found = list((root / _CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
+    if not found:
+        raise UnreadableError(f"no /{_CPU}/cpu*/cpufreq/{name}: no cpufreq driver, as in most guests")
+    return found
+
+
+def smt(root: Path = ROOT) -> bool:
+    """Tell whether cores run several threads, as far as the kernel sees: a hypervisor may hide it."""
+    return number(root / _CPU / "smt/active") != 0
+
+
+def virtualised(root: Path = ROOT) -> bool:
+    """Tell whether a hypervisor is beneath, by the flag that x86 processors show to guests."""
+    flags = next(iter(re.findall(r"^flags\s*:(.*)$", text(root / "proc/cpuinfo"), re.MULTILINE)), None)
+    if flags is None:
+        raise UnreadableError("/proc/cpuinfo has no flags: not an x86 processor")
+    return "hypervisor" in flags.split()
+
+
+def cache_bytes(level: int, root: Path = ROOT) -> int:
+    """Return the size of the data cache of ``level`` that CPU 0 has or shares, in bytes."""
+    for index in sorted((root / _CPU / "cpu0/cache").glob("index[0-9]*")):
+        if number(index / "level") == level and text(index / "type") != "Instruction":
+            size = re.fullmatch(r"(\d+)([KMG])", text(index / "size"))
+            if not size:
+                raise UnreadableError(f"{index / 'size'} holds {text(index / 'size')[:40]!r}, not a size")
+            return int(size[1]) * _KIB[size[2]]
+    raise UnreadableError(f"/{_CPU}/cpu0/cache tells of no cache of level {level}")
+
+
+def memory_bytes(root: Path = ROOT) -> tuple[int, int]:
+    """Return the memory in total and what is available without swapping, in bytes, from ``/proc/meminfo``."""
+    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s*(\d+) kB$", text(root / "proc/meminfo"), re.MULTILINE))
+    if len(found) != 2:
+        raise UnreadableError("/proc/meminfo does not tell MemTotal and MemAvailable")
+    return int(found["MemTotal"]) * 2**10, int(found["MemAvailable"]) * 2**10

@@ -1,0 +1,66 @@
+"""A bench with a simulated accelerator on it, and a host whose time is simulated too."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from simulated.cache import Cache
+from simulated.device import Costs, SimulatedDevice
+from simulated.runtime import SimulatedRuntime
+from simulated.speed import Speed
+from simulated.virtual_time import HostTime
+
+from gapbench.devices import Accelerator, Cpu, Cuda
+from gapbench.measuring import clocks
+from gapbench.measuring.clocks import loop
+
+MIB = 2**20
+
+
+class SimulatedHostCpu(Cpu):
+    """gapbench's CPU, with the simulated cache's size in place of this machine's."""
+
+    @property
+    def cache_bytes(self):
+        return self.runtime.cpu.cache.nbytes
+
+
+@dataclass
+class Bench:
+    """A simulated machine, with gapbench's own device classes in front of it."""
+
+    costs: Costs = field(default_factory=Costs)
+    speed: Speed = field(default_factory=Speed)
+    family: str = "cuda"
+    cache_bytes: int = 40 * MIB
+
+    def __post_init__(self):
+        self.host = HostTime()
+        self.simulated = SimulatedDevice(self.host, Cache(self.cache_bytes), self.speed, self.costs)
+        self.runtime = SimulatedRuntime(self.simulated, self.family)
+        kind = Cuda if self.family == "cuda" else Accelerator
+        self.accelerator = kind(self.family, self.runtime)
+        self.cpu = SimulatedHostCpu(self.runtime)
+
+    def device_of(self, name):
+        """Return gapbench's device and the simulated one that a clock called ``name`` measures."""
+        if name.startswith(("event", "graph")) or name == "host_call":
+            return self.accelerator, self.simulated
+        return self.cpu, self.runtime.cpu
+
+    def clock(self, name, case_bytes=MIB, burn_in_seconds=0.0):
+        """Return a prepared clock, the inputs that it rotates, and what it found out."""
+        clock = clocks.clock(name, self.device_of(name)[0])
+        rotations = clock.rotations(case_bytes)
+        return clock, rotations, clock.prepare(burn_in_seconds)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Return a function that makes a bench and lets gapbench's clocks read its host's time."""
+
+    def make(**parts):
+        made = Bench(**parts)
+        monkeypatch.setattr(loop, "perf_counter_ns", made.host.perf_counter_ns)
+        return made
+
+    return make
