@@ -8,6 +8,7 @@ import numpy as np
 
 from gapbench import environment, stats
 from gapbench.cases import Case
+from gapbench.devices import device as find_device
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.telemetry import fitness
@@ -72,9 +73,9 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
 
 def noise_floor(device: str, seconds: float) -> NoiseFloor:
     """Measure the same implementation against itself."""
-    contests = [
-        Contest("doctor", Case(case.shape, device=device), {"mean": "mean", "mean_again": "mean"}) for case in CASES
-    ]
+    clock = find_device(device).clocks[0]
+    specs = {"mean": "mean", "mean_again": "mean"}
+    contests = [Contest("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
     effort = Effort(budget=seconds, target=1e-9)
     log_ratios: dict[Case, list[float]] = {}
     started = time.monotonic()
@@ -84,16 +85,9 @@ def noise_floor(device: str, seconds: float) -> NoiseFloor:
             started = time.monotonic()
         if isinstance(event, engine.RoundMeasured):
             rounds += 1
-            log_ratios.setdefault(event.case, []).append(_log_ratio(event))
+            times = event.seconds(clock)
+            log_ratio = float(np.median(np.log(times["mean_again"] / times["mean"])))
+            log_ratios.setdefault(event.case, []).append(log_ratio)
     spread = float(np.median([np.std(values, ddof=1) for values in log_ratios.values()]))
     bias = float(np.median([np.median(values) for values in log_ratios.values()]))
     return NoiseFloor(spread, (time.monotonic() - started) / rounds, bias)
-
-
-def _log_ratio(measured: engine.RoundMeasured) -> float:
-    batches = measured.batches
-    seconds = {
-        name: np.array([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == index])
-        for index, name in enumerate(measured.names)
-    }
-    return float(np.median(np.log(seconds["mean_again"] / seconds["mean"])))

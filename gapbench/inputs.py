@@ -19,7 +19,7 @@ def _storage_order(case: Case) -> tuple[int, ...]:
 
 
 def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
-    """Return an uninitialised tensor of the case's shape, dtype and layout, on the CPU.
+    """Return an uninitialised tensor of the case's shape, dtype and layout, on its device.
 
     With a ``generator`` it starts at a random cache line of its first page: where a buffer lies changes what is
     measured by several percent, so every worker draws another place. Without one it starts where torch puts it.
@@ -33,7 +33,7 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
     lead = 0
     if generator is not None:
         lead = line * int(torch.randint(_PAGE // _CACHE_LINE, (), generator=generator))
-    storage = torch.empty(lead + elements, dtype=dtype)[lead:]
+    storage = torch.empty(lead + elements, dtype=dtype, device=case.device)[lead:]
     if token:
         storage = storage.view(case.n, case.window + 1, case.c)[:, 1:]
     inverse = sorted(range(len(order)), key=order.__getitem__)
@@ -52,9 +52,14 @@ def sample(case: Case, seed: int) -> Tensor:
     rows = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
     rows.uniform_(1, 3, generator=generator)
     rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
-    # Drawn in memory order in float32, which half types are then rounded from.
+    # Drawn on the CPU, whose generator is the same everywhere, in float32, which half types are then rounded from.
     noise = torch.empty(case.shape).normal_(generator=generator)
     return x.copy_(noise.add_(rows))
+
+
+def place(x: Tensor, case: Case, seed: int) -> Tensor:
+    """Return a copy of ``x``, an input of ``case``, in the same layout at another place in memory."""
+    return empty(case, torch.Generator().manual_seed(seed)).copy_(x)
 
 
 def upstream(case: Case, seed: int) -> Tensor:
@@ -62,7 +67,7 @@ def upstream(case: Case, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed + 1)
     gradient = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
     gradient.uniform_(1, 3, generator=generator)
-    return gradient.to(getattr(torch, case.dtype))
+    return gradient.to(case.device, getattr(torch, case.dtype))
 
 
 STRESS: tuple[str, ...] = (

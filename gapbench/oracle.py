@@ -56,15 +56,15 @@ def expect(case: Case, x: Tensor, gradient: Tensor | None = None) -> Expected:
     """Return the float64 answer: the mean of each row, or for the backward pass gradient / window everywhere."""
     if case.pass_ == "backward":
         assert gradient is not None
-        value = (gradient.double() / case.window).expand(case.shape)
+        value = (gradient.cpu().double() / case.window).expand(case.shape)
         return Expected(value, value.abs())
     dims = case.spatial_dims
     if not case.n:
         value = torch.empty((0, case.c, *(1 for _ in case.spatial)), dtype=torch.float64)
         return Expected(value, value)
     # One batch element at a time: a float64 copy of the whole input can be four times its size.
-    value = torch.stack([row.double().mean([d - 1 for d in dims], keepdim=True) for row in x])
-    scale = torch.stack([row.double().abs().mean([d - 1 for d in dims], keepdim=True) for row in x])
+    value = torch.stack([row.double().mean([d - 1 for d in dims], keepdim=True) for row in x.cpu()])
+    scale = torch.stack([row.double().abs().mean([d - 1 for d in dims], keepdim=True) for row in x.cpu()])
     return Expected(value, scale)
 
 

@@ -128,6 +128,7 @@ def _recording(session: pytest.Session) -> "Recording":
     """Measure every selected item of the session, once."""
     if _RECORDING not in session.stash:
         from gapbench import recording
+        from gapbench.devices import device
         from gapbench.measuring.plan import Contest, Effort
         from gapbench.quantities import parse_duration
         from gapbench.records import REFERENCE
@@ -139,7 +140,8 @@ def _recording(session: pytest.Session) -> "Recording":
             suite = _suite(getattr(item, "function", None))
             if suite is not None:
                 case, name = _pair(item)
-                contest = contests.setdefault(case, Contest(suite.name, case, {REFERENCE: REFERENCE}))
+                clocks = device(case.device).clocks[:1]  # pytest-benchmark has one time for an item
+                contest = contests.setdefault(case, Contest(suite.name, case, {REFERENCE: REFERENCE}, clocks))
                 contest.specs[name] = name
         effort = Effort(budget=parse_duration(option("--gapbench-budget")))
         planned = list(contests.values())

@@ -1,7 +1,9 @@
 """Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,12 +11,17 @@ import pandas as pd
 
 from gapbench import environment, records, store, summary
 from gapbench.cases import Case
-from gapbench.devices import device
 from gapbench.implementations import is_user_spec
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualification import Qualification
+from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
+
+_BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
+_PLANNED = ("suite", "specs", "clocks")
+_SLOWED = 1.1
+"""Clocks know how much longer a fixed piece of work takes to about 3 %."""
 
 THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
@@ -51,7 +58,7 @@ def begin(
             **described,
             "settings": asdict(effort),
             "plan": [
-                {"suite": one.suite, "case": one.case.id, "label": one.case.label, "specs": one.specs}
+                {"case": one.case.id, "label": one.case.label, **{name: getattr(one, name) for name in _PLANNED}}
                 for one in contests
             ],
             "load_before": environment.load(),
@@ -68,7 +75,7 @@ def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
     for one in run["plan"]:
         known = Case.from_id(one["case"])
         case = Case(**{name: getattr(known, name) for name in Case.__slots__} | {"label": one["label"]})
-        contests.append(Contest(one["suite"], case, dict(one["specs"])))
+        contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"])))
     return contests, Effort(**run["settings"])
 
 
@@ -81,36 +88,66 @@ def own_implementations(run: Mapping[str, Any]) -> set[str]:
 class _Ledger:
     """What the events of a run add up to."""
 
-    qualifications: dict[tuple[Case, str], Qualification] = field(default_factory=dict)
+    qualifications: dict[tuple[Case, str, str | None], Qualification] = field(default_factory=dict)
     stopped_by: dict[Case, str] = field(default_factory=dict)
     timed_seconds: float = 0.0
+    preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
+    slowdowns: list[float] = field(default_factory=list)
 
     def enter(self, event: engine.Event, writer: store.RunWriter) -> None:
         match event:
-            case engine.Qualified(case, implementation, qualification):
-                self.qualifications[case, implementation] = qualification
-            case engine.RoundMeasured(batches=batches):
-                self.timed_seconds += sum(
-                    calls * seconds for calls, seconds in zip(batches.calls, batches.seconds_per_call, strict=True)
-                )
-                writer.append(_columns(event))
+            case engine.Qualified(case, implementation, qualification, clock):
+                self.qualifications[case, implementation, clock] = qualification
+            case engine.RoundMeasured():
+                for clock, batches in event.result.batches.items():
+                    pairs = zip(batches.calls, batches.seconds_per_call, strict=True)
+                    self.timed_seconds += sum(calls * seconds for calls, seconds in pairs)
+                    self.preparations[clock].append(dict(event.result.preparations.get(clock, {})))
+                self.slowdowns += event.result.slowdowns.values()
+                writer.append(_samples(event))
             case engine.CaseDone(case, stopped_by):
                 self.stopped_by[case] = stopped_by
 
     def outcomes(self, contests: Sequence[Contest]) -> list[summary.Outcome]:
-        return [
-            summary.Outcome(
-                suite=contest.suite,
-                case=contest.case,
-                implementation=name,
-                clock=device(contest.case.device).clocks[0],
-                stopped_by=self.stopped_by.get(contest.case) if qualification.status == "ok" else None,
-                **asdict(qualification),
+        outcomes = []
+        for contest, name, clock in _rows(contests):
+            of_all = self.qualifications.get((contest.case, name, None))
+            if of_all is None:
+                continue
+            qualification = self.qualifications.get((contest.case, name, clock), of_all)
+            stopped_by = self.stopped_by.get(contest.case) if qualification.status == "ok" else None
+            outcomes.append(
+                summary.Outcome(
+                    suite=contest.suite,
+                    case=contest.case,
+                    implementation=name,
+                    clock=clock,
+                    stopped_by=stopped_by,
+                    **asdict(qualification),
+                )
             )
-            for contest in contests
-            for name in contest.specs
-            if (qualification := self.qualifications.get((contest.case, name)))
+        return outcomes
+
+    def clocks(self) -> dict[str, dict[str, float | None]]:
+        """Return what each clock found out about itself: the median over rounds, null where it has no such thing."""
+        found = {}
+        for clock, rounds in self.preparations.items():
+            columns = pd.DataFrame(rounds, dtype=float)
+            found[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
+        return found
+
+    def warnings(self) -> list[str]:
+        slowed = [one for one in self.slowdowns if one > _SLOWED]
+        if not slowed:
+            return []
+        return [
+            f"in {len(slowed)} of {len(self.slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
+            "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again"
         ]
+
+
+def _rows(contests: Sequence[Contest]) -> Iterator[tuple[Contest, str, str]]:
+    return ((one, name, clock) for one in contests for name in one.specs for clock in one.clocks)
 
 
 def record(
@@ -143,7 +180,9 @@ def record(
             results,
             load_after=environment.load(),
             warnings=environment.warnings(before, environment.snapshot(), writer.run, _telemetry(samples))
+            + ledger.warnings()
             + summary.outlying_rounds(samples),
+            clocks=ledger.clocks(),
             wall_seconds=round(time.monotonic() - started, 3),
             timed_seconds=round(ledger.timed_seconds, 3),
         )
@@ -151,21 +190,15 @@ def record(
     return Recording(writer.run, samples, results, winners, interrupted)
 
 
-def _columns(event: engine.RoundMeasured) -> dict[str, object]:
-    batches = event.batches
-    return {
-        "case": event.case.id,
-        "implementation": [event.names[index] for index in batches.contender],
-        "contender": THIS,
-        "clock": event.clock,
-        "round": event.round,
-        "process": event.process,
-        "turn": batches.turn,
-        "position": batches.position,
-        "calls": batches.calls,
-        "seconds_per_call": batches.seconds_per_call,
-        **event.telemetry,
-    }
+def _samples(event: engine.RoundMeasured) -> dict[str, object]:
+    columns: dict[str, list[object]] = defaultdict(list)
+    for clock, batches in event.result.batches.items():
+        columns["clock"] += [clock] * len(batches.turn)
+        columns["implementation"] += [event.names[index] for index in batches.contender]
+        for name in _BATCH_COLUMNS:
+            columns[name] += getattr(batches, name)
+    whole = {"case": event.case.id, "contender": THIS, "round": event.round, "process": event.process}
+    return {**whole, **columns, **event.result.telemetry}
 
 
 def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
@@ -177,14 +210,17 @@ def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
 def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
     """Return the rounds of a run that is being resumed, as the events they once were."""
     rounds = []
-    for _, frame in samples.groupby(["case", "clock", "round", "process"]):
-        case, clock, number, process = frame.iloc[0][["case", "clock", "round", "process"]]
+    for _, frame in samples.groupby(["case", "round", "process"]):
+        case, number, process = frame.iloc[0][["case", "round", "process"]]
         names = tuple(dict.fromkeys(frame["implementation"]))
-        batches = Batches(
-            contender=[names.index(name) for name in frame["implementation"]],
-            **{column: frame[column].tolist() for column in ("turn", "position", "calls", "seconds_per_call")},
-        )
-        rounds.append(engine.RoundMeasured(Case.from_id(case), clock, number, process, names, batches))
+        batches = {
+            str(clock): Batches(
+                contender=[names.index(name) for name in part["implementation"]],
+                **{column: part[column].tolist() for column in _BATCH_COLUMNS},
+            )
+            for clock, part in frame.groupby("clock")
+        }
+        rounds.append(engine.RoundMeasured(Case.from_id(case), number, process, names, RoundResult(batches)))
     return rounds
 
 

@@ -59,8 +59,8 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
     ``ratio`` is seconds / seconds of ``reference`` in the same turns: below 1 is faster. Only ``ok`` outcomes get
     numbers; what was measured before an implementation failed stays in the samples.
     """
-    by_case = {str(case): _turns(frame) for case, frame in samples.groupby("case")}
-    counts = samples.groupby(["case", "implementation"]).size().to_dict()
+    by_case = {key: _turns(frame) for key, frame in samples.groupby(["case", "clock"])}
+    counts = samples.groupby(["case", "clock", "implementation"]).size().to_dict()
     rows = []
     for outcome in outcomes:
         row: dict[str, object] = {
@@ -74,9 +74,9 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
             "stopped_by": outcome.stopped_by,
             **{name: getattr(outcome, name) for name in _PROBED},
         }
-        turns = by_case.get(outcome.case.id)
+        turns = by_case.get((outcome.case.id, outcome.clock))
         if outcome.status == "ok" and turns is not None and outcome.implementation in turns:
-            row["samples"] = counts[outcome.case.id, outcome.implementation]
+            row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
             row |= _measured(turns, outcome.case, outcome.implementation, reference)
         elif outcome.status == "ok":
             continue  # the run was interrupted before its turn came
@@ -85,7 +85,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
 
 
 def _turns(samples: pd.DataFrame) -> pd.DataFrame:
-    """Lay one case's samples out as log seconds: a row per (round, turn), a column per implementation."""
+    """Lay one case's samples by one clock out as log seconds: a row per (round, turn), a column per implementation."""
     wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
     return wide.map(np.log)
 
@@ -120,8 +120,8 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 
     An implementation that is slow in its first process only shows here, too.
     """
-    medians = np.log(samples.groupby(["case", "implementation", "round"])["seconds_per_call"].median())
-    off = medians - medians.groupby(["case", "implementation"]).transform("median")
+    medians = np.log(samples.groupby(["case", "clock", "implementation", "round"])["seconds_per_call"].median())
+    off = medians - medians.groupby(["case", "clock", "implementation"]).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
     sentences = []
     for case, rows in flagged.groupby("case"):
@@ -135,20 +135,21 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 
 
 def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return one row per case that has a winner: the fastest implementation, and those that tie with it.
+    """Return one row per case and clock that have a winner: the fastest implementation, and those that tie with it.
 
     Columns: case, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and ratio
     with their intervals, reference, ties (list of names).
     """
     kept = ["case", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock"]
     kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
-    samples_by_case = {str(case): frame for case, frame in samples.groupby("case")}
+    by_case = dict(iter(samples.groupby(["case", "clock"])))
     rows = []
-    for case, ranked in results[(results["status"] == "ok") & results["seconds"].notna()].groupby("case", sort=False):
+    measured = results[(results["status"] == "ok") & results["seconds"].notna()]
+    for key, ranked in measured.groupby(["case", "clock"], sort=False):
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"
         ranked = ranked.sort_values(by)
         best = ranked.iloc[0]
-        turns = _turns(samples_by_case[str(case)])
+        turns = _turns(by_case[key])
         ties = [
             name
             for name in ranked["implementation"].iloc[1:]

@@ -7,6 +7,7 @@ import pytest
 from gapbench import cli, doctor
 from gapbench.measuring import engine
 from gapbench.measuring.qualification import Qualification
+from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
 
 
@@ -24,7 +25,8 @@ def fake_measure(spread, bias=0.0, seed=0):
                 for turn in range(20):
                     batches.add(0, turn, 0, 10, 1e-3)
                     batches.add(1, turn, 1, 10, 1e-3 * ratio)
-                yield engine.RoundMeasured(contest.case, "host", number, number, ("mean", "mean_again"), batches)
+                names = ("mean", "mean_again")
+                yield engine.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
 
     return measure
 

@@ -116,5 +116,6 @@ def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
     text.print_winners(recorded.winners)
     text.print_rows_of(recording.own_implementations(recorded.run), recorded.results)
     text.print_troubles(recorded.results)
+    text.print_clocks(recorded.run.get("clocks") or {})
     listed = ", ".join(f"{count} {status}" for status, count in statuses.items())
     click.echo(f"run {run}: {listed or 'nothing measured'}; in {path}")

@@ -10,10 +10,11 @@ import click
 
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
 from gapbench.cli.types import SHAPE
-from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 from gapbench.records import REFERENCE
 
 if TYPE_CHECKING:
+    from gapbench.devices import Device
     from gapbench.measuring.plan import Contest
 
 _OPTIONS = (
@@ -27,6 +28,7 @@ _OPTIONS = (
     click.option("--layout", "layouts", multiple=True, help=f"In place of the suite's: {', '.join(LAYOUTS)}."),
     click.option("--pass", "passes", multiple=True, help=f"In place of the suite's: {', '.join(PASSES)}."),
     click.option("--threads", type=int, multiple=True, help="In place of the suite's thread counts."),
+    click.option("--clock", "clocks", multiple=True, help="In place of the device's: host_cold, graph_cold, ..."),
 )  # fmt: skip
 
 
@@ -50,6 +52,7 @@ class Selection:
     layouts: Sequence[str]
     passes: Sequence[str]
     threads: Sequence[int]
+    clocks: Sequence[str]
 
     def contests(self) -> "list[Contest]":
         """Return the contests selected; every one includes the reference, that ratios are taken against.
@@ -60,17 +63,18 @@ class Selection:
         from gapbench.devices import device
         from gapbench.measuring.plan import Contest
 
-        where = device(self.device).name
+        where = device(self.device)
+        clocks = self._clocks(where)
         specs = self._specs()
         contests = []
         seen: set[Case] = set()
         for name in self.suites or ["quick"]:
             for suite in suites.find(name):
-                for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where).cases)):
+                for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
                     if chosen and case not in seen:
                         seen.add(case)
-                        contests.append(Contest(suite.name, case, {REFERENCE: REFERENCE} | chosen))
+                        contests.append(Contest(suite.name, case, {REFERENCE: REFERENCE} | chosen, clocks))
         if not contests:
             raise NothingMatchedError(f"nothing matches -k {self.expression!r}; see: gapbench list cases")
         return contests
@@ -88,6 +92,12 @@ class Selection:
                 raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
             specs[name] = spec
         return specs
+
+    def _clocks(self, where: "Device") -> tuple[str, ...]:
+        for name in self.clocks:
+            if name not in where.selectable_clocks:
+                raise unknown(f"clock for {where.name}", name, where.selectable_clocks)
+        return tuple(self.clocks) or where.clocks
 
     def _overlay(self, case: Case) -> list[Case]:
         """Return the case with each axis that was given in place of its own."""

@@ -11,20 +11,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import numpy as np
 
 from gapbench import implementations, records
 from gapbench.cases import Case
-from gapbench.devices import device
 from gapbench.measuring import worker
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualification import Qualification
-from gapbench.measuring.rounds import Assignment, RoundFailure, RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring.rounds import Assignment, Fault, RoundResult
 from gapbench.measuring.stopping import StoppingRule
 from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
+from gapbench.stats import Floats
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -43,27 +41,29 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Qualified:
-    """An implementation was judged on a case, or dropped from it later: the newest one counts."""
+    """An implementation was judged on a case, or dropped from it later (from one ``clock`` only, if one is named)."""
 
     case: Case
     implementation: str
     qualification: Qualification
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoundMeasured:
-    """One round of one case; ``names[i]`` is the implementation of ``batches.contender == i``.
-
-    ``telemetry`` are the columns of `records.SAMPLES` that say how the machine was meanwhile.
-    """
+    """One round of one case; ``names[i]`` is the implementation of contender i in the result's batches."""
 
     case: Case
-    clock: str
     round: int
     process: int
     names: tuple[str, ...]
-    batches: Batches
-    telemetry: dict[str, Any] = field(default_factory=dict)
+    result: RoundResult
+
+    def seconds(self, clock: str) -> dict[str, Floats]:
+        """Return each implementation's seconds per call by ``clock``, turn by turn."""
+        batches = self.result.batches[clock]
+        contenders, seconds = np.array(batches.contender), np.array(batches.seconds_per_call)
+        return {self.names[index]: seconds[contenders == index] for index in np.unique(contenders)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +83,36 @@ class _Standing:
 
     contest: Contest
     names: list[str]
+    refused: set[tuple[str, str]] = field(default_factory=set)  # (clock, implementation)
     rounds: int = 0
-    log_ratios: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    log_ratios: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def case(self) -> Case:
         return self.contest.case
 
+    def entries(self) -> dict[str, tuple[int, ...]]:
+        """Return by clock the indices in `names` of those that it times."""
+        found = {
+            clock: tuple(i for i, name in enumerate(self.names) if (clock, name) not in self.refused)
+            for clock in self.contest.clocks
+        }
+        return {clock: indices for clock, indices in found.items() if indices}
+
     def record(self, measured: RoundMeasured) -> None:
         """Take in a finished round."""
         self.rounds += 1
-        batches = measured.batches
-        log_seconds = {
-            name: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == i])
-            for i, name in enumerate(measured.names)
-        }
-        # Without the reference the intervals are taken on the logarithm of the time itself.
-        base = log_seconds.get(records.REFERENCE, np.zeros(1))
-        for name, values in log_seconds.items():
-            self.log_ratios[name].append(float(np.median(values - base)))
+        for clock in measured.result.batches:
+            seconds = measured.seconds(clock)
+            # Without the reference the intervals are taken on the logarithm of the time itself.
+            base = seconds.get(records.REFERENCE, np.ones(1))
+            for name, values in seconds.items():
+                self.log_ratios[clock, name].append(float(np.median(np.log(values / base))))
 
-    def drop(self, name: str) -> None:
-        """Let ``name`` take no further part."""
-        self.names.remove(name)
+    def narrow_enough(self, rule: StoppingRule) -> bool:
+        """Tell whether all that still take part are known as well as asked."""
+        taking_part = ((clock, self.names[i]) for clock, indices in self.entries().items() for i in indices)
+        return rule.reached(self.log_ratios[key] for key in taking_part)
 
 
 def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[RoundMeasured] = ()) -> Iterator[Event]:
@@ -183,16 +190,16 @@ def _rounds(
                 yield CaseDone(standing.case, "budget")
                 continue
             started = time.monotonic()
-            event: Event | None = None
-            while standing.names and not isinstance(event, RoundMeasured):
-                event = _one_round(standing, effort, template, slice_seconds, process, deaths)
-                process += 1
-                if event is not None:
+            complete = False
+            while standing.entries() and not complete:
+                for event in _one_round(standing, effort, template, slice_seconds, process, deaths):
                     yield event
+                    complete = isinstance(event, RoundMeasured)
+                process += 1
             overhead += (max(0.0, time.monotonic() - started - slice_seconds) - overhead) / 4
-            if not standing.names:
+            if not standing.entries():
                 yield CaseDone(standing.case, "failed")
-            elif rule.reached(standing.log_ratios[name] for name in standing.names):
+            elif standing.narrow_enough(rule):
                 yield CaseDone(standing.case, "target")
             else:
                 going_on.append(standing)
@@ -213,38 +220,37 @@ def _one_round(
     slice_seconds: float,
     process: int,
     deaths: "Counter[tuple[Case, str]]",
-) -> RoundMeasured | Qualified | None:
-    """Measure one round; or drop the contender that prevented it; or None where a death is forgiven."""
+) -> list[RoundMeasured | Qualified]:
+    """Measure one round; or drop whoever prevented it; or nothing, where a death is forgiven."""
     case, names = standing.case, tuple(standing.names)
-    clock = device(case.device).clocks[0]
-    seed = Random(f"{effort.seed}/{case.id}/{standing.rounds}").getrandbits(32)
     assignment = Assignment(
         case,
         tuple(standing.contest.specs[name] for name in names),
-        clock,
-        seed,
+        standing.entries(),
+        Random(f"{effort.seed}/{case.id}/{standing.rounds}").getrandbits(32),
         slice_seconds,
         effort.batch_seconds,
     )
     patience = effort.patience + 10 * slice_seconds
     answer = _answer(template.start(worker.measure_round, assignment), patience)
-    match answer:
-        case RoundResult(batches, faults, telemetry) if not faults:
-            measured = RoundMeasured(case, clock, standing.rounds, process, names, batches, telemetry)
-            standing.record(measured)
-            return measured
-        case RoundResult(faults=faults):
-            index, (status, reason) = next(iter(faults)), ("wrong", next(iter(faults.values())))
-        case RoundFailure(index, status, reason):
-            pass
-        case _:
-            index = template.running.get()
-            status, reason = _how_it_ended(answer, patience)
-            deaths[case, names[index]] += 1
-            if deaths[case, names[index]] <= _DEATHS_FORGIVEN and status == "failed":
-                return None
-    standing.drop(names[index])
-    return Qualified(case, names[index], Qualification(status, reason))
+    if isinstance(answer, RoundResult):
+        measured = RoundMeasured(case, standing.rounds, process, names, answer)
+        standing.record(measured)
+        return [measured]
+    if not isinstance(answer, Fault):
+        culprit = template.running.get()
+        answer = Fault(culprit, *_how_it_ended(answer, patience))
+        deaths[case, names[culprit]] += 1
+        if answer.status == "failed" and deaths[case, names[culprit]] <= _DEATHS_FORGIVEN:
+            return []
+    blamed = names if answer.contender is None else (names[answer.contender],)
+    for name in blamed:
+        if answer.clock:
+            standing.refused.add((answer.clock, name))
+        else:
+            standing.names.remove(name)
+    qualification = Qualification(answer.status, answer.reason)
+    return [Qualified(case, name, qualification, answer.clock) for name in blamed]
 
 
 def _answer(job: Worker, patience: float) -> object:

@@ -9,11 +9,15 @@ from gapbench.stats import FEWEST_ROUNDS
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name."""
+    """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
+
+    ``clocks`` are the names of those that time them, all in the same rounds.
+    """
 
     suite: str
     case: Case
     specs: dict[str, str]
+    clocks: tuple[str, ...] = ("host",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Effort:
     rounds: int = FEWEST_ROUNDS
     target: float = 0.01
     seed: int = 0
-    batch_seconds: float = 0.5e-3
+    batch_seconds: float = 0.25e-3
     patience: float = 60.0
 
     def __post_init__(self) -> None:

@@ -1,15 +1,16 @@
-"""One round of one case, in a fresh process: make inputs, warm up, take turns, and check everything again."""
+"""One round of one case in a fresh process: make inputs, warm up, take turns by every clock, check all again."""
 
 import gc
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
 from torch import Tensor
 
 from gapbench import implementations, inputs, oracle, telemetry
-from gapbench.cases import Case
+from gapbench.cases import DTYPES, Case
+from gapbench.devices import device
 from gapbench.measuring import clocks, defence, schedule
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import bind
@@ -17,123 +18,175 @@ from gapbench.passes import bind
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One round of one case: ``specs`` name the contenders, ``seed`` makes this round's inputs and orders."""
+    """One round of one case.
+
+    ``specs`` name the contenders; ``entries`` say by clock which of them, by index, it times. ``seed`` makes this
+    round's inputs, their places in memory, and orders.
+    """
 
     case: Case
     specs: tuple[str, ...]
-    clock: str
+    entries: Mapping[str, tuple[int, ...]]
     seed: int
     slice_seconds: float
     batch_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class RoundResult:
-    """What a round measured; ``faults`` says per contender index why its numbers may not be used.
+class Fault:
+    """Why numbers may not be used: a contender's, or everyone's (None); by one clock, or by any (None)."""
 
-    ``telemetry`` are the columns of `records.SAMPLES` that say how the machine was meanwhile.
-    """
-
-    batches: schedule.Batches
-    faults: dict[int, str] = field(default_factory=dict)
-    telemetry: dict[str, Any] = field(default_factory=dict)
+    contender: int | None
+    status: str
+    reason: str
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RoundFailure:
-    """A contender prevented the round; ``status`` and ``reason`` as in `Qualification`."""
+class RoundResult:
+    """What a round measured, by clock.
 
-    contender: int
-    status: str
-    reason: str
-
-
-@dataclass(slots=True)
-class _Bound:
-    """A contender ready to be timed."""
-
-    call: schedule.Call
-    batch_calls: int
-
-
-def measure(running: RunningContender, assignment: Assignment) -> RoundResult | RoundFailure:
-    """Measure one round. All that is random (inputs, their place in memory, orders) follows from its seed.
-
-    The turns are taken in two halves with different content in the same input memory, and the last outputs of each
-    half are judged: an answer that was remembered instead of computed is wrong in one of them.
+    ``preparations`` are the clocks' own findings (event floor, launch time), ``slowdowns`` how much longer the device
+    took for a fixed piece of work in its worst batch than at the start, ``telemetry`` the columns of
+    `records.SAMPLES` that say how the machine was meanwhile.
     """
+
+    batches: Mapping[str, schedule.Batches]
+    preparations: Mapping[str, dict[str, float | None]] = field(default_factory=dict)
+    slowdowns: Mapping[str, float] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict)
+
+
+class _Inputs:
+    """The inputs of a round: the same content at several places in memory, replaced half-way through the turns."""
+
+    def __init__(self, case: Case, seed: int, rotations: int, rng: Random) -> None:
+        self._case = case
+        first = inputs.sample(case, seed)
+        others = [inputs.place(first, case, rng.getrandbits(32)) for _ in range(rotations - 1)]
+        self.xs = [defence.Untouched(x) for x in (first, *others)]
+        self.gradient = defence.Untouched(inputs.upstream(case, seed))
+        self.expected = oracle.expect(case, first, self.gradient.tensor)
+
+    def replace(self, seed: int) -> None:
+        """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
+        content = inputs.sample(self._case, seed)
+        for x in self.xs:
+            x.replace(content)
+        self.gradient.replace(inputs.upstream(self._case, seed))
+        self.expected = oracle.expect(self._case, content, self.gradient.tensor)
+
+    def restore(self) -> None:
+        for x in self.xs:
+            x.restore()
+
+    @property
+    def untouched(self) -> bool:
+        return all(self.xs)
+
+
+def measure(running: RunningContender, assignment: Assignment) -> RoundResult | Fault:
+    """Measure one round, or return the first fault that was found; then the round does not count."""
     case = assignment.case
     gc.disable()
     rng = Random(assignment.seed)
-    x = defence.Untouched(inputs.sample(case, assignment.seed))
-    gradient = defence.Untouched(inputs.upstream(case, assignment.seed))
-    expected = oracle.expect(case, x.tensor, gradient.tensor)
-    clock = clocks.clock(assignment.clock)
+    bytes_of_input = case.elements * DTYPES[case.dtype]
+    timers: dict[str, clocks.Clock] = {}
+    rotations: dict[str, int] = {}
+    for name in assignment.entries:
+        try:
+            timers[name] = clocks.clock(name, device(case.device))
+            rotations[name] = timers[name].rotations(bytes_of_input)
+        except clocks.ClockError as refusal:
+            return Fault(None, refusal.status, str(refusal), name)
+    shared = _Inputs(case, assignment.seed, max(rotations.values()), rng)
 
-    bound: dict[int, _Bound] = {}
-    turn_seconds = 0.0
+    calls: dict[int, list[schedule.Call]] = {}
     for index in rng.sample(range(len(assignment.specs)), len(assignment.specs)):
         running.set(index)
         implementation = implementations.load(assignment.specs[index])
-        call = bind(case, implementation.prepare(case), x.tensor, gradient.tensor)
-        call()  # compiles, allocates, fills caches
+        function = implementation.prepare(case)
+        calls[index] = [bind(case, function, x.tensor, shared.gradient.tensor) for x in shared.xs]
+        calls[index][0]()  # compiles, allocates, fills caches
         if reason := implementation.proof() or defence.replaced_clock():
-            return RoundFailure(index, "failed", reason)
-        batch_calls, seconds = schedule.calibrate(clock, call, assignment.batch_seconds)
-        if not x:
-            return RoundFailure(index, "wrong", "changes its input")
-        bound[index] = _Bound(call, batch_calls)
-        turn_seconds += seconds
+            return Fault(index, "failed", reason)
 
-    contenders = [bound[index] for index in range(len(assignment.specs))]
-    turns = schedule.turns_within(assignment.slice_seconds, turn_seconds)
-    batches = schedule.Batches()
+    batches: dict[str, schedule.Batches] = {}
+    preparations: dict[str, dict[str, float | None]] = {}
+    slowdowns: dict[str, float] = {}
     with telemetry.open_probe(case.device) as probe:
         readings = [probe.read()]
-        for half in (turns - turns // 2, turns // 2):
-            if batches.turn:
-                other = assignment.seed ^ 1
-                x.replace(inputs.sample(case, other))
-                gradient.replace(inputs.upstream(case, other))
-                expected = oracle.expect(case, x.tensor, gradient.tensor)
-            outputs = schedule.play(
-                clock,
-                [one.call for one in contenders],
-                [one.batch_calls for one in contenders],
-                half,
-                rng,
-                running.set,
-                batches,
-            )
+        for name in rng.sample(list(timers), len(timers)):
+            timer = timers[name]
+            try:
+                # The device is at work from the first clock on: only that one waits for its frequency to rise.
+                preparation = timer.prepare() if not batches else timer.prepare(0.0)
+            except clocks.ClockError as refusal:
+                return Fault(None, refusal.status, str(refusal), name)
+            mine = {index: calls[index][: rotations[name]] for index in assignment.entries[name]}
+            played = _play(timer, mine, shared, assignment, rng, running)
+            if isinstance(played, Fault):
+                return played
+            batches[name] = played
+            preparations[name] = asdict(preparation)
+            if timer.slowdown is not None:
+                slowdowns[name] = timer.slowdown
             readings.append(probe.read())
-            if faults := _faults(case, x, contenders, outputs, expected):
-                return RoundResult(batches, faults)
-    return RoundResult(batches, {}, telemetry.between(*readings))
+    return RoundResult(batches, preparations, slowdowns, telemetry.between(*readings))
 
 
-def _faults(
-    case: Case,
-    x: defence.Untouched,
-    contenders: Sequence[_Bound],
-    outputs: Sequence[Tensor],
-    expected: oracle.Expected,
-) -> dict[int, str]:
-    """Return what is wrong after timing, by contender."""
-    if not x:
-        return _who_changes(x, contenders)
-    return {
-        index: f"was right when examined; after timing {reason}"
-        for index, output in enumerate(outputs)
-        if (reason := oracle.judge(case, output, expected).reason)
-    }
+def _play(
+    timer: clocks.Clock,
+    calls: Mapping[int, Sequence[schedule.Call]],
+    shared: _Inputs,
+    assignment: Assignment,
+    rng: Random,
+    running: RunningContender,
+) -> schedule.Batches | Fault:
+    """Take one clock's turns, in two halves with different content in the inputs; judge the last outputs of each."""
+    contenders: dict[int, schedule.Contender] = {}
+    turn_seconds = 0.0
+    for index in rng.sample(list(calls), len(calls)):
+        running.set(index)
+        try:
+            contenders[index], seconds = schedule.calibrate(timer, calls[index], assignment.batch_seconds)
+        except clocks.ClockError as refusal:
+            return Fault(index, refusal.status, str(refusal), timer.name)
+        if not shared.untouched:
+            return Fault(index, "wrong", "changes its input")
+        turn_seconds += seconds
+    turns = schedule.turns_within(assignment.slice_seconds / len(assignment.entries), turn_seconds)
+    batches = schedule.Batches()
+    for half in (turns - turns // 2, turns // 2):
+        if batches.turn:
+            shared.replace(assignment.seed ^ 1)
+        try:
+            outputs = schedule.play(timer, contenders, half, rng, running.set, batches)
+        except clocks.ClockError as refusal:
+            return Fault(running.get(), refusal.status, str(refusal), timer.name)
+        if fault := _fault(shared, contenders, outputs, assignment.case):
+            return fault
+    return batches
 
 
-def _who_changes(x: defence.Untouched, contenders: Sequence[_Bound]) -> dict[int, str]:
+def _fault(
+    shared: _Inputs, contenders: Mapping[int, schedule.Contender], outputs: Mapping[int, Tensor], case: Case
+) -> Fault | None:
+    """Return what is wrong after timing."""
+    if not shared.untouched:
+        return _who_changes(shared, contenders)
+    for index, output in outputs.items():
+        if reason := oracle.judge(case, output, shared.expected).reason:
+            return Fault(index, "wrong", f"was right when examined; after timing {reason}")
+    return None
+
+
+def _who_changes(shared: _Inputs, contenders: Mapping[int, schedule.Contender]) -> Fault:
     """Find the contender that changes its input only now and then, by trying each alone."""
-    for index, one in enumerate(contenders):
-        x.restore()
+    for index, one in contenders.items():
+        shared.restore()
         for _ in range(10 * one.batch_calls):
-            one.call()
-        if not x:
-            return {index: "changes its input, not always, but while it is timed"}
-    return dict.fromkeys(range(len(contenders)), "the input was changed while it was timed, and by whom is unknown")
+            one.calls[0]()
+        if not shared.untouched:
+            return Fault(index, "wrong", "changes its input, not always, but while it is timed")
+    return Fault(None, "failed", "the input was changed while it was timed, and by whom is unknown")

@@ -4,20 +4,23 @@ Noise on shared machines comes in spells of 10 ms to seconds in which everything
 faster than that share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from time import monotonic
 
 from torch import Tensor
 
 from gapbench.measuring.clocks import Clock
 
 Call = Callable[[], Tensor]
+"""One call, without arguments."""
 
 FEWEST_TURNS = 8
 MOST_TURNS = 1000
 """More turns make a round's median no better than more rounds would."""
 _WARM_TURNS = 1
+_MOST_WALL = 10
 
 
 @dataclass(slots=True)
@@ -39,16 +42,32 @@ class Batches:
         self.seconds_per_call.append(seconds / calls)
 
 
-def calibrate(clock: Clock, call: Call, batch_seconds: float) -> tuple[int, float]:
-    """Return how many calls make a batch of about ``batch_seconds``, and the seconds that such a batch takes.
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who is timed: the same call on each input of the rotation, and how many calls make a batch."""
 
-    Doubles the batch until it is at least half as long as wanted, which warms the code up as well.
+    calls: Sequence[Call]
+    batch_calls: int = 1
+
+
+def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tuple[Contender, float]:
+    """Return the contender with a batch of about ``batch_seconds``, and the wall seconds that such a batch takes.
+
+    The two differ where a clock does more than it counts (a flush before every call, say): then the batch is as long as
+    takes ten times ``batch_seconds`` by the wall. Doubles the batch until it is half as long as wanted, which warms
+    the code up as well.
     """
-    calls = 1
-    while (seconds := clock.batch(call, calls)[0]) < batch_seconds / 2:
-        calls *= 2
-    wanted = max(1, round(calls * batch_seconds / seconds))
-    return wanted, seconds * wanted / calls
+    count = clock.whole(1, len(calls))
+    while True:
+        began = monotonic()
+        seconds, _ = clock.batch(calls, count)
+        wall = monotonic() - began
+        if seconds >= batch_seconds / 2 or wall >= _MOST_WALL * batch_seconds / 2:
+            break
+        count = clock.whole(2 * count, len(calls))
+    share = min(batch_seconds / seconds if seconds > 0 else 1.0, _MOST_WALL * batch_seconds / wall if wall > 0 else 1.0)
+    wanted = clock.whole(max(1, round(count * share)), len(calls))
+    return Contender(calls, wanted), max(seconds, wall) * wanted / count
 
 
 def turns_within(slice_seconds: float, turn_seconds: float) -> int:
@@ -58,25 +77,26 @@ def turns_within(slice_seconds: float, turn_seconds: float) -> int:
 
 def play(
     clock: Clock,
-    calls: Sequence[Call],
-    batch_calls: Sequence[int],
+    contenders: Mapping[int, Contender],
     turns: int,
     rng: Random,
     announce: Callable[[int], None],
     batches: Batches,
-) -> list[Tensor]:
+) -> dict[int, Tensor]:
     """Take ``turns`` turns, add every batch to ``batches``, and return each contender's last output.
 
-    ``announce(index)`` is told which contender runs next. The first turn warms the alternation up and is not kept.
+    ``announce(index)`` is told which contender, by its key in ``contenders``, runs next. The first turn warms the
+    alternation up and is not kept.
     """
     first = batches.turn[-1] + 1 if batches.turn else 0
     outputs: dict[int, Tensor] = {}
-    order = list(range(len(calls)))
+    order = list(contenders)
     for turn in range(-_WARM_TURNS, turns):
         rng.shuffle(order)
-        for position, contender in enumerate(order):
-            announce(contender)
-            seconds, outputs[contender] = clock.batch(calls[contender], batch_calls[contender])
+        for position, index in enumerate(order):
+            one = contenders[index]
+            announce(index)
+            seconds, outputs[index] = clock.batch(one.calls, one.batch_calls)
             if turn >= 0:
-                batches.add(contender, first + turn, position, batch_calls[contender], seconds)
-    return [outputs[index] for index in range(len(calls))]
+                batches.add(index, first + turn, position, one.batch_calls, seconds)
+    return outputs

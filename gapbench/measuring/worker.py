@@ -9,10 +9,11 @@ import psutil
 import torch
 
 from gapbench.cases import DTYPES, Case
+from gapbench.devices import Accelerator, device
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import qualification, rounds
 from gapbench.measuring.qualification import Qualification
-from gapbench.measuring.rounds import Assignment, RoundFailure
+from gapbench.measuring.rounds import Assignment, Fault
 from gapbench.measuring.template import RunningContender
 
 
@@ -26,16 +27,20 @@ def qualify(connection: Connection, running: RunningContender, case: Case, spec:
 
 
 def measure_round(connection: Connection, running: RunningContender, assignment: Assignment) -> None:
-    """Measure one round of one case and send its `RoundResult`, or the `RoundFailure` that prevented it."""
+    """Measure one round of one case and send its `RoundResult`, or the `Fault` that prevented it."""
     try:
         _prepare(assignment.case)
         connection.send(rounds.measure(running, assignment))
     except Exception as error:
-        connection.send(RoundFailure(running.get(), *_status_of(error, assignment.case)))
+        connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
 
 
 def _prepare(case: Case) -> None:
     torch.set_num_threads(case.threads)
+    where = device(case.device)
+    if isinstance(where, Accelerator):
+        where.make_current()
+        return
     needed, there = _bytes_needed(case), psutil.virtual_memory().available
     if needed > there:
         # Asked beforehand: an operating system that promises more than it has kills whoever uses it.

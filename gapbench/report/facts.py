@@ -86,6 +86,7 @@ def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
         ("Versions", _flat(run.get("versions"))),
         ("Git", _flat(git)),
         ("Settings", _flat(run.get("settings"))),
+        ("Clocks", _clocks(run.get("clocks"))),
         ("Ceilings", _flat(run.get("ceilings"))),
     ]
     return [(title, facts) for title, facts in sections if facts]
@@ -108,6 +109,16 @@ def _run(run: Mapping[str, Any]) -> Facts:
         "schema": run.get("schema"),
     }
     return _flat(facts)
+
+
+def _clocks(clocks: Any) -> Facts:
+    """Say of each clock what it found out about itself: its floor, the smallest launch, what proves it cold."""
+    found = []
+    for clock, seconds in _mapping(clocks).items():
+        known = {name: value for name, value in _mapping(seconds).items() if not fmt.missing(value)}
+        texts = [f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(v)}" for name, v in known.items()]
+        found.append((str(clock), ", ".join(texts) or "no overhead of its own"))
+    return found
 
 
 def _flat(value: Any) -> Facts:

@@ -71,6 +71,18 @@ def print_rows_of(names: Collection[str], results: pd.DataFrame, console: Consol
     console.print(table)
 
 
+def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
+    """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
+    lines = [
+        f"{clock}: "
+        + ", ".join(f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(s)}" for name, s in known)
+        for clock, found in clocks.items()
+        if (known := [(name, seconds) for name, seconds in found.items() if seconds is not None])
+    ]
+    if lines:
+        (console or Console()).print(Text("\n" + "\n".join(lines)))
+
+
 def print_troubles(results: pd.DataFrame, console: Console | None = None) -> None:
     """Print what was not measured and why: each reason once, with how many cases it concerns."""
     troubles = results[results["status"] != "ok"]

@@ -7,13 +7,14 @@ from gapbench.cli.progress import Progress
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualification import Qualification
+from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
 
 CASE = Case((1, 8, 4, 4))
 EVENTS = [
     engine.Ready(),
     engine.Qualified(CASE, "mean", Qualification()),
-    engine.RoundMeasured(CASE, "host", 0, 0, ("mean",), Batches()),
+    engine.RoundMeasured(CASE, 0, 0, ("mean",), RoundResult({"host": Batches()})),
     engine.CaseDone(CASE, "target"),
 ]
 

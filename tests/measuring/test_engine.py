@@ -123,3 +123,12 @@ def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
     ]
     assert qualification.status == "failed"
     assert "ran eagerly" in qualification.reason
+
+
+def test_two_clocks_time_the_same_rounds():
+    contest = Contest("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
+    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    for measured in rounds(events):
+        warm, cold = measured.seconds("host"), measured.seconds("host_cold")
+        assert set(warm) == set(cold) == {"mean", "sum_scale"}
+    assert len(rounds(events)) >= 2

@@ -21,10 +21,13 @@ class FakeClock:
         self.now = 0.0
         self._spell = spell_batches
 
-    def batch(self, call, calls):
+    def whole(self, count, rotations):
+        return count
+
+    def batch(self, calls, count):
         slow = 2.0 if self._spell and len(self.batches) // self._spell % 2 else 1.0
-        contender = call()
-        seconds = CALL_SECONDS[contender] * calls * slow
+        contender = calls[0]()
+        seconds = CALL_SECONDS[contender] * count * slow
         self.now += seconds
         self.batches.append(contender)
         return seconds, torch.tensor(contender)
@@ -36,15 +39,27 @@ def contenders(count=3):
 
 def play(turns=50, clock=None, calls=(100, 3, 1), seed=0, announce=lambda _: None):
     batches = schedule.Batches()
-    outputs = schedule.play(clock or FakeClock(), contenders(), calls, turns, Random(seed), announce, batches)
-    return batches, outputs
+    timed = {index: schedule.Contender([call], calls[index]) for index, call in enumerate(contenders())}
+    outputs = schedule.play(clock or FakeClock(), timed, turns, Random(seed), announce, batches)
+    return batches, [outputs[index] for index in range(3)]
 
 
 @pytest.mark.parametrize("contender", range(3))
 def test_a_calibrated_batch_is_about_as_long_as_asked(contender):
-    calls, seconds = schedule.calibrate(FakeClock(), contenders()[contender], 0.5e-3)
-    assert seconds == pytest.approx(CALL_SECONDS[contender] * calls)
-    assert calls == max(1, round(0.5e-3 / CALL_SECONDS[contender]))
+    timed, seconds = schedule.calibrate(FakeClock(), [contenders()[contender]], 0.5e-3)
+    assert seconds == pytest.approx(CALL_SECONDS[contender] * timed.batch_calls)
+    assert timed.batch_calls == max(1, round(0.5e-3 / CALL_SECONDS[contender]))
+
+
+def test_a_clock_that_does_more_than_it_counts_gets_shorter_batches(monkeypatch):
+    """Ten times as much by the wall as by the clock, and batches of whole rotations of 4."""
+    clock = FakeClock()
+    clock.whole = lambda count, rotations: -(-count // rotations) * rotations
+    monkeypatch.setattr(schedule, "monotonic", lambda: 40 * clock.now)
+    timed, wall = schedule.calibrate(clock, [contenders()[0]] * 4, 0.5e-3)
+    assert timed.batch_calls % 4 == 0
+    assert wall == pytest.approx(40 * CALL_SECONDS[0] * timed.batch_calls)
+    assert wall <= 10 * 0.5e-3 * 1.2
 
 
 @given(st.integers(1, 60), st.integers())

@@ -44,3 +44,11 @@ def test_lists_keep_the_objects_columns():
     out = printed(text.print_rows, [{"name": "quick", "cases": 5, "summary": None}], width=80)
     assert out.split() == ["name", "cases", "summary", "quick", "5"]
     assert printed(text.print_rows, [], width=80) == ""
+
+
+def test_clocks_say_what_they_found_out_about_themselves():
+    found = {"event_warm": {"floor_seconds": 1.2e-6, "launch_seconds": None}, "host": {"floor_seconds": None}}
+    out = printed(text.print_clocks, found, width=80)
+    assert "event_warm: floor 1.20 µs" in out
+    assert "host" not in out
+    assert "launch" not in out

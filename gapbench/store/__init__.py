@@ -1,21 +1,19 @@
 """Runs on disk or in an object store: append, read, find.
 
-One folder per run, as DESIGN fixes it::
+One folder per run::
 
     results/20261122T101112Z-abc1234-9f3c/
-        run.json            first written with "ended": null, replaced when the run is complete
+        run.json                first written with "ended": null, replaced when the run is complete
         shards/000123.parquet   one per finished round, while the run lasts
-        samples.parquet     all shards, at the end
-        results.parquet     one row per case x implementation x contender x clock, at the end
+        samples.parquet         all shards, at the end
+        results.parquet         one row per case x implementation x contender x clock, at the end
 
 No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path.
 """
 
 import contextlib
 import json
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fsspec
@@ -25,33 +23,10 @@ import pyarrow.parquet as pq
 
 from gapbench import records
 from gapbench.errors import GapbenchError
+from gapbench.store.tables import check_schema, frame, schema_of, table
+from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
-_SCHEMA_KEY = b"gapbench_schema"
-
-
-def new_run_id(commit: str | None) -> str:
-    """Return a fresh id: UTC time, commit and four random characters."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{now}-{(commit or 'nogit')[:7]}-{secrets.token_hex(2)}"
-
-
-def timestamp() -> str:
-    """Return the time now, in UTC, as in 2026-11-22T10:11:12Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
-    """Lay ``frame`` out as stored: all of ``columns`` in order, null where the frame has none."""
-    schema = pa.schema(
-        [(name, pa.type_for_alias(kind)) for name, kind in columns.items()],
-        metadata={_SCHEMA_KEY: str(records.SCHEMA).encode()},
-    )
-    return pa.Table.from_pandas(frame.reindex(columns=list(columns)), schema=schema, preserve_index=False)
-
-
-def _frame(tables: list[pa.Table]) -> pd.DataFrame:
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    return frame
+__all__ = ["RunWriter", "Store", "new_run_id", "timestamp"]
 
 
 class Store:
@@ -97,7 +72,7 @@ class Store:
             document = dict(json.loads(text))
         except (ValueError, TypeError) as error:
             raise GapbenchError(f"run {run}: run.json is damaged ({error}); remove or restore it") from error
-        self._check_schema(run, document.get("schema"))
+        check_schema(run, document.get("schema"))
         return document
 
     def runs(self) -> pd.DataFrame:
@@ -171,14 +146,14 @@ class Store:
         self, file: str, columns: Mapping[str, str], runs: Iterable[str] | None, filters: Mapping[str, object]
     ) -> pd.DataFrame:
         conditions = [(name, "==", value) for name, value in filters.items()] or None
-        tables = [_table(pd.DataFrame(), columns)]
+        tables = [table(pd.DataFrame(), columns)]
         for run in self.ids() if runs is None else runs:
             path = self.path(run, file)
             if self._fs.exists(path):
                 tables.append(self._read_table(run, path, conditions))
             elif file == "samples.parquet":
                 tables += self.shards(run, conditions)
-        return _frame(tables)
+        return frame(tables)
 
     def shards(self, run: str, conditions: Any = None) -> list[pa.Table]:
         """Return the finished rounds of a run in progress, in order."""
@@ -188,19 +163,12 @@ class Store:
 
     def _read_table(self, run: str, path: str, conditions: Any) -> pa.Table:
         try:
-            table = pq.read_table(path, filesystem=self._fs, filters=conditions, partitioning=None)
+            found = pq.read_table(path, filesystem=self._fs, filters=conditions, partitioning=None)
         except (OSError, pa.ArrowException) as error:
             first = str(error).splitlines()[0]
             raise GapbenchError(f"run {run}: {path.rsplit('/', 1)[-1]} cannot be read ({first})") from error
-        self._check_schema(run, int((table.schema.metadata or {}).get(_SCHEMA_KEY, b"0")))
-        return table
-
-    @staticmethod
-    def _check_schema(run: str, found: object) -> None:
-        if found != records.SCHEMA:
-            raise GapbenchError(
-                f"run {run} has schema {found}, this gapbench reads {records.SCHEMA}; use the gapbench that wrote it"
-            )
+        check_schema(run, schema_of(found))
+        return found
 
     def write(self, path: str, content: bytes) -> None:
         """Write a whole object; on a local disk a reader sees the old one or the new one, never half."""
@@ -224,73 +192,3 @@ class Store:
         """Remove a folder and what is in it, if it is there: object stores have no empty folders."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm(path, recursive=True)
-
-
-class RunWriter:
-    """A run being measured: append a frame per finished round, then finish."""
-
-    def __init__(self, store: Store, run: dict[str, Any]) -> None:
-        self.run: dict[str, Any] = {
-            "schema": records.SCHEMA,
-            "run": None,
-            "started": None,
-            **run,
-            "ended": None,
-        }
-        self.id = str(run["run"])
-        self._store = store
-        self._shards: list[pa.Table] = []
-
-    @classmethod
-    def create(cls, store: Store, run: dict[str, Any]) -> "RunWriter":
-        """Begin a new run. Raises `GapbenchError` if there is one of that id."""
-        writer = cls(store, run)
-        if store.has(writer.id):
-            raise GapbenchError(f"run {writer.id} is already in {store.url}, and runs are not overwritten; try again")
-        store.make_folder(store.path(writer.id, "shards"))
-        writer._describe()
-        return writer
-
-    @classmethod
-    def reopen(cls, store: Store, run: str) -> "RunWriter":
-        """Go on with a run that was interrupted. Raises `GapbenchError` for one that is complete."""
-        document = store.describe(run)
-        if document["ended"] is not None:
-            raise GapbenchError(
-                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
-            )
-        writer = cls(store, document)
-        writer._shards = store.shards(run)
-        return writer
-
-    def _describe(self) -> None:
-        text = json.dumps(self.run, indent=1, ensure_ascii=False)
-        self._store.write(self._store.path(self.id, "run.json"), text.encode())
-
-    def _parquet(self, table: pa.Table, *parts: str) -> None:
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd")
-        self._store.write(self._store.path(self.id, *parts), buffer.getvalue().to_pybytes())
-
-    def append(self, columns: Mapping[str, Sequence[object] | object]) -> None:
-        """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated."""
-        table = _table(pd.DataFrame({"run": self.id, **columns}), records.SAMPLES)
-        self._parquet(table, "shards", f"{len(self._shards):06}.parquet")
-        self._shards.append(table)
-
-    def samples(self) -> pd.DataFrame:
-        """Return everything appended so far."""
-        empty = _table(pd.DataFrame(), records.SAMPLES)
-        return _frame([empty, *self._shards])
-
-    def interrupt(self, results: pd.DataFrame) -> None:
-        """Leave the run open, with the results so far."""
-        self._parquet(_table(results.assign(run=self.id), records.RESULTS), "results.parquet")
-
-    def finish(self, results: pd.DataFrame, **fields: object) -> None:
-        """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``."""
-        self._parquet(_table(self.samples(), records.SAMPLES), "samples.parquet")
-        self._parquet(_table(results.assign(run=self.id), records.RESULTS), "results.parquet")
-        self.run.update(fields, ended=timestamp())
-        self._describe()
-        self._store.remove(self._store.path(self.id, "shards"))
