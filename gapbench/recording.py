@@ -93,6 +93,7 @@ class _Ledger:
     timed_seconds: float = 0.0
     preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
     slowdowns: list[float] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     def enter(self, event: engine.Event, writer: store.RunWriter) -> None:
         match event:
@@ -105,6 +106,11 @@ class _Ledger:
                     self.preparations[clock].append(dict(event.result.preparations.get(clock, {})))
                 self.slowdowns += event.result.slowdowns.values()
                 writer.append(_samples(event))
+            case engine.WorkerLost(case, implementation, number, reason):
+                self.lost.append(
+                    f"{case.id}: a worker was lost in round {number} while it ran {implementation} ({reason}); the "
+                    "round was measured again by another; look into the implementation if it happens twice"
+                )
             case engine.CaseDone(case, stopped_by):
                 self.stopped_by[case] = stopped_by
 
@@ -137,12 +143,14 @@ class _Ledger:
         return found
 
     def warnings(self) -> list[str]:
+        """Return what happened to this run that its numbers do not tell."""
         slowed = [one for one in self.slowdowns if one > _SLOWED]
         if not slowed:
-            return []
+            return self.lost
         return [
+            *self.lost,
             f"in {len(slowed)} of {len(self.slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
-            "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again"
+            "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again",
         ]
 
 

@@ -1,7 +1,10 @@
 """Implementations that misbehave, each in its own way, and some honest ones; workers run them."""
 
+import gc
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -145,4 +148,13 @@ def falls_back(x):
 
 def prints(x):
     print("hello from a worker")
+    return x.mean((2, 3), keepdim=True)
+
+
+def dies_once(x):
+    """Kill the first worker that measures a round (garbage collection is off there), and no other."""
+    killed = Path(tempfile.gettempdir()) / f"gapbench-dies-once-{os.getppid()}"
+    if not gc.isenabled() and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), 9)
     return x.mean((2, 3), keepdim=True)

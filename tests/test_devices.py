@@ -137,3 +137,11 @@ def test_the_cache_behind_the_l2_cache_counts():
     assert devices.Cuda("cuda", runtime).cache_bytes == cuda.INFINITY_CACHE["gfx942"]
     properties.gcnArchName = "gfx90a"
     assert devices.Cuda("cuda", runtime).cache_bytes == 4 * MIB
+
+
+def test_a_gpu_is_identified_by_its_uuid_and_other_devices_by_none():
+    properties = SimpleNamespace(uuid="e6b2...")
+    runtime = SimpleNamespace(cuda=SimpleNamespace(get_device_properties=lambda index: properties))
+    assert devices.Cuda("cuda:1", runtime).uuid == "e6b2..."
+    assert devices.Cpu().uuid is None
+    assert devices.Accelerator("xpu:0", runtime).uuid is None

@@ -4,6 +4,9 @@ from gapbench import recording
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.qualification import Qualification
+from gapbench.measuring.rounds import RoundResult
+from gapbench.measuring.schedule import Batches
 from gapbench.store import Store
 
 CONTESTS = [
@@ -72,3 +75,26 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     assert len(merged) == len(kept)
     assert samples.groupby("case")["round"].nunique().min() >= 3
     assert not samples.duplicated(["case", "implementation", "round", "turn"]).any()
+
+
+def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
+    case = CONTESTS[0].case
+    batches = Batches()
+    for turn in range(4):
+        for contender in range(2):
+            batches.add(contender, turn, contender, 10, 1e-3)
+
+    def measure(contests, effort, earlier):
+        yield engine.Qualified(case, "mean", Qualification())
+        yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
+        for number, slowdown in enumerate((1.0, 1.4)):
+            result = RoundResult({"host": batches}, {"host": {"floor_seconds": 1e-6 * number}}, {"host": slowdown})
+            yield engine.RoundMeasured(case, number, number, ("mean", "sum_scale"), result)
+
+    monkeypatch.setattr(engine, "measure", measure)
+    recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), CONTESTS, EFFORT)
+    said = "\n".join(recorded.run["warnings"])
+    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
+    assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
+    assert recorded.run["clocks"] == {"host": {"floor_seconds": 5e-7}}
+    assert recorded.samples["round"].nunique() == 2

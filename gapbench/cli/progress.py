@@ -52,6 +52,8 @@ class Progress:
             case engine.RoundMeasured(case=case):
                 self._rounds += 1
                 description = f"round {event.round + 1} of {case.id}"
+            case engine.WorkerLost(case=case, implementation=name):
+                description = f"a worker was lost to {name}, again: {case.id}"
             case engine.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
         elapsed = time.monotonic() - self._started

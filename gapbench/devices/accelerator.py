@@ -71,6 +71,11 @@ class Accelerator:
         """All clocks that can measure it."""
         return self.clocks + (_GRAPHS if self.has_graphs else ())
 
+    @property
+    def uuid(self) -> str | None:
+        """The physical device's identity, None where the backend does not tell. Workers only: it initialises it."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return its marketing name, None where the backend does not tell without being initialised."""
         module = getattr(self.torch, self.family, None)

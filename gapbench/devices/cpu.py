@@ -26,6 +26,11 @@ class Cpu:
         """All clocks that can measure it."""
         return ("host", "host_cold")
 
+    @property
+    def uuid(self) -> str | None:
+        """CPUs have none."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return its model, logical cores and cache sizes in bytes (None where they cannot be read)."""
         import cpuinfo

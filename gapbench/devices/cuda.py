@@ -27,6 +27,12 @@ class Cuda(Accelerator):
         # CUDA's order need not be NVML's; where all GPUs are of a kind, it does not matter.
         return {"description": names.pop()} if len(names) == 1 else super().describe()
 
+    @property
+    def uuid(self) -> str | None:
+        """NVIDIA's UUID of the GPU, by which NVML finds it whatever order CUDA gives it."""
+        found = getattr(self.torch.cuda.get_device_properties(self.index), "uuid", None)
+        return None if found is None else str(found)
+
     def delay(self, seconds: float) -> None:
         """Queue a kernel that spins for about that long and touches no memory."""
         self.torch.cuda._sleep(round(seconds * self._cycles_per_second))

@@ -67,6 +67,16 @@ class RoundMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker died while it ran ``implementation``; its round is measured again by another one."""
+
+    case: Case
+    implementation: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaseDone:
     """No more rounds of this case: ``stopped_by`` is target, budget or failed."""
 
@@ -74,7 +84,7 @@ class CaseDone:
     stopped_by: str
 
 
-Event = Ready | Qualified | RoundMeasured | CaseDone
+Event = Ready | Qualified | RoundMeasured | WorkerLost | CaseDone
 
 
 @dataclass(slots=True)
@@ -220,8 +230,8 @@ def _one_round(
     slice_seconds: float,
     process: int,
     deaths: "Counter[tuple[Case, str]]",
-) -> list[RoundMeasured | Qualified]:
-    """Measure one round; or drop whoever prevented it; or nothing, where a death is forgiven."""
+) -> list[RoundMeasured | Qualified | WorkerLost]:
+    """Measure one round; or drop whoever prevented it; a first death is forgiven."""
     case, names = standing.case, tuple(standing.names)
     assignment = Assignment(
         case,
@@ -242,7 +252,7 @@ def _one_round(
         answer = Fault(culprit, *_how_it_ended(answer, patience))
         deaths[case, names[culprit]] += 1
         if answer.status == "failed" and deaths[case, names[culprit]] <= _DEATHS_FORGIVEN:
-            return []
+            return [WorkerLost(case, names[culprit], standing.rounds, answer.reason)]
     blamed = names if answer.contender is None else (names[answer.contender],)
     for name in blamed:
         if answer.clock:

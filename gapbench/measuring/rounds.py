@@ -91,11 +91,12 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
     gc.disable()
     rng = Random(assignment.seed)
     bytes_of_input = case.elements * DTYPES[case.dtype]
+    where = device(case.device)
     timers: dict[str, clocks.Clock] = {}
     rotations: dict[str, int] = {}
     for name in assignment.entries:
         try:
-            timers[name] = clocks.clock(name, device(case.device))
+            timers[name] = clocks.clock(name, where)
             rotations[name] = timers[name].rotations(bytes_of_input)
         except clocks.ClockError as refusal:
             return Fault(None, refusal.status, str(refusal), name)
@@ -114,7 +115,7 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
     batches: dict[str, schedule.Batches] = {}
     preparations: dict[str, dict[str, float | None]] = {}
     slowdowns: dict[str, float] = {}
-    with telemetry.open_probe(case.device) as probe:
+    with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
         for name in rng.sample(list(timers), len(timers)):
             timer = timers[name]

@@ -32,11 +32,12 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
     console = console or Console()
     reference = winners["reference"].iloc[0]
     wide = console.width >= _WIDE
+    several_clocks = winners["clock"].nunique() > 1
     table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
     for row in winners.to_dict("records"):
         case = Text(f"{row['shape']} {row['dtype']}")
         notes = [row["layout"], row["label"], row["pass"] if row["pass"] != "forward" else ""]
-        notes += [f"{row['threads']} threads" if row["threads"] != 1 else ""]
+        notes += [f"{row['threads']} threads" if row["threads"] != 1 else "", row["clock"] if several_clocks else ""]
         case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
         fastest = Text(row["implementation"], style="bold green")
         if row["ties"] and not wide:

@@ -15,6 +15,7 @@ EVENTS = [
     engine.Ready(),
     engine.Qualified(CASE, "mean", Qualification()),
     engine.RoundMeasured(CASE, 0, 0, ("mean",), RoundResult({"host": Batches()})),
+    engine.WorkerLost(CASE, "mean", 1, "killed"),
     engine.CaseDone(CASE, "target"),
 ]
 
@@ -33,7 +34,8 @@ def draw(is_terminal):
 
 def test_every_event_is_shown_with_the_time_left():
     _, drawn, _ = draw(is_terminal=True)
-    for shown, expected in zip(drawn, ("checking", "0 to go", f"round 1 of {CASE.id}", "done (target)"), strict=True):
+    said = ("checking", "0 to go", f"round 1 of {CASE.id}", "lost to mean", "done (target)")
+    for shown, expected in zip(drawn, said, strict=True):
         assert expected in shown
         assert "s left" in shown
 

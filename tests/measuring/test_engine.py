@@ -125,6 +125,16 @@ def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
     assert "ran eagerly" in qualification.reason
 
 
+def test_a_first_death_is_forgiven_and_told_and_the_round_measured_again(user_file):
+    events = measure({"dies_once": user_file("dies_once")}, Effort(budget=1, rounds=2))
+    (lost,) = [event for event in events if isinstance(event, engine.WorkerLost)]
+    assert (lost.implementation, lost.round) == ("dies_once", 0)
+    assert "SIGKILL" in lost.reason
+    assert last_status(events)["dies_once"].status == "ok"
+    assert [measured.round for measured in rounds(events)][:2] == [0, 1]
+    assert rounds(events)[0].process == 1
+
+
 def test_two_clocks_time_the_same_rounds():
     contest = Contest("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
     events = list(engine.measure([contest], Effort(budget=2, rounds=2)))

@@ -52,3 +52,9 @@ def test_clocks_say_what_they_found_out_about_themselves():
     assert "event_warm: floor 1.20 µs" in out
     assert "host" not in out
     assert "launch" not in out
+
+
+def test_the_clock_is_named_where_there_are_several():
+    winners = pd.DataFrame([WINNER, {**WINNER, "clock": "host_cold"}])
+    assert "host_cold" in printed(text.print_winners, winners, width=100)
+    assert "host" not in printed(text.print_winners, winners[:1], width=100)
