@@ -14,17 +14,14 @@ from gapbench.cases import Case
 from gapbench.implementations import is_user_spec
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
+from gapbench.records import Qualification
 
 _BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
 _PLANNED = ("suite", "specs", "clocks")
 _SLOWED = 1.1
 """Clocks know how much longer a fixed piece of work takes to about 3 %."""
-
-THIS = "this"
-"""The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +119,7 @@ class _Ledger:
                 continue
             qualification = self.qualifications.get((contest.case, name, clock), of_all)
             stopped_by = self.stopped_by.get(contest.case) if qualification.status == "ok" else None
-            outcomes.append(
-                summary.Outcome(
-                    suite=contest.suite,
-                    case=contest.case,
-                    implementation=name,
-                    clock=clock,
-                    stopped_by=stopped_by,
-                    **asdict(qualification),
-                )
-            )
+            outcomes.append(summary.Outcome(contest.suite, contest.case, name, clock, qualification, stopped_by))
         return outcomes
 
     def clocks(self) -> dict[str, dict[str, float | None]]:
@@ -205,7 +193,7 @@ def _samples(event: engine.RoundMeasured) -> dict[str, object]:
         columns["implementation"] += [event.names[index] for index in batches.contender]
         for name in _BATCH_COLUMNS:
             columns[name] += getattr(batches, name)
-    whole = {"case": event.case.id, "contender": THIS, "round": event.round, "process": event.process}
+    whole = {"case": event.case.id, "contender": records.THIS, "round": event.round, "process": event.process}
     return {**whole, **columns, **event.result.telemetry}
 
 

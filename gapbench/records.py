@@ -3,9 +3,14 @@
 Types are Arrow's names; every column may be null, and what was not measured is null.
 """
 
+from dataclasses import dataclass
+
 from gapbench.cases import Case
 
 SCHEMA = 1
+
+THIS = "this"
+"""The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
 
 REFERENCE = "mean"
 """The implementation that ratios are taken against."""
@@ -77,6 +82,31 @@ RESULTS: dict[str, str] = {
 
 STATUSES: tuple[str, ...] = ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
 """What became of an implementation on a case; only ``ok`` rows are ranked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Qualification:
+    """What was found of an implementation on a case outside timed batches; None is not measured.
+
+    ``status`` is one of `STATUSES`, ``reason`` a sentence with its remedy where it is not ok. ``max_error`` is the
+    largest |y - reference| / mean|x| of a row.
+
+    ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
+    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
+    the backward pass.
+    """
+
+    status: str = "ok"
+    reason: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    peak_extra_bytes: int | None = None
+    saved_bytes: int | None = None
+    operators: int | None = None
+    compile_seconds: float | None = None
+    warm_compile_seconds: float | None = None
+    graph_breaks: int | None = None
+    recompilations: int | None = None
 
 
 def case_columns(case: Case) -> dict[str, object]:

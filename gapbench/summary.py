@@ -5,7 +5,7 @@ the same turn: neighbours in time, so that spells of noise cancel. Intervals are
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,8 @@ import pandas as pd
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.metrics import METRICS
+from gapbench.records import Qualification
 from gapbench.stats import Floats, Interval, location
-
-_PROBED = (
-    "max_error",
-    "max_error_ulp",
-    "peak_extra_bytes",
-    "saved_bytes",
-    "operators",
-    "compile_seconds",
-    "warm_compile_seconds",
-    "graph_breaks",
-    "recompilations",
-)
 
 TIE_MARGIN = 0.01
 """An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
@@ -39,18 +28,8 @@ class Outcome:
     case: Case
     implementation: str
     clock: str
-    status: str
-    reason: str | None = None
+    qualification: Qualification
     stopped_by: str | None = None
-    max_error: float | None = None
-    max_error_ulp: float | None = None
-    peak_extra_bytes: int | None = None
-    saved_bytes: int | None = None
-    operators: int | None = None
-    compile_seconds: float | None = None
-    warm_compile_seconds: float | None = None
-    graph_breaks: int | None = None
-    recompilations: int | None = None
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) -> pd.DataFrame:
@@ -67,18 +46,17 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
             "suite": outcome.suite,
             **records.case_columns(outcome.case),
             "implementation": outcome.implementation,
-            "contender": "this",
+            "contender": records.THIS,
             "clock": outcome.clock,
-            "status": outcome.status,
-            "reason": outcome.reason,
             "stopped_by": outcome.stopped_by,
-            **{name: getattr(outcome, name) for name in _PROBED},
+            **asdict(outcome.qualification),
         }
+        is_ok = outcome.qualification.status == "ok"
         turns = by_case.get((outcome.case.id, outcome.clock))
-        if outcome.status == "ok" and turns is not None and outcome.implementation in turns:
+        if is_ok and turns is not None and outcome.implementation in turns:
             row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
             row |= _measured(turns, outcome.case, outcome.implementation, reference)
-        elif outcome.status == "ok":
+        elif is_ok:
             continue  # the run was interrupted before its turn came
         rows.append(row)
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])

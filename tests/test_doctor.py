@@ -6,9 +6,9 @@ import pytest
 
 from gapbench import cli, doctor
 from gapbench.measuring import engine
-from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
+from gapbench.records import Qualification
 
 
 def fake_measure(spread, bias=0.0, seed=0):

@@ -4,9 +4,9 @@ from gapbench import recording
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
+from gapbench.records import Qualification
 from gapbench.store import Store
 
 CONTESTS = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gapbench import summary
 from gapbench.cases import Case
-from gapbench.records import RESULTS
+from gapbench.records import RESULTS, Qualification
 from gapbench.stats import hodges_lehmann
 from gapbench.summary import Outcome, results, winners
 
@@ -53,7 +53,8 @@ def measured(ratios, rounds=8, turns=5, case=CASE, disturb=lambda _round: 1.0, b
 
 
 def outcomes(*names, case=CASE, status="ok", **fields):
-    return [Outcome("quick", case, name, "host", status, **fields) for name in names]
+    stopped_by = fields.pop("stopped_by", None)
+    return [Outcome("quick", case, name, "host", Qualification(status, **fields), stopped_by) for name in names]
 
 
 def summarized(samples, names=None, reference="mean", extra=()):
@@ -328,8 +329,8 @@ def test_the_order_of_samples_does_not_matter(random):
 
 
 def test_an_outcome_is_what_is_known_besides_the_samples():
-    known = {field.name for field in dataclasses.fields(Outcome)} - {"case"}
-    assert known <= set(RESULTS)
+    known = {field.name for kind in (Outcome, Qualification) for field in dataclasses.fields(kind)}
+    assert known - {"case", "qualification"} <= set(RESULTS)
     assert summary.TIE_MARGIN == 0.01
 
 

@@ -18,10 +18,10 @@ from gapbench import implementations, records
 from gapbench.cases import Case
 from gapbench.measuring import worker
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
 from gapbench.measuring.stopping import StoppingRule
 from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
+from gapbench.records import Qualification
 from gapbench.stats import Floats
 
 _PLANNED_EXTRA_ROUNDS = 2

@@ -1,35 +1,13 @@
 """May this implementation be timed on this case? And what does one call of it cost besides time?"""
 
 import time
-from dataclasses import dataclass
 
 from gapbench import implementations, inputs, oracle
 from gapbench.cases import Case
 from gapbench.implementations import Function, Implementation
 from gapbench.measuring import defence, probes
 from gapbench.passes import bind
-
-
-@dataclass(frozen=True, slots=True)
-class Qualification:
-    """A status of `records.STATUSES` and, if not ok, why; and what probes found (None: not measured).
-
-    ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
-    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass.
-    """
-
-    status: str = "ok"
-    reason: str | None = None
-    max_error: float | None = None
-    max_error_ulp: float | None = None
-    peak_extra_bytes: int | None = None
-    saved_bytes: int | None = None
-    operators: int | None = None
-    compile_seconds: float | None = None
-    warm_compile_seconds: float | None = None
-    graph_breaks: int | None = None
-    recompilations: int | None = None
+from gapbench.records import Qualification
 
 
 def qualify(case: Case, spec: str, seed: int) -> Qualification:

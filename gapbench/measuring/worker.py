@@ -12,9 +12,9 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import Accelerator, device
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import qualification, rounds
-from gapbench.measuring.qualification import Qualification
 from gapbench.measuring.rounds import Assignment, Fault
 from gapbench.measuring.template import RunningContender
+from gapbench.records import Qualification
 
 
 def qualify(connection: Connection, running: RunningContender, case: Case, spec: str, seed: int) -> None:  # noqa: ARG001

@@ -11,12 +11,22 @@ from gapbench.store import Store
 RUN = [sys.executable, "-m", "gapbench", "run", "--shape", "1x8x4x4", "--dtype", "float32", "-k", "not compiled"]
 
 
+def _as_from_a_terminal():
+    """Undo what a shell does to its background jobs, of which these tests may be one: it makes them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
     store = Store(str(tmp_path / "results"))
     process = subprocess.Popen(
         [*RUN, "--rounds", "25", "--budget", "6s"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_as_from_a_terminal,
+    )
     while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -40,3 +50,14 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
     assert resumed.returncode == 0, resumed.stderr
     assert store.describe(run)["ended"] is not None
     assert store.samples([run])["round"].nunique() >= 25
+
+
+def test_a_request_to_terminate_keeps_what_was_measured_as_well(tmp_path):
+    store = Store(str(tmp_path / "results"))
+    process = subprocess.Popen([*RUN, "--budget", "30s"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not store.results(store.ids()).empty
