@@ -34,7 +34,7 @@ class Effort:
     rounds: int = FEWEST_ROUNDS
     target: float = 0.01
     seed: int = 0
-    batch_seconds: float = 0.25e-3
+    batch_seconds: float = 0.5e-3
     patience: float = 60.0
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def test_host_reports_the_wall_time_of_exactly_the_calls(monkeypatch):
     monkeypatch.setattr(loop, "perf_counter_ns", read)
     seconds, output = clocks.clock("host").batch(call, 40)
     assert seconds == pytest.approx(40 * 250e-9)
-    assert now == 40 * 250
+    assert now == 41 * 250  # one call to warm the caches, which is not counted
     assert torch.equal(output, torch.zeros(1))
 
 
