@@ -242,17 +242,18 @@ def _one_round(
         effort.batch_seconds,
     )
     patience = effort.patience + 10 * slice_seconds
+    template.running.clear()
     answer = _answer(template.start(worker.measure_round, assignment), patience)
     if isinstance(answer, RoundResult):
         measured = RoundMeasured(case, standing.rounds, process, names, answer)
         standing.record(measured)
         return [measured]
     if not isinstance(answer, Fault):
-        culprit = template.running.get()
-        answer = Fault(culprit, *_how_it_ended(answer, patience))
-        deaths[case, names[culprit]] += 1
-        if answer.status == "failed" and deaths[case, names[culprit]] <= _DEATHS_FORGIVEN:
-            return [WorkerLost(case, names[culprit], standing.rounds, answer.reason)]
+        answer = Fault(template.running.get(), *_how_it_ended(answer, patience))
+        culprit = "none of them" if answer.contender is None else names[answer.contender]
+        deaths[case, culprit] += 1
+        if answer.status == "failed" and deaths[case, culprit] <= _DEATHS_FORGIVEN:
+            return [WorkerLost(case, culprit, standing.rounds, answer.reason)]
     blamed = names if answer.contender is None else (names[answer.contender],)
     for name in blamed:
         if answer.clock:

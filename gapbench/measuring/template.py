@@ -29,6 +29,7 @@ from typing import Any
 from gapbench.errors import GapbenchError
 
 _MAX_JOB = 1 << 20
+_NOBODY = 255
 READY = b"+"
 _STDERR = 2  # the file descriptor, which is there even where sys.stderr is replaced (notebooks)
 
@@ -61,7 +62,7 @@ class RunningContender:
     def create(cls) -> "RunningContender":
         """Make the byte, in a file without a name."""
         with tempfile.TemporaryFile() as file:
-            file.write(b"\0")
+            file.write(bytes([_NOBODY]))
             file.flush()
             return cls(os.dup(file.fileno()))
 
@@ -69,9 +70,14 @@ class RunningContender:
         """Say that contender ``index`` (below 255) runs from now on; costs about 0.1 µs."""
         self._byte[0] = index
 
-    def get(self) -> int:
-        """Return the index last set."""
-        return self._byte[0]
+    def clear(self) -> None:
+        """Say that none runs: before a worker begins, or its death would be put down to its predecessor's last."""
+        self._byte[0] = _NOBODY
+
+    def get(self) -> int | None:
+        """Return the index last set, or None."""
+        index = self._byte[0]
+        return None if index == _NOBODY else index
 
 
 class WorkerTimeoutError(Exception):

@@ -7,6 +7,8 @@ import pytest
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.template import RunningContender, WorkerExit
+from gapbench.records import Qualification
 
 SMALL = Case((1, 8, 4, 4))
 DISHONEST = Path(__file__).parent.parent / "dishonest.py"
@@ -133,6 +135,24 @@ def test_a_first_death_is_forgiven_and_told_and_the_round_measured_again(user_fi
     assert last_status(events)["dies_once"].status == "ok"
     assert [measured.round for measured in rounds(events)][:2] == [0, 1]
     assert rounds(events)[0].process == 1
+
+
+def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_the_case_when_it_happens_twice(
+    monkeypatch,
+):
+    answer = engine._answer
+
+    def die_in_rounds(job, patience):
+        given = answer(job, patience)
+        return given if isinstance(given, Qualification) else WorkerExit(-9)
+
+    monkeypatch.setattr(engine, "_answer", die_in_rounds)
+    monkeypatch.setattr(RunningContender, "get", lambda _: None)
+    events = measure({"sum_scale": "sum_scale"}, Effort(budget=1, rounds=2))
+    (lost,) = [event for event in events if isinstance(event, engine.WorkerLost)]
+    assert lost.implementation == "none of them"
+    assert {one.status for one in last_status(events).values()} == {"failed"}
+    assert [event.stopped_by for event in events if isinstance(event, engine.CaseDone)] == ["failed"]
 
 
 def test_two_clocks_time_the_same_rounds():

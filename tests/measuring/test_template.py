@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gapbench.errors import GapbenchError
-from gapbench.measuring.template import TEMPLATE_DIED, Template, WorkerExit, WorkerTimeoutError
+from gapbench.measuring.template import TEMPLATE_DIED, RunningContender, Template, WorkerExit, WorkerTimeoutError
 
 SOON = 30.0
 
@@ -140,3 +140,12 @@ def test_what_a_worker_prints_goes_to_stderr(capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "to stdout" in captured.err
+
+
+def test_who_runs_is_nobody_until_somebody_does():
+    running = RunningContender.create()
+    assert running.get() is None
+    running.set(0)
+    assert running.get() == 0
+    running.clear()
+    assert running.get() is None
