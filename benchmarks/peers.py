@@ -1,4 +1,4 @@
-"""gapbench beside its peers, on the same work in the same session: known durations, and the spread of a real ratio.
+"""gapbench beside its peers, on the same work, taking turns: known durations, and the spread of a real ratio.
 
     make peers    (or: python benchmarks/peers.py --repeat 7)
 

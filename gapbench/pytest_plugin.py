@@ -126,7 +126,7 @@ def _check(case: "Case", name: str) -> None:
 
 def _recording(session: pytest.Session) -> "Recording":
     """Measure every selected item of the session, once."""
-    if _RECORDING not in session.stash:
+    if _RECORDING not in session.config.stash:
         from gapbench import recording
         from gapbench.devices import device
         from gapbench.measuring.plan import Contest, Effort
@@ -151,13 +151,12 @@ def _recording(session: pytest.Session) -> "Recording":
         recorded = recording.record(writer, planned, effort)
         if recorded.interrupted:
             raise KeyboardInterrupt
-        session.stash[_RECORDING] = recorded
-    return session.stash[_RECORDING]
+        session.config.stash[_RECORDING] = recorded
+    return session.config.stash[_RECORDING]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Name the run that was stored."""
-    session = getattr(terminalreporter, "_session", None)
-    recording = session.stash.get(_RECORDING, None) if session else None
+    recording = config.stash.get(_RECORDING, None)
     if recording is not None:
         terminalreporter.write_line(f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}")
