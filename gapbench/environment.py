@@ -140,8 +140,3 @@ def warnings(
     ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
     """
     return fitness.warnings(before, after, description["machine"], rounds)
-
-
-def load_warnings(before: list[float]) -> list[str]:
-    """Return what the load says against this run's numbers, each with its remedy."""
-    return fitness.warnings(Snapshot(load=before[0]), None, {"logical_cores": os.cpu_count()})

@@ -10,6 +10,7 @@ from gapbench.cases import Case
 from gapbench.implementations import Function
 
 Call = Callable[[], Tensor]
+"""One call, without arguments."""
 
 
 def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:

@@ -90,9 +90,9 @@ def test_snapshots_and_a_description_become_warnings():
     assert environment.warnings(before, None, description)[0].startswith("the CPU frequency governor")
 
 
-def test_a_busy_machine_is_warned_about_with_a_remedy(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert environment.load_warnings([0.5, 0, 0]) == []
-    (warning,) = environment.load_warnings([3.0, 0, 0])
+def test_a_busy_machine_is_warned_about_with_a_remedy():
+    description = {"machine": {"logical_cores": 4}}
+    assert environment.warnings(Snapshot(load=0.5), None, description) == []
+    (warning,) = environment.warnings(Snapshot(load=3.0), None, description)
     assert "3.0 on 4 cores" in warning
     assert "run again" in warning

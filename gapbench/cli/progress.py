@@ -29,7 +29,6 @@ class Progress:
         )
         self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
         self._to_qualify = sum(len(contest.specs) for contest in contests)
-        self._rounds = 0
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -50,7 +49,6 @@ class Progress:
                 self._to_qualify -= 1
                 description = f"checking results, {max(self._to_qualify, 0)} to go"
             case engine.RoundMeasured(case=case):
-                self._rounds += 1
                 description = f"round {event.round + 1} of {case.id}"
             case engine.WorkerLost(case=case, implementation=name):
                 description = f"a worker was lost to {name}, again: {case.id}"

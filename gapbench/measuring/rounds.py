@@ -13,7 +13,7 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import device
 from gapbench.measuring import clocks, defence, schedule
 from gapbench.measuring.template import RunningContender
-from gapbench.passes import bind
+from gapbench.passes import Call, bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
             return Fault(None, refusal.status, str(refusal), name)
     shared = _Inputs(case, assignment.seed, max(rotations.values()), rng)
 
-    calls: dict[int, list[schedule.Call]] = {}
+    calls: dict[int, list[Call]] = {}
     for index in rng.sample(range(len(assignment.specs)), len(assignment.specs)):
         running.set(index)
         implementation = implementations.load(assignment.specs[index])
@@ -138,7 +138,7 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
 
 def _play(
     timer: clocks.Clock,
-    calls: Mapping[int, Sequence[schedule.Call]],
+    calls: Mapping[int, Sequence[Call]],
     shared: _Inputs,
     assignment: Assignment,
     rng: Random,

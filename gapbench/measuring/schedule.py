@@ -12,9 +12,7 @@ from time import monotonic
 from torch import Tensor
 
 from gapbench.measuring.clocks import Clock
-
-Call = Callable[[], Tensor]
-"""One call, without arguments."""
+from gapbench.passes import Call
 
 FEWEST_TURNS = 8
 MOST_TURNS = 1000

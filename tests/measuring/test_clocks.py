@@ -58,16 +58,19 @@ def test_calls_are_cycled_through_in_order_from_any_of_them(first):
 
 
 def test_host_cold_runs_on_this_machine():
-    """With real tensors and this machine's caches; what it measures is not judged here, that it may refuse is."""
+    """With real tensors and this machine's caches: it gives a time, or refuses because of its canary."""
     cpu = devices.Cpu()
     clock = clocks.clock("host_cold", cpu)
     case_bytes = 4 * 2**20
     inputs = [torch.zeros(case_bytes // 4) for _ in range(clock.rotations(case_bytes))]
     assert len(inputs) * case_bytes > 2 * (cpu.cache_bytes or 0)
+    refused = ""
     try:
         clock.prepare()
         seconds, output = clock.batch([x.sum for x in inputs], 3)
-    except clocks.ClockError as refusal:
-        pytest.skip(str(refusal))
-    assert seconds > 0
-    assert output == 0
+    except clocks.ClockError as refusal:  # a neighbour may keep the cache busy
+        refused = str(refusal)
+    else:
+        assert seconds > 0
+        assert output == 0
+    assert not refused or "canary" in refused

@@ -1,15 +1,14 @@
 """What every clock is, what it may find out before it measures, and how it refuses."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from gapbench.errors import GapbenchError
-
-Call = Callable[[], Tensor]
+from gapbench.passes import Call
 
 BURN_IN_SECONDS = 1.0
 """Work before the first measurement on an accelerator: its clocks and its temperature rise for about that long."""

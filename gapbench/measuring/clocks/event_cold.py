@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import Call
 from gapbench.measuring.clocks.events import EventClock, Pair
 from gapbench.measuring.clocks.hold import MOST_CALLS
+from gapbench.passes import Call
 
 
 class EventCold(EventClock):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gapbench.devices import Accelerator
 from gapbench.measuring.clocks import rotation
-from gapbench.measuring.clocks.base import Call, ClockUnsupportedError
+from gapbench.measuring.clocks.base import ClockUnsupportedError
 from gapbench.measuring.clocks.graphs import GraphClock
+from gapbench.passes import Call
 
 _BEYOND = 5
 _MOST_INPUTS = 2048

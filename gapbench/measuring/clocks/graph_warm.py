@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from gapbench.measuring.clocks.base import Call
 from gapbench.measuring.clocks.graphs import GraphClock
+from gapbench.passes import Call
 
 
 class GraphWarm(GraphClock):

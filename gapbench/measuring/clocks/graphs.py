@@ -7,8 +7,9 @@ from torch import Tensor
 
 from gapbench.devices import Accelerator, Graph
 from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import Call, ClockRefusedError
+from gapbench.measuring.clocks.base import ClockRefusedError
 from gapbench.measuring.clocks.events import EventClock
+from gapbench.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200

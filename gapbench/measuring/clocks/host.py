@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import Call, Clock
+from gapbench.measuring.clocks.base import Clock
+from gapbench.passes import Call
 
 
 class Host(Clock):

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gapbench.devices import Accelerator
 from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Call, Clock, Preparation
+from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
+from gapbench.passes import Call
 
 _MOST_CALLS = 50
 """Calls in a row before the device is waited for: in a full launch queue, launching would wait for it, too."""

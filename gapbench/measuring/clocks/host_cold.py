@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gapbench.devices import Device
 from gapbench.measuring.clocks import loop, rotation
-from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Call, Clock, Preparation
+from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.canary import Canary
+from gapbench.passes import Call
 
 _BEYOND = 2
 _WARM_READINGS = 3

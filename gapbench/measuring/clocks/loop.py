@@ -6,7 +6,7 @@ from time import perf_counter_ns  # bound before any user's code is imported, wh
 
 from torch import Tensor
 
-from gapbench.measuring.clocks.base import Call
+from gapbench.passes import Call
 
 
 def now() -> float:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from gapbench.devices.caches import UNKNOWN_CACHE
-from gapbench.measuring.clocks.base import Call, ClockRefusedError
+from gapbench.measuring.clocks.base import ClockRefusedError
+from gapbench.passes import Call
 
 
 def inputs_beyond(factor: int, cache_bytes: int | None, case_bytes: int) -> int:
