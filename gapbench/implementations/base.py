@@ -16,6 +16,11 @@ def always(case: Case) -> str | None:  # noqa: ARG001 - the signature is `Implem
     return None
 
 
+def untold(function: Function) -> str | None:  # noqa: ARG001 - the signature is `Implementation.code_path`'s
+    """Tell nothing about the code that ran."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
     """One way to compute global average pooling.
@@ -24,7 +29,12 @@ class Implementation:
     (dimensions, kernel size, scale) already worked out. ``snippet`` is what a person would write for 2-D input.
     ``unsupported(case)`` returns why it cannot run here, with the remedy, or None. ``proof()`` is called in the
     worker after the first call and returns why the function did not run as it claims (compiled code that fell
-    back, say), or None.
+    back, say), or None. ``code_path(function)`` is asked there too, of what ``prepare`` returned: which code ran, where
+    that is decided at run time (a kernel that was chosen, generated code or a fallback).
+
+    ``differentiable`` is False where autograd does not see through the function; it supports the forward pass only.
+    ``variant_of`` names the implementation that this one refines: variants are measured where a suite or --impl names
+    them, not by default.
     """
 
     name: str
@@ -34,3 +44,6 @@ class Implementation:
     prepare: Callable[[Case], Function]
     unsupported: Callable[[Case], str | None] = always
     proof: Callable[[], str | None] = lambda: None
+    code_path: Callable[[Function], str | None] = untold
+    differentiable: bool = True
+    variant_of: str | None = None
