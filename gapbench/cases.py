@@ -20,7 +20,13 @@ LAYOUTS: dict[str, str] = {
 }
 """How an input (N, C, *spatial) lies in memory. All but the first are strided views."""
 
-PASSES: tuple[str, ...] = ("forward", "backward")
+PASSES: dict[str, str] = {
+    "forward": "the output, without recording a graph",
+    "backward": "the gradients of the input and of all weights, from a graph that was recorded before",
+    "update": "one update of all weights by the optimiser",
+    "training": "forward, backward and update in one call, with a graph recorded every time",
+}
+"""What one call does."""
 
 _ID = re.compile(
     r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
@@ -42,7 +48,8 @@ class Case:
     """One workload of an operation: what is pooled, where and how.
 
     ``shape`` is (N, C, *spatial) with one to three spatial sizes. ``label`` says in a person's words where the
-    shape comes from; it is no part of the identity. Raises `GapbenchError` for an unknown dtype, layout or pass.
+    shape comes from, ``weight`` how often it occurs there; both are no part of the identity. Raises `GapbenchError` for
+    an unknown dtype, layout or pass.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +60,7 @@ class Case:
     threads: int = 1
     operation: str = "gap"
     label: str = field(default="", compare=False)
+    weight: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         parse_shape("x".join(map(str, self.shape)))
@@ -120,9 +128,13 @@ class Case:
         return math.prod(self.shape)
 
     @property
-    def bytes_moved(self) -> int:
-        """The least that must move, in bytes: every input element once and every output element once.
+    def bytes_moved(self) -> int | None:
+        """The least that must move to average, in bytes: every input element once and every output element once.
 
-        e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole input's).
+        e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole input's), and
+        twice that for both. None for an update of weights, which does not touch the input.
         """
-        return DTYPES[self.dtype] * self.n * self.c * (self.window + 1)
+        if self.pass_ == "update":
+            return None
+        once = DTYPES[self.dtype] * self.n * self.c * (self.window + 1)
+        return 2 * once if self.pass_ == "training" else once

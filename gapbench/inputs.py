@@ -1,5 +1,7 @@
 """Seeded input tensors, in any layout and at a random place in memory."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -62,10 +64,10 @@ def place(x: Tensor, case: Case, seed: int) -> Tensor:
     return empty(case, torch.Generator().manual_seed(seed)).copy_(x)
 
 
-def upstream(case: Case, seed: int) -> Tensor:
-    """Return a gradient (N, C, 1, ..., 1) to send backwards, away from 0 and different in every row."""
+def upstream(case: Case, seed: int, shape: Sequence[int]) -> Tensor:
+    """Return a gradient of an output of ``shape`` to send backwards, away from 0 and different everywhere."""
     generator = torch.Generator().manual_seed(seed + 1)
-    gradient = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
+    gradient = torch.empty(shape)
     gradient.uniform_(1, 3, generator=generator)
     return gradient.to(case.device, getattr(torch, case.dtype))
 

@@ -14,7 +14,11 @@ class Metric:
     unit: str
     higher_is_better: bool
     description: str
-    derive: Callable[[Case, float], float]
+    derive: Callable[[Case, float], float | None]
+
+
+def _gbps(case: Case, seconds: float) -> float | None:
+    return None if case.operation != "gap" or case.bytes_moved is None else case.bytes_moved / seconds / 1e9
 
 
 METRICS: tuple[Metric, ...] = (
@@ -22,7 +26,8 @@ METRICS: tuple[Metric, ...] = (
         "gbps",
         "GB/s",
         True,
-        "bytes that must move (every input and output element once) per second, in 10^9 bytes",
-        lambda case, seconds: case.bytes_moved / seconds / 1e9,
+        "bytes that must move to average (every input and output element once) per second, in 10^9 bytes; null for "
+        "other operations",
+        _gbps,
     ),
 )

@@ -9,63 +9,42 @@ from torch import Tensor
 from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.implementations import Function
-from gapbench.passes import bind
+from gapbench.passes import bind, expect
+from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
 
 RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2, "float64": 1e-12}
 """Relative tolerance of an output: `torch.testing`'s, except for float64, which is judged in its own arithmetic."""
 
 
-def tolerance(case: Case, pattern: bool = False) -> float:
-    """Return the largest |y - reference| / mean|x| that is right, for a random input or for a ``pattern``.
+def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
+    """Return the largest |y - reference| / scale that is right, for a random input or for a ``pattern``.
+
+    ``steps`` is how many numbers one output sums; the scale is what the sum would be without cancellation, mean|x| for
+    an average.
 
     To the tolerance of the output's dtype comes the rounding of an honest sum in float32 (float64 for float64), u in
     every step. On random inputs it grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
     A2815): the worst of some hundred rows that are summed one by one comes to once the root, so four times is allowed.
-    On patterns every step may be rounded the same way, so there it is window * u, which no order of summing exceeds.
+    On patterns every step may be rounded the same way, so there it is steps * u, which no order of summing exceeds.
     A sum in half precision is far outside.
     """
-    unit_roundoff = 2.0**-53 if case.dtype == "float64" else 2.0**-24
-    steps = case.window if pattern else 4 * math.sqrt(case.window)
-    return RTOL[case.dtype] + steps * unit_roundoff
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """The float64 answer for one input, and the scale that errors are measured against, both (N, C, ...)."""
-
-    value: Tensor
-    scale: Tensor
+    unit_roundoff = 2.0**-53 if dtype == "float64" else 2.0**-24
+    return RTOL[dtype] + (steps if pattern else 4 * math.sqrt(steps)) * unit_roundoff
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What the oracle found.
 
-    ``max_error`` is the largest |y - reference| / mean|x| of a row, ``max_error_ulp`` the largest
-    |y - reference| in units in the last place of the output's dtype; ``reason`` is None for a right answer;
-    ``row`` is the flat index (n, c) of the worst row.
+    ``max_error`` is the largest |y - reference| / scale, ``max_error_ulp`` the largest |y - reference| in units in the
+    last place of the output's dtype; ``reason`` is None for a right answer; ``row`` is the flat index over the output's
+    first two dimensions, (n, c), of the worst element.
     """
 
     reason: str | None = None
     max_error: float | None = None
     max_error_ulp: float | None = None
     row: int = 0
-
-
-def expect(case: Case, x: Tensor, gradient: Tensor | None = None) -> Expected:
-    """Return the float64 answer: the mean of each row, or for the backward pass gradient / window everywhere."""
-    if case.pass_ == "backward":
-        assert gradient is not None
-        value = (gradient.cpu().double() / case.window).expand(case.shape)
-        return Expected(value, value.abs())
-    dims = case.spatial_dims
-    if not case.n:
-        value = torch.empty((0, case.c, *(1 for _ in case.spatial)), dtype=torch.float64)
-        return Expected(value, value)
-    # One batch element at a time: a float64 copy of the whole input can be four times its size.
-    value = torch.stack([row.double().mean([d - 1 for d in dims], keepdim=True) for row in x.cpu()])
-    scale = torch.stack([row.double().abs().mean([d - 1 for d in dims], keepdim=True) for row in x.cpu()])
-    return Expected(value, scale)
 
 
 def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
@@ -94,11 +73,11 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
     step = _ulp(want.new_zeros(()), y.dtype)
     wrong = torch.where(error > step, relative, 0.0)
     worst = int(wrong.argmax())
-    row = worst * case.n * case.c // want.numel()
+    row = worst * want.shape[:2].numel() // want.numel()
     reason = None
-    if wrong.max() > tolerance(case, pattern):
+    if wrong.max() > tolerance(case.dtype, expected.steps, pattern):
         reason = (
-            f"wrong at (n, c) = {divmod(row, case.c)}: got {float(got.reshape(-1)[worst]):.6g}, "
+            f"wrong at (n, c) = {divmod(row, want.shape[1:2].numel())}: got {float(got.reshape(-1)[worst]):.6g}, "
             f"expected {float(want.reshape(-1)[worst]):.6g}"
         )
     return Judgement(reason, max_error, max_error_ulp, row)
@@ -111,31 +90,32 @@ def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.ldexp(torch.full_like(value, info.eps), exponent)
 
 
-def examine(case: Case, function: Function, seed: int) -> Judgement:
-    """Judge a function on a sample, on a second sample, and on every stress pattern.
+def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
+    """Judge a function on a sample, on a second sample, and on every stress pattern that ``truth`` has an answer to.
 
     Also catches a function that changes its input, and one that returns the answer of the previous call. What the
     function raises is the caller's to handle.
     """
     first, second = inputs.sample(case, seed), inputs.sample(case, seed + 1)
     untouched = first.clone()
-    judgement = _judge_on(case, function, first, seed)
+    judgement = _judge_on(case, function, truth, first, seed)
     if not torch.equal(first, untouched):
         return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
     if judgement.reason:
         return judgement
-    again = _judge_on(case, function, second, seed + 1)
+    again = _judge_on(case, function, truth, second, seed + 1)
     if again.reason:
         return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
-    for x, patterns in inputs.stress(case, seed):
-        under_stress = _judge_on(case, function, x, seed, pattern=True)
+    for x, patterns in inputs.stress(case, seed) if truth.stressed else ():
+        under_stress = _judge_on(case, function, truth, x, seed, pattern=True)
         if under_stress.reason:
             reason = f"{under_stress.reason} (input: {patterns[under_stress.row]})"
             return Judgement(reason, under_stress.max_error)
     return judgement
 
 
-def _judge_on(case: Case, function: Function, x: Tensor, seed: int, pattern: bool = False) -> Judgement:
-    gradient = inputs.upstream(case, seed)
-    expected = expect(case, x, gradient)  # before the call, which might change x
-    return judge(case, bind(case, function, x, gradient)(), expected, pattern)
+def _judge_on(case: Case, function: Function, truth: Truth, x: Tensor, seed: int, pattern: bool = False) -> Judgement:
+    gradient = inputs.upstream(case, seed, truth.shape(case))
+    call = bind(case, function, x, gradient)
+    expected = expect(case, truth, function, x, gradient)  # before the call, which might change x
+    return judge(case, call(), expected, pattern)

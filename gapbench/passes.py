@@ -1,13 +1,14 @@
-"""What one call is, forward and backward: the same for the oracle and for the clocks."""
+"""What one call is in each pass: the same for the oracle and for the clocks."""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gapbench.cases import Case
 from gapbench.implementations import Function
+from gapbench.truth import Expected, Truth
 
 Call = Callable[[], Tensor]
 """One call, without arguments."""
@@ -16,18 +17,83 @@ Call = Callable[[], Tensor]
 def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
     """Return the call that is judged and timed, without arguments.
 
-    forward: ``function(x)``. backward: the gradient of x alone, for ``gradient`` (N, C, 1, ..., 1) sent back through
-    a graph that was recorded once, with every byte of it written: the gradient of a sum is a view with stride 0
-    that nobody has paid for yet, and comparing it with a written one would be comparing nothing with something.
+    ``gradient`` has the output's shape and stands for what the rest of a network sends back.
+
+    - forward returns ``function(x)``;
+    - backward returns the gradient of x; those of weights are computed as well. The graph was recorded once;
+    - update returns the first weight after one step of the optimiser;
+    - training does all three, and returns the gradient of x.
     """
+    weights = _weights(function, case.pass_ != "forward")
     if case.pass_ == "forward":
         return partial(function, x)
     leaf = x.detach().requires_grad_()
+    if case.pass_ == "training":
+        return _training(function, leaf, gradient, weights)
     y = function(leaf)
+    if case.pass_ == "backward":
+        return lambda: _written(torch.autograd.grad(y, [leaf, *weights], gradient, retain_graph=True)[0])
+    return _update(weights, torch.autograd.grad(y, weights, gradient))
 
-    def backward() -> Tensor:
-        (grad,) = torch.autograd.grad(y, leaf, gradient, retain_graph=True)
-        expanded = any(stride == 0 and size > 1 for stride, size in zip(grad.stride(), grad.shape, strict=True))
-        return grad.contiguous() if expanded else grad
 
-    return backward
+def expect(case: Case, truth: Truth, function: Function, x: Tensor, gradient: Tensor) -> Expected:
+    """Return what the call of `bind` must return, in float64.
+
+    An update must leave the weights as ``function`` has them: see `_optimizer`.
+    """
+    if case.pass_ == "forward":
+        return truth.forward(case, x)
+    if case.pass_ == "update":
+        value = _weights(function, True)[0].detach().cpu().double()
+        return Expected(value, value.abs())
+    return truth.backward(case, x, gradient)
+
+
+def _weights(function: Function, require_grad: bool) -> list[nn.Parameter]:
+    return list(function.requires_grad_(require_grad).parameters()) if isinstance(function, nn.Module) else []
+
+
+def _written(gradient: Tensor) -> Tensor:
+    """Return ``gradient`` with every byte of it written.
+
+    The gradient of a sum is a view with stride 0 that nobody has paid for yet, and comparing it with a written one
+    would be comparing nothing with something.
+    """
+    sizes = zip(gradient.stride(), gradient.shape, strict=True)
+    return gradient.contiguous() if any(stride == 0 and size > 1 for stride, size in sizes) else gradient
+
+
+def _optimizer(weights: list[nn.Parameter]) -> torch.optim.Optimizer | None:
+    """Return Adam with a learning rate of 0.
+
+    It reads and writes what any other rate would, and leaves the weights where the oracle expects them, however often
+    it is called.
+    """
+    return torch.optim.Adam(weights, lr=0.0) if weights else None
+
+
+def _update(weights: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> Call:
+    optimizer = _optimizer(weights)
+    assert optimizer is not None
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
+
+    def update() -> Tensor:
+        optimizer.step()
+        return weights[0].detach()
+
+    return update
+
+
+def _training(function: Function, leaf: Tensor, gradient: Tensor, weights: list[nn.Parameter]) -> Call:
+    optimizer = _optimizer(weights)
+
+    def training() -> Tensor:
+        of_leaf, *of_weights = torch.autograd.grad(function(leaf), [leaf, *weights], gradient)
+        for weight, of_weight in zip(weights, of_weights, strict=True):
+            weight.grad = of_weight
+        if optimizer is not None:
+            optimizer.step()
+        return _written(of_leaf)
+
+    return training

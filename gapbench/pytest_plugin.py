@@ -37,10 +37,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if suite is None:
         return
     from gapbench.devices import device
-    from gapbench.implementations import IMPLEMENTATIONS
+    from gapbench.operations import contenders
 
     where = device(metafunc.config.getoption("--gapbench-device")).name
-    pairs = [(case, one.name) for case in suite.on(where).cases for one in IMPLEMENTATIONS]
+    pairs = [
+        (case, name) for case in suite.on(where).cases for name in contenders(case.operation, suite.implementations)
+    ]
     metafunc.parametrize("measured", pairs, ids=[f"{case.id}-{name}" for case, name in pairs], indirect=True)
 
 
@@ -98,7 +100,10 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
             return
         recording = _recording(request.session)
         results = recording.results
-        row = results[(results["case"] == case.id) & (results["implementation"] == name)].iloc[0]
+        rows = results[(results["case"] == case.id) & (results["implementation"] == name)]
+        if rows.empty:
+            pytest.skip("dropped to fit --gapbench-budget; give it more time, or select fewer items")
+        row = rows.iloc[0]
         if row["status"] == "unsupported":
             pytest.skip(row["reason"])
         if row["status"] != "ok":
@@ -115,12 +120,12 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
 
 def _check(case: "Case", name: str) -> None:
     from gapbench import oracle
-    from gapbench.implementations import builtin
+    from gapbench.operations import load
 
-    implementation = builtin(name)
-    if reason := implementation.unsupported(case):
+    implementation = load(name)
+    if reason := implementation.why_not(case):
         pytest.skip(reason)
-    judgement = oracle.examine(case, implementation.prepare(case), seed=0)
+    judgement = oracle.examine(case, implementation.prepare(case), 0, implementation.truth)
     assert judgement.reason is None, judgement.reason
 
 
@@ -130,8 +135,9 @@ def _recording(session: pytest.Session) -> "Recording":
         from gapbench import recording
         from gapbench.devices import device
         from gapbench.measuring.plan import Contest, Effort
+        from gapbench.measuring.trimming import trim
+        from gapbench.operations import operation
         from gapbench.quantities import parse_duration
-        from gapbench.records import REFERENCE
         from gapbench.store import Store
 
         option = session.config.getoption
@@ -141,14 +147,19 @@ def _recording(session: pytest.Session) -> "Recording":
             if suite is not None:
                 case, name = _pair(item)
                 clocks = device(case.device).clocks[:1]  # pytest-benchmark has one time for an item
-                contest = contests.setdefault(case, Contest(suite.name, case, {REFERENCE: REFERENCE}, clocks))
-                contest.specs[name] = name
+                reference = operation(case.operation).reference
+                contest = Contest(suite.name, case, {reference: reference}, clocks, reference)
+                contests.setdefault(case, contest).specs[name] = name
         effort = Effort(budget=parse_duration(option("--gapbench-budget")))
-        planned = list(contests.values())
+        trimmed = trim(list(contests.values()), effort)
         writer = recording.begin(
-            Store(option("--gapbench-store")), planned, effort, session.config.invocation_params.args
+            Store(option("--gapbench-store")),
+            trimmed.kept,
+            effort,
+            session.config.invocation_params.args,
+            notes=[trimmed.sentence] if trimmed.sentence else [],
         )
-        recorded = recording.record(writer, planned, effort)
+        recorded = recording.record(writer, trimmed.kept, effort)
         if recorded.interrupted:
             raise KeyboardInterrupt
         session.config.stash[_RECORDING] = recorded

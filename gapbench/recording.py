@@ -4,22 +4,23 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from gapbench import environment, records, store, summary
 from gapbench.cases import Case
-from gapbench.implementations import is_user_spec
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
+from gapbench.operations import is_user_spec
 from gapbench.records import Qualification
 
 _BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
-_PLANNED = ("suite", "specs", "clocks")
+_PLANNED = ("suite", "specs", "clocks", "reference")
+_DESCRIBED = ("label", "weight")
 _SLOWED = 1.1
 """Clocks know how much longer a fixed piece of work takes to about 3 %."""
 
@@ -41,8 +42,12 @@ def begin(
     effort: Effort,
     argv: Sequence[str],
     tag: str | None = None,
+    notes: Sequence[str] = (),
 ) -> store.RunWriter:
-    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet."""
+    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
+
+    ``notes`` are sentences that belong to the run's warnings.
+    """
     described = environment.describe(contests[0].case.device)
     return target.create(
         {
@@ -55,13 +60,18 @@ def begin(
             **described,
             "settings": asdict(effort),
             "plan": [
-                {"case": one.case.id, "label": one.case.label, **{name: getattr(one, name) for name in _PLANNED}}
+                {
+                    "case": one.case.id,
+                    **{name: getattr(one.case, name) for name in _DESCRIBED},
+                    **{name: getattr(one, name) for name in _PLANNED},
+                }
                 for one in contests
             ],
             "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
-            "warnings": environment.warnings(environment.snapshot(), None, described),
+            "notes": list(notes),
+            "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
         }
     )
 
@@ -70,9 +80,8 @@ def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
     """Return what `begin` wrote down of a run's plan."""
     contests = []
     for one in run["plan"]:
-        known = Case.from_id(one["case"])
-        case = Case(**{name: getattr(known, name) for name in Case.__slots__} | {"label": one["label"]})
-        contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"])))
+        case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
+        contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
     return contests, Effort(**run["settings"])
 
 
@@ -119,7 +128,9 @@ class _Ledger:
                 continue
             qualification = self.qualifications.get((contest.case, name, clock), of_all)
             stopped_by = self.stopped_by.get(contest.case) if qualification.status == "ok" else None
-            outcomes.append(summary.Outcome(contest.suite, contest.case, name, clock, qualification, stopped_by))
+            outcomes.append(
+                summary.Outcome(contest.suite, contest.case, name, clock, qualification, stopped_by, contest.reference)
+            )
         return outcomes
 
     def clocks(self) -> dict[str, dict[str, float | None]]:
@@ -168,21 +179,22 @@ def record(
     except KeyboardInterrupt:
         interrupted = True
     samples = writer.samples()
-    results = summary.results(samples, ledger.outcomes(contests), records.REFERENCE)
+    results = summary.results(samples, ledger.outcomes(contests))
     if interrupted:
         writer.interrupt(results)
     else:
         writer.finish(
             results,
             load_after=environment.load(),
-            warnings=environment.warnings(before, environment.snapshot(), writer.run, _telemetry(samples))
+            warnings=writer.run.get("notes", [])
+            + environment.warnings(before, environment.snapshot(), writer.run, _telemetry(samples))
             + ledger.warnings()
             + summary.outlying_rounds(samples),
             clocks=ledger.clocks(),
             wall_seconds=round(time.monotonic() - started, 3),
             timed_seconds=round(ledger.timed_seconds, 3),
         )
-    winners = summary.winners(results, samples, records.REFERENCE)
+    winners = summary.winners(results, samples)
     return Recording(writer.run, samples, results, winners, interrupted)
 
 

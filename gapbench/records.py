@@ -13,7 +13,7 @@ THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
 
 REFERENCE = "mean"
-"""The implementation that ratios are taken against."""
+"""The implementation of global average pooling that ratios are taken against."""
 
 SAMPLES: dict[str, str] = {
     "run": "string",
@@ -77,6 +77,10 @@ RESULTS: dict[str, str] = {
     "warm_compile_seconds": "float64",
     "graph_breaks": "int32",
     "recompilations": "int32",
+    "reference": "string",  # the implementation that ratios are taken against
+    "weight": "int32",  # how often the case occurs where its label says
+    "parameters": "int64",
+    "code_path": "string",
 }
 """One row per case x implementation x contender x clock."""
 
@@ -93,7 +97,8 @@ class Qualification:
 
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass.
+    the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
+    decided at run time.
     """
 
     status: str = "ok"
@@ -107,6 +112,8 @@ class Qualification:
     warm_compile_seconds: float | None = None
     graph_breaks: int | None = None
     recompilations: int | None = None
+    parameters: int | None = None
+    code_path: str | None = None
 
 
 def case_columns(case: Case) -> dict[str, object]:
@@ -126,4 +133,5 @@ def case_columns(case: Case) -> dict[str, object]:
         "threads": case.threads,
         "elements": case.elements,
         "bytes_moved": case.bytes_moved,
+        "weight": case.weight,
     }

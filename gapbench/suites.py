@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gapbench.cases import Case
@@ -25,12 +26,14 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 class Suite:
     """A named set of cases, with the decision that it serves.
 
-    Cases name the CPU until `on` puts them on a device.
+    Cases name the CPU until `on` puts them on a device. ``implementations`` are the names of those that compete, None
+    for each operation's usual ones.
     """
 
     name: str
     summary: str
     cases: tuple[Case, ...]
+    implementations: tuple[str, ...] | None = None
 
     def on(self, device: str) -> "Suite":
         """Return the same suite on ``device``."""
@@ -43,20 +46,31 @@ def grid(
     layouts: Sequence[str] = ("contiguous",),
     passes: Sequence[str] = ("forward",),
     threads: Sequence[int] = (1,),
+    operation: str = "gap",
+    weights: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Case, ...]:
-    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts."""
+    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
+
+    ``weights`` say by label how often a shape occurs, 1 where they do not.
+    """
     return tuple(
-        Case(shape, dtype, layout, pass_=pass_, threads=count, label=label)
+        Case(
+            shape, dtype, layout, pass_=pass_, threads=count, operation=operation, label=label,
+            weight=weights.get(label, 1),
+        )
         for (label, shape), dtype, layout, pass_, count in itertools.product(
             shapes.items(), dtypes, layouts, passes, threads
         )
-    )
+    )  # fmt: skip
 
 
-def suite(*grids: Sequence[Case]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def suite(
+    *grids: Sequence[Case], implementations: Sequence[str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
-    ``grids`` are sequences of cases, as from `grid`. The suite's name is the function's without ``test_``, its
+    ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete where not each
+    operation's usual ones do. The suite's name is the function's without ``test_``, its
     summary the first line of the module's docstring or of the function's.
     """
 
@@ -67,6 +81,7 @@ def suite(*grids: Sequence[Case]) -> Callable[[Callable[..., None]], Callable[..
             name=function.__name__.removeprefix(_FUNCTION_PREFIX),
             summary=doc.splitlines()[0] if doc else "",
             cases=tuple(dict.fromkeys(itertools.chain(*grids))),
+            implementations=None if implementations is None else tuple(implementations),
         )
         function.gapbench_suite = declared  # type: ignore[attr-defined]  # how pytest marks functions, too
         return function

@@ -30,12 +30,13 @@ class Outcome:
     clock: str
     qualification: Qualification
     stopped_by: str | None = None
+    reference: str = records.REFERENCE
 
 
-def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) -> pd.DataFrame:
+def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """Return one row per outcome with the columns of `records.RESULTS`.
 
-    ``ratio`` is seconds / seconds of ``reference`` in the same turns: below 1 is faster. Only ``ok`` outcomes get
+    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. Only ``ok`` outcomes get
     numbers; what was measured before an implementation failed stays in the samples.
     """
     by_case = {key: _turns(frame) for key, frame in samples.groupby(["case", "clock"])}
@@ -49,13 +50,14 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], reference: str) 
             "contender": records.THIS,
             "clock": outcome.clock,
             "stopped_by": outcome.stopped_by,
+            "reference": outcome.reference,
             **asdict(outcome.qualification),
         }
         is_ok = outcome.qualification.status == "ok"
         turns = by_case.get((outcome.case.id, outcome.clock))
         if is_ok and turns is not None and outcome.implementation in turns:
             row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
-            row |= _measured(turns, outcome.case, outcome.implementation, reference)
+            row |= _measured(turns, outcome.case, outcome.implementation, outcome.reference)
         elif is_ok:
             continue  # the run was interrupted before its turn came
         rows.append(row)
@@ -112,13 +114,25 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.DataFrame:
+def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row per case and clock that have a winner: the fastest implementation, and those that tie with it.
 
-    Columns: case, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and ratio
-    with their intervals, reference, ties (list of names).
+    Columns: case, operation, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and
+    ratio with their intervals, reference, ties (list of names).
     """
-    kept = ["case", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock"]
+    kept = [
+        "case",
+        "operation",
+        "label",
+        "shape",
+        "dtype",
+        "layout",
+        "device",
+        "pass",
+        "threads",
+        "implementation",
+        "clock",
+    ]
     kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
     by_case = dict(iter(samples.groupby(["case", "clock"])))
     rows = []
@@ -133,9 +147,42 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame, reference: str) -> pd.
             for name in ranked["implementation"].iloc[1:]
             if _ties(location(log_ratios(turns, name, best["implementation"])))
         ]
+        reference = records.REFERENCE if pd.isna(best["reference"]) else best["reference"]  # runs of old have none
         rows.append({**best[kept].to_dict(), "reference": reference, "ties": ties})
     return pd.DataFrame(rows, columns=[*kept, "reference", "ties"])
 
 
 def _ties(slower: Interval) -> bool:
     return slower.low is None or slower.low <= np.log1p(TIE_MARGIN)
+
+
+def totals(results: pd.DataFrame) -> pd.DataFrame:
+    """Return what whole suites take whose cases occur more than once (``weight``), for every way to choose.
+
+    One row for each suite, dtype, layout, device, pass, threads and clock, and for each implementation that is ok in
+    all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
+    ``ratio`` to the reference's, and ``best_of_each``, the seconds with the fastest in every case.
+    """
+    by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock"]
+    rows = []
+    for key, group in results.groupby(by, sort=False):
+        if not (group["weight"] > 1).any():
+            continue
+        measured = group[group["status"] == "ok"].assign(total=lambda rows: rows["seconds"] * rows["weight"])
+        if measured.empty:
+            continue
+        wide = measured.pivot(index="case", columns="implementation", values="total")
+        everywhere = wide.dropna(axis="columns").sum().sort_values()
+        reference = everywhere.get(measured["reference"].iloc[0])
+        rows += [
+            {
+                **dict(zip(by, key, strict=True)),
+                "cases": len(wide),
+                "implementation": name,
+                "seconds": seconds,
+                "ratio": None if reference is None else seconds / reference,
+                "best_of_each": wide.min(axis="columns").sum(),
+            }
+            for name, seconds in everywhere.items()
+        ]
+    return pd.DataFrame(rows, columns=[*by, "cases", "implementation", "seconds", "ratio", "best_of_each"])

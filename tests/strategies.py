@@ -4,7 +4,12 @@ import math
 
 from hypothesis import strategies as st
 
+from gapbench import inputs
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
+from gapbench.truth import GLOBAL_AVERAGE
+
+AVERAGING = ("forward", "backward", "training")
+"""The passes of what has no weights."""
 
 devices = st.sampled_from(["cpu", "cuda", "cuda:0", "cuda:1", "xpu:12", "mps"])
 operations = st.sampled_from(["gap", "global_max", "classifier_head", "pooling"])
@@ -16,7 +21,7 @@ any_case = st.builds(
     dtype=st.sampled_from(list(DTYPES)),
     layout=st.sampled_from(list(LAYOUTS)),
     device=devices,
-    pass_=st.sampled_from(PASSES),
+    pass_=st.sampled_from(list(PASSES)),
     threads=st.integers(1, 256),
     operation=operations,
     label=st.text(),
@@ -28,7 +33,7 @@ TELLING_SIZES = [1, 2, 3, 5, 7, 8, 9, 13, 31, 63, 64, 65]
 
 
 @st.composite
-def small_cases(draw, dtypes=tuple(DTYPES), layouts=tuple(LAYOUTS), passes=PASSES, largest=2**15) -> Case:
+def small_cases(draw, dtypes=tuple(DTYPES), layouts=tuple(LAYOUTS), passes=AVERAGING, largest=2**15) -> Case:
     """Draw a case on the CPU of at most ``largest`` elements, in one to three spatial dimensions."""
     spatial: list[int] = []
     for _ in range(draw(st.integers(1, 3))):
@@ -44,3 +49,13 @@ def small_cases(draw, dtypes=tuple(DTYPES), layouts=tuple(LAYOUTS), passes=PASSE
         layout=draw(st.sampled_from(layouts)),
         pass_=draw(st.sampled_from(passes)),
     )
+
+
+def upstream(case: Case, seed: int):
+    """Return a gradient of the means."""
+    return inputs.upstream(case, seed, GLOBAL_AVERAGE.shape(case))
+
+
+def expect(case: Case, x, gradient=None):
+    """Return the mean of each row in float64, or the gradient of x."""
+    return GLOBAL_AVERAGE.forward(case, x) if case.pass_ == "forward" else GLOBAL_AVERAGE.backward(case, x, gradient)

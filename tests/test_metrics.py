@@ -27,4 +27,7 @@ def test_gbps_are_10_to_the_9_bytes_per_second():
 def test_the_better_direction_is_the_one_of_less_time(case, seconds):
     for metric in METRICS:
         faster, slower = metric.derive(case, seconds), metric.derive(case, 2 * seconds)
+        if faster is None:
+            assert case.operation != "gap" or case.pass_ == "update"
+            continue
         assert faster >= slower if metric.higher_is_better else faster <= slower

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import small_cases
+from strategies import small_cases, upstream
 
 from gapbench import inputs
 from gapbench.cases import DTYPES, LAYOUTS, Case
@@ -18,7 +18,7 @@ def written_out(tensor):
 
 
 def backward(case, function, seed=0):
-    x, gradient = inputs.sample(case, seed), inputs.upstream(case, seed)
+    x, gradient = inputs.sample(case, seed), upstream(case, seed)
     return bind(case, function, x, gradient), x, gradient
 
 
@@ -50,7 +50,7 @@ def test_backward_is_written_out_for_every_case(case, implementation):
 
 def test_backward_of_a_sum_would_be_a_view_that_nobody_paid_for():
     case = Case((2, 3, 4, 4), pass_="backward")
-    x, gradient = inputs.sample(case, 0).requires_grad_(), inputs.upstream(case, 0)
+    x, gradient = inputs.sample(case, 0).requires_grad_(), upstream(case, 0)
     (view,) = torch.autograd.grad(x.sum((2, 3), keepdim=True), x, gradient)
     assert not written_out(view)
 
@@ -93,7 +93,7 @@ def test_forward_is_the_function_of_the_input_and_nothing_else():
         seen.append(given_x)
         return answer
 
-    call = bind(case, function, x, inputs.upstream(case, 0))
+    call = bind(case, function, x, upstream(case, 0))
     assert seen == []
     assert call() is answer
     assert call() is answer

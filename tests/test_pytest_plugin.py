@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gapbench import suites
+from gapbench.operations import contenders
 
 QUICK = suites.folder() / "bench_quick.py"
 SUITE = """
@@ -14,7 +15,9 @@ SUITE = """
     from gapbench import suite
     from gapbench.suites import grid
 
-    @suite(grid({"tiny": (1, 8, 4, 4)}, dtypes=["float32", "float16"]))
+    CHOSEN = ["mean", "mean_flat", "sum_scale", "triton"]
+
+    @suite(grid({"tiny": (1, 8, 4, 4)}, dtypes=["float32", "float16"]), implementations=CHOSEN)
     def test_tiny(measured):
         measured()
 """
@@ -26,19 +29,19 @@ def run(pytester):
 
     def run(*arguments):
         return pytester.runpytest_subprocess(
-            "bench_tiny.py", "-k", "not compiled", "--gapbench-budget", "3s", "-p", "no:cacheprovider", *arguments
+            "bench_tiny.py", "--gapbench-budget", "6s", "-p", "no:cacheprovider", *arguments
         )
 
     return run
 
 
 def test_the_medians_of_benchmark_json_are_the_stores(run, pytester):
-    run("--benchmark-json=out.json").assert_outcomes(passed=14, skipped=2)
+    run("--benchmark-json=out.json").assert_outcomes(passed=6, skipped=2)
     benchmarks = json.loads(Path("out.json").read_text())["benchmarks"]
     (stored,) = Path("results").glob("2*")
     samples = pd.read_parquet(stored / "samples.parquet")
     medians = samples.groupby(["case", "implementation"])["seconds_per_call"].median()
-    assert len(benchmarks) == 14
+    assert len(benchmarks) == 6
     for one in benchmarks:
         extra = one["extra_info"]
         assert extra["run"] == stored.name
@@ -48,10 +51,10 @@ def test_the_medians_of_benchmark_json_are_the_stores(run, pytester):
 
 
 def test_selection_comparison_and_grouping_are_pytests_own(run):
-    chosen = "mean and float32 and not compiled"
-    run("-k", chosen, "--benchmark-autosave").assert_outcomes(passed=2, deselected=20)
+    chosen = "mean and float32"
+    run("-k", chosen, "--benchmark-autosave").assert_outcomes(passed=2, deselected=6)
     compared = run("-k", "mean_flat and float32", "--benchmark-compare", "--benchmark-group-by=fullname")
-    compared.assert_outcomes(passed=1, deselected=21)
+    compared.assert_outcomes(passed=1, deselected=7)
     for line in ("*(0001_*", "*(NOW)*", "gapbench run * in results"):
         compared.stdout.fnmatch_lines([line])
 
@@ -70,17 +73,26 @@ def test_a_wrong_implementation_fails_its_item(pytester):
 
 
 def test_disabled_benchmarks_are_checked_and_not_measured(run):
-    run("--benchmark-disable").assert_outcomes(passed=14, skipped=2)
+    run("--benchmark-disable").assert_outcomes(passed=6, skipped=2)
     assert not Path("results").exists()
 
 
 def test_the_shipped_suites_collect_one_item_per_case_and_implementation(pytester):
     result = pytester.runpytest_subprocess(str(QUICK), "--collect-only", "-q")
     result.stdout.fnmatch_lines(
-        ["*test_quick[[]8x2048x7x7-bfloat16-contiguous-cpu-forward-t1-avg_pool[]]", "55 tests collected*"]
+        [
+            "*test_quick[[]8x2048x7x7-bfloat16-contiguous-cpu-forward-t1-avg_pool[]]",
+            f"{5 * len(contenders('gap'))} tests collected*",
+        ]
     )
 
 
 def test_other_peoples_tests_are_left_alone(pytester):
     pytester.makepyfile("def test_theirs(benchmark): assert benchmark(lambda: 1) == 1")
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_what_does_not_fit_the_budget_is_skipped_and_says_so(run):
+    result = run("--gapbench-budget", "1s", "-rs")
+    result.assert_outcomes(passed=3, skipped=5)
+    result.stdout.fnmatch_lines(["SKIPPED*dropped to fit --gapbench-budget*"])

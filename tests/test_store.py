@@ -305,7 +305,7 @@ def test_statuses_and_the_reference_are_those_of_the_contract():
 
 
 def test_a_case_fills_its_columns():
-    case = Case((8, 2048, 7, 5), "bfloat16", "channels_last", "cuda:1", "backward", 2, "gap", "a head")
+    case = Case((8, 2048, 7, 5), "bfloat16", "channels_last", "cuda:1", "backward", 2, "gap", "a head", 3)
     assert records.case_columns(case) == {
         "operation": "gap",
         "label": "a head",
@@ -321,6 +321,7 @@ def test_a_case_fills_its_columns():
         "threads": 2,
         "elements": 8 * 2048 * 35,
         "bytes_moved": 2 * 8 * 2048 * 36,
+        "weight": 3,
     }
 
 

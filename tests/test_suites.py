@@ -12,7 +12,7 @@ from gapbench import shapes as named_shapes
 from gapbench import suites
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
 from gapbench.errors import GapbenchError
-from gapbench.implementations import IMPLEMENTATIONS
+from gapbench.operations import contenders, operation, why_not
 from gapbench.suites import Suite, find, folder, grid, names, suite
 
 MINE = '''
@@ -202,13 +202,42 @@ def test_a_shipped_suite_is_a_short_declaration_with_a_summary(name):
 @pytest.mark.parametrize("name", names())
 def test_every_case_of_a_shipped_suite_has_several_implementations(name):
     for case in find(name)[0].cases:
-        supporting = [one.name for one in IMPLEMENTATIONS if one.unsupported(case) is None]
-        assert "mean" in supporting
+        competing = contenders(case.operation, find(name)[0].implementations)
+        supporting = [one for one in competing if why_not(one, case) is None]
+        assert operation(case.operation).reference in supporting
         assert len(supporting) > 2
 
 
-def test_named_shapes_are_shapes():
-    sets = {name: value for name, value in vars(named_shapes).items() if name.isupper()}
-    assert sets
-    for labelled in sets.values():
+def test_named_shapes_are_shapes_and_each_is_named_once():
+    named = {name: value for name, value in vars(named_shapes).items() if name.isupper() and name != "SQUEEZE_COUNTS"}
+    assert named
+    for labelled in named.values():
         assert [case.shape for case in grid(labelled)] == list(labelled.values())
+        assert len(set(labelled.values())) == len(labelled)  # the second name of a shape would never be seen
+
+
+def test_counts_are_of_shapes_that_there_are():
+    assert set(named_shapes.SQUEEZE_COUNTS) <= set(named_shapes.SQUEEZES)
+    weights = {case.label: case.weight for case in find("squeeze")[0].cases}
+    assert weights["SE-ResNet-50 stage 3"] == 6
+    assert weights["MobileNetV3-L 72x28x28"] == 1
+
+
+def test_se_resnet_50_squeezes_read_eleven_megabytes_an_image_in_half_precision():
+    """What timm's definition adds up to, over 16 blocks."""
+    nets = find("squeeze")[0].cases
+    stages = [one for one in nets if one.label.startswith("SE-ResNet-50") and one.dtype == "bfloat16"]
+    once = [one for one in stages if one.layout == "contiguous"]
+    assert sum(one.weight * one.elements * 2 for one in once) / 8 == pytest.approx(11.0e6, rel=0.01)
+
+
+def test_batches_replace_the_first_size_and_say_so():
+    assert named_shapes.batches({"head": (1, 512, 7, 7)}, [8, 32]) == {
+        "head, batch 8": (8, 512, 7, 7),
+        "head, batch 32": (32, 512, 7, 7),
+    }
+
+
+def test_a_plane_spans_its_rows_and_sides():
+    for label, (n, c, height, width) in named_shapes.plane([1, 256, 4096], [1, 7]).items():
+        assert label == f"N·C {n * c}, {height}x{width}"

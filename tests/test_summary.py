@@ -52,15 +52,16 @@ def measured(ratios, rounds=8, turns=5, case=CASE, disturb=lambda _round: 1.0, b
     return pd.concat(frames, ignore_index=True)
 
 
-def outcomes(*names, case=CASE, status="ok", **fields):
-    stopped_by = fields.pop("stopped_by", None)
-    return [Outcome("quick", case, name, "host", Qualification(status, **fields), stopped_by) for name in names]
+def outcomes(*names, case=CASE, status="ok", stopped_by=None, reference="mean", **fields):
+    qualification = Qualification(status, **fields)
+    return [Outcome("quick", case, name, "host", qualification, stopped_by, reference) for name in names]
 
 
 def summarized(samples, names=None, reference="mean", extra=()):
     """Return the results by implementation, and the winners."""
-    rows = results(samples, [*outcomes(*(names or samples["implementation"].unique())), *extra], reference)
-    return rows.set_index("implementation"), winners(rows, samples, reference)
+    own = outcomes(*(names or samples["implementation"].unique()), reference=reference)
+    rows = results(samples, [*own, *extra])
+    return rows.set_index("implementation"), winners(rows, samples)
 
 
 # Ratios
@@ -180,7 +181,7 @@ def test_gigabytes_per_second_follow_from_the_time():
 def test_rows_have_the_columns_of_the_contract_and_their_case():
     extra = outcomes("triton", status="unsupported", reason="needs a GPU; use one")
     samples = measured({"mean": 1.0})
-    rows = results(samples, [*outcomes("mean", max_error=1e-8, stopped_by="target"), *extra], "mean")
+    rows = results(samples, [*outcomes("mean", max_error=1e-8, stopped_by="target"), *extra])
     assert list(rows.columns) == [column for column in RESULTS if column != "run"]
     first = rows.iloc[0]
     assert (first["suite"], first["case"], first["label"]) == ("quick", CASE.id, "small head")
@@ -192,14 +193,14 @@ def test_rows_have_the_columns_of_the_contract_and_their_case():
 
 def test_nothing_measured_is_no_winner():
     empty = measured({"mean": 1.0}).iloc[:0]
-    rows = results(empty, outcomes("triton", status="unsupported"), "mean")
+    rows = results(empty, outcomes("triton", status="unsupported"))
     assert rows["status"].tolist() == ["unsupported"]
-    best = winners(rows, empty, "mean")
+    best = winners(rows, empty)
     assert best.empty
     assert {"case", "implementation", "seconds", "ratio", "ties", "reference"} <= set(best.columns)
-    nothing = results(empty, [], "mean")
+    nothing = results(empty, [])
     assert nothing.empty
-    assert winners(nothing, empty, "mean").empty
+    assert winners(nothing, empty).empty
 
 
 # Who takes no part
@@ -219,9 +220,9 @@ def test_what_is_not_ok_has_no_numbers_and_is_never_ranked(status):
 
 def test_what_is_not_ok_is_not_ranked_even_with_a_time():
     samples = measured({"mean": 1.0, "broken": 0.1})
-    rows = results(samples, outcomes("mean", "broken"), "mean")
+    rows = results(samples, outcomes("mean", "broken"))
     rows.loc[rows["implementation"] == "broken", "status"] = "wrong"
-    assert winners(rows, samples, "mean")["implementation"].tolist() == ["mean"]
+    assert winners(rows, samples)["implementation"].tolist() == ["mean"]
 
 
 def test_a_contender_that_was_dropped_midway_changes_nothing_for_the_others():
@@ -307,12 +308,12 @@ def test_every_case_has_its_own_winner_in_the_order_of_the_results():
         [measured({"mean": 1.0, "fast": 0.5}, case=OTHER), measured({"mean": 1.0, "fast": 2.0}, case=CASE)]
     )
     both = [*outcomes("mean", "fast", case=OTHER), *outcomes("mean", "fast", case=CASE)]
-    rows = results(samples, both, "mean")
-    best = winners(rows, samples, "mean")
+    rows = results(samples, both)
+    best = winners(rows, samples)
     assert best["case"].tolist() == [OTHER.id, CASE.id]
     assert best["implementation"].tolist() == ["fast", "mean"]
     assert best["dtype"].tolist() == ["bfloat16", "float32"]
-    alone = results(samples[samples["case"] == CASE.id], outcomes("mean", "fast"), "mean")
+    alone = results(samples[samples["case"] == CASE.id], outcomes("mean", "fast"))
     pd.testing.assert_frame_equal(rows.iloc[2:].reset_index(drop=True), alone)
 
 

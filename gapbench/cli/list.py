@@ -31,11 +31,25 @@ def _cases(_url: str) -> Rows:
 
 
 def _implementations(_url: str) -> Rows:
-    from gapbench.implementations import IMPLEMENTATIONS
+    from gapbench.implementations import plugins
+    from gapbench.operations import OPERATIONS
 
-    return [
-        {"name": one.name, "family": one.family, "summary": one.summary, "code": one.snippet} for one in IMPLEMENTATIONS
+    own = [
+        {
+            "name": one.name,
+            "operation": operation.name,
+            "family": one.family,
+            "summary": one.summary,
+            "code": one.snippet,
+        }
+        for operation in OPERATIONS
+        for one in operation.implementations
     ]
+    brought = [
+        {"name": name, "operation": "gap", "family": "plug-in", "summary": plugins.origin(name), "code": point.value}
+        for name, point in plugins.found().items()
+    ]
+    return own + brought
 
 
 def _devices(_url: str) -> Rows:

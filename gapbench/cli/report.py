@@ -24,7 +24,7 @@ def command(run: str, output: Path, url: str, open_: bool) -> None:
 
     Prints the path of the page, one self-contained file that needs no network.
     """
-    from gapbench import records, summary
+    from gapbench import summary
     from gapbench.report import html
     from gapbench.store import Store
 
@@ -33,7 +33,7 @@ def command(run: str, output: Path, url: str, open_: bool) -> None:
     results, samples = store.results([found]), store.samples([found])
     if results.empty:
         raise GapbenchError(f"run {found} has no results yet; complete it with: gapbench run --resume {found}")
-    path = html.write(output, store.describe(found), results, summary.winners(results, samples, records.REFERENCE))
+    path = html.write(output, store.describe(found), results, summary.winners(results, samples))
     click.echo(path)
     if open_:
         click.launch(str(path))

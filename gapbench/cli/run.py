@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +13,13 @@ from gapbench.cli.types import DURATION, SHARE
 from gapbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from gapbench.measuring.plan import Contest, Effort
+    from gapbench.measuring.plan import Effort
+    from gapbench.measuring.trimming import Trimmed
     from gapbench.recording import Recording
 
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
 BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
+_CHOICES = 3
 
 
 @click.command("run")
@@ -55,6 +58,7 @@ def command(
     from gapbench import recording
     from gapbench.cli.progress import Progress
     from gapbench.measuring.plan import Effort
+    from gapbench.measuring.trimming import trim
     from gapbench.store import Store
 
     store = Store(url)
@@ -63,11 +67,13 @@ def command(
         contests, effort = recording.plan_of(writer.run)
     else:
         effort = Effort(budget, rounds, target, seed)
-        contests = Selection(**selected).contests()
+        trimmed = trim(Selection(**selected).contests(), effort)
         if dry_run:
-            _print_plan(contests, effort, as_json)
+            _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
-        writer = recording.begin(store, contests, effort, sys.argv[1:], tag)
+        contests = trimmed.kept
+        notes = [trimmed.sentence] if trimmed.sentence else []
+        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes)
     with Progress(contests, effort) as progress:
         recorded = recording.record(writer, contests, effort, progress.observe)
     for warning in recorded.run["warnings"]:
@@ -80,31 +86,43 @@ def command(
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
-def _print_plan(contests: "list[Contest]", effort: "Effort", as_json: bool) -> None:
-    from gapbench.implementations import builtin, is_user_spec
+def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
+    from gapbench.measuring.trimming import estimate
+    from gapbench.operations import why_not
 
-    plan = [
+    plan: list[dict[str, Any]] = [
         {
             "name": contest.case.id,
             "suite": contest.suite,
             "label": contest.case.label,
-            "implementations": [
-                name for name, spec in contest.specs.items()
-                if is_user_spec(spec) or not builtin(spec).unsupported(contest.case)
-            ],
+            "implementations": [name for name, spec in contest.specs.items() if not why_not(spec, contest.case)],
+            "seconds": round(estimate(contest, effort), 1),
+            "dropped": contest in trimmed.dropped,
         }
-        for contest in contests
-    ]  # fmt: skip
+        for contest in (*trimmed.kept, *trimmed.dropped)
+    ]
     if as_json:
-        click.echo(json.dumps({"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "cases": plan}))
+        document = {"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "seconds": round(trimmed.needed)}
+        click.echo(json.dumps({**document, "cases": plan}))
         return
     for case in plan:
-        click.echo(f"{case['name']}  {case['label']}  ({len(case['implementations'])} implementations)")
-    click.echo(f"{len(plan)} cases, {effort.rounds} rounds or more, about {effort.budget:.0f} s")
+        fate = "  dropped" if case["dropped"] else ""
+        click.echo(f"{case['name']}  {case['label']}  ({len(case['implementations'])} implementations){fate}")
+    counts = Counter((case["suite"], case["dropped"]) for case in plan)
+    for suite in dict.fromkeys(case["suite"] for case in plan):
+        seconds = sum(case["seconds"] for case in plan if case["suite"] == suite)
+        click.echo(f"{suite}: {counts[suite, False] + counts[suite, True]} cases, about {seconds:.0f} s")
+    click.echo(
+        f"{len(trimmed.kept)} cases, {effort.rounds} rounds or more, about "
+        f"{max(effort.budget, trimmed.needed) if not trimmed.dropped else effort.budget:.0f} s"
+    )
+    if trimmed.sentence:
+        click.echo(trimmed.sentence)
 
 
 def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
-    from gapbench import recording
+    from gapbench import recording, summary
+    from gapbench.operations import OPERATIONS
     from gapbench.report import text
 
     run = recorded.run["run"]
@@ -113,8 +131,13 @@ def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
         winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
         click.echo(json.dumps({"schema": 1, "run": run, "path": path, "counts": statuses, "winners": winners}))
         return
-    text.print_winners(recorded.winners)
-    text.print_rows_of(recording.own_implementations(recorded.run), recorded.results)
+    results, winners = recorded.results, recorded.winners
+    rivals = [one.name for one in OPERATIONS if one.rivals]
+    text.print_winners(winners[winners["operation"].isin(rivals)])
+    text.print_contenders(results[~results["operation"].isin(rivals)], "what each costs")
+    text.print_contenders(results[results["implementation"].isin(recording.own_implementations(recorded.run))], "yours")
+    totals = summary.totals(results)
+    text.print_totals(totals[totals.groupby(["suite", "dtype", "layout"]).cumcount() < _CHOICES])
     text.print_troubles(recorded.results)
     text.print_clocks(recorded.run.get("clocks") or {})
     listed = ", ".join(f"{count} {status}" for status, count in statuses.items())

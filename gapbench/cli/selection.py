@@ -11,7 +11,6 @@ import click
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
 from gapbench.cli.types import SHAPE
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
-from gapbench.records import REFERENCE
 
 if TYPE_CHECKING:
     from gapbench.devices import Device
@@ -59,39 +58,45 @@ class Selection:
 
         Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
-        from gapbench import suites
+        from gapbench import operations, suites
         from gapbench.devices import device
         from gapbench.measuring.plan import Contest
 
         where = device(self.device)
         clocks = self._clocks(where)
-        specs = self._specs()
-        contests = []
-        seen: set[Case] = set()
+        named, own = self._specs()
+        contests: dict[Case, Contest] = {}
         for name in self.suites or ["quick"]:
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
+                    operation = operations.operation(case.operation)
+                    specs = {n: n for n in operations.contenders(case.operation, named or suite.implementations)}
+                    specs |= own if operation.joinable else {}
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
-                    if chosen and case not in seen:
-                        seen.add(case)
-                        contests.append(Contest(suite.name, case, {REFERENCE: REFERENCE} | chosen, clocks))
+                    if chosen:
+                        first = {operation.reference: operation.reference}
+                        contest = Contest(suite.name, case, first, clocks, operation.reference)
+                        contests.setdefault(case, contest).specs.update(chosen)
         if not contests:
-            raise NothingMatchedError(f"nothing matches -k {self.expression!r}; see: gapbench list cases")
-        return contests
+            raise NothingMatchedError(f"nothing matches {self._filters()}; see: gapbench list cases")
+        return list(contests.values())
 
-    def _specs(self) -> dict[str, str]:
-        """Return the implementations by name: those given; if only own functions are given, beside all others."""
-        from gapbench.implementations import IMPLEMENTATIONS, is_user_spec, name_of
+    def _filters(self) -> str:
+        given = [f"-k {self.expression!r}"] if self.expression is not None else []
+        return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
-        own = [spec for spec in self.specs if is_user_spec(spec)]
-        named = [spec for spec in self.specs if spec not in own]
-        specs = {name_of(spec): spec for spec in named or (one.name for one in IMPLEMENTATIONS)}
-        for spec in own:
+    def _specs(self) -> tuple[set[str], dict[str, str]]:
+        """Return the names given, none for the usual ones, and the user's own specs by name."""
+        from gapbench.operations import is_user_spec, name_of, taken
+
+        named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
+        own: dict[str, str] = {}
+        for spec in filter(is_user_spec, self.specs):
             name = name_of(spec)
-            if name in specs:
+            if taken(name) or name in own:
                 raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
-            specs[name] = spec
-        return specs
+            own[name] = spec
+        return named, own
 
     def _clocks(self, where: "Device") -> tuple[str, ...]:
         for name in self.clocks:
@@ -109,9 +114,10 @@ class Selection:
             "threads": self.threads,
         }
         given = {axis: values for axis, values in axes.items() if values}
-        label = "" if self.shapes else case.label
+        if self.shapes:
+            case = replace(case, label="", weight=1)
         return [
-            replace(case, label=label, **cast("dict[str, Any]", dict(zip(given, values, strict=True))))
+            replace(case, **cast("dict[str, Any]", dict(zip(given, values, strict=True))))
             for values in itertools.product(*given.values())
         ]
 

@@ -32,7 +32,7 @@ def command(
 
     Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
     """
-    from gapbench import records, summary
+    from gapbench import summary
     from gapbench.report import text
     from gapbench.store import Store
 
@@ -48,7 +48,7 @@ def command(
         )
     run = results["run"].max()
     results = results[results["run"] == run]
-    winners = summary.winners(results, store.samples([run], case=case.id), records.REFERENCE)
+    winners = summary.winners(results, store.samples([run], case=case.id))
     if as_json:
         winner = json.loads(winners.to_json(orient="records", double_precision=15))[0]
         click.echo(json.dumps({"schema": 1, "run": run, **winner}))

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gapbench.cases import Case
+from gapbench.truth import GLOBAL_AVERAGE, Truth
 
 Function = Callable[[Tensor], Tensor]
-"""x (N, C, *spatial) -> y (N, C, 1, ..., 1), same dtype and device."""
+"""x (N, C, *spatial) -> y, same dtype and device: (N, C, 1, ..., 1) for global average pooling.
+
+One that has weights is a `torch.nn.Module`.
+"""
 
 
 def always(case: Case) -> str | None:  # noqa: ARG001 - the signature is `Implementation.unsupported`'s
@@ -21,9 +25,14 @@ def untold(function: Function) -> str | None:  # noqa: ARG001 - the signature is
     return None
 
 
+def unweighted(case: Case) -> int:  # noqa: ARG001 - the signature is `Implementation.parameters`'s
+    """Have no weights."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """One way to compute global average pooling.
+    """One way to compute global average pooling, or another operation.
 
     ``prepare(case)`` returns the function that is timed, with everything that a caller would know beforehand
     (dimensions, kernel size, scale) already worked out. ``snippet`` is what a person would write for 2-D input.
@@ -34,7 +43,8 @@ class Implementation:
 
     ``differentiable`` is False where autograd does not see through the function; it supports the forward pass only.
     ``variant_of`` names the implementation that this one refines: variants are measured where a suite or --impl names
-    them, not by default.
+    them, not by default. ``parameters(case)`` is how many weights the function has. ``truth`` is the right
+    answer, by which it is judged.
     """
 
     name: str
@@ -47,3 +57,13 @@ class Implementation:
     code_path: Callable[[Function], str | None] = untold
     differentiable: bool = True
     variant_of: str | None = None
+    parameters: Callable[[Case], int] = unweighted
+    truth: Truth = GLOBAL_AVERAGE
+
+    def why_not(self, case: Case) -> str | None:
+        """Return why it cannot run on ``case``, with the remedy, or None: its own reasons after those common to all."""
+        if case.pass_ == "update" and not self.parameters(case):
+            return f"{self.name} has no weights to update; choose --pass forward"
+        if case.pass_ != "forward" and not self.differentiable:
+            return f"autograd does not see through {self.name}; choose --pass forward"
+        return self.unsupported(case)

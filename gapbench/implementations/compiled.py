@@ -1,6 +1,7 @@
 """The same spellings through ``torch.compile``, with proof that compiled code ran."""
 
 import shutil
+from dataclasses import replace
 
 import torch
 
@@ -9,7 +10,8 @@ from gapbench.implementations.base import Function, Implementation
 from gapbench.implementations.eager import EAGER
 
 
-def _unsupported(case: Case) -> str | None:
+def unsupported(case: Case) -> str | None:
+    """Return why nothing can be compiled for ``case`` here, or None."""
     if case.device == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
         return "torch.compile needs a C++ compiler for the CPU; install g++"
     return None
@@ -26,27 +28,33 @@ def proof() -> str | None:
     return None
 
 
-def _compiled(eager: Implementation) -> Implementation:
-    def prepare(case: Case) -> Function:
-        from torch._dynamo.utils import counters
+def compile_fresh(function: Function, **options: object) -> Function:
+    """Return ``function`` through torch.compile, with Dynamo's counters cleared for `proof`.
 
-        counters.clear()  # for `proof`, which is asked after this function's first call
-        # Each worker process compiles each function once, so Dynamo's recompile limit, past which it would go
-        # back to eager silently, is never near.
-        compiled: Function = torch.compile(eager.prepare(case), fullgraph=True, dynamic=False)
-        return compiled
+    Each worker process compiles each function once, so Dynamo's recompile limit, past which it would go back to
+    eager silently, is never near.
+    """
+    from torch._dynamo.utils import counters
 
-    return Implementation(
-        f"compiled_{eager.name}",
-        "compiled",
-        f"{eager.name} through torch.compile (Inductor), static shapes, full graph",
-        f"torch.compile(lambda x: {eager.snippet})(x)",
-        prepare,
-        lambda case: _unsupported(case) or eager.unsupported(case),
-        proof,
+    counters.clear()
+    compiled: Function = torch.compile(function, fullgraph=True, **options)  # type: ignore[call-overload]
+    return compiled
+
+
+def default(eager: Implementation) -> Implementation:
+    """Return ``eager`` as torch.compile makes it by default, for static shapes."""
+    return replace(
+        eager,
+        name=f"compiled_{eager.name}",
+        family="compiled",
+        summary=f"{eager.name} through torch.compile (Inductor), static shapes, full graph",
+        snippet=f"torch.compile(lambda x: {eager.snippet})(x)",
+        prepare=lambda case: compile_fresh(eager.prepare(case), dynamic=False),
+        unsupported=lambda case: unsupported(case) or eager.unsupported(case),
+        proof=proof,
     )
 
 
 COMPILED: tuple[Implementation, ...] = tuple(
-    _compiled(eager) for eager in EAGER if eager.name in ("mean", "adaptive", "avg_pool")
+    default(eager) for eager in EAGER if eager.name in ("mean", "adaptive", "avg_pool")
 )

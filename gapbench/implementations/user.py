@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gapbench.errors import GapbenchError
 from gapbench.implementations import compiled
-from gapbench.implementations.base import Implementation
+from gapbench.implementations.base import Function, Implementation
 
 
 class BrokenImplementationError(Exception):
@@ -40,12 +40,17 @@ def load(spec: str) -> Implementation:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise BrokenImplementationError(f"{path.name} has no function {function_name!r}; define it as f(x)")
+    return wrap(function_name, function, path.name)
+
+
+def wrap(name: str, function: Function, source: str) -> Implementation:
+    """Return a plain function as an implementation called ``name``; ``source`` says where it comes from."""
     claims_compiled = hasattr(function, "_torchdynamo_orig_callable")  # it is what torch.compile returned
     return Implementation(
-        name=function_name,
+        name=name,
         family="compiled" if claims_compiled else "user",
-        summary=(function.__doc__ or f"{function_name} of {path.name}").strip().splitlines()[0],
-        snippet=f"{function_name}(x)",
+        summary=(function.__doc__ or f"{name} of {source}").strip().splitlines()[0],
+        snippet=f"{name}(x)",
         prepare=lambda _case: function,
         proof=compiled.proof if claims_compiled else lambda: None,
     )

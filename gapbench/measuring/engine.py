@@ -14,7 +14,7 @@ from random import Random
 
 import numpy as np
 
-from gapbench import implementations, records
+from gapbench import operations
 from gapbench.cases import Case
 from gapbench.measuring import worker
 from gapbench.measuring.plan import Contest, Effort
@@ -32,6 +32,8 @@ _SHORTEST_SLICE = 0.05
 _FIRST_OVERHEAD = 0.3
 """Seconds a worker takes beyond its slice (fork, inputs, oracle, warm-up), until the run has learnt its own."""
 _DEATHS_FORGIVEN = 1
+_SECONDS_PER_WEIGHT = 1e-6
+"""More patience for large heads: making their weights and judging them in float64 takes about a tenth of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class _Standing:
         for clock in measured.result.batches:
             seconds = measured.seconds(clock)
             # Without the reference the intervals are taken on the logarithm of the time itself.
-            base = seconds.get(records.REFERENCE, np.ones(1))
+            base = seconds.get(self.contest.reference, np.ones(1))
             for name, values in seconds.items():
                 self.log_ratios[clock, name].append(float(np.median(np.log(values / base))))
 
@@ -152,7 +154,7 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
 
 
 def _compiles_on_cpu(contest: Contest) -> bool:
-    return contest.case.device == "cpu" and any(name.startswith("compiled") for name in contest.specs)
+    return contest.case.device == "cpu" and any(map(operations.compiles, contest.specs.values()))
 
 
 def _qualify(contests: Sequence[Contest], effort: Effort, template: Template) -> Iterator[Qualified]:
@@ -160,13 +162,12 @@ def _qualify(contests: Sequence[Contest], effort: Effort, template: Template) ->
 
     def one(contest: Contest, name: str, spec: str) -> Qualified:
         case = contest.case
-        if not implementations.is_user_spec(spec):
-            reason = implementations.builtin(spec).unsupported(case)
-            if reason:
-                return Qualified(case, name, Qualification("unsupported", reason))
-        answer = _answer(template.start(worker.qualify, case, spec, effort.seed), effort.patience)
+        if reason := operations.why_not(spec, case):
+            return Qualified(case, name, Qualification("unsupported", reason))
+        patience = effort.patience + _SECONDS_PER_WEIGHT * operations.parameters(spec, case)
+        answer = _answer(template.start(worker.qualify, case, spec, effort.seed), patience)
         if not isinstance(answer, Qualification):
-            answer = Qualification(*_how_it_ended(answer, effort.patience))
+            answer = Qualification(*_how_it_ended(answer, patience))
         return Qualified(case, name, answer)
 
     pool = ThreadPoolExecutor(os.cpu_count())
@@ -241,7 +242,8 @@ def _one_round(
         slice_seconds,
         effort.batch_seconds,
     )
-    patience = effort.patience + 10 * slice_seconds
+    weights = sum(operations.parameters(standing.contest.specs[name], case) for name in names)
+    patience = effort.patience + 10 * slice_seconds + _SECONDS_PER_WEIGHT * weights
     template.running.clear()
     answer = _answer(template.start(worker.measure_round, assignment), patience)
     if isinstance(answer, RoundResult):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
+from gapbench.records import REFERENCE
 from gapbench.stats import FEWEST_ROUNDS
 
 
@@ -11,13 +12,15 @@ from gapbench.stats import FEWEST_ROUNDS
 class Contest:
     """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
-    ``clocks`` are the names of those that time them, all in the same rounds.
+    ``clocks`` are the names of those that time them, all in the same rounds; ``reference`` is the implementation that
+    ratios are taken against.
     """
 
     suite: str
     case: Case
     specs: dict[str, str]
     clocks: tuple[str, ...] = ("host",)
+    reference: str = REFERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gapbench.cases import Case
 from gapbench.implementations import Function
@@ -70,9 +70,17 @@ def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
     return sum(saved.values())
 
 
+def parameters(module: nn.Module) -> int:
+    """Return how many numbers the module learns."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What Dynamo counted since its counters were last cleared."""
+    """What Dynamo counted since its counters were last cleared.
+
+    Every graph beyond those that breaks made is one more compilation of the same code.
+    """
 
     graphs: int
     graph_breaks: int
@@ -83,5 +91,5 @@ def compilation() -> Compilation:
     """Read Dynamo's counters."""
     from torch._dynamo.utils import counters
 
-    graphs = counters["stats"]["unique_graphs"]
-    return Compilation(graphs, sum(counters["graph_break"].values()), max(0, counters["frames"]["ok"] - 1))
+    graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+    return Compilation(graphs, breaks, max(0, graphs - breaks - 1))

@@ -2,26 +2,30 @@
 
 import time
 
-from gapbench import implementations, inputs, oracle
+from torch import Tensor, nn
+
+from gapbench import inputs, operations, oracle
 from gapbench.cases import Case
 from gapbench.implementations import Function, Implementation
 from gapbench.measuring import defence, probes
-from gapbench.passes import bind
+from gapbench.passes import Call, bind
 from gapbench.records import Qualification
 
 
 def qualify(case: Case, spec: str, seed: int) -> Qualification:
     """Judge one implementation on one case, and probe it if it passes. What it raises is the caller's to handle."""
-    implementation = implementations.load(spec)
+    implementation = operations.load(spec)
+    if reason := implementation.why_not(case):
+        return Qualification("unsupported", reason)
     compiled = implementation.family == "compiled"
     function = implementation.prepare(case)
-    compile_seconds = _first_call(case, function, seed) if compiled else None
-    judgement = oracle.examine(case, function, seed)
+    compile_seconds = _first_call(case, implementation, function, seed) if compiled else None
+    judgement = oracle.examine(case, function, seed, implementation.truth)
     errors = judgement.max_error, judgement.max_error_ulp
     if judgement.reason:
         return Qualification("wrong", judgement.reason, *errors)
-    x, gradient = defence.Untouched(inputs.sample(case, seed)), inputs.upstream(case, seed)
-    call = bind(case, function, x.tensor, gradient)
+    x = defence.Untouched(inputs.sample(case, seed))
+    call = _call(case, implementation, function, x.tensor, seed)
     if reason := implementation.proof() or defence.replaced_clock() or defence.work_elsewhere(call, case.threads):
         return Qualification("failed", reason, *errors)
     if not x:
@@ -33,18 +37,24 @@ def qualify(case: Case, spec: str, seed: int) -> Qualification:
         max_error_ulp=judgement.max_error_ulp,
         peak_extra_bytes=footprint.peak_extra_bytes if footprint else None,
         operators=footprint.operators if footprint else None,
-        saved_bytes=probes.saved_bytes(case, function, x.tensor),
+        saved_bytes=probes.saved_bytes(case, function, x.tensor) if implementation.differentiable else None,
         compile_seconds=compile_seconds,
-        warm_compile_seconds=_compile_again(case, implementation, seed) if compiled else None,
+        code_path=implementation.code_path(function),
         graph_breaks=counted.graph_breaks if counted else None,
         recompilations=counted.recompilations if counted else None,
+        parameters=probes.parameters(function) if isinstance(function, nn.Module) else None,
+        warm_compile_seconds=_compile_again(case, implementation, seed) if compiled else None,  # forgets what ran
     )
 
 
-def _first_call(case: Case, function: Function, seed: int) -> float:
-    x, gradient = inputs.sample(case, seed), inputs.upstream(case, seed)
+def _call(case: Case, implementation: Implementation, function: Function, x: Tensor, seed: int) -> Call:
+    return bind(case, function, x, inputs.upstream(case, seed, implementation.truth.shape(case)))
+
+
+def _first_call(case: Case, implementation: Implementation, function: Function, seed: int) -> float:
+    x = inputs.sample(case, seed)
     start = time.perf_counter()
-    bind(case, function, x, gradient)()
+    _call(case, implementation, function, x, seed)()
     return time.perf_counter() - start
 
 
@@ -52,4 +62,4 @@ def _compile_again(case: Case, implementation: Implementation, seed: int) -> flo
     import torch
 
     torch.compiler.reset()  # forgets what is in memory; the cache on disk stays
-    return _first_call(case, implementation.prepare(case), seed)
+    return _first_call(case, implementation, implementation.prepare(case), seed)

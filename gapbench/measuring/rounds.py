@@ -1,19 +1,21 @@
 """One round of one case in a fresh process: make inputs, warm up, take turns by every clock, check all again."""
 
 import gc
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
 from torch import Tensor
 
-from gapbench import implementations, inputs, oracle, telemetry
+from gapbench import inputs, operations, oracle, telemetry
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import device
+from gapbench.implementations import Function
 from gapbench.measuring import clocks, defence, schedule
 from gapbench.measuring.template import RunningContender
-from gapbench.passes import Call, bind
+from gapbench.passes import Call, bind, expect
+from gapbench.truth import Expected, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +59,43 @@ class RoundResult:
     telemetry: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Question:
+    """What is asked of those with the same truth: the gradient that is sent back, and the answer."""
+
+    truth: Truth
+    function: Function
+    gradient: defence.Untouched
+    expected: Expected
+
+
 class _Inputs:
     """The inputs of a round: the same content at several places in memory, replaced half-way through the turns."""
 
     def __init__(self, case: Case, seed: int, rotations: int, rng: Random) -> None:
-        self._case = case
+        self._case, self._seed = case, seed
         first = inputs.sample(case, seed)
         others = [inputs.place(first, case, rng.getrandbits(32)) for _ in range(rotations - 1)]
         self.xs = [defence.Untouched(x) for x in (first, *others)]
-        self.gradient = defence.Untouched(inputs.upstream(case, seed))
-        self.expected = oracle.expect(case, first, self.gradient.tensor)
+        self._questions: dict[object, _Question] = {}
+
+    def question(self, truth: Truth, function: Function) -> _Question:
+        """Return what ``function`` is asked; one question serves all of one truth."""
+        key = function if self._case.pass_ == "update" else truth  # an update is judged by the weights it began with
+        if key not in self._questions:
+            gradient = defence.Untouched(inputs.upstream(self._case, self._seed, truth.shape(self._case)))
+            expected = expect(self._case, truth, function, self.xs[0].tensor, gradient.tensor)
+            self._questions[key] = _Question(truth, function, gradient, expected)
+        return self._questions[key]
 
     def replace(self, seed: int) -> None:
         """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
         content = inputs.sample(self._case, seed)
         for x in self.xs:
             x.replace(content)
-        self.gradient.replace(inputs.upstream(self._case, seed))
-        self.expected = oracle.expect(self._case, content, self.gradient.tensor)
+        for one in self._questions.values():
+            one.gradient.replace(inputs.upstream(self._case, seed, one.truth.shape(self._case)))
+            one.expected = expect(self._case, one.truth, one.function, content, one.gradient.tensor)
 
     def restore(self) -> None:
         for x in self.xs:
@@ -83,6 +104,21 @@ class _Inputs:
     @property
     def untouched(self) -> bool:
         return all(self.xs)
+
+
+@dataclass(slots=True)
+class _Entrant:
+    """A contender's function, what it is asked, and its call on each input."""
+
+    case: Case
+    function: Function
+    question: _Question
+    calls: list[Call] = field(default_factory=list)
+
+    def bind(self, shared: _Inputs) -> None:
+        """Make the calls, for the content that the inputs have now."""
+        gradient = self.question.gradient.tensor
+        self.calls = [bind(self.case, self.function, x.tensor, gradient) for x in shared.xs]
 
 
 def measure(running: RunningContender, assignment: Assignment) -> RoundResult | Fault:
@@ -102,13 +138,14 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
             return Fault(None, refusal.status, str(refusal), name)
     shared = _Inputs(case, assignment.seed, max(rotations.values()), rng)
 
-    calls: dict[int, list[Call]] = {}
+    entrants: dict[int, _Entrant] = {}
     for index in rng.sample(range(len(assignment.specs)), len(assignment.specs)):
         running.set(index)
-        implementation = implementations.load(assignment.specs[index])
+        implementation = operations.load(assignment.specs[index])
         function = implementation.prepare(case)
-        calls[index] = [bind(case, function, x.tensor, shared.gradient.tensor) for x in shared.xs]
-        calls[index][0]()  # compiles, allocates, fills caches
+        entrants[index] = _Entrant(case, function, shared.question(implementation.truth, function))
+        entrants[index].bind(shared)
+        entrants[index].calls[0]()  # compiles, allocates, fills caches
         if reason := implementation.proof() or defence.replaced_clock():
             return Fault(index, "failed", reason)
 
@@ -124,8 +161,8 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
                 preparation = timer.prepare() if not batches else timer.prepare(0.0)
             except clocks.ClockError as refusal:
                 return Fault(None, refusal.status, str(refusal), name)
-            mine = {index: calls[index][: rotations[name]] for index in assignment.entries[name]}
-            played = _play(timer, mine, shared, assignment, rng, running)
+            mine = {index: entrants[index] for index in assignment.entries[name]}
+            played = _play(timer, mine, rotations[name], shared, assignment, rng, running)
             if isinstance(played, Fault):
                 return played
             batches[name] = played
@@ -138,7 +175,8 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
 
 def _play(
     timer: clocks.Clock,
-    calls: Mapping[int, Sequence[Call]],
+    entrants: Mapping[int, _Entrant],
+    rotations: int,
     shared: _Inputs,
     assignment: Assignment,
     rng: Random,
@@ -147,10 +185,11 @@ def _play(
     """Take one clock's turns, in two halves with different content in the inputs; judge the last outputs of each."""
     contenders: dict[int, schedule.Contender] = {}
     turn_seconds = 0.0
-    for index in rng.sample(list(calls), len(calls)):
+    for index in rng.sample(list(entrants), len(entrants)):
         running.set(index)
         try:
-            contenders[index], seconds = schedule.calibrate(timer, calls[index], assignment.batch_seconds)
+            calls = entrants[index].calls[:rotations]
+            contenders[index], seconds = schedule.calibrate(timer, calls, assignment.batch_seconds)
         except clocks.ClockError as refusal:
             return Fault(index, refusal.status, str(refusal), timer.name)
         if not shared.untouched:
@@ -161,23 +200,32 @@ def _play(
     for half in (turns - turns // 2, turns // 2):
         if batches.turn:
             shared.replace(assignment.seed ^ 1)
+            if assignment.case.pass_ == "backward":  # what a graph remembers of its input is of the content before
+                for index, entrant in entrants.items():
+                    running.set(index)
+                    entrant.bind(shared)
+                    contenders[index] = replace(contenders[index], calls=entrant.calls[:rotations])
         try:
             outputs = schedule.play(timer, contenders, half, rng, running.set, batches)
         except clocks.ClockError as refusal:
             return Fault(running.get(), refusal.status, str(refusal), timer.name)
-        if fault := _fault(shared, contenders, outputs, assignment.case):
+        if fault := _fault(shared, entrants, contenders, outputs, assignment.case):
             return fault
     return batches
 
 
 def _fault(
-    shared: _Inputs, contenders: Mapping[int, schedule.Contender], outputs: Mapping[int, Tensor], case: Case
+    shared: _Inputs,
+    entrants: Mapping[int, _Entrant],
+    contenders: Mapping[int, schedule.Contender],
+    outputs: Mapping[int, Tensor],
+    case: Case,
 ) -> Fault | None:
     """Return what is wrong after timing."""
     if not shared.untouched:
         return _who_changes(shared, contenders)
     for index, output in outputs.items():
-        if reason := oracle.judge(case, output, shared.expected).reason:
+        if reason := oracle.judge(case, output, entrants[index].question.expected).reason:
             return Fault(index, "wrong", f"was right when examined; after timing {reason}")
     return None
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from gapbench.measuring.clocks import Clock
 from gapbench.passes import Call
 
-FEWEST_TURNS = 8
+FEWEST_TURNS = 4
+"""A round of slow calls ends soon, and another process is asked: rounds count, turns do not."""
 MOST_TURNS = 1000
 """More turns make a round's median no better than more rounds would."""
 _WARM_TURNS = 1

@@ -77,6 +77,11 @@ def ratio_interval(value: Any, low: Any, high: Any) -> str:
     return f"[{float(low):,.{decimals}f}, {float(high):,.{decimals}f}]"
 
 
+def count(value: Any) -> str:
+    """Return a number of things with its thousands apart, as in 123,642,856."""
+    return MISSING if missing(value) else f"{int(value):,}"
+
+
 def size(value: Any) -> str:
     """Return a number of bytes in binary units: ``31.3 GiB``."""
     if missing(value):

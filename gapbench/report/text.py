@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,10 +16,13 @@ _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
 
 
+_NUMERIC = ("time", "95 % interval", "weights", "peak memory", "best of each", "cases")
+
+
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        numeric = header in ("time", "95 % interval") or header.startswith("÷")
+        numeric = header in _NUMERIC or header.startswith("÷")
         kept_whole = numeric or header in ("fastest", "yours")
         table.add_column(header, justify="right" if numeric else "left", no_wrap=kept_whole, overflow="fold")
     return table
@@ -30,13 +33,15 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
     if winners.empty:
         return
     console = console or Console()
-    reference = winners["reference"].iloc[0]
+    references = winners["reference"].unique()
+    reference = references[0] if len(references) == 1 else "reference"
     wide = console.width >= _WIDE
     several_clocks = winners["clock"].nunique() > 1
     table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
     for row in winners.to_dict("records"):
         case = Text(f"{row['shape']} {row['dtype']}")
         notes = [row["layout"], row["label"], row["pass"] if row["pass"] != "forward" else ""]
+        notes += [f"{row['operation']} against {row['reference']}" if len(references) > 1 else ""]
         notes += [f"{row['threads']} threads" if row["threads"] != 1 else "", row["clock"] if several_clocks else ""]
         case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
         fastest = Text(row["implementation"], style="bold green")
@@ -53,19 +58,47 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
     console.print(table)
 
 
-def print_rows_of(names: Collection[str], results: pd.DataFrame, console: Console | None = None) -> None:
-    """Print where the implementations ``names`` stand on each case, winners or not."""
-    chosen = results[results["implementation"].isin(names) & (results["status"] == "ok")]
-    if chosen.empty:
+def print_contenders(results: pd.DataFrame, title: str, console: Console | None = None) -> None:
+    """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
+
+    What a row has beside its time (weights, memory of its own) is printed where some row has it.
+    """
+    measured = results[(results["status"] == "ok") & results["seconds"].notna()]
+    if measured.empty:
         return
-    table = _table("yours", "case", "time", f"÷ {REFERENCE}", "95 % interval")
-    for row in chosen.to_dict("records"):
+    references = measured["reference"].dropna().unique()
+    against = references[0] if len(references) == 1 else "reference"
+    weighted = measured["parameters"].notna().any()
+    extra = ["weights", "peak memory"] if weighted else []
+    table = _table(title, "case", "time", f"÷ {against}", "95 % interval", *extra)
+    for row in measured.to_dict("records"):
+        notes = [row["shape"], row["dtype"], row["layout"], row["pass"] if row["pass"] != "forward" else ""]
         table.add_row(
             Text(row["implementation"]),
-            Text(f"{row['shape']} {row['dtype']} {row['layout']}"),
+            Text(" ".join(filter(None, notes))),
             fmt.seconds(row["seconds"]),
             fmt.ratio(row["ratio"]),
             fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            *([fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])] if weighted else []),
+        )
+    console = console or Console()
+    console.print()
+    console.print(table)
+
+
+def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
+    """Print what each suite takes as a whole, its cases as often as they occur, with one choice or the best of each."""
+    if totals.empty:
+        return
+    table = _table("in all", "cases", "one choice", "time", f"÷ {REFERENCE}", "best of each")
+    for row in totals.to_dict("records"):
+        table.add_row(
+            Text(f"{row['suite']} {row['dtype']} {row['layout']}"),
+            str(row["cases"]),
+            Text(row["implementation"]),
+            fmt.seconds(row["seconds"]),
+            fmt.ratio(row["ratio"]),
+            fmt.seconds(row["best_of_each"]),
         )
     console = console or Console()
     console.print()

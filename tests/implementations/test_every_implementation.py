@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 from hypothesis import assume, example, given, settings
-from strategies import TELLING_SIZES, small_cases
+from strategies import AVERAGING, TELLING_SIZES, expect, small_cases
 
-from gapbench import implementations, inputs, oracle
-from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
+from gapbench import inputs, operations, oracle
+from gapbench.cases import DTYPES, LAYOUTS, Case
 from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
 
@@ -30,7 +30,7 @@ def by_name(families):
 
 
 def assert_right_where_supported(implementation, case, seed=0):
-    if reason := implementation.unsupported(case):
+    if reason := implementation.why_not(case):
         assert_says_why(reason)
         return
     judgement = oracle.examine(case, implementation.prepare(case), seed)
@@ -65,7 +65,7 @@ def test_is_right_around_powers_of_two_and_in_large_windows(implementation, wind
 
 
 @by_name(QUICK)
-@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize("pass_", AVERAGING)
 def test_an_empty_batch_is_right_or_unsupported(implementation, pass_):
     for c, *spatial in itertools.product([0, 3], [0, 7], [0, 5]):
         for layout in LAYOUTS:
@@ -77,7 +77,7 @@ def test_an_empty_batch_is_right_or_unsupported(implementation, pass_):
 @by_name(QUICK)
 def test_leaves_its_input_alone(implementation):
     case = Case((2, 5, 6, 7))
-    if implementation.unsupported(case):
+    if implementation.why_not(case):
         return
     x = inputs.sample(case, 0)
     before = x.clone()
@@ -88,12 +88,12 @@ def test_leaves_its_input_alone(implementation):
 @by_name(QUICK)
 def test_is_prepared_once_and_called_on_many_inputs(implementation):
     case = Case((2, 5, 6, 7))
-    if implementation.unsupported(case):
+    if implementation.why_not(case):
         return
     function = implementation.prepare(case)
     for seed in range(3):
         x = inputs.sample(case, seed)
-        assert oracle.judge(case, function(x), oracle.expect(case, x)).reason is None
+        assert oracle.judge(case, function(x), expect(case, x)).reason is None
 
 
 @by_name(COMPILED)
@@ -103,7 +103,7 @@ def test_is_prepared_once_and_called_on_many_inputs(implementation):
     ids=lambda case: case.id,
 )
 def test_compiled_code_is_right_and_proves_that_it_ran(implementation, case):
-    assert implementation.unsupported(case) is None
+    assert implementation.why_not(case) is None
     assert_right_where_supported(implementation, case)
 
 
@@ -122,8 +122,8 @@ def test_names_are_unique_and_survive_as_identifiers():
 
 @by_name(IMPLEMENTATIONS)
 def test_describes_itself(implementation):
-    assert implementations.builtin(implementation.name) is implementation
-    assert implementations.name_of(implementation.name) == implementation.name
+    assert operations.builtin(implementation.name) is implementation
+    assert operations.name_of(implementation.name) == implementation.name
     assert implementation.family
     assert implementation.summary
     assert not implementation.summary.endswith(".")
@@ -135,13 +135,13 @@ def test_the_snippet_is_the_code_that_is_measured(implementation):
     case = Case((2, 5, 6, 7))
     x = inputs.sample(case, 0)
     shown = eval(implementation.snippet, {"torch": torch, "F": torch.nn.functional, "x": x})  # noqa: S307 - our own
-    assert oracle.judge(case, shown, oracle.expect(case, x)).reason is None
+    assert oracle.judge(case, shown, expect(case, x)).reason is None
     assert torch.equal(shown, implementation.prepare(case)(x))
 
 
 def test_an_unknown_name_lists_the_closest_first():
     with pytest.raises(GapbenchError, match="unknown implementation 'mean_flta'; there are: mean_flat, "):
-        implementations.load("mean_flta")
+        operations.name_of("mean_flta")
 
 
 def test_the_sizes_that_are_drawn_include_what_separates_implementations():

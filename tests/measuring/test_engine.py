@@ -13,7 +13,7 @@ from gapbench.records import Qualification
 SMALL = Case((1, 8, 4, 4))
 DISHONEST = Path(__file__).parent.parent / "dishonest.py"
 HONEST = {"mean", "good", "prints", "sleeps_first"}
-HASTY = Effort(budget=4, rounds=2, patience=4, target=0.9)
+HASTY = Effort(budget=4, rounds=2, patience=8, target=0.9)
 
 
 def measure(specs, effort=HASTY, case=SMALL, earlier=()):
@@ -52,7 +52,7 @@ def rogues():
         ("wrong_dtype", "wrong", "returned float64, expected float32"),
         ("mutates", "wrong", "changes its input"),
         ("kills", "failed", "SIGKILL"),
-        ("hangs", "timeout", "did not finish within 4 s"),
+        ("hangs", "timeout", "did not finish within 8 s"),
         ("exits", "failed", "exited with status 7"),
         ("missing", "failed", "no function 'missing'"),
         ("tires", "wrong", "was right when examined"),

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from gapbench.cases import Case
-from gapbench.implementations import builtin
 from gapbench.measuring import probes
+from gapbench.operations import builtin
 from gapbench.passes import bind
 
 CASE = Case((2, 8, 16, 16), dtype="bfloat16")

@@ -41,7 +41,7 @@ def measure(bench, monkeypatch):
         monkeypatch.setattr(rounds, "device", lambda _name: made.accelerator)
         monkeypatch.setattr(schedule, "monotonic", lambda: made.host.seconds)
         monkeypatch.setattr(
-            rounds.implementations,
+            rounds.operations,
             "load",
             lambda spec: Implementation(spec, "test", "", "", lambda _case: functions[spec]),
         )

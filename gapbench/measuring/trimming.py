@@ -1,0 +1,102 @@
+"""Which cases fit a budget: those that differ most from each other come first, the least informative are dropped.
+
+Times here are estimates from before anything was measured, good to a factor of two: they decide what is begun, and
+are never reported as results.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gapbench import operations
+from gapbench.measuring.plan import Contest, Effort
+
+_START, _START_COMPILER = 2.0, 4.0
+"""Seconds until the worker template is loaded, and more where something is compiled."""
+_JUDGE, _JUDGE_COMPILED = 0.15, 2.5
+"""Seconds to judge one implementation: plain, and through Inductor (its cache on disk half full)."""
+_ROUND, _LOAD_COMPILED = 0.1, 0.07
+"""Seconds of a round beside its calls: the process, and each contender that has compiled code to load."""
+_PER_WEIGHT, _MAKE_WEIGHT = {"forward": 0.5e-9, "backward": 3e-9, "update": 5e-9, "training": 8e-9}, 6e-9
+"""Seconds of a call for each weight, by pass, and to make one and its float64 twin."""
+_CALL, _BYTES_PER_SECOND = 10e-6, 2e9
+"""A call's fixed cost in seconds, and the bandwidth of implementations that are neither the best nor the worst."""
+_BATCHES = 9
+"""Batches of a contender in the shortest round, with what warms up and calibrates; each has an uncounted call."""
+_HARNESS_PASSES = 40
+"""How often the harness goes over an input of a round, at the same bandwidth: made, copied, judged in float64."""
+
+
+def estimate(contest: Contest, effort: Effort) -> float:
+    """Return about how many seconds the fewest rounds of ``contest`` take, judging included."""
+    case = contest.case
+    supported = [spec for spec in contest.specs.values() if operations.why_not(spec, case) is None]
+    compiled = sum(map(operations.compiles, supported))
+    weights = [operations.parameters(spec, case) for spec in supported]
+    scan = (case.bytes_moved or 0) / _BYTES_PER_SECOND
+    calls = [_CALL + scan + _PER_WEIGHT[case.pass_] * count for count in weights]
+    judging = _JUDGE * len(supported) + _JUDGE_COMPILED * compiled + 10 * (sum(calls) + _MAKE_WEIGHT * sum(weights))
+    loading = _ROUND + _LOAD_COMPILED * compiled + _HARNESS_PASSES * scan + 2 * _MAKE_WEIGHT * sum(weights)
+    timing = sum(max(effort.batch_seconds, call) + call for call in calls) * _BATCHES * len(contest.clocks)
+    return judging / 2 + effort.rounds * (loading + timing)
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What is measured within a budget and what is not; ``needed`` is about how many seconds all of it would take."""
+
+    kept: list[Contest]
+    dropped: list[Contest]
+    needed: float
+
+    @property
+    def sentence(self) -> str | None:
+        """Say what was dropped, with the remedy; None if nothing was."""
+        if not self.dropped:
+            return None
+        total = len(self.kept) + len(self.dropped)
+        return (
+            f"{len(self.dropped)} of {total} cases do not fit the budget and were dropped, those first that are most "
+            f"like others; all would take about {math.ceil(self.needed / 60)} minutes: measure them with --budget "
+            f"{math.ceil(self.needed / 60)}m"
+        )
+
+
+def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
+    """Return the contests that fit the budget of ``effort``, at least one, in their own order.
+
+    Cases are taken one by one, each the one that differs most from all that are taken (farthest-first traversal:
+    Gonzalez, Theor. Comput. Sci. 38 (1985) 293), as long as it fits.
+    """
+    costs = [estimate(contest, effort) for contest in contests]
+    compiled = any(operations.compiles(spec) for contest in contests for spec in contest.specs.values())
+    start = _START + _START_COMPILER * compiled
+    needed = start + sum(costs)
+    if needed <= effort.budget:
+        return Trimmed(list(contests), [], needed)
+    room = effort.budget - start
+    kept: set[int] = set()
+    gaps = [math.inf] * len(contests)
+    for _ in contests:
+        farthest = max((i for i in range(len(contests)) if gaps[i] >= 0), key=gaps.__getitem__)
+        gaps[farthest] = -1.0  # decided
+        if kept and costs[farthest] > room:
+            continue
+        room -= costs[farthest]
+        kept.add(farthest)
+        gaps = [min(gap, _distance(contests[farthest], other)) for gap, other in zip(gaps, contests, strict=True)]
+    return Trimmed(
+        [one for i, one in enumerate(contests) if i in kept],
+        [one for i, one in enumerate(contests) if i not in kept],
+        needed,
+    )
+
+
+def _distance(one: Contest, other: Contest) -> float:
+    """Return how differently two cases may come out: another question most, then another kind, then another size."""
+    a, b = one.case, other.case
+    questions = (one.suite != other.suite) + (a.operation != b.operation) + (a.pass_ != b.pass_)
+    kinds = (a.dtype != b.dtype) + (a.layout != b.layout) + (a.threads != b.threads)
+    kinds += len(a.spatial) != len(b.spatial)
+    sizes = abs(math.log2((1 + a.n * a.c) / (1 + b.n * b.c))) + abs(math.log2((1 + a.window) / (1 + b.window)))
+    return 8.0 * questions + 4.0 * kinds + sizes

@@ -1,0 +1,99 @@
+"""Everything that is measured: one file per operation, listed in `OPERATIONS`.
+
+Global average pooling is the first; the others answer questions that people have about it, through the same engine,
+oracle, store and reports. An implementation's name is its own across all operations.
+"""
+
+from collections.abc import Collection
+
+from gapbench.cases import Case
+from gapbench.errors import GapbenchError, unknown
+from gapbench.implementations import Implementation, plugins, user
+from gapbench.operations.base import Operation
+from gapbench.operations.classifier_head import CLASSIFIER_HEAD
+from gapbench.operations.gap import GAP
+from gapbench.operations.masked_mean import MASKED_MEAN
+from gapbench.operations.pooling import POOLING
+from gapbench.operations.varying_size import VARYING_SIZE
+
+__all__ = [
+    "OPERATIONS", "Operation", "builtin", "compiles", "contenders", "is_user_spec", "load", "name_of", "operation",
+    "parameters", "taken", "why_not",
+]  # fmt: skip
+
+OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
+
+_BUILT_IN: dict[str, Implementation] = {one.name: one for own in OPERATIONS for one in own.implementations}
+
+
+def operation(name: str) -> Operation:
+    """Return the operation called ``name``. Raises `GapbenchError`, listing those there are."""
+    for one in OPERATIONS:
+        if one.name == name:
+            return one
+    raise unknown("operation", name, (one.name for one in OPERATIONS))
+
+
+def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
+    """Return the names of those that compete at the operation ``name``: the usual ones, or those ``chosen`` of all.
+
+    The usual ones are all but variants. Raises `GapbenchError` for a plug-in that takes a built-in name.
+    """
+    own = operation(name)
+    competing = [one.name for one in own.implementations if chosen is not None or one.variant_of is None]
+    for found in plugins.found() if own.joinable else ():
+        if found in _BUILT_IN:
+            raise GapbenchError(
+                f"the plug-in {found!r} of {plugins.origin(found)} takes a built-in name; rename or uninstall it"
+            )
+        competing.append(found)
+    return [one for one in competing if chosen is None or one in chosen]
+
+
+def builtin(name: str) -> Implementation | None:
+    """Return gapbench's own implementation called ``name``, or None."""
+    return _BUILT_IN.get(name)
+
+
+def is_user_spec(spec: str) -> bool:
+    """Tell ``FILE.py:FUNCTION`` from a name."""
+    return ":" in spec or spec.endswith(".py")
+
+
+def name_of(spec: str) -> str:
+    """Return the name under which ``spec``'s rows are stored. Raises `GapbenchError` for what does not exist."""
+    if is_user_spec(spec):
+        return user.parse(spec)[1]
+    if taken(spec):
+        return spec
+    raise unknown("implementation", spec, [*_BUILT_IN, *plugins.found()])
+
+
+def taken(name: str) -> bool:
+    """Tell whether an implementation is called ``name``."""
+    return name in _BUILT_IN or name in plugins.found()
+
+
+def load(spec: str) -> Implementation:
+    """Return the implementation that ``spec`` names, running the code of users and plug-ins (in a worker only)."""
+    if is_user_spec(spec):
+        return user.load(spec)
+    return _BUILT_IN[spec] if spec in _BUILT_IN else plugins.load(spec)
+
+
+def why_not(spec: str, case: Case) -> str | None:
+    """Return why a built-in implementation cannot run on ``case``; of any other, only a worker can tell."""
+    one = builtin(spec)
+    return one.why_not(case) if one else None
+
+
+def compiles(spec: str) -> bool:
+    """Tell whether ``spec`` is known to call torch.compile."""
+    one = builtin(spec)
+    return one is not None and one.family == "compiled"
+
+
+def parameters(spec: str, case: Case) -> int:
+    """Return how many weights ``spec`` is known to have."""
+    one = builtin(spec)
+    return one.parameters(case) if one else 0

@@ -1,0 +1,120 @@
+"""The float64 answers that implementations are judged against."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gapbench.cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
+
+    ``steps`` is how many numbers one value sums: rounding grows with it.
+    """
+
+    value: Tensor
+    scale: Tensor
+    steps: int = 1
+
+
+class Truth(Protocol):
+    """The right answer to an operation, for inputs (N, C, *spatial) in any float dtype on any device."""
+
+    @property
+    def stressed(self) -> bool:
+        """Whether the patterns of `gapbench.inputs.STRESS` make sense as inputs."""
+        ...
+
+    def forward(self, case: Case, x: Tensor) -> Expected:
+        """Return the output."""
+        ...
+
+    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:
+        """Return the gradient of x, given the output's."""
+        ...
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return the output's shape."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverage:
+    """The mean of each row; its gradient is the row's, divided by the window, everywhere."""
+
+    stressed: bool = True
+
+    def forward(self, case: Case, x: Tensor) -> Expected:
+        """Return the means (N, C, 1, ..., 1)."""
+        if not case.n:
+            value = torch.empty(self.shape(case), dtype=torch.float64)
+            return Expected(value, value, case.window)
+        # One batch element at a time: a float64 copy of the whole input can be four times its size.
+        dims = [d - 1 for d in case.spatial_dims]
+        value = torch.stack([image.double().mean(dims, keepdim=True) for image in x.cpu()])
+        scale = torch.stack([image.double().abs().mean(dims, keepdim=True) for image in x.cpu()])
+        return Expected(value, scale, case.window)
+
+    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:  # noqa: ARG002 - the gradient is x's own
+        """Return the gradient of x as a view that repeats each row's."""
+        value = (gradient.cpu().double() / (case.window or math.nan)).expand(case.shape)
+        return Expected(value, value.abs(), case.window)
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return (N, C, 1, ..., 1)."""
+        return (case.n, case.c, *(1 for _ in case.spatial))
+
+
+@dataclass(frozen=True, slots=True)
+class Differentiated:
+    """What a float64 function of torch answers, its gradient by autograd.
+
+    ``function(case)`` maps float64 (N, C, *spatial) to the output, whose shape is ``outputs(case)`` and each of whose
+    numbers sums ``summed(case)``. ``magnitudes(case)`` maps |x| to what the sums would be without cancellation, which
+    is what rounding errors are relative to. Without it they are taken relative to the largest value of the sample:
+    in a chain of layers each one's rounding is passed on to all outputs of the next.
+    """
+
+    function: Callable[[Case], Callable[[Tensor], Tensor]]
+    outputs: Callable[[Case], tuple[int, ...]]
+    summed: Callable[[Case], int]
+    magnitudes: Callable[[Case], Callable[[Tensor], Tensor]] | None = None
+    stressed: bool = False
+
+    def forward(self, case: Case, x: Tensor) -> Expected:
+        """Return the output for x."""
+        x = x.cpu().double()
+        value = self.function(case)(x)
+        magnitude = self.magnitudes(case)(x.abs()) if self.magnitudes else None
+        return self._expected(case, value, magnitude)
+
+    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:
+        """Return the gradient of x."""
+        x, gradient = x.detach().cpu().double(), gradient.cpu().double()
+        value = _gradient(self.function(case), x, gradient)
+        magnitude = _gradient(self.magnitudes(case), x.abs(), gradient.abs()) if self.magnitudes else None
+        return self._expected(case, value, magnitude)
+
+    def _expected(self, case: Case, value: Tensor, magnitude: Tensor | None) -> Expected:
+        if magnitude is None:
+            magnitude = value.abs().flatten(1).amax(1).view(-1, *(1 for _ in value.shape[1:])).expand(value.shape)
+        return Expected(value, magnitude.maximum(value.abs()), self.summed(case))
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return the output's shape."""
+        return self.outputs(case)
+
+
+def _gradient(function: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> Tensor:
+    leaf = x.detach().requires_grad_()
+    (found,) = torch.autograd.grad(function(leaf), leaf, gradient)
+    return found
+
+
+GLOBAL_AVERAGE = GlobalAverage()

@@ -1,0 +1,17 @@
+"""Which implementation has the cheapest gradient, with every byte of it written?"""
+
+from gapbench import suite
+from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.suites import grid
+
+
+@suite(
+    grid(
+        RESNET50_HEAD | RESNET50_SQUEEZE | TUTORIAL,
+        dtypes=["float32", "bfloat16"],
+        layouts=["contiguous", "channels_last"],
+        passes=["backward"],
+    )
+)
+def test_backward(measured):
+    measured()

@@ -1,0 +1,15 @@
+"""What does GAP save a classifier: parameters, memory, and the time of forward, backward and optimiser?"""
+
+from gapbench import suite
+from gapbench.shapes import VGG16_HEAD, batches
+from gapbench.suites import grid
+
+HEADS = {"operation": "classifier_head"}
+
+
+@suite(
+    grid(batches(VGG16_HEAD, [1, 32]), passes=["forward", "backward", "training"], **HEADS),
+    grid(VGG16_HEAD, passes=["update"], **HEADS),
+)
+def test_classifier_head(measured):
+    measured()

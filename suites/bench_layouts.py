@@ -1,0 +1,14 @@
+"""Does the best implementation change with the memory layout, and what does the wrong one cost?"""
+
+from gapbench import suite
+from gapbench.cases import LAYOUTS
+from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
+from gapbench.suites import grid
+
+
+@suite(
+    grid(RESNET50_HEAD, dtypes=["float32", "bfloat16", "float16"], layouts=list(LAYOUTS)),
+    grid(RESNET50_SQUEEZE, dtypes=["float32", "bfloat16", "float16"], layouts=list(LAYOUTS)),
+)
+def test_layouts(measured):
+    measured()

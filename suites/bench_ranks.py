@@ -1,0 +1,15 @@
+"""Which implementation for audio (1-D, padded too), video (3-D) and tokens?"""
+
+from gapbench import suite
+from gapbench.shapes import AUDIO, TOKENS, VIDEO
+from gapbench.suites import grid
+
+
+@suite(
+    grid(AUDIO, dtypes=["float32", "bfloat16"]),
+    grid(VIDEO, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]),
+    grid(TOKENS, dtypes=["float32", "bfloat16"], layouts=["channels_last", "sliced"]),
+    grid(AUDIO, dtypes=["float32", "bfloat16"], operation="masked_mean"),
+)
+def test_ranks(measured):
+    measured()

@@ -1,0 +1,10 @@
+"""Which implementation inside squeeze-and-excite blocks, each shape weighted by how often these networks pool it?"""
+
+from gapbench import suite
+from gapbench.shapes import SQUEEZE_COUNTS, SQUEEZES
+from gapbench.suites import grid
+
+
+@suite(grid(SQUEEZES, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"], weights=SQUEEZE_COUNTS))
+def test_squeeze(measured):
+    measured()

@@ -1,0 +1,16 @@
+"""Do more threads make it faster, or do their barriers cost more than they save?"""
+
+from gapbench import suite
+from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.suites import grid
+
+
+@suite(
+    grid(
+        RESNET50_SQUEEZE | RESNET50_HEAD | TUTORIAL,
+        dtypes=["float32", "bfloat16"],
+        threads=[1, 2, 4],
+    )
+)
+def test_threads(measured):
+    measured()

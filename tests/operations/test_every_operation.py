@@ -1,0 +1,130 @@
+"""What every operation and its implementations must do: one that joins `OPERATIONS` is tested here unasked."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import small_cases
+
+from gapbench import inputs, operations, oracle
+from gapbench.cases import Case
+from gapbench.errors import GapbenchError
+from gapbench.operations import OPERATIONS
+
+torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
+
+SHAPES = {
+    "gap": (2, 3, 5, 4),
+    "pooling": (2, 9, 6, 5),
+    "classifier_head": (2, 3, 9, 7),
+    "masked_mean": (4, 8, 30),
+    "varying_size": (2, 3, 10, 20),
+}
+OTHERS = [one for one in OPERATIONS if one.name != "gap"]
+EVERY = [(own.name, one) for own in OPERATIONS for one in own.implementations]
+QUICK = [(own.name, one) for own in OTHERS for one in own.implementations if one.family != "compiled"]
+COMPILED = [(own.name, one) for own in OTHERS for one in own.implementations if one.family == "compiled"]
+
+
+def of(pairs):
+    return pytest.mark.parametrize(("operation", "one"), pairs, ids=[one.name for _, one in pairs])
+
+
+def right(case, one):
+    judgement = oracle.examine(case, one.prepare(case), 0, one.truth)
+    assert judgement.reason is None, f"{one.name} on {case.id}: {judgement.reason}"
+
+
+def test_names_are_unique_across_operations_and_safe():
+    names = [one.name for _, one in EVERY]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+    assert len({own.name for own in OPERATIONS}) == len(OPERATIONS)
+
+
+@pytest.mark.parametrize("own", OPERATIONS, ids=lambda own: own.name)
+def test_the_reference_competes_by_default_and_supports_the_plainest_case(own):
+    assert own.reference in operations.contenders(own.name)
+    assert operations.why_not(own.reference, Case(SHAPES[own.name], operation=own.name)) is None
+
+
+@of(EVERY)
+def test_describes_itself(operation, one):
+    assert operations.load(one.name) is one
+    assert one.summary
+    assert not one.summary.endswith(".")
+    compile(one.snippet, "snippet", "eval")
+    if one.variant_of:
+        assert operations.builtin(one.variant_of).variant_of is None
+
+
+@of(QUICK)
+@pytest.mark.parametrize("pass_", ["forward", "backward", "training", "update"])
+def test_is_right_in_every_pass_dtype_and_layout(operation, one, pass_):
+    for dtype in ("float32", "float16", "bfloat16", "float64"):
+        for layout in ("contiguous", "channels_last", "sliced", "permuted"):
+            case = Case(SHAPES[operation], dtype, layout, pass_=pass_, operation=operation)
+            if reason := one.why_not(case):
+                assert re.search(r"(;|,) (use|install|choose|run) ", reason), f"no remedy: {reason}"
+            else:
+                right(case, one)
+
+
+@of([pair for pair in QUICK if pair[0] in ("pooling", "masked_mean")])
+@settings(max_examples=30)
+@given(case=small_cases(largest=2**10), seed=st.integers(0, 2**32))
+def test_is_right_on_every_shape(operation, one, case, seed):
+    case = Case(case.shape, case.dtype, case.layout, pass_=case.pass_, operation=operation)
+    if one.why_not(case) is None:
+        judgement = oracle.examine(case, one.prepare(case), seed, one.truth)
+        assert judgement.reason is None, f"{case.id}: {judgement.reason}"
+
+
+@of(COMPILED)
+def test_compiled_code_is_right_and_proves_that_it_ran(operation, one):
+    right(Case(SHAPES[operation], operation=operation), one)
+    assert one.proof() is None
+
+
+@of(QUICK)
+def test_the_oracle_tells_it_from_its_rivals_lies(operation, one):
+    case = Case(SHAPES[operation], operation=operation)
+    if one.why_not(case):
+        return
+    function = one.prepare(case)
+    lies = {
+        "zeros": lambda x: torch.zeros_like(function(x)),
+        "ones": lambda x: torch.ones_like(function(x)),
+        "a little too much": lambda x: function(x) * 1.0005,
+        "samples in the opposite order": lambda x: function(x).flip(0),
+        "channels in the opposite order": lambda x: function(x).flip(1),
+        "no copy of the shape": lambda x: function(x).flatten(),
+    }
+    for name, lie in lies.items():
+        assert oracle.examine(case, lie, 0, one.truth).reason is not None, name
+
+
+def test_an_unknown_operation_lists_those_there_are():
+    with pytest.raises(GapbenchError, match="unknown operation 'pool'; there are: pooling, "):
+        operations.operation("pool")
+
+
+def test_variants_compete_only_when_they_are_chosen():
+    usual = operations.contenders("gap")
+    every = operations.contenders("gap", {one.name for _, one in EVERY})
+    variants = {one.name for _, one in EVERY if one.variant_of}
+    assert set(every) - set(usual) <= variants
+    assert not set(usual) & variants
+    assert operations.contenders("pooling", ["mean", "global_max"]) == ["global_max"]
+
+
+def test_what_has_no_weights_has_nothing_to_update():
+    case = Case((2, 3, 4, 4), pass_="update")
+    assert operations.why_not("mean", case) == "mean has no weights to update; choose --pass forward"
+
+
+def test_samples_of_every_operation_fit_its_implementations():
+    for name, shape in SHAPES.items():
+        assert inputs.sample(Case(shape, operation=name), 0).shape == shape
