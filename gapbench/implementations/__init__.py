@@ -7,12 +7,26 @@ from gapbench.errors import unknown
 from gapbench.implementations import user
 from gapbench.implementations.base import Function, Implementation
 from gapbench.implementations.compiled import COMPILED
+from gapbench.implementations.cupy import CUPY
 from gapbench.implementations.eager import EAGER
+from gapbench.implementations.jax import JAX
+from gapbench.implementations.numba import NUMBA
+from gapbench.implementations.numpy import NUMPY
+from gapbench.implementations.onnx import ONNX
 from gapbench.implementations.triton import TRITON
 
 __all__ = ["IMPLEMENTATIONS", "Function", "Implementation", "builtin", "is_user_spec", "load", "name_of"]
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, TRITON)
+IMPLEMENTATIONS: tuple[Implementation, ...] = (
+    *EAGER,
+    *COMPILED,
+    TRITON,
+    *ONNX,
+    *NUMPY,
+    *NUMBA,
+    *CUPY,
+    *JAX,
+)
 
 
 def builtin(name: str) -> Implementation:
