@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation
@@ -16,7 +17,7 @@ def _mean(case: Case) -> Function:
     def cupy_mean(x: Tensor) -> Tensor:
         # On PyTorch's own stream nothing waits for anything else, and its events see the work.
         with cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream):
-            y: Tensor = torch.from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
+            y: Tensor = from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
         return y
 
     return cupy_mean

@@ -34,23 +34,20 @@ def _kernels(parallel: bool) -> tuple[Kernel, Kernel]:
     block = _BLOCK
     # Sums may be reordered, or they would not vectorise, but NaN and infinities are not assumed away. The error model
     # is NumPy's: Python's would check every division.
-    compiled = numba.njit(
-        parallel=parallel, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True
-    )
+    compiled = numba.njit(parallel=parallel, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True)
 
     # Slices spare the check for negative indices, which count from the end and would keep loops from vectorising.
 
-    @compiled  # type: ignore[untyped-decorator]
-    def rows(x, y, images, channels, window, stride_n, stride_c) -> None:  # type: ignore[no-untyped-def]
-        for index in indices(images * channels):
-            start = index // channels * stride_n + index % channels * stride_c
-            row = x[start : start + window]
+    @compiled
+    def rows(x, y, count, window, stride) -> None:  # type: ignore[no-untyped-def]
+        for index in indices(count):
+            row = x[index * stride : index * stride + window]
             total = x.dtype.type(0)
             for r in range(window):
                 total += row[r]
             y[index] = total / window
 
-    @compiled  # type: ignore[untyped-decorator]
+    @compiled
     def columns(x, y, images, channels, window, stride_n, stride_r) -> None:  # type: ignore[no-untyped-def]
         blocks = (channels + block - 1) // block
         for index in indices(images * blocks):
@@ -91,27 +88,28 @@ def _mean(case: Case) -> Function:
     if case.elements == 0:
         return lambda x: x.new_full(shape, math.nan)
     parallel = case.threads > 1
-    rows_kernel, columns_kernel = _kernels(parallel)
+    rows, columns = _kernels(parallel)
     if parallel:
         import numba
 
         numba.set_num_threads(case.threads)
 
     def numba_mean(x: Tensor) -> Tensor:
-        rows = x.flatten(2)
-        stride_n, stride_c, stride_r = rows.stride()
-        if 1 not in (stride_r, stride_c):
-            rows = rows.contiguous()
-            stride_n, stride_c, stride_r = rows.stride()
-        extent = 1 + (n - 1) * stride_n + (c - 1) * stride_c + (window - 1) * stride_r
-        flat = rows.as_strided((extent,), (1,)).numpy()
+        matrices = x.flatten(2)
+        stride_n, stride_c, stride_r = matrices.stride()
+        merged = n == 1 or c == 1 or stride_n == c * stride_c
+        step = stride_n if c == 1 else stride_c  # from channel to channel, where merged from image to image, too
+        if step != 1 and not (merged and stride_r == 1):
+            matrices = matrices.contiguous()
+            merged, step, stride_r = True, window, 1
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(matrices.shape, matrices.stride(), strict=True))
+        flat = matrices.as_strided((extent,), (1,)).numpy()
         y = torch.empty(n * c, dtype=x.dtype)
-        # One image of N·C channels, where one stride steps through both, makes the longest columns.
-        images, channels = (1, n * c) if stride_n == c * stride_c else (n, c)
-        if stride_r == 1:
-            rows_kernel(flat, y.numpy(), images, channels, window, stride_n, stride_c)
+        if merged and stride_r == 1:
+            rows(flat, y.numpy(), n * c, window, step)
         else:
-            columns_kernel(flat, y.numpy(), images, channels, window, stride_n, stride_r)
+            images, channels = (1, n * c) if merged else (n, c)  # one image of N·C channels has the longest columns
+            columns(flat, y.numpy(), images, channels, window, stride_n, stride_r)
         return y.view(shape)
 
     return numba_mean

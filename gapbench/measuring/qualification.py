@@ -33,7 +33,7 @@ def qualify(case: Case, spec: str, seed: int) -> Qualification:
         max_error_ulp=judgement.max_error_ulp,
         peak_extra_bytes=footprint.peak_extra_bytes if footprint else None,
         operators=footprint.operators if footprint else None,
-        saved_bytes=probes.saved_bytes(case, function, x.tensor),
+        saved_bytes=probes.saved_bytes(case, function, x.tensor) if implementation.differentiable else None,
         compile_seconds=compile_seconds,
         warm_compile_seconds=_compile_again(case, implementation, seed) if compiled else None,
         graph_breaks=counted.graph_breaks if counted else None,
