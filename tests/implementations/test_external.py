@@ -32,7 +32,9 @@ def test_every_family_is_there():
 @by_name
 def test_is_forward_only_and_says_so(implementation):
     assert not implementation.differentiable
-    assert "no backward pass; choose --pass forward" in implementation.unsupported(home(implementation, pass_="backward"))
+    assert "no backward pass; choose --pass forward" in implementation.unsupported(
+        home(implementation, pass_="backward")
+    )
 
 
 @by_name
