@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 _KERNEL = re.compile(r"^\w+ = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
+# With the parenthesis: comments cite the operators that a kernel replaces, without.
 _FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.(\w+)\(")
-_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)  # comments cite the operators that a kernel replaces
 
 
 def code_path(function: Callable[[Tensor], Tensor]) -> str | None:
@@ -36,7 +36,7 @@ def _say(sources: Iterable[str]) -> str:
     """Put the kernels and fall-backs of some wrappers into words."""
     source = "\n".join(sources)
     kernels = len(_KERNEL.findall(source))
-    operators = dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(_COMMENT.sub("", source)))
+    operators = dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(source))
     parts = []
     if kernels or not operators:
         parts.append(f"generated {kernels} kernel{'' if kernels == 1 else 's'}")

@@ -53,6 +53,14 @@ def test_reads_every_layout_where_it_lies(launched, layout):
         assert case.elements <= size <= case.elements + case.n * case.c
 
 
+def test_a_single_channel_is_read_along_its_rows_where_it_lies(launched):
+    for layout in LAYOUTS:
+        case = Case((2, 1, 7, 3), layout=layout)
+        x = inputs.sample(case, 0)
+        NUMBA_MEAN.prepare(case)(x)
+        assert launched[-1][:2] == ("columns" if layout == "permuted" else "rows", x.data_ptr())
+
+
 @pytest.mark.parametrize(
     "view",
     [
