@@ -1,20 +1,65 @@
-"""The same spellings through ``torch.compile``, with proof that compiled code ran."""
+"""The same spellings through ``torch.compile``, in several modes, with proof that compiled code ran."""
 
+import functools
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import FunctionType
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from gapbench.cases import Case
+from gapbench.implementations import inductor
 from gapbench.implementations.base import Function, Implementation
 from gapbench.implementations.eager import EAGER
 
 
-def unsupported(case: Case) -> str | None:
-    """Return why nothing can be compiled for ``case`` here, or None."""
-    if case.device == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
-        return "torch.compile needs a C++ compiler for the CPU; install g++"
-    return None
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One way to call ``torch.compile``: its keyword arguments, and which spellings and cases it is for."""
+
+    name: str
+    summary: str
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    spellings: tuple[str, ...] = ("mean", "adaptive", "avg_pool", "sum_scale")
+    gpu_only: bool = False
+    replays: bool = False
+    """The output lives in a CUDA graph's memory until the next replay."""
+
+
+MODES: tuple[Mode, ...] = (
+    Mode("", "static shapes, full graph", {"dynamic": False}),
+    Mode(
+        "max_autotune",
+        # Not plain max-autotune, which would add CUDA graphs: reduce_overhead shows what those do, alone.
+        "with every candidate kernel and configuration tried, no CUDA graphs",
+        {"mode": "max-autotune-no-cudagraphs", "dynamic": False},
+    ),
+    Mode(
+        "reduce_overhead",
+        "replayed as a CUDA graph; the input is copied into the graph's memory, the output out of it",
+        {"mode": "reduce-overhead", "dynamic": False},
+        gpu_only=True,
+        replays=True,
+    ),
+    Mode("dynamic", "sizes left open, one compilation for all", {"dynamic": True}),
+    Mode(
+        "multi_kernel",
+        "a persistent and a looped kernel generated, the faster one chosen at run time",
+        {"options": {"triton.multi_kernel": 1}, "dynamic": False},
+        spellings=("mean",),
+        gpu_only=True,
+    ),
+    Mode(
+        "cooperative",
+        "rows split over several blocks that wait for each other, one kernel instead of two",
+        {"options": {"triton.cooperative_reductions": True}, "dynamic": False},
+        spellings=("mean",),
+        gpu_only=True,
+    ),
+)
 
 
 def proof() -> str | None:
@@ -28,33 +73,82 @@ def proof() -> str | None:
     return None
 
 
-def compile_fresh(function: Function, **options: object) -> Function:
-    """Return ``function`` through torch.compile, with Dynamo's counters cleared for `proof`.
-
-    Each worker process compiles each function once, so Dynamo's recompile limit, past which it would go back to
-    eager silently, is never near.
-    """
+def compile_fresh(function: Function, **keywords: Any) -> Function:
+    """Return ``function`` through torch.compile, with nothing left of earlier compilations."""
     from torch._dynamo.utils import counters
 
-    counters.clear()
-    compiled: Function = torch.compile(function, fullgraph=True, **options)  # type: ignore[call-overload]
-    return compiled
+    counters.clear()  # for `proof`, which is asked after this function's first call
+    assert isinstance(function, FunctionType)
+    # Dynamo keeps what it compiled by code object: with one of its own, no call walks past what other modes made of
+    # the same spelling, and the recompile limit, past which it would go back to eager silently, is never near.
+    own = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    made: Function = torch.compile(own, fullgraph=True, **keywords)
+    return made
 
 
-def default(eager: Implementation) -> Implementation:
-    """Return ``eager`` as torch.compile makes it by default, for static shapes."""
+def _owning(replayed: Function) -> Function:
+    """Copy outputs out of the CUDA graph's memory, as PyTorch's manual tells everyone who keeps them.
+
+    The harness does keep them: it judges each contender's last output after all have taken their turns, and the CUDA
+    graphs of one process share their memory, so that the next contender's replay would overwrite it.
+    """
+
+    @functools.wraps(replayed)
+    def owning(x: Tensor) -> Tensor:
+        return replayed(x).clone()
+
+    return owning
+
+
+def unsupported(case: Case) -> str | None:
+    """Return why nothing can be compiled for ``case`` here, or None."""
+    if case.device == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        return "torch.compile needs a C++ compiler for the CPU; install g++"
+    return None
+
+
+def _unsupported(eager: Implementation, mode: Mode, case: Case) -> str | None:
+    if case.device == "cpu" and mode.gpu_only:
+        return f"compiled {mode.name} changes nothing on the CPU; choose a GPU such as --device cuda"
+    if case.pass_ != "forward" and mode.replays:
+        # A gradient would lie in the graph's memory, too, and the harness sends many back through one recorded graph.
+        return f"compiled {mode.name} is measured forward only; choose --pass forward or another mode"
+    if case.pass_ == "backward" and (eager.name, mode.name) == ("sum_scale", "dynamic"):
+        # Its scale is left open like the sizes, and Inductor reuses its memory while it computes the gradient.
+        return "a gradient of sum_scale with open sizes cannot be computed twice; use compiled_sum_scale"
+    return unsupported(case)
+
+
+def compiled(eager: Implementation, mode: Mode = MODES[0]) -> Implementation:
+    """Return ``eager`` through torch.compile, by default in its plainest mode."""
+
+    def prepare(case: Case) -> Function:
+        function = compile_fresh(eager.prepare(case), **mode.keywords)
+        return _owning(function) if mode.replays else function
+
+    name = f"compiled_{eager.name}"
+    arguments = ", ".join(f"{key}={value!r}" for key, value in {"fullgraph": True, **mode.keywords}.items())
+    call = f"torch.compile(lambda x: {eager.snippet}, {arguments})(x)"
     return replace(
         eager,
-        name=f"compiled_{eager.name}",
+        name=f"{name}_{mode.name}" if mode.name else name,
         family="compiled",
-        summary=f"{eager.name} through torch.compile (Inductor), static shapes, full graph",
-        snippet=f"torch.compile(lambda x: {eager.snippet})(x)",
-        prepare=lambda case: compile_fresh(eager.prepare(case), dynamic=False),
-        unsupported=lambda case: unsupported(case) or eager.unsupported(case),
+        summary=f"{eager.name} through torch.compile (Inductor), {mode.summary}",
+        snippet=f"{call}.clone()" if mode.replays else call,
+        prepare=prepare,
+        unsupported=lambda case: _unsupported(eager, mode, case) or eager.unsupported(case),
         proof=proof,
+        code_path=inductor.code_path,
+        variant_of=name if mode.name else None,
     )
 
 
 COMPILED: tuple[Implementation, ...] = tuple(
-    default(eager) for eager in EAGER if eager.name in ("mean", "adaptive", "avg_pool")
+    compiled(eager, mode) for mode in MODES for eager in EAGER if eager.name in mode.spellings
 )

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation
@@ -16,6 +17,17 @@ def _mean(case: Case) -> Function:
     return lambda x: x.mean(dims, keepdim=True)
 
 
+def _two_stage_mean(case: Case) -> Function:
+    inwards = case.spatial_dims[::-1]
+
+    def two_stage_mean(x: Tensor) -> Tensor:
+        for dim in inwards:
+            x = x.mean(dim, keepdim=True)
+        return x
+
+    return two_stage_mean
+
+
 def _mean_flat(case: Case) -> Function:
     shape = _keepdim_shape(case)
     return lambda x: x.flatten(2).mean(2).view(shape)
@@ -24,6 +36,13 @@ def _mean_flat(case: Case) -> Function:
 def _sum_scale(case: Case) -> Function:
     dims, scale = case.spatial_dims, 1 / case.window if case.window else float("nan")
     return lambda x: x.sum(dims, keepdim=True) * scale
+
+
+def _einsum(case: Case) -> Function:
+    scale = 1 / case.window if case.window else float("nan")
+    shape = _keepdim_shape(case)
+    equation = f"nc{'dhw'[-len(case.spatial) :]}->nc"
+    return lambda x: (torch.einsum(equation, x) * scale).view(shape)
 
 
 def _sum_float32(case: Case) -> Function:
@@ -43,6 +62,12 @@ def _avg_pool(case: Case) -> Function:
     return lambda x: pool(x, kernel)
 
 
+def _avg_pool_stride1(case: Case) -> Function:
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(case.spatial) - 1]
+    kernel = case.spatial
+    return lambda x: pool(x, kernel, stride=1)
+
+
 def _avg_pool_unsupported(case: Case) -> str | None:
     if not case.c * case.window:
         return "avg_pool refuses empty channels or windows; use mean"
@@ -57,6 +82,22 @@ def _matmul(case: Case) -> Function:
     return lambda x: (x.flatten(2) @ weights).view(shape)
 
 
+def _depthwise_conv(case: Case) -> Function:
+    # The kernel is rounded to the input's dtype: 1/HW is subnormal in float16 for windows above 2**14.
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(case.spatial) - 1]
+    channels = case.c
+    weights = torch.full(
+        (channels, 1, *case.spatial), 1 / case.window, dtype=getattr(torch, case.dtype), device=case.device
+    )
+    return lambda x: convolve(x, weights, groups=channels)
+
+
+def _depthwise_conv_unsupported(case: Case) -> str | None:
+    if not case.c * case.window:
+        return "convolutions refuse empty channels or windows; use mean"
+    return None
+
+
 EAGER: tuple[Implementation, ...] = (
     Implementation(
         "mean",
@@ -64,6 +105,13 @@ EAGER: tuple[Implementation, ...] = (
         "mean over the spatial dimensions; ATen's adaptive pooling to 1 is the same code",
         "x.mean((2, 3), keepdim=True)",
         _mean,
+    ),
+    Implementation(
+        "two_stage_mean",
+        "eager",
+        "mean over one spatial dimension after the other, innermost first, rounded to the input's dtype in between",
+        "x.mean(3, keepdim=True).mean(2, keepdim=True)",
+        _two_stage_mean,
     ),
     Implementation(
         "mean_flat",
@@ -78,6 +126,13 @@ EAGER: tuple[Implementation, ...] = (
         "sum, then times 1/HW; the sum is stored in the input's dtype and overflows in float16",
         "x.sum((2, 3), keepdim=True) * (1 / (x.shape[2] * x.shape[3]))",
         _sum_scale,
+    ),
+    Implementation(
+        "einsum",
+        "eager",
+        "einsum, which is a sum, then times 1/HW; overflows in float16 like sum_scale",
+        "(torch.einsum('nchw->nc', x) * (1 / x[0, 0].numel()))[:, :, None, None]",
+        _einsum,
     ),
     Implementation(
         "sum_float32",
@@ -102,10 +157,26 @@ EAGER: tuple[Implementation, ...] = (
         _avg_pool_unsupported,
     ),
     Implementation(
+        "avg_pool_stride1",
+        "eager",
+        "avg_pool with a stride of 1: the same result, but torch.compile generates no code for windows above 25",
+        "F.avg_pool2d(x, x.shape[2:], stride=1)",
+        _avg_pool_stride1,
+        _avg_pool_unsupported,
+    ),
+    Implementation(
         "matmul",
         "eager",
         "matrix-vector product with a constant vector of 1/HW",
         "(x.flatten(2) @ torch.full((x[0, 0].numel(),), 1 / x[0, 0].numel(), dtype=x.dtype))[:, :, None, None]",
         _matmul,
+    ),
+    Implementation(
+        "depthwise_conv",
+        "eager",
+        "convolution of every channel with a constant kernel of 1/HW",
+        "F.conv2d(x, torch.full((x.shape[1], 1, *x.shape[2:]), 1 / x[0, 0].numel(), dtype=x.dtype), groups=x.shape[1])",
+        _depthwise_conv,
+        _depthwise_conv_unsupported,
     ),
 )

@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from gapbench.errors import GapbenchError
-from gapbench.implementations import compiled
-from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations import compiled, inductor
+from gapbench.implementations.base import Function, Implementation, untold
 
 
 class BrokenImplementationError(Exception):
@@ -53,4 +53,5 @@ def wrap(name: str, function: Function, source: str) -> Implementation:
         snippet=f"{name}(x)",
         prepare=lambda _case: function,
         proof=compiled.proof if claims_compiled else lambda: None,
+        code_path=inductor.code_path if claims_compiled else untold,
     )

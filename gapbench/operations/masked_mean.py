@@ -101,6 +101,6 @@ MASKED_MEAN = Operation(
             "torch.stack([sample[:, :length].mean(1, keepdim=True) for sample, length in zip(x, lengths)])",
             _slices,
         ),
-        compiled.default(_MULTIPLY),
+        compiled.compiled(_MULTIPLY),
     ),
 )

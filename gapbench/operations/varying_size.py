@@ -4,6 +4,7 @@ The input's memory serves every size: each map is its first part. Compiled code 
 new size or pays for symbolic ones; the results count the recompilations.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations import Function, Implementation, compiled
+from gapbench.implementations import Function, Implementation, compiled, inductor
 from gapbench.operations.base import Operation
 from gapbench.truth import Differentiated
 
@@ -52,7 +53,11 @@ def _adaptive7(x: Tensor) -> Tensor:
 
 
 def _compiled(dynamic: bool | None) -> Callable[[Case], Function]:
-    return lambda case: _each(compiled.compile_fresh(_mean, dynamic=dynamic))(case)
+    def prepare(case: Case) -> Function:
+        one = compiled.compile_fresh(_mean, dynamic=dynamic)
+        return functools.update_wrapper(_each(one)(case), one)  # so that it can be asked what Inductor made
+
+    return prepare
 
 
 def _unsupported(case: Case) -> str | None:
@@ -87,6 +92,7 @@ def _varying(name: str, family: str, summary: str, snippet: str, prepare: Callab
         prepare,
         lambda case: compiled.unsupported(case) or _unsupported(case),
         compiled.proof,
+        inductor.code_path,
         truth=_TRUTH,
     )
 

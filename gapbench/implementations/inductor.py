@@ -1,0 +1,83 @@
+"""What Inductor made of a compiled function: code of its own, or calls of ATen's operators.
+
+Read from the graphs that the function holds, each with the source of its wrapper. That is the same whether Inductor
+has just generated it or found it in its cache on disk, and belongs to this function whatever else the process compiles.
+Dynamo and Inductor have no public way to ask; where another version keeps its graphs elsewhere, nothing is told.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_KERNEL = re.compile(r"^\w+ = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
+# With the parenthesis: comments cite the operators that a kernel replaces, without.
+_FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.(\w+)\(")
+
+
+def code_path(function: Callable[[Tensor], Tensor]) -> str | None:
+    """Say what runs in a compiled function that has been called: generated kernels, fall-backs, or both.
+
+    None where it has not been compiled, or where no evidence is found.
+    """
+    forward: list[str] = []
+    backward: list[str] = []
+    for graph in _graphs(function):
+        (backward if graph.fx_kwargs.get("is_backward") else forward).append(graph.source_code)
+    if not backward:
+        return _say(forward) if forward else None
+    return f"forward: {_say(forward)}; backward: {_say(backward)}"
+
+
+def _say(sources: Iterable[str]) -> str:
+    """Put the kernels and fall-backs of some wrappers into words."""
+    source = "\n".join(sources)
+    kernels = len(_KERNEL.findall(source))
+    operators = dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(source))
+    parts = []
+    if kernels or not operators:
+        parts.append(f"generated {kernels} kernel{'' if kernels == 1 else 's'}")
+    if operators:
+        parts.append(f"fell back to {', '.join(operators)}")
+    return f"Inductor {' and '.join(parts)}"
+
+
+def _graphs(function: Callable[[Tensor], Tensor]) -> Iterator[Any]:
+    """Yield every `CompiledFxGraph` that Dynamo's cache holds for a function, wherever its wrappers keep it."""
+    from torch._dynamo.eval_frame import _debug_get_cache_entry_list
+    from torch._inductor.output_code import CompiledFxGraph
+
+    original = function._torchdynamo_orig_callable  # type: ignore[attr-defined]  # torch.compile sets it
+    todo: list[Any] = [
+        original.__globals__.get(name)
+        for entry in _debug_get_cache_entry_list(original)
+        for name in entry.code.co_names
+        if name.startswith("__compiled_fn")
+    ]
+    seen: dict[int, Any] = {}  # holds what it has seen, so that no identity is used twice
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, CompiledFxGraph):
+            yield thing
+        elif isinstance(thing, MethodType):
+            todo += [thing.__self__, thing.__func__]
+        elif isinstance(thing, FunctionType):
+            todo += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
+        elif isinstance(thing, type):
+            todo += vars(thing).values() if issubclass(thing, torch.autograd.Function) else ()
+        elif callable(thing):
+            todo += getattr(thing, "__dict__", {}).values()
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

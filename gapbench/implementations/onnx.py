@@ -1,0 +1,122 @@
+"""GAP by ONNX Runtime's own kernels, on the memory of the tensors (IO binding), without conversions."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gapbench.cases import Case
+from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations.external import missing, not_off_cpu
+
+_OPSET, _IR_VERSION = 18, 10
+"""Old enough for every release of ONNX Runtime that is allowed; opset 18 takes ReduceMean's axes as an input."""
+
+
+def _dimensions(case: Case) -> tuple[list[int], list[int]]:
+    """Return the sizes of the input as it lies in memory, outermost first, and which of them are averaged away."""
+    spatial = len(case.spatial)
+    if case.layout == "contiguous":
+        return list(case.shape), list(case.spatial_dims)
+    if case.layout == "channels_last":
+        return [case.n, *case.spatial, case.c], list(range(1, 1 + spatial))
+    assert case.layout == "permuted"
+    return [*case.spatial, case.n, case.c], list(range(spatial))
+
+
+def _model(operator: str, dtype: str, sizes: list[int], axes: list[int]) -> bytes:
+    """Return a model of one node, which averages ``x`` over ``axes`` and keeps them as ones in ``y``."""
+    from onnx import TensorProto, helper
+
+    element = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}[dtype]
+    inputs, constants = ["x"], []
+    if operator == "ReduceMean":
+        inputs.append("axes")
+        constants.append(helper.make_tensor("axes", TensorProto.INT64, [len(axes)], axes))
+    graph = helper.make_graph(
+        [helper.make_node(operator, inputs, ["y"])],
+        "gap",
+        [helper.make_tensor_value_info("x", element, sizes)],
+        [helper.make_tensor_value_info("y", element, _averaged(sizes, axes))],
+        constants,
+    )
+    opset = helper.make_opsetid("", _OPSET)
+    model: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION).SerializeToString()
+    return model
+
+
+def _averaged(sizes: list[int], axes: list[int]) -> list[int]:
+    return [1 if axis in axes else size for axis, size in enumerate(sizes)]
+
+
+def _prepare(operator: str, case: Case) -> Function:
+    """Return GAP of inputs that lie in memory as ``case`` says: a session knows sizes, but no strides."""
+    import numpy as np
+    import onnxruntime
+
+    sizes, axes = _dimensions(case)
+    averaged = _averaged(sizes, axes)
+    assert math.prod(averaged) == case.n * case.c, "the runtime would write past the end of the output"
+    shape = (case.n, case.c, *(1 for _ in case.spatial))
+    dtype, element = getattr(torch, case.dtype), getattr(np, case.dtype)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = case.threads
+    options.inter_op_num_threads = 1
+    # Threads that spin after their work would slow down whoever is timed next in this process.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        _model(operator, case.dtype, sizes, axes), options, providers=["CPUExecutionProvider"]
+    )
+    binding = session.io_binding()
+
+    def gap(x: Tensor) -> Tensor:
+        y = torch.empty(shape, dtype=dtype)
+        binding.bind_input("x", "cpu", 0, element, sizes, x.data_ptr())
+        binding.bind_output("y", "cpu", 0, element, averaged, y.data_ptr())
+        session.run_with_iobinding(binding)
+        return y
+
+    return gap
+
+
+def _unsupported(case: Case) -> str | None:
+    runtime = "ONNX Runtime"
+    if reason := not_off_cpu(case, runtime):
+        return reason
+    if case.dtype == "bfloat16":
+        return "ONNX Runtime has no bfloat16 code for the CPU; choose --dtype float32 or another implementation"
+    if case.layout == "sliced":
+        return "ONNX Runtime reads dense memory only, without gaps; choose --layout channels_last"
+    if not case.elements:
+        return "ONNX Runtime binds no empty buffers; use mean"
+    return missing("onnxruntime", "onnx") or missing("onnx", "onnx")
+
+
+def _pool_unsupported(case: Case) -> str | None:
+    if case.dtype == "float64":
+        return "ONNX Runtime pools no float64 on the CPU; use onnx_reduce_mean"
+    if case.layout != "contiguous":
+        return "ONNX's GlobalAveragePool is defined on (N, C, *spatial) in memory; use onnx_reduce_mean"
+    return _unsupported(case)
+
+
+ONNX: tuple[Implementation, ...] = (
+    Implementation(
+        "onnx_global_average_pool",
+        "onnx",
+        "ONNX Runtime's GlobalAveragePool on the tensor's memory; float16 is cast to float32 and back",
+        "ONNX[0].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
+        lambda case: _prepare("GlobalAveragePool", case),
+        _pool_unsupported,
+        differentiable=False,
+    ),
+    Implementation(
+        "onnx_reduce_mean",
+        "onnx",
+        "ONNX Runtime's ReduceMean on the tensor's memory, along the axes that are spatial there",
+        "ONNX[1].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
+        lambda case: _prepare("ReduceMean", case),
+        _unsupported,
+        differentiable=False,
+    ),
+)

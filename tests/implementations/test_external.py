@@ -1,0 +1,93 @@
+"""What implementations on other runtimes have in common."""
+
+import importlib.util
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gapbench.cases import LAYOUTS, Case
+from gapbench.implementations import IMPLEMENTATIONS
+from gapbench.measuring import worker
+from gapbench.measuring.template import Template, WorkerExit
+from gapbench.records import Qualification
+
+LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
+EXTERNAL = [one for one in IMPLEMENTATIONS if one.family in (*LIBRARIES, "numpy")]
+ON_CPU = [one for one in EXTERNAL if one.family in ("onnx", "numba", "numpy")]
+
+by_name = pytest.mark.parametrize("implementation", EXTERNAL, ids=lambda one: one.name)
+
+
+def home(implementation, **fields):
+    """Return a case on a device where this implementation computes."""
+    return Case((2, 3, 7, 7), device="cpu" if implementation in ON_CPU else "cuda:0", **fields)
+
+
+def test_every_family_is_there():
+    assert {one.family for one in EXTERNAL} == {*LIBRARIES, "numpy"}
+
+
+@by_name
+def test_is_forward_only_and_says_so(implementation):
+    assert not implementation.differentiable
+    assert "autograd does not see through" in implementation.why_not(home(implementation, pass_="backward"))
+
+
+@by_name
+def test_computes_on_one_kind_of_device(implementation):
+    elsewhere = Case((2, 3, 7, 7), device="cuda" if implementation in ON_CPU else "cpu")
+    assert "choose" in implementation.unsupported(elsewhere)
+
+
+@by_name
+def test_a_missing_library_names_its_extra(implementation, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    reason = implementation.unsupported(home(implementation))
+    if implementation.family == "numpy":  # gapbench itself needs it
+        assert reason is None
+    else:
+        library = LIBRARIES[implementation.family]
+        extra = implementation.family
+        assert reason == f"{library} is not installed; run pip install 'gapbench[{extra}]'"
+
+
+@by_name
+def test_an_installed_library_is_supported(implementation, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert implementation.unsupported(home(implementation)) is None
+
+
+def test_asking_imports_no_library():
+    code = f"""
+import sys, itertools
+from gapbench.cases import Case
+from gapbench.implementations import IMPLEMENTATIONS
+for one, device, layout in itertools.product(IMPLEMENTATIONS, ("cpu", "cuda"), {list(LAYOUTS)}):
+    one.unsupported(Case((2, 3, 7, 7), device=device, layout=layout))
+print({{"onnx", "onnxruntime", "numba", "cupy", "jax"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.fixture(scope="module")
+def template():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_NUM_THREADS", "2")  # on machines with one core, too
+        with Template(["gapbench.measuring.preload"]) as template:
+            template.wait_ready()
+            yield template
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
+def test_qualifies_in_a_forked_worker_without_hidden_threads(template, implementation, threads):
+    """With one thread, qualification measures that none but the caller's works."""
+    case = Case((4, 64, 28, 28), threads=threads)
+    answers = list(template.start(worker.qualify, case, implementation.name, 0).messages(time.monotonic() + 60))
+    assert isinstance(answers[0], Qualification)
+    assert (answers[0].status, answers[0].reason) == ("ok", None)
+    assert answers[0].saved_bytes is None
+    assert answers[-1] == WorkerExit(0)
