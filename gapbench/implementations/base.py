@@ -43,7 +43,8 @@ class Implementation:
 
     ``differentiable`` is False where autograd does not see through the function; it supports the forward pass only.
     ``variant_of`` names the implementation that this one refines: variants are measured where a suite or --impl names
-    them, not by default. ``parameters(case)`` is how many weights the function has. ``truth`` is the right
+    them, not by default. ``parameters(case)`` is how many weights the function has; ``loads`` are modules whose import
+    takes so long that it should happen once, before workers are forked. ``truth`` is the right
     answer, by which it is judged.
     """
 
@@ -58,6 +59,7 @@ class Implementation:
     differentiable: bool = True
     variant_of: str | None = None
     parameters: Callable[[Case], int] = unweighted
+    loads: tuple[str, ...] = ()
     truth: Truth = GLOBAL_AVERAGE
 
     def why_not(self, case: Case) -> str | None:

@@ -139,5 +139,6 @@ NUMBA: tuple[Implementation, ...] = (
         _mean,
         _unsupported,
         differentiable=False,
+        loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call looks for BLAS in the last
     ),
 )

@@ -109,6 +109,7 @@ ONNX: tuple[Implementation, ...] = (
         lambda case: _prepare("GlobalAveragePool", case),
         _pool_unsupported,
         differentiable=False,
+        loads=("onnxruntime", "onnx"),
     ),
     Implementation(
         "onnx_reduce_mean",
@@ -118,5 +119,6 @@ ONNX: tuple[Implementation, ...] = (
         lambda case: _prepare("ReduceMean", case),
         _unsupported,
         differentiable=False,
+        loads=("onnxruntime", "onnx"),
     ),
 )

@@ -4,6 +4,7 @@
 it writes nothing and prints nothing.
 """
 
+import itertools
 import os
 import time
 from collections import Counter, defaultdict
@@ -139,6 +140,8 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
     preload = ["gapbench.measuring.preload"]
     if any(_compiles_on_cpu(contest) for contest in contests):
         preload.append("gapbench.measuring.preload_compiler")
+    able = (spec for one in contests for spec in one.specs.values() if operations.why_not(spec, one.case) is None)
+    preload += dict.fromkeys(itertools.chain.from_iterable(map(operations.loads, able)))
     with Template(preload) as template:
         template.wait_ready()
         yield Ready()

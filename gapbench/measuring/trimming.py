@@ -65,8 +65,9 @@ class Trimmed:
 def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
     """Return the contests that fit the budget of ``effort``, at least one, in their own order.
 
-    Cases are taken one by one, each the one that differs most from all that are taken (farthest-first traversal:
-    Gonzalez, Theor. Comput. Sci. 38 (1985) 293), as long as it fits.
+    Cases are taken one by one, as long as they fit, each the one that differs most from all that are taken (the
+    farthest-first traversal of Gonzalez, Theor. Comput. Sci. 38 (1985) 293). Differences count by the root of what they
+    cost: by themselves they would fill the budget with the slowest cases, by the second with the fastest.
     """
     costs = [estimate(contest, effort) for contest in contests]
     compiled = any(operations.compiles(spec) for contest in contests for spec in contest.specs.values())
@@ -76,15 +77,15 @@ def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
         return Trimmed(list(contests), [], needed)
     room = effort.budget - start
     kept: set[int] = set()
-    gaps = [math.inf] * len(contests)
-    for _ in contests:
-        farthest = max((i for i in range(len(contests)) if gaps[i] >= 0), key=gaps.__getitem__)
-        gaps[farthest] = -1.0  # decided
-        if kept and costs[farthest] > room:
+    gaps = dict.fromkeys(range(len(contests)), math.inf)
+    while gaps:
+        chosen = next(iter(gaps)) if not kept else max(gaps, key=lambda i: gaps[i] / math.sqrt(costs[i]))
+        del gaps[chosen]
+        if kept and costs[chosen] > room:
             continue
-        room -= costs[farthest]
-        kept.add(farthest)
-        gaps = [min(gap, _distance(contests[farthest], other)) for gap, other in zip(gaps, contests, strict=True)]
+        room -= costs[chosen]
+        kept.add(chosen)
+        gaps = {i: min(gap, _distance(contests[chosen], contests[i])) for i, gap in gaps.items()}
     return Trimmed(
         [one for i, one in enumerate(contests) if i in kept],
         [one for i, one in enumerate(contests) if i not in kept],

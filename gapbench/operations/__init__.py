@@ -17,8 +17,8 @@ from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
 
 __all__ = [
-    "OPERATIONS", "Operation", "builtin", "compiles", "contenders", "is_user_spec", "load", "name_of", "operation",
-    "parameters", "taken", "why_not",
+    "OPERATIONS", "Operation", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
+    "operation", "parameters", "taken", "why_not",
 ]  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
@@ -85,6 +85,12 @@ def why_not(spec: str, case: Case) -> str | None:
     """Return why a built-in implementation cannot run on ``case``; of any other, only a worker can tell."""
     one = builtin(spec)
     return one.why_not(case) if one else None
+
+
+def loads(spec: str) -> tuple[str, ...]:
+    """Return the modules that ``spec`` is known to be slow to import."""
+    one = builtin(spec)
+    return one.loads if one else ()
 
 
 def compiles(spec: str) -> bool:
