@@ -12,7 +12,7 @@ from gapbench.implementations.triton import TRITON
 
 __all__ = ["IMPLEMENTATIONS", "Function", "Implementation", "builtin", "is_user_spec", "load", "name_of"]
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, TRITON)
+IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, *TRITON)
 
 
 def builtin(name: str) -> Implementation:
