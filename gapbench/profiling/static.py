@@ -62,7 +62,7 @@ def inspect(kernel: str, case: Case, arch: str) -> list[Inspection]:
     """
     import torch
 
-    from gapbench.implementations.triton import launches, plans
+    from gapbench.implementations.triton import launches, tilings
     from gapbench.implementations.triton.plans import Chip, Geometry
 
     where = architecture(arch)
@@ -74,10 +74,10 @@ def inspect(kernel: str, case: Case, arch: str) -> list[Inspection]:
     x = x.mT if geometry.column else x
     y = torch.empty((case.n, case.c), dtype=dtype, device="meta")
     if case.pass_ == "backward":
-        plan = plans.backward(geometry, chip, kernel)[0]
+        plan = tilings.backward(geometry, chip, kernel)[0]
         found = launches.backward(plan, y, x)
     else:
-        plan = plans.FORWARD[kernel](geometry, chip)[0]
+        plan = tilings.FORWARD[kernel](geometry, chip)[0]
         found = launches.forward(plan, x, y)
     names = [plan.kernel] if len(found) == 1 else [f"{plan.kernel}, launch {i}" for i in range(1, len(found) + 1)]
     return [_describe(name, case, str(plan), one, where) for name, one in zip(names, found, strict=True)]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations.triton import op, plans, tuning
+from gapbench.implementations.triton import op, tilings, tuning
 from gapbench.implementations.triton.plans import Geometry, Plan
 
 
@@ -12,14 +12,14 @@ class Gap:
     """GAP for the shape, dtype and layout of one case, by one ``kernel`` or by whichever plan is fastest.
 
     Inputs in other strides are averaged as well, if slower. The first call times the plans of the case's pass, which
-    takes about a second; where it cannot (inside ``torch.compile``, in Triton's interpreter), the plan that
-    arithmetic prefers serves.
+    takes about a second; as long as it cannot (inside ``torch.compile`` or the capture of a graph, in Triton's
+    interpreter), the plan that arithmetic prefers serves.
     """
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:
         geometry, chip = Geometry.of(case), tuning.chip(case.device)
-        forward = plans.forward(geometry, chip) if kernel is None else plans.FORWARD[kernel](geometry, chip)
-        backward = plans.backward(geometry, chip, kernel)
+        forward = tilings.forward(geometry, chip) if kernel is None else tilings.FORWARD[kernel](geometry, chip)
+        backward = tilings.backward(geometry, chip, kernel)
         self.backward = case.pass_ == "backward"
         self.untimed = tuple(backward if self.backward else forward)
         self.forward_plan, self.backward_plan = str(forward[0]), str(backward[0])
@@ -27,7 +27,7 @@ class Gap:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the average of x (N, C, *spatial) as (N, C, 1, ..., 1)."""
-        if self.untimed and not torch.compiler.is_compiling():
+        if self.untimed and not torch.compiler.is_compiling() and tuning.can_time(x):
             self._tune(x.detach())
         y: Tensor = op.gap(x, self.forward_plan, self.backward_plan)
         return y
@@ -39,8 +39,6 @@ class Gap:
 
     def _tune(self, x: Tensor) -> None:
         candidates, self.untimed = self.untimed, ()
-        if not tuning.can_time(x):
-            return
 
         def milliseconds(plan: Plan) -> float:
             if not self.backward:

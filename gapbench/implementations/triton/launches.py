@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gapbench.implementations.triton import kernels
-from gapbench.implementations.triton.plans import TILES, Plan, cdiv, power
+from gapbench.implementations.triton.plans import Plan, cdiv, power
+from gapbench.implementations.triton.tilings import TILES
 
 
 @dataclass(frozen=True, slots=True)

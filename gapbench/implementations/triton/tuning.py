@@ -31,8 +31,9 @@ def chip(device: str) -> Chip:
 
 
 def can_time(x: Tensor) -> bool:
-    """Tell whether launches on ``x`` can be timed: not on the CPU, where the interpreter runs, nor of nothing."""
-    return not x.is_cpu and x.numel() > 0
+    """Tell whether launches on ``x`` can be timed: not in the interpreter, nor while a graph is captured."""
+    capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
+    return not (x.is_cpu or capturing or x.numel() == 0)
 
 
 def milliseconds(call: Callable[[], object]) -> float:

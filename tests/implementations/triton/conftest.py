@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from triton_harness import fresh_process
+from fresh_processes import fresh_process
 
 
 @pytest.fixture(scope="session")

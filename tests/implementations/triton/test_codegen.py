@@ -2,13 +2,14 @@
 
 import re
 
+import compiling
 import pytest
-import triton_harness as harness
 from test_kernels import plans_for
 
 from gapbench import inputs
 from gapbench.cases import LAYOUTS, Case
-from gapbench.implementations.triton.plans import FORWARD, Chip
+from gapbench.implementations.triton.plans import Chip
+from gapbench.implementations.triton.tilings import FORWARD
 
 CASES = {
     "row_persistent": Case((8, 512, 28, 28)),
@@ -24,7 +25,7 @@ CASES = {
 def test_offsets_are_64_bit_from_the_first_product_on(compiled, kernel):
     """2^31 elements do not fit everywhere; a 32-bit product would show in Triton's IR all the same."""
     case = CASES[kernel]
-    for launch in compiled(harness.compile_for, "sm_90", inputs.sample(case, 0), *plans_for(case, kernel)):
+    for launch in compiled(compiling.compile_for, "sm_90", inputs.sample(case, 0), *plans_for(case, kernel)):
         # Within a flat stretch, which is a tile of some thousand elements, places are 32-bit; its start is not.
         ir = launch.ir
         scalar = r"(i64)" if "flat" in launch.kernel else r"((?:tensor<[\dx]+x)?i64>?)"
@@ -43,8 +44,8 @@ def test_offsets_are_64_bit_from_the_first_product_on(compiled, kernel):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_aligned_inputs_are_read_128_bits_at_a_time(compiled, layout, target, load):
     case = Case((2, 512, 56, 56), dtype="float16", layout=layout)
-    chip = Chip(lanes=harness.TARGETS[target].warp_size)
-    forward, *_ = compiled(harness.compile_for, target, inputs.sample(case, 0), *plans_for(case, None, chip))
+    chip = Chip(lanes=compiling.TARGETS[target].warp_size)
+    forward, *_ = compiled(compiling.compile_for, target, inputs.sample(case, 0), *plans_for(case, None, chip))
     assert load in forward.assembly
 
 
@@ -54,13 +55,13 @@ def test_sizes_and_strides_of_one_compile(compiled, layout, target):
     """Triton turns arguments of 1 into constants, which the interpreter does not."""
     for shape in [(1, 1, 1), (1, 3, 1), (1, 1, 45, 45)]:
         case = Case(shape, layout=layout)
-        assert compiled(harness.compile_for, target, inputs.sample(case, 0), *plans_for(case, None))
+        assert compiled(compiling.compile_for, target, inputs.sample(case, 0), *plans_for(case, None))
 
 
 def test_a_row_and_a_column_of_channels_are_one_kernel(compiled):
     """Which is why there is no second kernel with its axes swapped."""
     kernels = [
-        compiled(harness.compile_for, "sm_90", inputs.sample(CASES[kernel], 0), *plans_for(CASES[kernel], kernel))[0]
+        compiled(compiling.compile_for, "sm_90", inputs.sample(CASES[kernel], 0), *plans_for(CASES[kernel], kernel))[0]
         for kernel in ("row_persistent", "row_looped", "column", "split_two_pass")
     ]
     assert {launch.kernel for launch in kernels} == {"tile_kernel"}

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from functools import partial
 
+import compiling
+import interpreting
 import pytest
 import torch
-import triton_harness as harness
 
 from gapbench.cases import LAYOUTS, PASSES, Case
 from gapbench.implementations import builtin
@@ -38,7 +39,7 @@ def test_one_dispatcher_and_its_kernels_as_variants():
 def test_is_right_as_prepared_and_tells_which_code_ran(interpreted, name, pass_):
     windows = {"triton_row_looped": (33, 37), "triton_split_two_pass": (20, 20), "triton_split_single_pass": (20, 20)}
     case = Case((2, 9, *windows.get(name, (7, 7))), pass_=pass_)
-    reason, path = interpreted(harness.judge_prepared, name, case)
+    reason, path = interpreted(interpreting.judge_prepared, name, case)
     assert reason is None
     assert re.fullmatch(r"\w+ BLOCK_C=\d+ BLOCK_R=\d+( PARTS=\d+)?, \d+ warps?", path)
     if pass_ == "backward":
@@ -51,12 +52,14 @@ def test_is_right_as_prepared_and_tells_which_code_ran(interpreted, name, pass_)
 def test_one_element_and_empty_windows(interpreted, layout):
     for shape in [(1, 1, 1), (3, 5, 1, 1), (0, 3, 7), (2, 0, 5, 5)]:
         for pass_ in PASSES:
-            assert interpreted(harness.judge_prepared, "triton", Case(shape, layout=layout, pass_=pass_))[0] is None
+            assert (
+                interpreted(interpreting.judge_prepared, "triton", Case(shape, layout=layout, pass_=pass_))[0] is None
+            )
 
 
 @pytest.mark.parametrize("name", ["triton", "triton_split_single_pass"])
 def test_a_prepared_function_compiles_in_one_graph(compiled, name):
-    y, expected = compiled(harness.compile_prepared, name, Case((2, 5, 20, 20)))
+    y, expected = compiled(compiling.compile_prepared, name, Case((2, 5, 20, 20)))
     torch.testing.assert_close(y, expected)
 
 
@@ -64,7 +67,7 @@ def test_a_prepared_function_compiles_in_one_graph(compiled, name):
 def test_the_first_call_times_every_plan_and_the_fastest_is_remembered(interpreted, pass_):
     case = Case((3, 40, 7, 7), pass_=pass_)
     times = [5.0, 3.0, 4.0, 2.0, 6.0, 7.0, 8.0, 9.0, 9.0, 9.0]
-    before, after, timed = interpreted(harness.tune, case, times)
+    before, after, timed = interpreted(interpreting.tune, case, times)
     assert 4 <= timed <= len(times)
     assert after != before
 

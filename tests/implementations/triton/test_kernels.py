@@ -2,15 +2,16 @@
 
 import math
 
+import interpreting
 import pytest
 import torch
-import triton_harness as harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
-from gapbench.implementations.triton import plans
-from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, Plan
+from gapbench.implementations.triton import tilings
+from gapbench.implementations.triton.plans import Chip, Geometry, Plan
+from gapbench.implementations.triton.tilings import FORWARD
 
 H100 = Chip()
 
@@ -18,8 +19,8 @@ H100 = Chip()
 def plans_for(case, kernel, chip=H100, index=0):
     """Return the forward and the backward plan of a kernel, None for the dispatcher's, at one place of the lists."""
     geometry = Geometry.of(case)
-    forward = FORWARD[kernel](geometry, chip) if kernel else plans.forward(geometry, chip)
-    backward = plans.backward(geometry, chip, kernel)
+    forward = FORWARD[kernel](geometry, chip) if kernel else tilings.forward(geometry, chip)
+    backward = tilings.backward(geometry, chip, kernel)
     return forward[index % len(forward)], backward[index % len(backward)]
 
 
@@ -59,7 +60,7 @@ def test_averages_and_differentiates_every_shape_layout_and_dtype(interpreted, k
     @settings(max_examples=14, deadline=None)
     @given(workload=workloads(kernel), seed=st.integers(0, 2**31))
     def check(workload, seed):
-        assert interpreted(harness.judge, *workload, seed) is None
+        assert interpreted(interpreting.judge, *workload, seed) is None
 
     check()
 
@@ -69,7 +70,7 @@ def test_averages_and_differentiates_every_shape_layout_and_dtype(interpreted, k
 @pytest.mark.parametrize("shape", [(3, 67, 7, 7), (2, 5, 37, 31)], ids=["short", "long"])
 def test_partial_tiles(interpreted, shape, layout, pass_):
     case = Case(shape, dtype="bfloat16", layout=layout, pass_=pass_)
-    assert interpreted(harness.judge, case, *plans_for(case, None), 0) is None
+    assert interpreted(interpreting.judge, case, *plans_for(case, None), 0) is None
 
 
 @pytest.mark.parametrize("kernel", FORWARD)
@@ -77,7 +78,7 @@ def test_reads_every_element_once_and_writes_every_average_once(interpreted, ker
     for layout in ["contiguous"] if kernel == "flat" else LAYOUTS:
         window = {"row_looped": (41, 27), "split_two_pass": (20, 20), "split_single_pass": (20, 20)}.get(kernel, (7, 7))
         case = Case((2, 67, *window), dtype="float16", layout=layout)
-        first, *second = interpreted(harness.traffic, case, *plans_for(case, kernel, Chip(units=16)))
+        first, *second = interpreted(interpreting.traffic, case, *plans_for(case, kernel, Chip(units=16)))
         assert first.reads["x"] == {1: case.elements}
         assert [launch.strays for launch in (first, *second)] == [0] * (1 + len(second))
         last = second[0] if second else first
@@ -91,7 +92,7 @@ def test_reads_every_element_once_and_writes_every_average_once(interpreted, ker
 def test_writes_every_gradient_element_once(interpreted, kernel):
     for layout in ["contiguous"] if kernel == "flat" else LAYOUTS:
         case = Case((2, 67, 7, 7), dtype="float16", layout=layout, pass_="backward")
-        (launch,) = interpreted(harness.traffic, case, *plans_for(case, kernel))
+        (launch,) = interpreted(interpreting.traffic, case, *plans_for(case, kernel))
         assert launch.writes["out"] == {1: case.elements}
         assert launch.reads["out"] == {0: case.elements}
         assert launch.strays == 0
@@ -102,7 +103,7 @@ def test_the_order_of_programs_and_earlier_calls_leave_no_trace(interpreted, ker
     case = Case((2, 9, 37, 31) if kernel != "flat" else (5, 67, 7, 7))
     if kernel == "row_persistent":
         case = Case((2, 9, 31, 31))
-    usual, *shuffled = interpreted(harness.in_many_orders, case, *plans_for(case, kernel, Chip(units=16)))
+    usual, *shuffled = interpreted(interpreting.in_many_orders, case, *plans_for(case, kernel, Chip(units=16)))
     assert all(torch.equal(usual, other) for other in shuffled)
 
 
@@ -111,7 +112,7 @@ def test_the_order_of_programs_and_earlier_calls_leave_no_trace(interpreted, ker
 
 def test_views_whose_spatial_dimensions_do_not_collapse(interpreted):
     x = torch.rand(2, 3, 5, 8)[..., ::2]
-    y = interpreted(harness.average, x, *plans_for(Case((2, 3, 5, 4)), "row_persistent"))
+    y = interpreted(interpreting.average, x, *plans_for(Case((2, 3, 5, 4)), "row_persistent"))
     torch.testing.assert_close(y, x.mean((2, 3), keepdim=True))
 
 
@@ -120,7 +121,7 @@ def test_expanded_views(interpreted, kernel):
     case = Case((4, 6, 5, 5))
     for shape in [(4, 1, 5, 5), (1, 6, 5, 5), (4, 6, 1, 1)]:
         x = torch.rand(shape).expand(case.shape)
-        y = interpreted(harness.average, x, *plans_for(case, kernel))
+        y = interpreted(interpreting.average, x, *plans_for(case, kernel))
         torch.testing.assert_close(y, x.mean((2, 3), keepdim=True))
 
 
@@ -130,7 +131,7 @@ def test_any_strides_are_right_with_any_plan(interpreted, kernel):
     plan = plans_for(made_for, kernel, Chip(units=4))
     for dims in [(0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 0, 1), (3, 1, 2, 0)]:
         x = torch.rand([made_for.shape[dim] for dim in dims]).permute([dims.index(dim) for dim in range(4)])
-        torch.testing.assert_close(interpreted(harness.average, x, *plan), x.mean((2, 3), keepdim=True))
+        torch.testing.assert_close(interpreted(interpreting.average, x, *plan), x.mean((2, 3), keepdim=True))
 
 
 # nothing, and much
@@ -140,12 +141,12 @@ def test_any_strides_are_right_with_any_plan(interpreted, kernel):
 def test_nothing_averages_to_nothing(interpreted, shape):
     for pass_ in PASSES:
         case = Case(shape, pass_=pass_)
-        assert interpreted(harness.judge, case, *plans_for(case, None), 0) is None
+        assert interpreted(interpreting.judge, case, *plans_for(case, None), 0) is None
 
 
 def test_empty_windows_average_to_nan_like_mean(interpreted):
     case = Case((2, 3, 0, 7), dtype="float16")
-    y = interpreted(harness.average, torch.ones(case.shape, dtype=torch.float16), *plans_for(case, None))
+    y = interpreted(interpreting.average, torch.ones(case.shape, dtype=torch.float16), *plans_for(case, None))
     assert y.shape == (2, 3, 1, 1)
     assert y.dtype == torch.float16
     assert y.isnan().all()
@@ -174,13 +175,13 @@ FAR_APART = {
     ids=lambda plan: plan.kernel,
 )
 def test_averages_what_lies_billions_of_elements_apart(interpreted, plan, far):
-    y, expected = interpreted(harness.averages_far_apart, plan, *FAR_APART[far])
+    y, expected = interpreted(interpreting.averages_far_apart, plan, *FAR_APART[far])
     torch.testing.assert_close(y, expected)
 
 
 @pytest.mark.parametrize("far", FAR_APART)
 def test_writes_gradients_billions_of_elements_apart(interpreted, far):
-    got, expected = interpreted(harness.spreads_far_apart, Plan("spread_row", 2, 16, 4), *FAR_APART[far])
+    got, expected = interpreted(interpreting.spreads_far_apart, Plan("spread_row", 2, 16, 4), *FAR_APART[far])
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=0)
 
 
@@ -197,5 +198,5 @@ def test_writes_gradients_billions_of_elements_apart(interpreted, far):
 def test_the_last_program_of_billions_of_elements_reaches_the_end(interpreted, plan, backward):
     sizes = 2**13, 2**13, 49
     assert math.prod(sizes) > 2**31
-    got, expected = interpreted(harness.last_program, plan, sizes, backward)
+    got, expected = interpreted(interpreting.last_program, plan, sizes, backward)
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=0)

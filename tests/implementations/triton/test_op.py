@@ -1,12 +1,14 @@
 """The operator: what PyTorch's own checks say, and how it composes with autograd and torch.compile."""
 
+import compiling
+import interpreting
 import pytest
 import torch
-import triton_harness as harness
 from test_kernels import plans_for
 
 from gapbench.cases import LAYOUTS, Case
-from gapbench.implementations.triton.plans import FORWARD, Chip
+from gapbench.implementations.triton.plans import Chip
+from gapbench.implementations.triton.tilings import FORWARD
 
 CASES = {
     "row_persistent": Case((2, 16, 16, 16)),
@@ -29,7 +31,7 @@ SMALL = Chip(units=8)
 
 @pytest.mark.parametrize("kernel", FORWARD)
 def test_passes_the_checks_that_pytorch_has_for_operators(compiled, kernel):
-    outcome = compiled(harness.check_operators, CASES[kernel], *plans_for(CASES[kernel], kernel, SMALL))
+    outcome = compiled(compiling.check_operators, CASES[kernel], *plans_for(CASES[kernel], kernel, SMALL))
     assert len(outcome) == 8
     assert set(outcome.values()) == {"SUCCESS"}
 
@@ -38,7 +40,7 @@ def test_passes_the_checks_that_pytorch_has_for_operators(compiled, kernel):
 @pytest.mark.parametrize("kernel", FORWARD)
 def test_composes_with_torch_compile_in_one_graph(compiled, kernel, dynamic):
     case = CASES[kernel]
-    traced = compiled(harness.compile_step, case, *plans_for(case, kernel, SMALL), dynamic)
+    traced = compiled(compiling.compile_step, case, *plans_for(case, kernel, SMALL), dynamic)
     backward = "spread_flat_kernel" if kernel == "flat" else "spread_kernel"
     assert traced.nodes == [*KERNELS[kernel], backward]
     torch.testing.assert_close(traced.y, traced.expected_y)
@@ -49,7 +51,7 @@ def test_composes_with_torch_compile_in_one_graph(compiled, kernel, dynamic):
 @pytest.mark.parametrize("spatial", [(5,), (5, 7), (2, 3, 5)], ids=["1-D", "2-D", "3-D"])
 def test_the_gradient_lies_in_memory_as_the_input_does(interpreted, layout, spatial):
     case = Case((2, 3, *spatial), layout=layout, pass_="backward")
-    gradient, order, saved = interpreted(harness.gradient_of, case, *plans_for(case, None))
+    gradient, order, saved = interpreted(interpreting.gradient_of, case, *plans_for(case, None))
     dense = sorted(range(gradient.ndim), key=gradient.stride, reverse=True)
     assert dense == order
     assert gradient.permute(dense).is_contiguous()
@@ -59,5 +61,5 @@ def test_the_gradient_lies_in_memory_as_the_input_does(interpreted, layout, spat
 def test_gradients_that_are_expanded_or_strided_arrive_whole(interpreted):
     case = Case((2, 6, 5, 5), pass_="backward")
     for upstream in (torch.tensor(2.0).expand(2, 6, 1, 1), torch.rand(2, 12, 1, 1)[:, ::2]):
-        got = interpreted(harness.gradient_for, case, upstream, *plans_for(case, None))
+        got = interpreted(interpreting.gradient_for, case, upstream, *plans_for(case, None))
         torch.testing.assert_close(got, (upstream / 25).expand(case.shape))
