@@ -108,8 +108,8 @@ def single_pass_kernel(
     row = image * channels + channel
     sums = _window_sums(source, exists, part * chunk, chunk, window, stride_r, ACCUMULATOR, BLOCK_R, LOOPED)
     tl.store(partials + part * rows + row, sums, mask=exists)
-    # All threads' stores come before the release, and the acquire comes before the loads, which pass the first-level
-    # cache by: it is not coherent between programs.
+    # All threads' stores come before the release (Triton 3.7 puts this barrier by itself, but promises none), and the
+    # acquire comes before the loads, which pass the first-level cache by: it is not coherent between programs.
     tl.debug_barrier()
     if tl.atomic_add(arrived + block.to(tl.int64), 1, sem="acq_rel", scope="gpu") == parts - 1:
         p = tl.arange(0, BLOCK_P).to(tl.int64)

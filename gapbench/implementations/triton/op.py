@@ -1,7 +1,7 @@
 """``torch.ops.gapbench.gap``: the kernels as an operator of PyTorch, so that autograd and torch.compile compose.
 
 Plans are arguments, as text, so that a traced graph says which kernel it runs. Eager calls pay for the operator:
-some tens of microseconds of dispatch and autograd bookkeeping on the host, which the clock ``host_call`` shows, a
+tens of microseconds of dispatch and autograd bookkeeping on the host, which the clock ``host_call`` shows, and which a
 compiled graph or a CUDA graph does not pay.
 """
 

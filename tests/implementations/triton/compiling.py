@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -17,8 +17,10 @@ from triton.runtime.jit import JITFunction
 from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.implementations import builtin
-from gapbench.implementations.triton import op
+from gapbench.implementations.triton import launches, op
 from gapbench.implementations.triton.plans import Plan
+from gapbench.profiling import static
+from gapbench.profiling.architectures import architecture
 
 torch.set_num_threads(1)
 
@@ -64,6 +66,18 @@ def compile_for(target: str, x: Tensor, plan: Plan, backward_plan: Plan) -> list
         y = op.gap(x, str(plan), str(backward_plan))
         torch.autograd.grad(y, x, torch.ones_like(y))
     return launched
+
+
+def beside_swapped(case: Case, plan: Plan, _backward_plan: Plan) -> tuple[list[str], list[str]]:
+    """Return the instructions of the plan's kernel and of the same with its axes swapped, for an H100."""
+    import swapped
+
+    x = inputs.sample(case, 0).flatten(2)
+    (launch,) = launches.forward(plan, x, x.new_empty(x.shape[:2]))
+    pair = launch, replace(launch, kernel=swapped.tile_kernel)
+    listings = [static.compile_launch(one, architecture("sm_90")).asm["sass"].splitlines() for one in pair]
+    ours, theirs = ([line.strip() for line in listing if line.rstrip().endswith(";")] for listing in listings)
+    return ours, theirs
 
 
 @contextmanager

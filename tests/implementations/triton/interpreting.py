@@ -61,6 +61,13 @@ def tune(case: Case, times: list[float]) -> tuple[str, str, int]:
     return before, function.plan, len(timed)
 
 
+def average_and_gradient(x: Tensor, plan: Plan, backward_plan: Plan) -> tuple[Tensor, Tensor]:
+    """Return GAP of x, and the gradient of half its square's sum."""
+    x = x.detach().requires_grad_()
+    y = average(x, plan, backward_plan)
+    return y.detach(), torch.autograd.grad(y, x, y.detach())[0]
+
+
 @contextmanager
 def program_order(seed: int) -> Iterator[None]:
     """Run the programs of every launch in a random order."""

@@ -4,6 +4,7 @@ import re
 
 import compiling
 import pytest
+import torch
 from test_kernels import plans_for
 
 from gapbench import inputs
@@ -14,7 +15,7 @@ from gapbench.implementations.triton.tilings import FORWARD
 CASES = {
     "row_persistent": Case((8, 512, 28, 28)),
     "row_looped": Case((3, 5, 56, 56)),
-    "column": Case((2, 512, 7, 7), layout="channels_last"),
+    "column": Case((2, 512, 5, 5), layout="channels_last"),
     "split_two_pass": Case((2, 64, 20, 20), layout="channels_last"),
     "split_single_pass": Case((2, 64, 20, 20), layout="channels_last"),
     "flat": Case((2, 512, 7, 7)),
@@ -58,10 +59,35 @@ def test_sizes_and_strides_of_one_compile(compiled, layout, target):
         assert compiled(compiling.compile_for, target, inputs.sample(case, 0), *plans_for(case, None))
 
 
-def test_a_row_and_a_column_of_channels_are_one_kernel(compiled):
-    """Which is why there is no second kernel with its axes swapped."""
-    kernels = [
-        compiled(compiling.compile_for, "sm_90", inputs.sample(CASES[kernel], 0), *plans_for(CASES[kernel], kernel))[0]
-        for kernel in ("row_persistent", "row_looped", "column", "split_two_pass")
-    ]
-    assert {launch.kernel for launch in kernels} == {"tile_kernel"}
+IN_ORDER = {
+    # this program's sums, all threads, release and acquire, all threads, everyone's sums past the first-level cache
+    "sm_90": ["st.global", "bar.sync", "atom.global.gpu.acq_rel", "bar.sync", "ld.global.cg"],
+    "gfx942": [
+        "store_dword",
+        "s_barrier",
+        "buffer_wbl2 sc1",
+        "global_atomic_add",
+        "buffer_inv sc1",
+        "load_dword.* sc0",
+    ],
+}
+
+
+@pytest.mark.parametrize("target", IN_ORDER)
+def test_the_last_program_reads_partial_sums_only_after_all_others_wrote_them(compiled, target):
+    """No interpreter can show a race; the instructions that forbid it can be seen."""
+    case = Case((1, 256, 200, 336), dtype="float16")
+    chip = Chip(lanes=compiling.TARGETS[target].warp_size)
+    x = torch.empty(case.shape, dtype=torch.float16)
+    first, _ = compiled(compiling.compile_for, target, x, *plans_for(case, "split_single_pass", chip))
+    assert first.kernel == "single_pass_kernel"
+    assert re.search(".*?".join(IN_ORDER[target]), first.assembly, re.DOTALL)
+
+
+def test_a_kernel_with_its_axes_swapped_is_the_same_machine_code(compiled):
+    """Which is why rows and columns share one kernel."""
+    for case in (CASES["column"], CASES["row_persistent"]):
+        kernel = "column" if case.layout == "channels_last" else "row_persistent"
+        ours, swapped = compiled(compiling.beside_swapped, case, *plans_for(case, kernel))
+        assert len(ours) > 20
+        assert ours == swapped

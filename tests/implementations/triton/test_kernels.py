@@ -131,7 +131,9 @@ def test_any_strides_are_right_with_any_plan(interpreted, kernel):
     plan = plans_for(made_for, kernel, Chip(units=4))
     for dims in [(0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 0, 1), (3, 1, 2, 0)]:
         x = torch.rand([made_for.shape[dim] for dim in dims]).permute([dims.index(dim) for dim in range(4)])
-        torch.testing.assert_close(interpreted(interpreting.average, x, *plan), x.mean((2, 3), keepdim=True))
+        y, gradient = interpreted(interpreting.average_and_gradient, x, *plan)
+        torch.testing.assert_close(y, x.mean((2, 3), keepdim=True))
+        torch.testing.assert_close(gradient, (y / x[0, 0].numel()).expand(x.shape))
 
 
 # nothing, and much
