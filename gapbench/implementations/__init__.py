@@ -18,7 +18,7 @@ __all__ = ["IMPLEMENTATIONS", "Function", "Implementation"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = (
     *EAGER,
     *COMPILED,
-    TRITON,
+    *TRITON,
     *ONNX,
     *NUMPY,
     *NUMBA,

@@ -13,7 +13,7 @@ from gapbench.measuring.plan import Contest, Effort
 
 _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the worker template is loaded, and more where something is compiled."""
-_JUDGE, _JUDGE_COMPILED = 0.15, 2.5
+_JUDGE, _JUDGE_COMPILED = 0.15, 1.5
 """Seconds to judge one implementation: plain, and through Inductor (its cache on disk half full)."""
 _ROUND, _LOAD_COMPILED = 0.1, 0.07
 """Seconds of a round beside its calls: the process, and each contender that has compiled code to load."""

@@ -1,0 +1,89 @@
+"""GAP by our own Triton kernels, forward and backward: one that dispatches, and each of its kernels by itself.
+
+docs/triton.md says what each kernel is for. This module, `plans` and `tilings` import without Triton.
+"""
+
+import importlib.util
+from functools import partial
+
+from gapbench.cases import Case
+from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations.triton.plans import Chip, Geometry
+from gapbench.implementations.triton.tilings import FLAT, FORWARD, PERSISTENT
+
+__all__ = ["TRITON"]
+
+_SUMMARIES = {
+    "row_persistent": "rows of contiguous inputs, the whole window of several rows in one tile",
+    "row_looped": "rows of contiguous inputs, a tile that slides along the window",
+    "column": "cache lines of adjacent channels, position by position, for channels-last inputs",
+    "split_two_pass": "a window shared out to several programs, float32 partial sums and a second launch",
+    "split_single_pass": "a window shared out to several programs, of which the last adds up in fixed order",
+    "flat": "short contiguous rows, read as one aligned stretch and cut into rows in shared memory",
+}
+
+
+def _prepare(case: Case, kernel: str | None = None) -> Function:
+    from gapbench.implementations.triton.dispatch import Gap  # only here: it needs Triton
+
+    return Gap(case, kernel)
+
+
+def _code_path(function: Function) -> str | None:
+    return getattr(function, "plan", None)
+
+
+def _unsupported(case: Case) -> str | None:
+    if case.device.partition(":")[0] in ("cpu", "mps"):
+        where = case.device.partition(":")[0].upper()
+        return f"triton kernels need a GPU; this case is on the {where}, choose a GPU such as --device cuda"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; run pip install 'gapbench[triton]'"
+    return None
+
+
+def _not_for(kernel: str, case: Case) -> str | None:
+    """Say why a kernel by itself does not apply to a case, or None."""
+    if FORWARD[kernel](Geometry.of(case), Chip()):
+        return None
+    positions = f"a window of {case.window} positions"
+    if kernel == "row_persistent":
+        return f"{positions} is over the {PERSISTENT} that one tile holds; use triton_row_looped"
+    if kernel == "row_looped":
+        return f"{positions} fits one tile, so nothing loops; use triton_row_persistent"
+    if kernel == "flat" and case.layout != "contiguous":
+        return f"rows of {case.layout} inputs are not adjacent in memory; use triton_column"
+    if kernel == "flat":
+        return f"rows of {case.window} positions are not the 1 to {FLAT} of a flat stretch; use triton"
+    return f"{positions} is too short to share out; use triton"
+
+
+def _variant(kernel: str) -> Implementation:
+    def unsupported(case: Case) -> str | None:
+        return _unsupported(case) or _not_for(kernel, case)
+
+    name = f"triton_{kernel}"
+    return Implementation(
+        name,
+        "triton",
+        _SUMMARIES[kernel],
+        f"builtin('{name}').prepare(case)(x)  # from gapbench.operations import builtin",
+        partial(_prepare, kernel=kernel),
+        unsupported,
+        code_path=_code_path,
+        variant_of="triton",
+    )
+
+
+TRITON: tuple[Implementation, ...] = (
+    Implementation(
+        "triton",
+        "triton",
+        "our Triton kernels with float32 accumulation, the fastest for the case's shape, dtype and layout",
+        "builtin('triton').prepare(case)(x)  # from gapbench.operations import builtin",
+        _prepare,
+        _unsupported,
+        code_path=_code_path,
+    ),
+    *(_variant(kernel) for kernel in FORWARD),
+)
