@@ -15,6 +15,9 @@ THIS = "this"
 REFERENCE = "mean"
 """The implementation of global average pooling that ratios are taken against."""
 
+UNRANKED: tuple[str, ...] = ("pooling", "classifier_head")
+"""Operations whose contenders compute different things: what each costs is shown, and nobody wins."""
+
 SAMPLES: dict[str, str] = {
     "run": "string",
     "case": "string",

@@ -117,6 +117,8 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row per case and clock that have a winner: the fastest implementation, and those that tie with it.
 
+    Of operations that are `records.UNRANKED`, none has.
+
     Columns: case, operation, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and
     ratio with their intervals, reference, ties (list of names).
     """
@@ -137,6 +139,7 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     by_case = dict(iter(samples.groupby(["case", "clock"])))
     rows = []
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
+    measured = measured[~measured["operation"].isin(records.UNRANKED)]
     for key, ranked in measured.groupby(["case", "clock"], sort=False):
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"
         ranked = ranked.sort_values(by)

@@ -98,3 +98,23 @@ def test_forward_is_the_function_of_the_input_and_nothing_else():
     assert call() is answer
     assert call() is answer
     assert [one is x for one in seen] == [True, True]
+
+
+@pytest.mark.parametrize("implementation", EAGER, ids=lambda one: one.name)
+def test_training_records_a_graph_every_time_and_returns_the_written_gradient(implementation):
+    case, calls = Case((2, 3, 4, 4), pass_="training"), []
+    function = implementation.prepare(case)
+
+    def counted(x):
+        calls.append(x.requires_grad)
+        return function(x)
+
+    x, gradient = inputs.sample(case, 0), upstream(case, 0)
+    call = bind(case, counted, x, gradient)
+    assert calls == []
+    first, second = call(), call()
+    assert calls == [True, True]
+    assert written_out(first)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, (gradient / 16).expand(case.shape))
+    assert not x.requires_grad

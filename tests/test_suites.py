@@ -201,11 +201,12 @@ def test_a_shipped_suite_is_a_short_declaration_with_a_summary(name):
 
 @pytest.mark.parametrize("name", names())
 def test_every_case_of_a_shipped_suite_has_several_implementations(name):
-    for case in find(name)[0].cases:
-        competing = contenders(case.operation, find(name)[0].implementations)
+    (cpu,) = find(name)
+    for case, on_gpu in zip(cpu.cases, cpu.on("cuda:0").cases, strict=True):
+        competing = contenders(case.operation, cpu.implementations)
         supporting = [one for one in competing if why_not(one, case) is None]
         assert operation(case.operation).reference in supporting
-        assert len(supporting) > 2
+        assert max(len(supporting), sum(why_not(one, on_gpu) is None for one in competing)) > 2
 
 
 def test_named_shapes_are_shapes_and_each_is_named_once():

@@ -13,7 +13,7 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import RESULTS, Qualification
 from gapbench.stats import hodges_lehmann
-from gapbench.summary import Outcome, results, winners
+from gapbench.summary import Outcome, results, totals, winners
 
 CASE = Case((8, 64, 7, 7), label="small head")
 OTHER = Case((8, 256, 56, 56), dtype="bfloat16", label="squeeze")
@@ -355,3 +355,47 @@ def test_rounds_that_are_far_off_are_flagged_and_kept():
     assert "--budget" in sentence
     steady = [row for row in rows if row["implementation"] == "steady"]
     assert summary.outlying_rounds(pd.DataFrame(steady)) == []
+
+
+# Totals
+
+
+def rows_of(case, **seconds):
+    """Return results of one case of a suite."""
+    made = [
+        Outcome("squeeze", case, name, "host", Qualification("ok" if value else "failed"))
+        for name, value in seconds.items()
+    ]
+    samples = measured({name: value or 1.0 for name, value in seconds.items()}, 6, 4, case=case, base=1.0)
+    return results(samples, made)
+
+
+def test_totals_count_cases_as_often_as_they_occur():
+    often = dataclasses.replace(CASE, shape=(8, 64, 7, 7), weight=3)
+    once = dataclasses.replace(CASE, shape=(8, 64, 14, 14))
+    found = totals(
+        pd.concat([rows_of(often, mean=1.0, a=0.5, b=2.0, c=1.0), rows_of(once, mean=2.0, a=4.0, b=1.0, c=None)])
+    )
+    assert found["implementation"].tolist() == ["mean", "a", "b"]  # c is not ok everywhere
+    np.testing.assert_allclose(found["seconds"], [5.0, 5.5, 7.0])
+    np.testing.assert_allclose(found["ratio"], [1.0, 1.1, 1.4])
+    np.testing.assert_allclose(found["best_of_each"], 3 * 0.5 + 1.0)
+    assert set(found["cases"]) == {2}
+
+
+def test_suites_whose_cases_occur_once_have_no_totals():
+    assert totals(rows_of(CASE, mean=1.0, a=2.0)).empty
+
+
+def test_runs_of_old_that_name_no_reference_are_taken_against_mean():
+    samples = measured({"mean": 1.0, "fast": 0.5})
+    rows = results(samples, outcomes("mean", "fast")).assign(reference=None)
+    assert winners(rows, samples)["reference"].tolist() == ["mean"]
+
+
+def test_nobody_wins_where_contenders_compute_different_things():
+    case = dataclasses.replace(CASE, operation="pooling")
+    samples = measured({"mean": 1.0, "fast": 0.5}, case=case)
+    rows = results(samples, outcomes("mean", "fast", case=case))
+    assert rows["ratio"].notna().all()
+    assert winners(rows, samples).empty

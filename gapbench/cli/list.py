@@ -31,22 +31,35 @@ def _cases(_url: str) -> Rows:
 
 
 def _implementations(_url: str) -> Rows:
+    from gapbench.cases import Case
+    from gapbench.devices import device
     from gapbench.implementations import plugins
     from gapbench.operations import OPERATIONS
 
+    plain = Case((8, 64, 8, 8), device=device("auto").name)
     own = [
         {
             "name": one.name,
             "operation": operation.name,
             "family": one.family,
             "summary": one.summary,
+            "here": one.why_not(plain) or "yes",
+            "variant_of": one.variant_of,
             "code": one.snippet,
         }
         for operation in OPERATIONS
         for one in operation.implementations
     ]
     brought = [
-        {"name": name, "operation": "gap", "family": "plug-in", "summary": plugins.origin(name), "code": point.value}
+        {
+            "name": name,
+            "operation": "gap",
+            "family": "plug-in",
+            "summary": plugins.origin(name),
+            "here": None,  # only its own code could tell, which is not run for a list
+            "variant_of": None,
+            "code": point.value,
+        }
         for name, point in plugins.found().items()
     ]
     return own + brought
@@ -67,6 +80,9 @@ def _runs(url: str) -> Rows:
     frame = Store(url).runs().rename(columns={"run": "name"})
     return list(json.loads(frame.iloc[::-1].to_json(orient="records")))
 
+
+_JSON_ONLY = ("variant_of", "code")
+"""Columns that have no room in a terminal."""
 
 LISTS: Mapping[str, Callable[[str], Rows]] = {
     "suites": _suites,
@@ -89,4 +105,4 @@ def command(what: str, url: str, as_json: bool) -> None:
         return
     from gapbench.report import text
 
-    text.print_rows(rows)
+    text.print_rows([{column: value for column, value in row.items() if column not in _JSON_ONLY} for row in rows])

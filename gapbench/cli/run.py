@@ -121,8 +121,7 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
 
 
 def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
-    from gapbench import recording, summary
-    from gapbench.operations import OPERATIONS
+    from gapbench import recording, records, summary
     from gapbench.report import text
 
     run = recorded.run["run"]
@@ -131,10 +130,9 @@ def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
         winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
         click.echo(json.dumps({"schema": 1, "run": run, "path": path, "counts": statuses, "winners": winners}))
         return
-    results, winners = recorded.results, recorded.winners
-    rivals = [one.name for one in OPERATIONS if one.rivals]
-    text.print_winners(winners[winners["operation"].isin(rivals)])
-    text.print_contenders(results[~results["operation"].isin(rivals)], "what each costs")
+    results = recorded.results
+    text.print_winners(recorded.winners)
+    text.print_contenders(results[results["operation"].isin(records.UNRANKED)], "what each costs")
     text.print_contenders(results[results["implementation"].isin(recording.own_implementations(recorded.run))], "yours")
     totals = summary.totals(results)
     text.print_totals(totals[totals.groupby(["suite", "dtype", "layout"]).cumcount() < _CHOICES])

@@ -65,7 +65,7 @@ class Implementation:
     def why_not(self, case: Case) -> str | None:
         """Return why it cannot run on ``case``, with the remedy, or None: its own reasons after those common to all."""
         if case.pass_ == "update" and not self.parameters(case):
-            return f"{self.name} has no weights to update; choose --pass forward"
+            return "there are no weights to update; choose --pass forward"
         if case.pass_ != "forward" and not self.differentiable:
-            return f"autograd does not see through {self.name}; choose --pass forward"
+            return "autograd does not see through other runtimes; choose --pass forward"
         return self.unsupported(case)

@@ -10,8 +10,7 @@ class Operation:
     """What is computed, and the ways that compete at it.
 
     ``reference`` names the implementation that ratios are taken against. ``joinable`` says that users' own
-    implementations join the contest: it has one answer, which needs no knowledge of how inputs were made. ``rivals``
-    says that all compute the same, so that one of them can win; else what is compared is what each costs.
+    implementations join the contest: it has one answer, which needs no knowledge of how inputs were made.
     """
 
     name: str
@@ -19,4 +18,3 @@ class Operation:
     reference: str
     implementations: tuple[Implementation, ...]
     joinable: bool = False
-    rivals: bool = True

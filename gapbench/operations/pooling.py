@@ -107,5 +107,4 @@ POOLING = Operation(
             _window_unsupported,
         ),
     ),
-    rivals=False,
 )

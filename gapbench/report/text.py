@@ -14,9 +14,11 @@ from gapbench.report import format as fmt
 
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
+_WHOLE = 34
+"""Columns up to which names are not broken."""
 
 
-_NUMERIC = ("time", "95 % interval", "weights", "peak memory", "best of each", "cases")
+_NUMERIC = ("time", "95 % interval", "best of each", "cases")
 
 
 def _table(*headers: str) -> Table:
@@ -29,19 +31,25 @@ def _table(*headers: str) -> Table:
 
 
 def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None:
-    """Print who is fastest on each case, its ratio to the reference with its interval, and who ties."""
-    if winners.empty:
-        return
+    """Print who is fastest on each case, its ratio to the reference with its interval, and who ties.
+
+    Each operation has a table of its own: its reference heads the column of ratios.
+    """
     console = console or Console()
-    references = winners["reference"].unique()
-    reference = references[0] if len(references) == 1 else "reference"
-    wide = console.width >= _WIDE
     several_clocks = winners["clock"].nunique() > 1
-    table = _table("case", "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
+    for operation, group in winners.groupby("operation", sort=False):
+        if operation != winners["operation"].iloc[0]:
+            console.print()
+        title = "case" if operation == "gap" else str(operation)
+        console.print(_winners(title, group, console.width >= _WIDE, several_clocks))
+
+
+def _winners(title: str, winners: pd.DataFrame, wide: bool, several_clocks: bool) -> Table:
+    reference = winners["reference"].iloc[0]
+    table = _table(title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
     for row in winners.to_dict("records"):
         case = Text(f"{row['shape']} {row['dtype']}")
         notes = [row["layout"], row["label"], row["pass"] if row["pass"] != "forward" else ""]
-        notes += [f"{row['operation']} against {row['reference']}" if len(references) > 1 else ""]
         notes += [f"{row['threads']} threads" if row["threads"] != 1 else "", row["clock"] if several_clocks else ""]
         case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
         fastest = Text(row["implementation"], style="bold green")
@@ -55,32 +63,35 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None
             fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
             *([Text(", ".join(row["ties"]))] if wide else []),
         )
-    console.print(table)
+    return table
 
 
 def print_contenders(results: pd.DataFrame, title: str, console: Console | None = None) -> None:
     """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
 
-    What a row has beside its time (weights, memory of its own) is printed where some row has it.
+    One with weights has their number and its peak memory below its name.
     """
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     if measured.empty:
         return
     references = measured["reference"].dropna().unique()
     against = references[0] if len(references) == 1 else "reference"
-    weighted = measured["parameters"].notna().any()
-    extra = ["weights", "peak memory"] if weighted else []
-    table = _table(title, "case", "time", f"÷ {against}", "95 % interval", *extra)
+    table = _table(title, "case", "time", f"÷ {against}", "95 % interval")
+    said = None
     for row in measured.to_dict("records"):
         notes = [row["shape"], row["dtype"], row["layout"], row["pass"] if row["pass"] != "forward" else ""]
+        name = Text(row["implementation"])
+        if not fmt.missing(row["parameters"]):
+            weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
+            name.append(f"\n{weights} weights, peak {memory}", style="dim")
         table.add_row(
-            Text(row["implementation"]),
-            Text(" ".join(filter(None, notes))),
+            name,
+            Text("" if row["case"] == said else " ".join(filter(None, notes))),
             fmt.seconds(row["seconds"]),
             fmt.ratio(row["ratio"]),
             fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
-            *([fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])] if weighted else []),
         )
+        said = row["case"]
     console = console or Console()
     console.print()
     console.print(table)
@@ -123,8 +134,9 @@ def print_troubles(results: pd.DataFrame, console: Console | None = None) -> Non
     if troubles.empty:
         return
     table = _table("not ranked", "status", "cases", "reason")
-    for (name, status, reason), rows in troubles.groupby(["implementation", "status", "reason"], sort=False):
-        table.add_row(Text(str(name)), Text(str(status)), str(len(rows)), Text(str(reason)))
+    for (status, reason), rows in troubles.groupby(["status", "reason"], sort=False):
+        names = ", ".join(rows["implementation"].unique())
+        table.add_row(Text(names), Text(str(status)), str(rows["case"].nunique()), Text(str(reason)))
     console = console or Console()
     console.print()
     console.print(table)
@@ -139,6 +151,8 @@ def print_rows(
     if not rows:
         return
     table = _table(*rows[0])
+    first = table.columns[0]
+    first.no_wrap = max(len(str(row[next(iter(row))])) for row in rows) <= _WHOLE  # names are there to be copied
     for row in rows:
         table.add_row(
             *(

@@ -74,7 +74,8 @@ def test_plug_ins_are_listed_with_their_package_and_run_no_code_there(gapbench):
     done = gapbench(POINTS, "raise RuntimeError", "list", "implementations", "--json")
     listed = {row["name"]: row for row in json.loads(done.stdout)}
     assert listed["theirs_good"] == {
-        "name": "theirs_good", "operation": "gap", "family": "plug-in", "summary": "theirs 1.2", "code": "theirs:good",
+        "name": "theirs_good", "operation": "gap", "family": "plug-in", "summary": "theirs 1.2", "here": None,
+        "variant_of": None, "code": "theirs:good",
     }  # fmt: skip
 
 

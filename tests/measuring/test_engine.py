@@ -162,3 +162,30 @@ def test_two_clocks_time_the_same_rounds():
         warm, cold = measured.seconds("host"), measured.seconds("host_cold")
         assert set(warm) == set(cold) == {"mean", "sum_scale"}
     assert len(rounds(events)) >= 2
+
+
+@pytest.mark.parametrize("pass_", ["backward", "training"])
+def test_gradients_that_depend_on_the_input_follow_its_content(pass_):
+    """A maximum's graph remembers where it was; half-way through a round that is somewhere else."""
+    case = Case((2, 8, 6, 6), pass_=pass_, operation="pooling")
+    specs = {name: name for name in ("global_average", "global_max", "adaptive_max", "max_2x2")}
+    contest = Contest("test", case, specs, reference="global_average")
+    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    assert {name: one.status for name, one in last_status(events).items()} == dict.fromkeys(specs, "ok")
+    assert len(rounds(events)) >= 2
+
+
+def test_heads_are_measured_with_their_weights_and_judged_by_their_own_truth():
+    case = Case((2, 4, 7, 7), pass_="update", operation="classifier_head")
+    specs = {name: name for name in ("gap_linear", "flatten_linear")}
+    contest = Contest("test", case, specs, reference="gap_linear")
+    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    found = last_status(events)
+    assert {name: one.status for name, one in found.items()} == dict.fromkeys(specs, "ok")
+    assert found["gap_linear"].parameters == 5 * 1000
+    assert found["flatten_linear"].parameters == (4 * 49 + 1) * 1000
+
+
+def test_compiled_rows_say_what_inductor_made_of_them():
+    events = measure({"compiled_mean": "compiled_mean"}, Effort(budget=1, rounds=1))
+    assert last_status(events)["compiled_mean"].code_path == "Inductor generated 1 kernel"

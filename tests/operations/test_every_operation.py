@@ -12,6 +12,7 @@ from gapbench import inputs, operations, oracle
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.operations import OPERATIONS
+from gapbench.records import UNRANKED
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 
@@ -106,6 +107,11 @@ def test_the_oracle_tells_it_from_its_rivals_lies(operation, one):
         assert oracle.examine(case, lie, 0, one.truth).reason is not None, name
 
 
+def test_unranked_operations_are_those_whose_implementations_have_several_truths():
+    several = {own.name for own in OTHERS if len({id(one.truth) for one in own.implementations}) > 2}
+    assert several == set(UNRANKED)
+
+
 def test_an_unknown_operation_lists_those_there_are():
     with pytest.raises(GapbenchError, match="unknown operation 'pool'; there are: pooling, "):
         operations.operation("pool")
@@ -122,7 +128,7 @@ def test_variants_compete_only_when_they_are_chosen():
 
 def test_what_has_no_weights_has_nothing_to_update():
     case = Case((2, 3, 4, 4), pass_="update")
-    assert operations.why_not("mean", case) == "mean has no weights to update; choose --pass forward"
+    assert operations.why_not("mean", case) == "there are no weights to update; choose --pass forward"
 
 
 def test_samples_of_every_operation_fit_its_implementations():
