@@ -30,7 +30,8 @@ def qualify(case: Case, spec: str, seed: int) -> Qualification:
         return Qualification("failed", reason, *errors)
     if not x:
         return Qualification("wrong", "changes its input, not in the first calls, but later", *errors)
-    counted = probes.compilation() if compiled else None
+    # Asked before other probes make the function compile for what is not measured.
+    counted, code_path = probes.compilation() if compiled else None, implementation.code_path(function)
     footprint = probes.footprint(call) if case.device == "cpu" else None
     return Qualification(
         max_error=judgement.max_error,
@@ -39,7 +40,7 @@ def qualify(case: Case, spec: str, seed: int) -> Qualification:
         operators=footprint.operators if footprint else None,
         saved_bytes=probes.saved_bytes(case, function, x.tensor) if implementation.differentiable else None,
         compile_seconds=compile_seconds,
-        code_path=implementation.code_path(function),
+        code_path=code_path,
         graph_breaks=counted.graph_breaks if counted else None,
         recompilations=counted.recompilations if counted else None,
         parameters=probes.parameters(function) if isinstance(function, nn.Module) else None,
