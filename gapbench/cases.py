@@ -118,6 +118,11 @@ class Case:
         return tuple(range(2, len(self.shape)))
 
     @property
+    def averaged(self) -> tuple[int, ...]:
+        """What averaging leaves of the shape: (N, C, 1, ..., 1)."""
+        return (self.n, self.c, *(1 for _ in self.spatial))
+
+    @property
     def window(self) -> int:
         """How many elements one output averages: H·W in two dimensions."""
         return math.prod(self.spatial)

@@ -51,7 +51,7 @@ def sample(case: Case, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)
-    rows = torch.empty((case.n, case.c, *(1 for _ in case.spatial)))
+    rows = torch.empty(case.averaged)
     rows.uniform_(1, 3, generator=generator)
     rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
     # Drawn on the CPU, whose generator is the same everywhere, in float32, which half types are then rounded from.

@@ -15,7 +15,7 @@ THIS = "this"
 REFERENCE = "mean"
 """The implementation of global average pooling that ratios are taken against."""
 
-UNRANKED: tuple[str, ...] = ("pooling", "classifier_head")
+UNRANKED: tuple[str, ...] = ("pooling", "classifier_head", "varying_size")
 """Operations whose contenders compute different things: what each costs is shown, and nobody wins."""
 
 SAMPLES: dict[str, str] = {

@@ -70,8 +70,8 @@ def suite(
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
     ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete where not each
-    operation's usual ones do. The suite's name is the function's without ``test_``, its
-    summary the first line of the module's docstring or of the function's.
+    operation's usual ones do. The suite's name is the function's without ``test_``, its summary the first line of the
+    module's docstring or of the function's.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:

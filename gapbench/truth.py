@@ -68,7 +68,7 @@ class GlobalAverage:
 
     def shape(self, case: Case) -> tuple[int, ...]:
         """Return (N, C, 1, ..., 1)."""
-        return (case.n, case.c, *(1 for _ in case.spatial))
+        return case.averaged
 
 
 @dataclass(frozen=True, slots=True)

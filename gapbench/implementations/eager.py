@@ -8,10 +8,6 @@ from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation
 
 
-def _keepdim_shape(case: Case) -> tuple[int, ...]:
-    return (case.n, case.c, *(1 for _ in case.spatial))
-
-
 def _mean(case: Case) -> Function:
     dims = case.spatial_dims
     return lambda x: x.mean(dims, keepdim=True)
@@ -29,7 +25,7 @@ def _two_stage_mean(case: Case) -> Function:
 
 
 def _mean_flat(case: Case) -> Function:
-    shape = _keepdim_shape(case)
+    shape = case.averaged
     return lambda x: x.flatten(2).mean(2).view(shape)
 
 
@@ -40,7 +36,7 @@ def _sum_scale(case: Case) -> Function:
 
 def _einsum(case: Case) -> Function:
     scale = 1 / case.window if case.window else float("nan")
-    shape = _keepdim_shape(case)
+    shape = case.averaged
     equation = f"nc{'dhw'[-len(case.spatial) :]}->nc"
     return lambda x: (torch.einsum(equation, x) * scale).view(shape)
 
@@ -77,7 +73,7 @@ def _avg_pool_unsupported(case: Case) -> str | None:
 
 
 def _matmul(case: Case) -> Function:
-    shape = _keepdim_shape(case)
+    shape = case.averaged
     weights = torch.full((case.window,), 1 / max(case.window, 1), dtype=getattr(torch, case.dtype), device=case.device)
     return lambda x: (x.flatten(2) @ weights).view(shape)
 

@@ -84,7 +84,7 @@ def _mean(case: Case) -> Function:
     adjacent, are copied.
     """
     n, c, window = case.n, case.c, case.window
-    shape = (n, c, *(1 for _ in case.spatial))
+    shape = case.averaged
     if case.elements == 0:
         return lambda x: x.new_full(shape, math.nan)
     parallel = case.threads > 1

@@ -57,7 +57,7 @@ def _prepare(operator: str, case: Case) -> Function:
     sizes, axes = _dimensions(case)
     averaged = _averaged(sizes, axes)
     assert math.prod(averaged) == case.n * case.c, "the runtime would write past the end of the output"
-    shape = (case.n, case.c, *(1 for _ in case.spatial))
+    shape = case.averaged
     dtype, element = getattr(torch, case.dtype), getattr(np, case.dtype)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case.threads

@@ -37,8 +37,11 @@ def operation(name: str) -> Operation:
 def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
     """Return the names of those that compete at the operation ``name``: the usual ones, or those ``chosen`` of all.
 
-    The usual ones are all but variants. Raises `GapbenchError` for a plug-in that takes a built-in name.
+    The usual ones are all but variants. Raises `GapbenchError` for a chosen name that nobody has, and for a plug-in
+    that takes a built-in name.
     """
+    for one in chosen or ():
+        name_of(one)
     own = operation(name)
     competing = [one.name for one in own.implementations if chosen is not None or one.variant_of is None]
     for found in plugins.found() if own.joinable else ():

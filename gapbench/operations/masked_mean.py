@@ -4,6 +4,7 @@ Sample n of a batch is valid up to its own length, and padded with anything from
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -25,37 +26,33 @@ def _mask(case: Case) -> Tensor:
     return torch.arange(case.window, device=case.device) < valid
 
 
-def _shape(case: Case) -> tuple[int, ...]:
-    return (case.n, case.c, *(1 for _ in case.spatial))
-
-
 def _multiply_sum(case: Case) -> Function:
-    mask, shape = _mask(case).to(getattr(torch, case.dtype)), _shape(case)
+    mask, shape = _mask(case).to(getattr(torch, case.dtype)), case.averaged
     count = mask.sum(2, keepdim=True)
     return lambda x: ((x.flatten(2) * mask).sum(2, keepdim=True) / count).view(shape)
 
 
 def _fill_sum(case: Case) -> Function:
-    padding, shape = ~_mask(case), _shape(case)
+    padding, shape = ~_mask(case), case.averaged
     count = (~padding).sum(2, keepdim=True)
     return lambda x: (x.flatten(2).masked_fill(padding, 0).sum(2, keepdim=True) / count).view(shape)
 
 
 def _matmul(case: Case) -> Function:
-    mask, shape = _mask(case).to(getattr(torch, case.dtype)), _shape(case)
+    mask, shape = _mask(case).to(getattr(torch, case.dtype)), case.averaged
     weights = (mask / mask.sum(2, keepdim=True)).mT.contiguous()
     return lambda x: (x.flatten(2) @ weights).view(shape)
 
 
 def _slices(case: Case) -> Function:
-    valid, shape = lengths(case), _shape(case)
+    valid, shape = lengths(case), case.averaged
     return lambda x: torch.stack(
         [sample[:, :length].mean(1) for sample, length in zip(x.flatten(2), valid, strict=True)]
     ).view(shape)
 
 
 def _exactly(case: Case) -> Callable[[Tensor], Tensor]:
-    valid, shape = lengths(case), _shape(case)
+    valid, shape = lengths(case), case.averaged
     return lambda x: torch.stack([x[n].flatten(1)[:, :length].mean(1) for n, length in enumerate(valid)]).view(shape)
 
 
@@ -63,7 +60,7 @@ def _unsupported(case: Case) -> str | None:
     return None if case.elements else "nothing is there to be pooled; choose --shape without a 0"
 
 
-TRUTH = Differentiated(_exactly, _shape, lambda case: case.window, _exactly)
+TRUTH = Differentiated(_exactly, attrgetter("averaged"), lambda case: case.window, _exactly)
 
 
 def _masked(name: str, summary: str, snippet: str, prepare: Callable[[Case], Function]) -> Implementation:

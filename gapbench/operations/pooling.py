@@ -4,6 +4,7 @@ These compute different things, each with its own truth; what is compared is the
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,10 +20,6 @@ _Pool = Callable[[Case], Function]
 def _of_rank(pools: Sequence[Callable[..., Tensor]], size: int) -> _Pool:
     """Return the pool for a case's number of spatial dimensions, called with ``size``."""
     return lambda case: lambda x: pools[len(case.spatial) - 1](x, size)
-
-
-def _rowwise(case: Case) -> tuple[int, ...]:
-    return (case.n, case.c, *(1 for _ in case.spatial))
 
 
 def _windowed(case: Case) -> tuple[int, ...]:
@@ -54,7 +51,7 @@ def _pooling(
     summary: str,
     snippet: str,
     pool: _Pool,
-    outputs: Callable[[Case], tuple[int, ...]] = _rowwise,
+    outputs: Callable[[Case], tuple[int, ...]] = attrgetter("averaged"),
     summed: Callable[[Case], int] = lambda case: case.window,
     unsupported: Callable[[Case], str | None] = _unsupported,
 ) -> Implementation:

@@ -135,6 +135,7 @@ VARYING_SIZE = Operation(
             "torch.nn.Linear(x[0].numel(), 1000)(x.flatten(1))",
             _EACH_MEAN,
             _flatten_unsupported,
+            truth=_TRUTH,
         ),
     ),
 )  # fmt: skip

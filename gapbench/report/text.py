@@ -69,7 +69,7 @@ def _winners(title: str, winners: pd.DataFrame, wide: bool, several_clocks: bool
 def print_contenders(results: pd.DataFrame, title: str, console: Console | None = None) -> None:
     """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
 
-    One with weights has their number and its peak memory below its name.
+    One with weights has their number and its peak memory below its name, compiled code how often it was compiled again.
     """
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     if measured.empty:
@@ -84,6 +84,8 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
         if not fmt.missing(row["parameters"]):
             weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
             name.append(f"\n{weights} weights, peak {memory}", style="dim")
+        if not fmt.missing(again := row["recompilations"]) and again:
+            name.append(f"\ncompiled {again:.0f} more times", style="dim")
         table.add_row(
             name,
             Text("" if row["case"] == said else " ".join(filter(None, notes))),

@@ -66,7 +66,7 @@ def test_the_clock_is_named_where_there_are_several():
 
 ROW = {
     **WINNER, "implementation": "flatten_linear", "operation": "classifier_head", "status": "ok", "pass": "training",
-    "reference": "gap_linear", "parameters": 100_353_000, "peak_extra_bytes": 3 * 2**20,
+    "reference": "gap_linear", "parameters": 100_353_000, "peak_extra_bytes": 3 * 2**20, "recompilations": None,
 }  # fmt: skip
 
 
@@ -79,9 +79,10 @@ def test_contenders_show_what_each_costs(width):
 
 
 def test_contenders_without_weights_have_no_columns_for_them():
-    rows = pd.DataFrame([{**ROW, "parameters": None}, {**ROW, "status": "wrong"}])
+    rows = pd.DataFrame([{**ROW, "parameters": None, "recompilations": 3}, {**ROW, "status": "wrong"}])
     out = printed(text.print_contenders, rows, "yours", width=140)
     assert "weights" not in out
+    assert "compiled 3 more times" in out
     assert out.count("flatten_linear") == 1
     assert printed(text.print_contenders, rows.assign(status="failed"), "yours", width=140) == ""
 
