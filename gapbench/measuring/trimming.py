@@ -13,11 +13,11 @@ from gapbench.measuring.plan import Contest, Effort
 
 _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the worker template is loaded, and more where something is compiled."""
-_JUDGE, _JUDGE_COMPILED = 0.15, {"forward": 2.2, "backward": 4.0, "update": 0.0, "training": 4.0}
-"""Seconds to judge one implementation, and more for one through Inductor, by pass, whose cache on disk is empty."""
+_JUDGE, _JUDGE_COMPILED = 0.15, {"forward": 1.5, "backward": 4.0, "update": 0.0, "training": 4.0}
+"""Seconds to judge one implementation, and more for one through Inductor, by pass, whose cache on disk is half full."""
 _ROUND, _LOAD_COMPILED = 0.1, {"forward": 0.05, "backward": 0.2, "update": 0.0, "training": 0.2}
 """Seconds of a round beside its calls: the process, and each contender that has compiled code to load, by pass."""
-_SLICE = 0.2
+_SLICE = 0.3
 """Seconds of timing that make a round worth its process."""
 _PER_WEIGHT, _MAKE_WEIGHT = {"forward": 0.5e-9, "backward": 3e-9, "update": 5e-9, "training": 8e-9}, 6e-9
 """Seconds of a call for each weight, by pass, and to make one and its float64 twin."""
