@@ -1,0 +1,110 @@
+"""From the samples of two runs to the evidence on each row: what is compared with what, round by round.
+
+What holds for runs taken at different times, when the machine may have been in another state:
+
+- An implementation is compared by its time divided by the reference's in the same turns: neighbours in time, in one
+  process, so that the machine's state cancels. Times alone would call a warmer machine a regression.
+- A ratio cannot tell which of the two changed. The reference itself is therefore compared by its own time, which its
+  ratio to the rest of its case (the median of the other implementations) must confirm: a slower machine slows all
+  alike. Where that ratio shows that the reference moved against the rest, each other implementation's ratio must be
+  confirmed by its own time, so that a reference that got faster turns nobody red.
+
+What slows all implementations of a case alike cannot be told from a slower machine by two stored runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gapbench.stats import Floats
+from gapbench.summary import log_ratios, log_seconds
+from gapbench.verdicts import Evidence, unpaired
+
+Key = tuple[str, str, str]
+"""Case, implementation and clock."""
+
+_ALONE = "by its time alone, which another state of the machine changes too"
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The evidence on a row, and a note where it is of more or other than the ratio to the reference."""
+
+    evidence: Evidence
+    note: str = ""
+
+
+def weigh(
+    base: pd.DataFrame, head: pd.DataFrame, references: Mapping[Key, str], margin: float
+) -> Iterator[tuple[Key, Weighed]]:
+    """Weigh the rows of two runs' samples; ``references`` has the rows, each with its reference's name."""
+    sides = [dict(iter(samples.groupby(["case", "clock"]))) for samples in (base, head)]
+    contests: dict[tuple[str, str, str], list[str]] = {}
+    for (case, name, clock), reference in references.items():
+        contests.setdefault((case, clock, reference), []).append(name)
+    for (case, clock, reference), names in contests.items():
+        turns = [log_seconds(side.get((case, clock), base[:0])).reindex(columns=names) for side in sides]
+        for name, weighed in _Contest(turns, names, reference, margin).weigh():
+            yield (case, name, clock), weighed
+
+
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """One case by one clock: log seconds of base and head, a row a turn and a column for each of ``names``."""
+
+    sides: Sequence[pd.DataFrame]
+    names: Sequence[str]
+    reference: str
+    margin: float
+
+    def weigh(self) -> Iterator[tuple[str, Weighed]]:
+        rest = [name for name in self.names if name != self.reference]
+        if self.reference not in self.names:
+            for name in rest:
+                note = (
+                    f"by its time alone, which another state of the machine changes too: no {self.reference} to compare"
+                )
+                yield name, Weighed(self._own(name), note)
+            return
+        if not rest:
+            yield self.reference, Weighed(self._own(self.reference), f"{_ALONE}: no other to compare with")
+            return
+        against_rest = self._against_rest(rest)
+        moved = not _holds_zero(against_rest)
+        for name in self.names:
+            if name == self.reference:
+                note = "the reference: by its time, which its ratio to the rest must confirm"
+                yield name, Weighed(self._own(name).confirmed_by(against_rest), note)
+            elif moved:
+                note = f"{self.reference} moved against the rest: by the ratio to it, which its own time must confirm"
+                yield name, Weighed(self._ratio(name).confirmed_by(self._own(name)), note)
+            else:
+                yield name, Weighed(self._ratio(name))
+
+    def _own(self, name: str) -> Evidence:
+        base, head = (turns[name].dropna().groupby("round").median().to_numpy(dtype=float) for turns in self.sides)
+        return unpaired(base, head, self.margin)
+
+    def _ratio(self, name: str) -> Evidence:
+        base, head = (log_ratios(turns, name, self.reference) for turns in self.sides)
+        return unpaired(base, head, self.margin)
+
+    def _against_rest(self, rest: Sequence[str]) -> Evidence:
+        """Weigh the reference's ratio to the others: in each round the median of their ratios, each from its middle."""
+        base, head = (
+            turns[[*rest]].rsub(turns[self.reference], axis="index").groupby("round").median() for turns in self.sides
+        )
+        middle = (base.median() + head.median()) / 2
+        return unpaired(_medians(base - middle), _medians(head - middle), self.margin)
+
+
+def _medians(rounds: pd.DataFrame) -> Floats:
+    return np.asarray(rounds.median(axis="columns").dropna(), dtype=np.float64)
+
+
+def _holds_zero(evidence: Evidence) -> bool:
+    """Tell whether no change at all is among what the evidence allows (95 %); without an interval it may be, or not."""
+    change = evidence.change
+    return change.low is not None and change.high is not None and change.low <= 0 <= change.high
