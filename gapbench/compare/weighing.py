@@ -3,11 +3,11 @@
 What holds for runs taken at different times, when the machine may have been in another state:
 
 - An implementation is compared by its time divided by the reference's in the same turns: neighbours in time, in one
-  process, so that the machine's state cancels. Times alone would call a warmer machine a regression.
-- A ratio cannot tell which of the two changed. The reference itself is therefore compared by its own time, which its
-  ratio to the rest of its case (the median of the other implementations) must confirm: a slower machine slows all
-  alike. Where that ratio shows that the reference moved against the rest, each other implementation's ratio must be
-  confirmed by its own time, so that a reference that got faster turns nobody red.
+  process, so that the machine's state cancels. Times alone would call a warmer machine a regression. The reference is
+  compared with the rest of its case: the median of the other implementations.
+- A ratio cannot tell which of the two changed. Where the reference moved against the rest by more than the margin,
+  every verdict in its case must be confirmed by the implementation's own time, so that a reference that got faster
+  turns nobody red, and one that got slower only itself.
 
 What slows all implementations of a case alike cannot be told from a slower machine by two stored runs.
 """
@@ -61,27 +61,17 @@ class _Contest:
 
     def weigh(self) -> Iterator[tuple[str, Weighed]]:
         rest = [name for name in self.names if name != self.reference]
-        if self.reference not in self.names:
-            for name in rest:
-                note = (
-                    f"by its time alone, which another state of the machine changes too: no {self.reference} to compare"
-                )
-                yield name, Weighed(self._own(name), note)
-            return
-        if not rest:
-            yield self.reference, Weighed(self._own(self.reference), f"{_ALONE}: no other to compare with")
+        if not rest or self.reference not in self.names:
+            for name in self.names:
+                missing = self.reference if rest else "other implementation"
+                yield name, Weighed(self._own(name), f"{_ALONE}: no {missing} to compare with")
             return
         against_rest = self._against_rest(rest)
-        moved = not _holds_zero(against_rest)
+        moved = _moved(against_rest)
+        note = f"{self.reference} moved against the rest: its own time must confirm this one's ratio" if moved else ""
         for name in self.names:
-            if name == self.reference:
-                note = "the reference: by its time, which its ratio to the rest must confirm"
-                yield name, Weighed(self._own(name).confirmed_by(against_rest), note)
-            elif moved:
-                note = f"{self.reference} moved against the rest: by the ratio to it, which its own time must confirm"
-                yield name, Weighed(self._ratio(name).confirmed_by(self._own(name)), note)
-            else:
-                yield name, Weighed(self._ratio(name))
+            ratio = against_rest if name == self.reference else self._ratio(name)
+            yield name, Weighed(ratio.confirmed_by(self._own(name)) if moved else ratio, note)
 
     def _own(self, name: str) -> Evidence:
         base, head = (turns[name].dropna().groupby("round").median().to_numpy(dtype=float) for turns in self.sides)
@@ -104,7 +94,8 @@ def _medians(rounds: pd.DataFrame) -> Floats:
     return np.asarray(rounds.median(axis="columns").dropna(), dtype=np.float64)
 
 
-def _holds_zero(evidence: Evidence) -> bool:
-    """Tell whether no change at all is among what the evidence allows (95 %); without an interval it may be, or not."""
+def _moved(evidence: Evidence) -> bool:
+    """Tell whether a change beyond the margin is likely: without an interval, whether it seems so."""
     change = evidence.change
-    return change.low is not None and change.high is not None and change.low <= 0 <= change.high
+    holds_zero = change.low is not None and change.high is not None and change.low <= 0 <= change.high
+    return abs(change.estimate) > evidence.margin and not holds_zero

@@ -13,15 +13,16 @@ ANNOTATIONS = 10
 SUMMARY_BYTES = 1024 * 1024
 """A larger step summary is not shown at all."""
 
-_WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.ENVIRONMENT_MISMATCH, Verdict.REMOVED)
+_WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 
 
 def render(diff: Diff) -> str:
     """Return the annotations, errors first; where there are more than fit, the last one counts the rest."""
-    found = [row for row in lines.by_relevance(diff) if row.verdict in (*lines.RED, *_WARNED)]
+    rows = lines.by_relevance(diff)
     # one annotation says why nothing was compared; three hundred would say no more
-    mismatches = [row for row in found if row.verdict is Verdict.ENVIRONMENT_MISMATCH][1:]
-    annotations = [_annotation(row) for row in found if row not in mismatches]
+    mismatches = [row for row in rows if row.verdict is Verdict.ENVIRONMENT_MISMATCH]
+    found = [*lines.red(diff), *mismatches[:1], *(row for row in rows if row.verdict in _WARNED)]
+    annotations = [_annotation(row) for row in found]
     if (more := len(annotations) - ANNOTATIONS) > 0:
         rest = f"{more + 1} more rows changed or could not be compared: {lines.counts(diff)}"
         annotations[ANNOTATIONS - 1 :] = [f"::warning title=gapbench::{_data(rest)}"]

@@ -32,7 +32,7 @@ def rendered(diff: Diff, console: Console) -> str:
             console.print(Text("measure again:"))
         for row in red:
             console.print(Text(f"  {lines.command(row)}"), soft_wrap=True)  # commands are there to be copied
-        console.print(Text(f"{lines.counts(diff)}; margin {diff.margin * 100:g} %"))
+        console.print(Text(f"{lines.counts(diff)}; margin {diff.margin * 100:g} %"), soft_wrap=True)
     return capture.get().rstrip("\n")
 
 
