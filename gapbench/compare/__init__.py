@@ -199,4 +199,4 @@ def _undecided(judgement: Judgement, weighed: Weighed, rows: int) -> str:
             f"{rounds} rounds a side do not decide, nor would 1000: the change is about as large as the margin, too "
             "noisy, or not confirmed"
         )
-    return f"{rounds} rounds a side do not decide; about {needed} would: measure both again with --rounds {needed}"
+    return f"{rounds} rounds a side do not decide; about {needed} would: --rounds {needed} on both sides"

@@ -43,7 +43,7 @@ def _table(rows: list[Row]) -> Table:
     table.add_column("head ÷ base", no_wrap=True, justify="right")
     table.add_column("95 % interval", no_wrap=True, justify="right")
     for row in rows:
-        what = Text(f"{row.implementation}  {row.case}  {row.clock}")
+        what = Text(f"{row.implementation}, {row.clock}\n{row.case}")
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
         table.add_row(
