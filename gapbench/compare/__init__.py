@@ -88,7 +88,7 @@ def compare(
     if base.run["run"] == head.run["run"]:
         raise GapbenchError(f"run {base.run['run']} would be compared with itself; name another BASE or HEAD")
     old, new = _rows(base), _rows(head)
-    if not old.keys() & new.keys():
+    if all(_unmeasured(old[key]) and _unmeasured(new[key]) for key in old.keys() & new.keys()):
         raise NothingMatchedError(
             f"runs {base.run['run']} and {head.run['run']} have no case and implementation in common; measure the same "
             "suite on both sides"

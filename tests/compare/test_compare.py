@@ -219,6 +219,10 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line():
     empty = replace(head, results=head.results[:0])
     assert isinstance(refused(base, empty), NothingMatchedError)
     assert "nosuch" in str(refused(base, head, allowed=["nosuch"]))
+    nothing = {"statuses": dict.fromkeys(("fast", "slow", "odd"), "unsupported")}
+    base_mean, head_none = two_sides(base=nothing, head=nothing)
+    none = replace(head_none, results=head_none.results[head_none.results["implementation"] != "mean"])
+    assert isinstance(refused(base_mean, none), NothingMatchedError)  # what is in common is unsupported on both sides
     elsewhere = side("other", cases=(OTHER,))
     assert refused(base, elsewhere).exit_code is ExitCode.NOTHING
 
