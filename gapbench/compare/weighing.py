@@ -5,9 +5,10 @@ What holds for runs taken at different times, when the machine may have been in 
 - An implementation is compared by its time divided by the reference's in the same turns: neighbours in time, in one
   process, so that the machine's state cancels. Times alone would call a warmer machine a regression. The reference is
   compared with the rest of its case: the median of the other implementations.
-- A ratio cannot tell which of the two changed. Where the reference moved against the rest by more than the margin,
-  every verdict in its case must be confirmed by the implementation's own time, so that a reference that got faster
-  turns nobody red, and one that got slower only itself.
+- A ratio cannot tell which of the two changed. Where the reference moved against the rest by more than the margin, more
+  must confirm every verdict in its case: for an implementation its ratio to the median of the others without the
+  reference, for the reference (and where there are only two) its own time. So a reference that got faster turns nobody
+  red, and one that got slower only itself.
 
 What slows all implementations of a case alike cannot be told from a slower machine by two stored runs.
 """
@@ -66,12 +67,22 @@ class _Contest:
                 missing = self.reference if rest else "other implementation"
                 yield name, Weighed(self._own(name), f"{_ALONE}: no {missing} to compare with")
             return
-        against_rest = self._against_rest(rest)
+        against_rest = self._against(self.reference, rest)
         moved = _moved(against_rest)
-        note = f"{self.reference} moved against the rest: its own time must confirm this one's ratio" if moved else ""
         for name in self.names:
             ratio = against_rest if name == self.reference else self._ratio(name)
-            yield name, Weighed(ratio.confirmed_by(self._own(name)) if moved else ratio, note)
+            if not moved:
+                yield name, Weighed(ratio)
+            elif name == self.reference or len(rest) == 1:
+                yield name, Weighed(ratio.confirmed_by(self._own(name)), f"{self._moved}, so its own time must confirm")
+            else:
+                others = [other for other in rest if other != name]
+                confirmed = ratio.confirmed_by(self._against(name, others))
+                yield name, Weighed(confirmed, f"{self._moved}, so its ratio to these must confirm")
+
+    @property
+    def _moved(self) -> str:
+        return f"{self.reference} moved against the other implementations"
 
     def _own(self, name: str) -> Evidence:
         base, head = (turns[name].dropna().groupby("round").median().to_numpy(dtype=float) for turns in self.sides)
@@ -81,10 +92,10 @@ class _Contest:
         base, head = (log_ratios(turns, name, self.reference) for turns in self.sides)
         return unpaired(base, head, self.margin)
 
-    def _against_rest(self, rest: Sequence[str]) -> Evidence:
-        """Weigh the reference's ratio to the others: in each round the median of their ratios, each from its middle."""
+    def _against(self, name: str, others: Sequence[str]) -> Evidence:
+        """Weigh ``name`` by its ratio to ``others``: in each round the median of the ratios, each from its middle."""
         base, head = (
-            turns[[*rest]].rsub(turns[self.reference], axis="index").groupby("round").median() for turns in self.sides
+            turns[[*others]].rsub(turns[name], axis="index").groupby("round").median() for turns in self.sides
         )
         middle = (base.median() + head.median()) / 2
         return unpaired(_medians(base - middle), _medians(head - middle), self.margin)

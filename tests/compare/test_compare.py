@@ -53,7 +53,20 @@ def test_a_reference_that_got_faster_turns_nobody_else_red():
         rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}}))
         assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
         assert rows["mean"].verdict is Verdict.IMPROVED
-        assert "moved against the rest" in rows["fast"].reason
+        assert "mean moved against" in rows["fast"].reason
+
+
+def test_not_even_on_a_machine_in_another_state():
+    for seed in range(6):
+        rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}, "state": 0.12}))
+        assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+
+
+def test_of_two_implementations_their_own_times_tell_which_one_changed():
+    rows = by_name(*two_sides(names=("mean", "fast"), head={"changes": {"mean": 0.7}}))
+    assert rows["mean"].verdict is Verdict.IMPROVED
+    assert rows["fast"].verdict is Verdict.INCONCLUSIVE
+    assert "own time must confirm" in rows["fast"].reason
 
 
 def test_a_reference_that_got_slower_is_red_itself():
