@@ -69,20 +69,17 @@ class _Contest:
             return
         against_rest = self._against(self.reference, rest)
         moved = _moved(against_rest)
+        why = f"{self.reference} moved against the other implementations"
         for name in self.names:
             ratio = against_rest if name == self.reference else self._ratio(name)
             if not moved:
                 yield name, Weighed(ratio)
             elif name == self.reference or len(rest) == 1:
-                yield name, Weighed(ratio.confirmed_by(self._own(name)), f"{self._moved}, so its own time must confirm")
+                yield name, Weighed(ratio.confirmed_by(self._own(name)), f"{why}, so its own time must confirm")
             else:
                 others = [other for other in rest if other != name]
                 confirmed = ratio.confirmed_by(self._against(name, others))
-                yield name, Weighed(confirmed, f"{self._moved}, so its ratio to these must confirm")
-
-    @property
-    def _moved(self) -> str:
-        return f"{self.reference} moved against the other implementations"
+                yield name, Weighed(confirmed, f"{why}, so its ratio to these must confirm")
 
     def _own(self, name: str) -> Evidence:
         base, head = (turns[name].dropna().groupby("round").median().to_numpy(dtype=float) for turns in self.sides)
