@@ -39,7 +39,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
     ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. Only ``ok`` outcomes get
     numbers; what was measured before an implementation failed stays in the samples.
     """
-    by_case = {key: _turns(frame) for key, frame in samples.groupby(["case", "clock"])}
+    by_case = {key: log_seconds(frame) for key, frame in samples.groupby(["case", "clock"])}
     counts = samples.groupby(["case", "clock", "implementation"]).size().to_dict()
     rows = []
     for outcome in outcomes:
@@ -64,7 +64,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
 
 
-def _turns(samples: pd.DataFrame) -> pd.DataFrame:
+def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     """Lay one case's samples by one clock out as log seconds: a row per (round, turn), a column per implementation."""
     wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
     return wide.map(np.log)
@@ -144,7 +144,7 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"
         ranked = ranked.sort_values(by)
         best = ranked.iloc[0]
-        turns = _turns(by_case[key])
+        turns = log_seconds(by_case[key])
         ties = [
             name
             for name in ranked["implementation"].iloc[1:]

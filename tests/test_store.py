@@ -522,3 +522,13 @@ def test_a_disk_that_fails_later_is_one_clear_error(local):
 def test_an_unknown_protocol_is_one_clear_error(url):
     with pytest.raises(GapbenchError, match="cannot open the store '.*': "):
         Store(url)
+
+
+def test_runs_from_before_a_column_was_added_are_read_with_nulls_there(local):
+    complete(local)
+    path = Path(local.path(RUN, "results.parquet"))
+    pq.write_table(pq.read_table(path).drop_columns(["reference", "weight"]), path)
+    results = local.results([RUN])
+    assert list(results) == list(records.RESULTS)
+    assert results["reference"].isna().all()
+    assert results["implementation"].tolist() == ["mean"]

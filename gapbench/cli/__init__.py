@@ -10,13 +10,14 @@ import traceback
 import click
 
 from gapbench import __version__
-from gapbench.cli import doctor, report, run, which
+from gapbench.cli import diff, doctor, report, run, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command,
     list_command.command,
+    diff.command,
     report.command,
     which.command,
     doctor.command,

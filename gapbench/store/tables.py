@@ -21,8 +21,8 @@ def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
 
 
 def frame(tables: list[pa.Table]) -> pd.DataFrame:
-    """Return tables of the same columns as one frame."""
-    joined: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    """Return tables as one frame; columns that some lack, as runs from before a column was added, are null there."""
+    joined: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     return joined
 
 

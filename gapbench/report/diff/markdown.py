@@ -1,0 +1,70 @@
+"""A diff as a comment on a pull request: GitHub's Markdown, within its limit on size, safe against any name."""
+
+import re
+from collections.abc import Iterable
+
+from gapbench.compare import Diff, Row
+from gapbench.report.diff import lines
+from gapbench.verdicts import Verdict
+
+COMMENT_BYTES = 64_000
+"""A comment has room for 65,536 characters; bytes of UTF-8 are never fewer, and other text may join."""
+
+_OPEN = (*lines.RED, Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED, Verdict.IMPROVED)
+"""Verdicts that are read at once; the others are a click away."""
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~@&$:])")
+
+
+def render(diff: Diff) -> str:
+    """Return the comment, at most `COMMENT_BYTES` long."""
+    return document(diff, COMMENT_BYTES)
+
+
+def document(diff: Diff, limit: int) -> str:
+    """Return the Markdown in at most ``limit`` bytes: rows that have no room are counted, the least pressing first."""
+    rows = lines.by_relevance(diff)
+    text = _document(diff, rows)
+    kept = len(rows)
+    while len(text.encode()) > limit and kept:
+        kept = kept * 9 // 10
+        text = _document(diff, rows[:kept])
+    return text
+
+
+def _document(diff: Diff, rows: list[Row]) -> str:
+    sides = [f"{name} {escaped(lines.side(run)[:300])}" for name, run in (("base", diff.base), ("head", diff.head))]
+    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, diff.environment)]
+    for verdict in Verdict:
+        if of_it := [row for row in rows if row.verdict is verdict]:
+            parts += _section(verdict, of_it)
+    if missing := len(diff.rows) - len(rows):
+        parts.append(f"{missing} more rows have no room here: see `gapbench diff` in a terminal.")
+    parts.append(f"Margin {diff.margin * 100:g} %; ratios are head ÷ base, above 1 is slower, with 95 % intervals.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(verdict: Verdict, rows: list[Row]) -> Iterable[str]:
+    table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|", *map(_row, rows)]
+    body = ["\n".join(table)]
+    if verdict in lines.RED:
+        commands = "\n".join(f"    {_line(lines.command(row))}" for row in rows)  # indented code needs no escapes
+        body += ["Measure again:", commands]
+    if verdict in _OPEN:
+        return [f"### {verdict}", *body]
+    return [f"<details><summary>{len(rows)} {verdict}</summary>", *body, "</details>"]
+
+
+def _row(row: Row) -> str:
+    cells = [row.implementation, row.case, row.clock, lines.change(row), row.reason]
+    return f"| {' | '.join(escaped(cell) for cell in cells)} |"
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` so that Markdown shows it as it is: on one line, without markup, links, mentions or HTML."""
+    # a zero-width joiner after @ keeps names from being mentioned, whatever the backslash does
+    return _SPECIAL.sub(r"\\\1", _line(text)).replace(r"\@", "@\u2060").replace(r"\<", "&lt;").replace(r"\&", "&amp;")
+
+
+def _line(text: str) -> str:
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).split())

@@ -1,0 +1,252 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from stored import CASE, MACHINE, OTHER, side, two_sides
+
+from gapbench.compare import ENVIRONMENT, compare
+from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
+from gapbench.verdicts import Verdict
+
+
+def verdicts(*sides, **options):
+    return {(row.case, row.implementation): row.verdict for row in compare(*sides, **options).rows}
+
+
+def by_name(*sides, **options):
+    return {row.implementation: row for row in compare(*sides, **options).rows}
+
+
+# What rounds show
+
+
+def test_a_slowdown_is_found_with_its_ratio_and_nothing_else_is_blamed():
+    rows = by_name(*two_sides(head={"changes": {"slow": 1.06}}))
+    assert rows["slow"].verdict is Verdict.REGRESSED
+    assert rows["slow"].ratio_low < rows["slow"].ratio < rows["slow"].ratio_high
+    assert rows["slow"].ratio == pytest.approx(1.06, abs=0.01)
+    assert rows["slow"].p_value <= 0.01
+    assert rows["slow"].rounds == 12
+    assert {rows[name].verdict for name in ("fast", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+
+
+def test_swapped_runs_mirror_the_diff():
+    base, head = two_sides(head={"changes": {"slow": 1.06}})
+    there, back = by_name(base, head), by_name(head, base)
+    assert back["slow"].verdict is Verdict.IMPROVED
+    for name, row in there.items():
+        assert back[name].ratio == pytest.approx(1 / row.ratio)
+        assert back[name].ratio_low == pytest.approx(1 / row.ratio_high)
+
+
+@pytest.mark.parametrize("state", [0.0, 0.1, -0.1])
+def test_another_state_of_the_machine_is_no_change_of_any_implementation(state):
+    """A whole run 10 % slower or faster: not even the reference is blamed."""
+    for seed in range(6):
+        found = verdicts(*two_sides(seed, head={"state": state})).values()
+        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(found)
+
+
+def test_a_reference_that_got_faster_turns_nobody_else_red():
+    for seed in range(6):
+        rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}}))
+        assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+        assert rows["mean"].verdict is Verdict.IMPROVED
+        assert "mean moved against" in rows["fast"].reason
+
+
+def test_not_even_on_a_machine_in_another_state():
+    for seed in range(6):
+        rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}, "state": 0.12}))
+        assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+
+
+def test_of_two_implementations_their_own_times_tell_which_one_changed():
+    rows = by_name(*two_sides(names=("mean", "fast"), head={"changes": {"mean": 0.7}}))
+    assert rows["mean"].verdict is Verdict.IMPROVED
+    assert rows["fast"].verdict is Verdict.INCONCLUSIVE
+    assert "own time must confirm" in rows["fast"].reason
+
+
+def test_a_reference_that_got_slower_is_red_itself():
+    rows = by_name(*two_sides(head={"changes": {"mean": 1.3}}))
+    assert rows["mean"].verdict is Verdict.REGRESSED
+    assert rows["mean"].ratio == pytest.approx(1.3, abs=0.1)
+
+
+def test_one_changed_implementation_does_not_make_the_reference_look_changed():
+    rows = by_name(*two_sides(head={"changes": {"slow": 1.5}}))
+    assert rows["mean"].verdict not in (Verdict.REGRESSED, Verdict.IMPROVED)
+    assert "moved" not in rows["slow"].reason
+
+
+def test_a_lone_implementation_is_compared_by_its_time_and_that_is_said():
+    rows = by_name(*two_sides(names=("mean",), head={"changes": {"mean": 1.4}}))
+    assert rows["mean"].verdict is Verdict.REGRESSED
+    assert "another state of the machine" in rows["mean"].reason
+
+
+def test_without_a_reference_on_both_sides_times_are_compared_and_that_is_said():
+    rows = by_name(*two_sides(head={"statuses": {"mean": "failed"}}))
+    assert rows["mean"].verdict is Verdict.FAILED_HEAD
+    assert "no mean to compare with" in rows["fast"].reason
+
+
+def test_whole_diffs_of_identical_code_are_not_red():
+    red = sum(
+        Verdict.REGRESSED in verdicts(*two_sides(seed, rounds=8, spread=0.03, cases=(CASE, OTHER))).values()
+        for seed in range(15)
+    )
+    assert red <= 1
+
+
+def test_each_case_is_compared_with_itself():
+    base, head = two_sides(cases=(CASE, OTHER))
+    slower = head.samples.assign(
+        seconds_per_call=head.samples["seconds_per_call"]
+        * np.where((head.samples["case"] == OTHER.id) & (head.samples["implementation"] == "odd"), 1.08, 1)
+    )
+    found = verdicts(base, replace(head, samples=slower))
+    assert [key for key, verdict in found.items() if verdict is Verdict.REGRESSED] == [(OTHER.id, "odd")]
+
+
+def test_too_few_rounds_say_how_many_it_takes():
+    cases = tuple(replace(CASE, shape=(8, channels, 7, 7)) for channels in range(1, 16))
+    rows = compare(*two_sides(rounds=6, spread=0.05, cases=cases)).rows
+    assert len(rows) == 60
+    assert {row.verdict for row in rows} == {Verdict.INCONCLUSIVE}
+    assert all("6 rounds a side can never show a change among 60 rows" in row.reason for row in rows)
+    assert "with --rounds " in rows[0].reason
+
+
+def test_inconclusive_rows_say_what_it_would_take():
+    rows = by_name(*two_sides(spread=0.02))
+    assert rows["fast"].verdict is Verdict.INCONCLUSIVE
+    assert "--rounds" in rows["fast"].reason or "nor would 1000" in rows["fast"].reason
+
+
+# What cannot be tested
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [
+        ("ok", "failed", Verdict.FAILED_HEAD),
+        ("ok", "wrong", Verdict.FAILED_HEAD),
+        ("wrong", "ok", Verdict.FAILED_BASE),
+        ("oom", "oom", Verdict.FAILED_BASE),
+        ("unsupported", "timeout", Verdict.FAILED_HEAD),
+        ("ok", "unsupported", Verdict.REMOVED),
+        ("failed", "unsupported", Verdict.REMOVED),
+        ("unsupported", "ok", Verdict.ADDED),
+    ],
+)
+def test_what_did_not_work_has_a_verdict_with_its_reason(base, head, verdict):
+    rows = by_name(*two_sides(base={"statuses": {"odd": base}}, head={"statuses": {"odd": head}}))
+    assert rows["odd"].verdict is verdict
+    assert rows["odd"].reason.startswith(("it is", "wrong", "oom", "failed", "timeout"))
+    assert rows["odd"].ratio is None
+    assert rows["fast"].ratio is not None  # the rest is compared
+
+
+def test_what_neither_side_supports_is_no_row():
+    both = {"statuses": {"odd": "unsupported"}}
+    assert "odd" not in by_name(*two_sides(base=both, head=both))
+
+
+def test_what_only_one_side_measured_is_added_or_removed():
+    base, head = two_sides(base={"names": ("mean", "fast", "slow")}, head={"cases": (CASE, OTHER)})
+    assert verdicts(base, head)[CASE.id, "odd"] is Verdict.ADDED
+    assert verdicts(base, head)[OTHER.id, "mean"] is Verdict.ADDED
+    assert verdicts(head, base)[OTHER.id, "mean"] is Verdict.REMOVED
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("reference", "fast"), ("bytes_moved", 1), ("operation", "other"), ("parameters", 3)]
+)
+def test_the_same_name_for_other_work_is_a_changed_definition(column, value):
+    base, head = two_sides()
+    base = replace(base, results=base.results.assign(parameters=2))
+    head = replace(head, results=head.results.assign(**{"parameters": 2, column: value}))
+    rows = compare(base, head).rows
+    assert {row.verdict for row in rows} == {Verdict.CHANGED_DEFINITION}
+    assert f"{column} is {value}, was " in rows[0].reason
+
+
+def test_columns_that_runs_of_old_lack_are_no_change():
+    base, head = two_sides()
+    old = replace(base, results=base.results.assign(reference=None, parameters=pd.NA))
+    assert Verdict.CHANGED_DEFINITION not in verdicts(old, head).values()
+
+
+# Other machines
+
+OTHERS = {
+    "cpu": {"machine": {**MACHINE, "cpu": "Xeon"}},
+    "gpu": {"machine": {**MACHINE, "device": "cuda:0", "device_description": "H100"}},
+    "driver": {"machine": {**MACHINE, "device": "cuda:0", "device_description": None, "gpus": [{"driver": "570.1"}]}},
+    "torch": {"versions": {"torch": "2.12.0"}},
+    "threads": {"machine": {**MACHINE, "usable_cores": 4}},
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_another_environment_is_not_compared_unless_it_is_allowed_by_name(name):
+    base, head = two_sides(head=OTHERS[name])
+    diff = compare(base, head)
+    assert set(diff.summary) == {Verdict.ENVIRONMENT_MISMATCH}
+    assert all(row.reason.startswith(f"{name} is ") and row.ratio is None for row in diff.rows)
+    others = [other for other in ENVIRONMENT if other != name]
+    assert set(compare(base, head, allowed=others).summary) == {Verdict.ENVIRONMENT_MISMATCH}
+    allowed = compare(base, head, allowed=[name])
+    assert Verdict.ENVIRONMENT_MISMATCH not in allowed.summary
+    assert allowed.environment == diff.environment  # still said
+
+
+def test_failures_are_told_though_the_environment_differs():
+    base, head = two_sides(head={"statuses": {"odd": "failed"}, **OTHERS["torch"]})
+    assert by_name(base, head)["odd"].verdict is Verdict.FAILED_HEAD
+
+
+def test_a_gpu_that_was_not_measured_on_does_not_matter():
+    base, head = two_sides(head={"machine": {**MACHINE, "gpus": [{"name": "H100", "driver": "570"}]}})
+    assert compare(base, head).environment == ()
+
+
+# Runs that cannot be compared
+
+
+def refused(*sides, **options):
+    with pytest.raises(GapbenchError) as error:
+        compare(*sides, **options)
+    assert "\n" not in str(error.value)
+    return error.value
+
+
+def test_runs_that_cannot_be_compared_are_refused_in_one_line():
+    base, head = two_sides()
+    assert "compared with itself" in str(refused(base, base))
+    unfinished = replace(head, run={**head.run, "ended": None})
+    assert "gapbench run --resume" in str(refused(base, unfinished))
+    empty = replace(head, results=head.results[:0])
+    assert isinstance(refused(base, empty), NothingMatchedError)
+    assert "nosuch" in str(refused(base, head, allowed=["nosuch"]))
+    nothing = {"statuses": dict.fromkeys(("fast", "slow", "odd"), "unsupported")}
+    base_mean, head_none = two_sides(base=nothing, head=nothing)
+    none = replace(head_none, results=head_none.results[head_none.results["implementation"] != "mean"])
+    assert isinstance(refused(base_mean, none), NothingMatchedError)  # what is in common is unsupported on both sides
+    elsewhere = side("other", cases=(OTHER,))
+    assert refused(base, elsewhere).exit_code is ExitCode.NOTHING
+
+
+def test_the_summary_counts_every_row():
+    diff = compare(*two_sides(head={"changes": {"slow": 1.1}, "statuses": {"odd": "wrong"}}))
+    assert sum(diff.summary.values()) == len(diff.rows) == 4
+    assert list(diff.summary)[:2] == [Verdict.REGRESSED, Verdict.FAILED_HEAD]
+
+
+def test_rows_know_how_to_call_their_implementation():
+    base, head = two_sides(plan=[{"case": CASE.id, "specs": {"odd": "mine.py:odd", "mean": "mean"}}])
+    rows = by_name(base, head)
+    assert (rows["odd"].spec, rows["mean"].spec, rows["fast"].spec) == ("mine.py:odd", "mean", "fast")

@@ -1,0 +1,44 @@
+import shlex
+
+import pytest
+from stored import CASE
+
+from gapbench.cases import Case
+from gapbench.report.diff import lines
+from gapbench.verdicts import Verdict
+
+
+def test_red_comes_first_then_structure_then_improved_then_inconclusive(every):
+    order = [row.verdict for row in lines.by_relevance(every)]
+    assert order[:2] == [Verdict.REGRESSED, Verdict.FAILED_HEAD]
+    assert order[-3:] == [Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT]
+    assert [row.verdict for row in lines.red(every)] == order[:2]
+
+
+def test_the_largest_changes_come_first(make, make_row):
+    found = lines.by_relevance(make(make_row(ratio=1.02), make_row(ratio=1.5), make_row(ratio=1.1)))
+    assert [row.ratio for row in found] == [1.5, 1.1, 1.02]
+
+
+def test_the_command_selects_the_very_row_that_is_named(make_row):
+    words = shlex.split(lines.command(make_row(spec="my file.py:f")))
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert words[:2] == ["gapbench", "run"]
+    assert options == {
+        "--shape": "8x64x7x7", "--dtype": "float32", "--layout": "contiguous", "--device": "cpu", "--pass": "forward",
+        "--threads": "1", "--clock": "host", "--impl": "my file.py:f",
+    }  # fmt: skip
+    assert Case.from_id(make_row().case) == CASE
+
+
+def test_cases_of_other_operations_are_found_in_their_suite(make_row):
+    case = Case((8, 64, 7, 7), operation="pooling")
+    assert lines.command(make_row(suite="pooling", case=case.id)).startswith("gapbench run pooling --shape 8x64x7x7 ")
+
+
+@pytest.mark.parametrize("git", [None, {"branch": "main", "dirty": True}])
+def test_runs_are_described_by_what_is_known(git):
+    text = lines.side({"run": "r1", "tag": "mine", "git": git})
+    assert text.startswith("r1 (mine")
+    assert ("uncommitted changes" in text) == (git is not None)
+    assert lines.side({"run": "r1"}) == "r1"

@@ -1,0 +1,81 @@
+"""Runs that never happened, as the store gives them: known times, noise and state of the machine."""
+
+import numpy as np
+import pandas as pd
+
+from gapbench import summary
+from gapbench.cases import Case
+from gapbench.compare import Side
+from gapbench.records import RESULTS, Qualification
+from gapbench.summary import Outcome
+
+CASE = Case((8, 64, 7, 7), label="small head")
+OTHER = Case((8, 256, 56, 56), dtype="bfloat16")
+NAMES = ("mean", "fast", "slow", "odd")
+
+MACHINE = {"cpu": "EPYC", "usable_cores": 2, "device": "cpu", "device_description": "EPYC", "gpus": []}
+
+
+def side(
+    run="20261122T101112Z-abc1234-0001",
+    changes=None,
+    rounds=12,
+    seed=0,
+    spread=0.005,
+    state=0.0,
+    cases=(CASE,),
+    names=NAMES,
+    statuses=None,
+    **fields,
+):
+    """Return a run in which each implementation takes ``changes[name]`` times its usual time.
+
+    Rounds scatter by ``spread``, and by 5 % all alike; the whole run by ``state`` (a log). ``statuses`` by name are
+    what did not work.
+    """
+    rng = np.random.default_rng(seed)
+    statuses, changes = statuses or {}, changes or {}
+    frames, outcomes = [], []
+    for case in cases:
+        machine = state + rng.normal(0, 0.05, rounds)
+        for place, name in enumerate(names):
+            status = statuses.get(name, "ok")
+            qualification = Qualification(status, None if status == "ok" else f"it is {status}")
+            outcomes.append(Outcome("quick", case, name, "host", qualification, "target"))
+            if status != "ok":
+                continue
+            log = machine + rng.normal(0, spread, rounds) + np.log(1e-5 * (1 + place) * changes.get(name, 1.0))
+            turns = np.array([1.0, 0.999, 1.001])
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "run": run, "case": case.id, "implementation": name, "contender": "this", "clock": "host",
+                        "round": np.repeat(np.arange(rounds), 3), "process": np.repeat(np.arange(rounds), 3),
+                        "turn": np.tile([0, 1, 2], rounds), "position": place, "calls": 7,
+                        "seconds_per_call": np.outer(np.exp(log), turns).ravel(),
+                    }
+                )
+            )  # fmt: skip
+    samples = pd.concat(frames, ignore_index=True)
+    document = {
+        "schema": 1, "run": run, "started": "2026-11-22T10:11:12Z", "ended": "2026-11-22T10:12:14Z", "tag": None,
+        "suites": ["quick"], "git": {"commit": "abc1234" * 5, "branch": "main", "subject": "Pool", "dirty": False},
+        "machine": MACHINE, "versions": {"torch": "2.13.0+cpu"}, "plan": [], "warnings": [],
+    } | fields  # fmt: skip
+    return Side(document, summary.results(samples, outcomes).assign(run=run)[list(RESULTS)], samples)
+
+
+def two_sides(seed=0, base=None, head=None, **both):
+    """Return base and head: independent noise, and ``base`` and ``head`` as arguments of `side`."""
+    return (
+        side("20261122T101112Z-abc1234-0001", seed=2 * seed, **{**both, **(base or {})}),
+        side("20261123T101112Z-def5678-0002", seed=2 * seed + 1, **{**both, **(head or {})}),
+    )
+
+
+def keep(store, one):
+    """Store a side as a complete run."""
+    writer = store.create(one.run)
+    writer.append(dict(one.samples.drop(columns="run")))
+    writer.finish(one.results)
+    return one.run["run"]
