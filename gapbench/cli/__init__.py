@@ -10,16 +10,18 @@ import traceback
 import click
 
 from gapbench import __version__
-from gapbench.cli import doctor, report, run, which
+from gapbench.cli import doctor, history, report, run, store, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command,
     list_command.command,
+    history.command,
     report.command,
     which.command,
     doctor.command,
+    store.command,
 )
 
 

@@ -188,6 +188,33 @@ class Store:
         except OSError as error:
             raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
 
+    def folders(self) -> list[str]:
+        """Return the names of all folders of the store, runs or not."""
+        if not self._fs.isdir(self._root):
+            return []
+        found = (entry for entry in self._fs.ls(self._root, detail=True) if entry["type"] == "directory")
+        return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found)
+
+    def files(self, run: str) -> list[str]:
+        """Return the files of a run's folder, relative to it."""
+        folder = self.path(run)
+        return sorted(str(path).removeprefix(folder).lstrip("/") for path in self._fs.find(folder))
+
+    def prune(self, run: str) -> None:
+        """Remove the run of exactly this id. Raises `GapbenchError` if there is none: no prefixes, no wildcards.
+
+        Its run.json goes first: were it cut short, a folder would be left that is no run, rather than half a run.
+        """
+        if run not in self.ids():
+            raise GapbenchError(
+                f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
+            )
+        try:
+            self._fs.rm_file(self.path(run, "run.json"))
+            self.remove(self.path(run))
+        except OSError as error:
+            raise GapbenchError(f"cannot remove run {run} from {self.url}: {error}") from error
+
     def remove(self, path: str) -> None:
         """Remove a folder and what is in it, if it is there: object stores have no empty folders."""
         with contextlib.suppress(FileNotFoundError):
