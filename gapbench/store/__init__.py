@@ -209,6 +209,8 @@ class Store:
             raise GapbenchError(
                 f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
             )
+        if self._fs.info(self.path(run)).get("islink"):
+            raise GapbenchError(f"run {run} in {self.url} is a link to another place; nothing there is removed")
         try:
             self._fs.rm_file(self.path(run, "run.json"))
             self.remove(self.path(run))

@@ -146,7 +146,8 @@ def _batch(title: str, given: Mapping[str, Any], count: int) -> dict[str, list[A
             raise GapbenchError(
                 f"{title}: extra_info.batch.{column} must be {count} values of {kind}, as stats.data has"
             )
-    if batch and len({*zip(batch.get("round", []), batch.get("turn", []), strict=False)} - {(None, None)}) < count:
+    places = {place for place in zip(batch.get("round", []), batch.get("turn", []), strict=False) if None not in place}
+    if batch and len(places) < count:
         raise GapbenchError(f"{title}: extra_info.batch must give every sample a round and turn of its own")
     return batch
 
