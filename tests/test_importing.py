@@ -1,4 +1,5 @@
 import json
+import platform
 
 import pandas as pd
 import pytest
@@ -142,6 +143,29 @@ def test_samples_without_rounds_are_one_round_and_the_run_says_what_that_cannot_
     assert verify(other) == []
     (winner,) = summary.winners(other.results(), other.samples()).to_dict("records")
     assert len(winner["ties"]) == 1  # nothing shows one to be slower
+
+
+def test_a_suite_of_other_people_that_names_its_cases(other, pytester):
+    pytester.makepyfile(f"""
+        def test_mine(benchmark):
+            benchmark.extra_info.update(case={CASE.id!r}, implementation="mine")
+            benchmark.pedantic(sum, args=([1, 2],), rounds=5, iterations=3)
+
+        def test_sorting(benchmark):
+            benchmark(sorted, [2, 1])
+    """)
+    pytester.runpytest_subprocess("--benchmark-json=out.json", "-p", "no:cacheprovider").assert_outcomes(passed=2)
+    path = pytester.path / "out.json"
+    run = importing.import_file(other, path)
+    stats = {one["name"]: one["stats"] for one in json.loads(path.read_text())["benchmarks"]}["test_mine"]
+    samples, results = frames(other, run["run"])
+    assert samples["seconds_per_call"].tolist() == stats["data"]
+    assert samples["calls"].tolist() == [3] * 5
+    assert results["seconds"].tolist() == pytest.approx([stats["median"]], rel=1e-9)  # of an odd number
+    assert run["versions"]["python"] == platform.python_version()
+    assert "torch" not in run["versions"]
+    assert run["machine"]["cpu"]
+    assert any(warning.startswith("1 of 2 benchmarks were left out") for warning in run["warnings"])
 
 
 def test_a_file_of_the_plugin_does_not_claim_its_replay_as_calls(other, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, location, walsh_averages
+from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, location, unpaired, walsh_averages
 
 # Integers have exact averages, so that what should be equal is equal to the last bit.
 integers = st.integers(-(10**6), 10**6)
@@ -192,3 +192,20 @@ def test_six_values_are_the_fewest_that_reach_95_percent():
 
 def test_equal_values_are_their_own_interval():
     assert location(np.full(12, 0.25)) == Interval(0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 9), (12, 5)])
+def test_the_unpaired_interval_is_scipys_welch(n, m):
+    from scipy import stats as scipy_stats
+
+    rng = np.random.default_rng(n)
+    values, others = rng.normal(1, 2, n), rng.normal(0, 0.5, m)
+    found = unpaired(values, others)
+    expected = scipy_stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    assert found.estimate == pytest.approx(values.mean() - others.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_an_unpaired_interval_needs_two_values_on_each_side():
+    assert unpaired(np.array([3.0]), np.array([1.0, 1.0])) == Interval(2.0)
+    assert unpaired(np.array([3.0, 3.0]), np.array([1.0, 1.0])) == Interval(2.0, 2.0, 2.0)
