@@ -523,6 +523,27 @@ def test_a_file_of_another_schema_is_refused(local, file, found):
         getattr(local, file)()
 
 
+def test_a_run_that_lacks_columns_which_joined_since_has_nulls_there(local):
+    complete(local)
+    complete(local, other := RUN.replace("9f3c", "9f3d"))
+    for file, column in (("results", "weight"), ("samples", "steal")):
+        path = local.path(RUN, f"{file}.parquet")
+        pq.write_table(pq.ParquetFile(path).read().drop_columns([column]), path)
+        frame = getattr(local, file)()
+        assert set(frame["run"]) == {RUN, other}
+        assert frame.loc[frame["run"] == RUN, column].isna().all()
+        assert list(frame) == list(getattr(records, file.upper()))
+
+
+def test_a_column_of_another_type_is_one_clear_error(local):
+    complete(local)
+    path = local.path(RUN, "samples.parquet")
+    stored = pq.ParquetFile(path).read()
+    pq.write_table(stored.set_column(stored.schema.names.index("round"), "round", [["one", "two"]]), path)
+    with pytest.raises(GapbenchError, match=f"run {RUN}: samples.parquet has a column round of string, not int32"):
+        local.samples()
+
+
 def test_a_shard_of_another_schema_is_refused(local):
     start(local).append(round_of(0))
     path = local.path(RUN, "shards", "000000.parquet")

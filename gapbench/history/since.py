@@ -104,5 +104,5 @@ def _difference(trend: Trend, index: int) -> Difference | None:
         len(before),
         len(after),
         list(dict.fromkeys(change.cause for change in changes)),
-        [news for point in trend.points[index + 1 :] for news in point.environment],
+        list(dict.fromkeys(news for point in trend.points[index + 1 :] for news in point.environment)),
     )

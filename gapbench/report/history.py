@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gapbench.cases import Case
 from gapbench.history.since import Difference, Since
 from gapbench.history.trends import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SHOWN = 30
+_SHOWN = 24
 """Runs that a trend shows, the newest."""
 _FLAT = 0.02
 """Log times that differ less than this are drawn as one height."""
@@ -23,7 +24,8 @@ def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
         numeric = header in ("runs", "newest", "÷ before", "95 % interval")
-        table.add_column(header, justify="right" if numeric else "left", no_wrap=numeric or header == "trend")
+        kept_whole = numeric or header in ("implementation", "run", "commit")
+        table.add_column(header, justify="right" if numeric else "left", no_wrap=kept_whole, overflow="fold")
     return table
 
 
@@ -39,17 +41,17 @@ def sparkline(points: Sequence[Point]) -> str:
 def print_trends(trends: Sequence[Trend], console: Console | None = None) -> None:
     """Print how each trend went, its newest time, and its newest step."""
     console = console or Console()
-    table = _table("case", "implementation", "runs", "trend", "newest", "÷ before", "95 % interval", "newest step")
+    table = _table("case", "implementation", "trend", "newest", "÷ before")
+    table.columns[2].min_width = max((len(sparkline(trend.points)) for trend in trends), default=0)
     for trend in trends:
         step = trend.changes[-1] if trend.changes else None
+        drawn = Text(sparkline(trend.points))
         table.add_row(
-            Text(_case(trend)),
-            Text(trend.implementation),
-            str(len(trend.points)),
-            sparkline(trend.points),
+            _case(trend),
+            Text(trend.implementation).append(f"\n{len(trend.points)} runs", style="dim"),
+            drawn.append(f"\n{_said(step) if step else _nothing(trend)}", style="dim"),
             fmt.seconds(trend.points[-1].seconds),
-            *_ratio(step),
-            Text(f"{step.run} {_why(step)}" if step else _nothing(trend)),
+            "\n".join(_ratio(step)),
         )
     console.print(table)
 
@@ -57,7 +59,7 @@ def print_trends(trends: Sequence[Trend], console: Console | None = None) -> Non
 def print_points(trend: Trend, console: Console | None = None) -> None:
     """Print every run of a trend: its time, the environment's changes, the steps."""
     console = console or Console()
-    console.print(Text(f"\n{trend.implementation} on {_case(trend)}", style="bold"))
+    console.print(Text(f"\n{trend.implementation} on {trend.case}, {trend.clock}", style="bold"))
     table = _table("run", "commit", "time", "95 % interval", "÷ before", "what happened")
     steps = {change.index: change for change in trend.changes}
     for index, point in enumerate(trend.points):
@@ -84,7 +86,7 @@ def print_since(found: Since, console: Console | None = None) -> None:
         table = _table(title, "implementation", "÷ before", "95 % interval", "runs", "what changed")
         for one in differences:
             table.add_row(
-                Text(_case(one)),
+                _case(one),
                 Text(one.implementation),
                 *_ratio(one),
                 f"{one.runs_before} → {one.runs_after}",
@@ -97,8 +99,12 @@ def print_since(found: Since, console: Console | None = None) -> None:
     )
 
 
-def _case(one: Trend | Difference) -> str:
-    return f"{one.case} {one.clock}"
+def _case(one: Trend | Difference) -> Text:
+    case = Case.from_id(one.case)
+    said = Text(f"{'x'.join(map(str, case.shape))} {case.dtype}")
+    notes = [case.operation if case.operation != "gap" else "", case.layout, case.device]
+    notes += [case.pass_ if case.pass_ != "forward" else "", f"{case.threads} threads" if case.threads != 1 else ""]
+    return said.append(f"\n{', '.join(filter(None, [*notes, one.clock]))}", style="dim")
 
 
 def _ratio(one: Change | Difference | None) -> tuple[str, str]:
@@ -107,9 +113,9 @@ def _ratio(one: Change | Difference | None) -> tuple[str, str]:
     return fmt.ratio(one.ratio), fmt.ratio_interval(one.ratio, one.ratio_low, one.ratio_high)
 
 
-def _why(step: Change) -> str:
-    return f"({'; '.join([step.cause, *step.environment])})"
+def _said(step: Change) -> str:
+    return f"{step.commit[:7] if step.commit else step.run}: {'; '.join([step.cause, *step.environment])}"
 
 
 def _nothing(trend: Trend) -> str:
-    return "too few runs" if len(trend.points) < 2 * SHORTEST else ""
+    return "too few runs to tell" if len(trend.points) < 2 * SHORTEST else ""

@@ -21,14 +21,22 @@ def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
 
 
 def frame(tables: list[pa.Table]) -> pd.DataFrame:
-    """Return tables of the same columns as one frame."""
-    joined: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    """Return tables as one frame: null where one lacks columns that others have, as runs of old do."""
+    joined: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
     return joined
 
 
 def schema_of(stored: pa.Table) -> int:
     """Return the schema's version that a file was written with, 0 if it names none."""
     return int((stored.schema.metadata or {}).get(_SCHEMA_KEY, b"0"))
+
+
+def check_types(run: str, file: str, stored: pa.Table, columns: Mapping[str, str]) -> None:
+    """Refuse a file in which a column that we know is of another type than it is here."""
+    for name, kind in columns.items():
+        found = stored.schema.field(name).type if name in stored.schema.names else None
+        if found is not None and found != pa.type_for_alias(kind):
+            raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")
 
 
 def check_schema(run: str, found: object) -> None:

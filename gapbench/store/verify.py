@@ -79,6 +79,9 @@ def _disagreements(
     run: str, document: Mapping[str, Any], samples: pd.DataFrame, results: pd.DataFrame, ended: bool
 ) -> Iterator[str]:
     for name, frame in (("samples", samples), ("results", results)):
+        if nameless := int(frame[["run", *KEY]].isna().any(axis="columns").sum()):
+            yield f"{name}.parquet has {nameless} rows that do not say of which run, case, implementation or clock"
+            return
         if others := sorted(set(frame["run"]) - {run}, key=str):
             yield f"{name}.parquet has rows of other runs: {', '.join(map(str, others))}"
     if unknown := sorted(set(results["status"]) - set(records.STATUSES), key=str):

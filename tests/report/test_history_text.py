@@ -38,7 +38,7 @@ def printed(show, *arguments, width=200):
         ([1e-5, 1e-5], "▁▁"),
         ([1e-5, 1e-4], "▁█"),
         ([1e-5, 1.001e-5], "▁▁"),
-        ([1e-5] * 99, "▁" * 30),
+        ([1e-5] * 99, "▁" * 24),
     ],
 )
 def test_a_trend_is_drawn_to_scale_but_noise_is_not(seconds, drawn):
@@ -55,7 +55,9 @@ def test_trends_show_their_newest_step_and_what_may_have_caused_it():
     assert "20.0 µs" in out
     assert "2.00×" in out  # noqa: RUF001
     assert "[1.900, 2.100]" in out
-    assert "run3 (environment; torch 1 → 2)" in out
+    assert "abcdef0: environment; torch 1 → 2" in out
+    assert "2x3x4x4 float32" in out
+    assert "contiguous, cpu, host" in out
     assert "too few runs" in out
 
 

@@ -119,6 +119,7 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
         (lambda f: f.assign(status="fine"), "unknown statuses: fine"),
         (lambda f: f.assign(dtype="float16", threads=4), f"{CASE.id} has another dtype, threads than its id says"),
         (lambda f: f.assign(case="8xfoo"), "results.parquet: malformed case '8xfoo'"),
+        (lambda f: f.assign(clock=None), "results.parquet has 3 rows that do not say of which run, case"),
         (lambda f: f.iloc[:0], f"{CASE.id} was planned and has no row"),
     ],
 )
@@ -135,7 +136,8 @@ def test_a_case_that_nobody_planned_is_named(store, run):
 def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
     writer = store.create({"run": run_id(), "suites": []})
     for number in range(3):
-        writer.append({"case": CASE.id, "round": number, "seconds_per_call": [1e-5]})
+        key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
+        writer.append({**key, "round": number, "seconds_per_call": [1e-5]})
     assert damage(store) == []
     assert notes(store) == [f"open: 3 rounds are kept; go on with: gapbench run --resume {writer.id}"]
     Path(store.path(writer.id, "shards", "000001.parquet")).unlink()
