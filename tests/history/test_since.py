@@ -58,6 +58,17 @@ def test_a_step_before_the_run_is_not_since_it(store, tmp_path):
     assert [len(judge(store, run, tmp_path).slower) for run in (runs[0], runs[3], runs[4])] == [1, 1, 0]
 
 
+def test_only_steps_since_the_run_are_its_causes(store, tmp_path):
+    times = [1e-5] * 4 + [2e-5] * 4 + [3e-5] * 4
+    for day, seconds in enumerate(times):
+        git = {"commit": f"{day:040x}", "branch": "main", "dirty": False}
+        versions = {"torch": "2.12" if day < 4 else "2.13"}
+        a_run(store, run_id(day), {"mean": seconds}, rounds=2, git=git, noise=0.002, seed=day, versions=versions)
+    causes = [judge(store, store.ids()[day], tmp_path).slower[0].causes for day in (1, 5)]
+    assert causes == [["environment", "code"], ["code"]]
+    assert judge(store, store.ids()[5], tmp_path).slower[0].environment == []
+
+
 def test_there_and_back_again_is_unchanged(store, tmp_path):
     runs = fill(store, mean=[BEFORE] * 4 + [AFTER] * 4 + [BEFORE] * 4)
     found = judge(store, runs[0], tmp_path)
