@@ -3,9 +3,9 @@ import platform
 
 import pandas as pd
 import pytest
+from fabricated import CASE, CPU, TORCH, a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored import CASE, CPU, TORCH, a_run
 
 from gapbench import importing, records, summary
 from gapbench.cases import Case

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from stored import CASE, a_run, run_id
+from fabricated import CASE, a_run, run_id
 
 from gapbench import cli
 from gapbench.store import Store

@@ -1,5 +1,5 @@
 import pytest
-from stored import CASE, a_run, run_id
+from fabricated import CASE, a_run, run_id
 
 from gapbench.errors import GapbenchError
 from gapbench.history import commits

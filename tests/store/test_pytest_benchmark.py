@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fabricated import CASE, a_run
 from pytest_benchmark.stats import Stats
-from stored import CASE, a_run
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from stored import CASE, a_run, run_id
+from fabricated import CASE, a_run, run_id
 
 from gapbench import records
 from gapbench.store import Store
