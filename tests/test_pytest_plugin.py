@@ -8,7 +8,6 @@ import pytest
 
 from gapbench import importing, suites
 from gapbench.errors import GapbenchError
-from gapbench.operations import contenders
 from gapbench.store import Store
 from gapbench.store.verify import verify
 
@@ -32,7 +31,7 @@ def run(pytester):
 
     def run(*arguments):
         return pytester.runpytest_subprocess(
-            "bench_tiny.py", "--gapbench-budget", "6s", "-p", "no:cacheprovider", *arguments
+            "bench_tiny.py", "--gapbench-budget", "9s", "-p", "no:cacheprovider", *arguments
         )
 
     return run
@@ -95,11 +94,12 @@ def test_disabled_benchmarks_are_checked_and_not_measured(run):
 
 
 def test_the_shipped_suites_collect_one_item_per_case_and_implementation(pytester):
+    (quick,) = suites.find("quick")
     result = pytester.runpytest_subprocess(str(QUICK), "--collect-only", "-q")
     result.stdout.fnmatch_lines(
         [
             "*test_quick[[]8x2048x7x7-bfloat16-contiguous-cpu-forward-t1-avg_pool[]]",
-            f"{5 * len(contenders('gap'))} tests collected*",
+            f"{5 * len(quick.implementations)} tests collected*",
         ]
     )
 

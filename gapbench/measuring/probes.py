@@ -57,12 +57,18 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
-    """Return the bytes that autograd keeps for the backward pass of one call, each storage counted once."""
+    """Return the bytes that autograd keeps for the backward pass of one call, each storage counted once.
+
+    Weights do not count: they are there anyway.
+    """
+    weights = function.parameters() if isinstance(function, nn.Module) else ()
+    there = {weight.untyped_storage().data_ptr() for weight in weights}
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = tensor.numel() * tensor.element_size()
+        if storage.data_ptr() not in there:
+            saved[storage.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -97,6 +97,7 @@ def _environment() -> jinja2.Environment:
         fmt=fmt,
         fact=rows.fact,
         names=rows.names,
+        records=rows.records,
         context=rows.CONTEXT,
         version=gapbench.__version__,
         css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file

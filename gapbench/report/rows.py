@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from gapbench.records import UNRANKED
 from gapbench.report import format as fmt
 
 Row = dict[str, Any]
@@ -33,7 +34,10 @@ _SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case under one clock: how to name it, and its rows fastest first with their ``marks``."""
+    """One case under one clock: how to name it, and its rows fastest first with their ``marks``.
+
+    ``contested`` says that its implementations compute the same, so that one of them can win.
+    """
 
     anchor: str
     id: str
@@ -41,6 +45,7 @@ class CaseRows:
     facts: str
     rows: pd.DataFrame
     winner: Row | None
+    contested: bool = True
 
     @property
     def measured(self) -> bool:
@@ -82,6 +87,7 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame) -> list[CaseRows]:
                 facts=", ".join(fact(column, first[column]) for column in facts),
                 rows=_ranked(mark(rows, winner)),
                 winner=winner,
+                contested=fmt.text(first["operation"]) not in UNRANKED,
             )
         )
     return found
@@ -114,7 +120,10 @@ def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
 
 def headline(found: Iterable[CaseRows]) -> str:
     """Say the answer in one sentence: who is fastest, and in how many cases."""
-    found = list(found)
+    everything = list(found)
+    found = [case for case in everything if case.contested]
+    if everything and not found:
+        return "Nobody wins here: these contenders compute different things, and what each costs is below."
     wins = Counter(fmt.text(case.winner["implementation"]) for case in found if case.winner is not None)
     if not wins:
         return "No case has a winner: nothing was measured successfully."

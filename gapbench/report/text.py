@@ -77,6 +77,7 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
     references = measured["reference"].dropna().unique()
     against = references[0] if len(references) == 1 else "reference"
     table = _table(title, "case", "time", f"÷ {against}", "95 % interval")
+    table.columns[0].min_width = measured["implementation"].str.len().max()
     said = None
     for row in measured.to_dict("records"):
         notes = [row["shape"], row["dtype"], row["layout"], row["pass"] if row["pass"] != "forward" else ""]

@@ -47,6 +47,29 @@ def test_every_case_and_implementation_is_in_the_table(frames):
     assert table[: table.index("</table>")].count("<tr>") == 1 + 5 * 11
 
 
+def test_where_contenders_compute_different_things_nobody_wins_and_costs_are_shown(frames):
+    cases = (Case((1, 8, 4, 4)), Case((1, 8, 7, 7), operation="classifier_head", label="a head"))
+    run, results, winners = frames(cases=cases)
+    results.loc[results["operation"] != "gap", ["parameters", "recompilations"]] = [513_000, 2]
+    results["reference"] = "mean"
+    page = html.render(run, results, winners[:1])
+    assert "of 1 case" in visible(page)
+    costs = visible(page[page.index('<section id="costs">') : page.index('<section id="charts">')])
+    for part in (
+        "a head",
+        "avg_pool2d 513,000 weights, peak –",
+        "compiled 2 more times",
+        "is the reference",
+        "of mean",
+    ):
+        assert part in costs
+    assert costs.count("a head") == 1
+    alone = html.render(run, results[results["operation"] != "gap"], winners[:0])
+    assert "Nobody wins here" in visible(alone)
+    assert 'href="#costs"' in alone
+    assert "costs" not in html.render(*frames()).split("<main>")[1].split("</main>")[0].split("How to read")[0]
+
+
 def test_what_is_not_ok_is_listed_once_with_its_reason_the_worst_first(frames):
     text = visible(html.render(*frames()))
     wrong, unsupported = text.index("off by 31 ULP"), text.index("Triton has no CPU backend")
