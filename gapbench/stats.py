@@ -93,6 +93,26 @@ def holm(p_values: Floats) -> Floats:
     return adjusted
 
 
+def unpaired(values: Floats, others: Floats, confidence: float = 0.95) -> Interval:
+    """Return the difference of the means, ``values`` minus ``others``, with its interval by Welch's t.
+
+    Welch, Biometrika 34 (1947) 28: two independent samples of normal values, each with a variance of its own. Below two
+    values on a side there is no interval.
+    """
+    from scipy.special import stdtrit
+
+    difference = float(np.mean(values) - np.mean(others))
+    if min(len(values), len(others)) < 2:
+        return Interval(difference)
+    parts = [float(np.var(side, ddof=1)) / len(side) for side in (values, others)]
+    variance = sum(parts)
+    if variance == 0:
+        return Interval(difference, difference, difference)
+    degrees = variance**2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (values, others), strict=True))
+    half = float(stdtrit(degrees, (1 + confidence) / 2)) * variance**0.5
+    return Interval(difference, difference - half, difference + half)
+
+
 def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, power: float = 0.95) -> float:
     """Return the slowdown (0.03 is 3 %) that a diff of ``cases`` cases finds with probability ``power``.
 

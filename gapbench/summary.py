@@ -24,13 +24,13 @@ TIE_MARGIN = 0.01
 class Outcome:
     """What is known of one implementation on one case besides its samples."""
 
-    suite: str
+    suite: str | None
     case: Case
     implementation: str
     clock: str
     qualification: Qualification
     stopped_by: str | None = None
-    reference: str = records.REFERENCE
+    reference: str | None = records.REFERENCE
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
@@ -70,12 +70,12 @@ def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     return wide.map(np.log)
 
 
-def _measured(turns: pd.DataFrame, case: Case, name: str, reference: str) -> dict[str, object]:
+def _measured(turns: pd.DataFrame, case: Case, name: str, reference: str | None) -> dict[str, object]:
     rounds = turns[name].dropna().groupby("round")
     seconds = location(rounds.median().to_numpy())
     row: dict[str, object] = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
-    if reference in turns:
+    if reference is not None and reference in turns:
         row |= _columns("ratio", location(log_ratios(turns, name, reference)))
     return row
 
@@ -86,7 +86,12 @@ def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
 
 
 def log_ratios(turns: pd.DataFrame, name: str, reference: str) -> Floats:
-    """Return each round's log ratio of two implementations, from the rounds that both took part in."""
+    """Return each round's log ratio of two implementations, from the rounds that both took part in.
+
+    None where one has no samples, as in runs that were imported without.
+    """
+    if name not in turns or reference not in turns:
+        return np.empty(0)
     differences = (turns[name] - turns[reference]).dropna()
     return differences.groupby("round").median().to_numpy()
 
@@ -144,7 +149,7 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"
         ranked = ranked.sort_values(by)
         best = ranked.iloc[0]
-        turns = log_seconds(by_case[key])
+        turns = log_seconds(by_case.get(key, samples.iloc[:0]))
         ties = [
             name
             for name in ranked["implementation"].iloc[1:]

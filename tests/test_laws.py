@@ -11,7 +11,7 @@ import gapbench
 
 PACKAGE = Path(gapbench.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_suites" not in path.parts)
-HEAVY = {"torch", "pandas", "scipy", "plotly", "pyarrow", "triton", "itables"}
+HEAVY = {"torch", "pandas", "scipy", "plotly", "pyarrow", "triton", "itables", "ruptures"}
 
 PRINT_HEAVY = f"import sys; print('heavy', [m for m in {sorted(HEAVY)} if m in sys.modules])"
 
@@ -47,7 +47,8 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 
 def test_reports_and_diffs_load_without_torch():
-    modules = "gapbench.compare, gapbench.store, gapbench.report.diff, gapbench.report.html, gapbench.report.text"
+    modules = "gapbench.compare, gapbench.importing, gapbench.store.verify, gapbench.report.diff, gapbench.report.html"
+    modules += ", gapbench.report.text, gapbench.report.history"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, holm, location, shift, walsh_averages
+from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, holm, location, shift, unpaired, walsh_averages
 
 # Integers have exact averages, so that what should be equal is equal to the last bit.
 integers = st.integers(-(10**6), 10**6)
@@ -281,3 +281,20 @@ def test_holm_is_the_closed_test_of_bonferroni(p_values):
     for index, adjusted in enumerate(holm(np.array(p_values))):
         of_it = [min(1.0, len(s) * min(p_values[i] for i in s)) for s in sets if index in s]
         assert adjusted == pytest.approx(max(of_it))
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 9), (12, 5)])
+def test_the_unpaired_interval_is_scipys_welch(n, m):
+    from scipy import stats as scipy_stats
+
+    rng = np.random.default_rng(n)
+    values, others = rng.normal(1, 2, n), rng.normal(0, 0.5, m)
+    found = unpaired(values, others)
+    expected = scipy_stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    assert found.estimate == pytest.approx(values.mean() - others.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_an_unpaired_interval_needs_two_values_on_each_side():
+    assert unpaired(np.array([3.0]), np.array([1.0, 1.0])) == Interval(2.0)
+    assert unpaired(np.array([3.0, 3.0]), np.array([1.0, 1.0])) == Interval(2.0, 2.0, 2.0)

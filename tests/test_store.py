@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 import threading
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import fsspec
@@ -437,7 +438,37 @@ def test_run_ids_name_time_and_commit():
     assert re.fullmatch(r"\d{8}T\d{6}Z-abcdef0-[0-9a-f]{4}", new_run_id("abcdef0123456789"))
     assert re.fullmatch(r"\d{8}T\d{6}Z-nogit-[0-9a-f]{4}", new_run_id(None))
     assert len({new_run_id(None) for _ in range(20)}) > 15
+    then = datetime(2026, 1, 2, 23, 4, 5, tzinfo=timezone(timedelta(hours=-2)))
+    assert new_run_id(None, then).startswith("20260103T010405Z-nogit-")
+    assert timestamp(then) == "2026-01-03T01:04:05Z"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", timestamp())
+
+
+# Removing runs
+
+
+def test_a_run_is_pruned_by_its_whole_id_and_no_other_is(store):
+    other = RUN.replace("9f3c", "9f3d")
+    complete(store, RUN)
+    complete(store, other)
+    for name in ("latest", RUN[:-1], "*", "", ".", "..", f"../{RUN}", f"{RUN}/"):
+        with pytest.raises(GapbenchError, match="there is no run .*; write whole ids"):
+            store.prune(name)
+    store.prune(RUN)
+    assert store.ids() == [other]
+    assert files(store, other) == ["results.parquet", "run.json", "samples.parquet"]
+    assert RUN not in store.folders()
+
+
+def test_a_run_that_is_cut_short_while_it_is_pruned_is_no_run(local, monkeypatch):
+    def fail(path):
+        raise PermissionError("not yours")
+
+    complete(local)
+    monkeypatch.setattr(local, "remove", fail)
+    with pytest.raises(GapbenchError, match=f"cannot remove run {RUN} from .*not yours"):
+        local.prune(RUN)
+    assert local.ids() == []
 
 
 # What cannot be read or written
@@ -490,6 +521,27 @@ def test_a_file_of_another_schema_is_refused(local, file, found):
     pq.write_table(pq.read_table(path).replace_schema_metadata({b"gapbench_schema": found}), path)
     with pytest.raises(GapbenchError, match=f"^run {RUN} has schema {found.decode()}, this gapbench reads 1; use"):
         getattr(local, file)()
+
+
+def test_a_run_that_lacks_columns_which_joined_since_has_nulls_there(local):
+    complete(local)
+    complete(local, other := RUN.replace("9f3c", "9f3d"))
+    for file, column in (("results", "weight"), ("samples", "steal")):
+        path = local.path(RUN, f"{file}.parquet")
+        pq.write_table(pq.ParquetFile(path).read().drop_columns([column]), path)
+        frame = getattr(local, file)()
+        assert set(frame["run"]) == {RUN, other}
+        assert frame.loc[frame["run"] == RUN, column].isna().all()
+        assert list(frame) == list(getattr(records, file.upper()))
+
+
+def test_a_column_of_another_type_is_one_clear_error(local):
+    complete(local)
+    path = local.path(RUN, "samples.parquet")
+    stored = pq.ParquetFile(path).read()
+    pq.write_table(stored.set_column(stored.schema.names.index("round"), "round", [["one", "two"]]), path)
+    with pytest.raises(GapbenchError, match=f"run {RUN}: samples.parquet has a column round of string, not int32"):
+        local.samples()
 
 
 def test_a_shard_of_another_schema_is_refused(local):

@@ -10,7 +10,7 @@ import traceback
 import click
 
 from gapbench import __version__
-from gapbench.cli import diff, doctor, report, run, which
+from gapbench.cli import diff, doctor, history, report, run, store, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError
 
@@ -18,9 +18,11 @@ COMMANDS: tuple[click.Command, ...] = (
     run.command,
     list_command.command,
     diff.command,
+    history.command,
     report.command,
     which.command,
     doctor.command,
+    store.command,
 )
 
 

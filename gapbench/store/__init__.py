@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from gapbench import records
 from gapbench.errors import GapbenchError
-from gapbench.store.tables import check_schema, frame, schema_of, table
+from gapbench.store.tables import check_schema, check_types, frame, schema_of, table
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
 __all__ = ["RunWriter", "Store", "new_run_id", "timestamp"]
@@ -150,7 +150,7 @@ class Store:
         for run in self.ids() if runs is None else runs:
             path = self.path(run, file)
             if self._fs.exists(path):
-                tables.append(self._read_table(run, path, conditions))
+                tables.append(self._read_table(run, path, conditions, columns))
             elif file == "samples.parquet":
                 tables += self.shards(run, conditions)
         return frame(tables)
@@ -159,15 +159,17 @@ class Store:
         """Return the finished rounds of a run in progress, in order."""
         folder = self.path(run, "shards")
         found = self._fs.ls(folder, detail=False) if self._fs.isdir(folder) else []
-        return [self._read_table(run, path, conditions) for path in sorted(found) if path.endswith(".parquet")]
+        shards = [path for path in sorted(found) if path.endswith(".parquet")]
+        return [self._read_table(run, path, conditions, records.SAMPLES) for path in shards]
 
-    def _read_table(self, run: str, path: str, conditions: Any) -> pa.Table:
+    def _read_table(self, run: str, path: str, conditions: Any, columns: Mapping[str, str]) -> pa.Table:
         try:
             found = pq.read_table(path, filesystem=self._fs, filters=conditions, partitioning=None)
         except (OSError, pa.ArrowException) as error:
             first = str(error).splitlines()[0]
             raise GapbenchError(f"run {run}: {path.rsplit('/', 1)[-1]} cannot be read ({first})") from error
         check_schema(run, schema_of(found))
+        check_types(run, path.rsplit("/", 1)[-1], found, columns)
         return found
 
     def write(self, path: str, content: bytes) -> None:
@@ -187,6 +189,35 @@ class Store:
             self._fs.makedirs(path, exist_ok=True)
         except OSError as error:
             raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
+
+    def folders(self) -> list[str]:
+        """Return the names of all folders of the store, runs or not."""
+        if not self._fs.isdir(self._root):
+            return []
+        found = (entry for entry in self._fs.ls(self._root, detail=True) if entry["type"] == "directory")
+        return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found)
+
+    def files(self, run: str) -> list[str]:
+        """Return the files of a run's folder, relative to it."""
+        folder = self.path(run)
+        return sorted(str(path).removeprefix(folder).lstrip("/") for path in self._fs.find(folder))
+
+    def prune(self, run: str) -> None:
+        """Remove the run of exactly this id. Raises `GapbenchError` if there is none: no prefixes, no wildcards.
+
+        Its run.json goes first: were it cut short, a folder would be left that is no run, rather than half a run.
+        """
+        if run not in self.ids():
+            raise GapbenchError(
+                f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
+            )
+        if self._fs.info(self.path(run)).get("islink"):
+            raise GapbenchError(f"run {run} in {self.url} is a link to another place; nothing there is removed")
+        try:
+            self._fs.rm_file(self.path(run, "run.json"))
+            self.remove(self.path(run))
+        except OSError as error:
+            raise GapbenchError(f"cannot remove run {run} from {self.url}: {error}") from error
 
     def remove(self, path: str) -> None:
         """Remove a folder and what is in it, if it is there: object stores have no empty folders."""

@@ -31,6 +31,14 @@ def schema_of(stored: pa.Table) -> int:
     return int((stored.schema.metadata or {}).get(_SCHEMA_KEY, b"0"))
 
 
+def check_types(run: str, file: str, stored: pa.Table, columns: Mapping[str, str]) -> None:
+    """Refuse a file in which a column that we know is of another type than it is here."""
+    for name, kind in columns.items():
+        found = stored.schema.field(name).type if name in stored.schema.names else None
+        if found is not None and found != pa.type_for_alias(kind):
+            raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")
+
+
 def check_schema(run: str, found: object) -> None:
     """Refuse a run of a schema that this gapbench does not know."""
     if found != records.SCHEMA:

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from gapbench.store import Store
 
 
-def new_run_id(commit: str | None) -> str:
-    """Return a fresh id: UTC time, commit and four random characters."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{now}-{(commit or 'nogit')[:7]}-{secrets.token_hex(2)}"
+def new_run_id(commit: str | None, when: datetime | None = None) -> str:
+    """Return a fresh id: UTC time (now, unless the run was measured at another), commit, four random characters."""
+    time = (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{time}-{(commit or 'nogit')[:7]}-{secrets.token_hex(2)}"
 
 
-def timestamp() -> str:
-    """Return the time now, in UTC, as in 2026-11-22T10:11:12Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(when: datetime | None = None) -> str:
+    """Return a time (now, by default) in UTC, as in 2026-11-22T10:11:12Z."""
+    return (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class RunWriter:

@@ -1,0 +1,118 @@
+"""``gapbench store``: look after what was measured, and exchange it with other tools."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from gapbench.errors import ExitCode, GapbenchError
+
+_STORE = click.option(
+    "--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL."
+)
+
+
+@click.group("store")
+def command() -> None:
+    """Verify, prune, export and import runs."""
+
+
+@command.command("export")
+@click.argument("run")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Else stdout.")
+@_STORE
+def export(run: str, output: Path | None, url: str) -> None:
+    """Write RUN as pytest-benchmark's JSON, which github-action-benchmark, Bencher and others read.
+
+    Every sample is in it, in seconds per call; what is not ok is not.
+    """
+    from gapbench.store import Store
+    from gapbench.store.pytest_benchmark import writing
+
+    store = Store(url)
+    found = store.resolve(run)
+    document = writing.document(store.describe(found), store.results([found]), store.samples([found]))
+    if output is None:
+        click.echo(writing.dumps(document))
+    else:
+        writing.write(output, document)
+        click.echo(output)
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--tag", help="A name to find the run by.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@_STORE
+def import_(file: Path, tag: str | None, as_json: bool, url: str) -> None:
+    """Store FILE, written by pytest --benchmark-json or by an export, as a run; warnings say what it lacks.
+
+    A benchmark is a case if its extra_info has "case" (8x2048x7x7-float32-contiguous-cpu-forward-t1) and
+    "implementation"; others are left out and counted. Exits with 5 if there is no case.
+    """
+    from gapbench import importing
+    from gapbench.store import Store
+
+    store = Store(url)
+    run = importing.import_file(store, file, tag)
+    for warning in run["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    path = f"{url.rstrip('/')}/{run['run']}"
+    rows = len(store.results([run["run"]]))
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "run": run["run"], "path": path, "rows": rows}))
+    else:
+        click.echo(f"run {run['run']}: {rows} ok; in {path}")
+
+
+@command.command("verify")
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@_STORE
+def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
+    """Read all of every RUN (of the whole store by default) and name what is damaged, open or left over.
+
+    Exits with 2 if something is damaged.
+    """
+    from gapbench.store import Store
+    from gapbench.store.verify import verify
+
+    store = Store(url)
+    ids = store.ids()
+    # a damaged run is found by its id only: the other ways read run.json
+    chosen = [run if run in ids else store.resolve(run) for run in runs] or None
+    findings = verify(store, chosen)
+    damaged = {one.run for one in findings if one.kind == "damage"}
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in findings]))
+    else:
+        for one in findings:
+            click.echo(f"{one.kind}: {one.run}: {one.sentence}")
+        checked = len(ids if chosen is None else chosen)
+        click.echo(f"{checked} {'run' if checked == 1 else 'runs'} checked, {len(damaged)} damaged")
+    return ExitCode.USAGE if damaged else ExitCode.DONE
+
+
+@command.command("prune")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@_STORE
+def prune(runs: tuple[str, ...], dry_run: bool, url: str) -> None:
+    """Remove the runs named, by their whole ids, for good and without asking.
+
+    If one of them does not exist, none is removed.
+    """
+    from gapbench.store import Store
+
+    store = Store(url)
+    ids = store.ids()
+    for run in runs:
+        if run not in ids:
+            raise GapbenchError(
+                f"there is no run {run!r} in {url}; nothing was removed; write whole ids, as in: gapbench list runs"
+            )
+    for run in dict.fromkeys(runs):
+        if not dry_run:
+            store.prune(run)
+        click.echo(f"{'would remove' if dry_run else 'removed'} {run}")

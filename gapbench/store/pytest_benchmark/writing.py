@@ -1,0 +1,111 @@
+"""A run as ``pytest --benchmark-json`` would have written it."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytest_benchmark.stats import Stats
+
+from gapbench import records
+from gapbench.errors import GapbenchError
+from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
+
+VERSION = "5.3.1"
+"""The version of pytest-benchmark whose format is written."""
+
+_PARAMS = ("shape", "dtype", "layout", "device", "pass", "threads")
+_PYTHON = ("node", "processor", "machine", "python_compiler", "python_implementation", "python_build", "release")
+_OPTIONS = ("disable_gc", "min_rounds", "max_time", "min_time", "warmup")
+
+
+def document(run: Mapping[str, Any], results: pd.DataFrame, samples: pd.DataFrame) -> dict[str, Any]:
+    """Return a run as pytest-benchmark's document: one benchmark per row of ``results`` that is ok and has samples.
+
+    What a run does not know is None, or the word that the format has for it. Raises `GapbenchError` where there is
+    nothing to export.
+    """
+    ok = dict(results[results["status"] == "ok"].set_index(list(KEY)).iterrows())
+    groups = samples.groupby(list(KEY), sort=False)
+    benchmarks = [_benchmark(run["run"], key, ok[key], group) for key, group in groups if key in ok]
+    if not benchmarks:
+        raise GapbenchError(f"run {run['run']} has nothing to export: no implementation is ok and has samples")
+    machine, versions, git = (run.get(name) or {} for name in ("machine", "versions", "git"))
+    return {
+        "machine_info": {
+            **dict.fromkeys(_PYTHON),
+            "python_implementation_version": versions.get("python"),
+            "python_version": versions.get("python"),
+            "system": machine.get("system"),
+            "cpu": {"brand_raw": machine.get("cpu"), "count": machine.get("logical_cores")},
+            "gapbench": {"machine": machine, "versions": versions, "warnings": run.get("warnings") or []},
+        },
+        "commit_info": {
+            "id": git.get("commit") or "unversioned",
+            "time": None,
+            "author_time": None,
+            "dirty": bool(git.get("dirty")),
+            "project": None,
+            "branch": git.get("branch") or "(unknown)",
+            "subject": git.get("subject"),
+            "diff_hash": git.get("diff_hash"),
+        },
+        "benchmarks": benchmarks,
+        "datetime": run.get("started"),
+        "version": VERSION,
+    }
+
+
+def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame) -> dict[str, Any]:
+    case, implementation, contender, clock = key
+    stats = Stats()
+    for seconds in samples["seconds_per_call"].tolist():
+        stats.update(seconds)
+    whose = implementation if contender == records.THIS else f"{implementation}@{contender}"
+    name = f"{case}-{clock}-{whose}"
+    kept = {column: value for column in KEPT if (value := _plain(row[column], records.RESULTS[column])) is not None}
+    batch = {
+        column: [_plain(value, records.SAMPLES[column]) for value in samples[column]]
+        for column in BATCH
+        if samples[column].notna().any()
+    }
+    return {
+        "group": f"{case}-{clock}",
+        "name": name,
+        "fullname": f"{kept['suite']}::{name}" if "suite" in kept else name,
+        "params": {
+            **{column: _plain(row[column], records.RESULTS[column]) for column in _PARAMS},
+            "implementation": whose,
+            "clock": clock,
+        },
+        "param": name,
+        "extra_info": {"run": run, **dict(zip(KEY, key, strict=True)), "batch": batch, "kept": kept},
+        "options": {**dict.fromkeys(_OPTIONS), "timer": clock},
+        "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},  # data are per call already
+    }
+
+
+def _plain(value: Any, kind: str) -> str | int | float | None:
+    """Return a column's value as strict JSON has it: None for what is null, and for what JSON has no number for."""
+    if pd.isna(value):
+        return None
+    if kind == "string":
+        return str(value)
+    if not math.isfinite(value):
+        return None
+    return float(value) if kind == "float64" else int(value)
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """Return a document as text: strict JSON, numbers to the last bit."""
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a document. Raises `GapbenchError` where that is not possible."""
+    try:
+        path.write_text(dumps(content) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise GapbenchError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,140 @@
+"""Is what lies in a store whole? Every file readable, of a known schema, and in agreement with the others."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gapbench import records
+from gapbench.cases import Case
+from gapbench.errors import GapbenchError
+from gapbench.store import Store
+from gapbench.store.pytest_benchmark import KEY
+
+_FILES = re.compile(r"run\.json|(samples|results)\.parquet|profiles/.+|shards/\d{6}\.parquet")
+_FROM_ID = ("operation", "shape", "dtype", "layout", "device", "pass", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence about a run. ``kind`` is ``damage``, or ``note``: open runs and leftovers have lost nothing."""
+
+    run: str
+    kind: str
+    sentence: str
+
+
+def verify(store: Store, runs: Sequence[str] | None = None) -> list[Finding]:
+    """Return what is to be said of ``runs``, by default of all in the store and of its other folders."""
+    found: list[Finding] = []
+    for run in store.folders() if runs is None else runs:
+        if not store.has(run):
+            found.append(
+                Finding(run, "note", "leftover: a folder without run.json is no run; remove it if it is yours")
+            )
+            continue
+        found += [Finding(run, "damage", sentence) for sentence in damage(store, run)]
+        found += [Finding(run, "note", sentence) for sentence in _notes(store, run)]
+    return found
+
+
+def damage(store: Store, run: str) -> Iterator[str]:
+    """Yield a sentence for everything in a run that is unreadable, missing or contradicts itself."""
+    try:
+        document = store.describe(run)
+    except GapbenchError as error:
+        yield _about(run, error)
+        return
+    if document.get("run") != run:
+        yield f"run.json is of run {document.get('run')!r}: the folder was renamed, or files were mixed"
+    files = store.files(run)
+    ended = document.get("ended") is not None
+    missing = [name for name in ("samples.parquet", "results.parquet") if ended and name not in files]
+    yield from (f"{name} is missing, though the run is complete" for name in missing)
+    yield from _gaps(files)
+    frames = {}
+    for name, read in (("samples", store.samples), ("results", store.results)):
+        try:
+            frames[name] = read([run])
+        except GapbenchError as error:
+            yield _about(run, error)
+    if len(frames) == 2 and not missing:
+        yield from _disagreements(run, document, frames["samples"], frames["results"], ended)
+
+
+def _about(run: str, error: GapbenchError) -> str:
+    return str(error).removeprefix(f"run {run}: ").removeprefix(f"run {run} ")
+
+
+def _gaps(files: Sequence[str]) -> Iterator[str]:
+    shards = [file for file in files if re.fullmatch(r"shards/\d{6}\.parquet", file)]
+    expected = [f"shards/{number:06}.parquet" for number in range(len(shards))]
+    if shards != expected and "samples.parquet" not in files:
+        yield f"rounds are missing: {len(shards)} shards end with {shards[-1]}"
+
+
+def _disagreements(
+    run: str, document: Mapping[str, Any], samples: pd.DataFrame, results: pd.DataFrame, ended: bool
+) -> Iterator[str]:
+    for name, frame in (("samples", samples), ("results", results)):
+        if nameless := int(frame[["run", *KEY]].isna().any(axis="columns").sum()):
+            yield f"{name}.parquet has {nameless} rows that do not say of which run, case, implementation or clock"
+            return
+        if others := sorted(set(frame["run"]) - {run}, key=str):
+            yield f"{name}.parquet has rows of other runs: {', '.join(map(str, others))}"
+    if unknown := sorted(set(results["status"]) - set(records.STATUSES), key=str):
+        yield f"results.parquet has unknown statuses: {', '.join(map(str, unknown))}"
+    for twice in results.loc[results.duplicated(list(KEY)), list(KEY)].itertuples(index=False):
+        yield f"results.parquet has {_said(twice)} more than once"
+    yield from _misdescribed(results)
+    if not ended:
+        return  # rounds go on after the results were written
+    counts = samples.groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
+    rows = results.drop_duplicates(list(KEY)).set_index(list(KEY))
+    for key in counts.index.difference(rows.index):
+        yield f"samples.parquet has {counts['samples'][key]} samples of {_said(key)}, results.parquet has no row of it"
+    for key, row in rows[rows["status"] == "ok"].iterrows():
+        for column in ("samples", "rounds"):
+            stated = 0 if pd.isna(row[column]) else int(row[column])
+            stored = int(counts[column].get(key, 0))
+            if stated != stored:
+                yield f"{_said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
+    if "plan" in document:
+        planned, found = {one["case"] for one in document["plan"]}, set(results["case"])
+        yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - found))
+        yield from (f"{case} is in results.parquet and was not planned" for case in sorted(found - planned))
+
+
+def _said(key: Any) -> str:
+    case, implementation, contender, clock = key
+    return f"{implementation} on {case} ({contender}, {clock})"
+
+
+def _misdescribed(results: pd.DataFrame) -> Iterator[str]:
+    """Yield cases whose columns are not those that their id spells out."""
+    for row in results.drop_duplicates("case").to_dict("records"):
+        try:
+            columns = records.case_columns(Case.from_id(str(row["case"])))
+        except GapbenchError as error:
+            yield f"results.parquet: {error}"
+            continue
+        if wrong := [name for name in _FROM_ID if row[name] != columns[name]]:
+            yield f"results.parquet: {row['case']} has another {', '.join(wrong)} than its id says"
+
+
+def _notes(store: Store, run: str) -> Iterator[str]:
+    try:
+        ended = store.describe(run).get("ended") is not None
+    except GapbenchError:
+        return
+    files = store.files(run)
+    shards = [file for file in files if file.startswith("shards/")]
+    if not ended:
+        yield f"open: {len(shards)} rounds are kept; go on with: gapbench run --resume {run}"
+    elif shards:
+        yield f"leftover: shards/ holds {len(shards)} files that samples.parquet has too; they can be removed"
+    for file in files:
+        if not _FILES.fullmatch(file):
+            yield f"leftover: {file} is no file of a run" + (", but half of one" if file.endswith(".part") else "")

@@ -1,0 +1,52 @@
+"""Stored runs without measuring: times of one's choice, through the writer and the summary that real runs take."""
+
+import itertools
+
+import numpy as np
+
+from gapbench import summary
+from gapbench.cases import Case
+from gapbench.records import Qualification
+from gapbench.store import timestamp
+
+CASE = Case((2, 3, 4, 4), label="a head", weight=2)
+CPU = {"cpu": "Some CPU", "logical_cores": 2, "system": "Linux 6", "gpus": []}
+TORCH = {"python": "3.11.9", "torch": "2.13.0"}
+_SERIAL = itertools.count()
+
+
+def run_id(day=1, commit=None):
+    """Return an id that is fresh and in order of ``day``, which is counted from 2026-01-01."""
+    when = np.datetime64("2026-01-01") + day
+    return f"{str(when).replace('-', '')}T000000Z-{(commit or 'nogit')[:7]}-{next(_SERIAL) % 65536:04x}"
+
+
+def a_run(store, run=None, seconds=None, rounds=6, turns=2, case=CASE, clock="host", noise=0.01, seed=0, **fields):
+    """Store a complete run in which each implementation of ``seconds`` takes that time, give or take ``noise``."""
+    rng = np.random.default_rng(seed)
+    seconds = seconds or {"mean": 2e-5, "adaptive": 1e-5}
+    commit = (fields.get("git") or {}).get("commit")
+    described = {"run": run or run_id(commit=commit), "started": timestamp(), "suites": ["quick"], "git": None}
+    writer = store.create({**described, "machine": CPU, "versions": TORCH, **fields})
+    for number in range(rounds):
+        order = [name for _ in range(turns) for name in rng.permutation(list(seconds)).tolist()]
+        writer.append(
+            {
+                "case": case.id,
+                "implementation": order,
+                "contender": "this",
+                "clock": clock,
+                "round": number,
+                "process": 10 + number,
+                "turn": [index // len(seconds) for index in range(len(order))],
+                "position": [index % len(seconds) for index in range(len(order))],
+                "calls": 7,
+                "seconds_per_call": [seconds[name] * float(np.exp(rng.normal(0, noise))) for name in order],
+                "steal": 0.25,
+            }
+        )
+    qualification = Qualification(max_error=1e-7, peak_extra_bytes=512)
+    outcomes = [summary.Outcome("quick", case, name, clock, qualification, "target", "mean") for name in seconds]
+    outcomes.append(summary.Outcome("quick", case, "triton", clock, Qualification("unsupported", "needs a GPU")))
+    writer.finish(summary.results(writer.samples(), outcomes))
+    return writer.id

@@ -1,0 +1,156 @@
+"""Our runs as pytest-benchmark's own tools read them, and files as we do."""
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fabricated import CASE, a_run
+from pytest_benchmark.stats import Stats
+
+from gapbench.errors import GapbenchError
+from gapbench.store import Store
+from gapbench.store.pytest_benchmark import reading, writing
+
+FIELDS = "min max mean stddev rounds median iqr q1 q3 iqr_outliers stddev_outliers outliers ld15iqr hd15iqr ops total"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "results"))
+
+
+def exported(store, run):
+    return writing.document(store.describe(run), store.results([run]), store.samples([run]))
+
+
+def medians(store, run):
+    samples = store.samples([run])
+    return {name: statistics.median(rows["seconds_per_call"]) for name, rows in samples.groupby("implementation")}
+
+
+def test_pytest_benchmarks_own_compare_reads_our_medians_to_the_last_bit(store, tmp_path):
+    run = a_run(store)
+    writing.write(tmp_path / "run.json", exported(store, run))
+    command = [Path(sys.executable).with_name("pytest-benchmark"), "compare", "run.json", "--csv", "table.csv"]
+    done = subprocess.run([*command, "--columns", "median,rounds"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"'{CASE.id}-host': 2 tests" in done.stdout
+    with (tmp_path / "table.csv").open() as file:
+        rows = {row["param:implementation"]: row for row in csv.DictReader(file)}
+    assert {name: float(row["median"]) for name, row in rows.items()} == medians(store, run)
+    assert {row["rounds"] for row in rows.values()} == {"12"}
+
+
+def test_two_exports_are_compared_by_name(store, tmp_path):
+    for name in ("before", "after"):
+        writing.write(tmp_path / f"{name}.json", exported(store, a_run(store, seed=len(name))))
+    command = [Path(sys.executable).with_name("pytest-benchmark"), "compare", "before.json", "after.json"]
+    done = subprocess.run([*command, "--between", "median"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{CASE.id}-host-mean" in done.stdout
+
+
+def test_an_export_has_all_that_the_format_has(store):
+    run = a_run(store, git={"commit": "a" * 40, "branch": "main", "dirty": True})
+    document = json.loads(writing.dumps(exported(store, run)))
+    assert set(document) == {"machine_info", "commit_info", "benchmarks", "datetime", "version"}
+    assert document["commit_info"]["id"] == "a" * 40
+    assert document["commit_info"]["dirty"] is True
+    assert document["machine_info"]["cpu"]["brand_raw"] == "Some CPU"
+    first = document["benchmarks"][0]
+    assert {"group", "name", "fullname", "params", "param", "extra_info", "options", "stats"} == set(first)
+    assert set(first["stats"]) == {*FIELDS.split(), "data", "iterations"}
+    stats = Stats()
+    stats.data = first["stats"]["data"]
+    assert {name: first["stats"][name] for name in FIELDS.split()} == stats.as_dict()
+    names = [one["fullname"] for one in document["benchmarks"]]
+    assert sorted(names) == [f"quick::{CASE.id}-host-adaptive", f"quick::{CASE.id}-host-mean"]
+
+
+def test_what_other_readers_need_is_of_the_type_that_they_need(store):
+    """github-action-benchmark reads fullname, stats.ops, stddev, mean and rounds; Bencher fullname, median and iqr."""
+    for one in exported(store, a_run(store))["benchmarks"]:
+        assert isinstance(one["fullname"], str)
+        assert all(isinstance(one["stats"][name], (int, float)) for name in ["ops", "stddev", "mean", "median", "iqr"])
+        assert one["stats"]["ops"] == pytest.approx(1 / one["stats"]["mean"])
+        assert one["stats"]["rounds"] == 12
+
+
+def test_what_is_not_ok_is_not_exported(store):
+    run = a_run(store)
+    whose = [one["extra_info"]["implementation"] for one in exported(store, run)["benchmarks"]]
+    assert sorted(whose) == ["adaptive", "mean"]
+    results = store.results([run]).assign(status="wrong")
+    with pytest.raises(GapbenchError, match=f"run {run} has nothing to export: no implementation is ok"):
+        writing.document(store.describe(run), results, store.samples([run]))
+
+
+def test_an_export_is_strict_json(store):
+    run = a_run(store)
+    results = store.results([run]).assign(max_error=float("inf"), gbps=float("nan"))
+    text = writing.dumps(writing.document(store.describe(run), results, store.samples([run])))
+    assert "Infinity" not in text
+    assert "NaN" not in text
+    assert "max_error" not in text
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(GapbenchError, match="^cannot write .*/nosuch/run.json: No such file or directory$"):
+        writing.write(tmp_path / "nosuch" / "run.json", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot read .*: No such file"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "has no list benchmarks"),
+        (b"{}", "has no list benchmarks"),
+        (b'{"benchmarks": {}}', "has no list benchmarks"),
+        (b"null", "has no list benchmarks"),
+    ],
+)
+def test_what_is_no_file_of_pytest_benchmark_is_one_line(tmp_path, content, sentence):
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(GapbenchError, match=sentence) as raised:
+        reading.load(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-24T12:35:49.123456+00:00", "2026-11-24T12:35:49+00:00"),
+        ("2026-11-24T12:35:49+02:00", "2026-11-24T10:35:49+00:00"),
+        ("2018-03-01T12:00:00.5", "2018-03-01T12:00:00+00:00"),
+        ("soon", None),
+        ("0001-01-01T00:00:00+23:00", None),
+        (7, None),
+    ],
+)
+def test_times_are_utc_or_unknown(text, time):
+    found = reading.measured_at({"datetime": text})
+    assert (found and found.isoformat(timespec="seconds")) == time
+
+
+@pytest.mark.parametrize("word", ["unversioned", "unknown", "", "-" * 9, "../../etc", "abc", None, 7, "A" * 40])
+def test_what_is_no_commit_is_none(word):
+    assert reading.description({"commit_info": {"id": word, "branch": "main"}})["git"] is None
+
+
+def test_surroundings_that_are_nonsense_are_unknown():
+    hostile = {"machine": {"cpu": "\x1b[2J", "gpus": "all"}, "versions": ["torch"], "warnings": {"a": 1}}
+    for machine in (7, [], {"cpu": 7, "system": {"a": 1}, "gapbench": 3}, {"gapbench": hostile}):
+        described = reading.description({"machine_info": machine, "commit_info": "x"})
+        assert described["machine"]["cpu"] is None
+        assert described["machine"].get("gpus", []) == []
+        assert described["versions"] == {"python": None}
+        assert described["warnings"] == []
