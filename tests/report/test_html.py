@@ -47,6 +47,12 @@ def test_every_case_and_implementation_is_in_the_table(frames):
     assert table[: table.index("</table>")].count("<tr>") == 1 + 5 * 11
 
 
+def test_rows_say_which_code_ran_where_that_is_known(frames):
+    run, results, winners = frames()
+    results.loc[results["implementation"] == "compiled_mean", "code_path"] = "Inductor fell back to aten.<mean>"
+    assert html.render(run, results, winners).count("Inductor fell back to aten.&lt;mean&gt;") == 5
+
+
 def test_where_contenders_compute_different_things_nobody_wins_and_costs_are_shown(frames):
     cases = (Case((1, 8, 4, 4)), Case((1, 8, 7, 7), operation="classifier_head", label="a head"))
     run, results, winners = frames(cases=cases)
