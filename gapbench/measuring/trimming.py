@@ -13,7 +13,7 @@ from gapbench.measuring.plan import Contest, Effort
 
 _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the worker template is loaded, and more where something is compiled."""
-_JUDGE, _JUDGE_COMPILED = 0.15, {"forward": 1.5, "backward": 4.0, "update": 0.0, "training": 4.0}
+_JUDGE, _JUDGE_COMPILED = 0.15, {"forward": 1.5, "backward": 3.0, "update": 0.0, "training": 3.0}
 """Seconds to judge one implementation, and more for one through Inductor, by pass, whose cache on disk is half full."""
 _ROUND, _LOAD_COMPILED = 0.1, {"forward": 0.05, "backward": 0.2, "update": 0.0, "training": 0.2}
 """Seconds of a round beside its calls: the process, and each contender that has compiled code to load, by pass."""
@@ -21,7 +21,9 @@ _SLICE = 0.3
 """Seconds of timing that make a round worth its process."""
 _PER_WEIGHT, _MAKE_WEIGHT = {"forward": 0.5e-9, "backward": 3e-9, "update": 5e-9, "training": 8e-9}, 6e-9
 """Seconds of a call for each weight, by pass, and to make one and its float64 twin."""
-_CALL, _BYTES_PER_SECOND = 10e-6, 2e9
+_TRUTH = {"forward": 45e-9, "backward": 300e-9, "update": 0.0, "training": 300e-9}
+"""Seconds of a round for each input element and each truth that is more than a mean, by pass: float64, and autograd."""
+_CALL, _BYTES_PER_SECOND = 10e-6, 3e9
 """A call's fixed cost in seconds, and the bandwidth of implementations that are neither the best nor the worst."""
 _BATCHES = 9
 """Batches of a contender in the shortest round, with what warms up and calibrates; each has an uncounted call."""
@@ -39,9 +41,10 @@ def estimate(contest: Contest, effort: Effort) -> float:
     calls = [_CALL + scan + _PER_WEIGHT[case.pass_] * count for count in weights]
     judging = _JUDGE * len(supported) + _JUDGE_COMPILED[case.pass_] * compiled
     judging += 10 * (sum(calls) + _MAKE_WEIGHT * sum(weights))
+    truths = _TRUTH[case.pass_] * case.elements * operations.other_truths(supported)
     loading = _ROUND + _LOAD_COMPILED[case.pass_] * compiled + _HARNESS_PASSES * scan + 2 * _MAKE_WEIGHT * sum(weights)
     timing = sum(max(effort.batch_seconds, call) + call for call in calls) * _BATCHES * len(contest.clocks)
-    return judging / 2 + effort.rounds * (loading + max(timing, _SLICE))
+    return truths + judging / 2 + effort.rounds * (loading + truths + max(timing, _SLICE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Global average pooling is the first; the others answer questions that people hav
 oracle, store and reports. An implementation's name is its own across all operations.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
@@ -15,10 +15,11 @@ from gapbench.operations.gap import GAP
 from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
+from gapbench.truth import GLOBAL_AVERAGE
 
 __all__ = [
     "OPERATIONS", "Operation", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
-    "operation", "parameters", "taken", "why_not",
+    "operation", "other_truths", "parameters", "taken", "why_not",
 ]  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
@@ -88,6 +89,12 @@ def why_not(spec: str, case: Case) -> str | None:
     """Return why a built-in implementation cannot run on ``case``; of any other, only a worker can tell."""
     one = builtin(spec)
     return one.why_not(case) if one else None
+
+
+def other_truths(specs: Iterable[str]) -> int:
+    """Return how many answers other than the global average those of ``specs`` that are built in are judged by."""
+    truths = {id(one.truth) for one in map(builtin, specs) if one is not None}
+    return len(truths - {id(GLOBAL_AVERAGE)})
 
 
 def loads(spec: str) -> tuple[str, ...]:

@@ -85,6 +85,15 @@ def test_larger_inputs_more_contenders_compilation_and_weights_cost_more(cheap, 
     assert estimate(cheap, EFFORT) < estimate(dear, EFFORT)
 
 
+@pytest.mark.parametrize(("cheap", "dear"), [("forward", "backward"), ("update", "forward")])
+def test_truths_that_take_autograd_cost_more(cheap, dear):
+    first, second = (
+        Contest("test", Case((8, 256, 56, 56), pass_=pass_, operation="pooling"), {"max_2x2": "max_2x2"})
+        for pass_ in (cheap, dear)
+    )
+    assert 2 * estimate(first, EFFORT) < estimate(second, EFFORT)
+
+
 def test_what_is_unsupported_costs_nothing():
     case = Case((1, 8, 4, 4))
     assert estimate(contest(case), EFFORT) == estimate(contest(case, "triton"), EFFORT)
