@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pandas.core.arrays.arrow.extension_types  # noqa: F401 - pytester forgets modules, and pyarrow takes these once
+import pandas.core.arrays.arrow.extension_types  # pytester forgets modules, and pyarrow takes these only once
 import pytest
 
 from gapbench import importing, suites
