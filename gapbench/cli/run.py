@@ -97,9 +97,10 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
             "label": contest.case.label,
             "implementations": [name for name, spec in contest.specs.items() if not why_not(spec, contest.case)],
             "seconds": round(estimate(contest, effort), 1),
-            "dropped": contest in trimmed.dropped,
+            "dropped": dropped,
         }
-        for contest in (*trimmed.kept, *trimmed.dropped)
+        for dropped, contests in ((False, trimmed.kept), (True, trimmed.dropped))
+        for contest in contests
     ]
     if as_json:
         document = {"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "seconds": round(trimmed.needed)}

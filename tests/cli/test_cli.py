@@ -19,21 +19,6 @@ SMALL = ["run", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contigu
 FAST = ["--budget", "3s", "--rounds", "2"]
 
 
-@pytest.fixture
-def gapbench(monkeypatch, tmp_path, capsys):
-    """Run the command line in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gapbench", *arguments])
-        code = cli._exit_code()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "culprit", "remedy"),
     [

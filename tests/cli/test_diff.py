@@ -1,33 +1,21 @@
 """``gapbench diff`` on stored runs of known times."""
 
 import json
-import sys
 
 import pytest
 from stored import MACHINE, OTHER, keep, side, two_sides
 
-from gapbench import cli, compare
+from gapbench import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
 from gapbench.store import Store
 from gapbench.verdicts import Verdict
 
 
-@pytest.fixture
-def gapbench(monkeypatch, tmp_path, capsys):
-    """Run the command line in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def outside_of_github(monkeypatch):
     for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
         monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gapbench", *arguments])
-        code = cli._exit_code()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -2,29 +2,19 @@
 
 import json
 import subprocess
-import sys
+from functools import partial
 
 import pytest
 from fabricated import CASE, a_run, run_id
 
-from gapbench import cli
 from gapbench.store import Store
 
 
 @pytest.fixture
-def gapbench(monkeypatch, tmp_path, capsys):
-    """Run ``gapbench history`` in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def gapbench(monkeypatch, gapbench):
+    """Run ``gapbench history`` on a wide terminal."""
     monkeypatch.setenv("COLUMNS", "220")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gapbench", "history", *arguments])
-        code = cli._exit_code()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
+    return partial(gapbench, "history")
 
 
 def git(*arguments):

@@ -1,30 +1,20 @@
 """``gapbench store`` from the inside."""
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fabricated import CASE, a_run, run_id
 
-from gapbench import cli
 from gapbench.store import Store
 
 
 @pytest.fixture
-def gapbench(monkeypatch, tmp_path, capsys):
-    """Run ``gapbench store`` in an empty folder; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gapbench", "store", *map(str, arguments)])
-        monkeypatch.setattr("rich.console.Console.width", 200)
-        code = cli._exit_code()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
+def gapbench(monkeypatch, gapbench):
+    """Run ``gapbench store`` on a wide terminal."""
+    monkeypatch.setattr("rich.console.Console.width", 200)
+    return partial(gapbench, "store")
 
 
 @pytest.fixture
