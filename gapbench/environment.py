@@ -14,7 +14,7 @@ from gapbench.telemetry import cgroups, fitness, host, nvml
 from gapbench.telemetry.fitness import Snapshot
 from gapbench.telemetry.unreadable import Reasons
 
-_PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
+PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
 
 
 def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
     ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
     ``proc`` and ``sys``.
     """
-    return {"machine": _machine(device_name, device_uuid, root), "versions": _versions(), "git": git()}
+    return {"machine": _machine(device_name, device_uuid, root), "versions": versions(), "git": git()}
 
 
 def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str, Any]:
@@ -66,14 +66,16 @@ def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str,
     }
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of `PACKAGES` in this interpreter, None for what is not installed."""
+
     def version(package: str) -> str | None:
         try:
             return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             return None
 
-    return {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
 def git(folder: Path | None = None) -> dict[str, Any] | None:

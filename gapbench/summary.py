@@ -31,6 +31,7 @@ class Outcome:
     qualification: Qualification
     stopped_by: str | None = None
     reference: str | None = records.REFERENCE
+    contender: str = records.THIS
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
             "suite": outcome.suite,
             **records.case_columns(outcome.case),
             "implementation": outcome.implementation,
-            "contender": records.THIS,
+            "contender": outcome.contender,
             "clock": outcome.clock,
             "stopped_by": outcome.stopped_by,
             "reference": outcome.reference,
@@ -58,8 +59,8 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
         if is_ok and turns is not None and outcome.implementation in turns:
             row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
             row |= _measured(turns, outcome.case, outcome.implementation, outcome.reference)
-        elif is_ok:
-            continue  # the run was interrupted before its turn came
+        elif is_ok and outcome.contender == records.THIS:
+            continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
         rows.append(row)
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
 

@@ -10,12 +10,13 @@ import traceback
 import click
 
 from gapbench import __version__
-from gapbench.cli import diff, doctor, history, report, run, store, which
+from gapbench.cli import ab, diff, doctor, history, report, run, store, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command,
+    ab.command,
     list_command.command,
     diff.command,
     history.command,

@@ -10,7 +10,7 @@ from gapbench.cli.types import SHARE, Parsed
 from gapbench.errors import ExitCode, unknown
 
 if TYPE_CHECKING:
-    from gapbench.compare import Side
+    from gapbench.compare import Diff, Side
     from gapbench.store import Store
 
 # compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
@@ -51,8 +51,6 @@ _OPTIONS = (
     click.option("--fail-on", "policy", type=Parsed("policy", parse_policy), default="regressed,failed_head",
                  show_default=True, metavar="NAME,...",
                  help=f"Exit with 1 if any row has such a verdict: {', '.join(POLICIES)}."),
-    click.option("--allow-environment", "allowed", multiple=True, metavar="NAME",
-                 help="Compare though this differs: cpu, gpu, driver, torch, threads. Repeatable."),
 )  # fmt: skip
 
 
@@ -67,6 +65,13 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("base")
 @click.argument("head", default="latest")
 @options
+@click.option(
+    "--allow-environment",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="Compare though this differs: cpu, gpu, driver, torch, threads. Repeatable.",
+)
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 def command(
     base: str, head: str, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str
@@ -80,14 +85,11 @@ def command(
     and with 5 if the runs have nothing in common.
     """
     from gapbench.compare import compare
-    from gapbench.report.diff import FORMATS, github
     from gapbench.store import Store
 
     store = Store(url)
     found = compare(_side(store, base), _side(store, head), margin, allowed)
-    click.echo(FORMATS[format_](found))
-    if format_ == "github":
-        github.write(found, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
+    show(found, format_)
     if policy & found.summary.keys():
         return ExitCode.POLICY
     if "environment_mismatch" in found.summary:
@@ -95,6 +97,15 @@ def command(
         click.echo(f"gapbench: not compared: {differing}; --allow-environment NAME compares all the same", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
+
+
+def show(found: "Diff", format_: str) -> None:
+    """Print a diff in one of the `FORMATS`, and write what GitHub reads from files."""
+    from gapbench.report.diff import FORMATS, github
+
+    click.echo(FORMATS[format_](found))
+    if format_ == "github":
+        github.write(found, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
 
 
 def _side(store: "Store", name: str) -> "Side":

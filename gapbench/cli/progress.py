@@ -7,14 +7,16 @@ from types import TracebackType
 import rich.progress
 from rich.console import Console
 
-from gapbench.measuring import engine
+from gapbench.measuring import ab, engine
 from gapbench.measuring.plan import Contest, Effort
 
 
 class Progress:
     """A progress bar with the time left; silent where stderr is no terminal. A context manager."""
 
-    def __init__(self, contests: Sequence[Contest], effort: Effort, console: Console | None = None) -> None:
+    def __init__(
+        self, contests: Sequence[Contest], effort: Effort, console: Console | None = None, sides: int = 1
+    ) -> None:
         console = console or Console(stderr=True)
         self._effort = effort
         self._started = time.monotonic()
@@ -28,7 +30,7 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
-        self._to_qualify = sum(len(contest.specs) for contest in contests)
+        self._to_qualify = sides * sum(len(contest.specs) for contest in contests)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -40,7 +42,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def observe(self, event: engine.Event) -> None:
+    def observe(self, event: engine.Event | ab.Event) -> None:
         """Show what just happened."""
         match event:
             case engine.Ready():
@@ -54,6 +56,10 @@ class Progress:
                 description = f"a worker was lost to {name}, again: {case.id}"
             case engine.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
+            case ab.Sweep(bouts):
+                description = f"round {max(bout.round for bout in bouts) + 1} of {len(bouts)} cases"
+            case ab.Flagged(rows):
+                description = f"measuring {len(rows)} again" if rows else "nothing to confirm"
         elapsed = time.monotonic() - self._started
         left = max(self._effort.budget - elapsed, 0)
         self._bar.update(

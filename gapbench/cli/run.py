@@ -10,7 +10,7 @@ import click
 from gapbench.cli import selection
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION, SHARE
-from gapbench.errors import ExitCode
+from gapbench.errors import ExitCode, GapbenchError
 
 if TYPE_CHECKING:
     from gapbench.measuring.plan import Effort
@@ -64,10 +64,12 @@ def command(
     store = Store(url)
     if resume:
         writer = store.reopen(store.resolve(resume))
+        if "ab" in writer.run:
+            raise GapbenchError(f"run {writer.id} compared two sides, which is not resumed; run gapbench ab again")
         contests, effort = recording.plan_of(writer.run)
     else:
         effort = Effort(budget, rounds, target, seed)
-        trimmed = trim(Selection(**selected).contests(), effort)
+        trimmed = trim(Selection.of("quick", selected).contests(), effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE

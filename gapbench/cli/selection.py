@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,28 +53,36 @@ class Selection:
     threads: Sequence[int]
     clocks: Sequence[str]
 
-    def contests(self) -> "list[Contest]":
+    @classmethod
+    def of(cls, suite: str, selected: Mapping[str, Any]) -> "Selection":
+        """Return what a command's ``selected`` options say, ``suite`` where they name none."""
+        return cls(**{**selected, "suites": selected["suites"] or (suite,)})
+
+    def contests(self, own: Mapping[str, str] | None = None, alone: bool = False) -> "list[Contest]":
         """Return the contests selected; every one includes the reference, that ratios are taken against.
 
-        Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
+        Not so where each stands ``alone``. ``own`` are the user's implementations, specs by name, where they are not
+        to be looked for here. Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
         from gapbench import operations, suites
         from gapbench.devices import device
         from gapbench.measuring.plan import Contest
+        from gapbench.operations import is_user_spec, name_of
 
         where = device(self.device)
         clocks = self._clocks(where)
-        named, own = self._specs()
+        named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
+        own = self._own() if own is None else own
         contests: dict[Case, Contest] = {}
-        for name in self.suites or ["quick"]:
+        for name in self.suites:
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
                     operation = operations.operation(case.operation)
                     specs = {n: n for n in operations.contenders(case.operation, named or suite.implementations)}
-                    specs |= own if operation.joinable else {}
+                    specs |= dict(own) if operation.joinable else {}
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
                     if chosen:
-                        first = {operation.reference: operation.reference}
+                        first = {} if alone else {operation.reference: operation.reference}
                         contest = Contest(suite.name, case, first, clocks, operation.reference)
                         contests.setdefault(case, contest).specs.update(chosen)
         if not contests:
@@ -85,18 +93,17 @@ class Selection:
         given = [f"-k {self.expression!r}"] if self.expression is not None else []
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
-    def _specs(self) -> tuple[set[str], dict[str, str]]:
-        """Return the names given, none for the usual ones, and the user's own specs by name."""
+    def _own(self) -> dict[str, str]:
+        """Return the user's own specs by name."""
         from gapbench.operations import is_user_spec, name_of, taken
 
-        named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
         own: dict[str, str] = {}
         for spec in filter(is_user_spec, self.specs):
             name = name_of(spec)
             if taken(name) or name in own:
                 raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
             own[name] = spec
-        return named, own
+        return own
 
     def _clocks(self, where: "Device") -> tuple[str, ...]:
         for name in self.clocks:

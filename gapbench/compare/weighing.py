@@ -19,12 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gapbench.compare.rows import Key
 from gapbench.stats import Floats
 from gapbench.summary import log_ratios, log_seconds
 from gapbench.verdicts import Evidence, unpaired
-
-Key = tuple[str, str, str]
-"""Case, implementation and clock."""
 
 _ALONE = "by its time alone, which another state of the machine changes too"
 

@@ -28,7 +28,10 @@ def load(spec: str) -> Implementation:
 
     Runs the user's code, so only workers call it. Raises `BrokenImplementationError`.
     """
-    path, function_name = parse(spec)
+    try:
+        path, function_name = parse(spec)
+    except GapbenchError as error:  # it was there when the command began, or is not in this checkout
+        raise BrokenImplementationError(str(error)) from error
     module_spec = importlib.util.spec_from_file_location(f"gapbench_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise BrokenImplementationError(f"{path.name} is no Python file: its name should end in .py")

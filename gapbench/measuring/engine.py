@@ -4,12 +4,9 @@
 it writes nothing and prints nothing.
 """
 
-import itertools
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
@@ -17,13 +14,16 @@ import numpy as np
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import worker
+from gapbench.measuring import qualifying, worker
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
 from gapbench.measuring.stopping import StoppingRule
-from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
+from gapbench.measuring.template import Template
 from gapbench.records import Qualification
 from gapbench.stats import Floats
+
+__all__ = ["CaseDone", "Event", "Qualified", "Ready", "RoundMeasured", "WorkerLost", "measure"]
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -33,23 +33,11 @@ _SHORTEST_SLICE = 0.05
 _FIRST_OVERHEAD = 0.3
 """Seconds a worker takes beyond its slice (fork, inputs, oracle, warm-up), until the run has learnt its own."""
 _DEATHS_FORGIVEN = 1
-_SECONDS_PER_WEIGHT = 1e-6
-"""More patience for large heads: making their weights and judging them in float64 takes about a tenth of this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The worker template is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Qualified:
-    """An implementation was judged on a case, or dropped from it later (from one ``clock`` only, if one is named)."""
-
-    case: Case
-    implementation: str
-    qualification: Qualification
-    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +125,11 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
     measured.
     """
     deadline = time.monotonic() + effort.budget
-    preload = ["gapbench.measuring.preload"]
-    if any(_compiles_on_cpu(contest) for contest in contests):
-        preload.append("gapbench.measuring.preload_compiler")
-    able = (spec for one in contests for spec in one.specs.values() if operations.why_not(spec, one.case) is None)
-    preload += dict.fromkeys(itertools.chain.from_iterable(map(operations.loads, able)))
-    with Template(preload) as template:
+    with Template(qualifying.preload(contests)) as template:
         template.wait_ready()
         yield Ready()
         standings = {contest.case: _Standing(contest, []) for contest in contests}
-        for qualified in _qualify(contests, effort, template):
+        for qualified in qualifying.qualify(contests, effort, template):
             yield qualified
             if qualified.qualification.status == "ok":
                 standings[qualified.case].names.append(qualified.implementation)
@@ -154,32 +137,6 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
             standings[measured.case].record(measured)
         first_process = 1 + max((measured.process for measured in earlier), default=-1)
         yield from _rounds(list(standings.values()), effort, template, deadline, first_process)
-
-
-def _compiles_on_cpu(contest: Contest) -> bool:
-    return contest.case.device == "cpu" and any(map(operations.compiles, contest.specs.values()))
-
-
-def _qualify(contests: Sequence[Contest], effort: Effort, template: Template) -> Iterator[Qualified]:
-    """Judge every contender of every contest in a process of its own, as many at once as there are cores."""
-
-    def one(contest: Contest, name: str, spec: str) -> Qualified:
-        case = contest.case
-        if reason := operations.why_not(spec, case):
-            return Qualified(case, name, Qualification("unsupported", reason))
-        patience = effort.patience + _SECONDS_PER_WEIGHT * operations.parameters(spec, case)
-        answer = _answer(template.start(worker.qualify, case, spec, effort.seed), patience)
-        if not isinstance(answer, Qualification):
-            answer = Qualification(*_how_it_ended(answer, patience))
-        return Qualified(case, name, answer)
-
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        jobs = [pool.submit(one, contest, *item) for contest in contests for item in contest.specs.items()]
-        for job in jobs:
-            yield job.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _rounds(
@@ -246,15 +203,15 @@ def _one_round(
         effort.batch_seconds,
     )
     weights = sum(operations.parameters(standing.contest.specs[name], case) for name in names)
-    patience = effort.patience + 10 * slice_seconds + _SECONDS_PER_WEIGHT * weights
+    patience = effort.patience + 10 * slice_seconds + qualifying.SECONDS_PER_WEIGHT * weights
     template.running.clear()
-    answer = _answer(template.start(worker.measure_round, assignment), patience)
+    answer = qualifying.answer(template.start(worker.measure_round, assignment), patience)
     if isinstance(answer, RoundResult):
         measured = RoundMeasured(case, standing.rounds, process, names, answer)
         standing.record(measured)
         return [measured]
     if not isinstance(answer, Fault):
-        answer = Fault(template.running.get(), *_how_it_ended(answer, patience))
+        answer = Fault(template.running.get(), *qualifying.how_it_ended(answer, patience))
         culprit = "none of them" if answer.contender is None else names[answer.contender]
         deaths[case, culprit] += 1
         if answer.status == "failed" and deaths[case, culprit] <= _DEATHS_FORGIVEN:
@@ -267,24 +224,3 @@ def _one_round(
             standing.names.remove(name)
     qualification = Qualification(answer.status, answer.reason)
     return [Qualified(case, name, qualification, answer.clock) for name in blamed]
-
-
-def _answer(job: Worker, patience: float) -> object:
-    """Return a worker's answer, or how it ended without one: a `WorkerExit`, or a `WorkerTimeoutError`."""
-    answer: object = None
-    try:
-        for message in job.messages(time.monotonic() + patience):
-            if isinstance(message, WorkerExit):
-                return answer or message
-            answer = message
-    except WorkerTimeoutError as timeout:
-        return answer or timeout
-    return answer
-
-
-def _how_it_ended(answer: object, patience: float) -> tuple[str, str]:
-    """Return the status and reason of a worker that gave no answer."""
-    if isinstance(answer, WorkerTimeoutError):
-        return "timeout", f"did not finish within {patience:.0f} s and was stopped"
-    assert isinstance(answer, WorkerExit)
-    return "failed", answer.sentence

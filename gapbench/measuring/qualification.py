@@ -14,6 +14,8 @@ from gapbench.records import Qualification
 
 def qualify(case: Case, spec: str, seed: int) -> Qualification:
     """Judge one implementation on one case, and probe it if it passes. What it raises is the caller's to handle."""
+    if not operations.is_user_spec(spec) and not operations.taken(spec):
+        return Qualification("unsupported", f"there is no implementation {spec} in this checkout")
     implementation = operations.load(spec)
     if reason := implementation.why_not(case):
         return Qualification("unsupported", reason)

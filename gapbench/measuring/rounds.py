@@ -13,6 +13,7 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import device
 from gapbench.implementations import Function
 from gapbench.measuring import clocks, defence, schedule
+from gapbench.measuring.relay import ALONE, Calibrated, Peers
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind, expect
 from gapbench.truth import Expected, Truth
@@ -23,7 +24,7 @@ class Assignment:
     """One round of one case.
 
     ``specs`` name the contenders; ``entries`` say by clock which of them, by index, it times. ``seed`` makes this
-    round's inputs, their places in memory, and orders.
+    round's inputs, their places in memory, and orders. The turns end with the slice, or after ``most_turns``.
     """
 
     case: Case
@@ -32,6 +33,7 @@ class Assignment:
     seed: int
     slice_seconds: float
     batch_seconds: float
+    most_turns: int = schedule.MOST_TURNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +123,14 @@ class _Entrant:
         self.calls = [bind(self.case, self.function, x.tensor, gradient) for x in shared.xs]
 
 
-def measure(running: RunningContender, assignment: Assignment) -> RoundResult | Fault:
-    """Measure one round, or return the first fault that was found; then the round does not count."""
+def measure(running: RunningContender, assignment: Assignment, peers: Peers = ALONE) -> RoundResult | Fault:
+    """Measure one round, or return the first fault that was found; then the round does not count.
+
+    With ``peers`` this process times one side of the round; all have the same assignment but for the specs.
+    """
     case = assignment.case
     gc.disable()
-    rng = Random(assignment.seed)
+    order, rng = Random(assignment.seed), Random(f"{assignment.seed}/{peers.side}")  # common to all sides, and our own
     bytes_of_input = case.elements * DTYPES[case.dtype]
     where = device(case.device)
     timers: dict[str, clocks.Clock] = {}
@@ -154,15 +159,16 @@ def measure(running: RunningContender, assignment: Assignment) -> RoundResult | 
     slowdowns: dict[str, float] = {}
     with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
-        for name in rng.sample(list(timers), len(timers)):
+        for name in order.sample(list(timers), len(timers)):
             timer = timers[name]
             try:
                 # The device is at work from the first clock on: only that one waits for its frequency to rise.
                 preparation = timer.prepare() if not batches else timer.prepare(0.0)
             except clocks.ClockError as refusal:
                 return Fault(None, refusal.status, str(refusal), name)
-            mine = {index: entrants[index] for index in assignment.entries[name]}
-            played = _play(timer, mine, rotations[name], shared, assignment, rng, running)
+            entries = assignment.entries[name]
+            mine = {index: entrants[index] for index in rng.sample(entries, len(entries))}
+            played = _play(timer, mine, rotations[name], shared, assignment, order, running, peers)
             if isinstance(played, Fault):
                 return played
             batches[name] = played
@@ -179,39 +185,59 @@ def _play(
     rotations: int,
     shared: _Inputs,
     assignment: Assignment,
-    rng: Random,
+    order: Random,
     running: RunningContender,
+    peers: Peers,
 ) -> schedule.Batches | Fault:
     """Take one clock's turns, in two halves with different content in the inputs; judge the last outputs of each."""
     contenders: dict[int, schedule.Contender] = {}
-    turn_seconds = 0.0
-    for index in rng.sample(list(entrants), len(entrants)):
+    calibrated: Calibrated = {}
+    for index, entrant in entrants.items():
         running.set(index)
         try:
-            calls = entrants[index].calls[:rotations]
-            contenders[index], seconds = schedule.calibrate(timer, calls, assignment.batch_seconds)
+            contenders[index], seconds = schedule.calibrate(timer, entrant.calls[:rotations], assignment.batch_seconds)
         except clocks.ClockError as refusal:
             return Fault(index, refusal.status, str(refusal), timer.name)
         if not shared.untouched:
             return Fault(index, "wrong", "changes its input")
-        turn_seconds += seconds
-    turns = schedule.turns_within(assignment.slice_seconds / len(assignment.entries), turn_seconds)
+        calibrated[index] = contenders[index].batch_calls, seconds
+    agreed = peers.agree(calibrated)
+    contenders = {index: replace(one, batch_calls=agreed[index][0]) for index, one in contenders.items()}
+    turn_seconds = sum(seconds for _, seconds in agreed.values())
+    turns = schedule.turns_within(
+        assignment.slice_seconds / len(assignment.entries), turn_seconds, assignment.most_turns
+    )
     batches = schedule.Batches()
-    for half in (turns - turns // 2, turns // 2):
-        if batches.turn:
-            shared.replace(assignment.seed ^ 1)
-            if assignment.case.pass_ == "backward":  # what a graph remembers of its input is of the content before
-                for index, entrant in entrants.items():
-                    running.set(index)
-                    entrant.bind(shared)
-                    contenders[index] = replace(contenders[index], calls=entrant.calls[:rotations])
+    for half, seed in ((turns - turns // 2, assignment.seed ^ 1), (turns // 2, None)):
         try:
-            outputs = schedule.play(timer, contenders, half, rng, running.set, batches)
+            outputs = schedule.play(timer, contenders, half, order, running.set, batches, peers)
         except clocks.ClockError as refusal:
             return Fault(running.get(), refusal.status, str(refusal), timer.name)
-        if fault := _fault(shared, entrants, contenders, outputs, assignment.case):
-            return fault
+        for _ in peers.own(range(peers.sides)):  # another side's batches would feel this work
+            if fault := _fault(shared, entrants, contenders, outputs, assignment.case):
+                return fault
+            if seed is not None:
+                shared.replace(seed)
+                contenders = _bound_again(contenders, entrants, shared, assignment.case, running)
     return batches
+
+
+def _bound_again(
+    contenders: dict[int, schedule.Contender],
+    entrants: Mapping[int, _Entrant],
+    shared: _Inputs,
+    case: Case,
+    running: RunningContender,
+) -> dict[int, schedule.Contender]:
+    """Return the contenders for the inputs' new content: what a graph remembers of its input is of the one before."""
+    if case.pass_ != "backward":
+        return contenders
+    again = {}
+    for index, one in contenders.items():
+        running.set(index)
+        entrants[index].bind(shared)
+        again[index] = replace(one, calls=entrants[index].calls[: len(one.calls)])
+    return again
 
 
 def _fault(

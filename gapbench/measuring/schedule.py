@@ -2,6 +2,7 @@
 
 Noise on shared machines comes in spells of 10 ms to seconds in which everything slows down. Contenders that alternate
 faster than that share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not.
+The same schedule serves contenders in several processes: all know it, and each runs its own batches (see `relay`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from time import monotonic
 from torch import Tensor
 
 from gapbench.measuring.clocks import Clock
+from gapbench.measuring.relay import ALONE, Peers
 from gapbench.passes import Call
 
 FEWEST_TURNS = 4
@@ -54,13 +56,11 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
 
     The two differ where a clock does more than it counts (a flush before every call, say): then the batch is as long as
     takes ten times ``batch_seconds`` by the wall. Doubles the batch until it is half as long as wanted, which warms
-    the code up as well.
+    the code up as well; the faster of two batches counts, because the first calls of a process are slow.
     """
     count = clock.whole(1, len(calls))
     while True:
-        began = monotonic()
-        seconds, _ = clock.batch(calls, count)
-        wall = monotonic() - began
+        seconds, wall = min(_timed(clock, calls, count) for _ in range(2))
         if seconds >= batch_seconds / 2 or wall >= _MOST_WALL * batch_seconds / 2:
             break
         count = clock.whole(2 * count, len(calls))
@@ -69,9 +69,16 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
     return Contender(calls, wanted), max(seconds, wall) * wanted / count
 
 
-def turns_within(slice_seconds: float, turn_seconds: float) -> int:
+def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, float]:
+    """Return a batch's seconds by the clock and by the wall."""
+    began = monotonic()
+    seconds, _ = clock.batch(calls, count)
+    return seconds, monotonic() - began
+
+
+def turns_within(slice_seconds: float, turn_seconds: float, most: int = MOST_TURNS) -> int:
     """Return how many turns to take in a slice of the budget, given what one takes."""
-    return max(FEWEST_TURNS, min(MOST_TURNS, int(slice_seconds / turn_seconds)))
+    return max(FEWEST_TURNS, min(most, int(slice_seconds / turn_seconds)))
 
 
 def play(
@@ -81,21 +88,35 @@ def play(
     rng: Random,
     announce: Callable[[int], None],
     batches: Batches,
+    peers: Peers = ALONE,
 ) -> dict[int, Tensor]:
     """Take ``turns`` turns, add every batch to ``batches``, and return each contender's last output.
 
     ``announce(index)`` is told which contender, by its key in ``contenders``, runs next. The first turn warms the
-    alternation up and is not kept.
+    alternation up and is not kept. With ``peers``, whose ``rng`` must be in the same state, every contender's batches
+    on all sides follow one another, the sides in a random order; each process runs its own.
     """
     first = batches.turn[-1] + 1 if batches.turn else 0
     outputs: dict[int, Tensor] = {}
-    order = list(contenders)
-    for turn in range(-_WARM_TURNS, turns):
-        rng.shuffle(order)
-        for position, index in enumerate(order):
-            one = contenders[index]
-            announce(index)
-            seconds, outputs[index] = clock.batch(one.calls, one.batch_calls)
-            if turn >= 0:
-                batches.add(index, first + turn, position, one.batch_calls, seconds)
+    order = _order(sorted(contenders), peers.sides, turns, rng)
+    for place in peers.own([side for _, _, side, _ in order]):
+        turn, position, _, index = order[place]
+        one = contenders[index]
+        announce(index)
+        seconds, outputs[index] = clock.batch(one.calls, one.batch_calls)
+        if turn >= 0:
+            batches.add(index, first + turn, position, one.batch_calls, seconds)
     return outputs
+
+
+def _order(contenders: list[int], sides: int, turns: int, rng: Random) -> list[tuple[int, int, int, int]]:
+    """Return every batch as (turn, position, side, contender)."""
+    order = []
+    for turn in range(-_WARM_TURNS, turns):
+        batches = [
+            (side, index)
+            for index in rng.sample(contenders, len(contenders))
+            for side in rng.sample(range(sides), sides)
+        ]
+        order += [(turn, position, side, index) for position, (side, index) in enumerate(batches)]
+    return order

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 from gapbench.errors import GapbenchError
 
 _MAX_JOB = 1 << 20
+MOST_DESCRIPTORS = 16
 _NOBODY = 255
 READY = b"+"
 _STDERR = 2  # the file descriptor, which is there even where sys.stderr is replaced (notebooks)
@@ -79,13 +80,18 @@ class RunningContender:
         index = self._byte[0]
         return None if index == _NOBODY else index
 
+    def close(self) -> None:
+        """Let go of it; workers keep theirs."""
+        self._byte.close()
+        os.close(self.descriptor)
+
 
 class WorkerTimeoutError(Exception):
     """A worker did not answer before its deadline, and was killed."""
 
 
 class Worker:
-    """The parent's side of one job: receive its messages, or kill it."""
+    """The parent's side of one job: receive its messages, answer, or kill it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -96,22 +102,31 @@ class Worker:
 
         Raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) passes; the worker is dead then.
         """
-        while True:
-            if not wait([self._connection], timeout=max(0.0, deadline - time.monotonic())):
-                self.kill()
-                raise WorkerTimeoutError
-            try:
-                message = self._connection.recv()
-            except (EOFError, ConnectionError, pickle.UnpicklingError):
-                yield TEMPLATE_DIED
-                return
-            if isinstance(message, int):
-                self._pid = message
-                continue
+        for _, message in conversation([self], deadline):
             yield message
-            if isinstance(message, WorkerExit):
-                self._connection.close()
-                return
+
+    def send(self, message: object) -> None:
+        """Send the worker something, unless it has just ended (which its `WorkerExit` will tell)."""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self._connection.send(message)
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read as soon as the worker has said something."""
+        return self._connection.fileno()
+
+    def receive(self) -> Any:
+        """Return the next message, a `WorkerExit` at the end, or None for one that was for this class alone."""
+        try:
+            message = self._connection.recv()
+        except (EOFError, ConnectionError, pickle.UnpicklingError):
+            message = TEMPLATE_DIED
+        if isinstance(message, int):
+            self._pid = message
+            return None
+        if isinstance(message, WorkerExit):
+            self._pid = None  # it may be another process's soon
+            self._connection.close()
+        return message
 
     def kill(self) -> None:
         """End the worker at once."""
@@ -121,13 +136,37 @@ class Worker:
         self._connection.close()
 
 
+def conversation(workers: Sequence[Worker], deadline: float) -> Iterator[tuple[int, Any]]:
+    """Yield what ``workers`` say as they say it, each with the speaker's index; ends when each has sent a `WorkerExit`.
+
+    Raises `WorkerTimeoutError` when ``deadline`` passes; all are dead then.
+    """
+    speaking = dict(enumerate(workers))
+    while speaking:
+        descriptors = {worker.fileno(): index for index, worker in speaking.items()}
+        ready = wait(descriptors, timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            for worker in speaking.values():
+                worker.kill()
+            raise WorkerTimeoutError
+        for index in [descriptors[one] for one in ready if isinstance(one, int)]:
+            message = speaking[index].receive()
+            if isinstance(message, WorkerExit):
+                del speaking[index]
+            if message is not None:
+                yield index, message
+
+
 class Template:
     """A template process, started at once and loading in the background; a context manager that ends it.
 
-    ``preload`` are modules to import there; ``python`` is its interpreter.
+    ``preload`` are modules to import there; ``python`` is its interpreter, ``environment`` its variables, the
+    parent's where None.
     """
 
-    def __init__(self, preload: Sequence[str] = (), python: str = sys.executable) -> None:
+    def __init__(
+        self, preload: Sequence[str] = (), python: str = sys.executable, environment: Mapping[str, str] | None = None
+    ) -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._lock = threading.Lock()
@@ -136,7 +175,13 @@ class Template:
         command = [python, "-m", "gapbench.measuring.template_server", *map(str, descriptors), *preload]
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
-        self._process = subprocess.Popen(command, pass_fds=descriptors, stdout=_STDERR, start_new_session=True)
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=descriptors,
+            stdout=_STDERR,
+            start_new_session=True,
+            env=environment,
+        )
         theirs.close()
 
     def wait_ready(self) -> None:
@@ -146,15 +191,19 @@ class Template:
                 f"the worker template could not start (exit status {self._process.wait()}); its error is above"
             )
 
-    def start(self, target: Callable[..., None], *arguments: object) -> Worker:
-        """Fork a worker that runs ``target(connection, running, *arguments)``; target and arguments are pickled."""
+    def start(self, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()) -> Worker:
+        """Fork a worker that runs ``target(connection, running, *arguments)``; target and arguments are pickled.
+
+        Where ``descriptors`` (a few open files) are given, the target's last argument is a tuple of the worker's own.
+        """
         ours, theirs = socket.socketpair()
         job = pickle.dumps((target, arguments), protocol=4)
         assert len(job) < _MAX_JOB, "a job is a description; data is made by the worker"
+        assert len(descriptors) < MOST_DESCRIPTORS
         header = len(job).to_bytes(4, "little")
-        descriptor = array.array("i", [theirs.fileno()])
+        passed = array.array("i", [theirs.fileno(), *descriptors])
         with self._lock:  # jobs may be started from several threads
-            self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
+            self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
             self._socket.sendall(job)
         theirs.close()
         return Worker(Connection(ours.detach()))
@@ -163,7 +212,7 @@ class Template:
         """End the template and every worker it has."""
         self._socket.close()
         self._process.wait()
-        os.close(self.running.descriptor)
+        self.running.close()
 
     def __enter__(self) -> "Template":
         return self

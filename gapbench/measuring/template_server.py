@@ -17,7 +17,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from gapbench.measuring.template import READY, RunningContender, WorkerExit
+from gapbench.measuring.template import MOST_DESCRIPTORS, READY, RunningContender, WorkerExit
 
 
 class Server:
@@ -67,23 +67,26 @@ class Server:
     def _accept(self) -> bool:
         """Take one job; False at the end of the parent's stream."""
         size = array.array("i").itemsize
-        header, ancillary, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(size))
+        header, ancillary, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(MOST_DESCRIPTORS * size))
         if not header:
             return False
-        descriptors = array.array("i")
-        descriptors.frombytes(ancillary[0][2][:size])
-        connection = Connection(descriptors[0])
+        passed = array.array("i")
+        content = ancillary[0][2]
+        passed.frombytes(content[: len(content) // size * size])
+        connection, *descriptors = Connection(passed[0]), *passed[1:]
         length = int.from_bytes(header, "little")
         job = b""
         while len(job) < length:
             job += self._control.recv(length - len(job))
         pid = os.fork()
         if pid == 0:
-            self._work(connection, job)
+            self._work(connection, job, tuple(descriptors))
+        for descriptor in descriptors:
+            os.close(descriptor)
         self._children[pid] = connection
         return True
 
-    def _work(self, connection: Connection, job: bytes) -> NoReturn:
+    def _work(self, connection: Connection, job: bytes, descriptors: tuple[int, ...]) -> NoReturn:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -94,7 +97,7 @@ class Server:
                 sibling.close()
             connection.send(os.getpid())
             target, arguments = pickle.loads(job)  # noqa: S301 - from our own parent, over an anonymous socket
-            target(connection, self._running, *arguments)
+            target(connection, self._running, *arguments, *([descriptors] if descriptors else []))
             status = 0
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1

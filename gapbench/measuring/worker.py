@@ -3,6 +3,7 @@
 Whatever goes wrong becomes a status and a reason; what kills the process is the parent's to tell.
 """
 
+import os
 from multiprocessing.connection import Connection
 
 import psutil
@@ -12,14 +13,24 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import Accelerator, device
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import qualification, rounds
+from gapbench.measuring.relay import Relay
 from gapbench.measuring.rounds import Assignment, Fault
+from gapbench.measuring.source import HERE, Source
 from gapbench.measuring.template import RunningContender
 from gapbench.records import Qualification
 
 
-def qualify(connection: Connection, running: RunningContender, case: Case, spec: str, seed: int) -> None:  # noqa: ARG001
+def qualify(
+    connection: Connection,
+    running: RunningContender,  # noqa: ARG001
+    case: Case,
+    spec: str,
+    seed: int,
+    source: Source = HERE,
+) -> None:
     """Judge one implementation on one case and send its `Qualification`."""
     try:
+        source.enter(case.operation)
         _prepare(case)
         connection.send(qualification.qualify(case, spec, seed))
     except Exception as error:
@@ -31,6 +42,31 @@ def measure_round(connection: Connection, running: RunningContender, assignment:
     try:
         _prepare(assignment.case)
         connection.send(rounds.measure(running, assignment))
+    except Exception as error:
+        connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
+
+
+def measure_side(
+    connection: Connection,
+    _: RunningContender,
+    assignment: Assignment,
+    source: Source,
+    side: int,
+    core: int | None,
+    descriptors: tuple[int, ...],
+) -> None:
+    """Measure one side of a round, and send what `measure_round` does: one message more for each clock (see `relay`).
+
+    ``descriptors`` are those of the byte that says what runs, of the own inbox, and of every side's outbox.
+    """
+    byte, inbox, *outboxes = descriptors
+    running = RunningContender(byte)
+    others = {number: outbox for number, outbox in enumerate(outboxes) if number != side}
+    os.close(outboxes[side])  # else a baton that never comes would not end in an end of file
+    try:
+        source.enter(assignment.case.operation)
+        _prepare(assignment.case)
+        connection.send(rounds.measure(running, assignment, Relay(connection, side, inbox, others, core)))
     except Exception as error:
         connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
 

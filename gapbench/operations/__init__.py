@@ -5,6 +5,7 @@ oracle, store and reports. An implementation's name is its own across all operat
 """
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
@@ -18,7 +19,7 @@ from gapbench.operations.varying_size import VARYING_SIZE
 from gapbench.truth import GLOBAL_AVERAGE
 
 __all__ = [
-    "OPERATIONS", "Operation", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
+    "OPERATIONS", "Operation", "adopt", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
     "operation", "other_truths", "parameters", "taken", "why_not",
 ]  # fmt: skip
 
@@ -57,6 +58,15 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
 def builtin(name: str) -> Implementation | None:
     """Return gapbench's own implementation called ``name``, or None."""
     return _BUILT_IN.get(name)
+
+
+def adopt(package: Path, operation: str) -> None:
+    """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on."""
+    from gapbench.operations import adoption
+
+    found = adoption.implementations(package, operation)
+    _BUILT_IN.clear()
+    _BUILT_IN.update(found)
 
 
 def is_user_spec(spec: str) -> bool:

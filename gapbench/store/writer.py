@@ -75,9 +75,9 @@ class RunWriter:
         pq.write_table(content, buffer, compression="zstd")
         self._store.write(self._store.path(self.id, *parts), buffer.getvalue().to_pybytes())
 
-    def append(self, columns: Mapping[str, Sequence[object] | object]) -> None:
+    def append(self, columns: Mapping[str, Sequence[object] | object] | pd.DataFrame) -> None:
         """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated."""
-        shard = table(pd.DataFrame({"run": self.id, **columns}), records.SAMPLES)
+        shard = table(pd.DataFrame(columns).assign(run=self.id), records.SAMPLES)
         self._parquet(shard, "shards", f"{len(self._shards):06}.parquet")
         self._shards.append(shard)
 

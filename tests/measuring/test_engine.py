@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gapbench.cases import Case
-from gapbench.measuring import engine
+from gapbench.measuring import engine, qualifying
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.template import RunningContender, WorkerExit
 from gapbench.records import Qualification
@@ -140,13 +140,13 @@ def test_a_first_death_is_forgiven_and_told_and_the_round_measured_again(user_fi
 def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_the_case_when_it_happens_twice(
     monkeypatch,
 ):
-    answer = engine._answer
+    answer = qualifying.answer
 
     def die_in_rounds(job, patience):
         given = answer(job, patience)
         return given if isinstance(given, Qualification) else WorkerExit(-9)
 
-    monkeypatch.setattr(engine, "_answer", die_in_rounds)
+    monkeypatch.setattr(qualifying, "answer", die_in_rounds)
     monkeypatch.setattr(RunningContender, "get", lambda _: None)
     events = measure({"sum_scale": "sum_scale"}, Effort(budget=1, rounds=2))
     (lost,) = [event for event in events if isinstance(event, engine.WorkerLost)]

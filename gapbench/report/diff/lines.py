@@ -35,6 +35,11 @@ def counts(diff: Diff) -> str:
 def side(run: Mapping[str, Any]) -> str:
     """Return what a person needs to recognise a run."""
     git = run.get("git") or {}
+    if side := run.get("side"):
+        commit = f"{git['commit'][:12]}" if git else "no commit"
+        uncommitted = f"with uncommitted changes, {git['diff_hash']}" if git.get("dirty") else None
+        said = ", ".join(str(note) for note in (git.get("subject"), uncommitted) if note)
+        return f"{side['ref']}: {commit}" + (f" ({said})" if said else "")
     notes = [run.get("tag"), git.get("branch"), git.get("subject"), "uncommitted changes" if git.get("dirty") else None]
     known = ", ".join(str(note) for note in notes if note)
     return f"{run['run']}" + (f" ({known})" if known else "")
@@ -48,7 +53,7 @@ def change(row: Row) -> str:
 def command(row: Row) -> str:
     """Return the command that measures a row again, ready for a shell."""
     case = Case.from_id(row.case)
-    words = ["gapbench", "run", *([] if case.operation == "gap" else [row.suite])]
+    words = [*row.again, *([] if case.operation == "gap" else [row.suite])]
     words += ["--shape", "x".join(map(str, case.shape)), "--dtype", case.dtype, "--layout", case.layout]
     words += ["--device", case.device, "--pass", case.pass_, "--threads", str(case.threads)]
     return shlex.join([*words, "--clock", row.clock, "--impl", row.spec])

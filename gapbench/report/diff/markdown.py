@@ -34,7 +34,7 @@ def document(diff: Diff, limit: int) -> str:
 
 def _document(diff: Diff, rows: list[Row]) -> str:
     sides = [f"{name} {escaped(lines.side(run)[:300])}" for name, run in (("base", diff.base), ("head", diff.head))]
-    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, diff.environment)]
+    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, (*diff.environment, *diff.notes))]
     for verdict in Verdict:
         if of_it := [row for row in rows if row.verdict is verdict]:
             parts += _section(verdict, of_it)

@@ -24,7 +24,7 @@ def rendered(diff: Diff, console: Console) -> str:
     with console.capture() as capture:
         for name, run in (("base", diff.base), ("head", diff.head)):
             console.print(Text(f"{name} {lines.side(run)}"))
-        for sentence in diff.environment:
+        for sentence in (*diff.environment, *diff.notes):
             console.print(Text(sentence, style="yellow"))
         if shown:
             console.print(_table(shown))

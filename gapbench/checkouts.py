@@ -1,0 +1,123 @@
+"""Commits of a repository as folders: git worktrees for the time of a measurement.
+
+They are removed when it ends, however it ends; what a killed process could not remove, the next one does.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+import gapbench
+from gapbench.errors import GapbenchError
+
+HERE = "."
+"""Names the folder as it is, with what is not committed."""
+
+_PREFIX = "gapbench-ab-"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What ``ref`` names: the commit, and the folder where it lies (the repository's own for `HERE`)."""
+
+    ref: str
+    commit: str | None
+    folder: Path
+
+
+def top(folder: Path) -> Path:
+    """Return the top of the repository that ``folder`` is in, or the folder itself where it is in none."""
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
+    except subprocess.CalledProcessError:
+        return folder.resolve()
+
+
+def resolve(folder: Path, ref: str) -> str:
+    """Return the commit that ``ref`` names. Raises `GapbenchError` where there is none, saying what to fetch."""
+    try:
+        # --end-of-options: a ref may not become an option of git's
+        return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    except subprocess.CalledProcessError as error:
+        try:
+            shallow = _git(folder, "rev-parse", "--is-shallow-repository") == "true"
+        except subprocess.CalledProcessError:
+            raise GapbenchError(
+                f"{folder} is in no git repository, so there is no commit {ref!r}; run this inside one, or compare "
+                f"the folder as it is under two interpreters: gapbench ab {HERE} {HERE} --head-python PYTHON"
+            ) from error
+        remedy = "this clone is shallow: git fetch --unshallow" if shallow else "fetch it first, or see: git log"
+        raise GapbenchError(f"there is no commit {ref!r} in {folder}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
+    """Check every one of ``refs`` out, and remove the worktrees at the end; `HERE` needs none.
+
+    Raises `GapbenchError` for what does not exist, and where git cannot make a worktree.
+    """
+    whole = top(folder)
+    commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
+    if not any(commits):
+        yield [Checkout(ref, None, whole) for ref in refs]
+        return
+    _remove_stale(whole)
+    parent = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    try:
+        yield [
+            Checkout(ref, commit, whole if commit is None else _add(whole, parent / str(place), commit))
+            for place, (ref, commit) in enumerate(zip(refs, commits, strict=True))
+        ]
+    finally:
+        _remove(whole, parent)
+
+
+@contextlib.contextmanager
+def harness() -> Iterator[Path]:
+    """Yield a folder with nothing but this gapbench in it, for an interpreter that has packages of its own."""
+    with tempfile.TemporaryDirectory(prefix="gapbench-harness-") as folder:
+        (Path(folder) / "gapbench").symlink_to(Path(gapbench.__file__).parent)
+        yield Path(folder)
+
+
+def _add(whole: Path, folder: Path, commit: str) -> Path:
+    no_hooks = f"core.hooksPath={os.devnull}"  # none of the repository's code runs outside of workers
+    try:
+        _git(whole, "-c", no_hooks, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()
+        raise GapbenchError(f"git cannot check {commit[:12]} out: {said[-1] if said else error}") from error
+    return folder
+
+
+def _remove(whole: Path, parent: Path) -> None:
+    shutil.rmtree(parent, ignore_errors=True)
+    with contextlib.suppress(subprocess.CalledProcessError):
+        _git(whole, "worktree", "prune")
+
+
+def _remove_stale(whole: Path) -> None:
+    """Remove what processes left that no longer live."""
+    for line in _git(whole, "worktree", "list", "--porcelain").splitlines():
+        parent = Path(line.removeprefix("worktree ")).parent
+        owner = re.match(rf"{_PREFIX}(\d+)-", parent.name)
+        if line.startswith("worktree ") and owner and not psutil.pid_exists(int(owner[1])):
+            _remove(whole, parent)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, errors="replace", check=True
+        )
+    except FileNotFoundError as error:
+        raise GapbenchError("git is not installed, and commits are checked out with it; install git") from error
+    return done.stdout.strip()

@@ -1,0 +1,149 @@
+"""``gapbench ab``: two commits, or two interpreters, measured together."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gapbench.cli import diff, selection
+from gapbench.cli.selection import Selection
+from gapbench.cli.types import DURATION
+from gapbench.errors import ExitCode, GapbenchError
+
+if TYPE_CHECKING:
+    from gapbench.measuring.ab import Origin
+    from gapbench.measuring.plan import Contest
+    from gapbench.recording.ab import Side, Sides
+
+BUDGET = 60.0
+
+
+@click.command("ab")
+@click.argument("base")
+@click.argument("head")
+@selection.options
+@click.option("--base-python", metavar="PYTHON", help="Interpreter of BASE's side, with a torch of its own.")
+@click.option("--head-python", metavar="PYTHON", help="Interpreter of HEAD's side.")
+@click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole measurement.  [default: 60s]")
+@diff.options
+@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
+@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@click.option("--tag", help="A name to find the run by.")
+def command(
+    base: str,
+    head: str,
+    base_python: str | None,
+    head_python: str | None,
+    budget: float,
+    margin: float,
+    format_: str,
+    policy: frozenset[str],
+    seed: int,
+    url: str,
+    tag: str | None,
+    **selected: Any,
+) -> int:
+    """Measure BASE and HEAD, two commits of the repository in the current folder, together on this machine.
+
+    A ref that is a dot is the folder as it is, with uncommitted changes. Batches of the two alternate every quarter of
+    a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is looked for in each commit,
+    and in gapbench's own repository so are its implementations: the harness is this one on both sides.
+
+    Exits with 1 if a verdict of --fail-on occurs, with 5 if nothing matches the selection.
+    """
+    from gapbench import checkouts, compare
+    from gapbench.cli.progress import Progress
+    from gapbench.measuring.plan import Effort
+    from gapbench.recording import ab as recording
+    from gapbench.store import Store
+
+    effort = Effort(budget=budget, seed=seed)
+    store = Store(url)
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
+        pythons = [python or sys.executable for python in (base_python, head_python)]
+        sides = recording.Sides(*(recording.Side(*one) for one in zip(found, pythons, strict=True)))
+        origins = _origin(sides.base, stack), _origin(sides.head, stack)
+        contests = _contests(selected, origins)
+        words = _words(sides, base_python, head_python)
+        writer = recording.begin(store, contests, effort, sides, margin, words, sys.argv[1:], tag)
+        progress = stack.enter_context(Progress(contests, effort, sides=2))
+        complete = recording.record(writer, contests, effort, *origins, progress.observe)
+    path = f"{url.rstrip('/')}/{writer.id}"
+    if not complete:
+        click.echo(f"interrupted, so there are no verdicts; what was measured is in {path}", err=True)
+        return ExitCode.INTERRUPTED
+    for warning in writer.run["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    shown = compare.interleaved(compare.Side(writer.run, store.results([writer.id]), store.samples([writer.id])))
+    diff.show(shown, format_)
+    click.echo(f"run {writer.id}; in {path}", err=True)
+    return ExitCode.POLICY if policy & shown.summary.keys() else ExitCode.DONE
+
+
+def _origin(side: "Side", stack: contextlib.ExitStack) -> "Origin":
+    from gapbench.checkouts import harness
+    from gapbench.measuring.ab import Origin
+    from gapbench.measuring.source import Source
+
+    source = Source.of(side.checkout.folder)
+    if side.python == sys.executable:
+        return Origin(source)
+    return Origin(source, side.python, {**os.environ, "PYTHONPATH": str(stack.enter_context(harness()))})
+
+
+def _contests(selected: dict[str, Any], origins: "Sequence[Origin]") -> "list[Contest]":
+    """Return what is selected and can differ between the sides.
+
+    Raises `GapbenchError` where that is nothing: equal code would be compared with itself.
+    """
+    from gapbench import operations
+
+    specs = selected.pop("specs")
+    two_pythons = len({origin.python for origin in origins}) > 1
+    built_in = two_pythons or any(origin.source.built_in for origin in origins)
+    own = dict(_own(spec, two_pythons) for spec in specs if operations.is_user_spec(spec))
+    names = [spec for spec in specs if not operations.is_user_spec(spec)]
+    contests = Selection.of("ci", {**selected, "specs": names}).contests(own, alone=True)
+    kept = []
+    for contest in contests:
+        differing = {name: spec for name, spec in contest.specs.items() if operations.builtin(name) is None or built_in}
+        kept += [replace(contest, specs=differing)] if differing else []
+    if not kept:
+        raise GapbenchError(
+            "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "
+            "of its own with --impl FILE.py:FUNCTION, or compare interpreters with --head-python"
+        )
+    if own:  # who names a function of theirs asks about that, not about all of gapbench's
+        asked = {*own, *names}
+        kept = [replace(one, specs={n: s for n, s in one.specs.items() if n in asked}) for one in kept]
+    return kept
+
+
+def _own(spec: str, anywhere: bool) -> tuple[str, str]:
+    """Return the name of a user's FILE.py:FUNCTION, and the same with the file as the repository knows it."""
+    from gapbench import checkouts, operations
+
+    file, _, function = spec.rpartition(":")
+    if not function.isidentifier():
+        raise GapbenchError(f"--impl {spec!r}: write FILE.py:FUNCTION, as in mine.py:my_gap")
+    if operations.taken(function):
+        raise GapbenchError(f"--impl {spec!r}: there is an implementation {function!r} already; rename yours")
+    path, top = Path(file).resolve(), checkouts.top(Path.cwd())
+    if path.is_relative_to(top):
+        return function, f"{path.relative_to(top)}:{function}"
+    if not anywhere:
+        raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so BASE and HEAD cannot differ in it")
+    return function, f"{path}:{function}"
+
+
+def _words(sides: "Sides", base_python: str | None, head_python: str | None) -> list[str]:
+    """Return the words after ``gapbench ab`` that name these very sides again."""
+    words = [(side.checkout.commit or side.checkout.ref)[:12] for side in (sides.base, sides.head)]
+    words += ["--base-python", base_python] if base_python else []
+    return words + (["--head-python", head_python] if head_python else [])

@@ -1,0 +1,121 @@
+"""An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
+
+A round's value is the Hodges-Lehmann estimate, over its turns, of log(head / base) of two batches that followed one
+another. Rows that the first look flagged are decided on the rounds after it alone, together; the others can only be
+equivalent or inconclusive. A hidden second copy of base was measured like a head: if that seems to have changed, what
+was taken for changes was noise of this machine, and no row is called regressed.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gapbench.compare.judging import judged
+from gapbench.compare.rows import Diff, Key, Row, Side, rows_of, spec_of, structural, unmeasured
+from gapbench.stats import Floats, hodges_lehmann
+from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, judge, paired, unconfirmed
+
+_ROW: list[Hashable] = ["case", "implementation", "clock"]
+
+
+def interleaved(ab: Side, level: float = LEVEL) -> Diff:
+    """Return the verdicts of a run that `gapbench ab` stored; its margin is the one that it was measured for.
+
+    Raises `GapbenchError` for a run that is incomplete, `NothingMatchedError` for one without results.
+    """
+    described = ab.run["ab"]
+    margin = float(described["margin"])
+    old, new = rows_of(ab, "base"), rows_of(ab, "head")
+    again = ("gapbench", "ab", *described["command"])
+    rows: dict[Key, Row] = {}
+    for key in dict.fromkeys([*new, *old]):
+        before, after = old.get(key), new.get(key)
+        if unmeasured(before) and unmeasured(after):
+            continue
+        known = after or before
+        assert known is not None
+        verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
+        rows[key] = Row(known["suite"], *key, spec_of(ab.run, *key), verdict, reason, again=again)
+    tested = {key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE}
+    flagged = {(one["case"], one["implementation"], one["clock"]): one["round"] for one in described["flagged"]}
+    decided = _decide(_log_ratios(ab.samples, "head"), tested, flagged, margin, level)
+    for key, (evidence, judgement) in decided.items():
+        rows[key] = judged(rows[key], evidence, judgement, max(1, len(flagged)), paired=True)
+    notes = _distrust(rows, _log_ratios(ab.samples, "null"), flagged, margin, level)
+    base, head = (_side(ab.run, described[side]) for side in ("base", "head"))
+    return Diff(base, head, margin, tuple(rows.values()), tuple(described["differences"]), notes)
+
+
+def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Series[float]"]:
+    """Return by row the log ratio of ``contender`` to base in each round that both took part in, by its number."""
+    pairs = samples[samples["contender"].isin(["base", contender])].pivot(
+        index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
+    )
+    if contender not in pairs:
+        return {}
+    logs = (pairs[contender] / pairs["base"]).dropna().map(math.log)
+    rounds = logs.groupby([*_ROW, "round"]).agg(lambda turns: hodges_lehmann(_array(turns)))
+    return {
+        (str(case), str(name), str(clock)): row.droplevel(_ROW) for (case, name, clock), row in rounds.groupby(_ROW)
+    }
+
+
+def _array(values: "pd.Series[float]") -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _decide(
+    rounds: Mapping[Key, "pd.Series[float]"],
+    tested: set[Key],
+    flagged: Mapping[Key, int],
+    margin: float,
+    level: float,
+) -> dict[Key, tuple[Evidence, Judgement]]:
+    """Judge the flagged rows on their fresh rounds, and see which of the others are equivalent."""
+    weighed = {}
+    for key in tested:
+        values = rounds.get(key, pd.Series(dtype=float))
+        weighed[key] = paired(_array(values[values.index >= flagged.get(key, 0)]), margin)
+    confirmed = [key for key in weighed if key in flagged]
+    found = dict(zip(confirmed, judge([weighed[key] for key in confirmed], level), strict=True))
+    for key in weighed.keys() - found.keys():
+        found[key] = unconfirmed(weighed[key], level)
+    return {key: (weighed[key], found[key]) for key in tested}
+
+
+def _distrust(
+    rows: dict[Key, Row],
+    rounds: Mapping[Key, "pd.Series[float]"],
+    flagged: Mapping[Key, int],
+    margin: float,
+    level: float,
+) -> tuple[str, ...]:
+    """Return what the copy of base says; where it seems to have changed, make red rows inconclusive."""
+    weighed = {}
+    for key, values in rounds.items():
+        fresh = values[values.index >= flagged.get(key, 0)]
+        if len(fresh):
+            weighed[key] = paired(_array(fresh), margin)
+    judgements = dict(zip(weighed, judge(list(weighed.values()), level), strict=True))
+    moved = [key for key, one in judgements.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    if not moved:
+        return ()
+    case, implementation, clock = moved[0]
+    change = math.expm1(weighed[moved[0]].change.estimate)
+    why = (
+        f"a hidden second copy of base differs from base itself by {change:+.1%} ({implementation}, {clock}, {case}): "
+        "this machine is too unsteady to call anything a regression; see gapbench doctor, and measure again"
+    )
+    for key, row in rows.items():
+        if row.verdict is Verdict.REGRESSED:
+            rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
+    return (why,)
+
+
+def _side(run: Mapping[str, Any], side: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a diff says of a side: the run, with the side's own commit and versions in place of the caller's."""
+    return {**run, "tag": None, "git": side["git"], "versions": side["versions"], "side": side}

@@ -1,0 +1,132 @@
+"""What a comparison is made of: stored runs, their rows, and the verdicts that need no statistics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gapbench import records
+from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.verdicts import Verdict
+
+Key = tuple[str, str, str]
+"""Case, implementation and clock."""
+
+MARGIN = 0.01
+"""A change within 1 % is none."""
+
+_DEFINITION = ("operation", "reference", "elements", "bytes_moved", "parameters")
+"""Columns that say what a row measures: where they differ, the same name means different work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A stored run: its run.json, results and samples."""
+
+    run: Mapping[str, Any]
+    results: pd.DataFrame
+    samples: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The verdict on one case x implementation x clock.
+
+    ``ratio`` is head / base with its 95 % interval, above 1 is slower, None where nothing was compared; ``rounds`` are
+    those that decided, of the side with fewer. ``suite`` and ``spec`` are what ``gapbench run`` calls suite and
+    implementation; ``again`` are the words of the command that measured, which the selection of a row follows.
+    """
+
+    suite: str
+    case: str
+    implementation: str
+    clock: str
+    spec: str
+    verdict: Verdict
+    reason: str = ""
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    p_value: float | None = None
+    rounds: int | None = None
+    again: tuple[str, ...] = ("gapbench", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What changed from ``base`` to ``head`` (their run.json).
+
+    ``environment`` has a sentence for each difference, ``notes`` what else a reader must know.
+    """
+
+    base: Mapping[str, Any]
+    head: Mapping[str, Any]
+    margin: float
+    rows: tuple[Row, ...]
+    environment: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> dict[Verdict, int]:
+        """How many rows have each verdict, those that occur, most pressing first."""
+        found = [row.verdict for row in self.rows]
+        return {verdict: found.count(verdict) for verdict in Verdict if verdict in found}
+
+
+Result = Mapping[str, Any]
+"""A row of results."""
+
+
+def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
+    """Return the rows of a run's contender, refusing a run that has not ended or has none."""
+    run = side.run["run"]
+    if side.run.get("ended") is None:
+        raise GapbenchError(f"run {run} is not complete; complete it with: gapbench run --resume {run}")
+    results = side.results[side.results["contender"] == contender]
+    if results.empty:
+        raise NothingMatchedError(f"run {run} has no results to compare; measure again with: gapbench run")
+    known = results.astype(object).where(results.notna(), None)
+    return {
+        (row["case"], row["implementation"], row["clock"]): {str(column): value for column, value in row.items()}
+        for row in known.to_dict("records")
+    }
+
+
+def spec_of(run: Mapping[str, Any], case: str, implementation: str, _clock: str) -> str:
+    """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
+    plans = (one["specs"] for one in run.get("plan") or [] if one["case"] == case)
+    specs: Mapping[str, str] = next(plans, {})
+    return specs.get(implementation, implementation)
+
+
+def unmeasured(row: Result | None) -> bool:
+    """Tell whether a side did not or could not measure a row."""
+    return row is None or row["status"] == "unsupported"
+
+
+def structural(before: Result | None, after: Result | None) -> tuple[Verdict, str] | None:
+    """Return the verdict on a row that cannot be tested, and why; None for one that can.
+
+    What fails on both sides is ``failed_base``: head did not break it.
+    """
+    if after is None or unmeasured(after):
+        return Verdict.REMOVED, "head did not measure it" if after is None else str(after["reason"])
+    if before is None or unmeasured(before):
+        if after["status"] != "ok":
+            return Verdict.FAILED_HEAD, _failure(after)
+        return Verdict.ADDED, "base did not measure it" if before is None else str(before["reason"])
+    if before["status"] != "ok":
+        return Verdict.FAILED_BASE, _failure(before) + ("" if after["status"] == "ok" else ", and so in head")
+    if after["status"] != "ok":
+        return Verdict.FAILED_HEAD, _failure(after)
+    changed = [
+        f"{name} is {after[name]}, was {before[name]}"
+        for name in _DEFINITION
+        if None not in (before[name], after[name]) and before[name] != after[name]  # runs of old have nulls
+    ]
+    return (Verdict.CHANGED_DEFINITION, "; ".join(changed)) if changed else None
+
+
+def _failure(row: Result) -> str:
+    return str(row["status"]) if row["reason"] is None else f"{row['status']}: {row['reason']}"

@@ -1,0 +1,174 @@
+"""The parent's side of an A/B measurement: screen every case, then measure afresh what seems to have changed.
+
+Rounds go where they are needed: cases that are clearly unchanged rest, what seems to have changed gets rounds of its
+own that alone decide, what is still open gets the rest of the time. A third side, base once more, rides along in a
+random quarter of the cases: what is found there cannot be a change. Like `engine.measure`, this writes and prints
+nothing.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from random import Random
+
+from gapbench.measuring import duel, qualifying
+from gapbench.measuring.duel import Bout, Side
+from gapbench.measuring.engine import Ready, WorkerLost
+from gapbench.measuring.meeting import Meeting, Row
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.qualifying import Qualified
+from gapbench.measuring.source import Source
+from gapbench.measuring.template import Template
+from gapbench.verdicts import LEVEL, fewest_rounds, rounds_to_confirm, smallest_paired
+
+BASE, HEAD, NULL = "base", "head", "null"
+SIDES = (BASE, HEAD, NULL)
+
+FEWEST_ROUNDS = 8
+"""Fewest rounds of the first look."""
+_SCREEN_SHARE = 0.6
+_LOOK_EVERY = 8
+_MOST_ROUNDS = 200
+_MOST_CONFIRMING = 100
+_NULL_SHARE = 0.25
+_TURNS = 20
+"""More turns in a process buy less than more processes do."""
+_SLICE_SECONDS = 0.2
+BATCH_SECONDS = 0.25e-3
+"""Shorter than `run`'s: the sooner the sides alternate, the less of a spell of noise do they not share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a side comes from: its source, its interpreter, and that one's environment where it is not the caller's."""
+
+    source: Source
+    python: str = sys.executable
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A round of several cases was measured."""
+
+    bouts: tuple[Bout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """The first look is over: of these rows only rounds from the number given on decide."""
+
+    rows: Mapping[Row, int]
+
+
+Event = Ready | Qualified | WorkerLost | Sweep | Flagged
+
+
+def measure(contests: Sequence[Contest], base: Origin, head: Origin, effort: Effort, margin: float) -> Iterator[Event]:
+    """Measure every contest on both sides and yield events; closing the generator ends all processes.
+
+    ``margin`` is a share: a change within it is none. What fails on a side is told, and the rest measured.
+    """
+    deadline = time.monotonic() + effort.budget
+    with contextlib.ExitStack() as stack:
+        sides = _sides(stack, qualifying.preload(contests), base, head)
+        yield Ready()
+        meetings = {contest.case: Meeting(contest, margin) for contest in contests}
+        for side in sides[:2]:
+            for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
+                yield qualified
+                meetings[qualified.case].qualify(qualified)
+        yield from _Tournament(list(meetings.values()), sides, effort, deadline).play()
+
+
+def _sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origin, head: Origin) -> tuple[Side, ...]:
+    """Start one template for both sides, so that they differ in nothing else; two where the interpreters differ."""
+    templates: dict[str, Template] = {}
+    for origin in (base, head):
+        if origin.python not in templates:
+            template = Template(preload, origin.python, origin.environment)
+            templates[origin.python] = stack.enter_context(template)
+    for template in templates.values():
+        template.wait_ready()
+    origins = {BASE: base, HEAD: head, NULL: base}
+    return tuple(Side(name, origin.source, templates[origin.python]) for name, origin in origins.items())
+
+
+class _Tournament:
+    """All cases' rounds, stage by stage."""
+
+    def __init__(self, meetings: list[Meeting], sides: Sequence[Side], effort: Effort, deadline: float) -> None:
+        self._meetings, self._sides, self._effort, self._deadline = meetings, sides, effort, deadline
+        self._rng = Random(effort.seed)
+
+    def play(self) -> Iterator[Event]:
+        """Screen, confirm, and use what is left of the time."""
+        screened = time.monotonic() + _SCREEN_SHARE * max(0.0, self._deadline - time.monotonic())
+        yield from self._until(screened, self._meetings, max(FEWEST_ROUNDS, self._effort.rounds))
+        flagged = {row: meeting for meeting in self._meetings for row in meeting.flagged()}
+        yield Flagged({row: meeting.rounds for row, meeting in flagged.items()})
+        if flagged:
+            yield from self._confirm(flagged)
+        yield from self._until(self._deadline, [one for one in self._meetings if one.undecided()], 0)
+
+    def _confirm(self, flagged: Mapping[Row, Meeting]) -> Iterator[Event]:
+        """Measure what was flagged afresh: so many rounds as were settled before the first of them."""
+        meetings = list(dict.fromkeys(flagged.values()))
+        level = LEVEL / len(flagged)
+        affordable = int((self._deadline - time.monotonic()) / sum(one.seconds for one in meetings))
+        most = max(fewest_rounds(level, smallest_paired) + 3, min(affordable, _MOST_CONFIRMING))
+        wanted = {one: [rounds_to_confirm(one.evidence(row), level) for row in one.flagged()] for one in meetings}
+        planned = {one: min(most, max(rounds or most for rounds in each)) for one, each in wanted.items()}
+        for one in meetings:
+            one.confirm()
+        witnesses = self._witnesses(meetings)
+        for number in range(max(planned.values())):
+            yield from self._sweep([one for one in meetings if number < planned[one]], witnesses)
+        for one in meetings:
+            one.confirmed()
+
+    def _until(self, deadline: float, meetings: list[Meeting], fewest: int) -> Iterator[Event]:
+        """Sweep over the cases that are open until the deadline, ``fewest`` times at least."""
+        witnesses = self._witnesses(meetings)
+        open_ = [one for one in meetings if one.playing()]
+        for number in range(_MOST_ROUNDS):
+            cost = sum(one.seconds for one in open_)
+            if not open_ or (number >= fewest and time.monotonic() + cost > deadline):
+                return
+            yield from self._sweep(open_, witnesses)
+            if number + 1 >= fewest and (number + 1) % _LOOK_EVERY == 0:
+                for one in open_:
+                    one.rest()
+            open_ = [one for one in open_ if one.playing()]
+
+    def _witnesses(self, meetings: Sequence[Meeting]) -> set[Meeting]:
+        """Choose the cases in which the hidden copy of base takes part."""
+        return set(self._rng.sample(meetings, min(len(meetings), ceil(_NULL_SHARE * len(meetings)))))
+
+    def _sweep(self, meetings: Iterable[Meeting], witnesses: set[Meeting]) -> Iterator[Event]:
+        """Measure one round of each case, in a random order."""
+        bouts = []
+        meetings = list(meetings)
+        for meeting in self._rng.sample(meetings, len(meetings)):
+            sides = self._sides if meeting in witnesses else self._sides[:2]
+            while meeting.playing():
+                started = time.monotonic()
+                outcome = self._bout(meeting, sides)
+                if isinstance(outcome, Bout):
+                    meeting.record(outcome, time.monotonic() - started)
+                    bouts.append(outcome)
+                    break
+                yield from meeting.blame(outcome)
+        if bouts:
+            yield Sweep(tuple(bouts))
+
+    def _bout(self, meeting: Meeting, sides: Sequence[Side]) -> Bout | duel.Foul:
+        assignment = meeting.assignment(self._rng.getrandbits(32), _SLICE_SECONDS, BATCH_SECONDS, _TURNS)
+        patience = self._effort.patience + 10 * _SLICE_SECONDS + meeting.patience
+        found = duel.measure(assignment, sides, patience)
+        if isinstance(found, duel.Foul):
+            return found
+        return Bout(meeting.case, meeting.rounds, meeting.lineup(), found)

@@ -1,0 +1,146 @@
+"""Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from gapbench import environment, records, store, summary
+from gapbench.cases import Case
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.rounds import RoundResult
+from gapbench.measuring.schedule import Batches
+from gapbench.operations import is_user_spec
+from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
+
+_PLANNED = ("suite", "specs", "clocks", "reference")
+_DESCRIBED = ("label", "weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A stored run: its frames, and whether it was cut short."""
+
+    run: dict[str, Any]
+    samples: pd.DataFrame
+    results: pd.DataFrame
+    winners: pd.DataFrame
+    interrupted: bool
+
+
+def begin(
+    target: store.Store,
+    contests: Sequence[Contest],
+    effort: Effort,
+    argv: Sequence[str],
+    tag: str | None = None,
+    notes: Sequence[str] = (),
+    **fields: object,
+) -> store.RunWriter:
+    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
+
+    ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are.
+    """
+    described = environment.describe(contests[0].case.device)
+    return target.create(
+        {
+            "run": store.new_run_id((described["git"] or {}).get("commit")),
+            "started": store.timestamp(),
+            "argv": list(argv),
+            "tag": tag,
+            "suites": sorted({contest.suite for contest in contests}),
+            "seed": effort.seed,
+            **described,
+            "settings": asdict(effort),
+            "plan": [
+                {
+                    "case": one.case.id,
+                    **{name: getattr(one.case, name) for name in _DESCRIBED},
+                    **{name: getattr(one, name) for name in _PLANNED},
+                }
+                for one in contests
+            ],
+            "load_before": environment.load(),
+            "load_after": None,
+            "ceilings": None,
+            **fields,
+            "notes": list(notes),
+            "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
+        }
+    )
+
+
+def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
+    """Return what `begin` wrote down of a run's plan."""
+    contests = []
+    for one in run["plan"]:
+        case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
+        contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
+    return contests, Effort(**run["settings"])
+
+
+def own_implementations(run: Mapping[str, Any]) -> set[str]:
+    """Return the names of the run's implementations that came from a user's file."""
+    return {name for one in run["plan"] for name, spec in one["specs"].items() if is_user_spec(spec)}
+
+
+def record(
+    writer: store.RunWriter,
+    contests: Sequence[Contest],
+    effort: Effort,
+    observe: Callable[[engine.Event], None] = lambda _event: None,
+) -> Recording:
+    """Measure ``contests`` and store every round as it ends; ``observe`` is told each event.
+
+    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds that
+    ``writer`` already has are not measured again.
+    """
+    ledger = Ledger()
+    interrupted = False
+    try:
+        for event in engine.measure(contests, effort, _earlier(writer.samples())):
+            match event:
+                case engine.Qualified():
+                    ledger.judge(event)
+                case engine.RoundMeasured(case, number, process, names, result):
+                    writer.append(ledger.enter(case, number, process, names, result))
+                case engine.WorkerLost():
+                    ledger.lose(event)
+                case engine.CaseDone(case, stopped_by):
+                    ledger.stopped_by[case] = stopped_by
+            observe(event)
+    except KeyboardInterrupt:
+        interrupted = True
+    samples = writer.samples()
+    results = summary.results(samples, ledger.outcomes(contests))
+    if interrupted:
+        writer.interrupt(results)
+    else:
+        ledger.close(writer, samples, results)
+    winners = summary.winners(results, samples)
+    return Recording(writer.run, samples, results, winners, interrupted)
+
+
+def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
+    """Return the rounds of a run that is being resumed, as the events they once were."""
+    rounds = []
+    for _, frame in samples.groupby(["case", "round", "process"]):
+        case, number, process = frame.iloc[0][["case", "round", "process"]]
+        names = tuple(dict.fromkeys(frame["implementation"]))
+        batches = {
+            str(clock): Batches(
+                contender=[names.index(name) for name in part["implementation"]],
+                **{column: part[column].tolist() for column in BATCH_COLUMNS},
+            )
+            for clock, part in frame.groupby("clock")
+        }
+        rounds.append(engine.RoundMeasured(Case.from_id(case), number, process, names, RoundResult(batches)))
+    return rounds
+
+
+def counts(results: pd.DataFrame) -> dict[str, int]:
+    """Return how many rows have each status, those that occur."""
+    found = results["status"].value_counts()
+    return {status: int(found[status]) for status in records.STATUSES if status in found}

@@ -1,0 +1,141 @@
+"""Measure two sides into the store: what `gapbench ab` does between its arguments and its verdicts."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gapbench import environment, store, summary
+from gapbench.checkouts import Checkout
+from gapbench.errors import GapbenchError
+from gapbench.measuring import ab, engine
+from gapbench.measuring.meeting import Row
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.recording import begin as begin_run
+from gapbench.recording.ledger import Ledger
+from gapbench.store import RunWriter
+
+_ASK_VERSIONS = """
+import importlib.metadata, json, platform, sys
+versions = {"python": platform.python_version()}
+for package in sys.argv[1:]:
+    try:
+        versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        versions[package] = None
+print(json.dumps(versions))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A checkout under an interpreter."""
+
+    checkout: Checkout
+    python: str = sys.executable
+
+    def describe(self) -> dict[str, Any]:
+        """Return the side's ref, commit and versions, as run.json keeps them. No path of this machine is among them."""
+        git = environment.git(self.checkout.folder)
+        if git is not None and self.checkout.commit is not None:
+            git["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+        return {"ref": self.checkout.ref, "git": git, "versions": self._versions()}
+
+    def _versions(self) -> dict[str, str | None]:
+        if self.python == sys.executable:
+            return environment.versions()
+        try:
+            asked = [self.python, "-c", _ASK_VERSIONS, *environment.PACKAGES]
+            done = subprocess.run(asked, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            raise GapbenchError(f"{self.python} is no Python interpreter that runs ({said})") from error
+        # The harness that measures is this gapbench under both.
+        return {**json.loads(done.stdout), "gapbench": importlib.metadata.version("gapbench")}
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is compared."""
+
+    base: Side
+    head: Side
+
+
+def begin(
+    target: store.Store,
+    contests: Sequence[Contest],
+    effort: Effort,
+    sides: Sides,
+    margin: float,
+    command: Sequence[str],
+    argv: Sequence[str],
+    tag: str | None = None,
+) -> RunWriter:
+    """Create an A/B run in ``target``; ``command`` are the words after ``gapbench ab`` that name the sides."""
+    described = {"base": sides.base.describe(), "head": sides.head.describe()}
+    old, new = (described[name]["versions"] for name in ("base", "head"))
+    differences = [f"{name} is {new[name]}, was {old[name]}" for name in new if new[name] != old.get(name)]
+    fields = {**described, "margin": margin, "command": list(command), "differences": differences, "flagged": []}
+    return begin_run(target, contests, effort, argv, tag, ab=fields)
+
+
+def record(
+    writer: RunWriter,
+    contests: Sequence[Contest],
+    effort: Effort,
+    base: ab.Origin,
+    head: ab.Origin,
+    observe: Callable[[ab.Event], None] = lambda _event: None,
+) -> bool:
+    """Measure both sides, store every sweep as it ends, and return whether it went to the end.
+
+    Ctrl-C ends the measuring and keeps what was measured; such a run has no verdicts and cannot be resumed.
+    """
+    ledger, process, described = Ledger(), 0, writer.run["ab"]
+    complete = True
+    try:
+        for event in ab.measure(contests, base, head, effort, described["margin"]):
+            match event:
+                case engine.Qualified():
+                    ledger.judge(event)
+                case engine.WorkerLost():
+                    ledger.lose(event)
+                case ab.Sweep(bouts):
+                    frames = []
+                    for bout in bouts:
+                        for side, result in bout.results.items():
+                            frames.append(ledger.enter(bout.case, bout.round, process, bout.names, result, side))
+                            process += 1
+                    writer.append(pd.concat(frames, ignore_index=True))
+                case ab.Flagged(rows):
+                    described = {**described, "flagged": _flagged(rows)}
+            observe(event)
+    except KeyboardInterrupt:
+        complete = False
+    samples = writer.samples()
+    results = pd.concat(_results(samples, contests, ledger), ignore_index=True)
+    if complete:
+        ledger.close(writer, samples, results, ab=described)
+    else:
+        writer.interrupt(results)
+    return complete
+
+
+def _flagged(rows: Mapping[Row, int]) -> list[dict[str, object]]:
+    return [
+        {"case": row.case.id, "implementation": row.implementation, "clock": row.clock, "round": first}
+        for row, first in rows.items()
+    ]
+
+
+def _results(samples: pd.DataFrame, contests: Sequence[Contest], ledger: Ledger) -> Iterable[pd.DataFrame]:
+    for side in (ab.BASE, ab.HEAD):
+        mine = samples[samples["contender"] == side]
+        found = summary.results(mine, ledger.outcomes(contests, side))
+        yield found.dropna(axis="columns", how="all")  # pandas warns of columns without values when it joins frames

@@ -1,0 +1,129 @@
+"""What the events of a measurement add up to, while its rounds go to the store."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from gapbench import environment, summary
+from gapbench.cases import Case
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest
+from gapbench.measuring.rounds import RoundResult
+from gapbench.records import THIS, Qualification
+from gapbench.store import RunWriter
+from gapbench.telemetry.fitness import Snapshot
+
+BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
+"""Columns of `records.SAMPLES` that are those of `schedule.Batches`."""
+
+_SLOWED = 1.1
+"""Clocks know how much longer a fixed piece of work takes to about 3 %."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is known so far of a run's contenders, and of its rounds as a whole."""
+
+    qualifications: dict[tuple[str, Case, str, str | None], Qualification] = field(default_factory=dict)
+    stopped_by: dict[Case, str] = field(default_factory=dict)
+    timed_seconds: float = 0.0
+    lost: list[str] = field(default_factory=list)
+    _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
+    _slowdowns: list[float] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+    _before: Snapshot = field(default_factory=environment.snapshot)
+
+    def judge(self, qualified: engine.Qualified) -> None:
+        """Take in what was found of an implementation; the last word counts."""
+        key = qualified.contender, qualified.case, qualified.implementation, qualified.clock
+        self.qualifications[key] = qualified.qualification
+
+    def lose(self, lost: engine.WorkerLost) -> None:
+        """Take in that a worker died."""
+        self.lost.append(
+            f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
+            f"({lost.reason}); the round was measured again by another; look into it if it happens twice"
+        )
+
+    def enter(
+        self, case: Case, number: int, process: int, names: Sequence[str], result: RoundResult, contender: str = THIS
+    ) -> pd.DataFrame:
+        """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
+        for clock, batches in result.batches.items():
+            pairs = zip(batches.calls, batches.seconds_per_call, strict=True)
+            self.timed_seconds += sum(calls * seconds for calls, seconds in pairs)
+            self._preparations[clock].append(dict(result.preparations.get(clock, {})))
+        self._slowdowns += result.slowdowns.values()
+        columns: dict[str, list[object]] = defaultdict(list)
+        for clock, batches in result.batches.items():
+            columns["clock"] += [clock] * len(batches.turn)
+            columns["implementation"] += [names[index] for index in batches.contender]
+            for name in BATCH_COLUMNS:
+                columns[name] += getattr(batches, name)
+        whole = {"case": case.id, "contender": contender, "round": number, "process": process}
+        return pd.DataFrame({**whole, **columns, **result.telemetry})
+
+    def outcomes(self, contests: Sequence[Contest], contender: str = THIS) -> list[summary.Outcome]:
+        """Return what became of a contender's implementations, those that were judged."""
+        outcomes = []
+        for contest, name, clock in _rows(contests):
+            of_all = self.qualifications.get((contender, contest.case, name, None))
+            if of_all is None:
+                continue
+            found = self.qualifications.get((contender, contest.case, name, clock), of_all)
+            stopped_by = self.stopped_by.get(contest.case) if found.status == "ok" else None
+            reference = contest.reference if contender == THIS else None
+            outcomes.append(
+                summary.Outcome(contest.suite, contest.case, name, clock, found, stopped_by, reference, contender)
+            )
+        return outcomes
+
+    def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: object) -> None:
+        """Complete the run, with what is to be known of its measuring; ``fields`` go to run.json too."""
+        after = environment.snapshot()
+        writer.finish(
+            results,
+            load_after=environment.load(),
+            warnings=writer.run.get("notes", [])
+            + environment.warnings(self._before, after, writer.run, _telemetry(samples))
+            + self.warnings()
+            + summary.outlying_rounds(samples[samples["contender"].isin([THIS, "base"])]),
+            clocks=self.clocks(),
+            wall_seconds=round(time.monotonic() - self._started, 3),
+            timed_seconds=round(self.timed_seconds, 3),
+            **fields,
+        )
+
+    def clocks(self) -> dict[str, dict[str, float | None]]:
+        """Return what each clock found out about itself: the median over rounds, null where it has no such thing."""
+        found = {}
+        for clock, rounds in self._preparations.items():
+            columns = pd.DataFrame(rounds, dtype=float)
+            found[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
+        return found
+
+    def warnings(self) -> list[str]:
+        """Return what happened to this run that its numbers do not tell."""
+        slowed = [one for one in self._slowdowns if one > _SLOWED]
+        if not slowed:
+            return self.lost
+        return [
+            *self.lost,
+            f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
+            "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again",
+        ]
+
+
+def _rows(contests: Sequence[Contest]) -> Iterator[tuple[Contest, str, str]]:
+    return ((one, name, clock) for one in contests for name in one.specs for clock in one.clocks)
+
+
+def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how the machine was in each round."""
+    rounds = samples.drop_duplicates("process")[["throttle", "steal"]]
+    return [{str(column): value for column, value in row.items()} for row in rounds.to_dict("records")]
