@@ -41,16 +41,7 @@ LEVEL = 0.01
 EQUIVALENCE_LEVEL = 0.05
 """How often a row that did change by the margin may be called equivalent: as usual in TOST, for each row by itself."""
 
-SCREEN_LEVEL = 0.25
-"""A first look asks for fresh rounds of every row whose p-value against the margin, as it stands, is below this."""
-
-INTERIM_LEVEL = 0.005
-"""A row looked at now and then while it is measured rests as soon as its TOST is this clear: ten looks cost 5 %."""
-
 _POWER = 0.8
-_CONFIRMING_POWER = 0.99
-_SPARE_ROUNDS = 3
-"""With the very fewest rounds that can fire, a single one that disagrees would prevent it."""
 _MOST_ROUNDS = 1000
 _MOST_EXACT = 200
 """With more rounds the tests' normal approximations serve; both err on the safe side in the tails."""
@@ -197,42 +188,6 @@ def judge(evidence: Sequence[Evidence], level: float = LEVEL) -> list[Judgement]
     return judgements
 
 
-def unconfirmed(evidence: Evidence, level: float = LEVEL) -> Judgement:
-    """Decide on a row whose change no fresh rounds were asked to confirm: equivalent at most."""
-    if evidence.within <= EQUIVALENCE_LEVEL:
-        return Judgement(Verdict.EQUIVALENT, evidence.within)
-    needed = rounds_needed(evidence, level)
-    return Judgement(Verdict.INCONCLUSIVE, min(evidence.slower, evidence.faster), rounds_needed=needed)
-
-
-def worth_confirming(evidence: Evidence) -> bool:
-    """Tell whether a first look makes a change beyond the margin likely enough to measure the row afresh."""
-    return min(evidence.slower, evidence.faster) <= SCREEN_LEVEL
-
-
-def rests(evidence: Evidence) -> bool:
-    """Tell whether a row is so clearly within the margin that its rounds are better spent on others."""
-    return evidence.within <= INTERIM_LEVEL
-
-
-def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
-    """Return how many fresh rounds show at ``level``, 99 times in a hundred, what a first look found.
-
-    As if the change were only the end of its interval that is nearer to none; None where that is within the margin,
-    so that as many as there is time for are wanted.
-    """
-    change = evidence.change
-    if change.low is None or change.high is None or change.low <= 0 <= change.high:
-        return None
-    distance = min(abs(change.low), abs(change.high)) - evidence.margin
-    if distance <= 0:
-        return None
-    error = float(change.half_width) / _quantile(0.975) * evidence.rounds**0.5
-    root = error * (_quantile(1 - level) + _quantile(_CONFIRMING_POWER)) / distance
-    wanted: int = ceil(root * root)
-    return max(fewest_rounds(level, evidence.smallest) + _SPARE_ROUNDS, wanted)
-
-
 def rounds_needed(evidence: Evidence, level: float) -> int | None:
     """Return about how many rounds (a side) would decide with 80 % probability, if the change is what it seems.
 
@@ -248,15 +203,16 @@ def rounds_needed(evidence: Evidence, level: float) -> int | None:
         distance = abs(change.estimate) - evidence.margin
         outside = distance > 0
         sides.add(np.sign(change.estimate) if outside else 0)
-        quantile = _quantile(1 - (level if outside else EQUIVALENCE_LEVEL)) + _quantile(_POWER)
-        error = change.half_width / _quantile(0.975)
-        if abs(distance) * _MOST_ROUNDS**0.5 < quantile * error * evidence.rounds**0.5 or distance == 0:
+        deviations = quantile(1 - (level if outside else EQUIVALENCE_LEVEL)) + quantile(_POWER)
+        error = change.half_width / quantile(0.975)
+        if abs(distance) * _MOST_ROUNDS**0.5 < deviations * error * evidence.rounds**0.5 or distance == 0:
             return None
-        rounds += [evidence.rounds + 1, ceil(evidence.rounds * (quantile * error / distance) ** 2)]
+        rounds += [evidence.rounds + 1, ceil(evidence.rounds * (deviations * error / distance) ** 2)]
     return max(rounds) if len(sides) <= 1 else None
 
 
-def _quantile(probability: float) -> float:
+def quantile(probability: float) -> float:
+    """Return the standard normal's quantile."""
     return NormalDist().inv_cdf(probability)
 
 

@@ -1,7 +1,6 @@
 """``gapbench ab``: two commits, or two interpreters, measured together."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -94,7 +93,7 @@ def _origin(side: "Side", stack: contextlib.ExitStack) -> "Origin":
     source = Source.of(side.checkout.folder)
     if side.python == sys.executable:
         return Origin(source)
-    return Origin(source, side.python, {**os.environ, "PYTHONPATH": str(stack.enter_context(harness()))})
+    return Origin(source, side.python, stack.enter_context(harness()))
 
 
 def _contests(selected: dict[str, Any], origins: "Sequence[Origin]") -> "list[Contest]":

@@ -63,7 +63,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("diff")
 @click.argument("base")
-@click.argument("head", default="latest")
+@click.argument("head", required=False)
 @options
 @click.option(
     "--allow-environment",
@@ -74,21 +74,27 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 def command(
-    base: str, head: str, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str
+    base: str, head: str | None, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str
 ) -> int:
     """Say what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
 
     A row is regressed only if it is shown to be more than the margin slower, all rows considered together; what cannot
     be told is inconclusive, with the rounds that it would take.
 
+    A run of gapbench ab alone is shown as it was then, with its own margin.
+
     Exits with 1 if a verdict of --fail-on occurs, otherwise with 4 if the environments differ and nothing was compared,
     and with 5 if the runs have nothing in common.
     """
-    from gapbench.compare import compare
+    from gapbench.compare import compare, interleaved
     from gapbench.store import Store
 
     store = Store(url)
-    found = compare(_side(store, base), _side(store, head), margin, allowed)
+    before = _side(store, base)
+    if head is None and "ab" in before.run:
+        found = interleaved(before)
+    else:
+        found = compare(before, _side(store, head or "latest"), margin, allowed)
     show(found, format_)
     if policy & found.summary.keys():
         return ExitCode.POLICY

@@ -30,6 +30,10 @@ def compare(
     for name in allowed:
         if name not in ENVIRONMENT:
             raise unknown("environment field", name, ENVIRONMENT)
+    for side in (base, head):
+        if "ab" in side.run:
+            run = side.run["run"]
+            raise GapbenchError(f"run {run} measured two sides by itself; see what changed with: gapbench diff {run}")
     if base.run["run"] == head.run["run"]:
         raise GapbenchError(f"run {base.run['run']} would be compared with itself; name another BASE or HEAD")
     old, new = rows_of(base), rows_of(head)

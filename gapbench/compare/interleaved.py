@@ -1,23 +1,24 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
 A round's value is the Hodges-Lehmann estimate, over its turns, of log(head / base) of two batches that followed one
-another. Rows that the first look flagged are decided on the rounds after it alone, together; the others can only be
-equivalent or inconclusive. A hidden second copy of base was measured like a head: if that seems to have changed, what
-was taken for changes was noise of this machine, and no row is called regressed.
+another. `two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
+nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
+taken for changes was noise of this machine, and no row is called regressed.
 """
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gapbench import two_stages
 from gapbench.compare.judging import judged
 from gapbench.compare.rows import Diff, Key, Row, Side, rows_of, spec_of, structural, unmeasured
 from gapbench.stats import Floats, hodges_lehmann
-from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, judge, paired, unconfirmed
+from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
 _ROW: list[Hashable] = ["case", "implementation", "clock"]
 
@@ -40,12 +41,13 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
         assert known is not None
         verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
         rows[key] = Row(known["suite"], *key, spec_of(ab.run, *key), verdict, reason, again=again)
-    tested = {key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE}
+    tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
     flagged = {(one["case"], one["implementation"], one["clock"]): one["round"] for one in described["flagged"]}
     decided = _decide(_log_ratios(ab.samples, "head"), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
-        rows[key] = judged(rows[key], evidence, judgement, max(1, len(flagged)), paired=True)
-    notes = _distrust(rows, _log_ratios(ab.samples, "null"), flagged, margin, level)
+        rows[key] = judged(rows[key], evidence, judgement, len(tested), paired=True)
+    copies = _log_ratios(ab.samples, "null")
+    notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
     base, head = (_side(ab.run, described[side]) for side in ("base", "head"))
     return Diff(base, head, margin, tuple(rows.values()), tuple(described["differences"]), notes)
 
@@ -70,42 +72,30 @@ def _array(values: "pd.Series[float]") -> Floats:
 
 def _decide(
     rounds: Mapping[Key, "pd.Series[float]"],
-    tested: set[Key],
+    tested: Sequence[Key],
     flagged: Mapping[Key, int],
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
-    """Judge the flagged rows on their fresh rounds, and see which of the others are equivalent."""
-    weighed = {}
+    """Judge rows by the rounds before and after they were flagged, and return each with the evidence that decided."""
+    first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))
-        weighed[key] = paired(_array(values[values.index >= flagged.get(key, 0)]), margin)
-    confirmed = [key for key in weighed if key in flagged]
-    found = dict(zip(confirmed, judge([weighed[key] for key in confirmed], level), strict=True))
-    for key in weighed.keys() - found.keys():
-        found[key] = unconfirmed(weighed[key], level)
-    return {key: (weighed[key], found[key]) for key in tested}
+        begin = flagged.get(key)
+        first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
+        fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
+    judgements = two_stages.decide(first, fresh, level)
+    evidence = [again or one for one, again in zip(first, fresh, strict=True)]
+    return dict(zip(tested, zip(evidence, judgements, strict=True), strict=True))
 
 
-def _distrust(
-    rows: dict[Key, Row],
-    rounds: Mapping[Key, "pd.Series[float]"],
-    flagged: Mapping[Key, int],
-    margin: float,
-    level: float,
-) -> tuple[str, ...]:
+def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgement]]) -> tuple[str, ...]:
     """Return what the copy of base says; where it seems to have changed, make red rows inconclusive."""
-    weighed = {}
-    for key, values in rounds.items():
-        fresh = values[values.index >= flagged.get(key, 0)]
-        if len(fresh):
-            weighed[key] = paired(_array(fresh), margin)
-    judgements = dict(zip(weighed, judge(list(weighed.values()), level), strict=True))
-    moved = [key for key, one in judgements.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    moved = [key for key, (_, one) in copies.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     if not moved:
         return ()
     case, implementation, clock = moved[0]
-    change = math.expm1(weighed[moved[0]].change.estimate)
+    change = math.expm1(copies[moved[0]][0].change.estimate)
     why = (
         f"a hidden second copy of base differs from base itself by {change:+.1%} ({implementation}, {clock}, {case}): "
         "this machine is too unsteady to call anything a regression; see gapbench doctor, and measure again"

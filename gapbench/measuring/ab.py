@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from random import Random
 
+import gapbench
 from gapbench.measuring import duel, qualifying
 from gapbench.measuring.duel import Bout, Side
 from gapbench.measuring.engine import Ready, WorkerLost
@@ -22,7 +24,8 @@ from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.source import Source
 from gapbench.measuring.template import Template
-from gapbench.verdicts import LEVEL, fewest_rounds, rounds_to_confirm, smallest_paired
+from gapbench.two_stages import rounds_to_confirm
+from gapbench.verdicts import LEVEL, fewest_rounds, smallest_paired
 
 BASE, HEAD, NULL = "base", "head", "null"
 SIDES = (BASE, HEAD, NULL)
@@ -43,11 +46,11 @@ BATCH_SECONDS = 0.25e-3
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a side comes from: its source, its interpreter, and that one's environment where it is not the caller's."""
+    """Where a side comes from: its source, its interpreter, and the folder where that one finds gapbench."""
 
     source: Source
     python: str = sys.executable
-    environment: Mapping[str, str] | None = None
+    harness: Path = Path(gapbench.__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def _sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origin, he
     templates: dict[str, Template] = {}
     for origin in (base, head):
         if origin.python not in templates:
-            template = Template(preload, origin.python, origin.environment)
+            template = Template(preload, origin.python, origin.harness)
             templates[origin.python] = stack.enter_context(template)
     for template in templates.values():
         template.wait_ready()
@@ -117,7 +120,7 @@ class _Tournament:
     def _confirm(self, flagged: Mapping[Row, Meeting]) -> Iterator[Event]:
         """Measure what was flagged afresh: so many rounds as were settled before the first of them."""
         meetings = list(dict.fromkeys(flagged.values()))
-        level = LEVEL / len(flagged)
+        level = LEVEL / 2 / len(flagged)
         affordable = int((self._deadline - time.monotonic()) / sum(one.seconds for one in meetings))
         most = max(fewest_rounds(level, smallest_paired) + 3, min(affordable, _MOST_CONFIRMING))
         wanted = {one: [rounds_to_confirm(one.evidence(row), level) for row in one.flagged()] for one in meetings}

@@ -14,7 +14,8 @@ from gapbench.measuring.plan import Contest
 from gapbench.measuring.qualifying import SECONDS_PER_WEIGHT, Qualified
 from gapbench.measuring.rounds import Assignment
 from gapbench.records import Qualification
-from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired, rests, worth_confirming
+from gapbench.two_stages import rests, worth_confirming
+from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired
 
 _DEATHS_FORGIVEN = 1
 

@@ -21,9 +21,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from gapbench.errors import GapbenchError
@@ -32,6 +33,13 @@ _MAX_JOB = 1 << 20
 MOST_DESCRIPTORS = 16
 _NOBODY = 255
 READY = b"+"
+_PACKAGE = Path(__file__).parents[1]
+_SERVE = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from gapbench.measuring.template_server import main
+main(*sys.argv[1:])
+"""
 _STDERR = 2  # the file descriptor, which is there even where sys.stderr is replaced (notebooks)
 
 
@@ -160,19 +168,20 @@ def conversation(workers: Sequence[Worker], deadline: float) -> Iterator[tuple[i
 class Template:
     """A template process, started at once and loading in the background; a context manager that ends it.
 
-    ``preload`` are modules to import there; ``python`` is its interpreter, ``environment`` its variables, the
-    parent's where None.
+    ``preload`` are modules to import there; ``python`` is its interpreter, and ``harness`` the folder in which that
+    one finds gapbench.
     """
 
     def __init__(
-        self, preload: Sequence[str] = (), python: str = sys.executable, environment: Mapping[str, str] | None = None
+        self, preload: Sequence[str] = (), python: str = sys.executable, harness: Path = _PACKAGE.parent
     ) -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._lock = threading.Lock()
         self.running = RunningContender.create()
         descriptors = [theirs.fileno(), self.running.descriptor]
-        command = [python, "-m", "gapbench.measuring.template_server", *map(str, descriptors), *preload]
+        # -P: the current folder may hold another gapbench, whose code is under test rather than the harness.
+        command = [python, "-P", "-c", _SERVE, str(harness), *map(str, descriptors), *preload]
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
         self._process = subprocess.Popen(
@@ -180,7 +189,6 @@ class Template:
             pass_fds=descriptors,
             stdout=_STDERR,
             start_new_session=True,
-            env=environment,
         )
         theirs.close()
 

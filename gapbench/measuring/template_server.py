@@ -1,6 +1,6 @@
 """The template's own process: it loads what workers need, then forks one on request and reports how each ended.
 
-Started by `gapbench.measuring.template.Template`, as ``python -m``, with the file descriptors of its control socket
+Started by `gapbench.measuring.template.Template` with the file descriptors of its control socket
 and of the shared byte, and the modules to preload.
 """
 
@@ -101,6 +101,8 @@ class Server:
             status = 0
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1
+        except ConnectionError:
+            pass  # the parent has lost interest
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -115,7 +117,3 @@ def main(control: str, running: str, *preload: str) -> None:
     gc.collect()
     gc.freeze()  # what is loaded stays shared between the template and its workers
     Server(socket.socket(fileno=int(control)), RunningContender(int(running))).serve()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

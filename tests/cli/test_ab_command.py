@@ -1,0 +1,219 @@
+"""`gapbench ab` as users run it: real commits, real measurements (short ones: what they find is large)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gapbench.store import Store
+
+HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"
+SLOW = "def pool(x):\n    for _ in range(3000): pass\n    return x.mean((2, 3), keepdim=True)\n"
+SLOWER_MEAN = """
+from dataclasses import replace
+
+
+def _slower(case):
+    function = _mean(case)
+
+    def slower(x):
+        for _ in range(3000):
+            pass
+        return function(x)
+
+    return slower
+
+
+EAGER = tuple(replace(one, prepare=_slower) if one.name == "mean" else one for one in EAGER)
+"""
+SMALL = ["--shape", "1x16x8x8", "--dtype", "float32", "--layout", "contiguous", "--pass", "forward"]
+POOL = ["--impl", "pool.py:pool", *SMALL, "--budget", "3s"]
+
+
+def git(*arguments):
+    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit(message, **files):
+    for name, content in files.items():
+        with open(f"{name}.py", "w") as file:  # noqa: PTH123
+            file.write(content)
+    git("add", "--all")
+    git("commit", "--quiet", "--allow-empty", "--message", message)
+
+
+@pytest.fixture
+def repository(gapbench, tmp_path):
+    """A repository in the current folder, with an honest function; return the command line."""
+    git("init", "--quiet", "--initial-branch=main")
+    (tmp_path / ".gitignore").write_text("results/\n")
+    commit("honest", pool=HONEST)
+    return gapbench
+
+
+def document(repository, *arguments):
+    code, out, err = repository("ab", *arguments, "--format", "json")
+    return code, json.loads(out), err
+
+
+def test_a_commit_that_is_slower_is_red_and_leaves_no_trace(repository, tmp_path):
+    commit("slower", pool=SLOW)
+    code, found, err = document(repository, "main~1", "HEAD", *POOL)
+    assert code == 1, err
+    (row,) = found["cases"]
+    assert row["verdict"] == "regressed"
+    assert row["ratio"] > 3
+    assert found["base"]["commit"] == git("rev-parse", "main~1")
+    assert len(git("worktree", "list").splitlines()) == 1
+    store = Store("results")
+    (run,) = store.ids()
+    assert set(store.samples([run])["contender"]) == {"base", "head", "null"}
+    assert set(store.results([run])["contender"]) == {"base", "head"}
+    assert store.describe(run)["ended"]
+    assert str(tmp_path) not in json.dumps(store.describe(run)["ab"])
+
+
+def test_the_same_run_is_read_again_by_diff(repository):
+    commit("slower", pool=SLOW)
+    repository("ab", "main~1", "HEAD", *POOL, "--tag", "gate")
+    code, out, err = repository("diff", "gate", "--format", "markdown")
+    assert code == 1, err
+    assert "regressed" in out
+    assert "gapbench ab " in out
+
+
+def test_uncommitted_changes_are_measured_as_a_dot(repository, tmp_path):
+    (tmp_path / "pool.py").write_text(SLOW)
+    code, found, _ = document(repository, "HEAD", ".", *POOL)
+    assert code == 1
+    assert found["head"]["dirty"] is True
+    code, out, _ = repository("ab", "HEAD", "HEAD", *POOL)
+    assert code == 0
+    assert "regressed" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("import no_such_module\n", "no_such_module"),
+        ("def pool(x):\n    return 2 * x.mean((2, 3), keepdim=True)\n", "wrong"),
+        ("import os\ndef pool(x):\n    os.abort()\n", "SIGABRT"),
+    ],
+)
+def test_a_head_that_is_broken_is_told_and_the_rest_compared(repository, content, reason):
+    commit("broken", pool=content, other=HONEST.replace("pool", "other"))
+    commit("base has the other", other=HONEST.replace("pool", "other"))
+    git("branch", "broken")
+    git("checkout", "--quiet", "-b", "fine", "main~2")
+    commit("the other", other=HONEST.replace("pool", "other"))
+    code, found, err = document(repository, "fine", "broken", *POOL, "--impl", "other.py:other")
+    assert code == 1, err
+    rows = {row["implementation"]: row for row in found["cases"]}
+    assert rows["pool"]["verdict"] == "failed_head"
+    assert reason in rows["pool"]["reason"]
+    assert rows["other"]["verdict"] in ("equivalent", "inconclusive")
+
+
+def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
+    commit("another", other=HONEST.replace("pool", "other"))
+    code, found, _ = document(repository, "main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s")
+    assert code == 0
+    (row,) = found["cases"]
+    assert row["verdict"] == "failed_base"
+    assert "there is no file" in row["reason"]
+    arguments = ["main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s", "--fail-on", "failed"]
+    assert document(repository, *arguments)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere", "HEAD", *POOL], "there is no commit 'nowhere'"),
+        (["HEAD", "HEAD", *SMALL], "none of these implementations comes from this repository"),
+        (["HEAD", "HEAD", "--impl", "../outside.py:pool", *SMALL], "outside"),
+        (["HEAD", "HEAD", "--impl", "pool.py", *SMALL], "write FILE.py:FUNCTION"),
+        (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
+        (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is no Python interpreter that runs"),
+        (["HEAD"], "Missing argument 'HEAD'"),
+    ],
+)
+def test_bad_input_is_one_line(repository, arguments, line):
+    code, out, err = repository("ab", *arguments)
+    assert (code, out) == (2, "")
+    assert line in err
+    assert len(err.strip().splitlines()) == 1
+    assert len(git("worktree", "list").splitlines()) == 1
+
+
+def test_no_repository_is_one_line(gapbench):
+    code, _, err = gapbench("ab", "main", "HEAD", *POOL)
+    assert code == 2
+    assert "is in no git repository" in err
+
+
+def test_nothing_matched_is_5(repository):
+    assert repository("ab", "HEAD", "HEAD", "-k", "no_such_thing", *POOL)[0] == 5
+
+
+def test_ctrl_c_keeps_what_was_measured_and_removes_the_worktrees(repository, tmp_path):
+    commit("slower", pool=SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gapbench", "ab", "main~1", "main", *POOL, "--budget", "60s"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    store = Store("results")
+    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert out == ""
+    (run,) = store.ids()
+    assert not store.samples([run]).empty
+    assert len(git("worktree", "list").splitlines()) == 1
+    assert repository("run", "--resume", run)[0] == 2
+
+
+def test_another_interpreter_measures_with_this_harness(repository, tmp_path):
+    """A second interpreter that finds the same packages by a path of its own, and not this gapbench by itself."""
+    link = tmp_path / "python-of-head"
+    link.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    link.chmod(0o755)
+    code, found, err = document(repository, "HEAD", "HEAD", *POOL, "--head-python", str(link))
+    assert code == 0, err
+    assert found["cases"][0]["ratio"] is not None
+    (run,) = Store("results").ids()
+    assert Store("results").describe(run)["ab"]["head"]["versions"]["torch"]
+
+
+def test_gapbenchs_own_implementations_come_from_each_side(gapbench, tmp_path):
+    """In gapbench's own repository: the harness is the caller's, the code under test the commits'."""
+    import shutil
+    from pathlib import Path
+
+    import gapbench as package
+
+    shutil.copytree(Path(package.__file__).parent, "gapbench", ignore=shutil.ignore_patterns("__pycache__"))
+    git("init", "--quiet")
+    commit("as it is")
+    eager = tmp_path / "gapbench" / "implementations" / "eager.py"
+    eager.write_text(eager.read_text() + SLOWER_MEAN)
+    (tmp_path / "gapbench" / "oracle.py").write_text("raise RuntimeError('not the harness that measures')\n")
+    commit("mean is slower")
+    code, out, err = gapbench(
+        "ab", "HEAD~1", "HEAD", "--impl", "mean", "--impl", "sum_scale", *SMALL, "--budget", "4s", "--format", "json"
+    )
+    assert code == 1, err
+    found = {row["implementation"]: row["verdict"] for row in json.loads(out)["cases"]}
+    assert found["mean"] == "regressed"
+    assert found["sum_scale"] in ("equivalent", "inconclusive")

@@ -1,0 +1,88 @@
+"""gapbench's own implementations from another checkout, in a process that has loaded this one's."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gapbench
+
+PACKAGE = Path(gapbench.__file__).parent
+
+ADOPT = """
+import sys
+from pathlib import Path
+import gapbench.measuring.preload
+from gapbench import operations, oracle
+from gapbench.cases import Case
+from gapbench.measuring.source import Source
+
+checkout, operation, name = sys.argv[1:]
+source = Source.of(Path(checkout))
+assert source.built_in
+source.enter(operation)
+one = operations.load(name)
+print(one.summary)
+print(oracle.__file__)
+case = Case((2, 4, 8, 8), operation=operation)
+print(one.why_not(case) or oracle.examine(case, one.prepare(case), 0, one.truth).reason)
+print(sorted({module.__file__ for module_name, module in sys.modules.items() if module_name.startswith(
+    ("gapbench.implementations.eager", "gapbench.operations.pooling", "gapbench.implementations.triton."))}))
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "gapbench", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def edit(checkout, file, old, new):
+    path = checkout / "gapbench" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def adopt(checkout, operation, name):
+    command = [sys.executable, "-c", ADOPT, str(checkout), operation, name]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_code_under_test_is_the_checkouts_and_the_harness_is_not(checkout):
+    edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "another mean")
+    (checkout / "gapbench" / "oracle.py").unlink()
+    said = adopt(checkout, "gap", "mean").stdout.splitlines()
+    assert said[0].startswith("another mean")
+    assert said[1] == str(PACKAGE / "oracle.py")
+    assert said[2] == "None"
+    assert str(PACKAGE) not in said[3]
+
+
+def test_another_operations_ways_come_from_there_as_well(checkout):
+    edit(checkout, "operations/pooling.py", '"pooling", summary,', '"pooling", "changed",')
+    done = adopt(checkout, "pooling", "global_max")
+    assert done.stdout.splitlines()[0] == "changed", done.stderr
+    assert done.stdout.splitlines()[2:], done.stderr
+    assert str(checkout / "gapbench" / "operations" / "pooling.py") in done.stdout
+
+
+def test_what_is_imported_late_comes_from_there_as_well(checkout):
+    late = "from gapbench.implementations.triton.dispatch import Gap"
+    code = ADOPT.replace("print(one.summary)", f"{late}\nprint(sys.modules[Gap.__module__].__file__)")
+    command = [sys.executable, "-c", code, str(checkout), "gap", "mean"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == str(checkout / "gapbench/implementations/triton/dispatch.py")
+
+
+def test_a_checkout_older_than_an_operation_has_the_others(checkout):
+    shutil.rmtree(checkout / "gapbench" / "operations")
+    assert adopt(checkout, "gap", "mean").returncode == 0
+    assert "KeyError" in adopt(checkout, "pooling", "global_max").stderr
+
+
+def test_a_checkout_that_does_not_import_says_so(checkout):
+    edit(checkout, "implementations/eager.py", "import torch", "import torch_of_the_future")
+    assert "torch_of_the_future" in adopt(checkout, "gap", "mean").stderr
