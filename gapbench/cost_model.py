@@ -79,7 +79,8 @@ class Crossover:
 
 def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
     """Fit every implementation of a run's ``results`` in every context in which it was measured."""
-    ok = results[(results["status"] == "ok") & results["seconds"].gt(0)]
+    columns = [*CONTEXT, "implementation", "bytes_moved", "seconds"]
+    ok = results.loc[(results["status"] == "ok") & results["seconds"].gt(0), columns]
     found: list[Fit] = []
     refused: list[Refusal] = []
     for key, rows in ok.groupby([*CONTEXT, "implementation"], dropna=False, sort=False):

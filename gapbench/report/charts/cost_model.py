@@ -5,6 +5,7 @@ pass, threads and clock. Dotted verticals are where the fastest line changes.
 """
 
 import html
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,22 +30,21 @@ _PANEL, _GAP = 300, 84  # pixels
 
 def figure(results: pd.DataFrame) -> go.Figure:
     """Draw the fits of one run, with the measured times that they go through."""
-    panels = _panels(results)
-    frame = points.measured(results)
+    panels, named = _panels(results), _named(results)
+    frame = points.measured(results[[*CONTEXT, "implementation", "status", "bytes_moved", "seconds"]])
     frame = frame[frame["bytes_moved"].gt(0)]
     marks = style.marks(fit.implementation for fits, _, _ in panels.values() for fit in fits)
     heights = [_PANEL] * max(len(panels), 1)
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": sum(heights) + _GAP * (len(heights) - 1) + 22 * min(len(marks), 9) + 90,
-            "margin": {"l": 8, "r": 16, "t": 40, "b": 44},
-            "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 28 / (sum(heights) + _GAP * (len(heights) - 1))},
-        }
-    )
+    tall = sum(heights) + _GAP * (len(heights) - 1)
+    layout: dict[str, Any] = style.LAYOUT | {
+        "height": tall + 22 * min(len(marks), 9) + 90,
+        "margin": {"l": 8, "r": 16, "t": 40, "b": 44},
+        "showlegend": True,
+        "legend": style.LEGEND | {"y": 1 + 28 / tall},
+    }
+    traces, shapes, annotations = [], [], []
     seen: set[str] = set()
-    most = style.MOST // max(1, len(panels)) - 300
+    most = style.MOST // max(1, len(panels)) - 24 * MOST_LINES  # what the lines themselves leave
     for place, ((context, (fits, crossings, _)), domain) in enumerate(
         zip(panels.items(), style.stack(heights, _GAP), strict=True)
     ):
@@ -53,24 +53,24 @@ def figure(results: pd.DataFrame) -> go.Figure:
         own = _of(frame, context)
         own = points.cells(own[own["implementation"].isin(names)], ["implementation"], "bytes_moved", "seconds", most)
         for fit in fits:
-            _fitted(figure, fit, own[own["implementation"] == fit.implementation], marks[fit.implementation], (x, y),
-                    legend=fit.implementation not in seen)  # fmt: skip
+            some, mark = own[own["implementation"] == fit.implementation], marks[fit.implementation]
+            drawn = _fitted(fit, some, mark, legend=fit.implementation not in seen)
+            traces += [trace.update(xaxis=x, yaxis=y) for trace in drawn]
             seen.add(fit.implementation)
         for crossing in crossings:
-            figure.add_shape(
-                type="line", x0=crossing.bytes, x1=crossing.bytes, xref=x, yref=f"{y} domain", y0=0, y1=1,
-                line={"color": style.PLAIN, "width": 1.5, "dash": "dot"},
-            )  # fmt: skip
-            figure.add_annotation(
-                x=np.log10(crossing.bytes), xref=x, yref=f"{y} domain", y=0.02, yanchor="bottom", showarrow=False,
-                text=fmt.size(crossing.bytes), hovertext=html.escape(_crossed(crossing)),
-            )  # fmt: skip
+            at = {"xref": x, "yref": f"{y} domain"}
+            line = {"color": style.PLAIN, "width": 1.5, "dash": "dot"}
+            shapes.append(
+                at | {"type": "line", "x0": crossing.bytes, "x1": crossing.bytes, "y0": 0, "y1": 1, "line": line}
+            )
+            label = {"text": fmt.size(crossing.bytes), "hovertext": html.escape(_crossed(crossing)), "showarrow": False}
+            annotations.append(at | label | {"x": np.log10(crossing.bytes), "y": 0.02, "yanchor": "bottom"})
         across = style.bytes_axis(*style.bounds(own["bytes_moved"])) | {"anchor": y}
         up = style.seconds_axis(*style.bounds(own["seconds"])) | {"anchor": x, "domain": domain, "automargin": True}
-        figure.layout[style.layout_key(x)] = across | {"title": {"text": "bytes that must move", "standoff": 4}}
-        figure.layout[style.layout_key(y)] = up | {"title": {"text": "time per call"}}
-        figure.add_annotation(style.title(html.escape(_name(context, results)), y))
-    return figure
+        layout[style.layout_key(x)] = across | {"title": {"text": "bytes that must move", "standoff": 4}}
+        layout[style.layout_key(y)] = up | {"title": {"text": "time per call"}}
+        annotations.append(style.title(html.escape(_name(context, named)), y))
+    return go.Figure(traces, layout | {"shapes": shapes, "annotations": annotations})
 
 
 def summary(results: pd.DataFrame) -> str:
@@ -84,8 +84,8 @@ def summary(results: pd.DataFrame) -> str:
     cheap = min(own, key=lambda fit: fit.fixed.estimate)
     wide = max(own, key=lambda fit: fit.gbps.estimate)
     sentence = (
-        f"{_name(context, results)}: the smallest fixed cost is that of {cheap.implementation}, {_fixed(cheap)}; the "
-        f"most bandwidth has {wide.implementation}, {_gbps(wide)}."
+        f"{_name(context, _named(results))}: the smallest fixed cost is that of {cheap.implementation}, "
+        f"{_fixed(cheap)}; the most bandwidth has {wide.implementation}, {_gbps(wide)}."
     )
     sentence += f" {'; '.join(map(_crossed, crossings))}." if crossings else " The same line is fastest at all sizes."
     poor = sum(fit.misfit > POOR for fit in fits)
@@ -102,9 +102,10 @@ def summary(results: pd.DataFrame) -> str:
 def table(results: pd.DataFrame) -> pd.DataFrame:
     """Return all fits with their intervals, and the refusals with their reasons."""
     fits, refusals = cost_model.fits(points.numeric(results))
+    named = _named(results)
     found = [
         {
-            "panel": _name(fit.context, results),
+            "panel": _name(fit.context, named),
             "implementation": fit.implementation,
             "fixed cost (µs)": fit.fixed.estimate * 1e6,
             "fixed low (µs)": None if fit.fixed.low is None else fit.fixed.low * 1e6,
@@ -119,7 +120,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
         for fit in fits
     ]
     found += [
-        {"panel": _name(no.context, results), "implementation": no.implementation, "why not": no.reason}
+        {"panel": _name(no.context, named), "implementation": no.implementation, "why not": no.reason}
         for no in refusals
     ]
     columns = [
@@ -153,32 +154,35 @@ def _of(frame: pd.DataFrame, context: Context) -> pd.DataFrame:
     return frame[keep]
 
 
-def _name(context: Context, results: pd.DataFrame) -> str:
-    """Return dtype and layout, and whatever else differs within the results."""
-    named = {"dtype", "layout", *rows.varying(results, CONTEXT)}
+def _named(results: pd.DataFrame) -> set[str]:
+    """Return the columns that a panel's name has: dtype and layout, and whatever else differs within the results."""
+    return {"dtype", "layout", *rows.varying(results, CONTEXT)}
+
+
+def _name(context: Context, named: set[str]) -> str:
     pairs = zip(CONTEXT, context, strict=True)
     return ", ".join(rows.fact(name, points.whole(value)) for name, value in pairs if name in named)
 
 
-def _fitted(
-    figure: go.Figure, fit: Fit, own: pd.DataFrame, mark: style.Mark, axes: tuple[str, str], legend: bool
-) -> None:
-    x, y = axes
+def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, legend: bool) -> tuple[go.Scatter, go.Scatter]:
+    """Return the line and the measured times."""
     sizes = np.geomspace(fit.smallest, fit.largest, 24)
     label = f"{style.short(fit.implementation)}: {_fixed(fit)} + {_gbps(fit)}"
-    figure.add_scatter(
-        showlegend=False, mode="lines", x=sizes, y=[fit.seconds(size) for size in sizes], xaxis=x, yaxis=y,
+    line = go.Scatter(
+        showlegend=False, mode="lines", x=sizes, y=[fit.seconds(size) for size in sizes],
         line={"color": mark.colour, "width": 2, "dash": mark.dash}, hovertext=label, hoverinfo="text",
     )  # fmt: skip
-    figure.add_scatter(
-        name=style.short(fit.implementation), legendgroup=fit.implementation, showlegend=legend, mode="markers",
-        x=own["bytes_moved"], y=own["seconds"], xaxis=x, yaxis=y,
+    times = go.Scatter(
+        name=style.short(fit.implementation), showlegend=legend, mode="markers",
+        x=own["bytes_moved"], y=own["seconds"],
         marker={"symbol": mark.symbol, "color": mark.colour, "size": 8},
         hovertext=[
-            f"{label}<br>{fmt.seconds(row['seconds'])} at {fmt.size(row['bytes_moved'])}" for row in rows.records(own)
+            f"{label}<br>{fmt.seconds(seconds)} at {fmt.size(size)}"
+            for size, seconds in zip(own["bytes_moved"], own["seconds"], strict=True)
         ],
         hoverinfo="text",
     )  # fmt: skip
+    return line, times
 
 
 def _fixed(fit: Fit) -> str:

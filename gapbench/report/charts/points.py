@@ -67,9 +67,10 @@ def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> 
     places = np.log(frame[[x, y]].to_numpy(dtype=float))
     places -= places.min(axis=0)
     places /= np.maximum(places.max(axis=0), 1e-12)
+    groups_of = frame.groupby([*by], dropna=False, sort=False).ngroup().to_numpy()
     for side in (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
         column, row = np.minimum((places * side).astype(int), side - 1).T
-        keys = frame.groupby([*by, column, row], dropna=False, sort=False).ngroup().to_numpy()
+        keys = pd.factorize((groups_of * side + column) * side + row)[0]
         if side == 1 or keys.max() < most:
             break
     groups = frame.groupby(keys)

@@ -4,7 +4,7 @@ A line at each segment's mean, its ratio where it steps; a dotted line with ¦ w
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,8 @@ from gapbench.history.trends import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
+Item = dict[str, object]
+
 MOST_RUNS = 500
 """The newest are drawn."""
 
@@ -22,35 +24,34 @@ MOST_RUNS = 500
 def figure(trend: Trend) -> go.Figure:
     """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.history.trends.trends`), oldest left."""
     first, points = _shown(trend)
-    seconds = [point.seconds for point in points]
     ends = [bound for point in points for bound in (_low(point), _high(point))]
-    low, high = style.bounds(ends, 0.12)
-    up = style.seconds_axis(low, high) | {"automargin": True, "title": {"text": "time per call"}}
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": 340,
-            "margin": {"l": 8, "r": 24, "t": 44, "b": 50},
-            "xaxis": _runs_axis(points),
-            "yaxis": up,
-        }
-    )
-    for start, end in pairwise([0, *(change.index - first for change in _changes(trend)), len(points)]):
-        if points[start:end]:
-            mean = float(np.exp(logs(points[start:end]).mean()))
-            figure.add_scatter(
-                name="mean",
-                mode="lines",
-                x=[start - 0.4, end - 0.6],
-                y=[mean, mean],
-                line={"color": style.ACCENT, "width": 3},
-                hoverinfo="skip",
-            )
-    figure.add_scatter(
+    marks = [*_steps(trend), *_environments(points)]
+    layout = style.LAYOUT | {
+        "height": 340,
+        "margin": {"l": 8, "r": 24, "t": 44, "b": 50},
+        "xaxis": _runs_axis(points),
+        "yaxis": style.seconds_axis(*style.bounds(ends, 0.12))
+        | {"automargin": True, "title": {"text": "time per call"}},
+        "shapes": [line for line, _ in marks],
+        "annotations": [label for _, label in marks],
+    }
+    means = [
+        go.Scatter(
+            name="mean",
+            mode="lines",
+            x=[start - 0.4, end - 0.6],
+            y=[float(np.exp(logs(points[start:end]).mean()))] * 2,
+            line={"color": style.ACCENT, "width": 3},
+            hoverinfo="skip",
+        )
+        for start, end in pairwise([0, *(change.index - first for change in _changes(trend)), len(points)])
+        if points[start:end]
+    ]
+    runs = go.Scatter(
         name="runs",
         mode="markers",
         x=list(range(len(points))),
-        y=seconds,
+        y=[point.seconds for point in points],
         error_y={
             "array": [_high(point) - point.seconds for point in points],
             "arrayminus": [point.seconds - _low(point) for point in points],
@@ -62,15 +63,7 @@ def figure(trend: Trend) -> go.Figure:
         hovertext=[_hover(point) for point in points],
         hoverinfo="text",
     )
-    for change in _changes(trend):
-        text = f"<b>{_arrow(change)} {fmt.ratio(change.ratio)}</b><br>{html.escape(change.cause)}"
-        _mark(figure, change.index - first - 0.5, "solid", {"text": text, "y": 1, "yanchor": "bottom"})
-    for place, point in enumerate(points):
-        if point.environment:
-            news = "; ".join(point.environment)
-            side = {"xanchor": "left" if place < len(points) / 2 else "right", "hovertext": html.escape(news)}
-            _mark(figure, place - 0.5, "dot", {"text": f"¦ {style.short(news)}", "y": 0, "yanchor": "bottom", **side})
-    return figure
+    return go.Figure([*means, runs], layout)
 
 
 def summary(trend: Trend) -> str:
@@ -156,11 +149,25 @@ def _runs_axis(points: Sequence[Point]) -> dict[str, object]:
     }
 
 
-def _mark(figure: go.Figure, x: float, dash: str, label: dict[str, object]) -> None:
-    figure.add_shape(
-        type="line", x0=x, x1=x, yref="paper", y0=0, y1=1, line={"color": style.PLAIN, "width": 1.5, "dash": dash}
-    )
-    figure.add_annotation({"x": x, "yref": "paper", "showarrow": False, **label})
+def _steps(trend: Trend) -> Iterator[tuple[Item, Item]]:
+    first, _ = _shown(trend)
+    for change in _changes(trend):
+        text = f"<b>{_arrow(change)} {fmt.ratio(change.ratio)}</b><br>{html.escape(change.cause)}"
+        yield _mark(change.index - first - 0.5, "solid", {"text": text, "y": 1, "yanchor": "bottom"})
+
+
+def _environments(points: Sequence[Point]) -> Iterator[tuple[Item, Item]]:
+    for place, point in enumerate(points):
+        if point.environment:
+            news = "; ".join(point.environment)
+            side = {"xanchor": "left" if place < len(points) / 2 else "right", "hovertext": html.escape(news)}
+            yield _mark(place - 0.5, "dot", {"text": f"¦ {style.short(news)}", "y": 0, "yanchor": "bottom", **side})
+
+
+def _mark(x: float, dash: str, label: Item) -> tuple[Item, Item]:
+    line = {"color": style.PLAIN, "width": 1.5, "dash": dash}
+    across = {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+    return across, {"x": x, "yref": "paper", "showarrow": False, **label}
 
 
 def _hover(point: Point) -> str:
