@@ -80,7 +80,7 @@ def summary(results: pd.DataFrame) -> str:
         sentence = f"{fmt.count(len(wrong))} {'is' if len(wrong) == 1 else 'are'} wrong: {names}"
         sentences.append(f"{sentence}; {fmt.count(untimed)} of {fmt.count(len(wrong))} not timed.")
     else:
-        sentences.append("None is wrong.")
+        sentences.append("No result is wrong.")
     if left_out:
         sentences.append(f"{fmt.count(left_out)} without an error or a time are left out.")
     drawn, _ = _drawn(results)

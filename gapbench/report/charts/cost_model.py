@@ -25,7 +25,7 @@ MOST_LINES = 8
 POOR = 0.2
 """Where times lie further from their line than this, the sentence says so."""
 
-_PANEL, _GAP = 300, 84  # pixels
+_PANEL, _GAP, _LEAST = 300, 84, 40  # pixels; the last of a figure without panels
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
@@ -34,8 +34,8 @@ def figure(results: pd.DataFrame) -> go.Figure:
     frame = points.measured(results[[*CONTEXT, "implementation", "status", "bytes_moved", "seconds"]])
     frame = frame[frame["bytes_moved"].gt(0)]
     marks = style.marks(fit.implementation for fits, _, _ in panels.values() for fit in fits)
-    heights = [_PANEL] * max(len(panels), 1)
-    tall = sum(heights) + _GAP * (len(heights) - 1)
+    heights = [_PANEL] * len(panels)
+    tall = max(sum(heights) + _GAP * (len(heights) - 1), _LEAST)
     layout: dict[str, Any] = style.LAYOUT | {
         "height": tall + 22 * min(len(marks), 9) + 90,
         "margin": {"l": 8, "r": 16, "t": 40, "b": 44},

@@ -11,16 +11,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.records import SAMPLES
 from gapbench.report import format as fmt
-from gapbench.report.charts import style
+from gapbench.report.charts import style, timeline
 
 MOST_LINES = 6
 """Implementations drawn: those with the least median time."""
-
-STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
-         "steal": "stolen CPU time, %"}  # fmt: skip
-"""What is known of the machine during a round, each in its own panel where it was read."""
 
 _MOST_SAMPLES, _STEPS = 900, 60
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
@@ -28,15 +23,15 @@ _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 
 def figure(samples: pd.DataFrame) -> go.Figure:
     """Draw the samples of one case by one clock."""
-    ordered = _ordered(samples)
-    names = _names(ordered)[:MOST_LINES]
+    ordered = timeline.ordered(samples)
+    names = timeline.names(ordered)[:MOST_LINES]
     drawn = ordered[ordered["implementation"].isin(names)]
     marks = style.marks(names)
     panels = [
         "Samples in time order, a line at each round",
         "Median of each round",
         "ECDF: share that takes at most so long",
-        *_state(drawn),
+        *timeline.state(drawn),
     ]
     heights = [_TALL] * 3 + [_LOW] * (len(panels) - 3)
     full = sum(heights) + _GAP * (len(heights) - 1)
@@ -56,7 +51,7 @@ def figure(samples: pd.DataFrame) -> go.Figure:
     time = style.AXIS | {"range": ends, "showgrid": False, "tickvals": []}
     for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):
         x, y = style.axes(place)
-        figure.add_annotation(style.title(STATE.get(panel, panel), y))
+        figure.add_annotation(style.title(timeline.STATE.get(panel, panel), y))
         up, across = seconds, time
         match place:
             case 0:
@@ -88,10 +83,10 @@ def figure(samples: pd.DataFrame) -> go.Figure:
 
 def summary(samples: pd.DataFrame) -> str:
     """Say how many samples there are, how much their rounds differ, and what is known of the machine."""
-    ordered = _ordered(samples)
+    ordered = timeline.ordered(samples)
     if ordered.empty:
         return "There are no samples of this case: nothing was timed, or its run was imported without them."
-    names = _names(ordered)
+    names = timeline.names(ordered)
     medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median()
     rounds = ordered["round_place"].nunique()
     contenders = "1 implementation" if len(names) == 1 else f"{len(names)} implementations"
@@ -103,13 +98,13 @@ def summary(samples: pd.DataFrame) -> str:
     if rounds > 1:
         ranges = medians.groupby("implementation").max() / medians.groupby("implementation").min()
         sentence += f" The medians of rounds differ by up to {fmt.ratio(ranges.max())} ({ranges.idxmax()})."
-    lacking = [label.partition(",")[0] for name, label in STATE.items() if name not in _state(ordered)]
-    known = [label.partition(",")[0] for name, label in STATE.items() if name in _state(ordered)]
+    lacking = [label.partition(",")[0] for name, label in timeline.STATE.items() if name not in timeline.state(ordered)]
+    known = [label.partition(",")[0] for name, label in timeline.STATE.items() if name in timeline.state(ordered)]
     if known:
         sentence += f" Drawn beside them: {', '.join(known)}."
     if lacking:
         sentence += f" Not read on this machine: {', '.join(lacking)}."
-    if throttled := _throttled(ordered):
+    if throttled := timeline.throttled(ordered):
         sentence += f" {throttled} {'round was' if throttled == 1 else 'rounds were'} throttled."
     if len(names) > MOST_LINES:
         sentence += f" The {MOST_LINES} fastest are drawn."
@@ -120,42 +115,17 @@ def summary(samples: pd.DataFrame) -> str:
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the medians of rounds, with the machine's state in each."""
-    ordered = _ordered(samples)
+    ordered = timeline.ordered(samples)
     groups = ordered.groupby(["implementation", "round"], sort=True, dropna=False)
     found = groups.agg(
         samples=("seconds_per_call", "size"),
         low=("seconds_per_call", "min"),
         middle=("seconds_per_call", "median"),
         high=("seconds_per_call", "max"),
-        **{name: (name, "median") for name in STATE},
+        **{name: (name, "median") for name in timeline.STATE},
     ).reset_index()
     names = {"low": "least (s)", "middle": "median (s)", "high": "largest (s)"}
-    return found.rename(columns=names | STATE)
-
-
-def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples in the order they were taken: rounds, turns and the places within; ``time`` counts turns."""
-    kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}
-    frame = samples.reindex(columns=list(SAMPLES)).astype(kinds)
-    frame = frame[frame["seconds_per_call"].gt(0) & np.isfinite(frame["seconds_per_call"])]
-    frame = frame.sort_values(["round", "process", "turn", "position"], kind="stable")
-    frame["time"] = frame.groupby(["round", "turn"], dropna=False, sort=True).ngroup()
-    frame["round_place"] = frame["round"].rank(method="dense").fillna(0)
-    ordered: pd.DataFrame = frame.assign(steal=100 * frame["steal"])
-    return ordered
-
-
-def _names(ordered: pd.DataFrame) -> list[str]:
-    return [str(name) for name in ordered.groupby("implementation")["seconds_per_call"].median().sort_values().index]
-
-
-def _state(frame: pd.DataFrame) -> list[str]:
-    return [name for name in STATE if frame[name].notna().any()]
-
-
-def _throttled(frame: pd.DataFrame) -> int:
-    reasons = frame["throttle"]
-    return int(frame.loc[reasons.notna() & (reasons != "none"), "round_place"].nunique())
+    return found.rename(columns=names | timeline.STATE)
 
 
 def _each(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[str, style.Mark, pd.DataFrame]]:
@@ -166,7 +136,7 @@ def _each(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[s
 def _in_time(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.Scatter]:
     room = _MOST_SAMPLES // max(1, len(marks))
     for name, mark, own in _each(frame, marks):
-        shown = _thinned(own, room)
+        shown = timeline.thinned(own, room)
         yield go.Scatter(
             mode="markers", x=shown["time"], y=shown["seconds_per_call"],
             marker={"symbol": mark.symbol, "color": mark.colour, "size": 5, "opacity": 0.6},
@@ -176,17 +146,6 @@ def _in_time(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.S
                 for row in shown.itertuples()
             ],
         )  # fmt: skip
-
-
-def _thinned(own: pd.DataFrame, room: int) -> pd.DataFrame:
-    """Return all samples, or of each of ``room`` / 3 equal stretches the least, the middle and the largest."""
-    if len(own) <= room:
-        return own
-    stretch = np.arange(len(own)) * (room // 3) // len(own)
-    ranked = own["seconds_per_call"].groupby(stretch).rank(method="first").to_numpy()
-    size = pd.Series(stretch).groupby(stretch).transform("size").to_numpy()
-    kept: pd.DataFrame = own[(ranked == 1) | (ranked == size) | (ranked == (size + 1) // 2)]
-    return kept
 
 
 def _by_round(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.Scatter]:
@@ -226,5 +185,5 @@ def _of_state(frame: pd.DataFrame, name: str) -> Iterator[go.Scatter]:
         mode="lines+markers", x=groups["time"].mean().iloc[-200:], y=values,
         line={"color": style.PLAIN, "width": 1.5}, marker={"symbol": "circle", "color": style.PLAIN, "size": 6},
         cliponaxis=False,
-        hovertext=[f"{STATE[name]}: {fmt.number(value)}" for value in values],
+        hovertext=[f"{timeline.STATE[name]}: {fmt.number(value)}" for value in values],
     )  # fmt: skip

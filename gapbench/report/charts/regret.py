@@ -24,15 +24,15 @@ def figure(results: pd.DataFrame) -> go.Figure:
     """Draw the regrets of one run, a panel for each suite, operation, device and clock."""
     found, _ = _drawn(results)
     panels = [panel for _, panel in found.groupby("facet", sort=False)]
-    heights = [_ROW * float(_places(panel)[1]) for panel in panels] or [float(_ROW)]
+    heights = [_ROW * float(_places(panel)[1]) for panel in panels]
     low, high = 1 / 1.02, style.bounds([1.0, *found["worst"].dropna()], 0.06)[1]
     figure = go.Figure(
         layout=style.LAYOUT
         | {
-            "height": sum(heights) + _GAP * (len(heights) - 1) + 110,
+            "height": sum(heights) + _GAP * len(heights) + 60,
             "margin": {"l": 8, "r": 12, "t": 62, "b": 44},
             "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 28 / sum(heights)},
+            "legend": style.LEGEND | {"y": 1 + 28 / max(sum(heights), _ROW)},
         }
     )
     for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):
