@@ -57,10 +57,11 @@ def whole(value: object) -> object:
 
 
 def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> Frame:
-    """Return at most about ``most`` rows: the frame itself, or one for each cell of a log grid that is not empty.
+    """Return at most ``most`` rows: the frame itself, or one for each cell of a log grid that is not empty.
 
     ``x`` and ``y`` become the medians of a cell's points and ``cases`` their number; of other columns a cell has the
-    first point's. The grid is as fine as it can be. Both columns must be positive.
+    first point's. The grid is as fine as it can be; values of ``by`` never share a cell, however many there are. Both
+    columns must be positive.
     """
     if len(frame) <= most:
         return frame.assign(cases=1)
@@ -76,4 +77,4 @@ def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> 
     groups = frame.groupby(keys)
     found = frame.assign(cell=keys).drop_duplicates("cell").set_index("cell")
     found[[x, y]], found["cases"] = groups[[x, y]].median(), groups.size()
-    return found.head(most).reset_index(drop=True)
+    return found.reset_index(drop=True)
