@@ -21,6 +21,8 @@ LEAST_ULP = 0.1
 def figure(results: pd.DataFrame) -> go.Figure:
     """Draw the rows of one run whose error is known, and those that are wrong."""
     drawn, _ = _drawn(results)
+    if drawn.empty:
+        return style.nothing()
     by = _by(results)
     ok = drawn[~drawn["wrong"]]
     marks = style.marks(points.by_wins(points.measured(results)))

@@ -25,7 +25,7 @@ MOST_LINES = 8
 POOR = 0.2
 """Where times lie further from their line than this, the sentence says so."""
 
-_PANEL, _GAP, _LEAST = 300, 84, 40  # pixels; the last of a figure without panels
+_PANEL, _GAP = 300, 84  # pixels
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
@@ -34,8 +34,10 @@ def figure(results: pd.DataFrame) -> go.Figure:
     frame = points.measured(results[[*CONTEXT, "implementation", "status", "bytes_moved", "seconds"]])
     frame = frame[frame["bytes_moved"].gt(0)]
     marks = style.marks(fit.implementation for fits, _, _ in panels.values() for fit in fits)
+    if not panels:
+        return style.nothing()
     heights = [_PANEL] * len(panels)
-    tall = max(sum(heights) + _GAP * (len(heights) - 1), _LEAST)
+    tall = sum(heights) + _GAP * (len(heights) - 1)
     layout: dict[str, Any] = style.LAYOUT | {
         "height": tall + 22 * min(len(marks), 9) + 90,
         "margin": {"l": 8, "r": 16, "t": 40, "b": 44},
@@ -54,19 +56,25 @@ def figure(results: pd.DataFrame) -> go.Figure:
         own = points.cells(own[own["implementation"].isin(names)], ["implementation"], "bytes_moved", "seconds", most)
         for fit in fits:
             some, mark = own[own["implementation"] == fit.implementation], marks[fit.implementation]
-            drawn = _fitted(fit, some, mark, legend=fit.implementation not in seen)
+            name = "others" if mark is style.OTHER else style.short(fit.implementation)
+            drawn = _fitted(fit, some, mark, "" if name in seen else name)
             traces += [trace.update(xaxis=x, yaxis=y) for trace in drawn]
-            seen.add(fit.implementation)
-        for crossing in crossings:
+            seen.add(name)
+        for number, crossing in enumerate(crossings):
             at = {"xref": x, "yref": f"{y} domain"}
             line = {"color": style.PLAIN, "width": 1.5, "dash": "dot"}
             shapes.append(
                 at | {"type": "line", "x0": crossing.bytes, "x1": crossing.bytes, "y0": 0, "y1": 1, "line": line}
             )
             label = {"text": fmt.size(crossing.bytes), "hovertext": html.escape(_crossed(crossing)), "showarrow": False}
-            annotations.append(at | label | {"x": np.log10(crossing.bytes), "y": 0.02, "yanchor": "bottom"})
-        across = style.bytes_axis(*style.bounds(own["bytes_moved"])) | {"anchor": y}
-        up = style.seconds_axis(*style.bounds(own["seconds"])) | {"anchor": x, "domain": domain, "automargin": True}
+            annotations.append(
+                at | label | {"x": np.log10(crossing.bytes), "y": 0.02 + 0.07 * (number % 4), "yanchor": "bottom"}
+            )
+        sizes = [size for fit in fits for size in (fit.smallest, fit.largest)]
+        times = [fit.seconds(size) for fit in fits for size in (fit.smallest, fit.largest)]
+        across = style.bytes_axis(*style.bounds(sizes)) | {"anchor": y}
+        up = style.seconds_axis(*style.bounds([*times, *own["seconds"]]))
+        up |= {"anchor": x, "domain": domain, "automargin": True}
         layout[style.layout_key(x)] = across | {"title": {"text": "bytes that must move", "standoff": 4}}
         layout[style.layout_key(y)] = up | {"title": {"text": "time per call"}}
         annotations.append(style.title(html.escape(_name(context, named)), y))
@@ -164,8 +172,8 @@ def _name(context: Context, named: set[str]) -> str:
     return ", ".join(rows.fact(name, points.whole(value)) for name, value in pairs if name in named)
 
 
-def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, legend: bool) -> tuple[go.Scatter, go.Scatter]:
-    """Return the line and the measured times."""
+def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, name: str) -> tuple[go.Scatter, go.Scatter]:
+    """Return the line and the measured times, which the legend lists under ``name`` if there is one."""
     sizes = np.geomspace(fit.smallest, fit.largest, 24)
     label = f"{style.short(fit.implementation)}: {_fixed(fit)} + {_gbps(fit)}"
     line = go.Scatter(
@@ -173,7 +181,7 @@ def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, legend: bool) -> tupl
         line={"color": mark.colour, "width": 2, "dash": mark.dash}, hovertext=label, hoverinfo="text",
     )  # fmt: skip
     times = go.Scatter(
-        name=style.short(fit.implementation), showlegend=legend, mode="markers",
+        name=name, showlegend=bool(name), mode="markers",
         x=own["bytes_moved"], y=own["seconds"],
         marker={"symbol": mark.symbol, "color": mark.colour, "size": 8},
         hovertext=[

@@ -24,6 +24,8 @@ _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 def figure(samples: pd.DataFrame) -> go.Figure:
     """Draw the samples of one case by one clock."""
     ordered = timeline.ordered(samples)
+    if ordered.empty:
+        return style.nothing()
     names = timeline.names(ordered)[:MOST_LINES]
     drawn = ordered[ordered["implementation"].isin(names)]
     marks = style.marks(names)
@@ -45,7 +47,7 @@ def figure(samples: pd.DataFrame) -> go.Figure:
         }
     )
     low, high = style.bounds(drawn["seconds_per_call"])
-    ends = [-0.5, max(float(drawn["time"].max()), 0.0) + 0.5] if len(drawn) else [-0.5, 0.5]
+    ends = [-0.5, float(drawn["time"].max()) + 0.5]
     starts = drawn.groupby("round_place")["time"].min().sort_index()
     seconds = style.seconds_axis(low, high) | {"automargin": True}
     time = style.AXIS | {"range": ends, "showgrid": False, "tickvals": []}

@@ -40,10 +40,12 @@ Source = pd.DataFrame | Diff
 def figure(source: Source) -> go.Figure:
     """Draw the `MOST_ROWS` most relevant ratios of a run's results or of a diff."""
     drawn = _rows(source).head(MOST_ROWS).reset_index(drop=True)
+    if drawn.empty:
+        return style.nothing()
     margin = source.margin if isinstance(source, Diff) else 0.0
     ends = drawn[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float).ravel()
     low, high = style.bounds([*ends, 1 / (1 + margin), 1 + margin])
-    height = _ROW * max(len(drawn), 1)
+    height = _ROW * len(drawn)
     figure = go.Figure(
         layout=style.LAYOUT
         | {

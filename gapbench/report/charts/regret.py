@@ -23,6 +23,8 @@ _LINE = 0.55  # of a row: who does not compete has a line of text alone
 def figure(results: pd.DataFrame) -> go.Figure:
     """Draw the regrets of one run, a panel for each suite, operation, device and clock."""
     found, _ = _drawn(results)
+    if found.empty:
+        return style.nothing()
     panels = [panel for _, panel in found.groupby("facet", sort=False)]
     heights = [_ROW * float(_places(panel)[1]) for panel in panels]
     low, high = 1 / 1.02, style.bounds([1.0, *found["worst"].dropna()], 0.06)[1]
@@ -32,7 +34,7 @@ def figure(results: pd.DataFrame) -> go.Figure:
             "height": sum(heights) + _GAP * len(heights) + 60,
             "margin": {"l": 8, "r": 12, "t": 62, "b": 44},
             "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 28 / max(sum(heights), _ROW)},
+            "legend": style.LEGEND | {"y": 1 + 28 / sum(heights)},
         }
     )
     for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):

@@ -22,6 +22,8 @@ Ceilings = Iterable[Mapping[str, Any]] | None
 def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> go.Figure:
     """Draw the rows of one run that have GB/s; ``peak`` is the memory's bandwidth by its datasheet, in GB/s."""
     drawn, _ = _drawn(results)
+    if drawn.empty:
+        return style.nothing()
     levels = _levels(results, ceilings)
     marks = style.marks(points.by_wins(drawn))
     left, right = style.bounds(drawn["bytes_moved"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from gapbench.report import format as fmt
 
@@ -96,6 +97,14 @@ def short(name: object, width: int = 26) -> str:
     """Return a name as a label of at most ``width`` characters, escaped: plotly reads labels as HTML."""
     text = fmt.text(name)
     return html.escape(text if len(text) <= width else f"{text[: width - 1]}…")
+
+
+def nothing() -> go.Figure:
+    """Return what is drawn where there is nothing to draw; the summary says why."""
+    hidden = {"visible": False, "fixedrange": True}
+    text = {"text": "nothing to draw", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    layout = {"height": 60, "margin": {"l": 8, "r": 8, "t": 8, "b": 8}, "xaxis": hidden, "yaxis": hidden}
+    return go.Figure(layout=LAYOUT | layout | {"annotations": [text]})
 
 
 def stack(heights: Sequence[float], gap: float) -> list[tuple[float, float]]:

@@ -74,7 +74,7 @@ def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series
         ]
         return values, pd.Series(labels, index=values.index, dtype=object)
     powers = np.floor(np.log2(values.clip(lower=0.5)))
-    names = {power: f"{_power(power)}–{_power(power + 1)}" for power in powers.unique()}  # noqa: RUF001
+    names = {power: f"≥{_power(power)}" for power in powers.unique()}
     return powers, powers.map(names)
 
 

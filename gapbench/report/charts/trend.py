@@ -24,6 +24,8 @@ MOST_RUNS = 500
 def figure(trend: Trend) -> go.Figure:
     """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.history.trends.trends`), oldest left."""
     first, points = _shown(trend)
+    if not points:
+        return style.nothing()
     ends = [bound for point in points for bound in (_low(point), _high(point))]
     marks = [*_steps(trend), *_environments(points)]
     layout = style.LAYOUT | {
@@ -140,7 +142,7 @@ def _runs_axis(points: Sequence[Point]) -> dict[str, object]:
     step = max(1, -(-len(points) // 4))  # about four labels fit a narrow screen
     shown = range(len(points) - 1, -1, -step)[::-1]
     return style.AXIS | {
-        "range": [-0.7, max(len(points), 1) - 0.3],
+        "range": [-0.7, len(points) - 0.3],
         "tickvals": list(shown),
         "ticktext": [html.escape((points[place].commit or points[place].run)[:7]) for place in shown],
         "tickangle": 0,

@@ -14,7 +14,7 @@ from gapbench.report import format as fmt
 from gapbench.report.charts import style
 from gapbench.report.charts.tiles import cases_of, tiles_of
 
-_ROW, _GAP = 24, 62  # pixels of a tile, pixels between panels
+_ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
 _WIDE, _TALL = 0.96, 0.86  # shares of its place that a tile fills
 
 _NOBODY = style.Mark("–", "#5b6672", "x", "dot")  # noqa: RUF001
@@ -23,6 +23,8 @@ _NOBODY = style.Mark("–", "#5b6672", "x", "dot")  # noqa: RUF001
 def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     """Draw the winners of one run; ``winners`` is `summary.winners` of its results and samples."""
     tiles, _ = tiles_of(results, winners)
+    if tiles.empty:
+        return style.nothing()
     marks = _marks(tiles)
     places = sorted(tiles["facet_place"].unique())
     panels = [tiles[tiles["facet_place"] == place] for place in places]
@@ -36,17 +38,23 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
             "barmode": "overlay",
             "bargap": 0,
             "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 28 / max(sum(heights), _ROW), "traceorder": "normal"},
+            "legend": style.LEGEND | {"y": 1 + 28 / sum(heights), "traceorder": "normal"},
             "annotations": [
                 style.title(html.escape(str(panel["facet"].iloc[0])), style.axes(place)[1])
                 for place, panel in enumerate(panels)
             ],
         }
     )
-    for name, mark in marks.items():  # the legend alone, so that its order is that of importance
-        figure.add_bar(name=f"{mark.letter}  {style.short(name)}", x=[None], y=[None], marker={"color": mark.colour})
+    few = [f"{mark.letter}  {style.short(name)}" for name, mark in marks.items()]
+    shown = (
+        few
+        if len(few) <= len(style.SERIES) + 1
+        else [*few[: len(style.SERIES)], f"+  {len(few) - len(style.SERIES)} others"]
+    )
+    for label, mark in zip(shown, marks.values(), strict=False):  # the legend alone: its order is that of importance
+        figure.add_bar(name=label, x=[None], y=[None], marker={"color": mark.colour})
     if tiles["winner"].isna().any():
-        figure.add_bar(name="–  nobody: all failed", x=[None], y=[None], marker={"color": _NOBODY.colour})  # noqa: RUF001
+        figure.add_bar(name="–  nobody is ok", x=[None], y=[None], marker={"color": _NOBODY.colour})  # noqa: RUF001
     if tiles["tie"].any():
         figure.add_bar(name="≈  hatched: others tie", x=[None], y=[None], marker=_fill(style.PLAIN, ["/"]))
     for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):
@@ -74,7 +82,7 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
                 hovertext=some["hover"],
                 hoverinfo="text",
             )
-        figure.layout[style.layout_key(x)] = _axis(steps, tiles["x_label"], tiles["x"]) | {"anchor": y}
+        figure.layout[style.layout_key(x)] = _axis(steps, tiles["x_label"], tiles["x"]) | _narrow(steps) | {"anchor": y}
         figure.layout[style.layout_key(y)] = _axis(up, panel["y_label"], panel["y"]) | {"anchor": x, "domain": domain}
         figure.layout[style.layout_key(y)].title = {"text": "N·C", "font": {"size": 11}}
         figure.layout[style.layout_key(x)].title = {"text": "H·W", "font": {"size": 11}, "standoff": 4}
@@ -134,10 +142,15 @@ def _fill(colour: str, shapes: object) -> dict[str, object]:
     return {"color": colour, "line": {"width": 0}, "pattern": pattern}
 
 
+def _narrow(order: dict[float, int]) -> dict[str, object]:
+    """Return what makes room for labels below many columns."""
+    return {"tickangle": -90, "tickfont": {"size": 10}} if len(order) > 8 else {"tickangle": 0}
+
+
 def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict[str, object]:
     names = dict(zip(values, labels, strict=True))
     return style.AXIS | {
-        "range": [-0.5, max(len(order), 1) - 0.5],
+        "range": [-0.5, len(order) - 0.5],
         "tickvals": list(order.values()),
         "ticktext": [html.escape(names[value]) for value in order],
         "showgrid": False,

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 - ratios are written with a multiplication sign
+# ruff: noqa: RUF001 - ratios are written with a multiplication sign, nobody is a dash
 from frames import CASES, EMPTY, HOSTILE, check, results, row, stored, winners
 from hypothesis import given, settings
 
@@ -83,7 +83,7 @@ def test_cases_of_one_place_share_a_tile_that_says_so():
 def test_many_sizes_share_steps_of_powers_of_two():
     rows = [row(Case((1, 64, side, side)), "mean", 1e-5, 1.0) for side in range(1, 60)]
     figure, _, table = check(winners_map, *won(*rows))
-    assert list(figure.layout.xaxis.ticktext)[:3] == ["1–2", "4–8", "8–16"]
+    assert list(figure.layout.xaxis.ticktext)[:3] == ["≥1", "≥4", "≥8"]
     assert table["cases"].sum() == 59
 
 
@@ -92,6 +92,14 @@ def test_what_computes_different_things_has_no_winner_and_is_left_out():
     assert table.empty
     assert not tiles(figure)
     assert words.startswith("No winner in 0 cases")
+
+
+def test_the_legend_names_the_first_and_counts_the_others():
+    shapes = [Case((1, 64, size)) for size in range(1, 12)]
+    figure = winners_map.figure(*won(*(row(case, f"winner {place}", 1e-5) for place, case in enumerate(shapes))))
+    legend = [trace.name for trace in figure.data if trace.showlegend is None]
+    assert [name[0] for name in legend] == [*"ABCDEFGH+"]
+    assert legend[-1] == "+  3 others"
 
 
 def test_names_are_text():
