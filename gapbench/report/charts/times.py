@@ -23,7 +23,6 @@ MARKERS: dict[str, tuple[str, str, int]] = {
 """Symbol, colour and size by an implementation's first mark."""
 
 _ROW = 26  # pixels
-_LABEL = 26  # characters of a name on the axis; hovering shows all of it
 
 
 def figure(case: pd.DataFrame) -> go.Figure:
@@ -165,7 +164,7 @@ def _layout(rows: list[dict[str, Any]], labels: list[str]) -> dict[str, Any]:
 
 
 def _tick(row: dict[str, Any], label: str) -> str:
-    short = html.escape(label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…")
+    short = style.short(label)
     return f"<b>{short}</b>" if "fastest" in row["marks"] else short
 
 

@@ -1,0 +1,80 @@
+"""From results to what charts draw: the measured rows, facets, and cells where points are too many to draw each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gapbench.records import RESULTS
+from gapbench.report import rows
+from gapbench.report.charts.style import MOST
+
+CONTEXT = ("operation", "device", "pass", "threads", "clock", "contender")
+"""What else two rows may differ by, beside dtype and layout, so that they are not to be drawn in one panel."""
+
+Frame = pd.DataFrame
+
+
+def numeric(frame: Frame) -> Frame:
+    """Return ``frame`` with its numbers as float64, whatever held them: nulls are nan in every column alike."""
+    kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
+    return frame.astype(kinds)
+
+
+def measured(results: Frame) -> Frame:
+    """Return the rows that are ok and have a time."""
+    frame = numeric(results)
+    kept: Frame = frame[(frame["status"] == "ok") & frame["seconds"].gt(0) & np.isfinite(frame["seconds"])]
+    return kept
+
+
+def by_wins(results: Frame) -> list[str]:
+    """Return the implementations of measured rows: those first that are fastest in the most cases, then by name."""
+    if results.empty:
+        return []
+    key = [name for name in ("run", "case", "clock") if results[name].notna().any()]
+    best = results["seconds"] == results.groupby(key)["seconds"].transform("min") if key else False
+    wins = results.assign(best=best).groupby("implementation")["best"].sum()
+    return [str(name) for name in wins.sort_index().sort_values(ascending=False, kind="stable").index]
+
+
+def faceted(frame: Frame, always: Sequence[str] = ("dtype", "layout"), most: int = 12) -> tuple[Frame, int]:
+    """Add ``facet``, what a panel's title says, and return the rows of the ``most`` largest facets.
+
+    A facet is a dtype and layout, and whatever of `CONTEXT` differs. Also returns how many facets were left out.
+    """
+    columns = [*always, *rows.varying(frame, CONTEXT)]
+    sizes = frame.groupby(columns, dropna=False, sort=True).size().sort_values(ascending=False, kind="stable")
+    keys = sizes.index.to_frame(index=False)
+    keys["facet"] = [", ".join(rows.fact(name, whole(key[name])) for name in columns) for key in rows.records(keys)]
+    kept = keys.head(most).assign(facet_place=range(min(most, len(keys))))
+    return frame.merge(kept, on=columns, how="inner"), max(0, len(keys) - most)
+
+
+def whole(value: object) -> object:
+    """Return what was an integer before a null joined its column as one again."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> Frame:
+    """Return at most ``most`` rows: the frame itself, or one for each cell of a log grid that is not empty.
+
+    ``x`` and ``y`` become the medians of a cell's points and ``cases`` their number; of other columns a cell has the
+    first point's. The grid is as fine as it can be; values of ``by`` never share a cell, however many there are. Both
+    columns must be positive.
+    """
+    if len(frame) <= most:
+        return frame.assign(cases=1)
+    places = np.log(frame[[x, y]].to_numpy(dtype=float))
+    places -= places.min(axis=0)
+    places /= np.maximum(places.max(axis=0), 1e-12)
+    groups_of = frame.groupby([*by], dropna=False, sort=False).ngroup().to_numpy()
+    for side in (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
+        column, row = np.minimum((places * side).astype(int), side - 1).T
+        keys = pd.factorize((groups_of * side + column) * side + row)[0]
+        if side == 1 or keys.max() < most:
+            break
+    groups = frame.groupby(keys)
+    found = frame.assign(cell=keys).drop_duplicates("cell").set_index("cell")
+    found[[x, y]], found["cases"] = groups[[x, y]].median(), groups.size()
+    return found.reset_index(drop=True)

@@ -1,0 +1,180 @@
+"""How close to the limit? Bytes that must move against GB/s, below the measured ceilings of each cache level.
+
+A ceiling is ``{"level", "bytes", "gbps", "threads", "kind"}``, as a run.json has them: up to ``bytes`` the level holds
+the data (null: any size), and reading it gives ``gbps``. Each is drawn over the sizes that it is the ceiling of.
+"""
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from gapbench.report import format as fmt
+from gapbench.report import rows
+from gapbench.report.charts import points, style
+
+Ceilings = Iterable[Mapping[str, Any]] | None
+
+
+def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> go.Figure:
+    """Draw the rows of one run that have GB/s; ``peak`` is the memory's bandwidth by its datasheet, in GB/s."""
+    drawn, _ = _drawn(results)
+    if drawn.empty:
+        return style.nothing()
+    levels = _levels(results, ceilings)
+    marks = style.marks(points.by_wins(drawn))
+    left, right = style.bounds(drawn["bytes_moved"])
+    low, high = style.bounds([*drawn["gbps"], *(level["gbps"] for level in levels), *([peak] if peak else [])])
+    figure = go.Figure(
+        layout=style.LAYOUT
+        | {
+            "height": 420 + 22 * min(len(marks), 9),
+            "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
+            "showlegend": True,
+            "legend": style.LEGEND,
+            "xaxis": style.bytes_axis(left, right) | {"title": {"text": "bytes that must move", "standoff": 6}},
+            "yaxis": style.number_axis(low, high) | {"title": {"text": "GB/s"}, "automargin": True},
+        }
+    )
+    for label, mark, some in style.grouped(drawn, marks):
+        figure.add_scatter(
+            name=label,
+            mode="markers",
+            x=some["bytes_moved"],
+            y=some["gbps"],
+            marker={"symbol": mark.symbol, "color": mark.colour, "size": 8, "opacity": 0.85},
+            hovertext=[_hover(row) for row in rows.records(some)],
+            hoverinfo="text",
+        )
+    for level in levels:
+        ends = [max(left, level["from"]), min(right, level["bytes"])]
+        if ends[0] < ends[1]:
+            at_left = ends[0] * ends[1] < left * right  # the label begins or ends where there is room for it
+            _line(figure, ends, level["gbps"], html.escape(_name(level)), "solid", at_left)
+    if peak:
+        _line(figure, [left, right], peak, f"datasheet peak {fmt.number(peak)} GB/s", "dash")
+    return figure
+
+
+def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> str:
+    """Say who reaches how much of what limit, or that no limit is known."""
+    found = _measured(results)
+    if found.empty:
+        return "No bandwidth is known: nothing that moves a known number of bytes was measured."
+    _, words = _drawn(results)
+    best = found.sort_values("gbps").iloc[-1]
+    sentence = f"{best['implementation']} moves the most, {fmt.number(best['gbps'])} GB/s at {_size(best)}"
+    levels = _levels(results, ceilings)
+    if levels:
+        limits = _limits(found, levels)
+        share = found["gbps"] / limits
+        top = found.assign(share=share).sort_values("share", na_position="first").iloc[-1]
+        sentence += (
+            f"; nearest to its measured ceiling is {top['implementation']} at {_size(top)}, "
+            f"{fmt.number(100 * share.max())} % of it."
+        )
+        if above := int((share > 1).sum()):
+            sentence += (
+                f" {fmt.count(above)} of {fmt.count(len(found))} measurements are above their ceiling: a nearer "
+            )
+            sentence += "cache served them, or the ceiling is too low."
+    else:
+        sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
+    if peak:
+        largest = found[found["bytes_moved"] == found["bytes_moved"].max()]  # smaller ones may be served by caches
+        top = largest.sort_values("gbps").iloc[-1]
+        sentence += f" At the largest size, {_size(top)}, {top['implementation']} reaches "
+        sentence += f"{fmt.number(100 * top['gbps'] / peak)} % of the datasheet peak of {fmt.number(peak)} GB/s."
+    return " ".join([sentence, *words])
+
+
+def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> pd.DataFrame:
+    """Return the marks, and what share of its ceiling each reaches."""
+    drawn, _ = _drawn(results)
+    levels = _levels(results, ceilings)
+    drawn = drawn.assign(ceiling=_limits(drawn, levels) if levels else np.nan, peak=np.nan if peak is None else peak)
+    drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
+    names = {
+        "case": "case", "cases": "cases", "implementation": "implementation", "bytes_moved": "bytes moved",
+        "gbps": "GB/s", "ceiling": "ceiling GB/s", "share": "% of ceiling", "peak": "datasheet peak GB/s",
+    }  # fmt: skip
+    return drawn[[*names]].rename(columns=names).reset_index(drop=True)
+
+
+def _measured(results: pd.DataFrame) -> pd.DataFrame:
+    found = points.measured(results)
+    kept: pd.DataFrame = found[found["gbps"].gt(0) & np.isfinite(found["gbps"]) & found["bytes_moved"].gt(0)]
+    return kept
+
+
+def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    found = _measured(results)
+    drawn = points.cells(found, ["implementation"], "bytes_moved", "gbps")
+    words = []
+    if len(drawn) < len(found):
+        words = [f"{fmt.count(len(found))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."]
+    return drawn, words
+
+
+def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
+    """Return the ceilings for the threads that were measured, smallest level first, each with where it begins."""
+    threads = set(points.numeric(results)["threads"].dropna())
+    found = [dict(one) for one in ceilings or () if not fmt.missing(one.get("gbps")) and one["gbps"] > 0]
+    found = [one for one in found if fmt.missing(one.get("threads")) or one["threads"] in threads]
+    for one in found:
+        one["bytes"] = np.inf if fmt.missing(one.get("bytes")) else float(one["bytes"])
+    found.sort(key=lambda one: (str(one.get("kind")), str(one.get("threads")), one["bytes"]))
+    for place, one in enumerate(found):
+        before = found[place - 1] if place else None
+        alike = before is not None and all(before.get(key) == one.get(key) for key in ("kind", "threads"))
+        one["from"] = before["bytes"] if alike and before is not None else 0.0
+    for one in found:  # nothing is known beyond the largest level, so that its ceiling holds there too
+        rivals = [other for other in found if all(other.get(key) == one.get(key) for key in ("kind", "threads"))]
+        if one["bytes"] == max(rival["bytes"] for rival in rivals):
+            one["bytes"] = np.inf
+    return found
+
+
+def _limits(found: pd.DataFrame, levels: list[dict[str, Any]]) -> pd.Series:
+    """Return the highest ceiling for each row's size and threads."""
+    limits = pd.Series(0.0, index=found.index)
+    for level in levels:
+        inside = (found["bytes_moved"] > level["from"]) & (found["bytes_moved"] <= level["bytes"])
+        if not fmt.missing(level.get("threads")):
+            inside &= found["threads"] == level["threads"]
+        limits = limits.mask(inside & (limits < level["gbps"]), level["gbps"])
+    return limits.where(limits > 0)
+
+
+def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: str, at_left: bool = False) -> None:
+    figure.add_scatter(
+        showlegend=False,
+        mode="lines+text",
+        x=ends,
+        y=[gbps, gbps],
+        line={"color": style.PLAIN, "width": 2, "dash": dash},
+        text=[label, ""] if at_left else ["", label],
+        textposition="top right" if at_left else "top left",
+        hovertext=label,
+        hoverinfo="text",
+    )
+
+
+def _name(level: Mapping[str, Any]) -> str:
+    threads = "" if fmt.missing(level.get("threads")) else f", {rows.fact('threads', level['threads'])}"
+    kind = fmt.text(level.get("kind") or "read")
+    return f"{fmt.text(level.get('level'))} {kind} {fmt.number(level['gbps'])} GB/s{threads}"
+
+
+def _size(row: Any) -> str:
+    return fmt.size(row["bytes_moved"])
+
+
+def _hover(row: rows.Row) -> str:
+    lines = [f"<b>{html.escape(fmt.text(row['implementation']))}</b>", html.escape(fmt.text(row["case"]))]
+    if row["cases"] > 1:
+        lines[1] = f"{row['cases']} measurements around"
+    return "<br>".join([*lines, f"{fmt.number(row['gbps'])} GB/s at {_size(row)}"])

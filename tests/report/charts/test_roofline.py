@@ -1,0 +1,89 @@
+import math
+
+import pytest
+from frames import CASES, EMPTY, check, results, row, stored
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gapbench.report.charts import roofline
+
+SMALL, LARGE = CASES[0], CASES[3]  # 102,400 and 12,849,152 bytes
+
+L2 = {"level": "L2", "bytes": 2**20, "gbps": 100.0, "threads": 1, "kind": "read"}
+MEMORY = {"level": "DRAM", "bytes": None, "gbps": 10.0, "threads": 1, "kind": "read"}
+
+ceilings = st.lists(
+    st.fixed_dictionaries(
+        {
+            "level": st.sampled_from(["L1", "L2", "<b>", None]),
+            "bytes": st.sampled_from([None, 2**15, 2**20, 2**25]),
+            "gbps": st.sampled_from([None, 0.0, 10.0, 200.0]),
+            "threads": st.sampled_from([None, 1, 2]),
+            "kind": st.sampled_from([None, "read", "copy"]),
+        }
+    ),
+    max_size=5,
+)
+
+
+def run(*gbps, case=LARGE, **changes):
+    return stored(row(case, f"at {one:g}", case.bytes_moved / one / 1e9, **changes) for one in gbps)
+
+
+@settings(max_examples=25)
+@given(results(), st.none() | ceilings, st.none() | st.floats(1, 8000))
+def test_any_run_and_any_ceilings_give_a_roofline(found, limits, peak):
+    _, words, table = check(roofline, found, limits, peak)
+    known = found[(found["status"] == "ok") & found["gbps"].gt(0) & found["bytes_moved"].gt(0)]
+    assert len(table) == len(known)
+    assert words.startswith("No bandwidth is known") == known.empty
+    if len(known) and not any(limit["gbps"] for limit in limits or ()):
+        assert "Ceilings were not measured" in words
+
+
+def test_the_ceiling_is_that_of_the_level_which_holds_the_data():
+    found = stored([row(SMALL, "a", SMALL.bytes_moved / 50e9), row(LARGE, "a", LARGE.bytes_moved / 8e9)])
+    table = roofline.table(found, [MEMORY, L2])
+    assert table["% of ceiling"].tolist() == pytest.approx([50, 80])
+    assert "nearest to its measured ceiling is a at 12.3 MiB, 80.0 % of it." in roofline.summary(found, [MEMORY, L2])
+
+
+def test_above_the_ceiling_is_said():
+    assert "1 of 2 measurements are above" in roofline.summary(run(5, 20), [L2, MEMORY])
+    assert "above" not in roofline.summary(run(5, 9), [L2, MEMORY])
+
+
+def test_ceilings_of_other_threads_are_not_drawn():
+    two = MEMORY | {"threads": 2, "gbps": 20.0}
+    assert roofline.table(run(5), [MEMORY, two])["ceiling GB/s"].tolist() == [10]
+    assert "Ceilings were not measured" in roofline.summary(run(5), [two])
+    both = stored([row(LARGE, "a", 1e-3), row(LARGE, "b", 1e-3, threads=2)])
+    assert roofline.table(both, [MEMORY, two])["ceiling GB/s"].tolist() == [10, 20]
+
+
+def test_each_ceiling_is_drawn_over_the_sizes_that_it_is_the_ceiling_of():
+    found = stored([row(SMALL, "a", 1e-5), row(LARGE, "a", 1e-3)])
+    figure = roofline.figure(found, [L2, MEMORY], peak=12.0)
+    lines = [trace for trace in figure.data if trace.mode == "lines+text"]
+    assert [(line.x[-1], line.y[0]) for line in lines[:1]] == [(2**20, 100)]
+    assert (lines[1].x[0], lines[1].y[0]) == (2**20, 10)
+    assert lines[2].line.dash != lines[0].line.dash
+    assert [max(line.text, key=len) for line in lines] == [
+        "L2 read 100 GB/s, 1 thread",
+        "DRAM read 10.0 GB/s, 1 thread",
+        "datasheet peak 12.0 GB/s",
+    ]
+    low, high = figure.layout.yaxis.range
+    assert low < math.log10(SMALL.bytes_moved / 1e-5 / 1e9)
+    assert high > 2  # the highest ceiling
+
+
+def test_the_datasheet_is_compared_with_the_largest_size():
+    found = stored([row(SMALL, "a", SMALL.bytes_moved / 500e9), row(LARGE, "b", LARGE.bytes_moved / 6e9)])
+    assert "At the largest size, 12.3 MiB, b reaches 50.0 % of the datasheet peak of 12.0 GB/s." in roofline.summary(
+        found, None, 12.0
+    )
+
+
+def test_no_rows():
+    assert roofline.table(EMPTY).empty
