@@ -114,9 +114,10 @@ def both_stages(plan: Plan) -> Procedure:
         starts = [int(rng.integers(row.rounds)) for row in rows]
         evidence = [paired(row, start, plan.first, plan.margin) for row, start in zip(rows, starts, strict=True)]
         flagged = [i for i, one in enumerate(evidence) if min(one.slower, one.faster) <= plan.flagged]
-        for i in flagged:
-            count = min(plan.first + plan.second(len(rows), len(flagged)), rows[i].rounds)
-            evidence[i] = paired(rows[i], starts[i], count, plan.margin)
+        left = (plan.rounds - plan.first) * len(rows)
+        more = plan.second([evidence[i] for i in flagged], left) if flagged else []
+        for i, count in zip(flagged, more, strict=True):
+            evidence[i] = paired(rows[i], starts[i], min(plan.first + count, rows[i].rounds), plan.margin)
         return _judged(evidence, plan)
 
     return guarded(decide, plan)

@@ -6,6 +6,8 @@ FOLDER is what `subject` made. Rounds follow each other without a stop, so that 
 would have measured.
 """
 
+import contextlib
+import itertools
 import platform
 import time
 from collections.abc import Iterator
@@ -22,11 +24,37 @@ def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> I
     """Yield the samples of ``count`` rounds of every case of the suite `ci`, measured by the engine of ``gapbench ab``.
 
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Each frame has the columns of
-    `gapbench.records.SAMPLES`.
-
-    TO BE FILLED IN with ab's engine: it is the one line of the detector that could not be written before it.
+    `gapbench.records.SAMPLES`. The hidden copy of base takes part in a random quarter of the cases in each round. Of
+    the engine's schedule only its sweeps are used: here no row is flagged and none rests.
     """
-    raise NotImplementedError("the engine of gapbench ab is not called yet: fill in benchmarks/detector/collect.py")
+    from gapbench import checkouts
+    from gapbench.measuring import ab, qualifying
+    from gapbench.measuring.meeting import Meeting
+    from gapbench.measuring.plan import Contest, Effort
+    from gapbench.measuring.source import Source
+    from gapbench.recording.ledger import Ledger
+
+    specs = {spec.rpartition(":")[2]: spec for spec in implementations}
+    contests = [Contest("ci", case, specs) for case in subject.CASES.values()]
+    effort, ledger, processes = Effort(seed=seed), Ledger(), itertools.count()
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
+        base, head = (ab.Origin(Source.of(one.folder)) for one in found)
+        sides = ab._sides(stack, qualifying.preload(contests), base, head)
+        meetings = {contest.case: Meeting(contest, margin=0.01) for contest in contests}
+        for side in sides[:2]:
+            for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
+                if qualified.qualification.status != "ok":
+                    raise click.ClickException(f"{qualified.case.id}: {qualified.qualification.reason}")
+                meetings[qualified.case].qualify(qualified)
+        tournament = ab._Tournament(list(meetings.values()), sides, effort, deadline=0.0)
+        for _ in range(count):
+            for event in tournament._sweep(meetings.values(), tournament._witnesses(list(meetings.values()))):
+                if not isinstance(event, ab.Sweep):
+                    raise click.ClickException(str(event))
+                for bout in event.bouts:
+                    for side, result in bout.results.items():
+                        yield ledger.enter(bout.case, bout.round, next(processes), bout.names, result, side)
 
 
 @click.command()

@@ -5,9 +5,10 @@ rounds stay in the order in which they were measured (a contiguous window from a
 by the first), and that the rounds of the second stage are none of the first's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import ceil
 
 import numpy as np
 from pool import Row
@@ -34,29 +35,36 @@ Weigh = Callable[[Row, int, int, float], Evidence]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is frozen on the tuning set.
+    """What is frozen on the tuning set; beside it the constants of `gapbench.verdicts`, and those of the schedule.
 
-    ``rounds`` is how many rounds of every case the budget pays for; the first stage takes ``first_share`` of them, the
-    second shares the rest among the flagged rows, none of which gets more than ``most``. A row is ``flagged`` at this
-    one-sided p in the first stage. ``nulls`` is on how many cases the hidden copy of base runs.
+    ``rounds`` is how many rounds of every case the budget pays for, if all get the same; the first look takes
+    ``first_share`` of the time. The hidden copy of base runs in ``nulls`` of the cases (a share).
     """
 
     rounds: int
-    first_share: float = 0.55
-    flagged: float = 0.25
+    first_share: float = 0.6
+    flagged: float = verdicts.SCREEN_LEVEL
     margin: float = 0.01
     level: float = verdicts.LEVEL
-    most: int = 60
-    nulls: int = 3
+    most: int = 100
+    nulls: float = 0.25
 
     @property
     def first(self) -> int:
-        """Rounds of each row in the first stage."""
-        return max(1, round(self.rounds * self.first_share))
+        """Rounds of each row in the first look, where none rests."""
+        return max(FEWEST_FIRST, round(self.rounds * self.first_share))
 
-    def second(self, rows: int, flagged: int) -> int:
-        """Return the rounds of each flagged row in the second stage."""
-        return max(1, min(self.most, (self.rounds - self.first) * rows // flagged))
+    def second(self, evidence: Sequence[Evidence], left: int) -> list[int]:
+        """Return the fresh rounds of each flagged row, whose first looks are given, if the time is for ``left``."""
+        level = self.level / len(evidence)
+        fewest = verdicts.fewest_rounds(level, verdicts.smallest_paired) + 3
+        most = max(fewest, min(left // len(evidence), self.most))
+        return [min(most, verdicts.rounds_to_confirm(one, level) or most) for one in evidence]
+
+
+FEWEST_FIRST = 8
+LOOK_EVERY = 8
+"""As in `gapbench.measuring.ab`."""
 
 
 def window(rounds: Floats, start: int, count: int) -> Floats:
@@ -83,22 +91,58 @@ def two_stages(plan: Plan, weigh: Weigh = paired, together: bool = True) -> Proc
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
         starts = [int(rng.integers(row.rounds)) for row in rows]
-        first = [weigh(row, start, plan.first, plan.margin) for row, start in zip(rows, starts, strict=True)]
-        flagged = [i for i, one in enumerate(first) if min(one.slower, one.faster) <= plan.flagged]
-        found = [_unflagged(one) for one in first]
-        if not flagged:
-            return found
-        second = []
-        for i in flagged:
-            left = rows[i].rounds - plan.first
-            count = min(plan.second(len(rows), len(flagged)), left)
-            later = starts[i] + plan.first + int(rng.integers(left - count + 1))
-            second.append(weigh(rows[i], later % rows[i].rounds, count, plan.margin))
-        for i, one, judgement in zip(flagged, second, judge(second), strict=True):
+        budget = plan.rounds * len(rows)
+
+        def look(i: int, count: int) -> Evidence:
+            return weigh(rows[i], starts[i], count, plan.margin)
+
+        half = [row.rounds // 2 for row in rows]  # the rest of the recording is for the fresh rounds
+        counts, resting = _sweeps(look, dict.fromkeys(range(len(rows)), 0), round(budget * plan.first_share), half)
+        first = {i: look(i, count) for i, count in counts.items()}
+        flagged = [i for i in first if i not in resting and min(first[i].slower, first[i].faster) <= plan.flagged]
+        left = budget - sum(counts.values())
+        second = {}
+        if flagged:
+            for i, count in zip(flagged, plan.second([first[i] for i in flagged], left), strict=True):
+                count = min(count, rows[i].rounds - counts[i])
+                second[i] = weigh(rows[i], (starts[i] + counts[i]) % rows[i].rounds, count, plan.margin)
+                left -= count
+        undecided = {
+            i: counts[i]
+            for i in first
+            if i not in resting and i not in second and first[i].within > verdicts.EQUIVALENCE_LEVEL
+        }
+        more, _ = _sweeps(look, undecided, left, [row.rounds for row in rows], fewest=0)
+        found = {i: _unflagged(look(i, more.get(i, counts[i]))) for i in first}
+        for (i, one), judgement in zip(second.items(), judge(list(second.values())), strict=True):
             found[i] = Found(judgement.verdict, one.change)
-        return found
+        return [found[i] for i in range(len(rows))]
 
     return guarded(decide, plan)
+
+
+def _sweeps(
+    look: Callable[[int, int], Evidence],
+    counts: Mapping[int, int],
+    left: int,
+    most: Sequence[int],
+    fewest: int = FEWEST_FIRST,
+) -> tuple[dict[int, int], set[int]]:
+    """Give every open row a round in turn while ``left`` lasts, ``most[i]`` at most.
+
+    Return the rounds of each, and which of them rest. Now and then whatever is clearly within the margin rests,
+    as `gapbench.measuring.ab` has it.
+    """
+    counts, resting, sweep = dict(counts), set[int](), 0
+    while True:
+        open_ = [i for i in counts if i not in resting and counts[i] < most[i]]
+        if not open_ or (sweep >= fewest and len(open_) > left):
+            return counts, resting
+        sweep, left = sweep + 1, left - len(open_)
+        for i in open_:
+            counts[i] += 1
+        if sweep >= fewest and sweep % LOOK_EVERY == 0:
+            resting |= {i for i in open_ if verdicts.rests(look(i, counts[i]))}
 
 
 def guarded(decide: Procedure, plan: Plan) -> Procedure:
@@ -106,9 +150,11 @@ def guarded(decide: Procedure, plan: Plan) -> Procedure:
 
     def with_nulls(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
         found = decide(rows, rng)
-        nulls = [row.null for row in rows if row.null is not None and row.null.rounds > plan.first]
-        chosen = rng.permutation(len(nulls))[: plan.nulls]
-        of_nulls = decide([nulls[i] for i in chosen], rng) if len(chosen) else []
+        nulls = [row.null for row in rows if row.null is not None]
+        chosen = rng.permutation(len(nulls))[: ceil(plan.nulls * len(nulls))]
+        drawn = [(nulls[i], min(plan.first, nulls[i].rounds)) for i in chosen]
+        weighed = [paired(null, int(rng.integers(null.rounds)), count, plan.margin) for null, count in drawn]
+        of_nulls = verdicts.judge(weighed, plan.level)
         if any(one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) for one in of_nulls):
             return [
                 replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict == Verdict.REGRESSED else one for one in found
