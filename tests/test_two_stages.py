@@ -33,7 +33,7 @@ def test_a_lone_change_and_many_are_both_found():
     rng = np.random.default_rng(2)
     lone = [verdicts(rng, [1.03] + [1.0] * (ROWS - 1), 30, 60)[0] for _ in range(40)]
     assert lone.count(Verdict.REGRESSED) >= 36
-    many = sum((verdicts(rng, [1.03] * ROWS, 30, 16) for _ in range(10)), [])
+    many = [verdict for _ in range(10) for verdict in verdicts(rng, [1.03] * ROWS, 30, 16)]
     assert many.count(Verdict.REGRESSED) >= 0.85 * len(many)
 
 
