@@ -83,6 +83,19 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
     return Judgement(reason, max_error, max_error_ulp, row)
 
 
+def accepts(case: Case, y: object, expected: Expected) -> bool:
+    """Tell quickly whether an output is one that `judge` finds right; it may be, where this says no.
+
+    For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
+    """
+    if type(y) is not Tensor or y.shape != expected.value.shape or y.dtype != getattr(torch, case.dtype):
+        return False
+    bound = tolerance(case.dtype, expected.steps)
+    # One batch element at a time: small temporaries are memory that the process has already.
+    pieces = zip(y.detach().cpu(), expected.value, expected.scale, strict=True)
+    return all(bool(((got.double() - want).abs_() <= bound * scale).all()) for got, want, scale in pieces)
+
+
 def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the distance between neighbours of ``dtype`` at float64 ``value`` (not below the smallest normal's)."""
     info = torch.finfo(dtype)

@@ -486,3 +486,26 @@ def test_the_numbers_are_those_of_the_sample():
     plain = oracle.judge(case, mean(x), expect(case, x))
     assert oracle.examine(case, mean, 4) == plain
     assert 0 < plain.max_error < 1e-7
+
+
+@given(small_cases(), seeds, st.sampled_from([0.0, 1e-7, 1e-4, 1e-2, 1.0]), st.booleans())
+@settings(max_examples=60)
+def test_what_is_accepted_quickly_is_right(case, seed, off, nan):
+    x = inputs.sample(case, seed)
+    expected = expect(case, x, upstream(case, seed))
+    y = (expected.value * (1 + off)).to(torch_dtype(case))
+    if nan and y.numel():
+        y.reshape(-1)[-1] = torch.nan
+    accepted = oracle.accepts(case, y, expected)
+    assert not (accepted and oracle.judge(case, y, expected).reason)
+    if off == 0 and not nan:
+        assert accepted
+
+
+def test_what_has_another_shape_or_type_is_not_accepted_quickly():
+    case = Case((2, 3, 4, 4))
+    x = inputs.sample(case, 0)
+    expected, y = expect(case, x), mean(x)
+    assert oracle.accepts(case, y, expected)
+    for other in (y.double(), y.squeeze(), y.as_subclass(Lazy), None, y[:1]):
+        assert not oracle.accepts(case, other, expected)

@@ -33,6 +33,8 @@ class Qualified:
 def preload(contests: Sequence[Contest]) -> list[str]:
     """Return the modules that workers for ``contests`` should not have to import each."""
     modules = ["gapbench.measuring.preload"]
+    if any(contest.case.pass_ != "forward" for contest in contests):
+        modules.append("torch.fx.experimental.symbolic_shapes")  # half a second of sympy at a process's first gradient
     if any(_compiles_on_cpu(contest) for contest in contests):
         modules.append("gapbench.measuring.preload_compiler")
     able = (spec for one in contests for spec in one.specs.values() if operations.why_not(spec, one.case) is None)
