@@ -12,6 +12,7 @@ from pool import Row
 from staged import Found, Plan, Procedure, guarded, paired, two_stages, window
 
 from gapbench import stats, verdicts
+from gapbench import two_stages as stages
 from gapbench.stats import Floats
 from gapbench.verdicts import Evidence
 
@@ -25,8 +26,8 @@ def ablations(plan: Plan) -> dict[str, Procedure]:
         "(half the turns, alternating)": two_stages(plan, half),
         "without fresh processes": one_process(plan),
         "without confirmation": one_stage(plan),
-        "without correction": two_stages(plan, together=False),
-        "decided on both stages": both_stages(plan),
+        "without correction": two_stages(plan, decision=uncorrected),
+        "fresh rounds alone decide": two_stages(plan, decision=fresh_alone),
     }
 
 
@@ -104,23 +105,16 @@ def one_stage(plan: Plan) -> Procedure:
     return guarded(decide, plan)
 
 
-def both_stages(plan: Plan) -> Procedure:
-    """Return the decision in which the first stage only says where to go on, and all rounds of a row decide.
+def fresh_alone(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float) -> list[verdicts.Judgement]:
+    """Decide flagged rows by their fresh rounds and nothing else, corrected for the flagged rows."""
+    flagged = [one for one in fresh if one is not None]
+    judged = iter(verdicts.judge(flagged, level))
+    return [stages.unconfirmed(one) if again is None else next(judged) for one, again in zip(first, fresh, strict=True)]
 
-    Corrected for all rows, not for the flagged ones alone, as their first rounds have chosen them.
-    """
 
-    def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
-        starts = [int(rng.integers(row.rounds)) for row in rows]
-        evidence = [paired(row, start, plan.first, plan.margin) for row, start in zip(rows, starts, strict=True)]
-        flagged = [i for i, one in enumerate(evidence) if min(one.slower, one.faster) <= plan.flagged]
-        left = (plan.rounds - plan.first) * len(rows)
-        more = plan.second([evidence[i] for i in flagged], left) if flagged else []
-        for i, count in zip(flagged, more, strict=True):
-            evidence[i] = paired(rows[i], starts[i], min(plan.first + count, rows[i].rounds), plan.margin)
-        return _judged(evidence, plan)
-
-    return guarded(decide, plan)
+def uncorrected(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float) -> list[verdicts.Judgement]:
+    """Decide every flagged row as if it were the only row."""
+    return [stages.decide([one], [again], level)[0] for one, again in zip(first, fresh, strict=True)]
 
 
 def _judged(evidence: list[Evidence], plan: Plan) -> list[Found]:

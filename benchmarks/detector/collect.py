@@ -40,16 +40,16 @@ def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> I
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
         base, head = (ab.Origin(Source.of(one.folder)) for one in found)
-        sides = ab._sides(stack, qualifying.preload(contests), base, head)
+        sides = ab.start_sides(stack, qualifying.preload(contests), base, head)
         meetings = {contest.case: Meeting(contest, margin=0.01) for contest in contests}
         for side in sides[:2]:
             for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
                 if qualified.qualification.status != "ok":
                     raise click.ClickException(f"{qualified.case.id}: {qualified.qualification.reason}")
                 meetings[qualified.case].qualify(qualified)
-        tournament = ab._Tournament(list(meetings.values()), sides, effort, deadline=0.0)
+        tournament = ab.Tournament(list(meetings.values()), sides, effort, deadline=0.0)
         for _ in range(count):
-            for event in tournament._sweep(meetings.values(), tournament._witnesses(list(meetings.values()))):
+            for event in tournament.sweep(meetings.values(), tournament.witnesses(list(meetings.values()))):
                 if not isinstance(event, ab.Sweep):
                     raise click.ClickException(str(event))
                 for bout in event.bouts:

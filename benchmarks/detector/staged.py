@@ -13,9 +13,10 @@ from math import ceil
 import numpy as np
 from pool import Row
 
+from gapbench import two_stages as stages
 from gapbench import verdicts
 from gapbench.stats import Floats, Interval
-from gapbench.verdicts import Evidence, Verdict
+from gapbench.verdicts import Evidence, Judgement, Verdict
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Plan:
 
     rounds: int
     first_share: float = 0.6
-    flagged: float = verdicts.SCREEN_LEVEL
+    flagged: float = stages.SCREEN_LEVEL
     margin: float = 0.01
     level: float = verdicts.LEVEL
     most: int = 100
@@ -56,10 +57,10 @@ class Plan:
 
     def second(self, evidence: Sequence[Evidence], left: int) -> list[int]:
         """Return the fresh rounds of each flagged row, whose first looks are given, if the time is for ``left``."""
-        level = self.level / len(evidence)
+        level = self.level / 2 / len(evidence)
         fewest = verdicts.fewest_rounds(level, verdicts.smallest_paired) + 3
         most = max(fewest, min(left // len(evidence), self.most))
-        return [min(most, verdicts.rounds_to_confirm(one, level) or most) for one in evidence]
+        return [min(most, stages.rounds_to_confirm(one, level) or most) for one in evidence]
 
 
 FEWEST_FIRST = 8
@@ -78,16 +79,12 @@ def paired(row: Row, start: int, count: int, margin: float) -> Evidence:
     return verdicts.paired(window(row.log_ratios, start, count), margin)
 
 
-def two_stages(plan: Plan, weigh: Weigh = paired, together: bool = True) -> Procedure:
-    """Return the decision of ``gapbench ab``, or a variation of it.
+Decision = Callable[[Sequence[Evidence], Sequence[Evidence | None], float], list[Judgement]]
+"""What the first look and the fresh rounds of each row (None where it was not flagged) come to, at a level."""
 
-    Without ``together`` every flagged row is judged as if it were alone: no correction for being many.
-    """
 
-    def judge(evidence: list[Evidence]) -> list[verdicts.Judgement]:
-        if together:
-            return verdicts.judge(evidence, plan.level)
-        return [verdicts.judge([one], plan.level)[0] for one in evidence]
+def two_stages(plan: Plan, weigh: Weigh = paired, decision: Decision = stages.decide) -> Procedure:
+    """Return the decision of ``gapbench ab``, or a variation of it."""
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
         starts = [int(rng.integers(row.rounds)) for row in rows]
@@ -113,10 +110,11 @@ def two_stages(plan: Plan, weigh: Weigh = paired, together: bool = True) -> Proc
             if i not in resting and i not in second and first[i].within > verdicts.EQUIVALENCE_LEVEL
         }
         more, _ = _sweeps(look, undecided, left, [row.rounds for row in rows], fewest=0)
-        found = {i: _unflagged(look(i, more.get(i, counts[i]))) for i in first}
-        for (i, one), judgement in zip(second.items(), judge(list(second.values())), strict=True):
-            found[i] = Found(judgement.verdict, one.change)
-        return [found[i] for i in range(len(rows))]
+        firsts = [look(i, more.get(i, counts[i])) for i in range(len(rows))]
+        fresh = [second.get(i) for i in range(len(rows))]
+        judgements = decision(firsts, fresh, plan.level)
+        deciding = [again or one for one, again in zip(firsts, fresh, strict=True)]
+        return [Found(judgement.verdict, one.change) for judgement, one in zip(judgements, deciding, strict=True)]
 
     return guarded(decide, plan)
 
@@ -142,7 +140,7 @@ def _sweeps(
         for i in open_:
             counts[i] += 1
         if sweep >= fewest and sweep % LOOK_EVERY == 0:
-            resting |= {i for i in open_ if verdicts.rests(look(i, counts[i]))}
+            resting |= {i for i in open_ if stages.rests(look(i, counts[i]))}
 
 
 def guarded(decide: Procedure, plan: Plan) -> Procedure:
@@ -162,8 +160,3 @@ def guarded(decide: Procedure, plan: Plan) -> Procedure:
         return found
 
     return with_nulls
-
-
-def _unflagged(evidence: Evidence) -> Found:
-    equivalent = evidence.within <= verdicts.EQUIVALENCE_LEVEL
-    return Found(Verdict.EQUIVALENT if equivalent else Verdict.INCONCLUSIVE, evidence.change)

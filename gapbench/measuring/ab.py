@@ -77,17 +77,17 @@ def measure(contests: Sequence[Contest], base: Origin, head: Origin, effort: Eff
     """
     deadline = time.monotonic() + effort.budget
     with contextlib.ExitStack() as stack:
-        sides = _sides(stack, qualifying.preload(contests), base, head)
+        sides = start_sides(stack, qualifying.preload(contests), base, head)
         yield Ready()
         meetings = {contest.case: Meeting(contest, margin) for contest in contests}
         for side in sides[:2]:
             for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
                 yield qualified
                 meetings[qualified.case].qualify(qualified)
-        yield from _Tournament(list(meetings.values()), sides, effort, deadline).play()
+        yield from Tournament(list(meetings.values()), sides, effort, deadline).play()
 
 
-def _sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origin, head: Origin) -> tuple[Side, ...]:
+def start_sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origin, head: Origin) -> tuple[Side, ...]:
     """Start one template for both sides, so that they differ in nothing else; two where the interpreters differ."""
     templates: dict[str, Template] = {}
     for origin in (base, head):
@@ -100,7 +100,7 @@ def _sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origin, he
     return tuple(Side(name, origin.source, templates[origin.python]) for name, origin in origins.items())
 
 
-class _Tournament:
+class Tournament:
     """All cases' rounds, stage by stage."""
 
     def __init__(self, meetings: list[Meeting], sides: Sequence[Side], effort: Effort, deadline: float) -> None:
@@ -127,31 +127,31 @@ class _Tournament:
         planned = {one: min(most, max(rounds or most for rounds in each)) for one, each in wanted.items()}
         for one in meetings:
             one.confirm()
-        witnesses = self._witnesses(meetings)
+        witnesses = self.witnesses(meetings)
         for number in range(max(planned.values())):
-            yield from self._sweep([one for one in meetings if number < planned[one]], witnesses)
+            yield from self.sweep([one for one in meetings if number < planned[one]], witnesses)
         for one in meetings:
             one.confirmed()
 
     def _until(self, deadline: float, meetings: list[Meeting], fewest: int) -> Iterator[Event]:
         """Sweep over the cases that are open until the deadline, ``fewest`` times at least."""
-        witnesses = self._witnesses(meetings)
+        witnesses = self.witnesses(meetings)
         open_ = [one for one in meetings if one.playing()]
         for number in range(_MOST_ROUNDS):
             cost = sum(one.seconds for one in open_)
             if not open_ or (number >= fewest and time.monotonic() + cost > deadline):
                 return
-            yield from self._sweep(open_, witnesses)
+            yield from self.sweep(open_, witnesses)
             if number + 1 >= fewest and (number + 1) % _LOOK_EVERY == 0:
                 for one in open_:
                     one.rest()
             open_ = [one for one in open_ if one.playing()]
 
-    def _witnesses(self, meetings: Sequence[Meeting]) -> set[Meeting]:
+    def witnesses(self, meetings: Sequence[Meeting]) -> set[Meeting]:
         """Choose the cases in which the hidden copy of base takes part."""
         return set(self._rng.sample(meetings, min(len(meetings), ceil(_NULL_SHARE * len(meetings)))))
 
-    def _sweep(self, meetings: Iterable[Meeting], witnesses: set[Meeting]) -> Iterator[Event]:
+    def sweep(self, meetings: Iterable[Meeting], witnesses: set[Meeting]) -> Iterator[Event]:
         """Measure one round of each case, in a random order."""
         bouts = []
         meetings = list(meetings)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench import verdicts
+from gapbench import two_stages, verdicts
 from gapbench.verdicts import Verdict
 
 PLAN = staged.Plan(rounds=36)
@@ -96,7 +96,7 @@ def test_fresh_rounds_are_as_many_as_the_first_look_asks_for_and_there_is_time_f
         return verdicts.paired(change + spread * np.linspace(-1, 1, 22), PLAN.margin)
 
     (clear,) = PLAN.second([first(0.1)], 1000)
-    assert clear == verdicts.fewest_rounds(PLAN.level, verdicts.smallest_paired) + 3
+    assert clear == verdicts.fewest_rounds(PLAN.level / 2, verdicts.smallest_paired) + 3
     (some,) = PLAN.second([first(0.035)], 1000)
     assert clear < some < PLAN.most
     assert PLAN.second([first(0.011)], 1000) == [PLAN.most]
@@ -139,7 +139,7 @@ def test_decisions_are_those_of_the_verdict_engine(noisy):
 
 def test_ablations_lose_what_they_take_out(recorded):
     """Pairing cancels spells; confirmation and correction keep identical code quiet; processes are the replicates."""
-    pool = pools.from_samples(recorded(levels=(0, 5), process_noise=0.02, spells=0.2, turns=12, cases=3))
+    pool = pools.from_samples(recorded(levels=(0, 5), process_noise=0.02, spells=0.6, turns=12, cases=3))
     red = {}
     for name, decide in ablations.ablations(PLAN).items():
         identical = shares(replay.false_alarms(decide, pool, 25, 0)).any().mean()
@@ -165,19 +165,19 @@ def test_rounds_of_both_stages_find_more_where_everything_changed(recorded):
     pool = pools.from_samples(recorded(levels=(0, 3), process_noise=0.017, turns=4, rounds=120))
     found = {
         name: (replay.simulate(ablations.ablations(PLAN)[name], pool, 3, 12, 15, 0)["verdict"] == "regressed").mean()
-        for name in ("gapbench", "decided on both stages")
+        for name in ("gapbench", "fresh rounds alone decide")
     }
-    assert found["decided on both stages"] > found["gapbench"] + 0.2
+    assert found["gapbench"] > found["fresh rounds alone decide"] + 0.2
 
 
 def test_without_correction_more_identical_rows_go_red(recorded):
     pool = pools.from_samples(recorded(levels=(0,), process_noise=0.02, turns=4, rounds=60))
     plan = staged.Plan(rounds=36, margin=1e-9, level=0.2)
     alarms = {
-        together: shares(replay.false_alarms(staged.two_stages(plan, together=together), pool, 50, 0)).any().mean()
-        for together in (True, False)
+        decision: shares(replay.false_alarms(staged.two_stages(plan, decision=decision), pool, 50, 0)).any().mean()
+        for decision in (two_stages.decide, ablations.uncorrected)
     }
-    assert alarms[False] > alarms[True] + 0.1
+    assert alarms[ablations.uncorrected] > alarms[two_stages.decide] + 0.1
 
 
 def test_tools_that_measure_one_side_after_the_other_see_the_machine_s_mood_as_a_change(recorded):

@@ -117,7 +117,7 @@ def test_only_the_flagged_implementation_of_a_case_is_confirmed(monkeypatch):
 def test_the_budget_is_kept(monkeypatch, changes, spread):
     machine = Machine(monkeypatch, changes, spread)
     measure(machine, budget=20.0)
-    assert machine.now <= 1020 + len(CASES) * 0.05
+    assert machine.now <= 1020 + 1  # or a round more of each case, or the fewest that can confirm
 
 
 def test_with_too_little_time_every_case_still_gets_the_fewest_rounds(monkeypatch):
