@@ -123,7 +123,7 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row per case and clock that have a winner: the fastest implementation, and those that tie with it.
 
-    Of operations that are `records.UNRANKED`, none has.
+    Of operations that are `records.UNRANKED`, none has, nor has a run that compared two sides.
 
     Columns: case, operation, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and
     ratio with their intervals, reference, ties (list of names).
@@ -142,9 +142,11 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         "clock",
     ]
     kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
-    by_case = dict(iter(samples.groupby(["case", "clock"])))
+    by_case = dict(iter(samples[samples["contender"] == records.THIS].groupby(["case", "clock"])))
     rows = []
-    measured = results[(results["status"] == "ok") & results["seconds"].notna()]
+    measured = results[
+        (results["status"] == "ok") & results["seconds"].notna() & (results["contender"] == records.THIS)
+    ]
     measured = measured[~measured["operation"].isin(records.UNRANKED)]
     for key, ranked in measured.groupby(["case", "clock"], sort=False):
         by = "ratio" if ranked["ratio"].notna().all() else "seconds"

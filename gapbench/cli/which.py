@@ -33,12 +33,13 @@ def command(
     Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
     """
     from gapbench import summary
+    from gapbench.records import THIS
     from gapbench.report import text
     from gapbench.store import Store
 
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
-    results = store.results(case=case.id, status="ok")
+    results = store.results(case=case.id, status="ok", contender=THIS)
     results = results[results["seconds"].notna()]
     if results.empty:
         size = "x".join(map(str, shape))
@@ -48,7 +49,7 @@ def command(
         )
     run = results["run"].max()
     results = results[results["run"] == run]
-    winners = summary.winners(results, store.samples([run], case=case.id))
+    winners = summary.winners(results, store.samples([run], case=case.id, contender=THIS))
     if as_json:
         winner = json.loads(winners.to_json(orient="records", double_precision=15))[0]
         click.echo(json.dumps({"schema": 1, "run": run, **winner}))

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -135,7 +135,12 @@ def _flagged(rows: Mapping[Row, int]) -> list[dict[str, object]]:
 
 
 def _results(samples: pd.DataFrame, contests: Sequence[Contest], ledger: Ledger) -> Iterable[pd.DataFrame]:
-    for side in (ab.BASE, ab.HEAD):
+    for side in ab.SIDES:
         mine = samples[samples["contender"] == side]
-        found = summary.results(mine, ledger.outcomes(contests, side))
+        outcomes = ledger.outcomes(contests, side)
+        if side == ab.NULL:  # was judged as base, and takes part here and there
+            there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
+            bases = ledger.outcomes(contests, ab.BASE)
+            outcomes = [replace(o, contender=side) for o in bases if (o.case.id, o.implementation, o.clock) in there]
+        found = summary.results(mine, outcomes)
         yield found.dropna(axis="columns", how="all")  # pandas warns of columns without values when it joins frames

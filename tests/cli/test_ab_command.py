@@ -73,7 +73,9 @@ def test_a_commit_that_is_slower_is_red_and_leaves_no_trace(repository, tmp_path
     store = Store("results")
     (run,) = store.ids()
     assert set(store.samples([run])["contender"]) == {"base", "head", "null"}
-    assert set(store.results([run])["contender"]) == {"base", "head"}
+    assert set(store.results([run])["contender"]) == {"base", "head", "null"}
+    assert repository("store", "verify")[0] == 0
+    assert repository("which", "--shape", "1x16x8x8", "--dtype", "float32")[0] == 5
     assert store.describe(run)["ended"]
     assert str(tmp_path) not in json.dumps(store.describe(run)["ab"])
 
