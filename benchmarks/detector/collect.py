@@ -24,8 +24,9 @@ def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> I
     """Yield the samples of ``count`` rounds of every case of the suite `ci`, measured by the engine of ``gapbench ab``.
 
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Each frame has the columns of
-    `gapbench.records.SAMPLES`. The hidden copy of base takes part in a random quarter of the cases in each round. Of
-    the engine's schedule only its sweeps are used: here no row is flagged and none rests.
+    `gapbench.records.SAMPLES`. Every implementation has rounds of its own, as if it were the only one that is compared:
+    more of them in one process would fill the caches. The hidden copy of base takes part in a random quarter. Of the
+    engine's schedule only its sweeps are used: here no row is flagged and none rests.
     """
     from gapbench import checkouts
     from gapbench.measuring import ab, qualifying
@@ -34,19 +35,22 @@ def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> I
     from gapbench.measuring.source import Source
     from gapbench.recording.ledger import Ledger
 
-    specs = {spec.rpartition(":")[2]: spec for spec in implementations}
-    contests = [Contest("ci", case, specs) for case in subject.CASES.values()]
+    contests = [
+        Contest("ci", case, {spec.rpartition(":")[2]: spec})
+        for case in subject.CASES.values()
+        for spec in implementations
+    ]
     effort, ledger, processes = Effort(seed=seed), Ledger(), itertools.count()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
         base, head = (ab.Origin(Source.of(one.folder)) for one in found)
         sides = ab.start_sides(stack, qualifying.preload(contests), base, head)
-        meetings = {contest.case: Meeting(contest, margin=0.01) for contest in contests}
+        meetings = {(one.case, *one.specs): Meeting(one, margin=0.01) for one in contests}
         for side in sides[:2]:
             for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
                 if qualified.qualification.status != "ok":
                     raise click.ClickException(f"{qualified.case.id}: {qualified.qualification.reason}")
-                meetings[qualified.case].qualify(qualified)
+                meetings[qualified.case, qualified.implementation].qualify(qualified)
         tournament = ab.Tournament(list(meetings.values()), sides, effort, deadline=0.0)
         for _ in range(count):
             for event in tournament.sweep(meetings.values(), tournament.witnesses(list(meetings.values()))):
@@ -72,7 +76,8 @@ def main(folder: Path, count: int, kind: str, seed: int, output: Path) -> None:
     wall = arrived[-1][1] - arrived[0][1]
     samples = pd.concat([frame for frame, _ in arrived], ignore_index=True)
     # the first rounds end the time in which everything was started and judged
-    measured = samples[samples["round"] > samples["round"].min()].groupby(["case", "round"]).ngroups
+    later = samples[samples["round"] > samples["round"].min()]
+    measured = later.groupby(["case", "implementation", "round"]).ngroups
     samples.attrs = {
         "started": started,
         "neighbour": kind,

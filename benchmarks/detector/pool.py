@@ -18,7 +18,7 @@ from gapbench.stats import Floats
 PREFIX = "pool_"
 CLOCK = "host"
 SECONDS_PER_ROUND = "seconds_per_round"
-"""Key of the frame's attributes: wall seconds that one round of one case took while the pool was recorded."""
+"""Key of the frame's attributes: wall seconds that one round of one case and implementation took when recorded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +82,12 @@ class Pool:
     def seconds_per_round(self, implementations: int) -> float:
         """Return what a round of one case would take with so many implementations.
 
-        What a round takes beside its timed batches does not depend on them; nan where the recording does not say.
+        One was recorded; each more adds its batches, and nothing else. nan where the recording does not say.
         """
         recorded = self.attributes.get(SECONDS_PER_ROUND)
         if not isinstance(recorded, float):
             return np.nan
-        return recorded + (implementations - len(self.levels)) * self.turn_seconds
+        return recorded + (implementations - 1) * self.turn_seconds
 
 
 def read(path: Path) -> Pool:

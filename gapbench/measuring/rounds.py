@@ -12,7 +12,7 @@ from gapbench import inputs, operations, oracle, telemetry
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import device
 from gapbench.implementations import Function
-from gapbench.measuring import clocks, defence, schedule
+from gapbench.measuring import clocks, defence, heap, schedule
 from gapbench.measuring.relay import ALONE, Calibrated, Peers
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind, expect
@@ -65,18 +65,27 @@ class RoundResult:
 class _Question:
     """What is asked of those with the same truth: the gradient that is sent back, and the answer."""
 
-    truth: Truth
-    function: Function
     gradient: defence.Untouched
     expected: Expected
+    later: tuple[Tensor, Expected]
+    """Gradient and answer for the content of the second half."""
+
+    def turn(self) -> None:
+        """Ask the same of the content of the second half."""
+        gradient, self.expected = self.later
+        self.gradient.replace(gradient)
 
 
 class _Inputs:
-    """The inputs of a round: the same content at several places in memory, replaced half-way through the turns."""
+    """The inputs of a round: the same content at several places in memory, replaced half-way through the turns.
+
+    Everything for both halves is made beforehand: temporaries of that size in between would change where in memory
+    the implementations' own lie in the second half.
+    """
 
     def __init__(self, case: Case, seed: int, rotations: int, rng: Random) -> None:
-        self._case, self._seed = case, seed
-        first = inputs.sample(case, seed)
+        self._case, self._seeds = case, (seed, seed ^ 1)
+        first, self._later = (inputs.sample(case, one) for one in self._seeds)
         others = [inputs.place(first, case, rng.getrandbits(32)) for _ in range(rotations - 1)]
         self.xs = [defence.Untouched(x) for x in (first, *others)]
         self._questions: dict[object, _Question] = {}
@@ -85,19 +94,20 @@ class _Inputs:
         """Return what ``function`` is asked; one question serves all of one truth."""
         key = function if self._case.pass_ == "update" else truth  # an update is judged by the weights it began with
         if key not in self._questions:
-            gradient = defence.Untouched(inputs.upstream(self._case, self._seed, truth.shape(self._case)))
-            expected = expect(self._case, truth, function, self.xs[0].tensor, gradient.tensor)
-            self._questions[key] = _Question(truth, function, gradient, expected)
+            gradients = [inputs.upstream(self._case, seed, truth.shape(self._case)) for seed in self._seeds]
+            first, later = (
+                expect(self._case, truth, function, x, gradient)
+                for x, gradient in zip((self.xs[0].tensor, self._later), gradients, strict=True)
+            )
+            self._questions[key] = _Question(defence.Untouched(gradients[0]), first, (gradients[1], later))
         return self._questions[key]
 
-    def replace(self, seed: int) -> None:
+    def turn(self) -> None:
         """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
-        content = inputs.sample(self._case, seed)
         for x in self.xs:
-            x.replace(content)
+            x.replace(self._later)
         for one in self._questions.values():
-            one.gradient.replace(inputs.upstream(self._case, seed, one.truth.shape(self._case)))
-            one.expected = expect(self._case, one.truth, one.function, content, one.gradient.tensor)
+            one.turn()
 
     def restore(self) -> None:
         for x in self.xs:
@@ -133,6 +143,7 @@ def measure(running: RunningContender, assignment: Assignment, peers: Peers = AL
     order, rng = Random(assignment.seed), Random(f"{assignment.seed}/{peers.side}")  # common to all sides, and our own
     bytes_of_input = case.elements * DTYPES[case.dtype]
     where = device(case.device)
+    kept = heap.shuffle(rng)
     timers: dict[str, clocks.Clock] = {}
     rotations: dict[str, int] = {}
     for name in assignment.entries:
@@ -176,6 +187,7 @@ def measure(running: RunningContender, assignment: Assignment, peers: Peers = AL
             if timer.slowdown is not None:
                 slowdowns[name] = timer.slowdown
             readings.append(probe.read())
+    del kept  # not before
     return RoundResult(batches, preparations, slowdowns, telemetry.between(*readings))
 
 
@@ -195,7 +207,10 @@ def _play(
     for index, entrant in entrants.items():
         running.set(index)
         try:
-            contenders[index], seconds = schedule.calibrate(timer, entrant.calls[:rotations], assignment.batch_seconds)
+            calls = entrant.calls[:rotations]
+            if assignment.case.device == "cpu":
+                schedule.settle(timer, schedule.calibrate(timer, calls, assignment.batch_seconds)[0])
+            contenders[index], seconds = schedule.calibrate(timer, calls, assignment.batch_seconds)
         except clocks.ClockError as refusal:
             return Fault(index, refusal.status, str(refusal), timer.name)
         calibrated[index] = contenders[index].batch_calls, seconds
@@ -206,7 +221,7 @@ def _play(
         assignment.slice_seconds / len(assignment.entries), turn_seconds, assignment.most_turns
     )
     batches = schedule.Batches()
-    for half, seed in ((turns - turns // 2, assignment.seed ^ 1), (turns // 2, None)):
+    for half in (turns - turns // 2, turns // 2):
         try:
             outputs = schedule.play(timer, contenders, half, order, running.set, batches, peers)
         except clocks.ClockError as refusal:
@@ -214,8 +229,8 @@ def _play(
         for _ in peers.own(range(peers.sides)):  # another side's batches would feel this work
             if fault := _fault(shared, entrants, contenders, outputs, assignment.case):
                 return fault
-            if seed is not None:
-                shared.replace(seed)
+            if len(batches.turn) < turns * len(contenders):
+                shared.turn()
                 contenders = _bound_again(contenders, entrants, shared, assignment.case, running)
     return batches
 

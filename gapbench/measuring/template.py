@@ -21,10 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gapbench.errors import GapbenchError
@@ -168,12 +169,16 @@ def conversation(workers: Sequence[Worker], deadline: float) -> Iterator[tuple[i
 class Template:
     """A template process, started at once and loading in the background; a context manager that ends it.
 
-    ``preload`` are modules to import there; ``python`` is its interpreter, and ``harness`` the folder in which that
-    one finds gapbench.
+    ``preload`` are modules to import there; ``python`` is its interpreter, ``harness`` the folder in which that one
+    finds gapbench, and ``variables`` join its environment.
     """
 
     def __init__(
-        self, preload: Sequence[str] = (), python: str = sys.executable, harness: Path = _PACKAGE.parent
+        self,
+        preload: Sequence[str] = (),
+        python: str = sys.executable,
+        harness: Path = _PACKAGE.parent,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
@@ -181,7 +186,8 @@ class Template:
         self.running = RunningContender.create()
         descriptors = [theirs.fileno(), self.running.descriptor]
         # -P: the current folder may hold another gapbench, whose code is under test rather than the harness.
-        command = [python, "-P", "-c", _SERVE, str(harness), *map(str, descriptors), *preload]
+        serve = [python, "-P", "-c", _SERVE, str(harness), *map(str, descriptors), *preload]
+        command = ["env", *(f"{name}={value}" for name, value in variables.items()), *serve]
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
         self._process = subprocess.Popen(

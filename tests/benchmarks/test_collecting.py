@@ -106,10 +106,10 @@ def test_a_recording_says_what_a_round_took(recorded, monkeypatch, tmp_path):
     monkeypatch.setattr(collect, "time", SimpleNamespace(monotonic=lambda: next(now)))
     output = tmp_path / "pool.parquet"
     done = CliRunner().invoke(collect.main, [str(tmp_path), "--rounds", "3", "-o", str(output)], catch_exceptions=False)
-    assert done.output == "3 rounds of 2 cases, 2.000 s each\n"
+    assert done.output == "3 rounds of 2 cases, 1.000 s each\n"
     ((folder, names, count, _),) = asked
     assert (folder, names[1], count) == (tmp_path, "pool.py:pool_1", 3)
     pool = pools.read(output)
     assert pool.rounds == 3
     assert pool.attributes["neighbour"] == "none"
-    assert pool.attributes["seconds_per_round"] == 2.0  # 8 s, two rounds of two cases
+    assert pool.attributes["seconds_per_round"] == 1.0  # 8 s, two rounds of two cases and levels

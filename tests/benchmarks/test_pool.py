@@ -39,11 +39,11 @@ def test_a_diff_has_one_row_a_case_at_the_level_where_it_is_changed(quiet):
     assert [row.level for row in rows] == [5 if case == "case07" else 0 for case in quiet.cases]
 
 
-def test_a_round_costs_what_was_recorded_less_the_batches_of_those_who_are_not_there(recorded):
+def test_a_round_costs_what_was_recorded_and_the_batches_of_those_who_join(recorded):
     pool = pools.from_samples(recorded(levels=(0, 5, 10), cases=2, turns=4, seconds_per_round=0.02))
     timed = 2 * 4 * 25 * 1e-5  # both sides' turns of 25 calls of 10 µs
-    assert pool.seconds_per_round(3) == pytest.approx(0.02)
-    assert pool.seconds_per_round(1) == pytest.approx(0.02 - 2 * timed, rel=0.1)  # levels do a little more
+    assert pool.seconds_per_round(1) == pytest.approx(0.02)
+    assert pool.seconds_per_round(3) == pytest.approx(0.02 + 2 * timed, rel=0.1)  # levels do a little more
     assert np.isnan(pools.from_samples(recorded(cases=1)).seconds_per_round(1))
 
 

@@ -46,7 +46,7 @@ def measure(bench, monkeypatch):
             lambda spec: Implementation(spec, "test", "", "", lambda _case: functions[spec]),
         )
         # A simulated graph replays time, not arithmetic: its outputs do not follow new content.
-        monkeypatch.setattr(rounds._Inputs, "replace", lambda _inputs, _seed: None)
+        monkeypatch.setattr(rounds._Inputs, "turn", lambda _inputs: None)
         assignment = Assignment(CASE, tuple(SECONDS), entries, 7, slice_seconds=0.02, batch_seconds=1e-4)
         return rounds.measure(RunningContender.create(), assignment)
 
