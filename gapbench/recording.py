@@ -15,7 +15,7 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
-from gapbench.operations import is_user_spec
+from gapbench.operations import builtin, is_user_spec
 from gapbench.records import Qualification
 
 _BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
@@ -67,6 +67,7 @@ def begin(
                 }
                 for one in contests
             ],
+            "snippets": _snippets(contests),
             "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
@@ -74,6 +75,13 @@ def begin(
             "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
         }
     )
+
+
+def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
+    """Return what a person would write for each implementation, for reports; plug-ins do not say before they run."""
+    specs = {name: spec for one in contests for name, spec in one.specs.items()}
+    own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
+    return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
 
 
 def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:

@@ -2,16 +2,12 @@
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gapbench.cli.types import SHARE, Parsed
 from gapbench.errors import ExitCode, unknown
-
-if TYPE_CHECKING:
-    from gapbench.compare import Side
-    from gapbench.store import Store
 
 # compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
 MARGIN = 0.01
@@ -81,10 +77,11 @@ def command(
     """
     from gapbench.compare import compare
     from gapbench.report.diff import FORMATS, github
+    from gapbench.report.stored import side
     from gapbench.store import Store
 
     store = Store(url)
-    found = compare(_side(store, base), _side(store, head), margin, allowed)
+    found = compare(side(store, store.resolve(base)), side(store, store.resolve(head)), margin, allowed)
     click.echo(FORMATS[format_](found))
     if format_ == "github":
         github.write(found, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
@@ -95,10 +92,3 @@ def command(
         click.echo(f"gapbench: not compared: {differing}; --allow-environment NAME compares all the same", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
-
-
-def _side(store: "Store", name: str) -> "Side":
-    from gapbench.compare import Side
-
-    run = store.resolve(name)
-    return Side(store.describe(run), store.results([run]), store.samples([run]))
