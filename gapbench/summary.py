@@ -6,6 +6,7 @@ the same turn: neighbours in time, so that spells of noise cancel. Intervals are
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -145,9 +146,11 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     measured = measured[~measured["operation"].isin(records.UNRANKED)]
     ranked: dict[tuple[str, str], list[dict[Hashable, Any]]] = {}
-    for (case, clock), group in measured.groupby(["case", "clock"], sort=False):
-        by = "ratio" if group["ratio"].notna().all() else "seconds"
-        ranked[str(case), str(clock)] = group.sort_values(by).to_dict("records")
+    for one in measured[[*kept, "reference"]].to_dict("records"):  # at once: a run may have thousands of cases
+        ranked.setdefault((one["case"], one["clock"]), []).append(one)
+    for group in ranked.values():
+        by = "seconds" if any(pd.isna(one["ratio"]) for one in group) else "ratio"
+        group.sort(key=itemgetter(by))
     slower = _against_best(samples, {key: group[0]["implementation"] for key, group in ranked.items()})
     rows = []
     for key, (best, *others) in ranked.items():

@@ -1,16 +1,20 @@
 """Frames as compact JSON for the scripts of a page: by columns, every value once.
 
 A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` where texts repeat, or ``{"constant": …}`` where
-there is but one value; one that is null throughout is left out.
+there is but one value; one that is null throughout is left out. Values are to be divided by ``per`` where there is one:
+in nanoseconds, say, a time has no zeros to spell out.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+
+from gapbench.stats import Floats
 
 DIGITS = 5
 """Significant digits of floats: one more than any page shows."""
@@ -28,35 +32,38 @@ def _column(series: pd.Series) -> dict[str, Any] | None:
     if series.isna().all():
         return None
     if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
-        values: list[Any] = _numbers(series)
-    else:
-        values = [one if isinstance(one, list | tuple) else _text(one) for one in series.tolist()]
-        if not any(isinstance(one, list | tuple) for one in values):
-            codes, names = pd.factorize(np.array(values, dtype=object), use_na_sentinel=True)
-            if len(names) == 1 and (codes >= 0).all():
-                return {"constant": names[0]}
-            if len(names) < len(values) / 2:
-                return {"names": names.tolist(), "codes": codes.tolist()}
-    if all(one == values[0] for one in values):
-        return {"constant": values[0]}
-    return {"values": values}
+        return _numbers(series.astype(float).to_numpy(dtype=float, na_value=np.nan))
+    values = [one if isinstance(one, list | tuple) else _text(one) for one in series.tolist()]
+    if any(isinstance(one, list | tuple) for one in values):
+        return {"values": values}
+    codes, names = pd.factorize(np.array(values, dtype=object), use_na_sentinel=True)
+    if len(names) == 1 and (codes >= 0).all():
+        return {"constant": names[0]}
+    return {"names": names.tolist(), "codes": codes.tolist()} if len(names) < len(values) / 2 else {"values": values}
 
 
-def _numbers(series: pd.Series) -> list[Any]:
+def _numbers(numbers: Floats) -> dict[str, Any]:
     """Return numbers to `DIGITS` digits, whole ones as integers, null for what is no number."""
-    found: list[Any] = []
-    for value in series.astype(float).tolist():
-        if value != value or value in (np.inf, -np.inf):
-            found.append(None if value != value else str(value))
-        elif value.is_integer() and abs(value) < 2**53:
-            found.append(int(value))
-        else:
-            found.append(float(f"{value:.{DIGITS - 1}e}"))
-    return found
+    if (numbers == numbers[0]).all():
+        return {"constant": _number(float(numbers[0]))}
+    sizes = np.abs(numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != np.trunc(numbers))])
+    places = DIGITS - 1 - math.floor(math.log10(np.median(sizes))) if len(sizes) else 0
+    if not 0 < places < 20:
+        return {"values": [_number(one) for one in numbers.tolist()]}
+    return {"per": 10**places, "values": [_number(one) for one in (numbers * 10.0**places).tolist()]}
+
+
+def _number(value: float) -> int | float | str | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"  # JSON has no such number, scripts do
+    rounded = value if value.is_integer() else float(f"{value:.{DIGITS - 1}e}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value != value or value is pd.NA else str(value)
+    return None if pd.isna(value) else str(value)
 
 
 def script_json(value: object) -> Markup:

@@ -18,7 +18,7 @@ from gapbench.report.stored import Stored
 
 Frame = pd.DataFrame
 
-BYTES = 2 * 2**20
+BYTES = 2**20
 """What the figures of one view of cases may take in a page; the tables hold the numbers of the cases beyond."""
 
 

@@ -15,10 +15,10 @@ from gapbench.report.stored import Stored
 
 _CASE = (
     "suite", "operation", "label", "case", "shape", "dtype", "layout", "device", "pass", "threads", "bytes_moved",
-    "clock", "winner", "ties", "reference",
+    "clock", "winner", "ties", "reference", "rows",
 )  # fmt: skip
 _ROW = (
-    "of", "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
+    "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
     "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "max_error_ulp",
     "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
 )  # fmt: skip
@@ -27,18 +27,24 @@ _ROW = (
 def data(stored: Stored) -> dict[str, Any]:
     """Return a run's cases and rows by columns, and the snippets of its implementations.
 
-    ``cases`` has one entry for each case and clock, in the order of the results, with ``winner`` and ``ties``; a row's
-    ``of`` is the index of its case. ``ties`` lists names, null where there is no winner.
+    ``cases`` has one entry for each case and clock, in the order of the results, with ``winner`` (null where there is
+    none), the names of ``ties``, and how many ``rows`` it has; the rows of the cases follow each other.
     """
-    results = stored.results.assign(of=stored.results.groupby(["case", "clock"], sort=False, dropna=False).ngroup())
-    cases = results.drop_duplicates("of").drop(columns="reference", errors="ignore")
+    of = stored.results.groupby(["case", "clock"], sort=False, dropna=False).ngroup()
+    results = stored.results.assign(of=of).sort_values("of", kind="stable")
+    cases = results.drop_duplicates("of").assign(rows=of.value_counts(sort=False).sort_index().to_numpy())
     won = stored.winners.reindex(columns=["case", "clock", "implementation", "reference", "ties"])
-    won = won.rename(columns={"implementation": "winner"}).drop_duplicates(["case", "clock"])
-    cases = cases.merge(won.assign(ties=won["ties"].map(names)), on=["case", "clock"], how="left")
+    best = {(row["case"], row["clock"]): row for row in won.to_dict("records")}
+    found = [best.get(key, {}) for key in zip(cases["case"], cases["clock"], strict=True)]
+    cases = cases.assign(
+        winner=[one.get("implementation") for one in found],
+        reference=[one.get("reference") for one in found],
+        ties=pd.Series([names(one.get("ties")) for one in found], dtype=object, index=cases.index),
+    )
     return {
         "run": stored.id,
         "cases": _sized(cases, _CASE),
-        "rows": _sized(results.sort_values("of", kind="stable"), _ROW),
+        "rows": _sized(results, _ROW),
         "unranked": list(UNRANKED),
         "snippets": snippets(stored.run),
     }

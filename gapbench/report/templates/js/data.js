@@ -6,7 +6,8 @@ function reader(column) {
   if (!column) return () => null;
   if ("constant" in column) return () => column.constant;
   if ("codes" in column) return (row) => column.names[column.codes[row]] ?? null;
-  return (row) => column.values[row];
+  if (!column.per) return (row) => column.values[row];
+  return (row) => (column.values[row] === null ? null : column.values[row] / column.per);
 }
 
 /** A frame's readers by column name; those of columns that it lacks give null. */

@@ -12,6 +12,7 @@ function decimals(value, digits) {
 }
 
 function fixed(value, places) {
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   const [whole, rest] = value.toFixed(places).split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
   return rest === undefined ? grouped : `${grouped}.${rest}`;

@@ -17,7 +17,7 @@ function library(name) {
         }
         script.src = document.body.dataset[name];
         script.onload = () => resolve();
-        script.onerror = () => reject(new Error(`${script.src} is missing: keep it beside the page, or report again`));
+        script.onerror = () => reject(new Error(`The file ${document.body.dataset[name]} is missing: keep it beside this page, or write both again.`));
         document.head.append(script);
       }),
     );

@@ -22,4 +22,9 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
-start();
+start().catch((error) => {
+  const problem = document.getElementById("problem");
+  problem.textContent = error.message;
+  problem.hidden = false;
+  throw error;
+});

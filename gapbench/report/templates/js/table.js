@@ -27,7 +27,8 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
     const value = column.value(row.row);
     if (type === "display") return column.show ? column.show(row.row).text : escaped(missing(value) ? MISSING : value);
     if (type === "export") return missing(value) ? "" : exported(value);
-    return type === "sort" || type === "type" ? value : String(value ?? "");
+    // What it searches, DataTables parses as HTML wherever it finds an ampersand.
+    return type === "sort" || type === "type" ? value : escaped(value);
   };
   const table = new DataTable(element, {
     data: range(rowCount).map((row) => ({ row })),
@@ -47,7 +48,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
     lengthMenu: [25, 100, 1000],
     layout: {
       topStart: "search",
-      topEnd: { buttons: [csvButton(name)] },
+      topEnd: { buttons: [csvButton(name, columns)] },
       bottomStart: "info",
       bottomEnd: rowCount > 25 ? ["pageLength", "paging"] : null,
     },
@@ -97,7 +98,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
 const exported = (value) => (Array.isArray(value) ? value.join(" ") : value);
 
 /** A spreadsheet runs what begins like a formula; an apostrophe keeps it text. */
-function csvButton(name) {
+function csvButton(name, columns) {
   return {
     extend: "csvHtml5",
     text: "CSV",
@@ -108,14 +109,12 @@ function csvButton(name) {
       orthogonal: "export",
       modifier: { search: "applied", order: "applied" },
       format: {
+        header: (_title, place) => columns[place].name,
         body: (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value),
       },
     },
-    customizeData: (csv) => (csv.header = tables.get(name).table.columns().dataSrc ? columnNames(name) : csv.header),
   };
 }
-
-const columnNames = (name) => tables.get(name).table.settings()[0].aoColumns.map((column) => column.sName);
 
 /** One choice for each facet that has several values. */
 function facetBar(element, facets, choose) {

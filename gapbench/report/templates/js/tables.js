@@ -61,7 +61,7 @@ function makeWinners() {
 
 function makeResults() {
   const element = document.querySelector('[data-table="results"]');
-  const of = run.rows.column("of");
+  const of = (row) => run.of[row];
   const name = (row) => run.rows.at("implementation", row);
   const marks = (row) => marksOf(of(row), name(row), run.rows.at("status", row));
   return makeTable(

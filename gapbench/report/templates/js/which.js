@@ -4,11 +4,12 @@ const NEAREST = 3;
 const ASKED = ["dtype", "layout", "device", "pass"];
 
 /** The cases and rows of a run; the rows of a case lie together. */
-const run = data.cases && { cases: frame(data.cases), rows: frame(data.rows), starts: [] };
+const run = data.cases && { cases: frame(data.cases), rows: frame(data.rows), starts: [0], of: [] };
 if (run) {
-  const of = run.rows.column("of");
-  for (let row = run.rows.count - 1; row >= 0; row -= 1) run.starts[of(row)] = row;
-  run.starts[run.cases.count] = run.rows.count;
+  for (const one of range(run.cases.count)) {
+    run.starts.push(run.starts[one] + run.cases.at("rows", one));
+    for (const row of range(run.starts[one + 1], run.starts[one])) run.of[row] = one;
+  }
   run.rowsOf = (one) => range(run.starts[one + 1], run.starts[one]);
   run.rowOf = (one, name) => run.rowsOf(one).find((row) => run.rows.at("implementation", row) === name) ?? null;
   run.contested = (one) => !data.unranked.includes(run.cases.at("operation", one));
