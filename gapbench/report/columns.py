@@ -32,7 +32,7 @@ def _column(series: pd.Series) -> dict[str, Any] | None:
     if series.isna().all():
         return None
     if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
-        return _numbers(series.astype(float).to_numpy(dtype=float, na_value=np.nan))
+        return _numbers(np.asarray(series.astype("float64"), dtype=np.float64))
     values = [one if isinstance(one, list | tuple) else _text(one) for one in series.tolist()]
     if any(isinstance(one, list | tuple) for one in values):
         return {"values": values}

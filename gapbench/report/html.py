@@ -77,6 +77,7 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
 
 def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: bool) -> str:
     """Return the page of a diff; ``pages`` are the runs that have one to link to."""
+    head = str(diff.head["run"])
     card = {
         "kind": "diff",
         "name": diffs.name(diff),
@@ -88,7 +89,7 @@ def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: 
         "diff.html.j2",
         single_file,
         card,
-        data=diffs.data(diff),
+        data=diffs.data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=diffs.sides(diff, redact),
         margin=diff.margin,
         counts=changes.counts(diff),

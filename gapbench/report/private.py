@@ -22,7 +22,7 @@ _REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash"})
 
 _PART = r"""[^\s'"<>|*?:,;()\[\]/\\]+"""
 _FOLDERS = re.compile(
-    rf"""(?:(?<![\w./\\:~-])(?:~[\w.-]*|\.{{1,2}}|[A-Za-z]:)?(?!/(?:sys|proc|dev)/)[/\\]  # /, ~/, C:\, not the kernel's
+    rf"""(?:(?<![\w./\\:~*-])(?:~[\w.-]*|\.{{1,2}}|[A-Za-z]:)?(?!/(?:sys|proc|dev)/)[/\\]  # /, ~/, C:\, not the kernel's
         |(?<!\w)(?!https?:)[A-Za-z][\w+.-]*:///?)               # or an address other than a page's: s3://bucket
         (?:(?:home|Users)[/\\]{_PART}(?![/\\\w.-])            # a home itself, whose last part is the user's name
         |(?:{_PART}[/\\]+)+)                                   # and every folder up to the last part

@@ -37,9 +37,9 @@ def data(stored: Stored) -> dict[str, Any]:
     best = {(row["case"], row["clock"]): row for row in won.to_dict("records")}
     found = [best.get(key, {}) for key in zip(cases["case"], cases["clock"], strict=True)]
     cases = cases.assign(
-        winner=[one.get("implementation") for one in found],
-        reference=[one.get("reference") for one in found],
-        ties=pd.Series([names(one.get("ties")) for one in found], dtype=object, index=cases.index),
+        winner=_column(cases, [one.get("implementation") for one in found]),
+        reference=_column(cases, [one.get("reference") for one in found]),
+        ties=_column(cases, [names(one.get("ties")) for one in found]),
     )
     return {
         "run": stored.id,
@@ -48,6 +48,10 @@ def data(stored: Stored) -> dict[str, Any]:
         "unranked": list(UNRANKED),
         "snippets": snippets(stored.run),
     }
+
+
+def _column(frame: pd.DataFrame, values: list[Any]) -> pd.Series:
+    return pd.Series(values, dtype=object, index=frame.index)
 
 
 def _sized(frame: pd.DataFrame, wanted: tuple[str, ...]) -> dict[str, int | Columns]:

@@ -63,6 +63,7 @@ def test_paths_lose_their_folders(said, shown):
         "https://pytorch.org/docs/stable/index.html",
         "echo off | sudo tee /sys/devices/system/cpu/smt/control",
         "gapbench/report/site.py",
+        "no /sys/devices/system/cpu/cpu*/cpufreq/cpuinfo_min_freq here",
     ],
 )
 def test_what_is_no_private_path_stays(said):

@@ -23,11 +23,11 @@ def name(diff: Diff) -> str:
     return f"{diff.base['run']}..{diff.head['run']}"
 
 
-def data(diff: Diff) -> dict[str, Any]:
-    """Return the rows by columns for the page's table, and which verdicts it shows at first."""
+def data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
+    """Return the rows by columns for the page's table, which verdicts it folds, and the page that rows link to."""
     rows = [_row(row) for row in lines.by_relevance(diff)]
     found = columns(pd.DataFrame(rows)) if rows else {}
-    return {"rows": {"count": len(rows), "columns": found}, "folded": [verdict.value for verdict in lines.FOLDED]}
+    return {"rows": {"count": len(rows), "columns": found}, "folded": list(lines.FOLDED), "page": head_page}
 
 
 def sides(diff: Diff, redact: bool) -> list[tuple[str, str, facts.Facts]]:

@@ -16,6 +16,7 @@ function frame(encoded) {
   return {
     count: encoded.count,
     has: (name) => name in encoded.columns,
+    varies: (name) => name in encoded.columns && !("constant" in encoded.columns[name]),
     names: Object.keys(encoded.columns),
     column(name) {
       if (!readers.has(name)) readers.set(name, reader(encoded.columns[name]));

@@ -12,7 +12,10 @@ function makeDiff() {
   if (!element) return undefined;
   const rows = frame(data.rows);
   const column = (name, title, extra = {}) => ({ name, title, value: rows.column(name), ...extra });
-  const varies = (name) => !("constant" in (data.rows.columns[name] ?? { constant: 0 }));
+  const caseLink = (row) => {
+    const address = new URLSearchParams({ case: `${rows.at("case", row)}@${rows.at("clock", row)}` });
+    return data.page ? markup`<a href="${data.page}#${address}">${rows.at("case", row)}</a>` : markup`${rows.at("case", row)}`;
+  };
   const fold = document.getElementById("folded");
   const folded = (row) => data.folded.includes(rows.at("verdict", row));
   const change = (row) => measured(ratio(rows.at("ratio", row)), ratioInterval(rows.at("ratio", row), rows.at("ratio_low", row), rows.at("ratio_high", row)));
@@ -29,11 +32,11 @@ function makeDiff() {
     [
       column("verdict", "Verdict", { facet: true, show: (row) => verdictMarkup(rows.at("verdict", row)) }),
       column("implementation", "Implementation", { facet: true, wide: true, show: (row) => markup`<span class="name">${rows.at("implementation", row)}</span>` }),
-      column("case", "Case", { wide: true }),
+      column("case", "Case", { wide: true, show: caseLink }),
       column("ratio", "Head ÷ base", { numeric: true, show: change }),
       column("ratio_low", "ratio_low", { numeric: true, hidden: true }),
       column("ratio_high", "ratio_high", { numeric: true, hidden: true }),
-      ...["suite", "dtype", "layout", "device", "pass", "clock"].map((name) => column(name, name[0].toUpperCase() + name.slice(1), { facet: true, hidden: name !== "clock" || !varies(name) })),
+      ...["suite", "dtype", "layout", "device", "pass", "clock"].map((name) => column(name, name[0].toUpperCase() + name.slice(1), { facet: true, hidden: name !== "clock" || !rows.varies(name) })),
       column("rounds", "Rounds", { numeric: true, show: (row) => markup`${count(rows.at("rounds", row))}` }),
       column("p_value", "p_value", { numeric: true, hidden: true }),
       column("reason", "Why", { wide: true, show: why }),

@@ -16,7 +16,9 @@ async function start() {
   await makeDiff();
   for (const element of document.querySelectorAll("table[data-list]")) {
     await library("datatables");
-    new DataTable(element, { autoWidth: false, order: [], pageLength: 100, layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: element.rows.length > 101 ? "paging" : null }, language: { search: "", searchPlaceholder: "Search", info: "_TOTAL_ in all" } });
+    const table = new DataTable(element, { autoWidth: false, order: [], pageLength: 100, layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: element.rows.length > 101 ? "paging" : null }, language: { search: "", searchPlaceholder: "Search", info: "_TOTAL_ in all" } });
+    tables.set(element.dataset.list, { table, container: table.table().container(), restore() {} });
+    activeTable ??= element.dataset.list;
   }
   goTo(recall("at"));
   document.documentElement.dataset.ready = "yes";

@@ -15,7 +15,6 @@ function caseColumn(name, title, one, extra = {}) {
 
 /** Facts of cases: shape, dtype and layout always, the others where they differ or in the CSV. */
 function caseColumns(one) {
-  const varies = (name) => !("constant" in (data.cases.columns[name] ?? { constant: 0 }));
   const rest = { suite: "Suite", operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock" };
   const elements = (row) => product(sizes(run.cases.at("shape", one(row))));
   return [
@@ -24,7 +23,7 @@ function caseColumns(one) {
     { name: "elements", title: "Elements", value: elements, numeric: true, hidden: true },
     caseColumn("dtype", "Dtype", one, { facet: true }),
     caseColumn("layout", "Layout", one, { facet: true }),
-    ...Object.entries(rest).map(([name, title]) => caseColumn(name, title, one, { facet: true, hidden: !varies(name) })),
+    ...Object.entries(rest).map(([name, title]) => caseColumn(name, title, one, { facet: true, hidden: !run.cases.varies(name) })),
   ];
 }
 

@@ -14,9 +14,9 @@ if (run) {
   run.rowOf = (one, name) => run.rowsOf(one).find((row) => run.rows.at("implementation", row) === name) ?? null;
   run.contested = (one) => !data.unranked.includes(run.cases.at("operation", one));
   run.facts = (one) => {
-    const varies = ["operation", "device", "pass", "threads", "clock"].filter((name) => !("constant" in (data.cases.columns[name] ?? { constant: 0 })));
+    const varying = ["operation", "device", "pass", "threads", "clock"].filter(run.cases.varies);
     const said = { threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
-    const facts = ["shape", "dtype", "layout", ...varies].map((name) => {
+    const facts = ["shape", "dtype", "layout", ...varying].map((name) => {
       const value = run.cases.at(name, one);
       return name === "shape" ? shapeText(value) : (said[name]?.(value) ?? String(value ?? MISSING));
     });
@@ -68,8 +68,8 @@ function answerMarkup(one) {
   const row = run.rowOf(one, winner);
   const reference = run.cases.at("reference", one);
   const ties = run.cases.at("ties", one) ?? [];
-  const clock = ("constant" in (data.cases.columns.clock ?? { constant: 0 })) && ("constant" in (data.cases.columns.threads ?? { constant: 0 })) ? "" : markup` <span class="soft">${run.facts(one)}</span>`;
-  return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${clock}</p>
+  const several = ["clock", "threads", "operation"].some(run.cases.varies); // then one shape has several answers
+  return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${several ? markup` <span class="soft">${run.facts(one)}</span>` : ""}</p>
     <dl class="said">
       <div><dt>Time per call</dt><dd>${timeOf(row)}</dd></div>
       <div><dt>Time against ${reference}</dt><dd>${winner === reference ? "is the reference" : ratioOf(row)}</dd></div>
