@@ -46,9 +46,10 @@ def _numbers(numbers: Floats) -> dict[str, Any]:
     """Return numbers to `DIGITS` digits, whole ones as integers, null for what is no number."""
     if (numbers == numbers[0]).all():
         return {"constant": _number(float(numbers[0]))}
-    sizes = np.abs(numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != np.trunc(numbers))])
-    places = DIGITS - 1 - math.floor(math.log10(np.median(sizes))) if len(sizes) else 0
-    if not 0 < places < 20:
+    sizes = np.abs(numbers[np.isfinite(numbers)])
+    broken = sizes[sizes != np.trunc(sizes)]
+    places = DIGITS - 1 - math.floor(math.log10(np.median(broken))) if len(broken) else 0
+    if not 0 < places < 20 or sizes.max() > 1e100:  # nothing that is measured is so large
         return {"values": [_number(one) for one in numbers.tolist()]}
     return {"per": 10**places, "values": [_number(one) for one in (numbers * 10.0**places).tolist()]}
 

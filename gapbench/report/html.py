@@ -46,7 +46,7 @@ def run_page(stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file
         trust=judged,
         headline=headline,
         shared=rows.shared(stored.results, rows.CONTEXT),
-        run_views=list(views.of_run(stored)),
+        section_views=views.of_run(stored),
         case_views=list(views.of_cases(stored)),
         not_measured=rows.not_measured(stored.results),
         environment=facts.environment(stored.run),
@@ -94,6 +94,8 @@ def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: 
         margin=diff.margin,
         counts=changes.counts(diff),
         environment=[private.text(sentence) for sentence in diff.environment],
+        section_views=views.of_diff(diff),
+        case_views=[],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, private.text(lines.command(row))) for row in lines.red(diff)],
@@ -103,7 +105,7 @@ def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: 
 def index_page(runs: list[Card], diffs: list[Card]) -> str:
     """Return the index of a site from the cards of its pages, newest first."""
     card = {"kind": "index", "name": "Reports"}
-    return _render("index.html.j2", False, card, data={}, runs=runs, diffs=diffs)
+    return _render("index.html.j2", False, card, data={}, section_views=[], case_views=[], runs=runs, diffs=diffs)
 
 
 def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:

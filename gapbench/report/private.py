@@ -22,7 +22,7 @@ _REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash"})
 
 _PART = r"""[^\s'"<>|*?:,;()\[\]/\\]+"""
 _FOLDERS = re.compile(
-    rf"""(?:(?<![\w./\\:~*-])(?:~[\w.-]*|\.{{1,2}}|[A-Za-z]:)?(?!/(?:sys|proc|dev)/)[/\\]  # /, ~/, C:\, not the kernel's
+    rf"""(?:(?<![\w./\\:~*-])(?:~[\w.-]*|\.{{1,2}}|[A-Za-z]:)?(?!/(?:sys|proc|dev)/)[/\\]  # /, ~/, C:\; not /sys
         |(?<!\w)(?!https?:)[A-Za-z][\w+.-]*:///?)               # or an address other than a page's: s3://bucket
         (?:(?:home|Users)[/\\]{_PART}(?![/\\\w.-])            # a home itself, whose last part is the user's name
         |(?:{_PART}[/\\]+)+)                                   # and every folder up to the last part
@@ -33,10 +33,9 @@ _FOLDERS = re.compile(
 
 def public(stored: Stored, redact: bool = False) -> Stored:
     """Return a run as pages may show it; see the module's docstring for what ``redact`` takes out besides."""
-    results = stored.results
-    if "reason" in results and results["reason"].notna().any():
-        results = results.assign(reason=results["reason"].map(_masked, na_action="ignore"))
-    return replace(stored, run=document(stored.run, redact), results=results)
+    texts = [name for name in ("reason", "code_path") if name in stored.results and stored.results[name].notna().any()]
+    masked = {name: stored.results[name].map(_masked, na_action="ignore") for name in texts}
+    return replace(stored, run=document(stored.run, redact), results=stored.results.assign(**masked))
 
 
 def document(run: Mapping[str, Any], redact: bool = False) -> dict[str, Any]:

@@ -24,15 +24,17 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case under one clock: what to call it, and its rows, fastest first, with their ``marks``."""
+    """One case under one clock: what to call it, its rows, fastest first, with their ``marks``, and its samples."""
 
     number: int
     name: str
     rows: pd.DataFrame
+    samples: pd.DataFrame
 
 
-def cases(results: pd.DataFrame, winners: pd.DataFrame) -> Iterator[CaseRows]:
-    """Split the results by case and clock, in the order of the results, and mark each."""
+def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
+    """Split a run's frames by case and clock, in the order of the results, and mark the rows of each."""
+    places = samples.groupby(["case", "clock"]).indices
     best = {(row["case"], row["clock"]): row for row in records(winners) if not fmt.missing(row["implementation"])}
     facts = ["shape", "dtype", "layout", *varying(results, ("operation", "device", "pass", "threads", "clock"))]
     groups = results.groupby(["case", "clock"], sort=False, dropna=False)
@@ -40,7 +42,8 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame) -> Iterator[CaseRows]:
         first = records(rows.head(1))[0]
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
-        yield CaseRows(number, name, _ranked(mark(rows, best.get((case, clock)))))
+        own = samples.iloc[places.get((case, clock), [])]
+        yield CaseRows(number, name, _ranked(mark(rows, best.get((case, clock)))), own)
 
 
 def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:

@@ -6,11 +6,15 @@ import sys
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from stored import side, two_sides
 
+from gapbench import summary
 from gapbench.cases import Case
+from gapbench.compare import compare
 from gapbench.records import RESULTS
 from gapbench.report import assets, html, views, which
 from gapbench.report.private import public
+from gapbench.report.stored import Stored
 
 ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]
 
@@ -171,11 +175,35 @@ def test_views_have_names_that_can_stand_in_an_address():
     assert all(re.fullmatch(r"[a-z][a-z-]*", name) and name not in ORDER for name in names)
 
 
+def a_view(of, frame, figure=lambda _: go.Figure()):
+    return views.View("map", "Map", "Who wins where?", of, frame, figure, lambda _: "<b>All</b>", ("shape", "ratio"))
+
+
+def test_a_view_of_a_case_gets_the_rows_and_the_samples_of_that_case(monkeypatch):
+    both = [Case((8, 64, 7, 7)), Case((8, 256, 56, 56))]
+    one = side(cases=both)
+    seen = []
+    monkeypatch.setattr(views, "VIEWS", (a_view("case", lambda case: seen.append(case) or case.samples),))
+    stored = Stored(one.run, one.results, one.samples, summary.winners(one.results, one.samples))
+    assert len(list(views.of_cases(stored))) == 2
+    for case, found in zip(both, seen, strict=True):
+        assert set(found.rows["case"]) == set(found.samples["case"]) == {case.id}
+        assert len(found.samples) == len(one.samples) / 2
+
+
+def test_a_view_of_a_diff_stands_on_its_page(monkeypatch):
+    diff = compare(*two_sides())
+    frame = pd.DataFrame({"ratio": [row.ratio for row in diff.rows]})
+    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda one: frame if one is diff else None),))
+    page = html.diff_page(diff, pages=set(), redact=False, single_file=True)
+    assert 'id="figure-map"' in page
+    assert "library-plotly" in page
+    monkeypatch.setattr(views, "VIEWS", ())
+    assert "library-plotly" not in html.diff_page(diff, pages=set(), redact=False, single_file=True)
+
+
 def test_a_view_of_the_whole_run_gets_its_section_its_summary_and_its_table(render, monkeypatch):
-    view = views.View(
-        "map", "Map", "Who wins where?", lambda _: go.Figure(), lambda _: "<b>All</b>", ("shape", "ratio")
-    )
-    monkeypatch.setattr(views, "VIEWS", (view,))
+    monkeypatch.setattr(views, "VIEWS", (a_view("run", lambda stored: stored.results),))
     page = render()
     assert 'id="map"' in page
     assert "Who wins where? &lt;b&gt;All&lt;/b&gt;" in visible(page)

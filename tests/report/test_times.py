@@ -15,7 +15,7 @@ from gapbench.report.views import VIEWS
 def case(frames):
     """The second case: avg_pool2d wins, sum_scale ties, two have no time."""
     _, results, winners = frames()
-    return list(rows.cases(results, winners))[1].rows
+    return list(rows.cases(results, winners, results[:0]))[1].rows
 
 
 def trace(figure, name):
@@ -49,7 +49,7 @@ def test_winner_ties_and_reference_differ_by_symbol_and_text_not_by_colour_alone
 
 def test_a_reference_that_wins_says_both(frames):
     _, results, winners = frames(speeds={"mean": 1.0, "einsum": 2.0})
-    case = list(rows.cases(results, winners))[1].rows
+    case = list(rows.cases(results, winners, results[:0]))[1].rows
     assert trace(times.figure(case), "values").text[0].endswith("fastest, reference")
     assert "and it is the reference" in times.summary(case)
 
