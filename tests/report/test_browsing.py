@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import plotly.graph_objects as go
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,8 @@ from stored import keep, side
 from gapbench.cases import Case
 from gapbench.report import assets, site
 from gapbench.report import format as fmt
+from gapbench.report.charts import style
+from gapbench.report.views import View
 from gapbench.store import Store
 
 HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=window.pwned=1></script><b>%{x}&lt;`${1}"
@@ -229,6 +232,29 @@ def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
     buttons = window.locator(".modebar-btn").evaluate_all("all => all.map(one => one.dataset.title)")
     assert buttons == ["Download plot as a PNG"]  # and no service to send it to
     assert window.locator(".chart [href]").count() == 0
+
+
+def test_a_view_of_the_run_is_drawn_when_it_comes_near_and_shown_as_a_table_on_request(
+    pages, visit, tmp_path, monkeypatch
+):
+    def figure(frame):
+        return go.Figure(go.Bar(x=frame["implementation"], y=frame["seconds"]), layout=style.LAYOUT)
+
+    columns = ("implementation", "dtype", "seconds")
+    view = View("bars", "Bars", "Which is lowest?", "run", lambda one: one.results, figure, lambda _: "All.", columns)
+    monkeypatch.setattr("gapbench.report.views.VIEWS", (view,))
+    (path,) = site.write(Store(str(pages / "results")), [HEAD], tmp_path)
+    page = visit(path)
+    assert page.locator("#bars figcaption").inner_text() == "Which is lowest? All."
+    assert page.locator(".main-svg").count() == 0
+    page.get_by_role("link", name="Bars").click()
+    page.wait_for_selector("#bars .main-svg")
+    page.get_by_text("View as table").click()
+    table = page.locator("#bars table")
+    expect(table.locator("thead th")).to_have_text([re.compile(one) for one in columns])
+    assert table.locator("tbody tr").count() == 25
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
 
 
 # Habits

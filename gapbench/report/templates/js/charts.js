@@ -17,4 +17,7 @@ async function draw(chart) {
   await Plotly.newPlot(chart, traces, layout, PLOT);
 }
 
-document.querySelectorAll(".chart").forEach((chart) => whenNear(chart, () => draw(chart)));
+/** Once the tables above them have their height, so that those out of sight are. */
+function watchCharts() {
+  document.querySelectorAll("main .chart").forEach((chart) => whenNear(chart, () => draw(chart)));
+}

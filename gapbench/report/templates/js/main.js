@@ -20,6 +20,7 @@ async function start() {
     tables.set(element.dataset.list, { table, container: table.table().container(), restore() {} });
     activeTable ??= element.dataset.list;
   }
+  watchCharts();
   goTo(recall("at"));
   document.documentElement.dataset.ready = "yes";
 }
