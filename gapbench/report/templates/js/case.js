@@ -35,7 +35,7 @@ function openCase(one) {
       (script) => markup`<figure class="view"><h3>${script.dataset.question}</h3><figcaption>${script.dataset.summary}</figcaption>
         <div class="chart" role="group" aria-label="${script.dataset.title}: ${script.dataset.summary}" data-figure="${script.id}"></div></figure>`,
     )}
-    ${drawn.length ? "" : markup`<p class="soft">Not drawn: ${run.rowsOf(one).some((row) => run.rows.at("seconds", row) !== null) ? "a page draws its first cases only; report fewer cases, or read the table." : "no time was measured."}</p>`}
+    ${drawn.length ? "" : markup`<p class="soft">Not drawn: ${run.rowsOf(one).some((row) => run.rows.at("seconds", row) !== null) ? "of so many cases a page draws the first only; the table has every number." : "no time was measured."}</p>`}
     <table class="rows"><caption>Every implementation of this case, fastest first</caption>
       <thead><tr><th scope="col">Implementation</th><th scope="col">Status</th><th scope="col" class="num">Time per call</th>
       <th scope="col" class="num">Ratio</th><th scope="col" class="num">GB/s</th></tr></thead>
