@@ -39,7 +39,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
       type: column.numeric ? "measured" : "string",
       className: column.numeric ? "num" : column.wide ? "wide" : "",
       visible: !column.hidden,
-      searchable: !column.numeric,
+      searchable: !column.numeric && !column.hidden,
       createdCell: (td) => (td.dataset.label = column.title),
     })),
     autoWidth: false,
