@@ -4,8 +4,10 @@ A round's time is the median of its turns. A round's ratio is the median over tu
 the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,25 +144,38 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
         "clock",
     ]
     kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
-    by_case = dict(iter(samples[samples["contender"] == records.THIS].groupby(["case", "clock"])))
-    rows = []
     measured = results[
         (results["status"] == "ok") & results["seconds"].notna() & (results["contender"] == records.THIS)
     ]
     measured = measured[~measured["operation"].isin(records.UNRANKED)]
-    for key, ranked in measured.groupby(["case", "clock"], sort=False):
-        by = "ratio" if ranked["ratio"].notna().all() else "seconds"
-        ranked = ranked.sort_values(by)
-        best = ranked.iloc[0]
-        turns = log_seconds(by_case.get(key, samples.iloc[:0]))
-        ties = [
-            name
-            for name in ranked["implementation"].iloc[1:]
-            if _ties(location(log_ratios(turns, name, best["implementation"])))
-        ]
+    ranked: dict[tuple[str, str], list[dict[Hashable, Any]]] = {}
+    for one in measured[[*kept, "reference"]].to_dict("records"):  # at once: a run may have thousands of cases
+        ranked.setdefault((one["case"], one["clock"]), []).append(one)
+    for group in ranked.values():
+        by = "seconds" if any(pd.isna(one["ratio"]) for one in group) else "ratio"
+        group.sort(key=itemgetter(by))
+    slower = _against_best(samples, {key: group[0]["implementation"] for key, group in ranked.items()})
+    rows = []
+    for key, (best, *others) in ranked.items():
+        names = [one["implementation"] for one in others]
+        ties = [name for name in names if _ties(location(slower.get((*key, name), np.empty(0))))]
         reference = records.REFERENCE if pd.isna(best["reference"]) else best["reference"]  # runs of old have none
-        rows.append({**best[kept].to_dict(), "reference": reference, "ties": ties})
+        rows.append({**{name: best[name] for name in kept}, "reference": reference, "ties": ties})
     return pd.DataFrame(rows, columns=[*kept, "reference", "ties"])
+
+
+def _against_best(samples: pd.DataFrame, best: Mapping[tuple[str, str], str]) -> dict[tuple[str, str, str], Floats]:
+    """Return by (case, clock, implementation) the rounds' `log_ratios` to the ``best`` of its case."""
+    turn = ["case", "clock", "round", "turn"]
+    logs = samples[[*turn, "implementation"]].assign(log=np.log(samples["seconds_per_call"].to_numpy(dtype=float)))
+    fastest = pd.DataFrame([(*key, name) for key, name in best.items()], columns=["case", "clock", "implementation"])
+    paired = logs.merge(logs.merge(fastest), on=turn, suffixes=("", "_best"))
+    paired["log"] -= paired["log_best"]
+    rounds = paired.groupby(["case", "clock", "implementation", "round"], observed=True)["log"].median().reset_index()
+    names = rounds[["case", "clock", "implementation"]]
+    starts = np.flatnonzero((names != names.shift()).any(axis="columns"))
+    values = np.split(rounds["log"].to_numpy(), starts[1:]) if len(starts) else []
+    return dict(zip(names.iloc[starts].itertuples(index=False, name=None), values, strict=True))
 
 
 def _ties(slower: Interval) -> bool:

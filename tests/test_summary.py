@@ -298,6 +298,23 @@ def test_too_few_rounds_show_nothing_so_that_all_tie():
     assert best["ties"].tolist() == [["mean"]]
 
 
+@given(st.integers(0, 2**32), st.floats(0, 0.6))
+def test_ratios_to_the_best_of_all_cases_at_once_are_those_of_each_alone(seed, lost):
+    rng = np.random.default_rng(seed)
+    names = ("mean", "adaptive", "einsum")
+    frames = [measured(dict.fromkeys(names, 1.0), rounds=4, turns=3, case=case) for case in (CASE, OTHER)]
+    samples = pd.concat(frames, ignore_index=True)
+    samples["seconds_per_call"] *= np.exp(rng.normal(0, 0.1, len(samples)))
+    samples = samples[rng.random(len(samples)) >= lost]  # workers may be lost
+    best = {(CASE.id, "host"): "mean", (OTHER.id, "host"): "einsum"}
+    found = summary._against_best(samples, best)
+    for (case, clock), fastest in best.items():
+        turns = summary.log_seconds(samples[(samples["case"] == case) & (samples["clock"] == clock)])
+        for name in names:
+            alone = summary.log_ratios(turns, name, fastest)
+            np.testing.assert_allclose(found.get((case, clock, name), np.empty(0)), alone, atol=1e-12)
+
+
 def test_ties_are_listed_fastest_first():
     _, best = summarized(measured({"mean": 1.0, "c": 0.5 * 1.008, "a": 0.5 * 1.002, "b": 0.5 * 1.005, "fast": 0.5}))
     assert best["ties"].tolist() == [["a", "b", "c"]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.cli import diff, selection
+from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError
@@ -53,6 +54,8 @@ def command(
     a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is looked for in each commit,
     and in gapbench's own repository so are its implementations: the harness is this one on both sides.
 
+    With --format table the page of the diff is written to reports/ as well.
+
     Exits with 1 if a verdict of --fail-on occurs, with 5 if nothing matches the selection.
     """
     from gapbench import checkouts, compare
@@ -81,7 +84,9 @@ def command(
         click.echo(f"warning: {warning}", err=True)
     shown = compare.interleaved(compare.Side(writer.run, store.results([writer.id]), store.samples([writer.id])))
     diff.show(shown, format_)
-    click.echo(f"run {writer.id}; in {path}", err=True)
+    click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
+    if format_ == "table":
+        write_page(store, writer.id)
     return ExitCode.POLICY if policy & shown.summary.keys() else ExitCode.DONE
 
 

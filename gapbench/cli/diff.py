@@ -10,8 +10,7 @@ from gapbench.cli.types import SHARE, Parsed
 from gapbench.errors import ExitCode, unknown
 
 if TYPE_CHECKING:
-    from gapbench.compare import Diff, Side
-    from gapbench.store import Store
+    from gapbench.compare import Diff
 
 # compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
 MARGIN = 0.01
@@ -87,14 +86,15 @@ def command(
     and with 5 if the runs have nothing in common.
     """
     from gapbench.compare import compare, interleaved
+    from gapbench.report.stored import side
     from gapbench.store import Store
 
     store = Store(url)
-    before = _side(store, base)
+    before = side(store, store.resolve(base))
     if head is None and "ab" in before.run:
         found = interleaved(before)
     else:
-        found = compare(before, _side(store, head or "latest"), margin, allowed)
+        found = compare(before, side(store, store.resolve(head or "latest")), margin, allowed)
     show(found, format_)
     if policy & found.summary.keys():
         return ExitCode.POLICY
@@ -112,10 +112,3 @@ def show(found: "Diff", format_: str) -> None:
     click.echo(FORMATS[format_](found))
     if format_ == "github":
         github.write(found, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
-
-
-def _side(store: "Store", name: str) -> "Side":
-    from gapbench.compare import Side
-
-    run = store.resolve(name)
-    return Side(store.describe(run), store.results([run]), store.samples([run]))

@@ -1,39 +1,61 @@
-"""``gapbench report``: a run as a page to browse."""
+"""``gapbench report``: runs as pages to browse."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gapbench.errors import GapbenchError
 
+if TYPE_CHECKING:
+    from gapbench.store import Store
+
+FOLDER = Path("reports")
+
 
 @click.command("report")
-@click.argument("run", default="latest")
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--baseline", metavar="RUN", help="Say what changed since this run, with a page of the diff.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-    help="Folder to write to.",
+    "-o", "--output", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Folder to write to."
 )
+@click.option("--single-file", is_flag=True, help="Put all that a page needs into it: one file a run, to pass around.")
+@click.option("--redact", is_flag=True, help="Leave out command line, tag, branch and the commit's subject, too.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
-@click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
-def command(run: str, output: Path, url: str, open_: bool) -> None:
-    """Write the HTML page of RUN: its id, a unique prefix, a commit, branch or tag, or latest (the default).
+@click.option("--open", "open_", is_flag=True, help="Open the page (of several runs, the index) in a browser.")
+def command(
+    runs: tuple[str, ...], baseline: str | None, output: Path, single_file: bool, redact: bool, url: str, open_: bool
+) -> None:
+    """Write the page of each RUN: an id, a unique prefix, a commit, branch or tag, or latest (the default).
 
-    Prints the path of the page, one self-contained file that needs no network.
+    Prints the paths of the pages. They open from the disk and need no network. Beside them lies index.html, with all
+    pages of the folder. Without --baseline a run is compared with the newest earlier one of the same suites in the same
+    environment.
+
+    Names of host and user, serial numbers, environment variables and the folders of paths are on no page.
     """
-    from gapbench import summary
-    from gapbench.report import html
+    from gapbench.report import site
     from gapbench.store import Store
 
     store = Store(url)
-    found = store.resolve(run)
-    results, samples = store.results([found]), store.samples([found])
-    if results.empty:
-        raise GapbenchError(f"run {found} has no results yet; complete it with: gapbench run --resume {found}")
-    path = html.write(output, store.describe(found), results, summary.winners(results, samples))
-    click.echo(path)
+    found = list(dict.fromkeys(store.resolve(run) for run in runs or ("latest",)))
+    base = None if baseline is None else store.resolve(baseline)
+    pages = site.write(store, found, output, baseline=base, redact=redact, single_file=single_file)
+    for page in pages:
+        click.echo(page)
     if open_:
-        click.launch(str(path))
+        click.launch(str(pages[0] if len(pages) == 1 or single_file else output / "index.html"))
+
+
+def write_page(store: "Store", run: str, open_: bool = False) -> None:
+    """Write a run's page at its end and say where; that it cannot be written does not undo the run."""
+    from gapbench.report import site
+
+    try:
+        (page,) = site.write(store, [run], FOLDER)
+    except GapbenchError as error:
+        click.echo(f"warning: {error}; the run is stored: gapbench report {run} -o FOLDER", err=True)
+        return
+    click.echo(f"page {page}")
+    if open_:
+        click.launch(str(page))

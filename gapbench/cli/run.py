@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.cli import selection
+from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION, SHARE
 from gapbench.errors import ExitCode, GapbenchError
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from gapbench.measuring.plan import Effort
     from gapbench.measuring.trimming import Trimmed
     from gapbench.recording import Recording
-
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
 BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
 _CHOICES = 3
@@ -38,7 +38,8 @@ _CHOICES = 3
 @click.option("--tag", help="A name to find the run by.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
 @click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and write no page.")
+@click.option("--open", "open_", is_flag=True, help="Open the run's page in a browser.")
 def command(
     budget: float,
     rounds: int,
@@ -49,9 +50,12 @@ def command(
     dry_run: bool,
     resume: str | None,
     as_json: bool,
+    open_: bool,
     **selected: Any,
 ) -> int:
     """Measure implementations on the cases of each SUITE (quick by default): a name, or a suite file.
+
+    Writes the run's page to reports/, as gapbench report does, and ends with its path.
 
     Exits with 3 if a selected implementation was wrong or failed, 5 if nothing matches the selection.
     """
@@ -81,6 +85,8 @@ def command(
     for warning in recorded.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     _print_results(recorded, f"{url.rstrip('/')}/{writer.id}", as_json)
+    if not as_json and not recorded.results.empty:
+        write_page(store, writer.id, open_)
     if recorded.interrupted:
         click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True)
         return ExitCode.INTERRUPTED

@@ -12,7 +12,7 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
-from gapbench.operations import is_user_spec
+from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 
 _PLANNED = ("suite", "specs", "clocks", "reference")
@@ -62,6 +62,7 @@ def begin(
                 }
                 for one in contests
             ],
+            "snippets": _snippets(contests),
             "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
@@ -70,6 +71,13 @@ def begin(
             "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
         }
     )
+
+
+def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
+    """Return what a person would write for each implementation, for reports; plug-ins do not say before they run."""
+    specs = {name: spec for one in contests for name, spec in one.specs.items()}
+    own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
+    return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
 
 
 def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:

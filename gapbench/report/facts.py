@@ -68,13 +68,6 @@ def devices(run: Mapping[str, Any], results: pd.DataFrame) -> str:
     return ", ".join(found)
 
 
-def warnings(run: Mapping[str, Any]) -> list[str]:
-    """Return the run's warnings, an unfinished run first."""
-    unfinished = run.get("complete") is False or ("ended" in run and run["ended"] is None)
-    said = "This run is not complete: the page shows what had been measured when it was written."
-    return [said] * unfinished + [str(warning) for warning in run.get("warnings") or []]
-
-
 def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
     """Return all that is known of the run and its surroundings, in sections."""
     git = dict(_mapping(run.get("git")))

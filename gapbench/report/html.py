@@ -1,128 +1,143 @@
-"""The HTML report of a run: one file that opens anywhere, years later, without a network.
+"""The pages as HTML: of a run, of a diff, and the index of a site.
 
-Everything is escaped by jinja2. Should that ever fail, the page's content security policy runs nothing but the
-scripts that this module wrote, known by their hashes, and lets nothing be fetched.
+Everything is escaped by jinja2, and by the scripts' own templates. Should that ever fail, the content security policy
+runs nothing but gapbench's own scripts (files beside the page, or inline ones known by their hashes), and lets nothing
+be fetched from anywhere.
 """
 
-import base64
-import hashlib
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Collection
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 import plotly.graph_objects as go
-from itables.utils import read_package_file
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 import gapbench
-from gapbench.errors import GapbenchError
-from gapbench.report import facts, rows
+from gapbench.compare import Diff
+from gapbench.report import assets, changes, facts, private, rows, trust, views, which
 from gapbench.report import format as fmt
-from gapbench.report.charts import CHARTS
+from gapbench.report.columns import script_json
+from gapbench.report.diff import lines
+from gapbench.report.diff import page as diffs
+from gapbench.report.stored import Stored
 
-_TEMPLATES = Path(__file__).parent / "templates"
+Card = dict[str, Any]
+"""What the index says of a page; the page carries it."""
+
+FIELDS = {
+    "run": {"name", "started", "commit", "tag", "device", "suites", "cases", "trust", "said"},
+    "diff": {"name", "started", "said", "red"},
+}
+"""What the card of each kind of page has."""
 
 
-def render(run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame) -> str:
-    """Return the page of one run.
-
-    ``run`` is its run.json, ``results`` its results, ``winners`` one row per case with its best implementation,
-    that one's time and ratio with intervals, the ``reference`` and the ``ties``.
-    """
-    found = rows.cases(results, winners)
-    return (
-        _environment()
-        .get_template("run.html.j2")
-        .render(
-            run_id=_run_id(run),
-            identity=facts.identity(run, results),
-            warnings=facts.warnings(run),
-            headline=rows.headline(found),
-            shared=rows.shared(results, (name for name in rows.CONTEXT if name != "contender")),
-            varying=rows.varying(results, rows.CONTEXT),
-            cases=found,
-            results=[(case, row) for case in found for row in rows.records(case.rows)],
-            reference=_reference(winners),
-            charts=CHARTS,
-            not_measured=rows.not_measured(found),
-            environment=facts.environment(run),
-        )
+def run_page(stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool) -> str:
+    """Return the page of a run as `private.public` gives it; ``why_no_diff`` is a sentence where there is none."""
+    judged = trust.judge(stored)
+    headline = rows.headline(stored.results, stored.winners)
+    return _render(
+        "run.html.j2",
+        single_file,
+        run_card(stored, judged, headline),
+        data=which.data(stored),
+        identity=facts.identity(stored.run, stored.results),
+        trust=judged,
+        headline=headline,
+        shared=rows.shared(stored.results, rows.CONTEXT),
+        section_views=views.of_run(stored),
+        case_views=list(views.of_cases(stored)),
+        not_measured=rows.not_measured(stored.results),
+        environment=facts.environment(stored.run),
+        environment_changes="" if diff is None else private.text("; ".join(diff.environment)),
+        diff=diff,
+        diff_name=None if diff is None else diffs.name(diff),
+        counts=[] if diff is None else changes.counts(diff),
+        why_no_diff=why_no_diff,
     )
 
 
-def write(folder: Path, run: Mapping[str, Any], results: pd.DataFrame, winners: pd.DataFrame) -> Path:
-    """Write the page of one run to ``folder``/<run id>.html and return that path.
-
-    Raises `GapbenchError` if it cannot.
-    """
-    name = _run_id(run)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise GapbenchError(f"run id {name!r} cannot name a file: use letters, digits, '.', '_' and '-'")
-    path = folder / f"{name}.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(run, results, winners), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise GapbenchError(f"cannot write the report {path}: {error.strerror}; choose another folder") from error
-    return path
-
-
-def _run_id(run: Mapping[str, Any]) -> str:
-    return str(run.get("run") or "unnamed")
+def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
+    """Return what the index says of a run."""
+    run, results = stored.run, stored.results
+    return {
+        "kind": "run",
+        "name": stored.id,
+        "started": facts.when(run.get("started")),
+        "commit": facts.commit(run),
+        "tag": str(run.get("tag") or ""),
+        "device": facts.devices(run, results),
+        "suites": ", ".join(map(str, run.get("suites") or [])),
+        "cases": len(results.drop_duplicates(["case", "clock"])),
+        "trust": judged.badge,
+        "said": headline,
+    }
 
 
-def _reference(winners: pd.DataFrame) -> str | None:
-    """Return the reference's name if all cases have the same, so that it can head the column."""
-    references = set(winners["reference"].dropna()) if "reference" in winners else set()
-    return str(references.pop()) if len(references) == 1 else None
+def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: bool) -> str:
+    """Return the page of a diff; ``pages`` are the runs that have one to link to."""
+    head = str(diff.head["run"])
+    together = "ab" in diff.head  # and what differs between the sides is what was asked about
+    card = {
+        "kind": "diff",
+        "name": diffs.name(diff),
+        "started": facts.when(diff.head.get("started")),
+        "said": lines.counts(diff),
+        "red": len(lines.red(diff)),
+    }
+    return _render(
+        "diff.html.j2",
+        single_file,
+        card,
+        data=diffs.data(diff, None if single_file or head not in pages else f"{head}.html"),
+        sides=diffs.sides(diff, redact),
+        margin=diff.margin,
+        counts=changes.counts(diff),
+        environment=[] if together else [private.text(sentence) for sentence in diff.environment],
+        notes=[private.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
+        section_views=views.of_diff(diff),
+        case_views=[],
+        folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
+        pages=pages,
+        red=[(row, private.text(lines.command(row))) for row in lines.red(diff)],
+    )
+
+
+def index_page(runs: list[Card], diffs: list[Card]) -> str:
+    """Return the index of a site from the cards of its pages, newest first."""
+    card = {"kind": "index", "name": "Reports"}
+    return _render("index.html.j2", False, card, data={}, section_views=[], case_views=[], runs=runs, diffs=diffs)
+
+
+def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:
+    carried = json.dumps(card, ensure_ascii=False)  # in an attribute, where jinja2 escapes it
+    return _environment().get_template(template).render(single_file=single_file, card=card, card_json=carried, **values)
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(assets.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [_inline(get_plotlyjs()), _inline((_TEMPLATES / "report.js").read_text(encoding="utf-8"))]
-    environment.filters["figure_json"] = _figure_json
+    environment.filters["script_json"] = script_json
+    environment.filters["figure_json"] = figure_json
     environment.globals.update(
         fmt=fmt,
-        fact=rows.fact,
-        names=rows.names,
-        records=rows.records,
-        context=rows.CONTEXT,
+        lines=lines,
+        assets=assets,
+        levels=trust.Level,
         version=gapbench.__version__,
-        css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        datatables=_inline(read_package_file("html", "dt_bundle.js")),
-        scripts=scripts,
-        script_hashes=[_hash(script) for script in scripts],
+        css=Markup(assets.style().text),  # noqa: S704 - our own file
     )
     return environment
 
 
-def _inline(script: str) -> Markup:
-    """Return a script for use inside a script element.
-
-    What would end the element (or keep it from ending) occurs only in strings and regular expressions, where an
-    escape means the same.
-    """
-    escaped = re.sub(r"<(?=!--|/?script)", r"\\x3C", script, flags=re.IGNORECASE)
-    return Markup(escaped)  # noqa: S704 - libraries' and our own code
-
-
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _figure_json(figure: go.Figure) -> Markup:
+def figure_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON that cannot end the script element which it stands in."""
     escaped = str(figure.to_json()).translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&"})
     return Markup(escaped)  # noqa: S704 - no markup is left in it

@@ -1,12 +1,7 @@
-"""What the run page shows of the results: frames in, rows and sentences out, not yet escaped.
+"""What the run page says of the results: frames in, rows and sentences out, not yet escaped."""
 
-Facts that all rows share (device, pass, threads, clock, ...) are said once; a column appears as soon as its
-values differ, so that rows which look alike are alike.
-"""
-
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,80 +12,38 @@ from gapbench.report import format as fmt
 
 Row = dict[str, Any]
 
-CONTEXT: dict[str, str] = {
-    "suite": "suite",
-    "operation": "operation",
-    "device": "device",
-    "pass": "pass",
-    "threads": "threads",
-    "clock": "clock",
-    "contender": "contender",
-}
+CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock")
 """Columns that tell rows apart beside the case's shape, dtype and layout."""
 
-# What needs a person comes first.
 _SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")
+"""What needs a person comes first."""
+
+NAMED = 5
+"""Cases that are named where something was not measured; the rest are counted, and in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case under one clock: how to name it, and its rows fastest first with their ``marks``.
+    """One case under one clock: what to call it, its rows, fastest first, with their ``marks``, and its samples."""
 
-    ``contested`` says that its implementations compute the same, so that one of them can win.
-    """
-
-    anchor: str
-    id: str
-    title: str
-    facts: str
+    number: int
+    name: str
     rows: pd.DataFrame
-    winner: Row | None
-    contested: bool = True
-
-    @property
-    def measured(self) -> bool:
-        """Whether there is anything to draw."""
-        return bool(((self.rows["status"] == "ok") & self.rows["seconds"].notna()).any())
-
-    @property
-    def won_by_reference(self) -> bool:
-        """Whether nothing beat the implementation that ratios are taken against."""
-        return self.winner is not None and self.winner["implementation"] == fmt.text(self.winner["reference"])
-
-    @property
-    def name(self) -> str:
-        """The case in one line."""
-        return f"{self.title}, {self.facts}"
+    samples: pd.DataFrame
 
 
-def cases(results: pd.DataFrame, winners: pd.DataFrame) -> list[CaseRows]:
-    """Split the results by case and clock, in the order of the results, and mark each."""
-    best = {
-        (row["case"], fmt.text(row["clock"])): row for row in records(winners) if not fmt.missing(row["implementation"])
-    }
-    facts = [
-        "shape",
-        "dtype",
-        "layout",
-        *varying(results, ("operation", "device", "pass", "threads", "clock")),
-    ]
-    found = []
+def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
+    """Split a run's frames by case and clock, in the order of the results, and mark the rows of each."""
+    places = samples.groupby(["case", "clock"]).indices
+    best = {(row["case"], row["clock"]): row for row in records(winners) if not fmt.missing(row["implementation"])}
+    facts = ["shape", "dtype", "layout", *varying(results, ("operation", "device", "pass", "threads", "clock"))]
     groups = results.groupby(["case", "clock"], sort=False, dropna=False)
-    for number, ((case, clock), rows) in enumerate(groups, start=1):
-        winner = best.get((case, fmt.text(clock)))
-        first = records(rows)[0]
-        found.append(
-            CaseRows(
-                anchor=f"case-{number}",
-                id=fmt.text(case),
-                title=fmt.text(first["shape"] if fmt.missing(first["label"]) else first["label"] or first["shape"]),
-                facts=", ".join(fact(column, first[column]) for column in facts),
-                rows=_ranked(mark(rows, winner)),
-                winner=winner,
-                contested=fmt.text(first["operation"]) not in UNRANKED,
-            )
-        )
-    return found
+    for number, ((case, clock), rows) in enumerate(groups):
+        first = records(rows.head(1))[0]
+        title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
+        name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
+        own = samples.iloc[places.get((case, clock), [])]
+        yield CaseRows(number, name, _ranked(mark(rows, best.get((case, clock)))), own)
 
 
 def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
@@ -115,42 +68,43 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
 def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
     """Sort the winner first, then by time; what has none comes last."""
     order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
-    return marked.iloc[order.fillna(math.inf).argsort(kind="stable")]
+    return marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]
 
 
-def headline(found: Iterable[CaseRows]) -> str:
+def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
     """Say the answer in one sentence: who is fastest, and in how many cases."""
-    everything = list(found)
-    found = [case for case in everything if case.contested]
-    if everything and not found:
+    contested = results[~results["operation"].isin(UNRANKED)]
+    if len(results) and contested.empty:
         return "Nobody wins here: these contenders compute different things, and what each costs is below."
-    wins = Counter(fmt.text(case.winner["implementation"]) for case in found if case.winner is not None)
+    wins = Counter(map(fmt.text, winners.get("implementation", ())))
     if not wins:
         return "No case has a winner: nothing was measured successfully."
     if len(wins) == sum(wins.values()) > 1:
         return f"No single winner: {len(wins)} implementations are fastest in one case each."
-    total = len(found)
+    total = len(contested.drop_duplicates(["case", "clock"]))
     (first, count), *others = wins.most_common(4)
-    sentence = f"{first} is fastest in {count} of {total} {'case' if total == 1 else 'cases'}"
-    sentence += "".join(f", {name} in {wins}" for name, wins in others[:2])
+    sentence = f"{first} is fastest in {fmt.count(count)} of {fmt.count(total)} {'case' if total == 1 else 'cases'}"
+    sentence += "".join(f", {name} in {fmt.count(wins)}" for name, wins in others[:2])
     rest = sum(wins.values()) - count - sum(wins for _, wins in others[:2])
-    return f"{sentence}, others in {rest}." if rest else f"{sentence}."
+    return f"{sentence}, others in {fmt.count(rest)}." if rest else f"{sentence}."
 
 
-def not_measured(found: Iterable[CaseRows]) -> list[Row]:
+def not_measured(results: pd.DataFrame) -> list[Row]:
     """Group what is not ``ok`` by implementation, status and reason; what needs a person comes first."""
-    groups: dict[tuple[str, str, str], list[CaseRows]] = {}
-    for case in found:
-        for row in records(case.rows):
-            if fmt.text(row["status"]) != "ok":
-                key = (fmt.text(row["status"]), fmt.text(row["implementation"]), fmt.text(row["reason"]))
-                groups.setdefault(key, []).append(case)
+    bad = results[results["status"] != "ok"]
+    bad = bad.assign(**{name: bad[name].map(fmt.text) for name in ("status", "implementation", "reason")})
     rank = {status: place for place, status in enumerate(_SEVERITY)}
-    keys = sorted(groups, key=lambda key: (rank.get(key[0], len(rank)), key[1]))
-    return [
-        {"status": status, "implementation": name, "reason": reason, "cases": groups[status, name, reason]}
-        for status, name, reason in keys
+    found = [
+        {
+            "status": status,
+            "implementation": name,
+            "reason": reason,
+            "cases": rows["case"].drop_duplicates().head(NAMED).tolist(),
+            "count": int(rows["case"].nunique()),
+        }
+        for (status, name, reason), rows in bad.groupby(["status", "implementation", "reason"], sort=False)
     ]
+    return sorted(found, key=lambda one: (rank.get(one["status"], len(rank)), one["implementation"]))
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
@@ -173,7 +127,7 @@ def fact(column: str, value: Any) -> str:
             return "1 thread" if value == 1 else f"{value} threads"
         case "shape":
             return str(value).replace("x", "×")  # noqa: RUF001
-        case "clock" | "suite" | "contender" | "operation":
+        case "clock" | "suite" | "operation":
             return f"{column} {value}"
         case _:
             return str(value)

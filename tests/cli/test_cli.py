@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -83,6 +84,9 @@ def test_a_run_by_hand_then_which_report_and_list(gapbench, user_file):
     assert any(line.startswith("good") and "×" in line for line in out.splitlines())  # noqa: RUF001
     assert "1x8x4x4 float32" in out
     assert "unsupported" in out
+    page = Path(out.splitlines()[-1].removeprefix("page "))
+    assert page.is_file()
+    assert "x.mean((2, 3), keepdim=True)" in page.read_text()  # the run knows what to write
 
     code, out, _ = gapbench("which", "--shape", "1x8x4x4", "--json")
     winner = json.loads(out)
@@ -97,6 +101,7 @@ def test_a_run_by_hand_then_which_report_and_list(gapbench, user_file):
     code, out, _ = gapbench("report", "mine", "-o", "pages")
     assert code == 0
     assert out.strip() == f"pages/{winner['run']}.html"
+    assert Path("pages/index.html").is_file()
 
 
 def test_a_wrong_implementation_exits_with_3_and_is_not_ranked(gapbench, user_file):

@@ -1,13 +1,16 @@
-"""Synthetic runs: frames as the store and the summary give them."""
+"""Synthetic runs, as frames and as a stored site; and the browser that opens their pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from gapbench.cases import Case
-from gapbench.records import RESULTS, case_columns
+from gapbench.records import RESULTS, SAMPLES, case_columns
+from gapbench.report.stored import Stored
 
 Frames = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
 
@@ -126,3 +129,56 @@ def described(**changes: Any) -> dict[str, Any]:
 def frames() -> Callable[..., Frames]:
     """`build`, for tests."""
     return build
+
+
+@pytest.fixture
+def stored() -> Callable[..., Stored]:
+    """Return a function that makes of `build`'s arguments, or of frames, a run as the store gives it."""
+
+    def make(frames: Frames | None = None, **changes: Any) -> Stored:
+        run, results, winners = frames or build(**changes)
+        return Stored(run, results, pd.DataFrame(columns=list(SAMPLES)), winners)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a page from its file, offline; anything untoward fails the test.
+
+    Untoward are errors, whatever is said on the console, and requests for anything but files of the page's folder.
+    """
+    contexts, untoward = [], []
+
+    def visit(path: Path, address: str = "", ready: bool = True, **options: Any) -> Page:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        folder = path.parent.as_uri() + "/"
+
+        def asked(request: Any) -> None:
+            if not request.url.startswith((folder, "blob:null/", "data:")):
+                untoward.append(request.url)
+
+        page = context.new_page()
+        page.on("console", lambda message: untoward.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: untoward.append(f"error: {error}"))
+        page.on("request", asked)
+        page.goto(path.as_uri() + address)
+        if ready:
+            page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert untoward == []

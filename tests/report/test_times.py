@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.report import rows
-from gapbench.report.charts import CHARTS, style, times
+from gapbench.report.charts import style, times
+from gapbench.report.views import VIEWS
 
 
 @pytest.fixture
 def case(frames):
     """The second case: avg_pool2d wins, sum_scale ties, two have no time."""
     _, results, winners = frames()
-    return rows.cases(results, winners)[1].rows
+    return list(rows.cases(results, winners, results[:0]))[1].rows
 
 
 def trace(figure, name):
@@ -48,7 +49,7 @@ def test_winner_ties_and_reference_differ_by_symbol_and_text_not_by_colour_alone
 
 def test_a_reference_that_wins_says_both(frames):
     _, results, winners = frames(speeds={"mean": 1.0, "einsum": 2.0})
-    case = rows.cases(results, winners)[1].rows
+    case = list(rows.cases(results, winners, results[:0]))[1].rows
     assert trace(times.figure(case), "values").text[0].endswith("fastest, reference")
     assert "and it is the reference" in times.summary(case)
 
@@ -101,10 +102,10 @@ def test_the_summary_says_winner_ratio_ties_slowest_and_what_is_left_out(case):
     assert times.summary(case[case["status"] != "ok"]) == "No time was measured. 2 of 2 without a time."
 
 
-def test_every_chart_takes_a_case_of_which_nothing_was_measured(case):
-    for chart in CHARTS:
-        assert chart.figure(case[case["status"] != "ok"]).layout.height
-        assert chart.summary(case[case["status"] != "ok"])
+def test_every_view_takes_a_case_of_which_nothing_was_measured(case):
+    for view in VIEWS:
+        assert view.figure(case[case["status"] != "ok"]).layout.height
+        assert view.summary(case[case["status"] != "ok"])
 
 
 @given(st.floats(min_value=1e-9, max_value=10), st.floats(min_value=1.015, max_value=1e9))

@@ -1,0 +1,93 @@
+"""The scripts and styles of the pages: our own, DataTables as itables ships it, plotly as its package does.
+
+Pages of a site share them as files whose names have a version or a hash of the content, so that pages of another
+gapbench in the same folder keep theirs. A page that stands alone carries them, scripts known to its content security
+policy by their hashes.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from itables.utils import read_package_file
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+from gapbench.errors import GapbenchError
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_SCRIPTS = (
+    "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "case", "diff", "keys",
+    "main",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that pages share: its name in the site, and its text."""
+
+    name: str
+    text: str
+
+    @property
+    def inline(self) -> Markup:
+        """The text for use inside a script element.
+
+        What would end the element (or keep it from ending) occurs only in strings and regular expressions, where an
+        escape means the same.
+        """
+        escaped = re.sub(r"<(?=!--|/?script)", r"\\x3C", self.text, flags=re.IGNORECASE)
+        return Markup(escaped)  # noqa: S704 - libraries' and our own code
+
+    @property
+    def sha256(self) -> str:
+        """The hash of `inline` as content security policies write it."""
+        return base64.b64encode(hashlib.sha256(str(self.inline).encode()).digest()).decode()
+
+
+@cache
+def style() -> Asset:
+    """Return our style sheet."""
+    return _hashed("report", "css", (TEMPLATES / "report.css").read_text(encoding="utf-8"))
+
+
+@cache
+def script() -> Asset:
+    """Return our scripts as one."""
+    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return _hashed("report", "js", '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n")
+
+
+@cache
+def plotly() -> Asset:
+    """Return the plotly of the installed package."""
+    return Asset(f"plotly-{get_plotlyjs_version()}.min.js", get_plotlyjs())
+
+
+@cache
+def datatables() -> Asset:
+    """Return the DataTables of the installed itables as a plain script that sets ``DataTable``.
+
+    It comes as a module, which browsers do not load from files.
+    """
+    module = str(read_package_file("html", "dt_bundle.js"))
+    exports = re.search(r"export ?\{([^}]*)\};?", module)
+    default = re.search(r"([\w$]+) as default", exports[1]) if exports else None
+    if exports is None or default is None:
+        raise GapbenchError("the DataTables of this itables cannot be used in reports; install itables 2.4 to 2.9")
+    text = f"(() => {{\n{module[: exports.start()]}\nglobalThis.DataTable = {default[1]};\n}})();\n"
+    return Asset(f"datatables-{version('itables')}.js", f'"use strict";\n{text}')
+
+
+def all_of_them() -> tuple[Asset, ...]:
+    """Return every file that the pages of a site share."""
+    return (style(), script(), datatables(), plotly())
+
+
+def _hashed(stem: str, ending: str, text: str) -> Asset:
+    return Asset(f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.{ending}", text)

@@ -1,0 +1,66 @@
+"""What a page does not tell of the machine that a run was measured on, since pages are passed around.
+
+Never on a page: the names of the host and of its user, serial numbers, environment variables, and folders (of a path
+its last part is left). Redacted pages lack what tells of the work, too: the command line, the tag, the branch and the
+commit's subject. ``run.json`` keeps all of it for those who have the store.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gapbench.report.stored import Stored
+
+_PRIVATE = frozenset(
+    {
+        "host", "hostname", "node", "fqdn", "user", "username", "login", "home", "cwd", "executable", "path", "paths",
+        "env", "environ", "environment_variables", "uuid", "device_uuid", "serial", "mac", "ip",
+    }
+)  # fmt: skip
+_REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash"})
+
+_PART = r"""[^\s'"<>|*?:,;()\[\]/\\]+"""
+_FOLDERS = re.compile(
+    rf"""(?:(?<![\w./\\:~*-])(?:~[\w.-]*|\.{{1,2}}|[A-Za-z]:)?(?!/(?:sys|proc|dev)/)[/\\]  # /, ~/, C:\; not /sys
+        |(?<!\w)(?!https?:)[A-Za-z][\w+.-]*:///?)               # or an address other than a page's: s3://bucket
+        (?:(?:home|Users)[/\\]{_PART}(?![/\\\w.-])            # a home itself, whose last part is the user's name
+        |(?:{_PART}[/\\]+)+)                                   # and every folder up to the last part
+    """,
+    re.VERBOSE,
+)
+
+
+def public(stored: Stored, redact: bool = False) -> Stored:
+    """Return a run as pages may show it; see the module's docstring for what ``redact`` takes out besides."""
+    texts = [name for name in ("reason", "code_path") if name in stored.results and stored.results[name].notna().any()]
+    masked = {name: stored.results[name].map(_masked, na_action="ignore") for name in texts}
+    return replace(stored, run=document(stored.run, redact), results=stored.results.assign(**masked))
+
+
+def document(run: Mapping[str, Any], redact: bool = False) -> dict[str, Any]:
+    """Return a ``run.json`` as pages may show it."""
+    left_out = _PRIVATE | _REDACTED if redact else _PRIVATE
+    return {key: _shown(value, left_out) for key, value in run.items() if key.lower() not in left_out}
+
+
+def text(value: str) -> str:
+    """Return ``value`` with ``…/`` in place of the folders of every path in it."""
+    return _FOLDERS.sub("…/", value)
+
+
+def _masked(value: Any) -> Any:
+    return text(value) if isinstance(value, str) else value
+
+
+def _shown(value: Any, left_out: frozenset[str]) -> Any:
+    match value:
+        case str():
+            return text(value)
+        case Mapping():
+            kept = {str(key): one for key, one in value.items() if str(key).lower() not in left_out}
+            return {text(key): _shown(one, left_out) for key, one in kept.items()}
+        case list() | tuple():
+            return [_shown(one, left_out) for one in value]
+        case _:
+            return value

@@ -1,0 +1,110 @@
+"""Which files a report is: a folder of pages that share their scripts, or pages that stand alone.
+
+``reports/`` has ``index.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each diff, and what
+`gapbench.report.assets` says that they share. The index lists all pages of the folder, also those of earlier reports:
+each carries a card that says what it is.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+from gapbench.compare import interleaved
+from gapbench.errors import GapbenchError
+from gapbench.report import assets, changes, html
+from gapbench.report.diff import page as diffs
+from gapbench.report.private import public
+from gapbench.report.stored import load
+from gapbench.store import Store
+
+_HEAD = 65536  # a page's card stands in its first bytes
+
+
+def write(
+    store: Store,
+    runs: Sequence[str],
+    folder: Path,
+    *,
+    baseline: str | None = None,
+    redact: bool = False,
+    single_file: bool = False,
+) -> list[Path]:
+    """Write the pages of ``runs`` and of what changed since ``baseline``, and return the runs' paths.
+
+    Raises `GapbenchError` for a run without results, for a baseline that cannot be compared with, and where the folder
+    cannot be written.
+    """
+    pages = []
+    for run in runs:
+        stored = load(store, run)
+        if stored.results.empty:
+            raise GapbenchError(f"run {run} has no results yet; complete it with: gapbench run --resume {run}")
+        if "ab" in stored.run:
+            text = html.diff_page(interleaved(stored.side), pages=(), redact=redact, single_file=single_file)
+            pages.append(_write(folder, run, text))
+            continue
+        # a baseline among the runs that are shown is a page like the others, without a diff against itself
+        named = None if run == baseline and len(runs) > 1 else baseline
+        diff, why_not = changes.against(store, stored, named)
+        text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file)
+        pages.append(_write(folder, run, text))
+        if diff is not None:
+            known = {path.stem for path in folder.glob("*.html")} | set(runs)
+            text = html.diff_page(diff, pages=known, redact=redact, single_file=single_file)
+            _write(folder, diffs.name(diff), text)
+    if not single_file:
+        for asset in assets.all_of_them():
+            _keep(folder / asset.name, asset.text)
+        _keep(folder / "index.html", html.index_page(*_cards(folder)))
+    return pages
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise GapbenchError(f"run id {name!r} cannot name a file: use letters, digits, '.', '_' and '-'")
+    return _keep(folder / f"{name}.html", text)
+
+
+def _keep(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise GapbenchError(
+            f"cannot write the report {path}: {error.strerror}; choose another folder with -o"
+        ) from error
+    return path
+
+
+def _cards(folder: Path) -> tuple[list[html.Card], list[html.Card]]:
+    """Return what the pages of ``folder`` say of themselves, newest first: runs and diffs."""
+    found = [card for path in folder.glob("*.html") if (card := _card(path)) is not None]
+    newest = sorted(found, key=lambda card: (card["started"], card["name"]), reverse=True)
+    return [one for one in newest if one["kind"] == "run"], [one for one in newest if one["kind"] == "diff"]
+
+
+def _card(path: Path) -> html.Card | None:
+    """Return a page's card, None for a page that has none or is of another gapbench's making."""
+    finder = _CardFinder()
+    with path.open(encoding="utf-8", errors="replace") as page:
+        finder.feed(page.read(_HEAD))
+    try:
+        card = json.loads(finder.content)
+    except ValueError:
+        return None
+    known = isinstance(card, dict) and card.get("kind") in html.FIELDS
+    return {**card, "name": path.stem} if known and html.FIELDS[card["kind"]] <= card.keys() else None
+
+
+class _CardFinder(HTMLParser):
+    """Finds the content of ``<meta name="gapbench">``."""
+
+    content = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at one element."""
+        found = dict(attrs)
+        if tag == "meta" and found.get("name") == "gapbench":
+            self.content = found.get("content") or ""

@@ -1,0 +1,42 @@
+"""A run as the store gives it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gapbench import summary
+from gapbench.compare import Side
+from gapbench.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A run's ``run.json``, results and samples, and `summary.winners` of them."""
+
+    run: Mapping[str, Any]
+    results: pd.DataFrame
+    samples: pd.DataFrame
+    winners: pd.DataFrame
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.run.get("run") or "unnamed")
+
+    @property
+    def side(self) -> Side:
+        """The run as a side of a comparison."""
+        return Side(self.run, self.results, self.samples)
+
+
+def load(store: Store, run: str) -> Stored:
+    """Read the run of this id."""
+    read = side(store, run)
+    return Stored(read.run, read.results, read.samples, summary.winners(read.results, read.samples))
+
+
+def side(store: Store, run: str) -> Side:
+    """Read the run of this id as a side of a comparison."""
+    return Side(store.describe(run), store.results([run]), store.samples([run]))

@@ -1,0 +1,43 @@
+// Libraries are run when they are first needed: from the file beside the page, or from the page that carries them.
+
+const loading = new Map();
+
+function library(name) {
+  if (!loading.has(name)) {
+    loading.set(
+      name,
+      new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        const carried = document.getElementById(`library-${name}`);
+        if (carried) {
+          script.textContent = carried.textContent;
+          document.head.append(script);
+          resolve();
+          return;
+        }
+        script.src = document.body.dataset[name];
+        script.onload = () => resolve();
+        script.onerror = () => reject(new Error(`The file ${document.body.dataset[name]} is missing: keep it beside this page, or write both again.`));
+        document.head.append(script);
+      }),
+    );
+  }
+  return loading.get(name);
+}
+
+/** Call ``make`` once when ``element`` comes near the window, or at once if ``now``. */
+function whenNear(element, make, now = false) {
+  if (now) {
+    make();
+    return;
+  }
+  const watcher = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      watcher.disconnect();
+      make();
+    },
+    { rootMargin: "400px" },
+  );
+  watcher.observe(element);
+}

@@ -1,0 +1,39 @@
+// HTML from values: whatever is put into a template is escaped, unless it is markup itself.
+
+class Markup {
+  constructor(text) {
+    this.text = text;
+  }
+
+  toString() {
+    return this.text;
+  }
+}
+
+function escaped(value) {
+  if (value instanceof Markup) return value.text;
+  if (Array.isArray(value)) return value.map(escaped).join("");
+  const text = String(value ?? "");
+  if (!/[&<>"'`]/.test(text)) return text; // most texts, and a table of 100,000 rows has many
+  return text.replace(/[&<>"'`]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+const markup = (parts, ...values) => new Markup(parts.reduce((text, part, place) => text + escaped(values[place - 1]) + part));
+
+function put(element, content) {
+  element.innerHTML = content.text;
+}
+
+const measured = (value, interval) =>
+  markup`<span class="value">${value}</span>${interval ? markup` <span class="interval">${interval}</span>` : ""}`;
+
+const SYMBOLS = { fastest: "★", tie: "◆", reference: "□" };
+
+function symbol(mark) {
+  return markup`<span class="symbol${mark === "reference" ? "" : " accent"}" aria-hidden="true">${SYMBOLS[mark]}</span>`;
+}
+
+function statusMarkup(status) {
+  const kind = { ok: "ok", unsupported: "skipped" }[status] ?? "bad";
+  return markup`<span class="status status-${kind}">${status ?? MISSING}</span>`;
+}

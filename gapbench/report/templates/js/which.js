@@ -1,0 +1,166 @@
+// "Which implementation?": the answer from what was measured, or the nearest shapes where it was not.
+
+const NEAREST = 3;
+const ASKED = ["dtype", "layout", "device", "pass"];
+
+/** The cases and rows of a run; the rows of a case lie together. */
+const run = data.cases && { cases: frame(data.cases), rows: frame(data.rows), starts: [0], of: [] };
+if (run) {
+  for (const one of range(run.cases.count)) {
+    run.starts.push(run.starts[one] + run.cases.at("rows", one));
+    for (const row of range(run.starts[one + 1], run.starts[one])) run.of[row] = one;
+  }
+  run.rowsOf = (one) => range(run.starts[one + 1], run.starts[one]);
+  run.rowOf = (one, name) => run.rowsOf(one).find((row) => run.rows.at("implementation", row) === name) ?? null;
+  run.contested = (one) => !data.unranked.includes(run.cases.at("operation", one));
+  run.facts = (one) => {
+    const varying = ["operation", "device", "pass", "threads", "clock"].filter(run.cases.varies);
+    const said = { threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
+    const facts = ["shape", "dtype", "layout", ...varying].map((name) => {
+      const value = run.cases.at(name, one);
+      return name === "shape" ? shapeText(value) : (said[name]?.(value) ?? String(value ?? MISSING));
+    });
+    return facts.join(", ");
+  };
+}
+
+const sizes = (shape) => shape.split("x").map(Number);
+const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
+
+/** How far two shapes are apart: the factors of N·C and of H·W, and the length of their logarithms. */
+function distance(shape, other) {
+  const [a, b] = [sizes(shape), sizes(other)];
+  const rows = product(b.slice(0, 2)) / product(a.slice(0, 2));
+  const window = product(b.slice(2)) / product(a.slice(2));
+  return { rows, window, log: Math.hypot(Math.log(rows), Math.log(window)) };
+}
+
+function parseShape(text) {
+  const plain = text.trim().toLowerCase().replace(/[[\]()]/g, "").replace(/\s*[×x*,]\s*|\s+/g, "x");
+  return /^[1-9]\d*(x[1-9]\d*){2,4}$/.test(plain) ? plain : null;
+}
+
+function timeOf(row) {
+  const [value, low, high] = ["seconds", "seconds_low", "seconds_high"].map((name) => run.rows.at(name, row));
+  return measured(seconds(value), secondsInterval(value, low, high));
+}
+
+function ratioOf(row) {
+  const [value, low, high] = ["ratio", "ratio_low", "ratio_high"].map((name) => run.rows.at(name, row));
+  return measured(ratio(value), ratioInterval(value, low, high));
+}
+
+const share = (value) => (missing(value) ? "not measured" : `${number(100 * value)} % of the measured ceiling`);
+
+function snippetMarkup(name) {
+  const snippet = data.snippets[name];
+  if (!snippet) {
+    return markup`<p class="soft">This run does not say what to write for <code>${name}</code>: gapbench list implementations does.</p>`;
+  }
+  return markup`<div class="snippet"><pre tabindex="0"><code>${snippet}</code></pre><button type="button" class="copy">Copy</button></div>`;
+}
+
+function answerMarkup(one) {
+  const winner = run.cases.at("winner", one);
+  const opens = markup`<button type="button" class="link" data-case="${one}">All of ${run.facts(one)}</button>`;
+  if (!run.contested(one)) return markup`<p>Nobody wins here: these contenders compute different things.</p>${opens}`;
+  if (winner === null) return markup`<p>No winner: nothing was measured successfully.</p>${opens}`;
+  const row = run.rowOf(one, winner);
+  const reference = run.cases.at("reference", one);
+  const ties = run.cases.at("ties", one) ?? [];
+  const several = ["clock", "threads", "operation"].some(run.cases.varies); // then one shape has several answers
+  return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${several ? markup` <span class="soft">${run.facts(one)}</span>` : ""}</p>
+    <dl class="said">
+      <div><dt>Time per call</dt><dd>${timeOf(row)}</dd></div>
+      <div><dt>Time against ${reference}</dt><dd>${winner === reference ? "is the reference" : ratioOf(row)}</dd></div>
+      <div><dt>Ties</dt><dd>${ties.length ? markup`${symbol("tie")}${ties.join(", ")}` : "none"}</dd></div>
+      <div><dt>Bandwidth</dt><dd>${missing(run.rows.at("gbps", row)) ? MISSING : `${number(run.rows.at("gbps", row))} GB/s`}; ceiling: ${share(run.rows.at("ceiling_fraction", row))}</dd></div>
+    </dl>${snippetMarkup(winner)}${opens}`;
+}
+
+function factor(value) {
+  return value === 1 ? "the same" : `${number(value)} times`;
+}
+
+function nearestMarkup(shape, alike) {
+  const far = alike.map((one) => ({ one, ...distance(shape, run.cases.at("shape", one)) })).sort((a, b) => a.log - b.log);
+  const seen = new Set();
+  const near = far.filter(({ one }) => !seen.has(run.cases.at("shape", one)) && seen.add(run.cases.at("shape", one))).slice(0, NEAREST);
+  if (!near.length) return markup`<p>Nothing was measured with these; choose others, or measure it.</p>`;
+  return markup`<p>${shapeText(shape)} was not measured. The nearest that were (distance: of the logarithms of N·C and H·W):</p>
+    <ol class="near">${near.map(
+      ({ one, rows, window, log }) => markup`<li><button type="button" class="link" data-shape="${run.cases.at("shape", one)}">${shapeText(run.cases.at("shape", one))}</button>:
+        <b class="name">${run.cases.at("winner", one) ?? "no winner"}</b>
+        <span class="soft">distance ${number(log, 2)}: ${factor(rows)} N·C, ${factor(window)} H·W</span></li>`,
+    )}</ol>`;
+}
+
+function measureMarkup(shape, asked) {
+  const words = ASKED.map((name) => `--${name} ${asked[name]}`).join(" ");
+  return markup`<p class="soft">Measure it: <code>gapbench run --shape ${shape} ${words}</code></p>`;
+}
+
+function startForm() {
+  const form = document.getElementById("ask");
+  if (!form || !run) return;
+  const all = range(run.cases.count);
+  const output = form.querySelector("output");
+  for (const name of ASKED) {
+    const choices = distinct(run.cases.column(name), all).sort();
+    form.elements[name].append(...choices.map((choice) => new Option(choice, choice)));
+  }
+  const shapes = distinct(run.cases.column("shape"), all);
+  document.getElementById("shapes").append(...shapes.slice(0, 200).map((shape) => new Option(shape, shape)));
+
+  function answer() {
+    const shape = parseShape(form.elements.shape.value);
+    const asked = Object.fromEntries(ASKED.map((name) => [name, form.elements[name].value]));
+    form.elements.shape.setAttribute("aria-invalid", shape === null);
+    if (shape === null) {
+      put(output, markup`<p>Write a shape as N x C x spatial sizes: 8x2048x7x7.</p>`);
+      return;
+    }
+    const alike = all.filter((one) => ASKED.every((name) => String(run.cases.at(name, one)) === asked[name]));
+    const exact = alike.filter((one) => run.cases.at("shape", one) === shape);
+    if (exact.length) put(output, markup`${exact.map(answerMarkup)}`);
+    else put(output, markup`${nearestMarkup(shape, alike)}${measureMarkup(shape, asked)}`);
+  }
+
+  function restore() {
+    const first = all.find((one) => run.cases.at("winner", one) !== null) ?? 0;
+    for (const name of ["shape", ...ASKED]) {
+      const field = form.elements[name];
+      field.value = recall(`ask.${name}`) || String(run.cases.at(name, first) ?? "");
+      if (field.selectedIndex === -1) field.selectedIndex = 0;
+    }
+    answer();
+  }
+
+  form.addEventListener("input", (event) => {
+    remember(`ask.${event.target.name}`, event.target.value);
+    answer();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  output.addEventListener("click", (event) => {
+    const { shape } = event.target.dataset;
+    if (shape === undefined) return;
+    form.elements.shape.value = shape;
+    remember("ask.shape", shape);
+    answer();
+    form.elements.shape.focus();
+  });
+  onAddress(restore);
+  restore();
+}
+
+document.addEventListener("click", async (event) => {
+  if (!event.target.matches?.(".copy")) return;
+  const text = event.target.parentElement.querySelector("code").textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    event.target.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(event.target.parentElement.querySelector("code"));
+    event.target.textContent = "Selected: copy it";
+  }
+});

@@ -1,0 +1,176 @@
+"""Can the numbers of a run be trusted? Every check with its evidence and remedy, and what they amount to.
+
+A run is **untrusted** if any check says so: nothing was measured, most of what was selected did not work, or the
+numbers have no intervals. It calls for **caution** if any check does. Otherwise it is **trusted**. What could not be
+found out is ``unknown``, and what only limits whom the numbers serve is a ``note``: neither counts against a run.
+
+The rules, by check:
+
+- *complete*: caution where the run was interrupted;
+- *measured*: untrusted where nothing was measured, or where more than half of what could run here did not work;
+- *correct*: caution where a result was wrong, or an implementation failed, ran out of time or of memory;
+- *intervals*: untrusted where no time has an interval (`gapbench.stats.FEWEST_ROUNDS` rounds are needed), caution where
+  some have none;
+- *precision*: caution where more than `FEW` of the ratios are known less well than the run's target;
+- *warnings*: caution for each warning of the run, which says what happened on the machine;
+- *machine state*: unknown where neither load nor throttling nor stolen time could be read;
+- *code*: a note where the commit is not known or had uncommitted changes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gapbench.report import format as fmt
+from gapbench.report.stored import Stored
+from gapbench.stats import FEWEST_ROUNDS
+
+SHOWN = 50
+"""Warnings that a page lists; the rest are counted."""
+
+FEW = 0.1
+"""The share of ratios that may miss the target: some implementations are noisy wherever they run."""
+
+TARGET = 0.01
+"""How well ratios should be known where a run does not say."""
+
+
+class Level(IntEnum):
+    """What a check says of a run, the worst last."""
+
+    PASSED = 0
+    NOTE = 1
+    UNKNOWN = 2
+    CAUTION = 3
+    UNTRUSTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what it says, what was seen, and what to do about it (empty where nothing is to be done)."""
+
+    name: str
+    level: Level
+    evidence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """All checks of a run."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def badge(self) -> str:
+        """The run in a word: ``trusted``, ``caution`` or ``untrusted``."""
+        worst = max((check.level for check in self.checks), default=Level.PASSED)
+        return {Level.CAUTION: "caution", Level.UNTRUSTED: "untrusted"}.get(worst, "trusted")
+
+    @property
+    def reasons(self) -> list[Check]:
+        """The checks that count against the run, the worst first."""
+        against = [check for check in self.checks if check.level >= Level.CAUTION]
+        return sorted(against, key=lambda check: -check.level)
+
+
+def judge(stored: Stored) -> Trust:
+    """Return every check of a run."""
+    ok = stored.results[(stored.results["status"] == "ok") & stored.results["seconds"].notna()]
+    checks = [_complete(stored.run), _measured(stored.results, ok), _correct(stored.results), _intervals(ok)]
+    checks += [_precision(stored.run, ok), *_warnings(stored.run), _machine(stored), _code(stored.run)]
+    return Trust(tuple(checks))
+
+
+def _complete(run: Mapping[str, Any]) -> Check:
+    if run.get("complete") is not False and run.get("ended", True) is not None:
+        return Check("complete", Level.PASSED, "the run ended by itself")
+    evidence = "the run is not complete: the page shows what had been measured when it was written"
+    return Check("complete", Level.CAUTION, evidence, f"gapbench run --resume {run.get('run') or 'RUN'}")
+
+
+def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
+    able = results[results["status"] != "unsupported"]
+    if ok.empty:
+        remedy = "see the reasons under “Without a result”; mend them, or select others with --impl"
+        return Check("measured", Level.UNTRUSTED, "nothing was measured successfully", remedy)
+    evidence = f"{fmt.count(len(ok))} of {fmt.count(len(able))} that can run here gave a time"
+    if len(ok) < len(able) / 2:
+        return Check("measured", Level.UNTRUSTED, evidence, "mend what failed, or leave it out, and run again")
+    return Check("measured", Level.PASSED, evidence)
+
+
+def _correct(results: pd.DataFrame) -> Check:
+    bad = results[results["status"].isin(["wrong", "failed", "timeout", "oom"])]
+    if bad.empty:
+        return Check("correct", Level.PASSED, "every result that was ranked agrees with the float64 reference")
+    counts = ", ".join(f"{fmt.count(count)} {status}" for status, count in bad["status"].value_counts().items())
+    names = list(dict.fromkeys(bad["implementation"]))
+    listed = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    remedy = "they are not ranked; their reasons are under “Without a result”"
+    return Check("correct", Level.CAUTION, f"{counts} ({listed})", remedy)
+
+
+def _intervals(ok: pd.DataFrame) -> Check:
+    lacking = int(ok["seconds_low"].isna().sum())
+    if ok.empty or not lacking:
+        return Check("intervals", Level.PASSED, "every time has a 95 % interval over rounds of fresh processes")
+    remedy = f"measure at least {FEWEST_ROUNDS} rounds: --rounds {FEWEST_ROUNDS}"
+    if lacking == len(ok):
+        return Check("intervals", Level.UNTRUSTED, "no time has an interval: noise cannot be told from speed", remedy)
+    return Check("intervals", Level.CAUTION, f"{fmt.count(lacking)} of {fmt.count(len(ok))} have no interval", remedy)
+
+
+def _precision(run: Mapping[str, Any], ok: pd.DataFrame) -> Check:
+    settings = run.get("settings")
+    target = (settings.get("target") if isinstance(settings, Mapping) else None) or TARGET
+    known = ok[ok["ratio_low"].gt(0)]
+    half = np.log((known["ratio_high"] / known["ratio_low"]).to_numpy(dtype=float)) / 2
+    wide = half[half > target]
+    if not len(wide):
+        return Check("precision", Level.PASSED, f"every ratio is known to ±{100 * target:.2g} %, the run's target")
+    evidence = (
+        f"{fmt.count(len(wide))} of {fmt.count(len(known))} ratios are known less well than to ±{100 * target:.2g} %, "
+        f"the run's target, the worst to ±{100 * wide.max():.2g} %"
+    )
+    if len(wide) <= FEW * len(known):
+        return Check("precision", Level.PASSED, evidence)
+    return Check("precision", Level.CAUTION, evidence, "measure longer with --budget, on a quieter machine")
+
+
+def _warnings(run: Mapping[str, Any]) -> Iterator[Check]:
+    said = [str(one) for one in run.get("warnings") or []]
+    for sentence in said[:SHOWN]:
+        evidence, _, remedy = sentence.rpartition("; ")
+        yield Check("warning", Level.CAUTION, evidence or remedy, remedy if evidence else "")
+    if len(said) > SHOWN:
+        yield Check("warning", Level.CAUTION, f"{fmt.count(len(said) - SHOWN)} more warnings are in the run's run.json")
+    if not said:
+        yield Check("warnings", Level.PASSED, "nothing untoward was noticed while it was measured")
+
+
+def _machine(stored: Stored) -> Check:
+    seen = [name for name in ("sm_clock_mhz", "temperature_c", "throttle", "steal") if _any(stored.samples, name)]
+    seen += ["load"] if stored.run.get("load_before") else []
+    if seen:
+        return Check("machine state", Level.PASSED, f"watched during the run: {', '.join(seen).replace('_', ' ')}")
+    evidence = "neither load nor clocks, throttling or stolen time could be read"
+    return Check("machine state", Level.UNKNOWN, evidence, "see what this machine lets be read: gapbench doctor")
+
+
+def _any(samples: pd.DataFrame, name: str) -> bool:
+    return name in samples and bool(samples[name].notna().any())
+
+
+def _code(run: Mapping[str, Any]) -> Check:
+    git = run.get("git")
+    if not isinstance(git, Mapping) or not git.get("commit"):
+        return Check("code", Level.NOTE, "the commit is not known", "run inside the repository")
+    commit = str(git["commit"])[:7]
+    if git.get("dirty"):
+        return Check("code", Level.NOTE, f"commit {commit} had uncommitted changes", "commit, so that others find it")
+    return Check("code", Level.PASSED, f"commit {commit} without uncommitted changes")

@@ -1,0 +1,64 @@
+"""What the scripts of a run page know of the results: enough to answer "which implementation?" and to fill its tables.
+
+The answer itself is found in the page, from these columns; see ``templates/js/which.js``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from gapbench.records import UNRANKED
+from gapbench.report.columns import Columns, columns
+from gapbench.report.rows import names
+from gapbench.report.stored import Stored
+
+_CASE = (
+    "suite", "operation", "label", "case", "shape", "dtype", "layout", "device", "pass", "threads", "bytes_moved",
+    "clock", "winner", "ties", "reference", "rows",
+)  # fmt: skip
+_ROW = (
+    "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
+    "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "max_error_ulp",
+    "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
+)  # fmt: skip
+
+
+def data(stored: Stored) -> dict[str, Any]:
+    """Return a run's cases and rows by columns, and the snippets of its implementations.
+
+    ``cases`` has one entry for each case and clock, in the order of the results, with ``winner`` (null where there is
+    none), the names of ``ties``, and how many ``rows`` it has; the rows of the cases follow each other.
+    """
+    of = stored.results.groupby(["case", "clock"], sort=False, dropna=False).ngroup()
+    results = stored.results.assign(of=of).sort_values("of", kind="stable")
+    cases = results.drop_duplicates("of").assign(rows=of.value_counts(sort=False).sort_index().to_numpy())
+    won = stored.winners.reindex(columns=["case", "clock", "implementation", "reference", "ties"])
+    best = {(row["case"], row["clock"]): row for row in won.to_dict("records")}
+    found = [best.get(key, {}) for key in zip(cases["case"], cases["clock"], strict=True)]
+    cases = cases.assign(
+        winner=_column(cases, [one.get("implementation") for one in found]),
+        reference=_column(cases, [one.get("reference") for one in found]),
+        ties=_column(cases, [names(one.get("ties")) for one in found]),
+    )
+    return {
+        "run": stored.id,
+        "cases": _sized(cases, _CASE),
+        "rows": _sized(results, _ROW),
+        "unranked": list(UNRANKED),
+        "snippets": snippets(stored.run),
+    }
+
+
+def _column(frame: pd.DataFrame, values: list[Any]) -> pd.Series:
+    return pd.Series(values, dtype=object, index=frame.index)
+
+
+def _sized(frame: pd.DataFrame, wanted: tuple[str, ...]) -> dict[str, int | Columns]:
+    return {"count": len(frame), "columns": columns(frame, wanted)}
+
+
+def snippets(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return what to write for each implementation, as the run recorded it; runs of old did not."""
+    recorded = run.get("snippets")
+    return {str(name): str(text) for name, text in recorded.items()} if isinstance(recorded, Mapping) else {}

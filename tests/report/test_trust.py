@@ -1,0 +1,113 @@
+import pandas as pd
+import pytest
+
+from gapbench.report import trust
+from gapbench.report.trust import Level
+
+
+@pytest.fixture
+def sound(stored):
+    """A run that nothing speaks against: telemetry was read, everything worked."""
+    speeds = {"mean": 1.0, "avg_pool2d": 0.42}
+    return lambda **run: stored(speeds=speeds, settings={"target": 0.02}, **run)
+
+
+def found(stored, name):
+    return next(check for check in trust.judge(stored).checks if check.name == name)
+
+
+def test_a_sound_run_is_trusted(sound):
+    judged = trust.judge(sound())
+    assert judged.badge == "trusted"
+    assert judged.reasons == []
+
+
+@pytest.mark.parametrize("changes", [{"complete": False}, {"ended": None}])
+def test_an_interrupted_run_calls_for_caution_and_says_how_to_complete_it(sound, changes):
+    judged = trust.judge(sound(**changes))
+    assert judged.badge == "caution"
+    assert judged.reasons[0].remedy == "gapbench run --resume 20261122T101112Z-abc1234-9f3c"
+
+
+def test_without_any_time_a_run_is_untrusted(sound):
+    run = sound()
+    run.results["status"] = "failed"
+    run.results["seconds"] = None
+    assert trust.judge(run).badge == "untrusted"
+    assert found(run, "measured").evidence == "nothing was measured successfully"
+
+
+def test_failures_call_for_caution_and_many_make_it_untrusted(sound):
+    run = sound()
+    run.results.loc[0, ["status", "seconds"]] = ["wrong", None]
+    assert trust.judge(run).badge == "caution"
+    assert found(run, "correct").evidence == "1 wrong (mean)"
+    run.results.loc[:6, "status"] = "oom"
+    assert found(run, "measured").level is Level.UNTRUSTED
+
+
+def test_what_is_not_supported_here_counts_against_nobody(sound):
+    run = sound()
+    run.results.loc[:6, ["status", "seconds"]] = ["unsupported", None]
+    assert trust.judge(run).badge == "trusted"
+
+
+def test_times_without_intervals_are_no_evidence(sound):
+    run = sound()
+    run.results.loc[0, ["seconds_low", "seconds_high"]] = None
+    assert found(run, "intervals").level is Level.CAUTION
+    run.results[["seconds_low", "seconds_high"]] = None
+    assert trust.judge(run).badge == "untrusted"
+    assert "--rounds 6" in found(run, "intervals").remedy
+
+
+def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored):
+    names = {"mean": 1.0, **{f"one_{number}": 1.5 for number in range(19)}}
+    run = stored(speeds=names, settings={"target": 0.05})
+    run.results.loc[3, ["ratio_low", "ratio_high"]] = (
+        run.results.loc[3, "ratio"] * 0.9,
+        run.results.loc[3, "ratio"] * 1.1,
+    )
+    assert found(run, "precision").level is Level.PASSED
+    assert "1 of 100 ratios" in found(run, "precision").evidence
+    run.results["ratio_high"] = run.results["ratio_low"] * 1.3
+    assert found(run, "precision").level is Level.CAUTION
+
+
+def test_every_warning_is_a_reason_with_its_remedy(sound):
+    judged = trust.judge(sound(warnings=["the load was 9 on 2 cores; ratios suffer; stop other work"]))
+    (reason,) = judged.reasons
+    assert reason.evidence == "the load was 9 on 2 cores; ratios suffer"
+    assert reason.remedy == "stop other work"
+
+
+def test_thousands_of_warnings_are_counted(sound):
+    judged = trust.judge(sound(warnings=[f"w{number}" for number in range(2000)]))
+    assert len(judged.reasons) == trust.SHOWN + 1
+    assert judged.reasons[-1].evidence.startswith("1,950 more")
+
+
+def test_the_worst_reason_comes_first(sound):
+    run = sound(warnings=["something"])
+    run.results[["seconds_low", "seconds_high"]] = None
+    assert [check.level for check in trust.judge(run).reasons] == [Level.UNTRUSTED, Level.CAUTION]
+
+
+def test_what_could_not_be_read_is_unknown_and_says_what_to_do(sound):
+    run = sound(load_before=None)
+    assert found(run, "machine state").level is Level.UNKNOWN
+    assert "gapbench doctor" in found(run, "machine state").remedy
+    assert trust.judge(run).badge == "trusted"
+    assert found(sound(), "machine state").level is Level.PASSED
+
+
+@pytest.mark.parametrize("git", [None, {}, {"commit": "abc1234def", "dirty": True}])
+def test_code_that_others_cannot_find_is_a_note(sound, git):
+    assert found(sound(git=git), "code").level is Level.NOTE
+
+
+def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
+    _, results, winners = stored().run, stored().results, stored().winners
+    bare = stored(({}, results, winners))
+    assert trust.judge(bare).badge in ("trusted", "caution")
+    assert trust.judge(stored(({}, results[:0], pd.DataFrame()))).badge == "untrusted"
