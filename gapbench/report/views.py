@@ -1,55 +1,65 @@
 """The views of the pages: what each asks, and what draws, sums up and tabulates the answer.
 
-A new view is a module in `gapbench.report.charts` with ``figure(frame)`` and ``summary(frame)``, and one line in
-`VIEWS`.
+A new view is a module in `gapbench.report.charts` whose ``figure``, ``summary`` and ``table`` take the same arguments,
+and one line in `VIEWS`.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
 import plotly.graph_objects as go
 
 from gapbench.compare import Diff
 from gapbench.report import rows
-from gapbench.report.charts import times
+from gapbench.report.charts import accuracy, cost_model, distribution, forest, regret, roofline, times, winners_map
 from gapbench.report.columns import columns
 from gapbench.report.stored import Stored
 
-Frame = pd.DataFrame
 Scope = Literal["run", "case", "diff"]
+Arguments = tuple[Any, ...]
 
-BYTES = 2**20
+BYTES = 2**19
 """What the figures of one view of cases may take in a page; the tables hold the numbers of the cases beyond."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One question and its answer. ``name`` is its place in the page's address.
+    """One question, and the chart that answers it. ``name`` is its place in the page's address.
 
-    ``of`` says where it stands and what ``frame`` is given: of a ``run`` a section of its page, from its `Stored`; of a
-    ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` a section of its page, from it.
-    ``table`` are the columns of the frame that it shows as a table; without any, the page's own tables show the same.
+    ``of`` says where it stands, and what ``arguments`` is given to return those of the chart: of a ``run`` a section of
+    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` a
+    section of its page, from it. The chart's ``table`` returns what was drawn as a frame; without one the page's own
+    tables show it.
     """
 
     name: str
     title: str
     question: str
     of: Scope
-    frame: Callable[[Any], Frame]
-    figure: Callable[[Frame], go.Figure]
-    summary: Callable[[Frame], str]
-    table: tuple[str, ...] = ()
+    chart: Any
+    arguments: Callable[[Any], Arguments]
 
 
-def _rows(case: rows.CaseRows) -> Frame:
-    return case.rows
+def _results(stored: Stored) -> Arguments:
+    return (stored.results,)
+
+
+def _with_ceilings(stored: Stored) -> Arguments:
+    return (stored.results, stored.run.get("ceilings"))
 
 
 VIEWS: tuple[View, ...] = (
-    View("times", "Time per call", "How long does each take?", "case", _rows, times.figure, times.summary),
-)
+    View("map", "Map", "Which one for my shape?", "run", winners_map, lambda one: (one.results, one.winners)),
+    View("compare", "Compare", "What differs, and how sure?", "run", forest, _results),
+    View("roofline", "Roofline", "How close to the limit?", "run", roofline, _with_ceilings),
+    View("cost", "Cost model", "What is fixed, and what grows with the size?", "run", cost_model, _results),
+    View("regret", "Regret", "What does always choosing one cost?", "run", regret, _results),
+    View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, _results),
+    View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
+    View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
+    View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
+)  # fmt: skip
 """All views, in the pages' order."""
 
 
@@ -76,9 +86,10 @@ def of_diff(diff: Diff) -> list[Drawn]:
 
 
 def _drawn(view: View, source: Stored | Diff) -> Drawn:
-    frame = view.frame(source)
-    table = {"count": len(frame), "columns": columns(frame, view.table)} if view.table else None
-    return Drawn(view, view.summary(frame), view.figure(frame), table=table)
+    given = view.arguments(source)
+    frame = view.chart.table(*given) if hasattr(view.chart, "table") else None
+    table = None if frame is None else {"count": len(frame), "columns": columns(frame)}
+    return Drawn(view, view.chart.summary(*given), view.chart.figure(*given), table=table)
 
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:
@@ -88,9 +99,9 @@ def of_cases(stored: Stored) -> Iterator[Drawn]:
         for case in rows.cases(stored.results, stored.winners, stored.samples) if view.of == "case" else ():
             if not ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
                 continue
-            frame = view.frame(case)
-            figure = view.figure(frame)
+            given = view.arguments(case)
+            figure = view.chart.figure(*given)
             left -= len(str(figure.to_json()))
             if left < 0:
                 break
-            yield Drawn(view, view.summary(frame), figure, case.number, case.name)
+            yield Drawn(view, view.chart.summary(*given), figure, case.number, case.name)

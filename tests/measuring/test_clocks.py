@@ -74,3 +74,24 @@ def test_host_cold_runs_on_this_machine():
         assert seconds > 0
         assert output == 0
     assert not refused or "canary" in refused
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_host_stays_on_one_input_for_a_batch_and_takes_another_for_the_next(count):
+    made = []
+    calls = [lambda number=number: made.append(number) or torch.zeros(1) for number in range(4)]
+    clock = clocks.clock("host")
+    batches = []
+    for _ in range(8):
+        made.clear()
+        clock.batch(calls, count)
+        batches.append(set(made))
+        assert len(made) == count + 1
+    assert all(len(inputs) == 1 for inputs in batches)
+    assert batches[:4] == batches[4:]
+    assert set.union(*batches) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("megabytes", "places"), [(0, 4), (1, 4), (16, 4), (20, 3), (64, 1), (900, 1)])
+def test_host_has_fewer_places_for_large_inputs(megabytes, places):
+    assert clocks.clock("host").rotations(megabytes << 20) == places

@@ -1,5 +1,6 @@
 from collections import Counter
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -123,3 +124,59 @@ def test_pairs_of_neighbours_see_through_spells_of_noise():
 )
 def test_turns_fill_the_slice_within_bounds(seconds, turn, expected):
     assert schedule.turns_within(seconds, turn) == expected
+
+
+def settling(monkeypatch, faults, batch_calls=100, patience=1.0):
+    """Return how many batches were run where batch after batch touches so many new pages."""
+    clock, count = FakeClock(), [0]
+    left = iter(faults)
+
+    def getrusage(_):
+        return SimpleNamespace(ru_minflt=count[0])
+
+    def batch(calls, number):
+        count[0] += next(left)
+        clock.now += 0.3
+        clock.batches.append(0)
+        return 0.3, torch.zeros(())
+
+    clock.batch = batch
+    monkeypatch.setattr(schedule, "getrusage", getrusage)
+    monkeypatch.setattr(schedule, "monotonic", lambda: clock.now)
+    schedule.settle(clock, schedule.Contender([contenders()[0]], batch_calls), patience)
+    return len(clock.batches)
+
+
+def test_calls_settle_until_they_touch_hardly_any_new_memory(monkeypatch):
+    assert settling(monkeypatch, [300, 40, 5, 300]) == 3  # 5 pages in 100 calls
+    assert settling(monkeypatch, [0]) == 1
+
+
+def test_calls_that_never_settle_are_not_waited_for(monkeypatch):
+    assert settling(monkeypatch, [300] * 10) == 4  # a second of batches of 0.3
+
+
+def test_sides_share_each_contenders_turn():
+    """What two processes run between them is every batch once, a contender's sides after one another."""
+
+    class Halves:
+        sides = 2
+
+        def __init__(self, side):
+            self.side = side
+
+        def own(self, owners):
+            return (place for place, owner in enumerate(owners) if owner == self.side)
+
+    taken = []
+    for side in (0, 1):
+        batches = schedule.Batches()
+        timed = {index: schedule.Contender([call], 1) for index, call in enumerate(contenders())}
+        schedule.play(FakeClock(), timed, 5, Random(3), lambda _: None, batches, Halves(side))
+        rows = zip(batches.turn, batches.position, batches.contender, strict=True)
+        taken += [(turn, position, contender, side) for turn, position, contender in rows]
+    taken.sort()
+    assert [(turn, position) for turn, position, *_ in taken] == [(t, p) for t in range(5) for p in range(6)]
+    pairs = [(taken[place], taken[place + 1]) for place in range(0, len(taken), 2)]
+    assert all(one[2] == other[2] and one[3] != other[3] for one, other in pairs)
+    assert len({one[3] for one, _ in pairs}) == 2  # neither side is always first

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import plotly.graph_objects as go
@@ -240,8 +241,9 @@ def test_a_view_of_the_run_is_drawn_when_it_comes_near_and_shown_as_a_table_on_r
     def figure(frame):
         return go.Figure(go.Bar(x=frame["implementation"], y=frame["seconds"]), layout=style.LAYOUT)
 
-    columns = ("implementation", "dtype", "seconds")
-    view = View("bars", "Bars", "Which is lowest?", "run", lambda one: one.results, figure, lambda _: "All.", columns)
+    columns = ["implementation", "dtype", "seconds"]
+    chart = SimpleNamespace(figure=figure, summary=lambda _: "All.", table=lambda frame: frame[columns])
+    view = View("bars", "Bars", "Which is lowest?", "run", chart, lambda one: (one.results,))
     monkeypatch.setattr("gapbench.report.views.VIEWS", (view,))
     (path,) = site.write(Store(str(pages / "results")), [HEAD], tmp_path)
     page = visit(path)

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -176,7 +177,11 @@ def test_views_have_names_that_can_stand_in_an_address():
 
 
 def a_view(of, frame, figure=lambda _: go.Figure()):
-    return views.View("map", "Map", "Who wins where?", of, frame, figure, lambda _: "<b>All</b>", ("shape", "ratio"))
+    def table(drawn):
+        return drawn[[name for name in ("shape", "ratio") if name in drawn]]
+
+    chart = SimpleNamespace(figure=figure, summary=lambda _: "<b>All</b>", table=table)
+    return views.View("map", "Map", "Who wins where?", of, chart, lambda one: (frame(one),))
 
 
 def test_a_view_of_a_case_gets_the_rows_and_the_samples_of_that_case(monkeypatch):
