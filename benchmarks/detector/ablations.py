@@ -86,8 +86,8 @@ def turns_of_one(row: Row, start: int, margin: float) -> Evidence:
 def one_process(plan: Plan) -> Procedure:
     """Return the decision on one long-lived process a case and its turns, in one stage.
 
-    A recorded process has only so many turns (60 at most), so this has less data than the others: what to look at is how
-    often identical code goes red.
+    A recorded process has 60 turns at most, so this has less data than the others: what to look at is how often
+    identical code goes red.
     """
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
