@@ -48,7 +48,9 @@ def print_trends(trends: Sequence[Trend], console: Console | None = None) -> Non
         drawn = Text(sparkline(trend.points))
         table.add_row(
             _case(trend),
-            Text(trend.implementation).append(f"\n{fmt.count(len(trend.points))} {'run' if len(trend.points) == 1 else 'runs'}", style="dim"),
+            Text(trend.implementation).append(
+                f"\n{fmt.count(len(trend.points))} {'run' if len(trend.points) == 1 else 'runs'}", style="dim"
+            ),
             drawn.append(f"\n{_said(step) if step else _nothing(trend)}", style="dim"),
             fmt.seconds(trend.points[-1].seconds),
             "\n".join(_ratio(step)),
