@@ -11,7 +11,7 @@ from gapbench import importing, records, summary
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, NothingMatchedError
 from gapbench.records import Qualification
-from gapbench.report import html
+from gapbench.report import site
 from gapbench.store import Store, timestamp
 from gapbench.store.pytest_benchmark import writing
 from gapbench.store.verify import verify
@@ -196,7 +196,7 @@ def test_a_run_of_nothing_but_medians_can_be_ranked_and_reported(other, tmp_path
     assert other.samples().empty
     winners = summary.winners(other.results(), other.samples())
     assert winners["ties"].map(len).tolist() == [1]
-    page = html.write(tmp_path / "pages", other.describe(run["run"]), other.results(), winners)
+    (page,) = site.write(other, [run["run"]], tmp_path / "pages")
     assert "have no data" in page.read_text(encoding="utf-8")
 
 

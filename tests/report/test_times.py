@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from gapbench.report import rows
 from gapbench.report.charts import style, times
-from gapbench.report.views import VIEWS
 
 
 @pytest.fixture
@@ -102,10 +101,9 @@ def test_the_summary_says_winner_ratio_ties_slowest_and_what_is_left_out(case):
     assert times.summary(case[case["status"] != "ok"]) == "No time was measured. 2 of 2 without a time."
 
 
-def test_every_view_takes_a_case_of_which_nothing_was_measured(case):
-    for view in VIEWS:
-        assert view.figure(case[case["status"] != "ok"]).layout.height
-        assert view.summary(case[case["status"] != "ok"])
+def test_a_case_of_which_nothing_was_measured_is_drawn_too(case):
+    assert times.figure(case[case["status"] != "ok"]).layout.height
+    assert times.summary(case[case["status"] != "ok"])
 
 
 @given(st.floats(min_value=1e-9, max_value=10), st.floats(min_value=1.015, max_value=1e9))
