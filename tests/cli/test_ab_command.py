@@ -192,7 +192,7 @@ def test_another_interpreter_measures_with_this_harness(repository, tmp_path):
     link.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     link.chmod(0o755)
     code, found, err = document(repository, "HEAD", "HEAD", *POOL, "--head-python", str(link))
-    assert code == 0, err
+    assert code in (0, 1), err  # two parents may differ by more than the margin: docs/diff.md
     assert found["cases"][0]["ratio"] is not None
     (run,) = Store("results").ids()
     assert Store("results").describe(run)["ab"]["head"]["versions"]["torch"]
