@@ -12,6 +12,12 @@ SCHEMA = 1
 THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
 
+BASE, HEAD = "base", "head"
+"""The contenders of a run that compared two sides."""
+
+NULL = "null"
+"""The second copy of base in such a run, which is measured like a head."""
+
 REFERENCE = "mean"
 """The implementation of global average pooling that ratios are taken against."""
 

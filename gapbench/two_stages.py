@@ -5,7 +5,7 @@ fresh rounds alone, corrected for the flagged rows only; half to both stages tog
 first finds a lone change, which gets many fresh rounds; the second many changes, which share them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import numpy as np
@@ -90,6 +90,11 @@ def rests(evidence: Evidence) -> bool:
     return evidence.within <= INTERIM_LEVEL
 
 
+def fewest_to_confirm(level: float, smallest: Callable[[int], float]) -> int:
+    """Return the fewest fresh rounds to ask for: those that can fire at ``level``, and a few to spare."""
+    return fewest_rounds(level, smallest) + _SPARE_ROUNDS
+
+
 def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
     """Return how many fresh rounds show at ``level``, 99 times in a hundred, what a first look found.
 
@@ -105,4 +110,4 @@ def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
     error = float(change.half_width) / quantile(0.975) * evidence.rounds**0.5
     root = error * (quantile(1 - level) + quantile(_CONFIRMING_POWER)) / distance
     wanted: int = ceil(root * root)
-    return max(fewest_rounds(level, evidence.smallest) + _SPARE_ROUNDS, wanted)
+    return max(fewest_to_confirm(level, evidence.smallest), wanted)

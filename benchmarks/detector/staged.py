@@ -58,7 +58,7 @@ class Plan:
     def second(self, evidence: Sequence[Evidence], left: int) -> list[int]:
         """Return the fresh rounds of each flagged row, whose first looks are given, if the time is for ``left``."""
         level = self.level / 2 / len(evidence)
-        fewest = verdicts.fewest_rounds(level, verdicts.smallest_paired) + 3
+        fewest = stages.fewest_to_confirm(level, verdicts.smallest_paired)
         most = max(fewest, min(left // len(evidence), self.most))
         return [min(most, stages.rounds_to_confirm(one, level) or most) for one in evidence]
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ def command(
     from gapbench.cli.progress import Progress
     from gapbench.measuring.plan import Effort
     from gapbench.recording import ab as recording
+    from gapbench.report import stored
     from gapbench.store import Store
 
     effort = Effort(budget=budget, seed=seed)
@@ -82,7 +83,7 @@ def command(
         return ExitCode.INTERRUPTED
     for warning in writer.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    shown = compare.interleaved(compare.Side(writer.run, store.results([writer.id]), store.samples([writer.id])))
+    shown = compare.interleaved(stored.side(store, writer.id))
     diff.show(shown, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
@@ -101,49 +102,46 @@ def _origin(side: "Side", stack: contextlib.ExitStack) -> "Origin":
     return Origin(source, side.python, stack.enter_context(harness()))
 
 
-def _contests(selected: dict[str, Any], origins: "Sequence[Origin]") -> "list[Contest]":
+def _contests(selected: Mapping[str, Any], origins: "Sequence[Origin]") -> "list[Contest]":
     """Return what is selected and can differ between the sides.
 
     Raises `GapbenchError` where that is nothing: equal code would be compared with itself.
     """
     from gapbench import operations
 
-    specs = selected.pop("specs")
     two_pythons = len({origin.python for origin in origins}) > 1
     built_in = two_pythons or any(origin.source.built_in for origin in origins)
-    own = dict(_own(spec, two_pythons) for spec in specs if operations.is_user_spec(spec))
-    names = [spec for spec in specs if not operations.is_user_spec(spec)]
-    contests = Selection.of("ci", {**selected, "specs": names}).contests(own, alone=True)
-    kept = []
-    for contest in contests:
-        differing = {name: spec for name, spec in contest.specs.items() if operations.builtin(name) is None or built_in}
-        kept += [replace(contest, specs=differing)] if differing else []
-    if not kept:
+    # Who names a function of theirs asks about that, not about all of gapbench's.
+    named = selected["specs"] if any(map(operations.is_user_spec, selected["specs"])) else ()
+
+    def differs(name: str, spec: str) -> bool:
+        if operations.is_user_spec(spec):
+            return True
+        return (built_in or operations.builtin(name) is None) and (not named or name in named)
+
+    selection = Selection.of("ci", selected)
+    contests = selection.contests(lambda spec: _in_repository(spec, two_pythons), alone=True)
+    differing = [replace(one, specs={n: s for n, s in one.specs.items() if differs(n, s)}) for one in contests]
+    if not any(one.specs for one in differing):
         raise GapbenchError(
             "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "
             "of its own with --impl FILE.py:FUNCTION, or compare interpreters with --head-python"
         )
-    if own:  # who names a function of theirs asks about that, not about all of gapbench's
-        asked = {*own, *names}
-        kept = [replace(one, specs={n: s for n, s in one.specs.items() if n in asked}) for one in kept]
-    return kept
+    return [one for one in differing if one.specs]
 
 
-def _own(spec: str, anywhere: bool) -> tuple[str, str]:
-    """Return the name of a user's FILE.py:FUNCTION, and the same with the file as the repository knows it."""
-    from gapbench import checkouts, operations
+def _in_repository(spec: str, anywhere: bool) -> str:
+    """Return a user's FILE.py:FUNCTION with the file as the repository knows it."""
+    from gapbench import checkouts
+    from gapbench.implementations import user
 
-    file, _, function = spec.rpartition(":")
-    if not function.isidentifier():
-        raise GapbenchError(f"--impl {spec!r}: write FILE.py:FUNCTION, as in mine.py:my_gap")
-    if operations.taken(function):
-        raise GapbenchError(f"--impl {spec!r}: there is an implementation {function!r} already; rename yours")
+    file, function = user.split(spec)
     path, top = Path(file).resolve(), checkouts.top(Path.cwd())
     if path.is_relative_to(top):
-        return function, f"{path.relative_to(top)}:{function}"
+        return f"{path.relative_to(top)}:{function}"
     if not anywhere:
         raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so BASE and HEAD cannot differ in it")
-    return function, f"{path}:{function}"
+    return f"{path}:{function}"
 
 
 def _words(sides: "Sides", base_python: str | None, head_python: str | None) -> list[str]:

@@ -58,11 +58,12 @@ class Selection:
         """Return what a command's ``selected`` options say, ``suite`` where they name none."""
         return cls(**{**selected, "suites": selected["suites"] or (suite,)})
 
-    def contests(self, own: Mapping[str, str] | None = None, alone: bool = False) -> "list[Contest]":
+    def contests(self, place: Callable[[str], str] | None = None, alone: bool = False) -> "list[Contest]":
         """Return the contests selected; every one includes the reference, that ratios are taken against.
 
-        Not so where each stands ``alone``. ``own`` are the user's implementations, specs by name, where they are not
-        to be looked for here. Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
+        Not so where each stands ``alone``. ``place`` returns the spec to keep for a user's FILE.py:FUNCTION, where that
+        is not to be looked for here. Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is
+        left.
         """
         from gapbench import operations, suites
         from gapbench.devices import device
@@ -72,14 +73,14 @@ class Selection:
         where = device(self.device)
         clocks = self._clocks(where)
         named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
-        own = self._own() if own is None else own
+        own = self._own(place)
         contests: dict[Case, Contest] = {}
         for name in self.suites:
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
                     operation = operations.operation(case.operation)
                     specs = {n: n for n in operations.contenders(case.operation, named or suite.implementations)}
-                    specs |= dict(own) if operation.joinable else {}
+                    specs |= own if operation.joinable else {}
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
                     if chosen:
                         first = {} if alone else {operation.reference: operation.reference}
@@ -93,16 +94,17 @@ class Selection:
         given = [f"-k {self.expression!r}"] if self.expression is not None else []
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
-    def _own(self) -> dict[str, str]:
-        """Return the user's own specs by name."""
-        from gapbench.operations import is_user_spec, name_of, taken
+    def _own(self, place: Callable[[str], str] | None) -> dict[str, str]:
+        """Return the user's own specs by name, where ``place`` has them; without it, of files that are here."""
+        from gapbench.implementations import user
+        from gapbench.operations import is_user_spec, taken
 
         own: dict[str, str] = {}
         for spec in filter(is_user_spec, self.specs):
-            name = name_of(spec)
+            _, name = user.parse(spec) if place is None else user.split(spec)
             if taken(name) or name in own:
                 raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
-            own[name] = spec
+            own[name] = spec if place is None else place(spec)
         return own
 
     def _clocks(self, where: "Device") -> tuple[str, ...]:

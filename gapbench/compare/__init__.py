@@ -10,7 +10,7 @@ from collections.abc import Collection
 from gapbench import records
 from gapbench.compare.interleaved import interleaved
 from gapbench.compare.judging import judged
-from gapbench.compare.rows import MARGIN, Diff, Key, Row, Side, rows_of, spec_of, structural, unmeasured
+from gapbench.compare.rows import MARGIN, Diff, Key, Row, Side, matched, rows_of, spec_of, structural, unmeasured
 from gapbench.compare.surroundings import ENVIRONMENT, differences
 from gapbench.compare.weighing import weigh
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
@@ -46,10 +46,7 @@ def compare(
     refused = "; ".join(sentence for name, sentence in differing.items() if name not in allowed)
     rows: dict[Key, Row] = {}
     tested: dict[Key, str] = {}
-    for key in dict.fromkeys([*new, *old]):  # in the order of the newer run
-        before, after = old.get(key), new.get(key)
-        if unmeasured(before) and unmeasured(after):
-            continue
+    for key, before, after in matched(old, new):
         found = structural(before, after)
         if found is None and refused:
             found = Verdict.ENVIRONMENT_MISMATCH, refused

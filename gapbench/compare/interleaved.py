@@ -16,7 +16,8 @@ import pandas as pd
 
 from gapbench import two_stages
 from gapbench.compare.judging import judged
-from gapbench.compare.rows import Diff, Key, Row, Side, rows_of, spec_of, structural, unmeasured
+from gapbench.compare.rows import Diff, Key, Row, Side, matched, rows_of, spec_of, structural
+from gapbench.records import BASE, HEAD, NULL
 from gapbench.stats import Floats, hodges_lehmann
 from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
@@ -30,36 +31,33 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     """
     described = ab.run["ab"]
     margin = float(described["margin"])
-    old, new = rows_of(ab, "base"), rows_of(ab, "head")
+    old, new = rows_of(ab, BASE), rows_of(ab, HEAD)
     again = ("gapbench", "ab", *described["command"])
     rows: dict[Key, Row] = {}
-    for key in dict.fromkeys([*new, *old]):
-        before, after = old.get(key), new.get(key)
-        if unmeasured(before) and unmeasured(after):
-            continue
+    for key, before, after in matched(old, new):
         known = after or before
         assert known is not None
         verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
         rows[key] = Row(known["suite"], *key, spec_of(ab.run, *key), verdict, reason, again=again)
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
     flagged = {(one["case"], one["implementation"], one["clock"]): one["round"] for one in described["flagged"]}
-    decided = _decide(_log_ratios(ab.samples, "head"), tested, flagged, margin, level)
+    decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, len(tested), paired=True)
-    copies = _log_ratios(ab.samples, "null")
+    copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
-    base, head = (_side(ab.run, described[side]) for side in ("base", "head"))
+    base, head = (_side(ab.run, described[side]) for side in (BASE, HEAD))
     return Diff(base, head, margin, tuple(rows.values()), tuple(described["differences"]), notes)
 
 
 def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Series[float]"]:
     """Return by row the log ratio of ``contender`` to base in each round that both took part in, by its number."""
-    pairs = samples[samples["contender"].isin(["base", contender])].pivot(
+    pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
         index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
     )
     if contender not in pairs:
         return {}
-    logs = (pairs[contender] / pairs["base"]).dropna().map(math.log)
+    logs = (pairs[contender] / pairs[BASE]).dropna().map(math.log)
     rounds = logs.groupby([*_ROW, "round"]).agg(lambda turns: hodges_lehmann(_array(turns)))
     return {
         (str(case), str(name), str(clock)): row.droplevel(_ROW) for (case, name, clock), row in rounds.groupby(_ROW)

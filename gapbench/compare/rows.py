@@ -1,6 +1,6 @@
 """What a comparison is made of: stored runs, their rows, and the verdicts that need no statistics."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,14 @@ def spec_of(run: Mapping[str, Any], case: str, implementation: str, _clock: str)
 def unmeasured(row: Result | None) -> bool:
     """Tell whether a side did not or could not measure a row."""
     return row is None or row["status"] == "unsupported"
+
+
+def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
+    """Yield each row with what base and head have of it, in head's order; not what neither measured."""
+    for key in dict.fromkeys([*new, *old]):
+        before, after = old.get(key), new.get(key)
+        if not (unmeasured(before) and unmeasured(after)):
+            yield key, before, after
 
 
 def structural(before: Result | None, after: Result | None) -> tuple[Verdict, str] | None:

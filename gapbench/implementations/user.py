@@ -12,12 +12,18 @@ class BrokenImplementationError(Exception):
     """A user's file or function cannot be used; the message says why."""
 
 
-def parse(spec: str) -> tuple[Path, str]:
-    """Split ``FILE.py:FUNCTION``, with the path made absolute. Raises `GapbenchError` where no such file is."""
+def split(spec: str) -> tuple[str, str]:
+    """Split ``FILE.py:FUNCTION``, whether or not there is such a file. Raises `GapbenchError` for what is none."""
     file, _, function = spec.rpartition(":")
-    path = Path(file).resolve()
     if not function.isidentifier():
         raise GapbenchError(f"--impl {spec!r}: write FILE.py:FUNCTION, as in mine.py:my_gap")
+    return file, function
+
+
+def parse(spec: str) -> tuple[Path, str]:
+    """Split ``FILE.py:FUNCTION``, with the path made absolute. Raises `GapbenchError` where no such file is."""
+    file, function = split(spec)
+    path = Path(file).resolve()
     if not path.is_file():
         raise GapbenchError(f"--impl {spec!r}: there is no file {file!r}")
     return path, function

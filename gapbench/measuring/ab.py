@@ -1,7 +1,7 @@
 """The parent's side of an A/B measurement: screen every case, then measure afresh what seems to have changed.
 
 Rounds go where they are needed: cases that are clearly unchanged rest, what seems to have changed gets rounds of its
-own that alone decide, what is still open gets the rest of the time. A third side, base once more, rides along in a
+own, what is still open gets the rest of the time. A third side, base once more, rides along in a
 random quarter of the cases: what is found there cannot be a change. Like `engine.measure`, this writes and prints
 nothing.
 """
@@ -24,11 +24,9 @@ from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.source import Source
 from gapbench.measuring.template import Template
-from gapbench.two_stages import rounds_to_confirm
-from gapbench.verdicts import LEVEL, fewest_rounds, smallest_paired
-
-BASE, HEAD, NULL = "base", "head", "null"
-SIDES = (BASE, HEAD, NULL)
+from gapbench.records import BASE, HEAD, NULL
+from gapbench.two_stages import fewest_to_confirm, rounds_to_confirm
+from gapbench.verdicts import LEVEL, smallest_paired
 
 FEWEST_ROUNDS = 8
 """Fewest rounds of the first look."""
@@ -68,7 +66,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """The first look is over: of these rows only rounds from the number given on decide."""
+    """The first look is over; these rows' rounds from the number given on are fresh ones."""
 
     rows: Mapping[Row, int]
 
@@ -117,7 +115,7 @@ class Tournament:
         """Screen, confirm, and use what is left of the time."""
         screened = time.monotonic() + _SCREEN_SHARE * max(0.0, self._deadline - time.monotonic())
         yield from self._until(screened, self._meetings, max(FEWEST_ROUNDS, self._effort.rounds))
-        flagged = {row: meeting for meeting in self._meetings for row in meeting.flagged()}
+        flagged = {row: meeting for meeting in self._meetings for row in meeting.flag()}
         yield Flagged({row: meeting.rounds for row, meeting in flagged.items()})
         if flagged:
             yield from self._confirm(flagged)
@@ -128,16 +126,18 @@ class Tournament:
         meetings = list(dict.fromkeys(flagged.values()))
         level = LEVEL / 2 / len(flagged)
         affordable = int((self._deadline - time.monotonic()) / sum(one.seconds for one in meetings))
-        most = max(fewest_rounds(level, smallest_paired) + 3, min(affordable, _MOST_CONFIRMING))
-        wanted = {one: [rounds_to_confirm(one.evidence(row), level) for row in one.flagged()] for one in meetings}
-        planned = {one: min(most, max(rounds or most for rounds in each)) for one, each in wanted.items()}
+        most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
+        planned: dict[Meeting, int] = {}
+        for row, one in flagged.items():
+            wanted = min(most, rounds_to_confirm(one.evidence(row), level) or most)
+            planned[one] = max(wanted, planned.get(one, 0))
         for one in meetings:
-            one.confirm()
+            one.confirming = True
         witnesses = self.witnesses(meetings)
         for number in range(max(planned.values())):
             yield from self.sweep([one for one in meetings if number < planned[one]], witnesses)
         for one in meetings:
-            one.confirmed()
+            one.confirming = False
 
     def _until(self, deadline: float, meetings: list[Meeting], fewest: int) -> Iterator[Event]:
         """Sweep over the cases that are open until the deadline, ``fewest`` times at least."""

@@ -13,7 +13,7 @@ from gapbench.measuring.engine import WorkerLost
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.qualifying import SECONDS_PER_WEIGHT, Qualified
 from gapbench.measuring.rounds import Assignment
-from gapbench.records import Qualification
+from gapbench.records import BASE, HEAD, NULL, Qualification
 from gapbench.two_stages import rests, worth_confirming
 from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired
 
@@ -37,12 +37,13 @@ class Meeting:
         self.rounds = 0
         self.seconds = 0.1
         """What a round takes, wall time."""
+        self.confirming = False
+        """Whether its next rounds are for what is flagged, and for nothing else."""
         self._margin = margin
         self._able: Counter[str] = Counter()
         self._out: set[tuple[str, str]] = set()  # (implementation, clock) that failed on a side
         self._resting: set[Row] = set()
-        self._flagged: dict[Row, None] = {}
-        self._confirming = False
+        self._flagged: set[Row] = set()
         self._deaths: Counter[str] = Counter()
         self._log_ratios: dict[Row, list[float]] = defaultdict(list)
 
@@ -67,7 +68,7 @@ class Meeting:
 
     def _next(self) -> list[Row]:
         """Return the rows that the next round is for."""
-        if self._confirming:
+        if self.confirming:
             return [row for row in self.rows() if row in self._flagged]
         return [row for row in self.rows() if row not in self._resting and row not in self._flagged]
 
@@ -93,7 +94,7 @@ class Meeting:
         self.seconds += (seconds - self.seconds) / (4 if self.rounds else 1)
         self.rounds += 1
         for clock in self.contest.clocks:
-            for name, value in bout.log_ratios(clock, "head", "base").items():
+            for name, value in bout.log_ratios(clock, HEAD, BASE).items():
                 self._log_ratios[Row(self.case, name, clock)].append(value)
 
     def evidence(self, row: Row) -> Evidence:
@@ -104,17 +105,11 @@ class Meeting:
         """Let those rows rest that are clearly unchanged."""
         self._resting.update(row for row in self._next() if rests(self.evidence(row)))
 
-    def flagged(self) -> list[Row]:
-        """Return the rows in which a change seems likely enough to measure them afresh."""
-        return list(self._flagged) or [row for row in self._next() if worth_confirming(self.evidence(row))]
-
-    def confirm(self) -> None:
-        """Measure what is flagged, and nothing else, from now on."""
-        self._flagged, self._confirming = dict.fromkeys(self.flagged()), True
-
-    def confirmed(self) -> None:
-        """Go back to the others."""
-        self._confirming = False
+    def flag(self) -> list[Row]:
+        """Set those rows aside in which a change seems likely enough to measure them afresh, and return them."""
+        found = [row for row in self._next() if worth_confirming(self.evidence(row))]
+        self._flagged.update(found)
+        return found
 
     def undecided(self) -> bool:
         """Tell whether there are rows neither flagged nor within the margin."""
@@ -122,7 +117,7 @@ class Meeting:
 
     def blame(self, foul: Foul) -> Iterator[Qualified | WorkerLost]:
         """Drop whoever prevented a round; a first death is forgiven."""
-        fault, side = foul.fault, "base" if foul.side == "null" else foul.side
+        fault, side = foul.fault, BASE if foul.side == NULL else foul.side
         names = self.lineup()
         blamed = names if fault.contender is None else (names[fault.contender],)
         culprit = "none of them" if fault.contender is None else blamed[0]

@@ -18,6 +18,7 @@ from gapbench.measuring.meeting import Row
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.recording import begin as begin_run
 from gapbench.recording.ledger import Ledger
+from gapbench.records import BASE, HEAD, NULL
 from gapbench.store import RunWriter
 
 _ASK_VERSIONS = """
@@ -78,8 +79,8 @@ def begin(
     tag: str | None = None,
 ) -> RunWriter:
     """Create an A/B run in ``target``; ``command`` are the words after ``gapbench ab`` that name the sides."""
-    described = {"base": sides.base.describe(), "head": sides.head.describe()}
-    old, new = (described[name]["versions"] for name in ("base", "head"))
+    described = {BASE: sides.base.describe(), HEAD: sides.head.describe()}
+    old, new = (described[name]["versions"] for name in (BASE, HEAD))
     differences = [f"{name} is {new[name]}, was {old[name]}" for name in new if new[name] != old.get(name)]
     fields = {**described, "margin": margin, "command": list(command), "differences": differences, "flagged": []}
     return begin_run(target, contests, effort, argv, tag, ab=fields)
@@ -135,12 +136,12 @@ def _flagged(rows: Mapping[Row, int]) -> list[dict[str, object]]:
 
 
 def _results(samples: pd.DataFrame, contests: Sequence[Contest], ledger: Ledger) -> Iterable[pd.DataFrame]:
-    for side in ab.SIDES:
+    for side in (BASE, HEAD, NULL):
         mine = samples[samples["contender"] == side]
         outcomes = ledger.outcomes(contests, side)
-        if side == ab.NULL:  # was judged as base, and takes part here and there
+        if side == NULL:  # was judged as base, and takes part here and there
             there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
-            bases = ledger.outcomes(contests, ab.BASE)
+            bases = ledger.outcomes(contests, BASE)
             outcomes = [replace(o, contender=side) for o in bases if (o.case.id, o.implementation, o.clock) in there]
         found = summary.results(mine, outcomes)
         yield found.dropna(axis="columns", how="all")  # pandas warns of columns without values when it joins frames

@@ -14,7 +14,7 @@ from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.rounds import RoundResult
-from gapbench.records import THIS, Qualification
+from gapbench.records import BASE, THIS, Qualification
 from gapbench.store import RunWriter
 from gapbench.telemetry.fitness import Snapshot
 
@@ -92,7 +92,7 @@ class Ledger:
             warnings=writer.run.get("notes", [])
             + environment.warnings(self._before, after, writer.run, _telemetry(samples))
             + self.warnings()
-            + summary.outlying_rounds(samples[samples["contender"].isin([THIS, "base"])]),
+            + summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),
             timed_seconds=round(self.timed_seconds, 3),

@@ -5,11 +5,9 @@ and one line in `VIEWS`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from gapbench.compare import Diff
@@ -79,23 +77,7 @@ class Drawn:
 
 def of_run(stored: Stored) -> list[Drawn]:
     """Draw the views of a whole run."""
-    plain = replace(stored, results=_plain(stored.results), winners=_plain(stored.winners))
-    return [_drawn(view, plain) for view in VIEWS if view.of == "run"]
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with NumPy's own types, whatever backend it was read by."""
-    plain = {}
-    for name, column in frame.items():
-        if isinstance(column.dtype, np.dtype):
-            continue
-        numeric = pd.api.types.is_numeric_dtype(column.dtype)
-        plain[name] = (
-            column.to_numpy(dtype=np.float64, na_value=np.nan)
-            if numeric
-            else column.astype(object).where(column.notna(), None)
-        )
-    return frame.assign(**{str(name): values for name, values in plain.items()})
+    return [_drawn(view, stored) for view in VIEWS if view.of == "run"]
 
 
 def of_diff(diff: Diff) -> list[Drawn]:

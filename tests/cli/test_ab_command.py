@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -140,6 +139,7 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
         (["HEAD", "HEAD", "--impl", "../outside.py:pool", *SMALL], "outside"),
         (["HEAD", "HEAD", "--impl", "pool.py", *SMALL], "write FILE.py:FUNCTION"),
         (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
+        (["HEAD", "HEAD", *POOL, "--impl", "other.py:pool"], "there is an implementation 'pool' already"),
         (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is no Python interpreter that runs"),
         (["HEAD"], "Missing argument 'HEAD'"),
     ],
@@ -162,19 +162,9 @@ def test_nothing_matched_is_5(repository):
     assert repository("ab", "HEAD", "HEAD", "-k", "no_such_thing", *POOL)[0] == 5
 
 
-def test_ctrl_c_keeps_what_was_measured_and_removes_the_worktrees(repository, tmp_path):
+def test_ctrl_c_keeps_what_was_measured_and_removes_the_worktrees(repository, measuring):
     commit("slower", pool=SLOW)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gapbench", "ab", "main~1", "main", *POOL, "--budget", "60s"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    store = Store("results")
-    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
-        time.sleep(0.05)
+    process, store = measuring("ab", "main~1", "main", *POOL, "--budget", "60s")
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

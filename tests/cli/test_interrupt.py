@@ -4,31 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
-from gapbench.store import Store
-
-RUN = [sys.executable, "-m", "gapbench", "run", "--shape", "1x8x4x4", "--dtype", "float32", "--impl", "sum_scale"]
+RUN = ["run", "--shape", "1x8x4x4", "--dtype", "float32", "--impl", "sum_scale"]
 
 
-def _as_from_a_terminal():
-    """Undo what a shell does to its background jobs, of which these tests may be one: it makes them ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
-    store = Store(str(tmp_path / "results"))
-    process = subprocess.Popen(
-        [*RUN, "--rounds", "25", "--budget", "6s"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_as_from_a_terminal,
-    )
-    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
-        time.sleep(0.05)
+def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(measuring, tmp_path):
+    process, store = measuring(*RUN, "--rounds", "25", "--budget", "6s")
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -52,11 +33,8 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(tmp_path):
     assert store.samples([run])["round"].nunique() >= 25
 
 
-def test_a_request_to_terminate_keeps_what_was_measured_as_well(tmp_path):
-    store = Store(str(tmp_path / "results"))
-    process = subprocess.Popen([*RUN, "--budget", "30s"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
-        time.sleep(0.05)
+def test_a_request_to_terminate_keeps_what_was_measured_as_well(measuring):
+    process, store = measuring(*RUN, "--budget", "30s")
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 130

@@ -16,9 +16,14 @@ Frame = pd.DataFrame
 
 
 def numeric(frame: Frame) -> Frame:
-    """Return ``frame`` with its numbers as float64, whatever held them: nulls are nan in every column alike."""
+    """Return ``frame`` with its numbers as float64, whatever held them: nulls are nan in every column alike.
+
+    Texts that Arrow holds become Python's: its kernels lack what charts do with them.
+    """
     kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
-    return frame.astype(kinds)
+    texts = [name for name, kind in frame.dtypes.items() if name not in kinds and isinstance(kind, pd.ArrowDtype)]
+    plain = {str(name): frame[name].astype(object).where(frame[name].notna(), None) for name in texts}
+    return frame.astype(kinds).assign(**plain)
 
 
 def measured(results: Frame) -> Frame:

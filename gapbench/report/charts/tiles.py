@@ -23,7 +23,7 @@ def cases_of(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
     cases["square"] = (sizes[0] == sizes[1]) & sizes[2].isna()
     cases["nc"] = cases["n"] * cases["c"]
     kept = ["case", "clock", "implementation", "ties", "ratio", "ratio_low", "ratio_high", "seconds"]
-    won = winners.reindex(columns=kept).rename(columns={"implementation": "winner"})
+    won = points.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
     won = won.drop_duplicates(["case", "clock"]).astype({"case": object, "clock": object})  # also without any
     own = ["case", "clock", "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
     found = cases[[*own, "hw", "square", "nc"]].merge(won, on=["case", "clock"], how="left")
