@@ -62,8 +62,9 @@ class Selection:
         """Return the contests selected; every one includes the reference, that ratios are taken against.
 
         Not so where each stands ``alone``. ``place`` returns the spec to keep for a user's FILE.py:FUNCTION, where that
-        is not to be looked for here. Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is
-        left.
+        is not to be looked for here.
+
+        Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
         from gapbench import operations, suites
         from gapbench.devices import device

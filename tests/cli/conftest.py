@@ -33,7 +33,7 @@ def _as_from_a_terminal():
 
 @pytest.fixture
 def measuring(tmp_path):
-    """Start a command that measures; once a round is stored, return its process, in a group of its own, and the store."""
+    """Start a command that measures; once a round is stored, return its process (a group of its own) and the store."""
 
     def start(*arguments):
         store = Store(str(tmp_path / "results"))
