@@ -22,8 +22,8 @@ from gapbench.errors import GapbenchError
 TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPTS = (
-    "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "case", "diff", "keys",
-    "main",
+    "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "windows",
+    "case", "diff", "history", "keys", "main",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from gapbench.report import format as fmt
 from gapbench.report.columns import script_json
 from gapbench.report.diff import lines
 from gapbench.report.diff import page as diffs
+from gapbench.report.history import page as past
 from gapbench.report.stored import Stored
 
 Card = dict[str, Any]
@@ -101,6 +102,22 @@ def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: 
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, private.text(lines.command(row))) for row in lines.red(diff)],
+    )
+
+
+def history_page(history: past.History) -> str:
+    """Return the page of history of a site."""
+    stepped, count = sum(bool(one.changes) for one in history.trends), len(history.trends)
+    summary = f"{fmt.count(stepped)} of {fmt.count(count)} trends stepped; the largest of the newest steps come first."
+    return _render(
+        "history.html.j2",
+        False,
+        {"kind": "history", "name": "History"},
+        data=past.data(history.trends),
+        section_views=[],
+        case_views=list(views.of_trends(history.trends)),
+        summary=summary if count else "No run has timed anything.",
+        said=history.said,
     )
 
 

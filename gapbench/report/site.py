@@ -1,8 +1,8 @@
 """Which files a report is: a folder of pages that share their scripts, or pages that stand alone.
 
-``reports/`` has ``index.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each diff, and what
-`gapbench.report.assets` says that they share. The index lists all pages of the folder, also those of earlier reports:
-each carries a card that says what it is.
+``reports/`` has ``index.html``, ``history.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each
+diff, and what `gapbench.report.assets` says that they share. The index lists all pages of the folder, also those of
+earlier reports: each carries a card that says what it is.
 """
 
 import json
@@ -15,6 +15,7 @@ from gapbench.compare import interleaved
 from gapbench.errors import GapbenchError
 from gapbench.report import assets, changes, html
 from gapbench.report.diff import page as diffs
+from gapbench.report.history import page as past
 from gapbench.report.private import public
 from gapbench.report.stored import load
 from gapbench.store import Store
@@ -57,6 +58,7 @@ def write(
     if not single_file:
         for asset in assets.all_of_them():
             _keep(folder / asset.name, asset.text)
+        _keep(folder / "history.html", html.history_page(past.read(store)))
         _keep(folder / "index.html", html.index_page(*_cards(folder)))
     return pages
 

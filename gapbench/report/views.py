@@ -4,19 +4,30 @@ A new view is a module in `gapbench.report.charts` whose ``figure``, ``summary``
 and one line in `VIEWS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import plotly.graph_objects as go
 
 from gapbench.compare import Diff
+from gapbench.history.trends import Trend
 from gapbench.report import rows
-from gapbench.report.charts import accuracy, cost_model, distribution, forest, regret, roofline, times, winners_map
+from gapbench.report.charts import (
+    accuracy,
+    cost_model,
+    distribution,
+    forest,
+    regret,
+    roofline,
+    times,
+    trend,
+    winners_map,
+)
 from gapbench.report.columns import columns
 from gapbench.report.stored import Stored
 
-Scope = Literal["run", "case", "diff"]
+Scope = Literal["run", "case", "diff", "trend"]
 Arguments = tuple[Any, ...]
 
 BYTES = 2**19
@@ -29,8 +40,8 @@ class View:
 
     ``of`` says where it stands, and what ``arguments`` is given to return those of the chart: of a ``run`` a section of
     its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` a
-    section of its page, from it. The chart's ``table`` returns what was drawn as a frame; without one the page's own
-    tables show it.
+    section of its page, from it; of a ``trend`` a part of its window on the page of history, from it. The chart's
+    ``table`` returns what was drawn as a frame; without one the page's own tables show it.
     """
 
     name: str
@@ -58,6 +69,7 @@ VIEWS: tuple[View, ...] = (
     View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, _results),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
     View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
+    View("history", "History", "What changed when?", "trend", trend, lambda one: (one,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
 )  # fmt: skip
 """All views, in the pages' order."""
@@ -94,14 +106,27 @@ def _drawn(view: View, source: Stored | Diff) -> Drawn:
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:
     """Draw the views of single cases, those of the first cases as far as `BYTES` reach."""
+
+    def timed() -> Iterator[tuple[int, str, rows.CaseRows]]:
+        for case in rows.cases(stored.results, stored.winners, stored.samples):
+            if ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
+                yield case.number, case.name, case
+
+    return _windows("case", timed)
+
+
+def of_trends(trends: Sequence[Trend]) -> Iterator[Drawn]:
+    """Draw the views of trends, those of the first as far as `BYTES` reach."""
+    return _windows("trend", lambda: ((number, one.implementation, one) for number, one in enumerate(trends)))
+
+
+def _windows(of: Scope, sources: Callable[[], Iterable[tuple[int, str, Any]]]) -> Iterator[Drawn]:
     for view in VIEWS:
         left = BYTES
-        for case in rows.cases(stored.results, stored.winners, stored.samples) if view.of == "case" else ():
-            if not ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
-                continue
-            given = view.arguments(case)
+        for number, name, source in sources() if view.of == of else ():
+            given = view.arguments(source)
             figure = view.chart.figure(*given)
             left -= len(str(figure.to_json()))
             if left < 0:
                 break
-            yield Drawn(view, view.chart.summary(*given), figure, case.number, case.name)
+            yield Drawn(view, view.chart.summary(*given), figure, number, name)

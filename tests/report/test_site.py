@@ -29,7 +29,12 @@ def test_a_site_has_an_index_a_page_a_run_a_page_a_diff_and_one_copy_of_what_the
     assert [page.stem for page in pages] == both
     names = {path.name for path in (tmp_path / "reports").iterdir()}
     shared = {asset.name for asset in assets.all_of_them()}
-    assert names == shared | {"index.html", *(f"{run}.html" for run in both), f"{both[0]}..{both[1]}.html"}
+    assert names == shared | {
+        "index.html",
+        "history.html",
+        *(f"{run}.html" for run in both),
+        f"{both[0]}..{both[1]}.html",
+    }
 
 
 def test_pages_that_stand_alone_are_alone(store, both, tmp_path):

@@ -109,7 +109,8 @@ def table(trend: Trend) -> pd.DataFrame:
         for place, point in enumerate(points, start=first)
     ]
     columns = ["run", "commit", "seconds", "seconds low", "seconds high", "step (ratio)", "cause", "environment"]
-    return pd.DataFrame(found, columns=columns)
+    numbers = [name for name in columns if name.startswith(("seconds", "step"))]
+    return pd.DataFrame(found, columns=columns).astype(dict.fromkeys(numbers, "float64"))
 
 
 def _shown(trend: Trend) -> tuple[int, list[Point]]:

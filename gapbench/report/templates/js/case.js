@@ -26,16 +26,13 @@ function ranked(one) {
 }
 
 function openCase(one) {
-  const drawn = [...document.querySelectorAll(`script[data-case="${one}"]`)];
+  const drawn = drawnMarkup(one);
   const label = run.cases.at("label", one);
   put(
     caseWindow.querySelector(".body"),
     markup`<h2 id="case-title">${label || shapeText(run.cases.at("shape", one))} <span class="facts">${run.facts(one)}</span></h2>
-    ${drawn.map(
-      (script) => markup`<figure class="view"><h3>${script.dataset.question}</h3><figcaption>${script.dataset.summary}</figcaption>
-        <div class="chart" role="group" aria-label="${script.dataset.title}: ${script.dataset.summary}" data-figure="${script.id}"></div></figure>`,
-    )}
-    ${drawn.length ? "" : markup`<p class="soft">Not drawn: ${run.rowsOf(one).some((row) => run.rows.at("seconds", row) !== null) ? "of so many cases a page draws the first only; the table has every number." : "no time was measured."}</p>`}
+    ${drawn ?? markup`<p class="soft">Not drawn: ${run.rowsOf(one).some((row) => run.rows.at("seconds", row) !== null) ? "of so many cases a page draws the first only; the table has every number." : "no time was measured."}</p>`}
+    ${caseWindow.dataset.history ? markup`<p><a href="${caseWindow.dataset.history}#${new URLSearchParams({ "history.q": run.cases.at("case", one) })}">History of this case</a></p>` : ""}
     <table class="rows"><caption>Every implementation of this case, fastest first</caption>
       <thead><tr><th scope="col">Implementation</th><th scope="col">Status</th><th scope="col" class="num">Time per call</th>
       <th scope="col" class="num">Ratio</th><th scope="col" class="num">GB/s</th></tr></thead>
@@ -43,9 +40,7 @@ function openCase(one) {
     ${run.cases.at("winner", one) === null ? "" : markup`<h3>What to write</h3>${snippetMarkup(run.cases.at("winner", one))}`}`,
   );
   remember("case", caseName(one));
-  if (!caseWindow.open) caseWindow.showModal();
-  caseWindow.scrollTop = 0;
-  caseWindow.querySelectorAll(".chart").forEach(draw);
+  openWindow(caseWindow);
 }
 
 function restoreCase() {
@@ -62,8 +57,3 @@ if (caseWindow) {
     if (opener) openCase(Number(opener.dataset.case));
   });
 }
-document.querySelectorAll("dialog").forEach((dialog) =>
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog || event.target.matches(".close")) dialog.close();
-  }),
-);

@@ -14,6 +14,8 @@ async function start() {
     }
   }
   await makeDiff();
+  await makeHistory();
+  restoreTrend();
   for (const element of document.querySelectorAll("table[data-list]")) {
     await library("datatables");
     const table = new DataTable(element, { autoWidth: false, order: [], pageLength: 100, layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: element.rows.length > 101 ? "paging" : null }, language: { search: "", searchPlaceholder: "Search", info: "_TOTAL_ in all" } });
