@@ -1,8 +1,9 @@
 """How long a report takes for very many results, how large it is, and how soon and with how much memory it opens.
 
-``python report.py [CASES]`` fabricates a run of 10,000 cases x 10 implementations by default, through the writer and
-the summary that real runs take (which takes minutes, and is not what is timed), writes its single-file page in a fresh
-process, and opens it in Chromium. Times depend on the machine: quote them with it.
+``python report.py [CASES] [--peers]`` fabricates a run of 10,000 cases x 10 implementations by default, through the
+writer and the summary that real runs take (which takes minutes, and is not what is timed), writes its single-file page
+in a fresh process, and opens it in Chromium. With ``--peers`` (they need asv and pytest-html) others are given as many
+results in the same session. Times depend on the machine: quote them with it.
 """
 
 import itertools
@@ -13,7 +14,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
+from report_peers import asv_publish, pytest_html
 
 from gapbench import summary
 from gapbench.cases import Case
@@ -31,6 +33,7 @@ from gapbench.store import Store
 (page,) = site.write(Store(sys.argv[1]), [sys.argv[2]], Path(sys.argv[3]), single_file=True)
 print(time.perf_counter() - started, page)
 """
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-precise-memory-info"]
 USABLE = "() => document.documentElement.dataset.usable && performance.now()"
 
 
@@ -80,39 +83,52 @@ def fabricate(store: Store, measured: list[Case]) -> str:
     return writer.id
 
 
-def opened(page_file: Path) -> dict[str, float]:
-    """Open a page, and return the seconds to its first screen and to its largest table, and the MB of its heap."""
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-precise-memory-info"]
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
-        page = browser.new_page()
-        page.goto(page_file.as_uri(), wait_until="commit")
-        usable = page.wait_for_function(USABLE).json_value() / 1000
-        page.wait_for_selector("html[data-ready]")
+def opened(page_file: Path, page: Page) -> dict[str, float]:
+    """Open a page, and return the seconds to its first screen and to each of its views, and the MB of its heap."""
+    page.goto(page_file.as_uri(), wait_until="commit")
+    found = {"first screen, s": page.wait_for_function(USABLE).json_value() / 1000}
+    page.wait_for_selector("html[data-ready]")
+    for view in page.locator("main section:has(table[data-table], .chart)").all():
+        name = view.get_attribute("id")
+        drawn = "table:not(details table) tbody tr, .chart .main-svg"
         started = time.perf_counter()
-        page.evaluate("document.getElementById('results').scrollIntoView()")
-        page.wait_for_selector("[data-table=results] tbody tr")
-        table = time.perf_counter() - started
-        started = time.perf_counter()
-        page.get_by_label("Search All results").fill("1024 implementation_7")
-        page.wait_for_function("document.querySelector('#results .dt-info').textContent.includes('filtered')")
-        search = time.perf_counter() - started
-        heap = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
-        browser.close()
-    return {"first screen": usable, "table of all results": table, "search in it": search, "heap, MB": heap}
+        view.evaluate("one => one.scrollIntoView()")
+        view.locator(drawn).first.wait_for(state="attached")
+        found[f"view {name}, s"] = time.perf_counter() - started
+    started = time.perf_counter()
+    page.get_by_label("Search All results").fill("1024 implementation_7")
+    page.wait_for_function("document.querySelector('#results .dt-info').textContent.includes('filtered')")
+    found["search in all results, s"] = time.perf_counter() - started
+    return found | {"heap, MB": page.evaluate("performance.memory.usedJSHeapSize") / 1e6}
 
 
-def main(count: int) -> None:
+def gapbench(_names: list[str], measured: list[Case], folder: Path, page: Page) -> dict[str, float]:
+    """Return what the single-file page takes."""
+    run = fabricate(Store(f"{folder}/results"), measured)
+    command = [sys.executable, "-c", WRITE, f"{folder}/results", run, f"{folder}/reports"]
+    seconds, path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    written = Path(path)
+    return {"built in, s": float(seconds), "size, MB": written.stat().st_size / 1e6} | opened(written, page)
+
+
+def main(count: int, peers: bool) -> None:
     """Print what was found."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = fabricate(Store(f"{folder}/results"), cases(count))
-        command = [sys.executable, "-c", WRITE, f"{folder}/results", run, f"{folder}/reports"]
-        seconds, page = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        print(f"{count} cases x {len(NAMES)} implementations")
-        print(f"built in {float(seconds):.1f} s, {Path(page).stat().st_size / 1e6:.1f} MB")
-        for what, value in opened(Path(page)).items():
-            print(f"{what}: {value:.2f}")
+    measured = cases(count)
+    print(f"{count} cases x {len(NAMES)} implementations")
+    tools = {"gapbench report": gapbench}
+    if peers:
+        ids = [case.id for case in measured]
+        tools |= {
+            one.__name__: lambda names, _, *rest, one=one: one(names, ids, *rest) for one in (pytest_html, asv_publish)
+        }
+    for tool, make in tools.items():
+        with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+            found = make(list(NAMES), measured, Path(folder), browser.new_page())
+            browser.close()
+        print(tool, *(f"  {what}: {value:.2f}" for what, value in found.items()), sep="\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    arguments = [one for one in sys.argv[1:] if one != "--peers"]
+    main(int(arguments[0]) if arguments else 10_000, "--peers" in sys.argv)

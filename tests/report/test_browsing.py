@@ -385,13 +385,15 @@ def test_every_link_leads_somewhere(pages, visit):
             assert not anchor or is_state or page.locator(f"[id='{anchor}']").count() == 1, (path.name, link)
 
 
-def test_a_library_that_is_missing_is_named(pages, browser, tmp_path):
+@pytest.mark.parametrize("library", ["datatables", "plotly"])
+def test_a_library_that_is_missing_is_named(pages, browser, tmp_path, library):
+    missing = getattr(assets, library)().name
     for path in (pages / "site").iterdir():
-        if not path.name.startswith("datatables"):
+        if path.name != missing:
             (tmp_path / path.name).write_bytes(path.read_bytes())
     page = browser.new_page()
     page.goto((tmp_path / f"{HEAD}.html").as_uri())
-    expect(page.locator("#problem")).to_contain_text(f"{assets.datatables().name} is missing")
+    expect(page.locator("#problem")).to_contain_text(f"{missing} is missing")
     page.close()
 
 

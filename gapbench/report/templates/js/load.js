@@ -2,6 +2,14 @@
 
 const loading = new Map();
 
+/** Say on the page, and in the console, what failed. */
+function complain(error) {
+  const problem = document.getElementById("problem");
+  problem.textContent = error.message;
+  problem.hidden = false;
+  throw error;
+}
+
 function library(name) {
   if (!loading.has(name)) {
     loading.set(

@@ -25,11 +25,10 @@ async function start() {
   watchCharts();
   goTo(recall("at"));
   document.documentElement.dataset.ready = "yes";
+  if (document.querySelector("main .chart, script[data-case]")) {
+    // Read while nobody waits: otherwise the first chart would take as long as all of plotly.
+    requestIdleCallback(() => library("plotly").catch(complain));
+  }
 }
 
-start().catch((error) => {
-  const problem = document.getElementById("problem");
-  problem.textContent = error.message;
-  problem.hidden = false;
-  throw error;
-});
+start().catch(complain);
