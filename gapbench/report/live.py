@@ -81,9 +81,9 @@ class Follower:
         entries = list(self._entries.values())
         shown = sorted(sorted(range(len(entries)), key=lambda place: -entries[place].newest)[:MOST_CASES])
         states = [_state_of(entry) for entry in entries]
-        counts = {name: states.count(name) for name in ("done", "measuring", "waiting")}
+        counts = {name: states.count(name) for name in ("done", "in progress", "waiting")}
         if whole["state"] == standing.RUNNING and whole["rounds"]:
-            whole["said"] = f"Running: {fmt.count(counts['done'])} of {fmt.count(len(entries))} cases are done."
+            whole["said"] = f"{fmt.count(counts['done'])} of {fmt.count(len(entries))} cases are done."
         return {
             **whole,
             "facts": _facts(whole, settings),
@@ -174,7 +174,7 @@ def _facts(whole: State, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _state_of(entry: _Entry) -> str:
     if entry.done:
         return "done"
-    return "measuring" if entry.rounds else "waiting"
+    return "in progress" if entry.rounds else "waiting"
 
 
 def _listed(entry: _Entry) -> list[State]:

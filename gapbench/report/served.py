@@ -120,7 +120,7 @@ class Served:
             try:
                 self.write(run)
             except GapbenchError as error:
-                one |= {"said": f"Complete, without a page: {error}", "page": None}
+                one |= {"said": f"It has no page: {error}", "page": None}
             self._completed[run] = one
         return one
 

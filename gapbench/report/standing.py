@@ -23,8 +23,9 @@ _PATIENCE = 60.0
 def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
     """Return what is to be said of a run as a whole, as values for JSON.
 
-    ``run``, ``suites``, ``started``; ``state``; ``said``, a sentence; ``command``, which goes on with it (null where
-    nothing is to be done); ``elapsed`` and ``silence`` in seconds; ``rounds``, those that are kept.
+    ``run``, ``suites``, ``started``; ``state``; ``said``, a sentence, empty where the state says all; ``command``,
+    which goes on with it (null where nothing is to be done); ``elapsed`` and ``silence`` in seconds; ``rounds`` that
+    are kept.
     """
     silence = max((now - growth.written).total_seconds(), 0.0)
     state = _state(run, growth, silence)
@@ -55,19 +56,18 @@ def _state(run: Mapping[str, Any], growth: Growth, silence: float) -> str:
 
 
 def _said(run: Mapping[str, Any], state: str, growth: Growth, silence: float) -> str:
-    kept = "nothing was measured" if not growth.shards else f"{fmt.count(growth.shards)} rounds are kept"
+    rounds = "1 round is" if growth.shards == 1 else f"{fmt.count(growth.shards)} rounds are"
+    kept = f"{rounds} kept" if growth.shards else "nothing was measured"
     again = "go on with" if "ab" not in run else "such a run is not resumed, measure again with"
     match state:
-        case "complete":
-            return "Complete."
         case "interrupted":
-            return f"Interrupted: {kept}; {again}:"
+            return f"{kept[0].upper()}{kept[1:]}; {again}:"
         case "silent":
             return f"No round for {_minutes(silence)}, {kept}. If it was killed, {again}:"
-        case _ if not growth.shards:
-            return "Running: no round yet, results are checked first."
+        case "running" if not growth.shards:
+            return "No round yet: results are checked first."
         case _:
-            return "Running."
+            return ""
 
 
 def _minutes(seconds: float) -> str:

@@ -31,8 +31,8 @@ def by_case(state):
 def test_a_run_without_rounds_waits_in_all_of_its_cases(store):
     begun(store)
     state = Follower(store, RUN).state()
-    assert state["counts"] == {"done": 0, "measuring": 0, "waiting": 3}
-    assert state["said"] == "Running: no round yet, results are checked first."
+    assert state["counts"] == {"done": 0, "in progress": 0, "waiting": 3}
+    assert state["said"] == "No round yet: results are checked first."
     assert {one["implementation"] for one in state["cases"]} == {None}
     assert [one["facts"] for one in state["cases"]][1] == "8×256×56×56, bfloat16, contiguous"  # noqa: RUF001
 
@@ -79,7 +79,7 @@ def test_a_case_is_done_once_every_ratio_is_known_to_the_target(store, noise, ro
     for number in range(rounds):
         grow(writer, CASES[0], number, noise=noise)
     state = Follower(store, RUN).state()
-    assert state["counts"] == {"done": int(done), "measuring": int(not done), "waiting": 2}
+    assert state["counts"] == {"done": int(done), "in progress": int(not done), "waiting": 2}
     width = state["cases"][0]["half_width"]
     assert (width is not None and width <= 0.01) is done
     assert f"{int(done)} of 3 cases are done" in state["said"]
@@ -111,7 +111,7 @@ def test_of_two_sides_only_rounds_are_shown(store):
         for side in ("base", "head"):
             grow(writer, CASES[0], number, contender=side)
     one = Follower(store, RUN).state()["cases"][0]
-    assert (one["rounds"], one["state"], one["implementation"]) == (8, "measuring", None)
+    assert (one["rounds"], one["state"], one["implementation"]) == (8, "in progress", None)
 
 
 def test_of_very_many_cases_those_measured_last_are_listed(store, monkeypatch):
@@ -122,7 +122,7 @@ def test_of_very_many_cases_those_measured_last_are_listed(store, monkeypatch):
     state = Follower(store, RUN).state()
     assert list(by_case(state)) == [CASES[1].id, CASES[2].id]
     assert state["left_out"] == 1
-    assert state["counts"] == {"done": 0, "measuring": 2, "waiting": 1}
+    assert state["counts"] == {"done": 0, "in progress": 2, "waiting": 1}
 
 
 def test_running_silent_interrupted_resumed_complete(store):

@@ -65,19 +65,19 @@ def row(page, place):
 def test_a_run_is_followed_from_its_first_round_to_its_page(store, watch):
     writer = begun(store)
     page = watch(f"live?run={RUN}")
-    expect(page.locator("#said")).to_have_text("Running: no round yet, results are checked first.")
+    expect(page.locator("#said")).to_have_text("No round yet: results are checked first.")
     expect(row(page, 0)).to_contain_text("waiting")
     grow(writer, CASES[0], 0)
-    expect(page.locator("#counts")).to_contain_text("1 measuring")
+    expect(page.locator("#counts")).to_contain_text("1 in progress")
     expect(row(page, 0)).to_contain_text("★fast")
-    expect(row(page, 0)).to_contain_text("tied with mean, slow")
+    expect(row(page, 0)).to_contain_text("tied so far with mean, slow")
     for number in range(1, 6):
         grow(writer, CASES[0], number)
     expect(row(page, 0).locator(".level")).to_have_text("✓ done")
     expect(row(page, 0).locator("td[data-label=Rounds]")).to_have_text("6")
     expect(row(page, 0)).to_contain_text(re.compile(r"10\.\d µs \[.*0\.50× \["))  # noqa: RUF001
     expect(row(page, 1)).to_contain_text("waiting")
-    expect(page.locator("#said")).to_have_text("Running: 1 of 3 cases are done.")
+    expect(page.locator("#said")).to_have_text("1 of 3 cases are done.")
     writer.finish(results(writer))
     page.wait_for_url(f"**/{RUN}.html")
     page.wait_for_selector("html[data-ready]")
@@ -96,7 +96,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_is_followed_again(store, watch
     grow(store.reopen(RUN), CASES[1], 0)
     expect(page.locator("#state")).to_have_text("● running")
     expect(page.locator("#command")).to_be_hidden()
-    expect(row(page, 1)).to_contain_text("measuring")
+    expect(row(page, 1)).to_contain_text("in progress")
 
 
 def test_the_index_shows_what_begins_and_what_ends(store, watch):

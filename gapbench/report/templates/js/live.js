@@ -22,7 +22,7 @@ function showRows(body, contents) {
 
 const STATES = {
   running: ["●", "trusted"], complete: ["✓", "trusted"], silent: ["!", "caution"], interrupted: ["!", "caution"],
-  done: ["✓", "passed"], measuring: ["●", "note"], waiting: ["…", "unknown"],
+  done: ["✓", "passed"], "in progress": ["●", "note"], waiting: ["…", "unknown"],
 };
 
 function stateMarkup(state, kind) {
@@ -34,13 +34,13 @@ function stateMarkup(state, kind) {
 
 function caseMarkup(one) {
   const facts = [one.label && one.facts, one.clock && `clock ${one.clock}`].filter(Boolean).join(", ");
-  const ties = one.ties.length ? markup`<span class="ties">◆ tied with ${one.ties.length > 3 ? `${one.ties.length} others` : one.ties.join(", ")}</span>` : "";
+  const ties = one.ties.length ? markup`<span class="ties">◆ tied so far with ${one.ties.length > 3 ? `${one.ties.length} others` : one.ties.join(", ")}</span>` : "";
   const cells = [
     ["State", markup`${stateMarkup(one.state, "level")}`],
     ["Rounds", count(one.rounds), "num"],
     ["Fastest so far", one.implementation ? markup`<span class="winner">${symbol("fastest")}${one.implementation}</span>${ties}` : MISSING],
-    ["Time per call", measured(seconds(one.seconds), secondsInterval(one.seconds, one.seconds_low, one.seconds_high))],
-    ["Time against reference", markup`${measured(ratio(one.ratio), ratioInterval(one.ratio, one.ratio_low, one.ratio_high))}${one.reference ? markup`<span class="ties">${one.reference}</span>` : ""}`],
+    ["Time per call", missing(one.seconds) ? MISSING : measured(seconds(one.seconds), secondsInterval(one.seconds, one.seconds_low, one.seconds_high))],
+    ["Time against reference", missing(one.ratio) ? MISSING : markup`${measured(ratio(one.ratio), ratioInterval(one.ratio, one.ratio_low, one.ratio_high))}<span class="ties">÷ ${one.reference}</span>`],
     ["Ratios known to", missing(one.half_width) ? MISSING : `±${number(100 * Math.expm1(one.half_width), 2)} %`, "num"],
   ];
   return markup`<th scope="row" data-label="Case">${one.label || one.facts}<span class="facts">${facts}</span></th>${cells.map(([label, content, kind]) => markup`<td data-label="${label}" class="${kind}">${content}</td>`)}`;
