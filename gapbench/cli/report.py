@@ -84,14 +84,14 @@ def _serve(
     base = None if baseline is None else store.resolve(baseline)
     served = Served(store, output, baseline=base, redact=redact)
     with Server(served, port) as server:
+        if hasattr(os, "nice"):
+            os.nice(_NICENESS)
         for run in shown:
             if run in complete:
                 served.write(run)
         click.echo(server.url)
         if open_:
             click.launch(server.url)
-        if hasattr(os, "nice"):
-            os.nice(_NICENESS)
         server.serve_forever()
 
 

@@ -27,7 +27,8 @@ from gapbench.report import assets, html, private, site, standing
 from gapbench.report.live import Follower
 from gapbench.store import Store
 
-_NAME = re.compile(r"/(?P<stem>\w[\w.-]*)\.(?P<ending>html|css|js)")
+_RUN = re.compile(r"\w[\w.-]*")
+_NAME = re.compile(rf"/(?P<stem>{_RUN.pattern})\.(?P<ending>html|css|js)")
 _SHARED = re.compile(r"(?:report|datatables|plotly)-[\w.]+")
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "json": "application/json"}
 
@@ -61,10 +62,11 @@ class Served:
     def answer(self, target: str) -> Answer:
         """Return what is at ``target``, an address without its host."""
         parts = urlsplit(target)
-        path, asked = unquote(parts.path), parse_qs(parts.query)
-        run = asked.get("run", [None])[0]
+        (run,) = parse_qs(parts.query).get("run", [None])[:1]
         try:
-            return self._route(path, run)
+            if run is not None and not _RUN.fullmatch(run):
+                raise GapbenchError("there is no such run")
+            return self._route(unquote(parts.path), run)
         except GapbenchError as error:
             return Answer(f"gapbench: {error}\n", status=HTTPStatus.NOT_FOUND)
 

@@ -39,7 +39,7 @@ def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
         "command": command,
         "suites": ", ".join(map(str, run.get("suites") or [])),
         "started": facts.when(run.get("started")),
-        "elapsed": _since(run.get("started"), now if state in (RUNNING, COMPLETE) else growth.written),
+        "elapsed": _since(run.get("started"), now if state == RUNNING else growth.written),
         "silence": silence,
         "rounds": growth.shards,
     }

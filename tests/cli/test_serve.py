@@ -19,6 +19,12 @@ def store(tmp_path):
     return Store(str(tmp_path / "results"))
 
 
+@pytest.fixture(autouse=True)
+def same_priority(monkeypatch):
+    """The process of the tests keeps its priority where a command runs inside it."""
+    monkeypatch.setattr("os.nice", lambda _: None, raising=False)
+
+
 @pytest.fixture
 def serving(tmp_path):
     """Start a server in an empty folder; return its process and its address."""

@@ -172,6 +172,16 @@ def test_nothing_but_pages_of_ours_is_ever_served(secrets, served, steps, name, 
     assert "secret" not in answer.body
 
 
+@pytest.mark.parametrize("page", ["live", "live.json", ".html"])
+def test_runs_of_other_stores_are_out_of_reach(served, store, tmp_path, page):
+    begun(store)
+    writer = begun(Store(str(tmp_path / "other")))
+    grow(writer, CASES[0], 0)
+    for way in ("../other/", "..%2Fother%2F", "../results/../other/", f"{tmp_path}/other/", f"{RUN}/../../other/"):
+        answer = served.answer(f"/{way}{RUN}{page}" if page == ".html" else f"/{page}?run={way}{RUN}")
+        assert answer.status == MISSING
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text())
 def test_no_address_is_an_error(served, target):
