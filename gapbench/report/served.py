@@ -130,7 +130,7 @@ class Served:
         path = self._folder / f"{name}.html"
         if self._store.has(name):
             one = standing.read(self._store, name, datetime.now(UTC))
-            if one["state"] in (standing.RUNNING, standing.SILENT):
+            if not one["page"]:
                 return Answer("", status=HTTPStatus.FOUND, place=f"live?run={quote(name)}")
             self.write(name)
         if not self._ours(path) or site.card_of(path) is None:
@@ -162,8 +162,7 @@ class Served:
 def _linked(one: dict[str, Any]) -> dict[str, Any]:
     """Add where a run is to be seen."""
     name = quote(one["run"])
-    has_page = one["state"] == standing.COMPLETE or (one["state"] == standing.INTERRUPTED and one["rounds"])
-    return {**one, "live": f"live?run={name}", "page": f"{name}.html" if has_page else None}
+    return {**one, "live": f"live?run={name}", "page": f"{name}.html" if one["page"] else None}
 
 
 def _is_complete(store: Store, run: str) -> bool:

@@ -25,7 +25,7 @@ def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
 
     ``run``, ``suites``, ``started``; ``state``; ``said``, a sentence, empty where the state says all; ``command``,
     which goes on with it (null where nothing is to be done); ``elapsed`` and ``silence`` in seconds; ``rounds`` that
-    are kept.
+    are kept; whether there is something to fill a ``page`` with.
     """
     silence = max((now - growth.written).total_seconds(), 0.0)
     state = _state(run, growth, silence)
@@ -42,6 +42,8 @@ def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
         "elapsed": _since(run.get("started"), now if state == RUNNING else growth.written),
         "silence": silence,
         "rounds": growth.shards,
+        # what an interrupted comparison of two sides has measured is no verdict
+        "page": state == COMPLETE or (state == INTERRUPTED and growth.shards > 0 and "ab" not in run),
     }
 
 

@@ -92,6 +92,18 @@ def test_an_interrupted_run_shows_its_results_so_far(served, store):
     assert f"gapbench run --resume {RUN}" in served.answer(f"/{one['page']}").body
 
 
+@pytest.mark.parametrize("left", [{"ab": {}}, {}])
+def test_an_interrupted_run_without_anything_to_show_leads_to_how_to_go_on(served, store, left):
+    writer = begun(store, **left)
+    if left:
+        grow(writer, CASES[0], 0, contender="base")
+    writer.interrupt(results(writer))
+    (one,) = live(served)
+    assert (one["state"], one["page"]) == ("interrupted", None)
+    assert served.answer(f"/{RUN}.html").place == one["live"]
+    assert one["command"] in served.answer(f"/{one['live']}").body
+
+
 def test_a_run_whose_page_cannot_be_written_says_so_and_the_others_are_shown(store, tmp_path):
     (tmp_path / "reports").write_text("in the way")
     served = Served(store, tmp_path / "reports")
