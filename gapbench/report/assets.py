@@ -25,6 +25,7 @@ _SCRIPTS = (
     "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "windows",
     "case", "diff", "history", "keys", "main",
 )  # fmt: skip
+_LIVE = ("format", "markup", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,13 @@ def style() -> Asset:
 @cache
 def script() -> Asset:
     """Return our scripts as one."""
-    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    return _hashed("report", "js", '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n")
+    return _hashed("report", "js", _bundle(_SCRIPTS))
+
+
+@cache
+def live_script() -> Asset:
+    """Return what pages of runs in progress run besides; their server has it, and no site."""
+    return _hashed("live", "js", _bundle(_LIVE))
 
 
 @cache
@@ -87,6 +93,11 @@ def datatables() -> Asset:
 def all_of_them() -> tuple[Asset, ...]:
     """Return every file that the pages of a site share."""
     return (style(), script(), datatables(), plotly())
+
+
+def _bundle(names: tuple[str, ...]) -> str:
+    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in names]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
 
 
 def _hashed(stem: str, ending: str, text: str) -> Asset:

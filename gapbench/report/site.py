@@ -5,7 +5,9 @@ diff, and what `gapbench.report.assets` says that they share. The index lists al
 earlier reports: each carries a card that says what it is.
 """
 
+import contextlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -59,7 +61,7 @@ def write(
         for asset in assets.all_of_them():
             _keep(folder / asset.name, asset.text)
         _keep(folder / "history.html", html.history_page(past.read(store)))
-        _keep(folder / "index.html", html.index_page(*_cards(folder)))
+        _keep(folder / "index.html", html.index_page(*cards(folder)))
     return pages
 
 
@@ -70,24 +72,28 @@ def _write(folder: Path, name: str, text: str) -> Path:
 
 
 def _keep(path: Path, text: str) -> Path:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # a server may be reading, a run that ends be writing
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise GapbenchError(
             f"cannot write the report {path}: {error.strerror}; choose another folder with -o"
         ) from error
     return path
 
 
-def _cards(folder: Path) -> tuple[list[html.Card], list[html.Card]]:
+def cards(folder: Path) -> tuple[list[html.Card], list[html.Card]]:
     """Return what the pages of ``folder`` say of themselves, newest first: runs and diffs."""
-    found = [card for path in folder.glob("*.html") if (card := _card(path)) is not None]
+    found = [card for path in folder.glob("*.html") if (card := card_of(path)) is not None]
     newest = sorted(found, key=lambda card: (card["started"], card["name"]), reverse=True)
     return [one for one in newest if one["kind"] == "run"], [one for one in newest if one["kind"] == "diff"]
 
 
-def _card(path: Path) -> html.Card | None:
+def card_of(path: Path) -> html.Card | None:
     """Return a page's card, None for a page that has none or is of another gapbench's making."""
     finder = _CardFinder()
     with path.open(encoding="utf-8", errors="replace") as page:

@@ -14,6 +14,8 @@ No finished file is ever changed except run.json, which comes last. Any fsspec U
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import fsspec
@@ -26,7 +28,19 @@ from gapbench.errors import GapbenchError
 from gapbench.store.tables import check_schema, check_types, frame, schema_of, table
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
-__all__ = ["RunWriter", "Store", "new_run_id", "timestamp"]
+__all__ = ["Growth", "RunWriter", "Store", "new_run_id", "timestamp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How far a run is: the shards of finished rounds, when it was last written to (UTC), and whether it was ``left``.
+
+    A run that was left has its results so far and no round since. One that was killed does not tell.
+    """
+
+    shards: int
+    written: datetime
+    left: bool
 
 
 class Store:
@@ -155,12 +169,30 @@ class Store:
                 tables += self.shards(run, conditions)
         return frame(tables)
 
-    def shards(self, run: str, conditions: Any = None) -> list[pa.Table]:
-        """Return the finished rounds of a run in progress, in order."""
+    def shards(self, run: str, conditions: Any = None, start: int = 0) -> list[pa.Table]:
+        """Return the finished rounds of a run in progress, in order and from the number ``start`` on."""
+        paths = self._shard_paths(run)[start:]
+        return [self._read_table(run, path, conditions, records.SAMPLES) for path in paths]
+
+    def _shard_paths(self, run: str) -> list[str]:
         folder = self.path(run, "shards")
-        found = self._fs.ls(folder, detail=False) if self._fs.isdir(folder) else []
-        shards = [path for path in sorted(found) if path.endswith(".parquet")]
-        return [self._read_table(run, path, conditions, records.SAMPLES) for path in shards]
+        self._fs.invalidate_cache(folder)  # object stores remember listings, and others write here
+        try:
+            found = self._fs.ls(folder, detail=False)
+        except FileNotFoundError:  # before its first round in an object store, and once it is complete
+            return []
+        return [path for path in sorted(found) if path.endswith(".parquet")]
+
+    def growth(self, run: str) -> Growth:
+        """Return how far a run is. Raises `GapbenchError` if there is none, or it is just losing its shards."""
+        shards = self._shard_paths(run)
+        results = self.path(run, "results.parquet")
+        try:
+            last = self._fs.modified(shards[-1] if shards else self.path(run, "run.json"))
+            left = self._fs.modified(results) if self._fs.exists(results) else None
+        except OSError as error:
+            raise GapbenchError(f"there is no run {run!r} in {self.url}") from error
+        return Growth(len(shards), max(last, left or last), left is not None and left >= last)
 
     def _read_table(self, run: str, path: str, conditions: Any, columns: Mapping[str, str]) -> pa.Table:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import browsing
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -182,3 +183,17 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert untoward == []
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of `browsing.write_pages`; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("pages")
+    browsing.write_pages(folder)
+    return folder
+
+
+@pytest.fixture
+def run_page(pages: Path, visit: Callable[..., Page]) -> Callable[..., Page]:
+    """Open the page of the newer run."""
+    return lambda address="", **options: visit(pages / "site" / f"{browsing.HEAD}.html", address, **options)

@@ -1,0 +1,54 @@
+"""The window of a case, and the views of a run."""
+
+import re
+from types import SimpleNamespace
+
+import plotly.graph_objects as go
+from axe_playwright_python.sync_playwright import Axe
+from browsing import HEAD
+from playwright.sync_api import expect
+
+from gapbench.report import site
+from gapbench.report.charts import style
+from gapbench.report.views import View
+from gapbench.store import Store
+
+
+def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
+    page = run_page()
+    page.get_by_role("button", name="squeeze").first.click()
+    window = page.locator("#case")
+    times, distribution = window.locator("figure").all()
+    times.locator(".main-svg").first.wait_for()
+    assert distribution.locator("figcaption").inner_text().startswith("396 samples of 11 implementations")
+    assert "fast" in times.locator(".chart").inner_text()
+    assert times.locator("figcaption").inner_text().startswith("fast is fastest at")
+    assert len(window.locator("tbody tr").all()) == 12
+    assert "it is wrong" in window.locator("tbody tr").last.inner_text()
+    buttons = times.locator(".modebar-btn").evaluate_all("all => all.map(one => one.dataset.title)")
+    assert buttons == ["Download plot as a PNG"]  # and no service to send it to
+    assert window.locator(".chart [href]").count() == 0
+
+
+def test_a_view_of_the_run_is_drawn_when_it_comes_near_and_shown_as_a_table_on_request(
+    pages, visit, tmp_path, monkeypatch
+):
+    def figure(frame):
+        return go.Figure(go.Bar(x=frame["implementation"], y=frame["seconds"]), layout=style.LAYOUT)
+
+    columns = ["implementation", "dtype", "seconds"]
+    chart = SimpleNamespace(figure=figure, summary=lambda _: "All.", table=lambda frame: frame[columns])
+    view = View("bars", "Bars", "Which is lowest?", "run", chart, lambda one: (one.results,))
+    monkeypatch.setattr("gapbench.report.views.VIEWS", (view,))
+    (path,) = site.write(Store(str(pages / "results")), [HEAD], tmp_path)
+    page = visit(path)
+    assert page.locator("#bars figcaption").inner_text() == "Which is lowest? All."
+    assert page.locator(".main-svg").count() == 0
+    page.get_by_role("link", name="Bars").click()
+    page.wait_for_selector("#bars .main-svg")
+    page.get_by_text("View as table").click()
+    table = page.locator("#bars table")
+    expect(table.locator("thead th")).to_have_text([re.compile(one) for one in columns])
+    assert table.locator("tbody tr").count() == 25
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
