@@ -14,7 +14,8 @@ import numpy as np
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import qualifying, worker
+from gapbench.measuring import limits, qualifying, worker
+from gapbench.measuring.limits import CeilingsMeasured
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
@@ -23,7 +24,7 @@ from gapbench.measuring.template import Template
 from gapbench.records import Qualification
 from gapbench.stats import Floats
 
-__all__ = ["CaseDone", "Event", "Qualified", "Ready", "RoundMeasured", "WorkerLost", "measure"]
+__all__ = ["CaseDone", "CeilingsMeasured", "Event", "Qualified", "Ready", "RoundMeasured", "WorkerLost", "measure"]
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -75,7 +76,7 @@ class CaseDone:
     stopped_by: str
 
 
-Event = Ready | Qualified | RoundMeasured | WorkerLost | CaseDone
+Event = Ready | Qualified | CeilingsMeasured | RoundMeasured | WorkerLost | CaseDone
 
 
 @dataclass(slots=True)
@@ -116,10 +117,16 @@ class _Standing:
         return rule.reached(self.log_ratios[key] for key in taking_part)
 
 
-def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[RoundMeasured] = ()) -> Iterator[Event]:
+def measure(
+    contests: Sequence[Contest],
+    effort: Effort,
+    earlier: Sequence[RoundMeasured] = (),
+    with_ceilings: bool = False,
+) -> Iterator[Event]:
     """Measure every contest and yield events; closing the generator ends all processes.
 
-    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count.
+    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count. The machine's
+    limits are measured before the cases, ``with_ceilings``.
 
     Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
     measured.
@@ -133,6 +140,8 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
             yield qualified
             if qualified.qualification.status == "ok":
                 standings[qualified.case].names.append(qualified.implementation)
+        if with_ceilings:
+            yield limits.ceilings([one.case for one in standings.values() if one.names], template)
         for measured in earlier:
             standings[measured.case].record(measured)
         first_process = 1 + max((measured.process for measured in earlier), default=-1)

@@ -12,7 +12,7 @@ import torch
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Accelerator, device
 from gapbench.implementations.user import BrokenImplementationError
-from gapbench.measuring import qualification, rounds
+from gapbench.measuring import ceilings, qualification, rounds
 from gapbench.measuring.relay import Relay
 from gapbench.measuring.rounds import Assignment, Fault
 from gapbench.measuring.source import HERE, Source
@@ -69,6 +69,19 @@ def measure_side(
         connection.send(rounds.measure(running, assignment, Relay(connection, side, inbox, others, core)))
     except Exception as error:
         connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
+
+
+def measure_ceilings(
+    connection: Connection,
+    running: RunningContender,  # noqa: ARG001
+    device_name: str,
+    threads: tuple[int, ...],
+) -> None:
+    """Measure a device's limits and send them as run.json has them."""
+    try:
+        connection.send(ceilings.measure(device_name, threads))
+    except Exception as error:
+        connection.send(ceilings.unmeasured(device_name, f"measuring ceilings raised {type(error).__name__}: {error}"))
 
 
 def _prepare(case: Case) -> None:

@@ -102,14 +102,17 @@ def record(
 ) -> Recording:
     """Measure ``contests`` and store every round as it ends; ``observe`` is told each event.
 
-    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds that
-    ``writer`` already has are not measured again.
+    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
+    that ``writer`` already has are not measured again.
     """
     ledger = Ledger()
     interrupted = False
     try:
-        for event in engine.measure(contests, effort, _earlier(writer.samples())):
+        with_ceilings = writer.run.get("ceilings") is None
+        for event in engine.measure(contests, effort, _earlier(writer.samples()), with_ceilings):
             match event:
+                case engine.CeilingsMeasured(found):
+                    writer.describe(ceilings=found)
                 case engine.Qualified():
                     ledger.judge(event)
                 case engine.RoundMeasured(case, number, process, names, result):
@@ -122,7 +125,7 @@ def record(
     except KeyboardInterrupt:
         interrupted = True
     samples = writer.samples()
-    results = summary.results(samples, ledger.outcomes(contests))
+    results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
     if interrupted:
         writer.interrupt(results)
     else:

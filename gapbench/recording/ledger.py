@@ -92,6 +92,7 @@ class Ledger:
             warnings=writer.run.get("notes", [])
             + environment.warnings(self._before, after, writer.run, _telemetry(samples))
             + self.warnings()
+            + summary.above_ceilings(results, writer.run.get("ceilings"))
             + summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),
