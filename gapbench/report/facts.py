@@ -80,7 +80,7 @@ def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
         ("Git", _flat(git)),
         ("Settings", _flat(run.get("settings"))),
         ("Clocks", _clocks(run.get("clocks"))),
-        ("Ceilings", _flat(run.get("ceilings"))),
+        ("Ceilings", _ceilings(run.get("ceilings"))),
     ]
     return [(title, facts) for title, facts in sections if facts]
 
@@ -111,6 +111,25 @@ def _clocks(clocks: Any) -> Facts:
         known = {name: value for name, value in _mapping(seconds).items() if not fmt.missing(value)}
         texts = [f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(v)}" for name, v in known.items()]
         found.append((str(clock), ", ".join(texts) or "no overhead of its own"))
+    return found
+
+
+def _ceilings(known: Any) -> Facts:
+    """Say of each level what it gives, and why nothing is known where nothing is."""
+    found = []
+    for one in known if isinstance(known, list) else []:
+        if not isinstance(one, Mapping):
+            continue
+        threads = one.get("threads")
+        of = [str(one.get(name) or "") for name in ("device", "level", "kind")]
+        of += [] if fmt.missing(threads) else [f"{threads} {'thread' if threads == 1 else 'threads'}"]
+        said = fmt.text(one.get("reason"))
+        if not fmt.missing(one.get("gbps")):
+            said = f"{fmt.number(one['gbps'])} GB/s"
+            said += "" if fmt.missing(one.get("bytes")) else f" up to {fmt.size(one['bytes'])}"
+        elif not fmt.missing(one.get("seconds")):
+            said = fmt.seconds(one["seconds"])
+        found.append((" ".join(filter(None, of)), said))
     return found
 
 

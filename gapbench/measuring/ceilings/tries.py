@@ -15,7 +15,7 @@ SHORTEST_TRY = 0.3e-3
 """Seconds of one try: what starting and ending it costs is below 1 % of that."""
 
 _AGREEING = 3
-_AGREEMENT = 0.03
+_AGREEMENT = 0.04
 _FEWEST = 3
 """Tries a visit, however long each takes: of memory, one takes some milliseconds."""
 
