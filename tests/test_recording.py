@@ -100,7 +100,7 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
         for contender in range(2):
             batches.add(contender, turn, contender, 10, 1e-3)
 
-    def measure(contests, effort, earlier, with_ceilings):
+    def measure(contests, effort, earlier, with_ceilings, with_energy):
         yield engine.Qualified(case, "mean", Qualification())
         yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
         for number, slowdown in enumerate((1.0, 1.4)):

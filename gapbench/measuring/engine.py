@@ -15,7 +15,7 @@ import numpy as np
 from gapbench import operations
 from gapbench.cases import Case
 from gapbench.measuring import limits, qualifying, worker
-from gapbench.measuring.limits import CeilingsMeasured
+from gapbench.measuring.limits import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
@@ -24,7 +24,17 @@ from gapbench.measuring.template import Template
 from gapbench.records import Qualification
 from gapbench.stats import Floats
 
-__all__ = ["CaseDone", "CeilingsMeasured", "Event", "Qualified", "Ready", "RoundMeasured", "WorkerLost", "measure"]
+__all__ = [
+    "CaseDone",
+    "CeilingsMeasured",
+    "EnergyMeasured",
+    "Event",
+    "Qualified",
+    "Ready",
+    "RoundMeasured",
+    "WorkerLost",
+    "measure",
+]
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -76,7 +86,7 @@ class CaseDone:
     stopped_by: str
 
 
-Event = Ready | Qualified | CeilingsMeasured | RoundMeasured | WorkerLost | CaseDone
+Event = Ready | Qualified | CeilingsMeasured | EnergyMeasured | RoundMeasured | WorkerLost | CaseDone
 
 
 @dataclass(slots=True)
@@ -122,11 +132,13 @@ def measure(
     effort: Effort,
     earlier: Sequence[RoundMeasured] = (),
     with_ceilings: bool = False,
+    with_energy: bool = False,
 ) -> Iterator[Event]:
     """Measure every contest and yield events; closing the generator ends all processes.
 
     ``earlier`` are rounds of the same run that were measured before it was interrupted; they count. The machine's
-    limits are measured before the cases, ``with_ceilings``.
+    limits are measured before the cases ``with_ceilings``, the energy of a call after them ``with_energy``, where the
+    device counts it.
 
     Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
     measured.
@@ -142,10 +154,15 @@ def measure(
                 standings[qualified.case].names.append(qualified.implementation)
         if with_ceilings:
             yield limits.ceilings([one.case for one in standings.values() if one.names], template)
+        energy = limits.Energy(contests, effort, template) if with_energy else None
+        deadline -= energy.seconds if energy else 0.0
         for measured in earlier:
             standings[measured.case].record(measured)
         first_process = 1 + max((measured.process for measured in earlier), default=-1)
         yield from _rounds(list(standings.values()), effort, template, deadline, first_process)
+        if energy:
+            left = ((one.case, name, one.contest.specs[name]) for one in standings.values() for name in one.names)
+            yield energy.measure(left)
 
 
 def _rounds(

@@ -66,6 +66,7 @@ def begin(
             "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
+            "energy": None,
             **fields,
             "notes": list(notes),
             "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
@@ -109,12 +110,15 @@ def record(
     interrupted = False
     try:
         with_ceilings = writer.run.get("ceilings") is None
-        for event in engine.measure(contests, effort, _earlier(writer.samples()), with_ceilings):
+        for event in engine.measure(contests, effort, _earlier(writer.samples()), with_ceilings, with_energy=True):
             match event:
                 case engine.CeilingsMeasured(found):
                     writer.describe(ceilings=found)
                 case engine.Qualified():
                     ledger.judge(event)
+                case engine.EnergyMeasured(sources, joules):
+                    writer.describe(energy=sources)
+                    ledger.joules.update(joules)
                 case engine.RoundMeasured(case, number, process, names, result):
                     writer.append(ledger.enter(case, number, process, names, result))
                 case engine.WorkerLost():
