@@ -5,7 +5,7 @@ A ceiling is what was measured on the machine at hand, never a table of names. `
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +73,17 @@ def limit_of(known: Known, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def partly_cached(known: Known, row: Mapping[str, Any]) -> bool:
     """Tell whether a level nearer than its own may have served a part of a row's bytes, used over and over."""
-    if row["clock"] in COLD_CLOCKS:
+    if row["clock"] in COLD_CLOCKS or not _known(row["bytes_moved"]):
         return False
     nearer = (_size(one) for one in bandwidths(known, ["read", "write"]) if _is_of(one, row))
     return any(size < row["bytes_moved"] <= SERVED_BY_CACHE * size for size in nearer)
 
 
 def _is_of(one: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    return one.get("device") in (None, row["device"]) and one.get("threads") in (None, row["threads"])
+    def agrees(key: str) -> bool:
+        return one.get(key) is None or _true(lambda: one[key] == row[key])
+
+    return agrees("device") and agrees("threads")
 
 
 def datasheet_peak(known: Known, device: str | None = None) -> float | None:
@@ -102,7 +105,11 @@ def _size(one: Mapping[str, Any]) -> float:
 
 def _known(value: Any) -> bool:
     """Tell whether it is a number above 0: what JSON or a frame has for null is none, and compares as nothing does."""
+    return _true(lambda: value > 0)
+
+
+def _true(comparison: Callable[[], Any]) -> bool:
     try:
-        return bool(value > 0)
-    except TypeError:  # None, and pandas' NA, which is neither true nor false
+        return bool(comparison())
+    except TypeError:  # with None, or with pandas' NA, which is neither true nor false
         return False

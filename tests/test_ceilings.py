@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,14 @@ def test_a_ceiling_without_a_number_is_none_and_hands_nothing_to_the_next_level_
     unknown = L1 | {"gbps": None, "reason": "busy"}
     assert ceilings.limit_of([unknown], row(2**10)) is None
     assert ceilings.limit_of(None, row(2**10)) is None
+
+
+@pytest.mark.parametrize("null", [None, math.nan, pd.NA])
+def test_nulls_of_any_frame_are_held_against_nothing(null):
+    for column in ("bytes_moved", "threads", "device"):
+        assert ceilings.limit_of(ALL, row(2**10) | {column: null}) is None
+        assert not ceilings.partly_cached(ALL, row(2 * 2**20) | {column: null})
+    assert ceilings.limit_of([L1 | {"gbps": null}], row(2**10)) is None
 
 
 def test_threads_that_do_not_matter_match_any():

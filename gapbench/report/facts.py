@@ -81,6 +81,7 @@ def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
         ("Settings", _flat(run.get("settings"))),
         ("Clocks", _clocks(run.get("clocks"))),
         ("Ceilings", _ceilings(run.get("ceilings"))),
+        ("Energy", _energy(run.get("energy"))),
     ]
     return [(title, facts) for title, facts in sections if facts]
 
@@ -131,6 +132,13 @@ def _ceilings(known: Any) -> Facts:
             said = fmt.seconds(one["seconds"])
         found.append((" ".join(filter(None, of)), said))
     return found
+
+
+def _energy(sources: Any) -> Facts:
+    """Say of each device what counts the energy of a call, or why nothing does."""
+    known = [one for one in sources if isinstance(one, Mapping)] if isinstance(sources, list) else []
+    said = [", ".join(fmt.text(one[name]) for name in ("source", "reason") if one.get(name)) for one in known]
+    return [(str(one.get("device")), text) for one, text in zip(known, said, strict=True)]
 
 
 def _flat(value: Any) -> Facts:

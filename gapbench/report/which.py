@@ -23,6 +23,7 @@ _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
     "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "ceiling",
     "max_error_ulp", "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
+    "energy_joules",
 )  # fmt: skip
 
 
