@@ -42,10 +42,17 @@ def read_together(parts, repeats):
     return totals
 
 
+def aligned(threads, elements):
+    """Return ones, each row at the beginning of a cache line: wide loads that cross two are half as fast."""
+    room = np.ones(threads * elements + 16, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    return room[start : start + threads * elements].reshape(threads, elements)
+
+
 def best(nbytes, threads):
     """Return the GB/s of the loop on data of ``nbytes``, which as many threads share."""
     elements = nbytes // threads // 1024 * 256
-    parts = np.ones((threads, elements), np.float32)
+    parts = aligned(threads, elements)
     together = read_together if threads > 1 else lambda parts, repeats: read(parts[0], repeats)
     repeats = max(1, 16 * 2**20 // (4 * elements))
     together(parts, 1)

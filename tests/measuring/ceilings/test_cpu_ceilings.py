@@ -68,6 +68,16 @@ def test_where_nothing_recurs_there_is_no_ceiling_and_a_reason(host):
     assert all("did not recur" in one.reason for one in found)
 
 
+def test_threads_that_wait_for_each_other_have_no_ceiling(host):
+    class Busy(Machine):
+        def __call__(self, loop, nbytes, repeats, threads):
+            super().__call__(loop, nbytes, repeats, threads)
+            self.host.spend(4e-3 * (threads > 1))  # a barrier where the other thread has no core
+
+    found = list(cpu.measured(cpu.levels(CACHES, 2, 2), 2, Busy(host)))
+    assert [one.gbps for one in found if one.level != "memory"] == [None] * 9
+
+
 @given(st.integers(1, 64), st.integers(1, 128))
 def test_threads_have_caches_of_their_own_as_far_as_there_are_any(threads, usable):
     *caches, memory = cpu.levels(CACHES, threads, usable)
