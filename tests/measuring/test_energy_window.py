@@ -20,8 +20,9 @@ class Stepping:
         return self.host.seconds // self.step * self.step * self.watts
 
 
-def measured(watts, step, seconds):
+def measured(watts, step, seconds, phase=0.0):
     host, calls = HostTime(), 0
+    host.spend(phase * step)
 
     def run(count):
         nonlocal calls
@@ -30,12 +31,12 @@ def measured(watts, step, seconds):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "perf_counter_ns", host.perf_counter_ns)
-        return energy.joules_per_call(run, Stepping(host, watts, step)), host.seconds
+        return energy.joules_per_call(run, Stepping(host, watts, step)), host.seconds - phase * step
 
 
-@given(st.floats(1, 1000), st.floats(1e-3, 0.1), st.floats(1e-6, 5e-3))
-def test_a_counter_that_moves_in_steps_still_tells_the_energy_of_a_call(watts, step, seconds):
-    joules, taken = measured(watts, step, seconds)
+@given(st.floats(1, 1000), st.floats(1e-3, 0.1), st.floats(1e-6, 5e-3), st.floats(0, 1))
+def test_a_counter_that_moves_in_steps_still_tells_the_energy_of_a_call(watts, step, seconds, phase):
+    joules, taken = measured(watts, step, seconds, phase)
     assert joules == pytest.approx(watts * seconds, rel=0.04)  # a batch of a millisecond or a call at each end
     assert energy.WINDOW_SECONDS <= taken < 1
 
