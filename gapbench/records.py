@@ -90,6 +90,7 @@ RESULTS: dict[str, str] = {
     "weight": "int32",  # how often the case occurs where its label says
     "parameters": "int64",
     "code_path": "string",
+    "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }
 """One row per case x implementation x contender x clock."""
 
@@ -107,7 +108,7 @@ class Qualification:
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
     the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
-    decided at run time.
+    decided at run time. ``energy_joules`` is what the device draws during one call.
     """
 
     status: str = "ok"
@@ -123,6 +124,7 @@ class Qualification:
     recompilations: int | None = None
     parameters: int | None = None
     code_path: str | None = None
+    energy_joules: float | None = None
 
 
 def case_columns(case: Case) -> dict[str, object]:

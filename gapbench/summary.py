@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gapbench import records
+from gapbench import ceilings, records
 from gapbench.cases import Case
 from gapbench.metrics import METRICS
 from gapbench.records import Qualification
@@ -36,10 +36,11 @@ class Outcome:
     contender: str = records.THIS
 
 
-def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
+def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.Known = None) -> pd.DataFrame:
     """Return one row per outcome with the columns of `records.RESULTS`.
 
-    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. Only ``ok`` outcomes get
+    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. ``ceiling_fraction`` is held
+    against the ``known`` ceilings of the machine. Only ``ok`` outcomes get
     numbers; what was measured before an implementation failed stays in the samples.
     """
     by_case = {key: log_seconds(frame) for key, frame in samples.groupby(["case", "clock"])}
@@ -60,7 +61,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome]) -> pd.DataFrame:
         turns = by_case.get((outcome.case.id, outcome.clock))
         if is_ok and turns is not None and outcome.implementation in turns:
             row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
-            row |= _measured(turns, outcome.case, outcome.implementation, outcome.reference)
+            row |= _measured(turns, outcome, known)
         elif is_ok and outcome.contender == records.THIS:
             continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
         rows.append(row)
@@ -73,11 +74,14 @@ def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     return wide.map(np.log)
 
 
-def _measured(turns: pd.DataFrame, case: Case, name: str, reference: str | None) -> dict[str, object]:
+def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known) -> dict[str, object]:
+    case, name, reference = outcome.case, outcome.implementation, outcome.reference
     rounds = turns[name].dropna().groupby("round")
     seconds = location(rounds.median().to_numpy())
     row: dict[str, object] = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
+    if (limit := ceilings.limit_of(known, records.case_columns(case) | {"clock": outcome.clock})) and row["gbps"]:
+        row["ceiling_fraction"] = row["gbps"] / limit["gbps"]
     if reference is not None and reference in turns:
         row |= _columns("ratio", location(log_ratios(turns, name, reference)))
     return row
@@ -120,6 +124,30 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
             f"{worst['implementation']}); all are kept, and widen its intervals; measure more with --budget"
         )
     return sentences
+
+
+def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
+    """Return a sentence where times are shorter than the machine's measured limits allow, and no cache explains that.
+
+    Then the ceiling is too low, or the time wrong; neither is a success.
+    """
+    above = results[results["ceiling_fraction"].gt(1)]
+    rows = [one for one in map(_plain, above.to_dict("records")) if not ceilings.partly_cached(known, one)]
+    if not rows:
+        return []
+    worst = max(rows, key=itemgetter("ceiling_fraction"))
+    limit = ceilings.limit_of(known, worst)
+    assert limit is not None
+    return [
+        f"{len(rows)} of {results['ceiling_fraction'].count()} times are above their measured ceiling, the farthest "
+        f"{worst['implementation']} on {worst['case']}, {100 * worst['ceiling_fraction']:.0f} % of the "
+        f"{ceilings.said(limit)}: a machine that was busy while ceilings were measured, or a time that is wrong; "
+        "run again when it rests"
+    ]
+
+
+def _plain(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:

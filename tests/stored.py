@@ -62,7 +62,8 @@ def side(
         "suites": ["quick"], "git": {"commit": "abc1234" * 5, "branch": "main", "subject": "Pool", "dirty": False},
         "machine": MACHINE, "versions": {"torch": "2.13.0+cpu"}, "plan": [], "warnings": [],
     } | fields  # fmt: skip
-    return Side(document, summary.results(samples, outcomes).assign(run=run)[list(RESULTS)], samples)
+    results = summary.results(samples, outcomes, document.get("ceilings"))
+    return Side(document, results.assign(run=run)[list(RESULTS)], samples)
 
 
 def two_sides(seed=0, base=None, head=None, **both):

@@ -45,6 +45,19 @@ def test_the_run_describes_itself(recorded):
     assert run["machine"]["cpu"]
 
 
+def test_the_machines_limits_are_measured_once_and_kept(recorded):
+    known = recorded.run["ceilings"]
+    assert {one["device"] for one in known} == {"cpu"}
+    assert all(one["gbps"] or one["seconds"] or one["reason"] for one in known)
+    assert {one["level"] for one in known if one["kind"] == "read"} >= {"L1", "memory"}
+    limit = {one["level"]: one["gbps"] for one in known if one["kind"] == "read"}["L1"]
+    ok = recorded.results[recorded.results["status"] == "ok"]
+    if limit is None:  # a machine that is never quiet
+        assert ok["ceiling_fraction"].isna().all()
+    else:
+        assert (ok["ceiling_fraction"] == ok["gbps"] / limit).all()
+
+
 def test_a_plan_survives_being_written_down(recorded):
     assert recording.plan_of(recorded.run) == (CONTESTS, EFFORT)
     assert recording.plan_of(recorded.run)[0][0].case.label == "small"
@@ -63,12 +76,15 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     run = cut.run["run"]
     assert cut.interrupted
     assert store.describe(run)["ended"] is None
+    ceilings = store.describe(run)["ceilings"]
+    assert ceilings
     kept = store.samples([run])
     assert kept.groupby(["case", "round"]).ngroups == 3
 
     writer = store.reopen(run)
     resumed = recording.record(writer, *recording.plan_of(writer.run))
     assert not resumed.interrupted
+    assert store.describe(run)["ceilings"] == ceilings
     assert store.describe(run)["ended"] is not None
     samples = store.samples([run])
     merged = samples.merge(kept, on=["case", "implementation", "round", "process", "turn", "seconds_per_call"])
@@ -84,7 +100,7 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
         for contender in range(2):
             batches.add(contender, turn, contender, 10, 1e-3)
 
-    def measure(contests, effort, earlier):
+    def measure(contests, effort, earlier, with_ceilings, with_energy):
         yield engine.Qualified(case, "mean", Qualification())
         yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
         for number, slowdown in enumerate((1.0, 1.4)):

@@ -416,3 +416,31 @@ def test_nobody_wins_where_contenders_compute_different_things():
     rows = results(samples, outcomes("mean", "fast", case=case))
     assert rows["ratio"].notna().all()
     assert winners(rows, samples).empty
+
+
+CEILINGS = [
+    {"level": "L2", "bytes": 2**20, "gbps": 100.0, "threads": 1, "kind": "read", "device": "cpu"},
+    {"level": "memory", "bytes": None, "gbps": 10.0, "threads": 1, "kind": "read", "device": "cpu"},
+]
+
+
+def test_the_ceiling_fraction_is_of_the_level_that_holds_the_data():
+    ratios = {"mean": 1.0, "fast": 0.5}
+    frame = results(measured(ratios), outcomes("mean", "fast"), CEILINGS)
+    np.testing.assert_allclose(frame["ceiling_fraction"], frame["gbps"] / 100)
+    assert results(measured(ratios), outcomes("mean", "fast"))["ceiling_fraction"].isna().all()
+    assert summary.above_ceilings(frame, CEILINGS) == []
+
+
+def test_a_time_that_beats_the_ceiling_is_warned_of_unless_a_cache_explains_it():
+    small = CASE.bytes_moved / 200e9  # 200 GB/s from a level that gives 100
+    frame = results(measured({"mean": 1.0, "slow": 4.0}, base=small), outcomes("mean", "slow"), CEILINGS)
+    (said,) = summary.above_ceilings(frame, CEILINGS)
+    assert said.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}, 200 %")
+    assert "read ceiling (L2)" in said
+    large = OTHER.bytes_moved / 20e9  # 12.8 MB: beyond 8 times the L2
+    frame = results(measured({"mean": 1.0}, base=large, case=OTHER), outcomes("mean", case=OTHER), CEILINGS)
+    assert len(summary.above_ceilings(frame, CEILINGS)) == 1
+    larger_cache = [CEILINGS[0] | {"bytes": 2**22}, CEILINGS[1]]
+    assert summary.above_ceilings(frame, larger_cache) == []
+    assert frame["ceiling_fraction"].iloc[0] == pytest.approx(2)

@@ -50,6 +50,10 @@ class Progress:
             case engine.Qualified():
                 self._to_qualify -= 1
                 description = f"checking results, {max(self._to_qualify, 0)} to go"
+            case engine.CeilingsMeasured():
+                description = "measured the machine's limits"
+            case engine.EnergyMeasured():
+                description = "measured the energy of calls"
             case engine.RoundMeasured(case=case):
                 description = f"round {event.round + 1} of {case.id}"
             case engine.WorkerLost(case=case, implementation=name):

@@ -32,7 +32,7 @@ def command(
 
     Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
     """
-    from gapbench import summary
+    from gapbench import ceilings, summary
     from gapbench.records import THIS
     from gapbench.report import text
     from gapbench.store import Store
@@ -50,9 +50,19 @@ def command(
     run = results["run"].max()
     results = results[results["run"] == run]
     winners = summary.winners(results, store.samples([run], case=case.id, contender=THIS))
+    best = winners.merge(results)[[*winners, "gbps", "ceiling_fraction", "bytes_moved"]]  # each clock has a winner
+    known = store.describe(run).get("ceilings")
+    rows = json.loads(best.to_json(orient="records", double_precision=15))
+    for row in rows:
+        limit = ceilings.limit_of(known, row) if row["ceiling_fraction"] else None
+        row["ceiling"] = ceilings.said(limit) if limit else None
+        del row["bytes_moved"]
     if as_json:
-        winner = json.loads(winners.to_json(orient="records", double_precision=15))[0]
-        click.echo(json.dumps({"schema": 1, "run": run, **winner}))
+        click.echo(json.dumps({"schema": 1, "run": run, **rows[0]}))
         return
     text.print_winners(winners)
+    for row in rows:
+        if row["ceiling"]:
+            said = f"{row['implementation']} moves {row['gbps']:.3g} GB/s by {row['clock']}: "
+            click.echo(said + f"{100 * row['ceiling_fraction']:.3g} % of the measured {row['ceiling']}")
     click.echo(f"measured in run {run}")

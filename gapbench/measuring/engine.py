@@ -14,7 +14,8 @@ import numpy as np
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import qualifying, worker
+from gapbench.measuring import limits, qualifying, worker
+from gapbench.measuring.limits import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
@@ -23,7 +24,17 @@ from gapbench.measuring.template import Template
 from gapbench.records import Qualification
 from gapbench.stats import Floats
 
-__all__ = ["CaseDone", "Event", "Qualified", "Ready", "RoundMeasured", "WorkerLost", "measure"]
+__all__ = [
+    "CaseDone",
+    "CeilingsMeasured",
+    "EnergyMeasured",
+    "Event",
+    "Qualified",
+    "Ready",
+    "RoundMeasured",
+    "WorkerLost",
+    "measure",
+]
 
 _PLANNED_EXTRA_ROUNDS = 2
 """The budget is divided as if every case needed this many rounds more than the fewest; what is left over when
@@ -75,7 +86,7 @@ class CaseDone:
     stopped_by: str
 
 
-Event = Ready | Qualified | RoundMeasured | WorkerLost | CaseDone
+Event = Ready | Qualified | CeilingsMeasured | EnergyMeasured | RoundMeasured | WorkerLost | CaseDone
 
 
 @dataclass(slots=True)
@@ -116,10 +127,18 @@ class _Standing:
         return rule.reached(self.log_ratios[key] for key in taking_part)
 
 
-def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[RoundMeasured] = ()) -> Iterator[Event]:
+def measure(
+    contests: Sequence[Contest],
+    effort: Effort,
+    earlier: Sequence[RoundMeasured] = (),
+    with_ceilings: bool = False,
+    with_energy: bool = False,
+) -> Iterator[Event]:
     """Measure every contest and yield events; closing the generator ends all processes.
 
-    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count.
+    ``earlier`` are rounds of the same run that were measured before it was interrupted; they count. The machine's
+    limits are measured before the cases ``with_ceilings``, the energy of a call after them ``with_energy``, where the
+    device counts it.
 
     Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
     measured.
@@ -133,10 +152,17 @@ def measure(contests: Sequence[Contest], effort: Effort, earlier: Sequence[Round
             yield qualified
             if qualified.qualification.status == "ok":
                 standings[qualified.case].names.append(qualified.implementation)
+        if with_ceilings:
+            yield limits.ceilings([one.case for one in standings.values() if one.names], template)
+        energy = limits.Energy(contests, effort, template) if with_energy else None
+        deadline -= energy.seconds if energy else 0.0
         for measured in earlier:
             standings[measured.case].record(measured)
         first_process = 1 + max((measured.process for measured in earlier), default=-1)
         yield from _rounds(list(standings.values()), effort, template, deadline, first_process)
+        if energy:
+            left = ((one.case, name, one.contest.specs[name]) for one in standings.values() for name in one.names)
+            yield energy.measure(left)
 
 
 def _rounds(

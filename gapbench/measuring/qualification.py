@@ -50,6 +50,12 @@ def qualify(case: Case, spec: str, seed: int) -> Qualification:
     )
 
 
+def bound(case: Case, spec: str, seed: int) -> Call:
+    """Return the call of an implementation that qualified, on an input of its own."""
+    implementation = operations.load(spec)
+    return _call(case, implementation, implementation.prepare(case), inputs.sample(case, seed), seed)
+
+
 def _call(case: Case, implementation: Implementation, function: Function, x: Tensor, seed: int) -> Call:
     return bind(case, function, x, inputs.upstream(case, seed, implementation.truth.shape(case)))
 

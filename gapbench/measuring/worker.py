@@ -12,12 +12,14 @@ import torch
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Accelerator, device
 from gapbench.implementations.user import BrokenImplementationError
-from gapbench.measuring import qualification, rounds
+from gapbench.measuring import ceilings, energy, qualification, rounds
 from gapbench.measuring.relay import Relay
 from gapbench.measuring.rounds import Assignment, Fault
 from gapbench.measuring.source import HERE, Source
 from gapbench.measuring.template import RunningContender
 from gapbench.records import Qualification
+from gapbench.telemetry import energy as energy_counter
+from gapbench.telemetry.unreadable import UnreadableError
 
 
 def qualify(
@@ -69,6 +71,52 @@ def measure_side(
         connection.send(rounds.measure(running, assignment, Relay(connection, side, inbox, others, core)))
     except Exception as error:
         connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
+
+
+def measure_ceilings(
+    connection: Connection,
+    running: RunningContender,  # noqa: ARG001
+    device_name: str,
+    threads: tuple[int, ...],
+) -> None:
+    """Measure a device's limits and send them as run.json has them."""
+    try:
+        connection.send(ceilings.measure(device_name, threads))
+    except Exception as error:
+        connection.send(ceilings.unmeasured(device_name, f"measuring ceilings raised {type(error).__name__}: {error}"))
+
+
+def energy_source(connection: Connection, running: RunningContender, device_name: str) -> None:  # noqa: ARG001
+    """Send the name of what counts a device's energy, and None; or None, and why nothing does."""
+    try:
+        with energy_counter.opened(device_name, device(device_name).uuid) as counter:
+            connection.send((counter.source, None))
+    except UnreadableError as error:
+        connection.send((None, str(error)))
+
+
+def measure_energy(
+    connection: Connection,
+    running: RunningContender,  # noqa: ARG001
+    case: Case,
+    spec: str,
+    seed: int,
+) -> None:
+    """Send the joules of one call, or the sentence that says why they are not known."""
+    try:
+        _prepare(case)
+        where = device(case.device)
+        call = qualification.bound(case, spec, seed)
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                call()
+            where.synchronize()
+
+        with energy_counter.opened(case.device, where.uuid) as counter:
+            connection.send(energy.joules_per_call(run, counter))
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
 
 
 def _prepare(case: Case) -> None:

@@ -66,6 +66,7 @@ def begin(
             "load_before": environment.load(),
             "load_after": None,
             "ceilings": None,
+            "energy": None,
             **fields,
             "notes": list(notes),
             "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
@@ -102,16 +103,22 @@ def record(
 ) -> Recording:
     """Measure ``contests`` and store every round as it ends; ``observe`` is told each event.
 
-    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds that
-    ``writer`` already has are not measured again.
+    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
+    that ``writer`` already has are not measured again.
     """
     ledger = Ledger()
     interrupted = False
     try:
-        for event in engine.measure(contests, effort, _earlier(writer.samples())):
+        with_ceilings = writer.run.get("ceilings") is None
+        for event in engine.measure(contests, effort, _earlier(writer.samples()), with_ceilings, with_energy=True):
             match event:
+                case engine.CeilingsMeasured(found):
+                    writer.describe(ceilings=found)
                 case engine.Qualified():
                     ledger.judge(event)
+                case engine.EnergyMeasured(sources, joules):
+                    writer.describe(energy=sources)
+                    ledger.joules.update(joules)
                 case engine.RoundMeasured(case, number, process, names, result):
                     writer.append(ledger.enter(case, number, process, names, result))
                 case engine.WorkerLost():
@@ -122,7 +129,7 @@ def record(
     except KeyboardInterrupt:
         interrupted = True
     samples = writer.samples()
-    results = summary.results(samples, ledger.outcomes(contests))
+    results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
     if interrupted:
         writer.interrupt(results)
     else:

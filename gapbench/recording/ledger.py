@@ -4,7 +4,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -31,6 +31,7 @@ class Ledger:
 
     qualifications: dict[tuple[str, Case, str, str | None], Qualification] = field(default_factory=dict)
     stopped_by: dict[Case, str] = field(default_factory=dict)
+    joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
@@ -76,6 +77,7 @@ class Ledger:
             if of_all is None:
                 continue
             found = self.qualifications.get((contender, contest.case, name, clock), of_all)
+            found = replace(found, energy_joules=self.joules.get((contest.case, name)))
             stopped_by = self.stopped_by.get(contest.case) if found.status == "ok" else None
             reference = contest.reference if contender == THIS else None
             outcomes.append(
@@ -92,6 +94,7 @@ class Ledger:
             warnings=writer.run.get("notes", [])
             + environment.warnings(self._before, after, writer.run, _telemetry(samples))
             + self.warnings()
+            + summary.above_ceilings(results, writer.run.get("ceilings"))
             + summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),

@@ -80,7 +80,8 @@ def environment(run: Mapping[str, Any]) -> list[tuple[str, Facts]]:
         ("Git", _flat(git)),
         ("Settings", _flat(run.get("settings"))),
         ("Clocks", _clocks(run.get("clocks"))),
-        ("Ceilings", _flat(run.get("ceilings"))),
+        ("Ceilings", _ceilings(run.get("ceilings"))),
+        ("Energy", _energy(run.get("energy"))),
     ]
     return [(title, facts) for title, facts in sections if facts]
 
@@ -112,6 +113,32 @@ def _clocks(clocks: Any) -> Facts:
         texts = [f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(v)}" for name, v in known.items()]
         found.append((str(clock), ", ".join(texts) or "no overhead of its own"))
     return found
+
+
+def _ceilings(known: Any) -> Facts:
+    """Say of each level what it gives, and why nothing is known where nothing is."""
+    found = []
+    for one in known if isinstance(known, list) else []:
+        if not isinstance(one, Mapping):
+            continue
+        threads = one.get("threads")
+        of = [str(one.get(name) or "") for name in ("device", "level", "kind")]
+        of += [] if fmt.missing(threads) else [f"{threads} {'thread' if threads == 1 else 'threads'}"]
+        said = fmt.text(one.get("reason"))
+        if not fmt.missing(one.get("gbps")):
+            said = f"{fmt.number(one['gbps'])} GB/s"
+            said += "" if fmt.missing(one.get("bytes")) else f" up to {fmt.size(one['bytes'])}"
+        elif not fmt.missing(one.get("seconds")):
+            said = fmt.seconds(one["seconds"])
+        found.append((" ".join(filter(None, of)), said))
+    return found
+
+
+def _energy(sources: Any) -> Facts:
+    """Say of each device what counts the energy of a call, or why nothing does."""
+    known = [one for one in sources if isinstance(one, Mapping)] if isinstance(sources, list) else []
+    said = [", ".join(fmt.text(one[name]) for name in ("source", "reason") if one.get(name)) for one in known]
+    return [(str(one.get("device")), text) for one, text in zip(known, said, strict=True)]
 
 
 def _flat(value: Any) -> Facts:

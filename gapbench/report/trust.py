@@ -14,6 +14,7 @@ The rules, by check:
 - *precision*: caution where more than `FEW` of the ratios are known less well than the run's target;
 - *warnings*: caution for each warning of the run, which says what happened on the machine;
 - *machine state*: unknown where neither load nor throttling nor stolen time could be read;
+- *ceilings*: unknown where the machine's limits were not measured, a note where times are above them;
 - *code*: a note where the commit is not known or had uncommitted changes.
 """
 
@@ -82,7 +83,13 @@ def judge(stored: Stored) -> Trust:
     """Return every check of a run."""
     ok = stored.results[(stored.results["status"] == "ok") & stored.results["seconds"].notna()]
     checks = [_complete(stored.run), _measured(stored.results, ok), _correct(stored.results), _intervals(ok)]
-    checks += [_precision(stored.run, ok), *_warnings(stored.run), _machine(stored), _code(stored.run)]
+    checks += [
+        _precision(stored.run, ok),
+        *_warnings(stored.run),
+        _machine(stored),
+        _ceilings(stored),
+        _code(stored.run),
+    ]
     return Trust(tuple(checks))
 
 
@@ -160,6 +167,23 @@ def _machine(stored: Stored) -> Check:
         return Check("machine state", Level.PASSED, f"watched during the run: {', '.join(seen).replace('_', ' ')}")
     evidence = "neither load nor clocks, throttling or stolen time could be read"
     return Check("machine state", Level.UNKNOWN, evidence, "see what this machine lets be read: gapbench doctor")
+
+
+def _ceilings(stored: Stored) -> Check:
+    fractions = stored.results["ceiling_fraction"].dropna()
+    if fractions.empty:
+        known = stored.run.get("ceilings")
+        reasons = [str(one["reason"]) for one in known or [] if one.get("reason") and one.get("kind") != "datasheet"]
+        return Check("ceilings", Level.UNKNOWN, reasons[0] if reasons else "the machine's limits were not measured")
+    above = fractions[fractions > 1]
+    if above.empty:
+        return Check("ceilings", Level.PASSED, "no time is shorter than the machine's measured limits allow")
+    evidence = (
+        f"{fmt.count(len(above))} of {fmt.count(len(fractions))} times are above their measured ceiling, the farthest "
+        f"at {100 * above.max():.0f} %"
+    )
+    remedy = "a cache that holds a part of the data may serve it; where none can, a warning of the run says so"
+    return Check("ceilings", Level.NOTE, evidence, remedy)
 
 
 def _any(samples: pd.DataFrame, name: str) -> bool:

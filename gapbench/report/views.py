@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from gapbench import ceilings
 from gapbench.compare import Diff
 from gapbench.history.trends import Trend
 from gapbench.report import rows
@@ -57,7 +58,8 @@ def _results(stored: Stored) -> Arguments:
 
 
 def _with_ceilings(stored: Stored) -> Arguments:
-    return (stored.results, stored.run.get("ceilings"))
+    known = stored.run.get("ceilings")
+    return (stored.results, known, ceilings.datasheet_peak(known))
 
 
 VIEWS: tuple[View, ...] = (

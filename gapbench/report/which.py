@@ -3,14 +3,16 @@
 The answer itself is found in the page, from these columns; see ``templates/js/which.js``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from gapbench import ceilings
 from gapbench.records import UNRANKED
 from gapbench.report.columns import Columns, columns
-from gapbench.report.rows import names
+from gapbench.report.format import missing
+from gapbench.report.rows import names, records
 from gapbench.report.stored import Stored
 
 _CASE = (
@@ -19,8 +21,9 @@ _CASE = (
 )  # fmt: skip
 _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
-    "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "max_error_ulp",
-    "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
+    "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "ceiling",
+    "max_error_ulp", "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
+    "energy_joules",
 )  # fmt: skip
 
 
@@ -41,6 +44,7 @@ def data(stored: Stored) -> dict[str, Any]:
         reference=_column(cases, [one.get("reference") for one in found]),
         ties=_column(cases, [names(one.get("ties")) for one in found]),
     )
+    results = results.assign(ceiling=_column(results, list(map(_ceiling(stored.run), records(results)))))
     return {
         "run": stored.id,
         "cases": _sized(cases, _CASE),
@@ -48,6 +52,16 @@ def data(stored: Stored) -> dict[str, Any]:
         "unranked": list(UNRANKED),
         "snippets": snippets(stored.run),
     }
+
+
+def _ceiling(run: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return what names the ceiling that a row's share is of."""
+
+    def name(row: Mapping[str, Any]) -> str | None:
+        limit = ceilings.limit_of(run.get("ceilings"), row) if not missing(row["ceiling_fraction"]) else None
+        return None if limit is None else ceilings.said(limit)
+
+    return name
 
 
 def _column(frame: pd.DataFrame, values: list[Any]) -> pd.Series:

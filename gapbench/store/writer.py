@@ -81,6 +81,11 @@ class RunWriter:
         self._parquet(shard, "shards", f"{len(self._shards):06}.parquet")
         self._shards.append(shard)
 
+    def describe(self, **fields: object) -> None:
+        """Add to the description of a run that goes on: if it is interrupted, these are kept."""
+        self.run.update(fields)
+        self._describe()
+
     def samples(self) -> pd.DataFrame:
         """Return everything appended so far."""
         empty = table(pd.DataFrame(), records.SAMPLES)

@@ -135,14 +135,52 @@ def virtualised(root: Path = ROOT) -> bool:
     return "hypervisor" in flags.split()
 
 
+@dataclass(frozen=True, slots=True)
+class DataCache:
+    """A cache that holds data: its level, its size in bytes, and how many CPUs share one such cache."""
+
+    level: int
+    nbytes: int
+    sharers: int
+
+
+def data_caches(root: Path = ROOT) -> list[DataCache]:
+    """Return the caches that CPU 0 has or shares, nearest first; those that cannot be read are left out."""
+    found = []
+    for level in range(1, 5):
+        try:
+            folder = _cache(level, root)
+            shared = text(folder / "shared_cpu_list")
+            found.append(DataCache(level, cache_bytes(level, root), len(_cpu_list(shared))))
+        except UnreadableError:
+            continue
+    return found
+
+
+def _cpu_list(content: str) -> set[int]:
+    """Return the CPUs of a kernel's list, as in ``0-3,8``."""
+    cpus: set[int] = set()
+    for part in content.split(","):
+        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not ends:
+            raise UnreadableError(f"{content[:40]!r} is no list of CPUs")
+        cpus.update(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return cpus
+
+
 def cache_bytes(level: int, root: Path = ROOT) -> int:
     """Return the size of the data cache of ``level`` that CPU 0 has or shares, in bytes."""
+    folder = _cache(level, root)
+    size = re.fullmatch(r"(\d+)([KMG])", text(folder / "size"))
+    if not size:
+        raise UnreadableError(f"{folder / 'size'} holds {text(folder / 'size')[:40]!r}, not a size")
+    return int(size[1]) * _KIB[size[2]]
+
+
+def _cache(level: int, root: Path) -> Path:
     for index in sorted((root / _CPU / "cpu0/cache").glob("index[0-9]*")):
         if number(index / "level") == level and text(index / "type") != "Instruction":
-            size = re.fullmatch(r"(\d+)([KMG])", text(index / "size"))
-            if not size:
-                raise UnreadableError(f"{index / 'size'} holds {text(index / 'size')[:40]!r}, not a size")
-            return int(size[1]) * _KIB[size[2]]
+            return index
     raise UnreadableError(f"/{_CPU}/cpu0/cache tells of no cache of level {level}")
 
 

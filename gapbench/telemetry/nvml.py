@@ -81,6 +81,12 @@ class Gpu:
         """Return the energy used since the driver was loaded."""
         return self._field("NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION") / 1000
 
+    def memory_peak_gbps(self) -> float:
+        """Return the memory's peak by its datasheet: highest clock x bus width x two transfers a clock."""
+        mhz = _ask(self.nvml, "nvmlDeviceGetMaxClockInfo", self.handle, self.nvml.NVML_CLOCK_MEM)
+        bits = _ask(self.nvml, "nvmlDeviceGetMemoryBusWidth", self.handle)
+        return float(2 * mhz * 1e6 * bits / 8 / 1e9)
+
     def event_reasons(self) -> tuple[str, ...]:
         """Return the reasons of `EVENT_REASONS` that hold now."""
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from gapbench.report import site
 from gapbench.report.charts import style
-from gapbench.report.views import View
+from gapbench.report.views import VIEWS, View
 from gapbench.store import Store
 
 
@@ -30,9 +30,14 @@ def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
     assert window.locator(".chart [href]").count() == 0
 
 
-def test_a_view_of_the_run_is_drawn_when_it_comes_near_and_shown_as_a_table_on_request(
-    pages, visit, tmp_path, monkeypatch
-):
+def test_every_view_is_drawn_while_nobody_waits_so_that_paper_has_them(run_page):
+    page = run_page()
+    page.wait_for_selector("html[data-drawn]")
+    assert page.locator("main .chart").count() == len([view for view in VIEWS if view.of == "run"])
+    assert page.locator("main .chart:not(:has(.main-svg))").count() == 0
+
+
+def test_a_view_of_the_run_is_drawn_and_shown_as_a_table_on_request(pages, visit, tmp_path, monkeypatch):
     def figure(frame):
         return go.Figure(go.Bar(x=frame["implementation"], y=frame["seconds"]), layout=style.LAYOUT)
 
@@ -43,7 +48,6 @@ def test_a_view_of_the_run_is_drawn_when_it_comes_near_and_shown_as_a_table_on_r
     (path,) = site.write(Store(str(pages / "results")), [HEAD], tmp_path)
     page = visit(path)
     assert page.locator("#bars figcaption").inner_text() == "Which is lowest? All."
-    assert page.locator(".main-svg").count() == 0
     page.get_by_role("link", name="Bars").click()
     page.wait_for_selector("#bars .main-svg")
     page.get_by_text("View as table").click()

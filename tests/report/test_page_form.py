@@ -2,8 +2,12 @@
 """The form of a run's page: which implementation?"""
 
 import pytest
-from browsing import CASES, asked, column
+from browsing import BASE, CASES, asked, column
 from playwright.sync_api import expect
+from stored import keep, side
+
+from gapbench.report import site
+from gapbench.store import Store
 
 
 def test_a_shape_is_typed_and_the_winner_read(run_page):
@@ -16,6 +20,19 @@ def test_a_shape_is_typed_and_the_winner_read(run_page):
     expect(answer).to_contain_text("Time against mean\n0.50×", use_inner_text=True)
     expect(answer).to_contain_text("ceiling: not measured")
     expect(answer.locator("pre")).to_have_text("fast(x)")
+
+
+def test_the_answer_says_how_much_of_which_ceiling_is_reached(tmp_path, visit):
+    levels = {"L1": (2**15, 100.0), "L2": (2**20, 2.0)}
+    common = {"kind": "read", "device": "cpu", "threads": 1}
+    known = [{"level": name, "bytes": nbytes, "gbps": gbps, **common} for name, (nbytes, gbps) in levels.items()]
+    store = Store(str(tmp_path / "results"))
+    keep(store, side(BASE, cases=CASES[:1], ceilings=known))
+    site.write(store, [BASE], tmp_path / "site")
+    answer = visit(tmp_path / "site" / f"{BASE}.html").locator("#ask output")
+    expect(answer).to_contain_text("% of the measured read ceiling (L2) – above it")
+    roofline = visit(tmp_path / "site" / f"{BASE}.html", "#roofline").locator("#roofline")
+    expect(roofline).to_contain_text("4 of 4 measurements are above their ceiling")
 
 
 def test_ties_are_named_and_a_winner_without_a_snippet_says_so(run_page):

@@ -111,3 +111,15 @@ def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
     bare = stored(({}, results, winners))
     assert trust.judge(bare).badge in ("trusted", "caution")
     assert trust.judge(stored(({}, results[:0], pd.DataFrame()))).badge == "untrusted"
+
+
+def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_told(sound):
+    run = sound(ceilings=[{"level": None, "kind": "read", "gbps": None, "reason": "no C compiler; install gcc"}])
+    assert found(run, "ceilings").level is Level.UNKNOWN
+    assert found(run, "ceilings").evidence == "no C compiler; install gcc"
+    run.results["ceiling_fraction"] = 0.5
+    assert found(run, "ceilings").level is Level.PASSED
+    run.results.loc[0, "ceiling_fraction"] = 1.25
+    assert found(run, "ceilings").level is Level.NOTE
+    assert f"1 of {len(run.results)} times are above" in found(run, "ceilings").evidence
+    assert "at 125 %" in found(run, "ceilings").evidence

@@ -22,8 +22,10 @@ class SimulatedCpu:
 class SimulatedTensor:
     """Memory of a device, and the few operations that are asked of it."""
 
-    def __init__(self, device: SimulatedDevice | SimulatedCpu, buffer: Buffer, nbytes: int | None = None) -> None:
-        self._device, self._buffer = device, buffer
+    def __init__(
+        self, device: SimulatedDevice | SimulatedCpu, buffer: Buffer, nbytes: int | None = None, rows: int = 1
+    ) -> None:
+        self._device, self._buffer, self._rows = device, buffer, rows
         self._nbytes = buffer.nbytes if nbytes is None else nbytes
 
     def numel(self) -> int:
@@ -33,9 +35,16 @@ class SimulatedTensor:
         self._device.launch(Kernel(1e-6, writes=(self._buffer,), nbytes=self._nbytes))
         return self
 
-    def sum(self) -> "SimulatedTensor":
-        self._device.launch(Kernel(1e-6, reads=(self._buffer,), nbytes=self._nbytes))
+    def sum(self, *_dim: int) -> "SimulatedTensor":
+        self._device.launch(Kernel(1e-6, reads=(self._buffer,) * self._rows, nbytes=self._nbytes))
         return SimulatedTensor(self._device, Buffer(4))
+
+    def expand(self, rows: int, _columns: int) -> "SimulatedTensor":
+        return SimulatedTensor(self._device, self._buffer, self._nbytes, rows)
+
+    def copy_(self, other: "SimulatedTensor") -> "SimulatedTensor":
+        self._device.launch(Kernel(1e-6, reads=(other._buffer,), writes=(self._buffer,)))
+        return self
 
     def index_select(self, _dim: int, _index: object) -> "SimulatedTensor":
         return self.sum()

@@ -107,6 +107,8 @@ int nvmlDeviceGetMaxClockInfo(nvmlDevice_t d, unsigned type, unsigned *mhz) {
     return SUCCESS;
 }
 
+int nvmlDeviceGetMemoryBusWidth(nvmlDevice_t d, unsigned *bits) { (void)d; READ *bits = 5120; return SUCCESS; }
+
 struct temperature { unsigned version, sensor; int celsius; };
 #ifdef OLD_DRIVER
 int nvmlDeviceGetTemperature(nvmlDevice_t d, unsigned sensor, unsigned *celsius) {

@@ -1,22 +1,24 @@
 """How close to the limit? Bytes that must move against GB/s, below the measured ceilings of each cache level.
 
-A ceiling is ``{"level", "bytes", "gbps", "threads", "kind"}``, as a run.json has them: up to ``bytes`` the level holds
-the data (null: any size), and reading it gives ``gbps``. Each is drawn over the sizes that it is the ceiling of.
+Ceilings are those of `gapbench.ceilings`, as a run.json has them: up to ``bytes`` the level holds the data (null: any
+size), and reading it gives ``gbps``. Those that the run's rows are held against are drawn, each over the sizes that it
+is the ceiling of.
 """
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from gapbench import ceilings as limits
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-Ceilings = Iterable[Mapping[str, Any]] | None
+Ceilings = limits.Known
 
 
 def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> go.Figure:
@@ -67,10 +69,8 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
     _, words = _drawn(results)
     best = found.sort_values("gbps").iloc[-1]
     sentence = f"{best['implementation']} moves the most, {fmt.number(best['gbps'])} GB/s at {_size(best)}"
-    levels = _levels(results, ceilings)
-    if levels:
-        limits = _limits(found, levels)
-        share = found["gbps"] / limits
+    if _levels(results, ceilings):
+        share = found["gbps"] / _limits(found, ceilings)
         top = found.assign(share=share).sort_values("share", na_position="first").iloc[-1]
         sentence += (
             f"; nearest to its measured ceiling is {top['implementation']} at {_size(top)}, "
@@ -80,7 +80,7 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
             sentence += (
                 f" {fmt.count(above)} of {fmt.count(len(found))} measurements are above their ceiling: a nearer "
             )
-            sentence += "cache served them, or the ceiling is too low."
+            sentence += "cache served a part, or the ceiling is too low."
     else:
         sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
     if peak:
@@ -94,8 +94,7 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
 def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> pd.DataFrame:
     """Return the marks, and what share of its ceiling each reaches."""
     drawn, _ = _drawn(results)
-    levels = _levels(results, ceilings)
-    drawn = drawn.assign(ceiling=_limits(drawn, levels) if levels else np.nan, peak=np.nan if peak is None else peak)
+    drawn = drawn.assign(ceiling=_limits(drawn, ceilings), peak=np.nan if peak is None else peak)
     drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
     names = {
         "case": "case", "cases": "cases", "implementation": "implementation", "bytes_moved": "bytes moved",
@@ -120,33 +119,29 @@ def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
-    """Return the ceilings for the threads that were measured, smallest level first, each with where it begins."""
-    threads = set(points.numeric(results)["threads"].dropna())
-    found = [dict(one) for one in ceilings or () if not fmt.missing(one.get("gbps")) and one["gbps"] > 0]
-    found = [one for one in found if fmt.missing(one.get("threads")) or one["threads"] in threads]
-    for one in found:
-        one["bytes"] = np.inf if fmt.missing(one.get("bytes")) else float(one["bytes"])
-    found.sort(key=lambda one: (str(one.get("kind")), str(one.get("threads")), one["bytes"]))
+    """Return the ceilings that rows may be held against, smallest level first, each with where it begins and ends."""
+    frame = points.numeric(results)
+    threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
+    kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
+    alike = ("device", "kind", "threads")
+    found = [
+        {**one, "bytes": np.inf if fmt.missing(one.get("bytes")) else float(one["bytes"])}
+        for one in limits.bandwidths(ceilings, kinds)
+        if (fmt.missing(one.get("threads")) or one["threads"] in threads)
+        and (fmt.missing(one.get("device")) or one["device"] in devices)
+    ]
+    found.sort(key=lambda one: (*(str(one.get(key)) for key in alike), one["bytes"]))
     for place, one in enumerate(found):
         before = found[place - 1] if place else None
-        alike = before is not None and all(before.get(key) == one.get(key) for key in ("kind", "threads"))
-        one["from"] = before["bytes"] if alike and before is not None else 0.0
-    for one in found:  # nothing is known beyond the largest level, so that its ceiling holds there too
-        rivals = [other for other in found if all(other.get(key) == one.get(key) for key in ("kind", "threads"))]
-        if one["bytes"] == max(rival["bytes"] for rival in rivals):
-            one["bytes"] = np.inf
+        follows = before is not None and all(before.get(key) == one.get(key) for key in alike)
+        one["from"] = before["bytes"] if follows and before is not None else 0.0
     return found
 
 
-def _limits(found: pd.DataFrame, levels: list[dict[str, Any]]) -> pd.Series:
-    """Return the highest ceiling for each row's size and threads."""
-    limits = pd.Series(0.0, index=found.index)
-    for level in levels:
-        inside = (found["bytes_moved"] > level["from"]) & (found["bytes_moved"] <= level["bytes"])
-        if not fmt.missing(level.get("threads")):
-            inside &= found["threads"] == level["threads"]
-        limits = limits.mask(inside & (limits < level["gbps"]), level["gbps"])
-    return limits.where(limits > 0)
+def _limits(found: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
+    """Return the ceiling that each row is held against, nan where there is none."""
+    of = [limits.limit_of(ceilings, row) for row in rows.records(found)]
+    return pd.Series([np.nan if one is None else float(one["gbps"]) for one in of], index=found.index, dtype=float)
 
 
 def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: str, at_left: bool = False) -> None:

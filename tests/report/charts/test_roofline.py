@@ -85,5 +85,18 @@ def test_the_datasheet_is_compared_with_the_largest_size():
     )
 
 
+def test_ceilings_of_other_devices_and_of_copies_hold_for_nobody():
+    gpu = MEMORY | {"device": "cuda:0", "gbps": 2000.0}
+    copy = MEMORY | {"kind": "copy", "gbps": 30.0}
+    assert roofline.table(run(5), [MEMORY, gpu, copy])["ceiling GB/s"].tolist() == [10]
+    lines = [trace for trace in roofline.figure(run(5), [MEMORY, gpu, copy]).data if trace.mode == "lines+text"]
+    assert len(lines) == 1
+
+
+def test_a_cold_clock_is_held_against_memory():
+    found = stored([row(SMALL, "a", 1e-3, clock=clock) for clock in ("host", "host_cold")])
+    assert roofline.table(found, [L2, MEMORY])["ceiling GB/s"].tolist() == [100, 10]
+
+
 def test_no_rows():
     assert roofline.table(EMPTY).empty

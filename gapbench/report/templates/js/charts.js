@@ -17,6 +17,15 @@ async function draw(chart) {
   await Plotly.newPlot(chart, traces, layout, PLOT);
 }
 
+/** While nobody waits, one after the other: views are there when they are jumped to, and on paper. */
+async function drawAll() {
+  for (const chart of document.querySelectorAll("main .chart")) {
+    await new Promise((idle) => requestIdleCallback(idle));
+    await draw(chart);
+  }
+  document.documentElement.dataset.drawn = "yes";
+}
+
 /** Once the tables above them have their height, so that those out of sight are. */
 function watchCharts() {
   document.querySelectorAll("main .chart").forEach((chart) => whenNear(chart, () => draw(chart)));

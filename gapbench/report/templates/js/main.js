@@ -25,10 +25,7 @@ async function start() {
   watchCharts();
   goTo(recall("at"));
   document.documentElement.dataset.ready = "yes";
-  if (document.querySelector("main .chart, script[data-case]")) {
-    // Read while nobody waits: otherwise the first chart would take as long as all of plotly.
-    requestIdleCallback(() => library("plotly").catch(complain));
-  }
+  if (document.querySelector("main .chart, script[data-case]")) requestIdleCallback(() => library("plotly").then(drawAll).catch(complain));
 }
 
 start().catch(complain);

@@ -77,6 +77,7 @@ function makeResults() {
       bound("ratio_high"),
       rowColumn("gbps", "GB/s", shown("gbps", number)),
       rowColumn("ceiling_fraction", "Of ceiling", shown("ceiling_fraction", (value) => (missing(value) ? MISSING : `${number(100 * value)} %`))),
+      rowColumn("energy_joules", "Energy", { ...shown("energy_joules", (value) => (missing(value) ? MISSING : `${number(1e6 * value)} µJ`)), hidden: !run.rows.has("energy_joules") }),
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),
       rowColumn("parameters", "Weights", { ...shown("parameters", count), hidden: !run.rows.has("parameters") || data.rows.columns.parameters.constant === 0 }),
       rowColumn("peak_extra_bytes", "Peak memory", shown("peak_extra_bytes", bytes)),

@@ -50,7 +50,12 @@ function ratioOf(row) {
   return measured(ratio(value), ratioInterval(value, low, high));
 }
 
-const share = (value) => (missing(value) ? "not measured" : `${number(100 * value)} % of the measured ceiling`);
+function shareOf(row) {
+  const [share, name] = ["ceiling_fraction", "ceiling"].map((column) => run.rows.at(column, row));
+  if (missing(share)) return "ceiling: not measured";
+  const above = share > 1 ? " – above it, so a nearer cache served a part, or one of the two is wrong" : "";
+  return `${number(100 * share)} % of the measured ${name ?? "ceiling"}${above}`;
+}
 
 function snippetMarkup(name) {
   const snippet = data.snippets[name];
@@ -74,7 +79,7 @@ function answerMarkup(one) {
       <div><dt>Time per call</dt><dd>${timeOf(row)}</dd></div>
       <div><dt>Time against ${reference}</dt><dd>${winner === reference ? "is the reference" : ratioOf(row)}</dd></div>
       <div><dt>Ties</dt><dd>${ties.length ? markup`${symbol("tie")}${ties.join(", ")}` : "none"}</dd></div>
-      <div><dt>Bandwidth</dt><dd>${missing(run.rows.at("gbps", row)) ? MISSING : `${number(run.rows.at("gbps", row))} GB/s`}; ceiling: ${share(run.rows.at("ceiling_fraction", row))}</dd></div>
+      <div><dt>Bandwidth</dt><dd>${missing(run.rows.at("gbps", row)) ? MISSING : `${number(run.rows.at("gbps", row))} GB/s`}; ${shareOf(row)}</dd></div>
     </dl>${snippetMarkup(winner)}${opens}`;
 }
 

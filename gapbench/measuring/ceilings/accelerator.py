@@ -1,0 +1,83 @@
+"""Ceilings of an accelerator, by its library's own operations, timed by `event_warm`.
+
+Each is net of what the smallest kernel takes, launch gap included: a limit that no time falls below, whatever a better
+implementation saves of that. Reading is summed in two ways, of which the better counts; a kernel that reads faster
+still is flagged where its results are looked at.
+"""
+
+from collections.abc import Callable, Iterator
+
+from gapbench.ceilings import MEMORY, Ceiling
+from gapbench.devices import Accelerator
+from gapbench.measuring import clocks
+from gapbench.passes import Call
+from gapbench.telemetry import nvml
+from gapbench.telemetry.unreadable import Reasons
+
+_CALLS = 20
+_TRIES = 5
+_ROWS = 64
+_BEYOND = 8
+_LEAST_MEMORY = 2**30
+"""Bytes; reading them takes hundreds of microseconds, beside which no launch counts."""
+
+
+def measure(device: Accelerator) -> list[Ceiling]:
+    """Return the device's ceilings. Raises `ClockError` where its clocks refuse."""
+    launch = clocks.clock("host_call", device).prepare().launch_seconds
+    timer = clocks.clock("event_warm", device)
+    timer.prepare(0.0)  # the launches above have warmed it
+
+    def seconds(call: Call) -> float:
+        return min(timer.batch(call, _CALLS)[0] for _ in range(_TRIES)) / _CALLS
+
+    smallest = seconds(device.torch.zeros(1, device=device.name).zero_)
+    found = [Ceiling(None, "dispatch", device.name, seconds=launch), _datasheet(device)]
+    found.append(Ceiling(None, "kernel", device.name, seconds=smallest))
+    if (cache := device.cache_bytes) is None:
+        found.append(Ceiling("L2", "read", device.name, reason="the backend does not tell the size of its cache"))
+    else:
+        found += _bandwidths(device, "L2", cache, cache // 4, seconds, smallest)
+    beyond = max(_LEAST_MEMORY, _BEYOND * (cache or 0))
+    return [*found, *_bandwidths(device, MEMORY, None, beyond, seconds, smallest)]
+
+
+def _bandwidths(
+    device: Accelerator,
+    level: str,
+    holds: int | None,
+    nbytes: int,
+    seconds: Callable[[Call], float],
+    smallest: float,
+) -> Iterator[Ceiling]:
+    """Yield what a level gives to data of ``nbytes``, or to two of that size for a copy."""
+    elements = nbytes // 4
+    here, there = (device.torch.zeros(elements, device=device.name) for _ in range(2))
+    # In memory, rows that are the same data would meet in the cache.
+    rows = [] if holds is None else [(_ROWS * nbytes, lambda: here.expand(_ROWS, elements).sum(1))]
+    ways: dict[str, list[tuple[int, Call]]] = {
+        "read": [(nbytes, here.sum), *rows],
+        "copy": [(2 * nbytes, lambda: there.copy_(here))],
+        "write": [(nbytes, here.zero_)],
+    }
+    for kind, some in ways.items():
+        gbps = max(moved / max(seconds(call) - smallest, 1e-9) / 1e9 for moved, call in some)
+        yield Ceiling(level, kind, device.name, bytes=holds, gbps=gbps)
+
+
+def _datasheet(device: Accelerator) -> Ceiling:
+    """Return the memory's peak by NVML's clock and bus width: two transfers a clock, as in HBM and GDDR."""
+    reasons = Reasons()
+    gbps = None
+    if device.family == "cuda":
+        gbps = reasons.attempt("peak", lambda: _peak(device.uuid))
+    reason = reasons.unreadable.get("peak", f"NVML reads NVIDIA GPUs, and {device.family} is none")
+    return Ceiling(MEMORY, "datasheet", device.name, gbps=gbps, reason=None if gbps else reason)
+
+
+def _peak(uuid: str | None) -> float:
+    bindings = nvml.start()
+    try:
+        return nvml.find(bindings, uuid).memory_peak_gbps()
+    finally:
+        bindings.nvmlShutdown()

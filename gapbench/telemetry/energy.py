@@ -1,0 +1,75 @@
+"""Counters of energy: a GPU's through NVML, a processor's through RAPL. What has none raises `UnreadableError`.
+
+Both count all that the device draws, whoever makes it work and while it rests, too. RAPL's is the sum of all processor
+packages (cores, caches, and on some the memory controller; not memory itself); each package's counter begins again at
+0 after ``max_energy_range_uj``. Source: the kernel's ``power/powercap``; AMD's processors are listed there as well.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from gapbench.telemetry import host, nvml
+from gapbench.telemetry.unreadable import UnreadableError, number, text
+
+_POWERCAP = "sys/class/powercap"
+
+
+class Counter(Protocol):
+    """Counts energy. ``source`` names what does."""
+
+    source: str
+
+    def joules(self) -> float:
+        """Return the energy used since some moment; it never falls."""
+        ...
+
+
+class Rapl:
+    """The processor packages' counters together. It must be read more often than a package's counter wraps around."""
+
+    source = "RAPL, all processor packages"
+
+    def __init__(self, root: Path = host.ROOT) -> None:
+        folders = [one for one in (root / _POWERCAP).glob("intel-rapl:*") if re.fullmatch(r"intel-rapl:\d+", one.name)]
+        packages = sorted(one for one in folders if text(one / "name").startswith("package"))
+        if not packages:
+            raise UnreadableError(f"/{_POWERCAP} has no processor package: no RAPL, as in most guests")
+        self._ranges = {one: number(one / "max_energy_range_uj") for one in packages}
+        self._last = {one: number(one / "energy_uj") for one in packages}
+        self._used = 0
+
+    def joules(self) -> float:
+        """Return the energy used since this counter was opened."""
+        for package, last in self._last.items():
+            now = number(package / "energy_uj")
+            self._used += now - last if now >= last else now - last + self._ranges[package]
+            self._last[package] = now
+        return self._used / 1e6
+
+
+class _Nvml:
+    source = "NVML's total energy counter"
+
+    def __init__(self, gpu: nvml.Gpu) -> None:
+        self.joules = gpu.energy_joules
+
+
+@contextmanager
+def opened(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Counter]:
+    """Hold a device's counter open; ``uuid`` is the GPU's. Raises `UnreadableError` where it has none."""
+    family = device_name.partition(":")[0]
+    if family == "cpu":
+        yield Rapl(root)
+        return
+    if family != "cuda":
+        raise UnreadableError(f"NVML reads NVIDIA GPUs, and {family} is none")
+    bindings = nvml.start()
+    try:
+        gpu = nvml.find(bindings, uuid)
+        gpu.energy_joules()  # older boards lack it
+        yield _Nvml(gpu)
+    finally:
+        bindings.nvmlShutdown()
