@@ -11,12 +11,23 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from gapbench.compare import Diff
-from gapbench.report import rows
-from gapbench.report.charts import accuracy, cost_model, distribution, forest, regret, roofline, times, winners_map
+from gapbench.report import profiles, rows
+from gapbench.report.charts import (
+    accuracy,
+    cost_model,
+    distribution,
+    forest,
+    memory,
+    regret,
+    roofline,
+    shares,
+    times,
+    winners_map,
+)
 from gapbench.report.columns import columns
 from gapbench.report.stored import Stored
 
-Scope = Literal["run", "case", "diff"]
+Scope = Literal["run", "case", "diff", "profile"]
 Arguments = tuple[Any, ...]
 
 BYTES = 2**19
@@ -28,9 +39,9 @@ class View:
     """One question, and the chart that answers it. ``name`` is its place in the page's address.
 
     ``of`` says where it stands, and what ``arguments`` is given to return those of the chart: of a ``run`` a section of
-    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` a
-    section of its page, from it. The chart's ``table`` returns what was drawn as a frame; without one the page's own
-    tables show it.
+    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` or a
+    ``profile`` a section of its page, from it or from its documents. The chart's ``table`` returns what was drawn as a
+    frame; without one the page's own tables show it.
     """
 
     name: str
@@ -59,6 +70,8 @@ VIEWS: tuple[View, ...] = (
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
     View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
+    View("shares", "Shares", "Where does the time go?", "profile", shares, lambda one: (profiles.shares(one),)),
+    View("memory", "Memory", "How much, and when?", "profile", memory, lambda one: (profiles.timelines(one),)),
 )  # fmt: skip
 """All views, in the pages' order."""
 
@@ -85,7 +98,12 @@ def of_diff(diff: Diff) -> list[Drawn]:
     return [_drawn(view, diff) for view in VIEWS if view.of == "diff"]
 
 
-def _drawn(view: View, source: Stored | Diff) -> Drawn:
+def of_profile(documents: profiles.Documents) -> list[Drawn]:
+    """Draw the views of a case's profiles."""
+    return [_drawn(view, documents) for view in VIEWS if view.of == "profile"]
+
+
+def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
     given = view.arguments(source)
     frame = view.chart.table(*given) if hasattr(view.chart, "table") else None
     table = None if frame is None else {"count": len(frame), "columns": columns(frame)}
