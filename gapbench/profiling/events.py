@@ -26,24 +26,29 @@ MEMORY = "[memory]"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that was recorded, times in seconds from the beginning of the recording.
+    """One thing that was recorded, times in nanoseconds from the beginning of the recording: whole ones, to be exact.
 
     ``device`` tells a kernel on an accelerator from what the host did. ``tensors`` are shape and dtype of those
     arguments that are tensors, in their order.
     """
 
     name: str
-    start: float
-    seconds: float = 0.0
+    start: int
+    nanoseconds: int = 0
     thread: int = 0
     device: bool = False
     tensors: tuple[tuple[tuple[int, ...], str], ...] = ()
     nbytes: int = 0
 
     @property
-    def end(self) -> float:
+    def end(self) -> int:
         """When it was over."""
-        return self.start + self.seconds
+        return self.start + self.nanoseconds
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.nanoseconds * 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Node:
     @property
     def own_seconds(self) -> float:
         """Return its time without that of its children."""
-        return max(0.0, self.event.seconds - sum(child.event.seconds for child in self.children))
+        return max(0, self.event.nanoseconds - sum(child.event.nanoseconds for child in self.children)) * 1e-9
 
     def walk(self) -> Iterator["Node"]:
         """Yield it and all beneath it."""
@@ -69,7 +74,7 @@ def read(kineto: Any) -> list[Event]:
     """Return what Kineto recorded (``profiler.kineto_results``), in order of time."""
     began = kineto.trace_start_ns()
     found = [_event(one, began) for one in kineto.events() if not (_on_device(one) and one.is_user_annotation())]
-    return sorted(found, key=lambda event: (event.start, -event.seconds))
+    return sorted(found, key=lambda event: (event.start, -event.nanoseconds))
 
 
 def _on_device(one: Any) -> bool:
@@ -84,8 +89,8 @@ def _event(one: Any, began: int) -> Event:
     )
     return Event(
         name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, one.name())),
-        start=(one.start_ns() - began) * 1e-9,
-        seconds=one.duration_ns() * 1e-9,
+        start=one.start_ns() - began,
+        nanoseconds=one.duration_ns(),
         thread=one.start_thread_id(),
         device=_on_device(one),
         tensors=tensors,
@@ -113,7 +118,7 @@ def _trees(events: list[Event]) -> list[Node]:
         event, children = open_.pop()
         (open_[-1][1] if open_ else roots).append(Node(event, tuple(children)))
 
-    for event in sorted(events, key=lambda one: (one.start, -one.seconds)):
+    for event in sorted(events, key=lambda one: (one.start, -one.nanoseconds)):
         while open_ and open_[-1][0].end <= event.start:
             close()
         open_.append((event, []))
@@ -124,8 +129,8 @@ def _trees(events: list[Event]) -> list[Node]:
 
 def busy_seconds(events: Iterable[Event]) -> float:
     """Return for how long at least one kernel ran on the accelerator: overlapping ones count once."""
-    busy, until = 0.0, float("-inf")
+    busy, until = 0, 0
     for event in sorted((one for one in events if one.device), key=lambda one: one.start):
-        busy += max(0.0, event.end - max(event.start, until))
+        busy += max(0, event.end - max(event.start, until))
         until = max(until, event.end)
-    return busy
+    return busy * 1e-9

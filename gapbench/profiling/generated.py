@@ -15,7 +15,7 @@ class Generated:
     """What was generated for one compiled function.
 
     ``sources`` are the wrappers with the kernels in them, by file name. ``kernels`` are the names of kernels, which
-    list the operators that are fused in each, ``fallbacks`` the operators of ATen (or an extern library) that are called
+    list the operators that are fused in each, ``fallbacks`` operators of ATen (or an extern library) that are called
     instead. ``recompilations`` count further compilations of the same code, ``graph_breaks`` what was left to Python.
     """
 

@@ -1,13 +1,12 @@
 """The job of a fresh worker: profile one implementation on one case, and leave the trace and sources in a folder."""
 
 import gc
-import gzip
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from resource import getpagesize
 from typing import Any
 
 import torch
@@ -20,17 +19,12 @@ from gapbench.implementations import Implementation
 from gapbench.measuring import clocks, heap, worker
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind
-from gapbench.profiling import counters, generated, gpu_counters, memory, windows, words
+from gapbench.profiling import counters, generated, gpu_counters, memory, trace, windows, words
 from gapbench.profiling.split import PARTS, Split, split
 
-MOST_TRACE_BYTES = 500 * 10**6
-"""Larger traces are not kept: no viewer opens them."""
-
-_TRACED_CALLS = 5
 _ATTEMPTS = 3
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
-_BYTES_PER_EVENT = 300  # in a trace, at the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class Request:
     spec: str
     folder: Path
     seed: int = 0
-    most_trace_bytes: int = MOST_TRACE_BYTES
+    most_trace_bytes: int = trace.MOST_BYTES
 
 
 def profile(connection: Connection, running: RunningContender, request: Request) -> None:  # noqa: ARG001
@@ -71,11 +65,9 @@ def _profile(request: Request) -> dict[str, Any]:
             "before the function returns",
         }
     made = generated.read(function) if implementation.family == "compiled" else None
-    trace = _trace(calls[0], where, request)
+    traced = trace.write(calls[0], where, request.folder, request.most_trace_bytes)
     watched, one_element, found, attempts, notes = _watch(implementation, calls, request, where)
     del kept
-    timeline = trace.timeline
-    peak = memory.peak(timeline)
     rows = watched.rows
     if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
@@ -97,16 +89,21 @@ def _profile(request: Request) -> dict[str, Any]:
         "attempts": attempts,
         "gbps": case.bytes_moved / seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
         "sentence": words.sentence(
-            implementation.name, case.dtype, found, rows, peak, watched.observed.busy_seconds is not None
+            implementation.name,
+            case.dtype,
+            found,
+            rows,
+            round(watched.observed.faults * getpagesize()),
+            watched.observed.busy_seconds is not None,
         ),
         "operators": [asdict(row) | {"gbps": row.gbps} for row in rows],
-        "peak_extra_bytes": peak,
-        "memory": timeline,
+        "peak_extra_bytes": memory.peak(traced.timeline),
+        "memory": traced.timeline,
         "generated": made.document() if made else None,
         "counters": [asdict(one) for one in counted],
         "proton": _proton(calls[0], watched.observed.seconds, where),
-        "trace_calls": trace.calls,
-        "notes": notes + trace.notes,
+        "trace_calls": traced.calls,
+        "notes": notes + traced.notes,
     }
 
 
@@ -153,38 +150,6 @@ def _watch(
             f"{left:+.1f} % of the time is not explained: other work on the machine, most likely; profile again"
         )
     return watched, one, best, len(found), notes
-
-
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    """What one call allocated, how many calls the trace in the folder has (0: there is none), and notes on it."""
-
-    timeline: memory.Timeline
-    calls: int
-    notes: list[str]
-
-
-def _trace(call: Call, where: Device, request: Request) -> _Trace:
-    """Write a trace of a few calls, with the Python stack, to ``trace.json.gz``."""
-    results, recorded = windows.record([call], where, with_stack=False)
-    timeline = memory.timeline(recorded)
-    most = request.most_trace_bytes
-    path = request.folder / "trace.json"
-    for count in (1, _TRACED_CALLS) if len(recorded) * _BYTES_PER_EVENT <= most else ():
-        results, _ = windows.record([call] * count, where, with_stack=True)
-        results.save(str(path))
-        size = path.stat().st_size
-        if size > most:
-            path.unlink()
-            break
-        if count == _TRACED_CALLS or size * _TRACED_CALLS > most:
-            with path.open("rb") as plain, gzip.open(request.folder / "trace.json.gz", "wb", compresslevel=6) as packed:
-                shutil.copyfileobj(plain, packed)
-            path.unlink()
-            few = f"the trace has one call: {_TRACED_CALLS} are more than {most / 1e6:.0f} MB"
-            return _Trace(timeline, count, [few] if count == 1 else [])
-    said = f"the trace was stopped: one call alone is more than {most / 1e6:.0f} MB, which no viewer opens"
-    return _Trace(timeline, 0, [said])
 
 
 def _counted(call: Call, seconds: float, where: Device) -> list[counters.Counter]:

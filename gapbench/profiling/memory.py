@@ -21,7 +21,7 @@ def timeline(events: Iterable[Event]) -> Timeline:
     for event in ordered:
         if event.name == MEMORY:
             allocated += event.nbytes
-            found.append((event.start - began, allocated))
+            found.append(((event.start - began) * 1e-9, allocated))
     return thinned(found)
 
 

@@ -29,7 +29,7 @@ from gapbench.cases import Case
 from gapbench.measuring import qualifying
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.template import Template
-from gapbench.profiling import counters, gpu_counters, job
+from gapbench.profiling import counters, gpu_counters, job, trace
 
 SCHEMA = 1
 PATIENCE = 300.0
@@ -52,7 +52,7 @@ class Profile:
 
 
 def profile(
-    case: Case, specs: Mapping[str, str], most_trace_bytes: int = job.MOST_TRACE_BYTES, patience: float = PATIENCE
+    case: Case, specs: Mapping[str, str], most_trace_bytes: int = trace.MOST_BYTES, patience: float = PATIENCE
 ) -> Iterator[Profile]:
     """Profile each of ``specs`` (names or ``FILE.py:FUNCTION``, by name) on ``case``, one after the other.
 

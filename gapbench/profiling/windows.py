@@ -37,6 +37,11 @@ class Window:
     on_core: float
     faults: float
 
+    @property
+    def share_on_core(self) -> float:
+        """Return the share of the time that was not lost to waiting or to other work."""
+        return self.on_core / self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -68,7 +73,7 @@ def watch(calls: Sequence[Call], where: Device) -> Watched:
     """Watch calls that were warmed up: the medians of windows without the profiler, and the middle one of those with.
 
     Other work on the machine takes the core away for milliseconds at a time, which all fall on whichever operator ran:
-    of the windows with a profiler, the half that lost least is looked at.
+    of both kinds of windows the half that lost least is looked at.
     """
     count = _calls_of_a_window(calls[0], where)
     plain: list[Window] = []
@@ -82,7 +87,8 @@ def watch(calls: Sequence[Call], where: Device) -> Watched:
             with torch.autograd.profiler.record_function(_MARK):
                 seen = window((call,), count, where)
         profiled.append((seen, events.read(watching.kineto_results)))
-    undisturbed = sorted(profiled, key=lambda one: one[0].on_core / one[0].seconds)[_PAIRS // 2 :]
+    plain = sorted(plain, key=lambda one: one.share_on_core)[_PAIRS // 2 :]
+    undisturbed = sorted(profiled, key=lambda one: one[0].share_on_core)[_PAIRS // 2 :]
     seen, recorded = sorted(undisturbed, key=lambda one: one[0].on_core)[len(undisturbed) // 2]
     mark, inside = _within_the_mark(recorded)
     own, beneath = _own(mark, seen.seconds, count)

@@ -9,17 +9,30 @@ from gapbench.profiling.split import PARTS, Split
 _MANY_FAULTS = 25.0
 """Per cent of the time from which page faults are worth a clause of their own."""
 
+_MUCH_LOST = 10.0
+"""The same for a caller's thread that was on no core."""
+
 
 def sentence(
-    name: str, dtype: str, split: Split, rows: Sequence[Operator], peak_bytes: int = 0, on_accelerator: bool = False
+    name: str, dtype: str, split: Split, rows: Sequence[Operator], fault_bytes: int = 0, on_accelerator: bool = False
 ) -> str:
-    """Say what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled."""
+    """Say what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
+
+    ``fault_bytes`` are those of the pages that one call touches for the first time.
+    """
     subject = f"`{name}` in {dtype}"
-    part = max((one for one in PARTS if one != "unexplained"), key=split.share)
+    # On a CPU other work took what is in gaps, which says little of the implementation.
+    spent = [one for one in PARTS if one != "unexplained" and (on_accelerator or one != "gaps")]
+    part = max(spent, key=split.share)
+    return _what(subject, part, split, rows, fault_bytes) + ("" if on_accelerator else _lost(split))
+
+
+def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault_bytes: int) -> str:
     share = f"{split.share(part):.0f} %"
     faults = 100 * split.fault_seconds / split.seconds
     if part == "gaps":
-        return f"{share} of {subject} is waiting: {_why_waiting(on_accelerator)}{_next(split)}"
+        idle = "the accelerator has nothing to do, and the host's own work does not account for it"
+        return f"{share} of {subject} is waiting: {idle}"
     if part == "dispatch":
         count = sum(row.calls for row in rows if not row.device)
         return f"{share} of {subject} is dispatch, of {count:.0f} operators: there is little to compute"
@@ -30,7 +43,7 @@ def sentence(
     clauses = [_most(subject, rows, split)] if part == "kernel" or faults >= _MANY_FAULTS else []
     if faults >= _MANY_FAULTS:
         clauses.append(
-            f"{faults:.0f} % of the time is page faults: the operating system hands out {_megabytes(peak_bytes)} anew "
+            f"{faults:.0f} % of the time is page faults: the operating system hands out {_megabytes(fault_bytes)} anew "
             "in every call"
         )
     return "; ".join(filter(None, clauses))
@@ -58,15 +71,11 @@ def label(row: Operator) -> str:
     return row.name
 
 
-def _why_waiting(on_accelerator: bool) -> str:
-    if on_accelerator:
-        return "the accelerator has nothing to do, and the host's own work does not account for it"
-    return "the caller's thread was on no core, other threads or other programs had them"
-
-
-def _next(split: Split) -> str:
-    part = max((one for one in PARTS if one not in ("unexplained", "gaps")), key=split.share)
-    return f"; {split.share(part):.0f} % is {part}"
+def _lost(split: Split) -> str:
+    share = split.share("gaps")
+    if share < _MUCH_LOST:
+        return ""
+    return f"; for {share:.0f} % the caller's thread was on no core: it waited for others, or other work had it"
 
 
 def _megabytes(value: int) -> str:

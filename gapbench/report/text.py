@@ -189,8 +189,9 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | Non
         console.print()
     for one in profiles:
         if one["status"] == "ok":
-            for sentence in (one["sentence"], *([one["generated"]["sentence"]] if one["generated"] else [])):
-                console.print(Text(f"{one['implementation']}: {sentence}"))
+            console.print(Text(one["sentence"]))
+            if one["generated"]:
+                console.print(Text(f"  {one['generated']['sentence']}"))
             for note in one["notes"]:
                 console.print(Text(f"  {note}", style="dim"))
         else:

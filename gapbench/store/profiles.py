@@ -40,7 +40,9 @@ def prepare(store: Store, run: str | None, case: str) -> None:
 
 def keep(store: Store, run: str | None, document: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
     """Write a profile over an earlier one of the same implementation, its document last; return the paths."""
-    place = f"{folder(store, run, document['case'])}/{stem(document['implementation'])}"
+    of_case = folder(store, run, document["case"])
+    store.make_folder(of_case)
+    place = f"{of_case}/{stem(document['implementation'])}"
     for name, content in files.items():
         store.write(f"{place}.{name}", content)
     store.write(f"{place}.json", json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
