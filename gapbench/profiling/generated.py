@@ -1,5 +1,6 @@
 """What Inductor made of a compiled implementation: its source, what it fused, what it left to ATen, how often."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,11 +43,15 @@ class Generated:
             return "torch.compile kept no source that could be read"
         parts = []
         if self.kernels:
-            parts.append(f"generated {', '.join(self.kernels)}")
+            parts.append(f"generated {', '.join(_with_counts(self.kernels))}")
         if self.fallbacks:
             parts.append(f"left {', '.join(self.fallbacks)} to ATen")
-        again = f", compiled {self.recompilations} more times" if self.recompilations else ""
+        again = f"; recompilations: {self.recompilations}" if self.recompilations else ""
         return f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
+
+
+def _with_counts(names: list[str]) -> list[str]:
+    return [f"{name} ({count} times)" if count > 1 else name for name, count in Counter(names).items()]
 
 
 def read(function: Callable[[Tensor], Tensor]) -> Generated:

@@ -94,7 +94,8 @@ def _profile(request: Request) -> dict[str, Any]:
             found,
             rows,
             round(watched.observed.faults * getpagesize()),
-            watched.observed.busy_seconds is not None,
+            on_accelerator=watched.observed.busy_seconds is not None,
+            forward=case.pass_ == "forward",
         ),
         "operators": [asdict(row) | {"gbps": row.gbps} for row in rows],
         "peak_extra_bytes": memory.peak(traced.timeline),
@@ -130,12 +131,14 @@ def _watch(
     case, notes = request.case, []
     small = replace(case, shape=(1,) * len(case.shape))
     try:
+        if implementation.parameters(case):
+            raise ValueError("its weights would be as large")
         if reason := implementation.why_not(small):
             raise ValueError(reason)
         _, small_calls = _prepared(implementation, small, request.seed, where)
     except Exception as error:  # an implementation may rely on sizes
         small_calls = []
-        notes.append(f"dispatch is counted as kernel: it cannot be called with one element ({error})")
+        notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
     cost = windows.seconds_per_fault(where) if where.name == "cpu" else 0.0
     found: list[tuple[windows.Watched, windows.Watched | None, Split]] = []
     while len(found) < _ATTEMPTS:

@@ -8,9 +8,10 @@ twice: on the case, and on a case of one element, whose kernels do nothing.
   cost at any size. Its profile only says how to divide it: own times of allocating operators, of all other operators,
   and what lies outside of operators. From each the events beneath it are paid first, every one with the same part of
   (profiled - measured) time: an event is written down before its clock starts and after it ends.
-- **growth**: by how much the own times exceed those of one element. Both profiles have the same events, so that what
-  the profiler adds cancels. Growth of allocating operators is allocation, growth outside of operators is Python (or the
-  kernel, where no operator computes: another runtime did), all other growth is the kernel.
+- **growth**: by how much the own times exceed those of one element. Where both profiles have the same events, what the
+  profiler adds cancels; more events are paid as above, and an operator that is called more often is dispatched as much
+  more often. Growth of allocating operators is allocation, growth outside of operators is Python (or the kernel, where
+  it is most of the growth and much of the time: another runtime computed), all other growth is the kernel.
 - **page faults** are allocation, wherever they happen. Memory that the operating system has just given is made when it
   is first touched, inside the kernel that does so, and unmade when it is freed. They are counted, with the profiler
   (and taken out of kernels) and without it (and added), and what one costs is measured: filling fresh memory against
@@ -26,10 +27,12 @@ is waited for, as far as its own work goes, and the rest is gaps.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gapbench.profiling.operators import allocates, computes
+from gapbench.profiling.operators import allocates
 
 OUTSIDE = ""
 """In place of an operator's name: what ran outside of operators."""
+
+_MUCH = 0.25
 
 PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")
 
@@ -41,7 +44,8 @@ class Observed:
     ``seconds`` are measured without the profiler; ``on_core`` of them the caller's thread was on a core, ``faults``
     pages were touched for the first time. Those that begin with ``profiled`` are the same under it; ``own`` are the own
     seconds by operator (`OUTSIDE` too), which add up to ``profiled_seconds``, ``beneath`` how many events lie directly
-    beneath each. ``busy_seconds`` is how long an accelerator computed, None on the CPU.
+    beneath each, ``calls`` how often each is called. ``busy_seconds`` is how long an accelerator computed, None on the
+    CPU.
     """
 
     seconds: float
@@ -50,9 +54,16 @@ class Observed:
     profiled_on_core: float
     own: Mapping[str, float]
     beneath: Mapping[str, float] = field(default_factory=dict)
+    calls: Mapping[str, float] = field(default_factory=dict)
     faults: float = 0.0
     profiled_faults: float = 0.0
     busy_seconds: float | None = None
+
+    @property
+    def seconds_per_event(self) -> float:
+        """Return what the profiler adds for each event."""
+        added = max(0.0, self.profiled_on_core - self.on_core)
+        return added / max(1.0, sum(self.beneath.values()))
 
     @property
     def own_on_core(self) -> dict[str, float]:
@@ -63,11 +74,16 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Seconds of each of `PARTS`; ``fault_seconds`` are those of allocation that page faults took."""
+    """Seconds of each of `PARTS`.
+
+    ``fault_seconds`` are those of allocation that page faults took; ``other_runtime`` says that the kernel is code
+    outside of PyTorch's operators.
+    """
 
     seconds: float
     parts: Mapping[str, float]
     fault_seconds: float = 0.0
+    other_runtime: bool = False
 
     def share(self, part: str) -> float:
         """Return a part in per cent of the measured time."""
@@ -82,16 +98,19 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
     """
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)
+    other_runtime = False
     if one_element is None:
         python, dispatch, allocation = fixed(case)
         kernel, dispatch, outside = dispatch, 0.0, 0.0
     else:
         python, dispatch, allocation = fixed(one_element)
-        grown = _growth(case, one_element)
+        grown, more_dispatch = _growth(case, one_element)
+        dispatch += more_dispatch
         allocation += max(0.0, sum(value for name, value in grown.items() if allocates(name)))
         kernel = max(0.0, sum(value for name, value in grown.items() if name != OUTSIDE and not allocates(name)))
         outside = max(0.0, grown.get(OUTSIDE, 0.0))
-        if not any(computes(name) for name in case.own if name != OUTSIDE):
+        other_runtime = outside > max(kernel, _MUCH * case.on_core)
+        if other_runtime:
             kernel, outside = kernel + outside, 0.0
     # The profile's own faults are in its times: they are taken out, and those without the profiler put in their place.
     profiled = case.profiled_faults - (one_element.profiled_faults if one_element else 0.0)
@@ -107,14 +126,13 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
         "kernel": kernel - of_kernel,
         "gaps": case.seconds - case.on_core,
     }
-    return Split(case.seconds, parts | {"unexplained": case.seconds - sum(parts.values())}, faults)
+    return Split(case.seconds, parts | {"unexplained": case.seconds - sum(parts.values())}, faults, other_runtime)
 
 
 def fixed(observed: Observed) -> tuple[float, float, float]:
     """Return the seconds of Python, dispatch and allocation, which add up to the measured time on a core."""
     own = observed.own_on_core
-    added = max(0.0, observed.profiled_on_core - observed.on_core)
-    each = added / max(1.0, sum(observed.beneath.values()))
+    each = observed.seconds_per_event
     paid = {name: max(0.0, seconds - each * observed.beneath.get(name, 0.0)) for name, seconds in own.items()}
     if not sum(paid.values()):
         paid = own
@@ -122,12 +140,23 @@ def fixed(observed: Observed) -> tuple[float, float, float]:
     scale = observed.on_core / total if total else 0.0
     python = paid.get(OUTSIDE, 0.0)
     allocation = sum(seconds for name, seconds in paid.items() if allocates(name))
-    return python * scale, (total - python - allocation) * scale, allocation * scale
+    return python * scale, max(0.0, total - python - allocation) * scale, allocation * scale
 
 
-def _growth(case: Observed, one_element: Observed) -> dict[str, float]:
-    large, small = case.own_on_core, one_element.own_on_core
-    return {name: large.get(name, 0.0) - small.get(name, 0.0) for name in {**large, **small}}
+def _growth(case: Observed, one_element: Observed) -> tuple[dict[str, float], float]:
+    """Return by how much each operator's own seconds grow, and what dispatching it more often takes."""
+    each = one_element.seconds_per_event
+    large, small = (
+        {name: seconds - each * one.beneath.get(name, 0.0) for name, seconds in one.own_on_core.items()}
+        for one in (case, one_element)
+    )
+    more = {
+        name: max(0.0, seconds) * (case.calls[name] / one_element.calls[name] - 1)
+        for name, seconds in small.items()
+        if not allocates(name) and 0 < one_element.calls.get(name, 0.0) < case.calls.get(name, 0.0)
+    }
+    grown = {name: large.get(name, 0.0) - small.get(name, 0.0) - more.get(name, 0.0) for name in {**large, **small}}
+    return grown, sum(more.values())
 
 
 def _on_accelerator(case: Observed, busy: float) -> Split:

@@ -91,7 +91,7 @@ def watch(calls: Sequence[Call], where: Device) -> Watched:
     undisturbed = sorted(profiled, key=lambda one: one[0].share_on_core)[_PAIRS // 2 :]
     seen, recorded = sorted(undisturbed, key=lambda one: one[0].on_core)[len(undisturbed) // 2]
     mark, inside = _within_the_mark(recorded)
-    own, beneath = _own(mark, seen.seconds, count)
+    own, beneath, often = _own(mark, seen.seconds, count)
     seconds = statistics.median(one.seconds for one in plain)
     observed = Observed(
         seconds=seconds,
@@ -102,6 +102,7 @@ def watch(calls: Sequence[Call], where: Device) -> Watched:
         profiled_faults=seen.faults,
         own=own,
         beneath=beneath,
+        calls=often,
         busy_seconds=None if where.name == "cpu" else events.busy_seconds(inside) / count,
     )
     return Watched(observed, operators.table(mark.children, inside, count), count)
@@ -119,18 +120,20 @@ def _within_the_mark(recorded: list[Event]) -> tuple[Node, list[Event]]:
     return mark, [one for one in recorded if began <= one.start <= ended and one.name != _MARK]
 
 
-def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return own seconds by operator, and how many events lie beneath each, per call that took ``seconds``."""
+def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]:
+    """Return own seconds, events directly beneath and calls by operator, all per call that took ``seconds``."""
     own: dict[str, float] = defaultdict(float)
+    often: dict[str, float] = defaultdict(float)
     beneath: dict[str, float] = defaultdict(float)
     for node in mark.walk():
         name = OUTSIDE if node is mark else node.event.name
         beneath[name] += len(node.children) / count
         if node is not mark and "Synchronize" not in name:  # waiting is no work of the host
             own[name] += node.own_seconds / count
+            often[name] += 1 / count
     # not the mark's own time, which has the reading of clocks in it
     own[OUTSIDE] = max(0.0, seconds - sum(child.event.seconds for child in mark.children) / count)
-    return dict(own), dict(beneath)
+    return dict(own), dict(beneath), dict(often)
 
 
 def seconds_per_fault(where: Device) -> float:

@@ -14,7 +14,13 @@ _MUCH_LOST = 10.0
 
 
 def sentence(
-    name: str, dtype: str, split: Split, rows: Sequence[Operator], fault_bytes: int = 0, on_accelerator: bool = False
+    name: str,
+    dtype: str,
+    split: Split,
+    rows: Sequence[Operator],
+    fault_bytes: int = 0,
+    on_accelerator: bool = False,
+    forward: bool = True,
 ) -> str:
     """Say what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
 
@@ -24,10 +30,10 @@ def sentence(
     # On a CPU other work took what is in gaps, which says little of the implementation.
     spent = [one for one in PARTS if one != "unexplained" and (on_accelerator or one != "gaps")]
     part = max(spent, key=split.share)
-    return _what(subject, part, split, rows, fault_bytes) + ("" if on_accelerator else _lost(split))
+    return _what(subject, part, split, rows, fault_bytes, forward) + ("" if on_accelerator else _lost(split))
 
 
-def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault_bytes: int) -> str:
+def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault_bytes: int, forward: bool) -> str:
     share = f"{split.share(part):.0f} %"
     faults = 100 * split.fault_seconds / split.seconds
     if part == "gaps":
@@ -37,7 +43,8 @@ def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault
         count = sum(row.calls for row in rows if not row.device)
         return f"{share} of {subject} is dispatch, of {count:.0f} operators: there is little to compute"
     if part == "python":
-        return f"{share} of {subject} is Python, outside of every operator"
+        what = "Python" if forward else "Python and autograd's engine"
+        return f"{share} of {subject} is {what}, outside of every operator"
     if faults < _MANY_FAULTS and part == "allocation":
         return f"{share} of {subject} is getting memory from the allocator"
     clauses = [_most(subject, rows, split)] if part == "kernel" or faults >= _MANY_FAULTS else []
@@ -53,7 +60,7 @@ def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
     """Say which operator or kernel takes most, in per cent of the time of all."""
     on_device = any(row.device for row in rows)
     able = [row for row in rows if row.device == on_device and (row.device or computes(row.name))]
-    if not able:
+    if not able or split.other_runtime:
         return f"{split.share('kernel'):.0f} % of {subject} is code of another runtime, outside of PyTorch's operators"
     top = max(able, key=lambda row: row.self_seconds)
     total = sum(row.self_seconds for row in rows if row.device == on_device)

@@ -15,7 +15,7 @@ MOST_OPERATORS = 15
 """Rows of a table of operators that a page shows; the document has all."""
 
 PARTS = (
-    ("Python", "what runs outside of operators: the interpreter, and what decides which code to call"),
+    ("Python", "what runs outside of operators: the interpreter, what decides which code to call, autograd's engine"),
     ("dispatch", "PyTorch's way from a call to the code that computes: types, shapes, autograd, the output's strides"),
     ("allocation", "getting memory, and page faults: the operating system makes memory when it is first touched"),
     ("kernel", "what grows with the input: the computation itself"),
