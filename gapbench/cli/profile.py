@@ -5,12 +5,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gapbench.cases import Case
-from gapbench.cli import selection
+from gapbench.cli import selection, static
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _CLOSE = 3
 
 
 @click.command("profile")
-@click.argument("case_id", metavar="CASE")
+@click.argument("case_id", metavar="CASE", required=False)
 @click.option(
     "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Only these implementations. Repeatable."
 )
@@ -30,16 +31,42 @@ _CLOSE = 3
 @click.option(
     "-o", "--output", metavar="FOLDER", help=f"In place of the run's profiles.  [default without a run: {FOLDER}]"
 )
+@click.option(
+    "--static", "is_static", is_flag=True, help="In place of CASE: inspect our Triton kernels, no GPU needed."
+)
+@click.option("--arch", "archs", multiple=True, help="With --static: only this architecture, as in sm_90. Repeatable.")
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --static: an earlier --json; exits with 1 if a kernel got worse.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(case_id: str, specs: tuple[str, ...], run: str | None, url: str, output: str | None, as_json: bool) -> int:
+def command(
+    case_id: str | None,
+    specs: tuple[str, ...],
+    run: str | None,
+    url: str,
+    output: str | None,
+    is_static: bool,
+    archs: tuple[str, ...],
+    baseline: Path | None,
+    as_json: bool,
+) -> int:
     """Say where the time of each implementation of CASE goes, and keep a trace of it.
 
     CASE is an id as in gapbench list cases, or of a run: 8x2048x7x7-float32-contiguous-cpu-forward-t1. Shares are of
     the time without the profiler; what they rest on is in gapbench/profiling/split.py. The trace opens in
     https://ui.perfetto.dev; gapbench report shows a run's profiles. Nothing else of a run is changed.
 
-    Exits with 3 if an implementation failed, 5 if none can be profiled.
+    Exits with 3 if an implementation failed, 5 if none can be profiled, 1 if a kernel is worse than in --baseline.
     """
+    if is_static and case_id is None:
+        return static.inspect(archs, baseline, as_json)
+    if is_static or archs or baseline:
+        raise GapbenchError("--static inspects all kernels, and takes no CASE; --arch and --baseline belong to it")
+    if case_id is None:
+        raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
     from gapbench.devices import device
     from gapbench.profiling import profiles
     from gapbench.report import text

@@ -158,3 +158,55 @@ def test_unsupported_implementations_alone_exit_with_5(gapbench):
     code, out, err = gapbench("profile", SMALL, "--impl", "triton")
     assert (code, err) == (5, "")
     assert "triton is unsupported" in out
+
+
+INSPECTION = {
+    "kernel": "column", "dtype": "float16", "plan": "p", "arch": "sm_90", "registers": 40, "spills": 0,
+    "shared_bytes": 0, "load_bytes": 16, "store_bytes": 16, "load_widths": (16,), "occupancy": 0.75,
+}  # fmt: skip
+
+
+@pytest.fixture
+def inspected(monkeypatch):
+    """Compile nothing; return the architectures that were asked for."""
+    from gapbench.profiling import static
+
+    asked = []
+    monkeypatch.setattr(static, "inspect_all", lambda archs: asked.extend(archs) or [static.Inspection(**INSPECTION)])
+    return asked
+
+
+def test_static_is_a_list_of_kernels_that_a_later_one_is_compared_with(gapbench, inspected, tmp_path):
+    code, out, err = gapbench("profile", "--static", "--arch", "sm_90", "--json")
+    assert (code, err) == (0, "")
+    (row,) = json.loads(out)
+    assert {"kernel", "arch", "registers", "spills", "shared_bytes", "load_bytes", "store_bytes", "occupancy"} <= set(
+        row
+    )
+    assert inspected == ["sm_90"]
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text(out)
+    code, out, err = gapbench("profile", "--static", "--baseline", baseline)
+    assert code == 0
+    assert "75%" in out
+    assert "no kernel differs" in err
+    baseline.write_text(json.dumps([row | {"spills": -1}]))
+    code, _, err = gapbench("profile", "--static", "--baseline", baseline)
+    assert code == 1
+    assert "worse: column float16 sm_90: spills -1, now 0" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a CASE"),
+        ([SMALL, "--static"], "takes no CASE"),
+        ([SMALL, "--arch", "sm_90"], "belong to it"),
+        (["--static", "--arch", "sm_20"], "there are: sm_"),
+        (["--static", "--baseline", "nosuch.json"], "cannot read the baseline nosuch.json"),
+    ],
+)
+def test_bad_input_to_static_is_one_line(gapbench, inspected, no_profiling, arguments, words):
+    code, out, err = gapbench("profile", *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert words in err
