@@ -22,7 +22,7 @@ _CLOSE = 3
 
 
 @click.command("profile")
-@click.argument("case_id", metavar="CASE", required=False)
+@click.argument("case_id", metavar="[CASE]", required=False)
 @click.option(
     "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Only these implementations. Repeatable."
 )
