@@ -48,6 +48,8 @@ def test_what_other_work_took_is_said_last():
 def test_another_runtime_and_an_accelerator_are_named():
     said = sentence("numba_mean", "float32", divided(kernel=1.0), [row("aten::view")])
     assert "code of another runtime" in said
+    other = Split(1e-3, {part: 1e-3 * (part == "kernel") for part in PARTS}, other_runtime=True)
+    assert "code of another runtime" in sentence("numpy_mean", "float32", other, [row("aten::resolve_conj")])
     rows = [
         row("aten::mean", own=5e-6),
         row("reduce_kernel", (), 8e-5, device=True),
