@@ -150,7 +150,7 @@ def _watch(
     watched, one, best = min(found, key=lambda each: abs(each[2].share("unexplained")))
     if (left := best.share("unexplained")) and abs(left) > _EXPLAINED:
         notes.append(
-            f"{left:+.1f} % of the time is not explained: other work on the machine, most likely; profile again"
+            f"{left:+.1f} % of the time is not explained: other work on the machine, or a call too short to divide"
         )
     return watched, one, best, len(found), notes
 
