@@ -10,7 +10,7 @@ import traceback
 import click
 
 from gapbench import __version__
-from gapbench.cli import ab, diff, doctor, history, report, run, store, which
+from gapbench.cli import ab, diff, doctor, history, profile, report, run, store, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError
 
@@ -21,6 +21,7 @@ COMMANDS: tuple[click.Command, ...] = (
     diff.command,
     history.command,
     report.command,
+    profile.command,
     which.command,
     doctor.command,
     store.command,

@@ -74,7 +74,7 @@ class Selection:
         where = device(self.device)
         clocks = self._clocks(where)
         named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
-        own = self._own(place)
+        own = own_specs(self.specs, place)
         contests: dict[Case, Contest] = {}
         for name in self.suites:
             for suite in suites.find(name):
@@ -94,19 +94,6 @@ class Selection:
     def _filters(self) -> str:
         given = [f"-k {self.expression!r}"] if self.expression is not None else []
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
-
-    def _own(self, place: Callable[[str], str] | None) -> dict[str, str]:
-        """Return the user's own specs by name, where ``place`` has them; without it, of files that are here."""
-        from gapbench.implementations import user
-        from gapbench.operations import is_user_spec, taken
-
-        own: dict[str, str] = {}
-        for spec in filter(is_user_spec, self.specs):
-            _, name = user.parse(spec) if place is None else user.split(spec)
-            if taken(name) or name in own:
-                raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
-            own[name] = spec if place is None else place(spec)
-        return own
 
     def _clocks(self, where: "Device") -> tuple[str, ...]:
         for name in self.clocks:
@@ -135,6 +122,23 @@ class Selection:
         return self.expression is None or keyword_match(
             self.expression, f"{suite} {case.id} {case.label} {implementation}"
         )
+
+
+def own_specs(specs: Sequence[str], place: Callable[[str], str] | None = None) -> dict[str, str]:
+    """Return those of ``specs`` that are FILE.py:FUNCTION, by name; with ``place`` they need not be here.
+
+    Raises `GapbenchError` for a file that is not there, and for a name that is taken.
+    """
+    from gapbench.implementations import user
+    from gapbench.operations import is_user_spec, taken
+
+    own: dict[str, str] = {}
+    for spec in filter(is_user_spec, specs):
+        _, name = user.parse(spec) if place is None else user.split(spec)
+        if taken(name) or name in own:
+            raise GapbenchError(f"--impl {spec!r}: there is an implementation {name!r} already; rename yours")
+        own[name] = spec if place is None else place(spec)
+    return own
 
 
 def keyword_match(expression: str, text: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_KERNEL = re.compile(r"^\w+ = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
+_KERNEL = re.compile(r"^(\w+) = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
 # With the parenthesis: comments cite the operators that a kernel replaces, without.
 _FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.(\w+)\(")
 
@@ -25,21 +25,36 @@ def code_path(function: Callable[[Tensor], Tensor]) -> str | None:
     """
     forward: list[str] = []
     backward: list[str] = []
-    for graph in _graphs(function):
-        (backward if graph.fx_kwargs.get("is_backward") else forward).append(graph.source_code)
+    for is_backward, source in sources(function):
+        (backward if is_backward else forward).append(source)
     if not backward:
         return _say(forward) if forward else None
     return f"forward: {_say(forward)}; backward: {_say(backward)}"
 
 
-def _say(sources: Iterable[str]) -> str:
+def sources(function: Callable[[Tensor], Tensor]) -> Iterator[tuple[bool, str]]:
+    """Yield of every graph of a compiled function whether it is of the backward pass, and its wrapper's source."""
+    for graph in _graphs(function):
+        yield bool(graph.fx_kwargs.get("is_backward")), graph.source_code
+
+
+def kernels(source: str) -> list[str]:
+    """Return the names of the kernels that a wrapper has had generated; a name lists what was fused."""
+    return _KERNEL.findall(source)
+
+
+def fallbacks(source: str) -> list[str]:
+    """Return the operators that a wrapper calls because no code was generated for them."""
+    return list(dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(source)))
+
+
+def _say(wrappers: Iterable[str]) -> str:
     """Put the kernels and fall-backs of some wrappers into words."""
-    source = "\n".join(sources)
-    kernels = len(_KERNEL.findall(source))
-    operators = dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(source))
+    source = "\n".join(wrappers)
+    generated, operators = len(kernels(source)), fallbacks(source)
     parts = []
-    if kernels or not operators:
-        parts.append(f"generated {kernels} kernel{'' if kernels == 1 else 's'}")
+    if generated or not operators:
+        parts.append(f"generated {generated} kernel{'' if generated == 1 else 's'}")
     if operators:
         parts.append(f"fell back to {', '.join(operators)}")
     return f"Inductor {' and '.join(parts)}"

@@ -29,7 +29,7 @@ def footprint(call: Callable[[], Tensor]) -> Footprint:
     """Watch one warm call on the CPU through autograd's profiler."""
     call()
     # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
-    with _silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
+    with silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
         output = call()
     allocated = peak = operators = 0
     # Kineto's own events: torch's list of them folds allocations into the operators around them.
@@ -44,7 +44,7 @@ def footprint(call: Callable[[], Tensor]) -> Footprint:
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Keep what native code writes to stderr (Kineto does, at any log level) from the user's terminal."""
     kept = os.dup(2)
     with tempfile.TemporaryFile() as nowhere:

@@ -5,6 +5,7 @@
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,14 +148,17 @@ def _machine_code(compiled: Any) -> MachineCode:
         return read_nvidia(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def inspect_all() -> list[Inspection]:
-    """Return every kernel of `CASES` in every dtype of `DTYPES` on every one of `ARCHITECTURES`."""
+_EVERY = tuple(where.name for where in ARCHITECTURES)
+
+
+def inspect_all(archs: Sequence[str] = _EVERY) -> list[Inspection]:
+    """Return every kernel of `CASES` in every dtype of `DTYPES` on every one of ``archs``."""
     return [
         inspection
         for kernel, case in CASES
         for dtype in DTYPES
-        for where in ARCHITECTURES
-        for inspection in inspect(kernel, replace(case, dtype=dtype), where.name)
+        for arch in archs
+        for inspection in inspect(kernel, replace(case, dtype=dtype), arch)
     ]
 
 

@@ -8,6 +8,7 @@ be fetched from anywhere.
 import json
 from collections.abc import Collection, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -17,16 +18,19 @@ from markupsafe import Markup
 
 import gapbench
 from gapbench.compare import Diff
-from gapbench.report import assets, changes, facts, private, rows, trust, views, which
+from gapbench.report import assets, changes, facts, private, profiles, rows, trust, views, which
 from gapbench.report import format as fmt
 from gapbench.report.columns import script_json
 from gapbench.report.diff import lines
 from gapbench.report.diff import page as diffs
 from gapbench.report.history import page as past
 from gapbench.report.stored import Stored
+from gapbench.store.profiles import stem
 
 Card = dict[str, Any]
 """What the index says of a page; the page carries it."""
+
+Profiled = Mapping[str, profiles.Documents]
 
 FIELDS = {
     "run": {"name", "started", "commit", "tag", "device", "suites", "cases", "trust", "said"},
@@ -37,8 +41,13 @@ FIELDS = {
 _NO_VIEWS: dict[str, Any] = {"data": {}, "section_views": [], "case_views": []}
 
 
-def run_page(stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool) -> str:
-    """Return the page of a run as `private.public` gives it; ``why_no_diff`` is a sentence where there is none."""
+def run_page(
+    stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool, profiled: Profiled = MappingProxyType({})
+) -> str:
+    """Return the page of a run as `private.public` gives it; ``why_no_diff`` is a sentence where there is none.
+
+    ``profiled`` are the documents of its profiles by case, as `profiles.public` gives them.
+    """
     judged = trust.judge(stored)
     headline = rows.headline(stored.results, stored.winners)
     return _render(
@@ -59,6 +68,26 @@ def run_page(stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file
         diff_name=None if diff is None else diffs.name(diff),
         counts=[] if diff is None else changes.counts(diff),
         why_no_diff=why_no_diff,
+        profiled=[(profiles.name(stored.id, case), case, found) for case, found in profiled.items()],
+    )
+
+
+def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) -> str:
+    """Return the page of a case's profiles, as `profiles.public` gives them."""
+    case = str(documents[0]["case"])
+    return _render(
+        "profile.html.j2",
+        single_file,
+        {"kind": "profile", "name": profiles.name(run, case)},
+        data={},
+        run=run,
+        case=case,
+        folder=stem(case),
+        stem=stem,
+        documents=documents,
+        profiles=profiles,
+        section_views=views.of_profile(documents),
+        case_views=[],
     )
 
 

@@ -1,8 +1,8 @@
 """Which files a report is: a folder of pages that share their scripts, or pages that stand alone.
 
 ``reports/`` has ``index.html``, ``history.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each
-diff, and what `gapbench.report.assets` says that they share. The index lists all pages of the folder, also those of
-earlier reports: each carries a card that says what it is.
+diff, ``<run id>.<case>.html`` for each case that was profiled, and what `gapbench.report.assets` says that they share.
+The index lists all pages of the folder, also those of earlier reports: each carries a card that says what it is.
 """
 
 import contextlib
@@ -15,12 +15,13 @@ from pathlib import Path
 
 from gapbench.compare import interleaved
 from gapbench.errors import GapbenchError
-from gapbench.report import assets, changes, html
+from gapbench.report import assets, changes, html, profiles
 from gapbench.report.diff import page as diffs
 from gapbench.report.history import page as past
 from gapbench.report.private import public
 from gapbench.report.stored import load
 from gapbench.store import Store
+from gapbench.store import profiles as stored_profiles
 
 _HEAD = 65536  # a page's card stands in its first bytes
 
@@ -50,9 +51,13 @@ def write(
             continue
         # a baseline among the runs that are shown is a page like the others, without a diff against itself
         named = None if run == baseline and len(runs) > 1 else baseline
+        profiled = {case: profiles.public(found) for case, found in stored_profiles.read(store, run).items()}
         diff, why_not = changes.against(store, stored, named)
-        text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file)
+        text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file, profiled=profiled)
         pages.append(_write(folder, run, text))
+        for case, documents in profiled.items():
+            text = html.profile_page(run, documents, single_file=single_file)
+            _write(folder, profiles.name(run, case), text)
         if diff is not None:
             known = {path.stem for path in folder.glob("*.html")} | set(runs)
             text = html.diff_page(diff, pages=known, redact=redact, single_file=single_file)

@@ -164,3 +164,35 @@ def print_rows(
             )
         )
     (console or Console()).print(table)
+
+
+_BRIEF = {"allocation": "alloc", "unexplained": "rest"}
+
+
+def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print where the time of each implementation goes, in per cent of it, and the sentences that say so.
+
+    What could not be profiled comes last, with its reason.
+    """
+    console = console or Console()
+    measured = [one for one in profiles if one["status"] == "ok"]
+    parts = list(dict.fromkeys(part for one in measured for part in one["shares"]))
+    if measured:
+        table = _table("% of the time", "time", *(_BRIEF.get(part, part) for part in parts), "memory", "GB/s")
+        for column in table.columns[1:]:
+            column.justify, column.no_wrap = "right", True
+        for one in measured:
+            shares = (f"{one['shares'][part]:.1f}" if part in one["shares"] else fmt.MISSING for part in parts)
+            memory, rate = fmt.size(one["peak_extra_bytes"]), fmt.number(one["gbps"])
+            table.add_row(Text(one["implementation"]), fmt.seconds(one["seconds"]), *shares, memory, rate)
+        console.print(table)
+        console.print()
+    for one in profiles:
+        if one["status"] == "ok":
+            console.print(Text(one["sentence"]))
+            if one["generated"]:
+                console.print(Text(f"  {one['generated']['sentence']}"))
+            for note in one["notes"]:
+                console.print(Text(f"  {note}", style="dim"))
+        else:
+            console.print(Text(f"{one['implementation']} is {one['status']}: {one['reason']}"))

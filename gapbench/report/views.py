@@ -13,14 +13,16 @@ import plotly.graph_objects as go
 from gapbench import ceilings
 from gapbench.compare import Diff
 from gapbench.history.trends import Trend
-from gapbench.report import rows
+from gapbench.report import profiles, rows
 from gapbench.report.charts import (
     accuracy,
     cost_model,
     distribution,
     forest,
+    memory,
     regret,
     roofline,
+    shares,
     times,
     trend,
     winners_map,
@@ -28,7 +30,7 @@ from gapbench.report.charts import (
 from gapbench.report.columns import columns
 from gapbench.report.stored import Stored
 
-Scope = Literal["run", "case", "diff", "trend"]
+Scope = Literal["run", "case", "diff", "trend", "profile"]
 Arguments = tuple[Any, ...]
 
 BYTES = 2**19
@@ -40,9 +42,9 @@ class View:
     """One question, and the chart that answers it. ``name`` is its place in the page's address.
 
     ``of`` says where it stands, and what ``arguments`` is given to return those of the chart: of a ``run`` a section of
-    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` a
-    section of its page, from it; of a ``trend`` a part of its window on the page of history, from it. The chart's
-    ``table`` returns what was drawn as a frame; without one the page's own tables show it.
+    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` or a
+    ``profile`` a section of its page, from it or from its documents; of a ``trend`` a part of its window on the page of
+    history, from it. The chart's ``table`` returns what was drawn as a frame; without one the page's own tables do.
     """
 
     name: str
@@ -73,6 +75,8 @@ VIEWS: tuple[View, ...] = (
     View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
     View("history", "History", "What changed when?", "trend", trend, lambda one: (one,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
+    View("shares", "Shares", "Where does the time go?", "profile", shares, lambda one: (profiles.shares(one),)),
+    View("memory", "Memory", "How much, and when?", "profile", memory, lambda one: (profiles.timelines(one),)),
 )  # fmt: skip
 """All views, in the pages' order."""
 
@@ -99,7 +103,12 @@ def of_diff(diff: Diff) -> list[Drawn]:
     return [_drawn(view, diff) for view in VIEWS if view.of == "diff"]
 
 
-def _drawn(view: View, source: Stored | Diff) -> Drawn:
+def of_profile(documents: profiles.Documents) -> list[Drawn]:
+    """Draw the views of a case's profiles."""
+    return [_drawn(view, documents) for view in VIEWS if view.of == "profile"]
+
+
+def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
     given = view.arguments(source)
     frame = view.chart.table(*given) if hasattr(view.chart, "table") else None
     table = None if frame is None else {"count": len(frame), "columns": columns(frame)}

@@ -7,6 +7,7 @@ One folder per run::
         shards/000123.parquet   one per finished round, while the run lasts
         samples.parquet         all shards, at the end
         results.parquet         one row per case x implementation x contender x clock, at the end
+        profiles/               what gapbench profile found (see gapbench.store.profiles), at any time
 
 No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path.
 """
@@ -214,6 +215,13 @@ class Store:
                 self._fs.pipe_file(path, content)
         except OSError as error:
             raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
+
+    def read(self, path: str) -> bytes:
+        """Return a whole object."""
+        try:
+            return bytes(self._fs.cat_file(path))
+        except OSError as error:
+            raise GapbenchError(f"cannot read {path} of the store {self.url}: {error}") from error
 
     def make_folder(self, path: str) -> None:
         """Create a folder, where the store has folders."""

@@ -1,0 +1,176 @@
+"""The job of a fresh worker: profile one implementation on one case, and leave the trace and sources in a folder."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from resource import getpagesize
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gapbench import inputs, operations
+from gapbench.cases import DTYPES, Case
+from gapbench.devices import Device, device
+from gapbench.implementations import Implementation
+from gapbench.measuring import clocks, heap, worker
+from gapbench.measuring.template import RunningContender
+from gapbench.passes import Call, bind
+from gapbench.profiling import counters, generated, gpu_counters, memory, trace, windows, words
+from gapbench.profiling.split import PARTS, Split, split
+
+_ATTEMPTS = 3
+_EXPLAINED = 2.0
+_COUNTED_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Profile ``spec`` on ``case``, files to ``folder``; a trace beyond ``most_trace_bytes`` is not kept."""
+
+    case: Case
+    spec: str
+    folder: Path
+    seed: int = 0
+    most_trace_bytes: int = trace.MOST_BYTES
+
+
+def profile(connection: Connection, running: RunningContender, request: Request) -> None:  # noqa: ARG001
+    """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
+    try:
+        worker.prepare(request.case)
+        connection.send(_profile(request))
+    except Exception as error:
+        status, reason = worker.status_of(error, request.case)
+        connection.send({"status": status, "reason": reason})
+
+
+def _profile(request: Request) -> dict[str, Any]:
+    case, where = request.case, device(request.case.device)
+    implementation = operations.load(request.spec)
+    if reason := implementation.why_not(case):
+        return {"status": "unsupported", "reason": reason}
+    gc.disable()
+    kept = heap.shuffle(Random(request.seed))
+    function, calls = _prepared(implementation, case, request.seed, where)
+    if reason := implementation.proof():
+        return {"status": "failed", "reason": reason}
+    if torch._C._autograd._profiler_enabled():
+        return {
+            "status": "failed",
+            "reason": "a profiler is already active in its process, which the implementation must have started; end it "
+            "before the function returns",
+        }
+    made = generated.read(function) if implementation.family == "compiled" else None
+    traced = trace.write(calls[0], where, request.folder, request.most_trace_bytes)
+    watched, one_element, found, attempts, notes = _watch(implementation, calls, request, where)
+    del kept
+    rows = watched.rows
+    if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
+        notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
+    counted = _counted(calls[0], watched.observed.seconds, where)
+    for name, source in (made.sources if made else {}).items():
+        (request.folder / name).write_text(source, encoding="utf-8")
+    seconds = watched.observed.seconds
+    return {
+        "status": "ok",
+        "reason": None,
+        "family": implementation.family,
+        "seconds": seconds,
+        "shares": {part: found.share(part) for part in PARTS},
+        "page_faults": watched.observed.faults,
+        "page_fault_share": 100 * found.fault_seconds / seconds,
+        "one_element_seconds": one_element.observed.seconds if one_element else None,
+        "profiled_seconds": watched.observed.profiled_seconds,
+        "calls": watched.calls,
+        "attempts": attempts,
+        "gbps": case.bytes_moved / seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
+        "sentence": words.sentence(
+            implementation.name,
+            case.dtype,
+            found,
+            rows,
+            round(watched.observed.faults * getpagesize()),
+            on_accelerator=watched.observed.busy_seconds is not None,
+            forward=case.pass_ == "forward",
+        ),
+        "operators": [asdict(row) | {"gbps": row.gbps} for row in rows],
+        "peak_extra_bytes": memory.peak(traced.timeline),
+        "memory": traced.timeline,
+        "generated": made.document() if made else None,
+        "counters": [asdict(one) for one in counted],
+        "proton": _proton(calls[0], watched.observed.seconds, where),
+        "trace_calls": traced.calls,
+        "notes": notes + traced.notes,
+    }
+
+
+def _prepared(
+    implementation: Implementation, case: Case, seed: int, where: Device
+) -> tuple[Callable[[Tensor], Tensor], list[Call]]:
+    """Return the function and its calls, warm, on the inputs that the CPU's clock would rotate."""
+    function = implementation.prepare(case)
+    places = clocks.clock("host", where).rotations(case.elements * DTYPES[case.dtype]) if where.name == "cpu" else 1
+    first = inputs.sample(case, seed)
+    xs = [first, *(inputs.place(first, case, seed + number) for number in range(1, places))]
+    gradient = inputs.upstream(case, seed, implementation.truth.shape(case))
+    calls = [bind(case, function, x, gradient) for x in xs]
+    for call in calls:
+        call()
+    where.synchronize()
+    return function, calls
+
+
+def _watch(
+    implementation: Implementation, calls: list[Call], request: Request, where: Device
+) -> tuple[windows.Watched, windows.Watched | None, Split, int, list[str]]:
+    """Watch the case and one element; again if too little is explained, and then keep what explains most."""
+    case, notes = request.case, []
+    small = replace(case, shape=(1,) * len(case.shape))
+    try:
+        if implementation.parameters(case):
+            raise ValueError("its weights would be as large")
+        if reason := implementation.why_not(small):
+            raise ValueError(reason)
+        _, small_calls = _prepared(implementation, small, request.seed, where)
+    except Exception as error:  # an implementation may rely on sizes
+        small_calls = []
+        notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
+    cost = windows.seconds_per_fault(where) if where.name == "cpu" else 0.0
+    found: list[tuple[windows.Watched, windows.Watched | None, Split]] = []
+    while len(found) < _ATTEMPTS:
+        one = windows.watch(small_calls, where) if small_calls else None
+        all_ = windows.watch(calls, where)
+        found.append((all_, one, split(all_.observed, one.observed if one else None, cost)))
+        if abs(found[-1][2].share("unexplained")) <= _EXPLAINED:
+            break
+    watched, one, best = min(found, key=lambda each: abs(each[2].share("unexplained")))
+    if (left := best.share("unexplained")) and abs(left) > _EXPLAINED:
+        notes.append(
+            f"{left:+.1f} % of the time is not explained: other work on the machine, or a call too short to divide"
+        )
+    return watched, one, best, len(found), notes
+
+
+def _counted(call: Call, seconds: float, where: Device) -> list[counters.Counter]:
+    if where.name != "cpu":
+        return []  # the parent asks ncu, which needs a process of its own
+    calls = max(1, min(10_000, round(_COUNTED_SECONDS / seconds)))
+    return counters.count(lambda: [call() for _ in range(calls)], calls)
+
+
+def _proton(call: Call, seconds: float, where: Device) -> dict[str, Any]:
+    if where.name == "cpu":
+        return {"kernels": {}, "reason": "Proton sees GPUs only; the case is on the CPU"}
+    calls = max(1, min(1000, round(_COUNTED_SECONDS / seconds)))
+
+    def run() -> None:
+        for _ in range(calls):
+            call()
+        where.synchronize()
+
+    kernels, reason = gpu_counters.proton(run, calls)
+    return {"kernels": kernels, "reason": reason}

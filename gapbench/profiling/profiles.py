@@ -1,0 +1,97 @@
+"""Profile the implementations of a case, each in a fresh worker process; the parent's side.
+
+A profile is a document, as stored in JSON::
+
+    {"schema": 1, "case", "implementation", "dtype", "bytes_moved", "versions": {"torch", …},
+     "status", "reason",              as of a result; what follows is of ok ones only
+     "seconds",                       per call, measured without the profiler
+     "shares": {part: per cent},      see gapbench.profiling.split
+     "page_faults", "page_fault_share", "one_element_seconds", "profiled_seconds", "calls", "attempts",
+     "gbps", "sentence",
+     "operators": [{"name", "dtypes", "calls", "self_seconds", "total_seconds", "bytes", "device", "gbps"}, …],
+     "peak_extra_bytes", "memory": [[seconds, bytes], …],
+     "generated": null or {"sentence", "kernels", "fallbacks", "graph_breaks", "recompilations"},
+     "counters": [{"name", "value", "reason"}, …], "proton": {"kernels": {name: seconds}, "reason"},
+     "trace_calls", "files": [name, …], "notes": [sentence, …]}
+
+Implementations are not judged here: ``gapbench run`` says which of them are right.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gapbench import operations
+from gapbench.cases import Case
+from gapbench.measuring import qualifying
+from gapbench.measuring.plan import Contest
+from gapbench.measuring.template import Template
+from gapbench.profiling import counters, gpu_counters, job, trace
+
+SCHEMA = 1
+PATIENCE = 300.0
+"""Seconds after which an implementation that is still being profiled is given up."""
+
+_VERSIONS = ("torch", "triton", "gapbench")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile's document, and the folder in which its files lie until the next one is asked for."""
+
+    document: dict[str, Any]
+    folder: Path
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Return the content of its files by name."""
+        return {name: (self.folder / name).read_bytes() for name in self.document["files"]}
+
+
+def profile(
+    case: Case, specs: Mapping[str, str], most_trace_bytes: int = trace.MOST_BYTES, patience: float = PATIENCE
+) -> Iterator[Profile]:
+    """Profile each of ``specs`` (names or ``FILE.py:FUNCTION``, by name) on ``case``, one after the other.
+
+    What cannot be profiled is a document with its status and reason. Raises `GapbenchError` if no worker can start.
+    """
+    versions = {name: _version(name) for name in _VERSIONS}
+    described = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
+    with Template(qualifying.preload([Contest("profile", case, dict(specs))])) as template:
+        template.wait_ready()
+        for name, spec in specs.items():
+            with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
+                folder = Path(place)
+                found = _one(template, job.Request(case, spec, folder, most_trace_bytes=most_trace_bytes), patience)
+                files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok")
+                yield Profile(
+                    {**described, "implementation": name, "versions": versions, **found, "files": files}, folder
+                )
+
+
+def _one(template: Template, request: job.Request, patience: float) -> dict[str, Any]:
+    if reason := operations.why_not(request.spec, request.case):
+        return {"status": "unsupported", "reason": reason}
+    said = qualifying.answer(template.start(job.profile, request), patience)
+    if not isinstance(said, dict):
+        status, reason = qualifying.how_it_ended(said, patience)
+        return {"status": status, "reason": reason}
+    if said["status"] == "ok" and request.case.device != "cpu":
+        said["counters"] = [asdict(one) for one in _of_the_gpu(request)]
+    return said
+
+
+def _of_the_gpu(request: job.Request) -> list[counters.Counter]:
+    if request.case.device.partition(":")[0] != "cuda":
+        return counters.unknown("ncu sees NVIDIA's GPUs only", gpu_counters.NAMES)
+    return gpu_counters.ncu(request.case.id, request.spec)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

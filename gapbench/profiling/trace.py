@@ -1,0 +1,61 @@
+"""A trace of a few calls with the Python stack, for Perfetto; and what one call allocated."""
+
+import gzip
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gapbench.devices import Device
+from gapbench.passes import Call
+from gapbench.profiling import memory, windows
+
+NAME = "trace.json.gz"
+
+MOST_BYTES = 500 * 10**6
+"""Larger traces (before they are packed) are not kept: viewers do not open them."""
+
+_CALLS = 5
+_BYTES_PER_EVENT = 300  # at the least
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one call allocated, how many calls the trace has (0: there is none), and what is to be said of it."""
+
+    timeline: memory.Timeline
+    calls: int
+    notes: list[str] = field(default_factory=list)
+
+
+def write(call: Call, where: Device, folder: Path, most_bytes: int = MOST_BYTES) -> Trace:
+    """Write a trace to `NAME` in ``folder``: of a few calls, of one where a few would be too much, or none."""
+    _, recorded = windows.record([call], where, with_stack=False)
+    timeline = memory.timeline(recorded)
+    limit = f"{most_bytes / 1e6:,.0f} MB"
+    too_much = Trace(timeline, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
+    if len(recorded) * _BYTES_PER_EVENT > most_bytes:
+        return too_much  # not even tried: it would fill the disk
+    plain = folder / "trace.json"
+    one = _save([call], where, plain)
+    if one > most_bytes:
+        plain.unlink()
+        return too_much
+    if one * _CALLS > most_bytes:
+        _pack(plain)
+        return Trace(timeline, 1, [f"the trace has one call: {_CALLS} would make more than {limit}"])
+    _save([call] * _CALLS, where, plain)
+    _pack(plain)
+    return Trace(timeline, _CALLS)
+
+
+def _save(calls: list[Call], where: Device, path: Path) -> int:
+    """Write a trace of ``calls``, and return its bytes."""
+    results, _ = windows.record(calls, where, with_stack=True)
+    results.save(str(path))
+    return path.stat().st_size
+
+
+def _pack(plain: Path) -> None:
+    with plain.open("rb") as source, gzip.open(plain.with_name(NAME), "wb", compresslevel=6) as packed:
+        shutil.copyfileobj(source, packed)
+    plain.unlink()

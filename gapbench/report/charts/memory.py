@@ -1,0 +1,67 @@
+"""How much memory does one call need, and when? A line for each profiled implementation, from the call's beginning.
+
+Given is a frame of `gapbench.report.profiles.timelines`: seconds and allocated bytes of each implementation.
+"""
+
+import html
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from gapbench.report import format as fmt
+from gapbench.report.charts import style
+
+_MOST_POINTS = 1900
+
+
+def figure(timelines: pd.DataFrame) -> go.Figure:
+    """Draw what is allocated beyond what was there, moment by moment, as the profiler saw it."""
+    drawn = _drawn(timelines)
+    if drawn.empty:
+        return style.nothing()
+    marks = style.marks(drawn["implementation"])
+    figure = go.Figure(
+        layout=style.LAYOUT
+        | {
+            "height": 320 + 22 * min(len(marks), 9),
+            "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
+            "showlegend": True,
+            "legend": style.LEGEND,
+            "xaxis": style.AXIS | {"title": {"text": "ms since the call began, profiled", "standoff": 6}},
+            "yaxis": style.AXIS | {"title": {"text": "MB"}, "automargin": True, "rangemode": "tozero"},
+        }
+    )
+    for name, found in drawn.groupby("implementation", sort=False):
+        mark = marks[str(name)]
+        figure.add_scatter(
+            name=style.short(name),
+            mode="lines",
+            x=found["at"] * 1e3,
+            y=found["bytes"] / 1e6,
+            line={"shape": "hv", "color": mark.colour, "dash": mark.dash, "width": 2},
+            hovertext=[f"<b>{html.escape(str(name))}</b><br>{fmt.size(value)}" for value in found["bytes"]],
+            hoverinfo="text",
+        )
+    return figure
+
+
+def summary(timelines: pd.DataFrame) -> str:
+    """Say which call needs most and which least."""
+    if timelines.empty:
+        return "No allocation was seen."
+    peaks = timelines.groupby("implementation", sort=False)["bytes"].max().sort_values()
+    most = f"{peaks.index[-1]} needs the most memory beyond its input, {fmt.size(peaks.iloc[-1])}"
+    least = f"; {peaks.index[0]} the least, {fmt.size(peaks.iloc[0])}" if len(peaks) > 1 else ""
+    return f"{most}{least}."
+
+
+def table(timelines: pd.DataFrame) -> pd.DataFrame:
+    """Return the points drawn."""
+    names = {"implementation": "implementation", "at": "seconds", "bytes": "allocated bytes"}
+    return _drawn(timelines)[[*names]].rename(columns=names).reset_index(drop=True)
+
+
+def _drawn(timelines: pd.DataFrame) -> pd.DataFrame:
+    """Return as many of the first points of each as can be drawn."""
+    count = max(1, timelines["implementation"].nunique())
+    return timelines.groupby("implementation", sort=False).head(_MOST_POINTS // count)

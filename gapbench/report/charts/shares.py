@@ -1,0 +1,110 @@
+"""Where does the time go? For each profiled implementation a bar of its parts, in per cent of its measured time.
+
+Given is a frame of `gapbench.report.profiles.shares`: a row for each implementation and part, the fastest first.
+"""
+
+import html
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from gapbench.report import format as fmt
+from gapbench.report import rows
+from gapbench.report.charts import style
+
+MOST_ROWS = 40
+
+_ROW = 46  # pixels
+_LABELLED = 7.0
+"""Per cent from which a part has room for its number."""
+
+_LOOKS = {
+    "python": ("#7a5fc7", ""),
+    "dispatch": ("#2f6fd0", "/"),
+    "allocation": ("#b3590a", "x"),
+    "kernel": ("#0b7f76", ""),
+    "gaps": ("#7b8794", "."),
+    "unexplained": ("#b0413e", "-"),
+}
+"""Colour and pattern of each part: neighbours differ in both."""
+
+
+def figure(shares: pd.DataFrame) -> go.Figure:
+    """Draw a stacked bar for each implementation."""
+    drawn = _drawn(shares)
+    if drawn.empty:
+        return style.nothing()
+    names = list(dict.fromkeys(drawn["implementation"]))
+    places = {name: place for place, name in enumerate(names)}
+    low = min(0.0, float(drawn[drawn["share"] < 0].groupby("implementation")["share"].sum().min() or 0.0))
+    high = max(100.0, float(drawn[drawn["share"] > 0].groupby("implementation")["share"].sum().max()))
+    figure = go.Figure(
+        layout=style.LAYOUT
+        | {
+            "height": _ROW * len(names) + 130,
+            "margin": {"l": 8, "r": 12, "t": 62, "b": 44},
+            "barmode": "relative",
+            "bargap": 0,
+            "showlegend": True,
+            "legend": style.LEGEND | {"traceorder": "normal"},
+            "xaxis": style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}},
+            "yaxis": style.AXIS | {"range": [len(names) - 0.2, -0.55], "tickvals": [], "showgrid": False},
+        }
+    )
+    for part, found in drawn.groupby("part", sort=False):
+        colour, pattern = _LOOKS.get(str(part), (style.PLAIN, ""))
+        figure.add_bar(
+            name=html.escape(str(part)),
+            orientation="h",
+            x=found["share"],
+            y=[places[name] + 0.25 for name in found["implementation"]],
+            width=0.5,
+            marker={"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}},
+            text=[f"{share:.0f}" if share >= _LABELLED else "" for share in found["share"]],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            hovertext=[_hover(row) for row in rows.records(found)],
+            hoverinfo="text",
+        )
+    for name, found in drawn.groupby("implementation", sort=False):
+        text = f"<b>{style.short(name)}</b> {fmt.seconds(found['seconds'].iloc[0])}"
+        left = {"x": 0, "xref": "paper", "xanchor": "left", "yref": "y", "y": places[name] - 0.2, "showarrow": False}
+        figure.add_annotation(left | {"text": text})
+    return figure
+
+
+def summary(shares: pd.DataFrame) -> str:
+    """Say what takes most of each of the first implementations, and how much is not explained at most."""
+    if shares.empty:
+        return "No implementation could be profiled."
+    known = shares[shares["part"] != "unexplained"]
+    said = []
+    for name, found in known.groupby("implementation", sort=False):
+        top = found.sort_values("share").iloc[-1]
+        said.append(f"{name}: {fmt.number(top['share'], 2)} % {top['part']}")
+    words = f"What takes most, fastest first: {'; '.join(said[:8])}{', and others' if len(said) > 8 else ''}."
+    left = shares[shares["part"] == "unexplained"]["share"].abs().max()
+    if not fmt.missing(left):
+        words += f" At most {fmt.number(left, 2)} % of a time is not explained."
+    if len(said) > MOST_ROWS:
+        words += f" The first {MOST_ROWS} of {len(said)} are drawn."
+    return words
+
+
+def table(shares: pd.DataFrame) -> pd.DataFrame:
+    """Return the parts drawn, in per cent and seconds."""
+    names = {"implementation": "implementation", "part": "part", "share": "% of its time", "of_seconds": "seconds"}
+    drawn = _drawn(shares)
+    return drawn.assign(of_seconds=drawn["seconds"] * drawn["share"] / 100)[[*names]].rename(columns=names)
+
+
+def _drawn(shares: pd.DataFrame) -> pd.DataFrame:
+    first = list(dict.fromkeys(shares["implementation"]))[:MOST_ROWS]
+    return shares[shares["implementation"].isin(first)].reset_index(drop=True)
+
+
+def _hover(row: rows.Row) -> str:
+    seconds = row["seconds"] * row["share"] / 100
+    lines = [f"<b>{html.escape(fmt.text(row['implementation']))}</b>", f"{fmt.number(row['share'])} %"]
+    return "<br>".join([*lines, f"{html.escape(str(row['part']))}, {fmt.seconds(seconds)}"])

@@ -1,0 +1,110 @@
+"""What the page of a profiled case shows: documents of `gapbench.store.profiles`, as frames and as texts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gapbench.report import format as fmt
+from gapbench.report import private
+from gapbench.store.profiles import stem
+
+Documents = Sequence[Mapping[str, Any]]
+
+MOST_OPERATORS = 15
+"""Rows of a table of operators that a page shows; the document has all."""
+
+PARTS = (
+    ("Python", "what runs outside of operators: the interpreter, what decides which code to call, autograd's engine"),
+    ("dispatch", "PyTorch's way from a call to the code that computes: types, shapes, autograd, the output's strides"),
+    ("allocation", "getting memory, and page faults: the operating system makes memory when it is first touched"),
+    ("kernel", "what grows with the input: the computation itself"),
+    ("gaps", "the caller's thread was on no core, or the accelerator had nothing to do"),
+    ("unexplained", "what is left of the measured time; below 0 where too much was found"),
+)
+"""What the parts of a call are."""
+
+
+def name(run: str, case: str) -> str:
+    """Return what the page of a case's profiles is called."""
+    return f"{run}.{stem(case)}".replace("+", "_")
+
+
+def public(documents: Documents) -> list[dict[str, Any]]:
+    """Return documents as pages may show them."""
+    return [private.document(one) for one in documents]
+
+
+def shares(documents: Documents) -> pd.DataFrame:
+    """Return a row for each implementation and part: ``share`` in per cent of ``seconds``."""
+    found = [
+        {"implementation": one["implementation"], "part": part, "share": share, "seconds": one["seconds"]}
+        for one in measured(documents)
+        for part, share in one["shares"].items()
+    ]
+    return pd.DataFrame(found, columns=["implementation", "part", "share", "seconds"])
+
+
+def timelines(documents: Documents) -> pd.DataFrame:
+    """Return a row for each moment at which an implementation's allocated ``bytes`` changed, ``at`` seconds."""
+    found = [
+        {"implementation": one["implementation"], "at": at, "bytes": allocated}
+        for one in measured(documents)
+        for at, allocated in one["memory"]
+    ]
+    return pd.DataFrame(found, columns=["implementation", "at", "bytes"])
+
+
+def measured(documents: Documents) -> list[Mapping[str, Any]]:
+    """Return those that were profiled."""
+    return [one for one in documents if one["status"] == "ok"]
+
+
+def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the operators that take most: name, dtypes, and calls, own time, whole time, bytes and GB/s."""
+    return [
+        (
+            row["name"],
+            ", ".join(row["dtypes"]),
+            (
+                fmt.number(row["calls"]), fmt.seconds(row["self_seconds"]), fmt.seconds(row["total_seconds"]),
+                fmt.size(row["bytes"]), fmt.number(row["gbps"]),
+            ),
+        )
+        for row in document["operators"][:MOST_OPERATORS]
+    ]  # fmt: skip
+
+
+def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what else is known of a profile, as terms and texts."""
+    faults = f"{fmt.number(document['page_faults'])}, {fmt.number(document['page_fault_share'], 2)} % of the time"
+    known = [
+        ("time per call", fmt.seconds(document["seconds"])),
+        ("with one element", fmt.seconds(document["one_element_seconds"])),
+        ("while profiled", fmt.seconds(document["profiled_seconds"])),
+        ("calls in a window", fmt.count(document["calls"])),
+        ("page faults", faults),
+        ("peak extra memory", fmt.size(document["peak_extra_bytes"])),
+        ("GB/s", fmt.number(document["gbps"])),
+        *_generated(document.get("generated")),
+        *((one["name"], _counted(one)) for one in document["counters"]),
+        *_proton(document["proton"]),
+    ]
+    return [(term, text) for term, text in known if text != fmt.MISSING]
+
+
+def _generated(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    counts = f"{fmt.count(found['recompilations'])}, graph breaks {fmt.count(found['graph_breaks'])}"
+    return [("compiled", found["sentence"]), ("recompilations", counts)]
+
+
+def _counted(counter: Mapping[str, Any]) -> str:
+    if fmt.missing(counter["value"]):
+        return f"not known: {counter['reason']}"
+    return f"{fmt.number(counter['value'], 4)} a call"
+
+
+def _proton(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"Proton: {kernel}", fmt.seconds(seconds)) for kernel, seconds in found["kernels"].items()]

@@ -1,0 +1,76 @@
+"""Profiles beside a run's own files, which they leave as they are, or in any folder of their own.
+
+One folder per case::
+
+    profiles/<case>/
+        <implementation>.json            the profile's document: see gapbench.profiling.profiles
+        <implementation>.trace.json.gz   a Chrome trace, for https://ui.perfetto.dev
+        <implementation>.generated.py    what Inductor generated, if anything
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gapbench.errors import GapbenchError
+from gapbench.store import Store
+
+FOLDER = "profiles"
+SCHEMA = 1
+
+
+def stem(name: str) -> str:
+    """Return a case's or an implementation's name as one that files can have anywhere."""
+    return re.sub(r"[^\w.+-]|^\.", "_", name) or "_"
+
+
+def folder(store: Store, run: str | None, case: str) -> str:
+    """Return where the profiles of a case lie: in a run, or in a store that is a folder for profiles alone."""
+    return store.path(run, FOLDER, stem(case)) if run else store.path(stem(case))
+
+
+def prepare(store: Store, run: str | None, case: str) -> None:
+    """Make the folder, and prove that it can be written, before anything is measured. Raises `GapbenchError`."""
+    place = folder(store, run, case)
+    store.make_folder(place)
+    store.write(f"{place}/.writable", b"")
+    store.remove(f"{place}/.writable")
+
+
+def keep(store: Store, run: str | None, document: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
+    """Write a profile over an earlier one of the same implementation, its document last; return the paths."""
+    of_case = folder(store, run, document["case"])
+    store.make_folder(of_case)
+    place = f"{of_case}/{stem(document['implementation'])}"
+    for name, content in files.items():
+        store.write(f"{place}.{name}", content)
+    store.write(f"{place}.json", json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
+    return [f"{place}.json", *(f"{place}.{name}" for name in files)]
+
+
+def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the documents of a run's profiles by case, those of each in order of time, unmeasured ones last.
+
+    Raises `GapbenchError` for one that is damaged or of another schema.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in store.files(run):
+        if not re.fullmatch(rf"{FOLDER}/[^/]+/[^/]+(?<!\.trace)\.json", name):
+            continue
+        document = _read(store, run, name)
+        found.setdefault(str(document["case"]), []).append(document)
+    for documents in found.values():
+        documents.sort(key=lambda one: (one.get("seconds") is None, one.get("seconds") or 0.0, one["implementation"]))
+    return found
+
+
+def _read(store: Store, run: str, name: str) -> dict[str, Any]:
+    remedy = "profile again, or remove it"
+    try:
+        document = dict(json.loads(store.read(store.path(run, name))))
+    except (ValueError, TypeError) as error:
+        raise GapbenchError(f"run {run}: {name} is damaged ({error}); {remedy}") from error
+    if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
+        raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
+    return document

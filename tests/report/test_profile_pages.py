@@ -1,0 +1,121 @@
+"""The page of a profiled case: as text, and in a real browser."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from fabricated import CASE, a_run
+from profiled import document, operator
+
+from gapbench.report import html, profiles, site
+from gapbench.store import Store
+from gapbench.store import profiles as kept
+
+HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=window.pwned=1></script><b>%{x}&lt;`${1}"
+
+GENERATED = {
+    "sentence": "Inductor generated cpp_fused_mean_0", "kernels": ["cpp_fused_mean_0"], "fallbacks": [],
+    "graph_breaks": 0, "recompilations": 2,
+}  # fmt: skip
+
+
+def text(page):
+    body = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+def rendered(*documents):
+    return html.profile_page("a-run", profiles.public(documents), single_file=False)
+
+
+def test_a_page_says_what_dominates_in_the_documents_own_words():
+    shown = text(
+        rendered(
+            document("fast", seconds=5e-6, notes=["the trace has one call"], generated=GENERATED),
+            document("mean"),
+            document("triton", status="unsupported", reason="needs a GPU"),
+        )
+    )
+    for part in (
+        "64 % of `fast` in float32 is aten::sum.", "the trace has one call.", "unsupported triton needs a GPU",
+        "What takes most, fastest first: fast: 64 % kernel; mean: 64 % kernel.", "At most 0.50 % of a time is not",
+        "Inductor generated cpp_fused_mean_0", "2, graph breaks 0", "not known: this machine does not count it",
+        "0.5000 a call", f"profiles/{CASE.id} : fast.trace.json.gz", "mean needs the most memory",
+    ):  # fmt: skip
+        assert part in shown, part
+    assert not re.search(r"\b(None|nan)\b", shown)
+
+
+def test_hostile_names_stay_text_and_private_paths_are_masked():
+    hostile = document(
+        HOSTILE,
+        sentence=HOSTILE,
+        operators=[operator(HOSTILE, (HOSTILE,))],
+        notes=["/home/alice/lab/mine.py did it"],
+        files=[HOSTILE],
+        shares={HOSTILE: 100.0},
+        counters=[{"name": HOSTILE, "value": None, "reason": "in /home/alice/lab/perf"}],
+    )
+    page = rendered(hostile, document("x", status="failed", reason=f"raised {HOSTILE} in /home/alice/lab/mine.py"))
+    assert "<script>window" not in page
+    assert "<img" not in page
+    assert "alice" not in page
+    assert "…/mine.py did it" in page
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("profiled")
+    store = Store(str(place / "results"))
+    run = a_run(store)
+    for one in (
+        document("mean"),
+        document(HOSTILE, seconds=3e-6, sentence=HOSTILE, operators=[operator(HOSTILE)]),
+        document("triton", status="unsupported"),
+    ):
+        kept.keep(store, run, one, {})
+    site.write(store, [run], place / "site")
+    site.write(store, [run], place / "single", single_file=True)
+    return place, run
+
+
+def test_the_runs_page_links_to_a_page_for_each_profiled_case(folder, visit):
+    place, run = folder
+    page = visit(place / "site" / f"{run}.html")
+    link = page.locator("#profiles a.page")
+    assert link.inner_text() == CASE.id
+    assert "64 % of `mean`" in page.locator("#profiles").inner_text()
+    link.click()
+    page.wait_for_selector("html[data-ready]")
+    assert page.locator("h1").inner_text() == CASE.id
+    page.wait_for_selector("#shares .bartext")
+    assert page.evaluate("window.pwned") is None
+    page.locator(".kicker a").nth(1).click()
+    page.wait_for_selector("html[data-ready]")
+    assert page.locator("h1").inner_text() == run
+
+
+def test_a_run_without_profiles_has_no_section_of_them(tmp_path):
+    store = Store(str(tmp_path / "results"))
+    (page,) = site.write(store, [a_run(store)], tmp_path)
+    assert 'id="profiles"' not in page.read_text()
+
+
+def test_a_page_that_stands_alone_has_all_that_it_needs(folder, visit):
+    place, run = folder
+    page = visit(place / "single" / f"{profiles.name(run, CASE.id)}.html")
+    page.wait_for_selector("#memory .scatterlayer")
+    assert page.locator(".kicker a").count() == 0
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(folder, visit, scheme, width):
+    place, run = folder
+    path = place / "site" / f"{profiles.name(run, CASE.id)}.html"
+    page = visit(path, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.wait_for_selector("#shares .bartext")
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait_for_selector("#shares .as-table td")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
