@@ -31,19 +31,19 @@ def qualify(
     """Judge one implementation on one case and send its `Qualification`."""
     try:
         source.enter(case.operation)
-        _prepare(case)
+        prepare(case)
         connection.send(qualification.qualify(case, spec, seed))
     except Exception as error:
-        connection.send(Qualification(*_status_of(error, case)))
+        connection.send(Qualification(*status_of(error, case)))
 
 
 def measure_round(connection: Connection, running: RunningContender, assignment: Assignment) -> None:
     """Measure one round of one case and send its `RoundResult`, or the `Fault` that prevented it."""
     try:
-        _prepare(assignment.case)
+        prepare(assignment.case)
         connection.send(rounds.measure(running, assignment))
     except Exception as error:
-        connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
+        connection.send(Fault(running.get(), *status_of(error, assignment.case)))
 
 
 def measure_side(
@@ -65,13 +65,14 @@ def measure_side(
     os.close(outboxes[side])  # else a baton that never comes would not end in an end of file
     try:
         source.enter(assignment.case.operation)
-        _prepare(assignment.case)
+        prepare(assignment.case)
         connection.send(rounds.measure(running, assignment, Relay(connection, side, inbox, others, core)))
     except Exception as error:
-        connection.send(Fault(running.get(), *_status_of(error, assignment.case)))
+        connection.send(Fault(running.get(), *status_of(error, assignment.case)))
 
 
-def _prepare(case: Case) -> None:
+def prepare(case: Case) -> None:
+    """Get this process ready for ``case``. Raises `MemoryError` where it would not fit the CPU's memory."""
     torch.set_num_threads(case.threads)
     where = device(case.device)
     if isinstance(where, Accelerator):
@@ -88,7 +89,7 @@ def _bytes_needed(case: Case) -> int:
     return case.elements * (4 * DTYPES[case.dtype] + 2 * 4)
 
 
-def _status_of(error: Exception, case: Case) -> tuple[str, str]:
+def status_of(error: Exception, case: Case) -> tuple[str, str]:
     """Return the status and the reason that an exception amounts to."""
     if isinstance(error, BrokenImplementationError):
         return "failed", str(error)
