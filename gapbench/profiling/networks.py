@@ -19,6 +19,8 @@ CLASSES = 1000
 class Pool(nn.Module):
     """A place where a network pools globally: x (N, C, H, W) -> (N, C, 1, 1), by whatever it is told to `use`."""
 
+    function: Function
+
     def __init__(self) -> None:
         super().__init__()
         self.use(lambda x: x.mean((2, 3), keepdim=True))
@@ -67,7 +69,8 @@ class _Squeeze(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weigh(self.pool(x))
+        y: Tensor = x * self.weigh(self.pool(x))
+        return y
 
 
 class _Bottleneck(nn.Module):
