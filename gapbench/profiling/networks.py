@@ -143,7 +143,7 @@ def _googlenet() -> nn.Module:
 NETWORKS: tuple[Network, ...] = (
     Network("resnet50-like", "ResNet-50, which pools once, before its classifier", 224, lambda: _resnet50(False)),
     Network(
-        "se-resnet50-like", "ResNet-50 with squeeze and excitation: 16 poolings more", 224, lambda: _resnet50(True)
+        "se-resnet50-like", "ResNet-50 with squeeze and excitation, which pools 17 times", 224, lambda: _resnet50(True)
     ),
     Network("inception-like", "GoogLeNet, which pools once, before its classifier", 224, _googlenet),
 )
