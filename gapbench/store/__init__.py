@@ -131,7 +131,11 @@ class Store:
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
             if self.describe(run).get("ended") is None:
-                return [read_shard(self.storage, run, name, wanted, filters) for name in self.shard_names(run)]
+                names = [(run, "shards", name) for name in self.shard_names(run)]
+                rounds = [read(self.storage, path, wanted, filters) for path in names]
+                if None not in rounds:
+                    return rounds
+                # it has been completed while it was read
             found = read(self.storage, (run, "samples.parquet"), wanted, filters)
             if found is None:
                 raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")

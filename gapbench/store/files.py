@@ -5,6 +5,7 @@ that one which must be new is refused where there is one (S3's ``If-None-Match``
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -50,11 +51,8 @@ class Files:
                 return None
 
     def map(self, function: Callable[[Asked], Answer], asked: Iterable[Asked]) -> Iterator[Answer]:
-        """Return ``function`` of each, in order: many at once where each waits for a network."""
-        if self.local:
-            yield from map(function, asked)
-            return
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        """Return ``function`` of each, in order: as many at once as there are cores, more over a network."""
+        with ThreadPoolExecutor(os.cpu_count() if self.local else _AT_ONCE) as pool:
             yield from pool.map(function, asked)
 
     def write(self, path: str, content: bytes) -> None:

@@ -39,7 +39,7 @@ def read(
             schema = file.schema_arrow
             check_schema(run, schema_of(schema))
             check_types(run, name, schema, columns)
-            found = file.read(columns=[one for one in columns if one in schema.names])
+            found = file.read(columns=[one for one in columns if one in schema.names], use_threads=False)  # small
         if filters is None or not filters:
             return found
         if not filters.keys() <= set(schema.names):  # from before that column: null, which equals nothing
