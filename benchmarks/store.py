@@ -30,7 +30,8 @@ LAUNCH = """
 import os, sys, time
 started = time.perf_counter()
 _, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
-print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_maxrss, file=sys.stderr)
+print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_utime + usage.ru_stime,
+      usage.ru_maxrss, file=sys.stderr)
 """
 """A process's peak memory begins with that of the one which it was forked from: here one that has nothing loaded."""
 
@@ -101,13 +102,13 @@ def fill(store: Store, folder: Path, runs: int) -> None:
         (folder / f"{number + 1:04}_run.json").write_text(json.dumps({**base, "datetime": document["started"]}))
 
 
-def measure(command: list[str], cwd: Path) -> tuple[float, float]:
-    """Return seconds and peak memory in MB of a process."""
+def measure(command: list[str], cwd: Path) -> tuple[float, float, float]:
+    """Return seconds, seconds of CPU time, and peak memory in MB of a process."""
     done = subprocess.run([sys.executable, "-S", "-c", LAUNCH, *command], cwd=cwd, capture_output=True, text=True)
-    status, seconds, memory = done.stderr.splitlines()[-1].split()
+    status, seconds, cpu, memory = done.stderr.splitlines()[-1].split()
     if status not in ("0", "1"):  # a diff that is red is no failure
         raise click.ClickException(f"failed: {command}: {done.stderr}")
-    return float(seconds), float(memory) / 1024
+    return float(seconds), float(cpu), float(memory) / 1024
 
 
 @click.command()
@@ -140,12 +141,12 @@ def main(runs: int, folder: Path) -> None:
         for name, where in {"gapbench": root / "results", "pytest-benchmark": root / ".benchmarks"}.items()
     }
     click.echo(f"{runs:,} runs, {runs * len(a_run(0)[1]):,} samples; on disk: gapbench {sizes['gapbench']:.0f} MB,")
-    click.echo(f"pytest-benchmark {sizes['pytest-benchmark']:.0f} MB\n\n| | seconds | MB |\n|---|---|---|")
+    click.echo(f"pytest-benchmark {sizes['pytest-benchmark']:.0f} MB\n\n| | seconds | of CPU time | MB |\n|---|---|---|---|")
     for index, (name, command) in enumerate(rows):
         if index:
             measure(command, root)
-        seconds, memory = measure(command, root)
-        click.echo(f"| {name} | {seconds:.1f} | {memory:.0f} |")
+        seconds, cpu, memory = measure(command, root)
+        click.echo(f"| {name} | {seconds:.1f} | {cpu:.1f} | {memory:.0f} |")
 
 
 if __name__ == "__main__":

@@ -130,16 +130,17 @@ class Store:
         """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            if self.describe(run).get("ended") is None:
+            is_open = self.describe(run).get("ended") is None
+            if is_open:
                 names = [(run, "shards", name) for name in self.shard_names(run)]
                 rounds = [read(self.storage, path, wanted, filters) for path in names]
-                if None not in rounds:
+                if rounds and None not in rounds:
                     return rounds
-                # it has been completed while it was read
+                # it has been completed while it was read, or has no round yet
             found = read(self.storage, (run, "samples.parquet"), wanted, filters)
-            if found is None:
+            if found is None and not is_open:
                 raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")
-            return [found]
+            return [] if found is None else [found]
 
         return self._frame(of, records.SAMPLES, runs, columns, damaged, filters)
 
