@@ -141,7 +141,9 @@ def main(runs: int, folder: Path) -> None:
         for name, where in {"gapbench": root / "results", "pytest-benchmark": root / ".benchmarks"}.items()
     }
     click.echo(f"{runs:,} runs, {runs * len(a_run(0)[1]):,} samples; on disk: gapbench {sizes['gapbench']:.0f} MB,")
-    click.echo(f"pytest-benchmark {sizes['pytest-benchmark']:.0f} MB\n\n| | seconds | of CPU time | MB |\n|---|---|---|---|")
+    click.echo(
+        f"pytest-benchmark {sizes['pytest-benchmark']:.0f} MB\n\n| | seconds | of CPU time | MB |\n|---|---|---|---|"
+    )
     for index, (name, command) in enumerate(rows):
         if index:
             measure(command, root)
