@@ -76,11 +76,11 @@ def _refuse_twice(target: store.Store, path: Path, digest: str, origin: str | No
     (case, implementation, _, clock), count = counts.most_common(1)[0]
     if count > 1:
         raise GapbenchError(f"{path} has {implementation} on {case} by {clock} {count} times; a run has it once")
-    runs = target.ids()
-    if origin in runs:
+    found = target.listing()
+    if origin in found.ids:
         raise GapbenchError(f"{path} is of run {origin}, which is in {target.url} already")
-    for run in runs:
-        if (target.describe(run).get("imported") or {}).get("sha256") == digest:
+    for run, one in found.runs.items():
+        if (one["imported"] or {}).get("sha256") == digest:
             raise GapbenchError(f"{path} was imported before, as run {run}")
 
 

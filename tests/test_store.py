@@ -503,9 +503,25 @@ def test_run_json_is_plain_json(local):
 def test_a_damaged_run_json_is_one_clear_error(local, content):
     complete(local)
     Path(local.path(RUN, "run.json")).write_bytes(content)
-    for read in (lambda: local.describe(RUN), local.runs, lambda: local.resolve("latest"), lambda: local.reopen(RUN)):
+    for read in (lambda: local.describe(RUN), lambda: local.resolve("latest"), lambda: local.reopen(RUN)):
         with pytest.raises(GapbenchError, match=f"run {RUN}.*(damaged|has schema None)"):
             read()
+    unreadable(local)
+
+
+def unreadable(store):
+    """Check that a run that cannot be read is listed with the reason, and that others are as usable as ever."""
+    complete(store, other := RUN.replace("20261122", "20261121"), tag="mine")
+    rows = store.runs().set_index("run")
+    assert list(rows.index) == [other, RUN]
+    assert rows.loc[RUN, "unreadable"].startswith(f"run {RUN}")
+    assert not rows.loc[RUN, "complete"]
+    assert pd.isna(rows.loc[other, "unreadable"])
+    assert [store.resolve(name) for name in ("latest", "mine", other, RUN, RUN[:-2])] == [other] * 3 + [RUN] * 2
+    told = []
+    assert set(store.results(damaged=told.append)["run"]) == {other}
+    assert set(store.samples(damaged=told.append)["run"]) == {other}
+    assert [str(error) for error in told] == [rows.loc[RUN, "unreadable"]] * 2
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])
@@ -524,9 +540,10 @@ def test_a_run_of_a_newer_schema_is_refused(local):
     path = Path(local.path(RUN, "run.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
     sentence = f"^run {RUN} has schema 2, this gapbench reads 1; use the gapbench that wrote it$"
-    for read in (lambda: local.describe(RUN), local.runs, lambda: local.reopen(RUN)):
+    for read in (lambda: local.describe(RUN), lambda: local.reopen(RUN), lambda: local.samples([RUN])):
         with pytest.raises(GapbenchError, match=sentence):
             read()
+    unreadable(local)
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 
+from gapbench.cli.warnings import left_out
 from gapbench.errors import NothingMatchedError
 
 
@@ -24,16 +25,17 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     """
     from gapbench.history import since
     from gapbench.history.order import order
-    from gapbench.history.trends import trends
+    from gapbench.history.trends import COLUMNS, trends
     from gapbench.report.history import text as report
     from gapbench.store import Store
 
     store = Store(url)
-    results = store.results()
+    results = store.results(columns=COLUMNS, damaged=left_out)
     if case is not None:
         results = results[results["case"].str.contains(case, regex=False)]
     start = since.find(store, name) if name is not None else None
-    documents = {run: store.describe(run) for run in {*results["run"], *filter(None, [start])}}
+    known = store.listing().runs
+    documents = {run: known[run] for run in {*results["run"], *filter(None, [start])}}
     ordered = order(list(documents.values()))
     found = trends(documents, ordered, results)
     if not found:

@@ -83,6 +83,9 @@ def _runs(url: str) -> Rows:
 
 _JSON_ONLY = ("variant_of", "code")
 """Columns that have no room in a terminal."""
+_RARE = ("unreadable",)
+"""Columns that are shown where they hold something."""
+
 
 LISTS: Mapping[str, Callable[[str], Rows]] = {
     "suites": _suites,
@@ -105,4 +108,5 @@ def command(what: str, url: str, as_json: bool) -> None:
         return
     from gapbench.report import text
 
-    text.print_rows([{column: value for column, value in row.items() if column not in _JSON_ONLY} for row in rows])
+    hidden = {*_JSON_ONLY, *(name for name in _RARE if not any(row.get(name) for row in rows))}
+    text.print_rows([{column: value for column, value in row.items() if column not in hidden} for row in rows])

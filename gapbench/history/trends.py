@@ -20,11 +20,16 @@ from gapbench.history.order import Order, commit
 from gapbench.records import THIS
 from gapbench.stats import Floats, Interval, unpaired
 
+_TIMES = ("seconds", "seconds_low", "seconds_high")
+
 SHORTEST = 3
 """Runs that a segment has at least: one that is off alone is no step, and a step shows with its third run."""
 
 LEAST_NOISE = 0.005
 """The least sigma that is believed, 0.5 %: that a few runs agree does not mean that runs do."""
+
+COLUMNS = ("run", "case", "implementation", "contender", "clock", "device", "status", *_TIMES)
+"""The columns of `records.RESULTS` that a trend is made of."""
 
 _PENALTY = 4.0
 

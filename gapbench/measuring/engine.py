@@ -97,6 +97,7 @@ class _Standing:
     names: list[str]
     refused: set[tuple[str, str]] = field(default_factory=set)  # (clock, implementation)
     rounds: int = 0
+    next_round: int = 0  # its number: not `rounds` where a round was lost before a run was resumed
     log_ratios: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -114,6 +115,7 @@ class _Standing:
     def record(self, measured: RoundMeasured) -> None:
         """Take in a finished round."""
         self.rounds += 1
+        self.next_round = max(self.next_round, measured.round + 1)
         for clock in measured.result.batches:
             seconds = measured.seconds(clock)
             # Without the reference the intervals are taken on the logarithm of the time itself.
@@ -224,7 +226,7 @@ def _one_round(
         case,
         tuple(standing.contest.specs[name] for name in names),
         standing.entries(),
-        Random(f"{effort.seed}/{case.id}/{standing.rounds}").getrandbits(32),
+        Random(f"{effort.seed}/{case.id}/{standing.next_round}").getrandbits(32),
         slice_seconds,
         effort.batch_seconds,
     )
@@ -233,7 +235,7 @@ def _one_round(
     template.running.clear()
     answer = qualifying.answer(template.start(worker.measure_round, assignment), patience)
     if isinstance(answer, RoundResult):
-        measured = RoundMeasured(case, standing.rounds, process, names, answer)
+        measured = RoundMeasured(case, standing.next_round, process, names, answer)
         standing.record(measured)
         return [measured]
     if not isinstance(answer, Fault):
@@ -241,7 +243,7 @@ def _one_round(
         culprit = "none of them" if answer.contender is None else names[answer.contender]
         deaths[case, culprit] += 1
         if answer.status == "failed" and deaths[case, culprit] <= _DEATHS_FORGIVEN:
-            return [WorkerLost(case, culprit, standing.rounds, answer.reason)]
+            return [WorkerLost(case, culprit, standing.next_round, answer.reason)]
     blamed = names if answer.contender is None else (names[answer.contender],)
     for name in blamed:
         if answer.clock:

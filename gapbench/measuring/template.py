@@ -216,10 +216,17 @@ class Template:
         assert len(descriptors) < MOST_DESCRIPTORS
         header = len(job).to_bytes(4, "little")
         passed = array.array("i", [theirs.fileno(), *descriptors])
-        with self._lock:  # jobs may be started from several threads
-            self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
-            self._socket.sendall(job)
-        theirs.close()
+        try:
+            with self._lock:  # jobs may be started from several threads
+                self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+                self._socket.sendall(job)
+        except ConnectionError as error:
+            ours.close()
+            raise GapbenchError(
+                f"the process that workers are forked from has died: {WorkerExit(self._process.wait()).sentence}"
+            ) from error
+        finally:
+            theirs.close()
         return Worker(Connection(ours.detach()))
 
     def close(self) -> None:

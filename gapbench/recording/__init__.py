@@ -8,6 +8,7 @@ import pandas as pd
 
 from gapbench import environment, records, store, summary
 from gapbench.cases import Case
+from gapbench.errors import GapbenchError
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.rounds import RoundResult
@@ -128,14 +129,27 @@ def record(
             observe(event)
     except KeyboardInterrupt:
         interrupted = True
+    except (GapbenchError, OSError, MemoryError) as error:
+        raise resumable(writer, error) from error
     samples = writer.samples()
     results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
-    if interrupted:
-        writer.interrupt(results)
-    else:
-        ledger.close(writer, samples, results)
+    try:
+        if interrupted:
+            writer.interrupt(results)
+        else:
+            ledger.close(writer, samples, results)
+    except (GapbenchError, OSError) as error:
+        raise resumable(writer, error) from error
     winners = summary.winners(results, samples)
     return Recording(writer.run, samples, results, winners, interrupted)
+
+
+def resumable(writer: store.RunWriter, error: BaseException) -> GapbenchError:
+    """Return the error that ended a run's measuring, with what is left of the run and how to go on."""
+    writer.release()
+    what = "out of memory" if isinstance(error, MemoryError) else str(error)
+    remedy = f"mend that and go on with: gapbench run --resume {writer.id}"
+    return GapbenchError(f"{what}; all rounds before that are kept; {remedy}")
 
 
 def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:

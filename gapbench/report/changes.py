@@ -32,12 +32,11 @@ def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | 
     if len(stored.results) > MOST_ROWS:
         remedy = f"gapbench report {stored.id} --baseline RUN"
         return None, f"not compared: with {len(stored.results):,} rows that takes a while; compare with: {remedy}"
-    for run in reversed([one for one in store.ids() if one < stored.id]):
-        try:
-            described = store.describe(run)
-            alike = described.get("ended") is not None and described.get("suites") == stored.run.get("suites")
-            if alike and not differences(described, stored.run):
+    for run, described in reversed(store.listing().runs.items()):
+        alike = described["ended"] is not None and described["suites"] == stored.run.get("suites")
+        if run < stored.id and alike and not differences(described, stored.run):
+            try:
                 return compare(side(store, run), stored.side), ""
-        except GapbenchError:  # one that cannot be read or has nothing in common is no baseline
-            continue
+            except GapbenchError:  # one that cannot be read or has nothing in common is no baseline
+                continue
     return None, "no baseline: no earlier run of the same suites in this environment; name one with --baseline RUN"

@@ -97,7 +97,7 @@ class Follower:
         """Take in the shards that are new."""
         entries, changed = self._entries or {}, set()
         for number, table in enumerate(self._store.shards(self._run, start=self._shards), self._shards):
-            for case, samples in frame([table]).groupby("case"):
+            for case, samples in frame([table], records.SAMPLES).groupby("case"):
                 if (entry := entries.get(str(case))) is not None:
                     entry.shards.append(samples)
                     entry.newest = number

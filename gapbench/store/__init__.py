@@ -8,40 +8,32 @@ One folder per run::
         samples.parquet         all shards, at the end
         results.parquet         one row per case x implementation x contender x clock, at the end
         profiles/               what gapbench profile found (see gapbench.store.profiles), at any time
+    results/index.parquet       what identifies each complete run: a cache, see `gapbench.store.index`
 
-No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path.
+No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path, and any
+number of writers at once. Every file names the version of its schema; columns that may be null join without a new one.
 """
 
-import contextlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import fsspec
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gapbench import records
-from gapbench.errors import GapbenchError
-from gapbench.store.tables import check_schema, check_types, frame, schema_of, table
+from gapbench.errors import GapbenchError, unknown
+from gapbench.store.documents import WHOLE_ID, is_id, parse
+from gapbench.store.files import Files
+from gapbench.store.finding import COLUMNS, described, resolve
+from gapbench.store.growth import Growth, growth
+from gapbench.store.index import Listing, forget, listing
+from gapbench.store.reading import read, read_shard, shards
+from gapbench.store.tables import frame
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
-__all__ = ["Growth", "RunWriter", "Store", "new_run_id", "timestamp"]
+__all__ = ["Growth", "Listing", "RunWriter", "Store", "new_run_id", "timestamp"]
 
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """How far a run is: the shards of finished rounds, when it was last written to (UTC), and whether it was ``left``.
-
-    A run that was left has its results so far and no round since. One that was killed does not tell.
-    """
-
-    shards: int
-    written: datetime
-    left: bool
+Damage = Callable[[GapbenchError], object]
 
 
 class Store:
@@ -49,10 +41,12 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        try:
-            self._fs, self._root = fsspec.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise GapbenchError(f"cannot open the store {url!r}: {error}") from error
+        self.storage = Files(url)
+
+    @property
+    def local(self) -> bool:
+        """Whether the store is on a disk of this machine, as far as one can tell."""
+        return self.storage.local
 
     def create(self, run: Mapping[str, Any]) -> "RunWriter":
         """Begin a run described by ``run`` (its id under ``run``). Nothing is measured before this succeeds."""
@@ -63,203 +57,184 @@ class Store:
         return RunWriter.reopen(self, run)
 
     def path(self, run: str, *parts: str) -> str:
-        """Return where a run, or a file of it, lies."""
-        return "/".join([self._root.rstrip("/"), run, *parts])
+        """Return where a run, or a file of it, lies. Raises `GapbenchError` for a name that would lead elsewhere."""
+        if not is_id(run):
+            raise self._no_run(run)
+        return self.storage.path(run, *parts)
+
+    def _no_run(self, run: str) -> GapbenchError:
+        return GapbenchError(f"there is no run {run!r} in {self.url}")
+
+    def listing(self) -> Listing:
+        """Return what there is, and what cannot be read, without reading every run."""
+        return listing(self.storage)
 
     def ids(self) -> list[str]:
-        """Return the ids of all runs, oldest first."""
-        if not self._fs.isdir(self._root):
-            return []
-        folders = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
-        return sorted(name for name in folders if self.has(name))
+        """Return the ids of all runs, readable or not, oldest first."""
+        return self.listing().ids
 
     def has(self, run: str) -> bool:
         """Tell whether there is a run of this id."""
-        return bool(self._fs.exists(self.path(run, "run.json")))
+        return is_id(run) and self.storage.exists(self.path(run, "run.json"))
 
     def describe(self, run: str) -> dict[str, Any]:
         """Return a run's ``run.json``."""
-        try:
-            text = self._fs.cat_file(self.path(run, "run.json"))
-        except OSError as error:
-            raise GapbenchError(f"there is no run {run!r} in {self.url}") from error
-        try:
-            document = dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise GapbenchError(f"run {run}: run.json is damaged ({error}); remove or restore it") from error
-        check_schema(run, document.get("schema"))
-        return document
+        text = self.storage.read(run, "run.json") if is_id(run) else None
+        if text is None:
+            raise self._no_run(run)
+        return parse(run, text)
 
     def runs(self) -> pd.DataFrame:
-        """Return one row per run: id, times, suites, tag, commit, branch, device, whether it is complete."""
-        rows = []
-        for run in self.ids():
-            document = self.describe(run)
-            git, machine = document.get("git") or {}, document.get("machine") or {}
-            rows.append(
-                {
-                    "run": run,
-                    "started": document.get("started"),
-                    "ended": document.get("ended"),
-                    "suites": ",".join(document.get("suites") or []),
-                    "tag": document.get("tag"),
-                    "commit": git.get("commit"),
-                    "branch": git.get("branch"),
-                    "subject": git.get("subject"),
-                    "device": machine.get("device_description"),
-                    "complete": document.get("ended") is not None,
-                }
-            )
-        columns = [
-            "run",
-            "started",
-            "ended",
-            "suites",
-            "tag",
-            "commit",
-            "branch",
-            "subject",
-            "device",
-            "complete",
-        ]
-        return pd.DataFrame(rows, columns=columns)
+        """Return one row per run: id, times, suites, tag, commit, branch, device, and whether it is complete.
+
+        ``unreadable`` is the reason why nothing else is known of a run, null for most.
+        """
+        found = self.listing()
+        rows = [described(run, found) for run in found.ids]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def resolve(self, name: str) -> str:
         """Return the run that ``name`` means: id, unique prefix, commit, branch or tag (its newest), or latest."""
-        runs = self.runs()
-        if runs.empty:
-            raise GapbenchError(f"the store {self.url} holds no runs; measure one with: gapbench run")
-        if name == "latest":
-            return str(runs["run"].iloc[-1])
-        by_prefix = runs[runs["run"].str.startswith(name)]
-        if len(by_prefix) > 1:
-            listed = ", ".join(by_prefix["run"])
-            raise GapbenchError(f"run {name!r} is ambiguous in {self.url}: {listed}")
-        by_git = runs[
-            (runs["tag"] == name)
-            | (runs["branch"] == name)
-            | (runs["commit"].fillna("").str.startswith(name) & (len(name) >= 4))
-        ]
-        for found in (by_prefix, by_git):
-            if not found.empty:
-                return str(found["run"].iloc[-1])
-        newest = ", ".join(runs["run"].iloc[:-6:-1])
-        raise GapbenchError(f"there is no run {name!r} in {self.url}; the newest are: {newest}")
+        whole = WHOLE_ID.fullmatch(name) is not None and self.has(name)  # found without a listing
+        return name if whole else resolve(self.listing(), name, self.url)
 
-    def results(self, runs: Iterable[str] | None = None, **filters: object) -> pd.DataFrame:
+    def results(
+        self,
+        runs: Iterable[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        damaged: Damage | None = None,
+        **filters: object,
+    ) -> pd.DataFrame:
         """Return the results of ``runs`` (all by default), rows with the given values only.
 
-        ``filters`` are columns of `records.RESULTS`, as in ``dtype="bfloat16"``.
+        ``filters`` are columns of `records.RESULTS`, as in ``dtype="bfloat16"``, and ``columns`` those that are wanted.
+        A run that cannot be read raises `GapbenchError`; where ``damaged`` is given, it is told that error, and the run
+        is left out.
         """
-        return self._read("results.parquet", records.RESULTS, runs, filters)
 
-    def samples(self, runs: Iterable[str] | None = None, **filters: object) -> pd.DataFrame:
-        """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
-        return self._read("samples.parquet", records.SAMPLES, runs, filters)
+        def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
+            found = read(self.storage, (run, "results.parquet"), wanted, filters)
+            if found is None and self.describe(run).get("ended") is not None:
+                raise GapbenchError(f"run {run}: results.parquet is missing, though the run is complete")
+            return [] if found is None else [found]
 
-    def _read(
-        self, file: str, columns: Mapping[str, str], runs: Iterable[str] | None, filters: Mapping[str, object]
+        return self._frame(of, records.RESULTS, runs, columns, damaged, filters)
+
+    def samples(
+        self,
+        runs: Iterable[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        damaged: Damage | None = None,
+        **filters: object,
     ) -> pd.DataFrame:
-        conditions = [(name, "==", value) for name, value in filters.items()] or None
-        tables = [table(pd.DataFrame(), columns)]
-        for run in self.ids() if runs is None else runs:
-            path = self.path(run, file)
-            if self._fs.exists(path):
-                tables.append(self._read_table(run, path, conditions, columns))
-            elif file == "samples.parquet":
-                tables += self.shards(run, conditions)
-        return frame(tables)
+        """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
 
-    def shards(self, run: str, conditions: Any = None, start: int = 0) -> list[pa.Table]:
+        def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
+            is_open = self.describe(run).get("ended") is None
+            if is_open:
+                names = [(run, "shards", name) for name in self.shard_names(run)]
+                rounds = [read(self.storage, path, wanted, filters) for path in names]
+                if rounds and None not in rounds:
+                    return rounds
+                # it has been completed while it was read, or has no round yet
+            found = read(self.storage, (run, "samples.parquet"), wanted, filters)
+            if found is None and not is_open:
+                raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")
+            return [] if found is None else [found]
+
+        return self._frame(of, records.SAMPLES, runs, columns, damaged, filters)
+
+    def _frame(
+        self,
+        of: Callable[[str, Mapping[str, str]], list[pa.Table]],
+        known: Mapping[str, str],
+        runs: Iterable[str] | None,
+        columns: Sequence[str] | None,
+        damaged: Damage | None,
+        filters: Mapping[str, object],
+    ) -> pd.DataFrame:
+        chosen = list(known) if columns is None else list(columns)
+        for name in [*chosen, *filters]:
+            if name not in known:
+                raise unknown("column", name, known)
+        wanted = {name: known[name] for name in dict.fromkeys([*chosen, *filters])}
+
+        listed = self.listing() if runs is None else Listing({}, {})
+
+        def safely(run: str) -> list[pa.Table] | GapbenchError:
+            if run in listed.unreadable:
+                return GapbenchError(listed.unreadable[run])
+            try:
+                return of(run, wanted)
+            except GapbenchError as error:
+                return error
+
+        tables = []
+        for found in self.storage.map(safely, listed.ids if runs is None else runs):
+            if not isinstance(found, GapbenchError):
+                tables += found
+            elif damaged is None:
+                raise found
+            else:
+                damaged(found)
+        return frame(tables, wanted)[chosen]
+
+    def shards(self, run: str, start: int = 0) -> list[pa.Table]:
         """Return the finished rounds of a run in progress, in order and from the number ``start`` on."""
-        paths = self._shard_paths(run)[start:]
-        return [self._read_table(run, path, conditions, records.SAMPLES) for path in paths]
-
-    def _shard_paths(self, run: str) -> list[str]:
-        folder = self.path(run, "shards")
-        self._fs.invalidate_cache(folder)  # object stores remember listings, and others write here
-        try:
-            found = self._fs.ls(folder, detail=False)
-        except FileNotFoundError:  # before its first round in an object store, and once it is complete
-            return []
-        return [path for path in sorted(found) if path.endswith(".parquet")]
+        return [read_shard(self.storage, run, name, records.SAMPLES) for name in self.shard_names(run)[start:]]
 
     def growth(self, run: str) -> Growth:
         """Return how far a run is. Raises `GapbenchError` if there is none, or it is just losing its shards."""
-        shards = self._shard_paths(run)
-        results = self.path(run, "results.parquet")
-        try:
-            last = self._fs.modified(shards[-1] if shards else self.path(run, "run.json"))
-            left = self._fs.modified(results) if self._fs.exists(results) else None
-        except OSError as error:
-            raise GapbenchError(f"there is no run {run!r} in {self.url}") from error
-        return Growth(len(shards), max(last, left or last), left is not None and left >= last)
+        return growth(self.storage, run)
 
-    def _read_table(self, run: str, path: str, conditions: Any, columns: Mapping[str, str]) -> pa.Table:
-        try:
-            found = pq.read_table(path, filesystem=self._fs, filters=conditions, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            first = str(error).splitlines()[0]
-            raise GapbenchError(f"run {run}: {path.rsplit('/', 1)[-1]} cannot be read ({first})") from error
-        check_schema(run, schema_of(found))
-        check_types(run, path.rsplit("/", 1)[-1], found, columns)
-        return found
+    def round(self, run: str, name: str) -> pd.DataFrame:
+        """Return one finished round of a run in progress, by the name of its file."""
+        return frame([read_shard(self.storage, run, name, records.SAMPLES)], records.SAMPLES)
+
+    def shard_names(self, run: str) -> list[str]:
+        """Return the names of the files of a run's finished rounds, in order."""
+        return shards(self.storage, run)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a whole object; on a local disk a reader sees the old one or the new one, never half."""
-        try:
-            if "file" in self._fs.protocol:
-                self._fs.pipe_file(f"{path}.part", content)
-                self._fs.mv(f"{path}.part", path)
-            else:  # object stores have no rename, and write whole objects anyway
-                self._fs.pipe_file(path, content)
-        except OSError as error:
-            raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
+        """Write a whole file; a reader sees the old one or the new one, never half."""
+        self.storage.write(path, content)
 
-    def read(self, path: str) -> bytes:
-        """Return a whole object."""
-        try:
-            return bytes(self._fs.cat_file(path))
-        except OSError as error:
-            raise GapbenchError(f"cannot read {path} of the store {self.url}: {error}") from error
+    def create_file(self, path: str, content: bytes) -> None:
+        """Write a whole file. Raises `FileExistsError` where there is one."""
+        self.storage.create(path, content)
 
     def make_folder(self, path: str) -> None:
         """Create a folder, where the store has folders."""
-        try:
-            self._fs.makedirs(path, exist_ok=True)
-        except OSError as error:
-            raise GapbenchError(f"cannot write to the store {self.url}: {error}") from error
+        self.storage.make_folder(path)
 
     def folders(self) -> list[str]:
         """Return the names of all folders of the store, runs or not."""
-        if not self._fs.isdir(self._root):
-            return []
-        found = (entry for entry in self._fs.ls(self._root, detail=True) if entry["type"] == "directory")
-        return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found)
+        return self.storage.folders()
 
     def files(self, run: str) -> list[str]:
         """Return the files of a run's folder, relative to it."""
-        folder = self.path(run)
-        return sorted(str(path).removeprefix(folder).lstrip("/") for path in self._fs.find(folder))
+        return self.storage.files(self.path(run))
 
     def prune(self, run: str) -> None:
         """Remove the run of exactly this id. Raises `GapbenchError` if there is none: no prefixes, no wildcards.
 
         Its run.json goes first: were it cut short, a folder would be left that is no run, rather than half a run.
         """
-        if run not in self.ids():
+        if not self.has(run):
             raise GapbenchError(
                 f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
             )
-        if self._fs.info(self.path(run)).get("islink"):
+        if self.storage.is_link(self.path(run)):
             raise GapbenchError(f"run {run} in {self.url} is a link to another place; nothing there is removed")
         try:
-            self._fs.rm_file(self.path(run, "run.json"))
+            forget(self.storage, run)
+            self.storage.fs.rm_file(self.path(run, "run.json"))
             self.remove(self.path(run))
-        except OSError as error:
+        except (OSError, GapbenchError) as error:
             raise GapbenchError(f"cannot remove run {run} from {self.url}: {error}") from error
 
     def remove(self, path: str) -> None:
-        """Remove a folder and what is in it, if it is there: object stores have no empty folders."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm(path, recursive=True)
+        """Remove a file, or a folder and what is in it, if it is there."""
+        self.storage.remove(path)

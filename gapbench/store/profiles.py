@@ -68,7 +68,7 @@ def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
 def _read(store: Store, run: str, name: str) -> dict[str, Any]:
     remedy = "profile again, or remove it"
     try:
-        document = dict(json.loads(store.read(store.path(run, name))))
+        document = dict(json.loads(store.storage.read(run, name) or b""))
     except (ValueError, TypeError) as error:
         raise GapbenchError(f"run {run}: {name} is damaged ({error}); {remedy}") from error
     if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():

@@ -1,9 +1,10 @@
 """How frames lie in Parquet files: columns in order, types, and the schema's version in the file's metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gapbench import records
 from gapbench.errors import GapbenchError
@@ -20,21 +21,33 @@ def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
     return pa.Table.from_pandas(frame.reindex(columns=list(columns)), schema=schema, preserve_index=False)
 
 
-def frame(tables: list[pa.Table]) -> pd.DataFrame:
-    """Return tables as one frame; columns that some lack, as runs from before a column was added, are null there."""
-    joined: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return joined
+def frame(tables: Iterable[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return tables as one frame of ``columns``; those that a table lacks, being older than they are, are null there.
+
+    That is why a column that may be null can join without a new version of the schema.
+    """
+    empty = table(pd.DataFrame(), columns)
+    joined: pd.DataFrame = pa.concat_tables([empty, *tables], promote_options="default").to_pandas()
+    return joined[list(columns)]
 
 
-def schema_of(stored: pa.Table) -> int:
+def parquet(stored: pa.Table) -> bytes:
+    """Return a table as a Parquet file."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(stored, buffer, compression="zstd")
+    return bytes(buffer.getvalue().to_pybytes())
+
+
+def schema_of(schema: pa.Schema) -> int:
     """Return the schema's version that a file was written with, 0 if it names none."""
-    return int((stored.schema.metadata or {}).get(_SCHEMA_KEY, b"0"))
+    found = (schema.metadata or {}).get(_SCHEMA_KEY, b"0")
+    return int(found) if found.isdigit() else 0
 
 
-def check_types(run: str, file: str, stored: pa.Table, columns: Mapping[str, str]) -> None:
+def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, str]) -> None:
     """Refuse a file in which a column that we know is of another type than it is here."""
     for name, kind in columns.items():
-        found = stored.schema.field(name).type if name in stored.schema.names else None
+        found = schema.field(name).type if name in schema.names else None
         if found is not None and found != pa.type_for_alias(kind):
             raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")
 

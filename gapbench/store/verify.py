@@ -1,8 +1,10 @@
 """Is what lies in a store whole? Every file readable, of a known schema, and in agreement with the others."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,10 +12,11 @@ import pandas as pd
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.store import Store
+from gapbench.store import Store, index
 from gapbench.store.pytest_benchmark import KEY
 
-_FILES = re.compile(r"run\.json|(samples|results)\.parquet|profiles/.+|shards/\d{6}\.parquet")
+_SHARD = r"shards/\d{6}\.parquet"
+_FILES = re.compile(rf"run\.json|(samples|results)\.parquet|profiles/.+|{_SHARD}")
 _FROM_ID = ("operation", "shape", "dtype", "layout", "device", "pass", "threads")
 
 
@@ -37,7 +40,21 @@ def verify(store: Store, runs: Sequence[str] | None = None) -> list[Finding]:
             continue
         found += [Finding(run, "damage", sentence) for sentence in damage(store, run)]
         found += [Finding(run, "note", sentence) for sentence in _notes(store, run)]
+    if runs is None:
+        found += _index(store)
     return found
+
+
+def _index(store: Store) -> Iterator[Finding]:
+    """Yield runs of which the index says something else than their run.json does."""
+    for run, row in (index.load(store.storage) or {}).items():
+        try:
+            true = index.about(run, store.describe(run))
+        except GapbenchError:
+            continue  # removed, or said to be damaged already
+        if json.loads(json.dumps(true)) != row:
+            remedy = f"remove {index.FILE}, which the next listing writes anew"
+            yield Finding(run, "damage", f"{index.FILE} says something else of it than its run.json does; {remedy}")
 
 
 def damage(store: Store, run: str) -> Iterator[str]:
@@ -54,14 +71,33 @@ def damage(store: Store, run: str) -> Iterator[str]:
     missing = [name for name in ("samples.parquet", "results.parquet") if ended and name not in files]
     yield from (f"{name} is missing, though the run is complete" for name in missing)
     yield from _gaps(files)
-    frames = {}
-    for name, read in (("samples", store.samples), ("results", store.results)):
+    frames: dict[str, list[pd.DataFrame]] = {"samples": [], "results": []}
+    whole = not missing
+    for name, read in _tables(store, run, files, ended):
         try:
-            frames[name] = read([run])
+            frames[name].append(read())
         except GapbenchError as error:
+            whole = False
             yield _about(run, error)
-    if len(frames) == 2 and not missing:
-        yield from _disagreements(run, document, frames["samples"], frames["results"], ended)
+    if whole:
+        samples, results = (
+            pd.concat(parts) if parts else pd.DataFrame(columns=list(columns))
+            for parts, columns in ((frames["samples"], records.SAMPLES), (frames["results"], records.RESULTS))
+        )
+        yield from _disagreements(run, document, samples, results, ended)
+
+
+def _tables(
+    store: Store, run: str, files: Sequence[str], ended: bool
+) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
+    """Yield how each table of a run is read: by itself, since one that is damaged says nothing of the others."""
+    if "results.parquet" in files:
+        yield "results", lambda: store.results([run])
+    if ended and "samples.parquet" in files:
+        yield "samples", lambda: store.samples([run])
+    for file in files if not ended else ():
+        if re.fullmatch(_SHARD, file):
+            yield "samples", partial(store.round, run, file.removeprefix("shards/"))
 
 
 def _about(run: str, error: GapbenchError) -> str:
@@ -69,7 +105,7 @@ def _about(run: str, error: GapbenchError) -> str:
 
 
 def _gaps(files: Sequence[str]) -> Iterator[str]:
-    shards = [file for file in files if re.fullmatch(r"shards/\d{6}\.parquet", file)]
+    shards = [file for file in files if re.fullmatch(_SHARD, file)]
     expected = [f"shards/{number:06}.parquet" for number in range(len(shards))]
     if shards != expected and "samples.parquet" not in files:
         yield f"rounds are missing: {len(shards)} shards end with {shards[-1]}"

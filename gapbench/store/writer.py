@@ -1,4 +1,8 @@
-"""A run being written."""
+"""A run being written.
+
+Rounds are numbered files, each of which must be new when it is written: of two processes that go on with one run, the
+slower finds its number taken, and stops. On a local disk it is refused before that, by a claim to the run's folder.
+"""
 
 import json
 import secrets
@@ -8,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gapbench import records
 from gapbench.errors import GapbenchError
-from gapbench.store.tables import frame, table
+from gapbench.store import disk
+from gapbench.store.documents import parse
+from gapbench.store.reading import DamagedFileError, read_shard
+from gapbench.store.tables import frame, parquet, table
 
 if TYPE_CHECKING:
     from gapbench.store import Store
@@ -43,62 +49,125 @@ class RunWriter:
         self.id = str(run["run"])
         self._store = store
         self._shards: list[pa.Table] = []
+        self._next = 0  # number of the next shard
+        self._claim: disk.Claim | None = None
 
     @classmethod
     def create(cls, store: "Store", run: dict[str, Any]) -> "RunWriter":
         """Begin a new run. Raises `GapbenchError` if there is one of that id."""
         writer = cls(store, run)
-        if store.has(writer.id):
-            raise GapbenchError(f"run {writer.id} is already in {store.url}, and runs are not overwritten; try again")
         store.make_folder(store.path(writer.id, "shards"))
-        writer._describe()
+        writer._own()
+        try:
+            store.create_file(store.path(writer.id, "run.json"), writer._document())
+        except FileExistsError as error:
+            raise GapbenchError(
+                f"run {writer.id} is already in {store.url}, and runs are not overwritten; try again"
+            ) from error
         return writer
 
     @classmethod
     def reopen(cls, store: "Store", run: str) -> "RunWriter":
-        """Go on with a run that was interrupted. Raises `GapbenchError` for one that is complete."""
-        document = store.describe(run)
-        if document["ended"] is not None:
-            raise GapbenchError(
-                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
-            )
-        writer = cls(store, document)
-        writer._shards = store.shards(run)
+        """Go on with a run that was interrupted; a round whose file is damaged is noted, and counts as not measured.
+
+        Raises `GapbenchError` for a run that is complete, or that another process is writing.
+        """
+        writer = cls(store, store.describe(run))
+        writer._refuse_complete()
+        writer._own()
+        for name in store.shard_names(run):
+            try:
+                writer._shards.append(read_shard(store.storage, run, name, records.SAMPLES))
+            except DamagedFileError as error:
+                note = f"{error}: that round does not count, and was measured again; check the disk if it happens twice"
+                writer.run["notes"] = [*writer.run.get("notes", []), note]
+            writer._next = max(writer._next, _number(name) + 1)
         return writer
 
-    def _describe(self) -> None:
-        text = json.dumps(self.run, indent=1, ensure_ascii=False)
-        self._store.write(self._store.path(self.id, "run.json"), text.encode())
+    def _own(self) -> None:
+        if self._store.local:
+            try:
+                self._claim = disk.claim(self._store.path(self.id))
+            except OSError as error:
+                raise GapbenchError(
+                    f"run {self.id} is being written by another process; let it end, or stop it, and resume then"
+                ) from error
+
+    def _refuse_complete(self) -> None:
+        if self._store.describe(self.id).get("ended") is not None:
+            raise GapbenchError(
+                f"run {self.id} is complete, there is nothing to resume; see it with: gapbench report {self.id}"
+            )
+
+    def _refuse_gone(self) -> None:
+        """Refuse to add to a run that somebody else has completed or removed meanwhile."""
+        text = self._store.storage.read(self.id, "run.json")
+        if text is None:
+            raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")
+        if parse(self.id, text).get("ended") is not None:
+            raise self._overtaken()
+
+    def _document(self) -> bytes:
+        return json.dumps(self.run, indent=1, ensure_ascii=False).encode()
 
     def _parquet(self, content: pa.Table, *parts: str) -> None:
-        buffer = pa.BufferOutputStream()
-        pq.write_table(content, buffer, compression="zstd")
-        self._store.write(self._store.path(self.id, *parts), buffer.getvalue().to_pybytes())
+        self._store.write(self._store.path(self.id, *parts), parquet(content))
 
     def append(self, columns: Mapping[str, Sequence[object] | object] | pd.DataFrame) -> None:
-        """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated."""
+        """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated.
+
+        The round is kept when this returns, whatever happens next. Raises `GapbenchError` if another process went on
+        with the run.
+        """
+        self._refuse_gone()
         shard = table(pd.DataFrame(columns).assign(run=self.id), records.SAMPLES)
-        self._parquet(shard, "shards", f"{len(self._shards):06}.parquet")
+        try:
+            self._store.create_file(self._store.path(self.id, "shards", f"{self._next:06}.parquet"), parquet(shard))
+        except FileExistsError as error:
+            raise self._overtaken() from error
         self._shards.append(shard)
+        self._next += 1
+
+    def _overtaken(self) -> GapbenchError:
+        return GapbenchError(
+            f"another process went on with run {self.id}, and this one stops; its last round is not stored, all others "
+            "are"
+        )
 
     def describe(self, **fields: object) -> None:
         """Add to the description of a run that goes on: if it is interrupted, these are kept."""
         self.run.update(fields)
-        self._describe()
+        self._store.write(self._store.path(self.id, "run.json"), self._document())
 
     def samples(self) -> pd.DataFrame:
         """Return everything appended so far."""
-        empty = table(pd.DataFrame(), records.SAMPLES)
-        return frame([empty, *self._shards])
+        return frame(self._shards, records.SAMPLES)
 
     def interrupt(self, results: pd.DataFrame) -> None:
         """Leave the run open, with the results so far."""
         self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
+        self.release()
 
     def finish(self, results: pd.DataFrame, **fields: object) -> None:
-        """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``."""
+        """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``.
+
+        Raises `GapbenchError` if another process went on with the run.
+        """
+        self._refuse_gone()
+        if any(_number(name) >= self._next for name in self._store.shard_names(self.id)):
+            raise self._overtaken()
         self._parquet(table(self.samples(), records.SAMPLES), "samples.parquet")
         self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
         self.run.update(fields, ended=timestamp())
-        self._describe()
+        self._store.write(self._store.path(self.id, "run.json"), self._document())
         self._store.remove(self._store.path(self.id, "shards"))
+        self.release()
+
+    def release(self) -> None:
+        """Let others write to the run."""
+        self._claim = None
+
+
+def _number(name: str) -> int:
+    number = name.partition(".")[0]
+    return int(number) if number.isdigit() else -1

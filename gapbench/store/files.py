@@ -1,0 +1,147 @@
+"""The files of a store, on a local disk or behind any other fsspec URL: whole reads, whole writes, one listing.
+
+Object stores have no rename, no locks and no folders. What is asked of them is that a written object appears whole, and
+that one which must be new is refused where there is one (S3's ``If-None-Match``).
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from gapbench.errors import GapbenchError
+from gapbench.store import disk
+
+_AT_ONCE = 16
+"""Requests under way at once: an object store answers each in 10 to 100 ms, however many there are."""
+
+_FOLDERLESS = frozenset(["s3", "gs", "gcs", "az", "abfs", "oss"])
+"""Protocols where making a folder is no more than a bucket made by a slip of the pen."""
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Files:
+    """What lies at a URL. Raises `GapbenchError` for what cannot be read or written, with the reason."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self.fs, root = fsspec.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise GapbenchError(f"cannot open the store {url!r}: {error}") from error
+        self.root = str(root).rstrip("/")
+        self.local = isinstance(self.fs, LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """Return where a file of the store lies."""
+        return "/".join([self.root, *parts])
+
+    def read(self, *parts: str) -> bytes | None:
+        """Return what a file holds, None if there is none."""
+        with self._explained("read from"):
+            try:
+                return bytes(self.fs.cat_file(self.path(*parts)))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def map(self, function: Callable[[Asked], Answer], asked: Iterable[Asked]) -> Iterator[Answer]:
+        """Return ``function`` of each, in order: as many at once as there are cores, more over a network."""
+        with ThreadPoolExecutor(os.cpu_count() if self.local else _AT_ONCE) as pool:
+            yield from pool.map(function, asked)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file; a reader sees the old one or the new one, never half."""
+        with self._explained("write to"):
+            if self.local:
+                disk.write(path, content)
+            else:
+                self.fs.pipe_file(path, content)
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that must be new. Raises `FileExistsError` where there is one."""
+        with self._explained("write to"):
+            if self.local:
+                disk.write(path, content, new=True)
+                return
+            if self.exists(path):  # not every object store knows the condition that follows
+                raise FileExistsError(path)
+            self.fs.pipe_file(path, content, mode="create")
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder, where the store has folders."""
+        with self._explained("write to"):
+            if self.local:
+                disk.make_folder(path)
+            elif _FOLDERLESS.isdisjoint([self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol):
+                self.fs.makedirs(path, exist_ok=True)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file, or a folder with files in it."""
+        with self._explained("read from"):
+            self.fs.invalidate_cache()
+            return bool(self.fs.exists(path))
+
+    def modified(self, *parts: str) -> datetime | None:
+        """Return when a file was last written (UTC), None if there is none."""
+        with self._explained("read from"):
+            self.fs.invalidate_cache()
+            try:
+                found: datetime = self.fs.modified(self.path(*parts))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return found
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders of the store, sorted."""
+        return sorted(name for name, kind in self._list(self.root) if kind != "file")
+
+    def files(self, folder: str) -> list[str]:
+        """Return all files below a folder, relative to it, sorted."""
+        with self._explained("read from"):
+            self.fs.invalidate_cache()
+            return sorted(str(path).removeprefix(folder).lstrip("/") for path in self.fs.find(folder))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted."""
+        return sorted(name for name, kind in self._list(folder) if kind == "file")
+
+    def _list(self, folder: str) -> list[tuple[str, str]]:
+        with self._explained("read from"):
+            self.fs.invalidate_cache()  # others write here too
+            try:
+                found = self.fs.ls(folder, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        names = ((str(one["name"]).rstrip("/"), str(one["type"])) for one in found)
+        return [(name.rsplit("/", 1)[-1], kind) for name, kind in names if name != folder.rstrip("/")]
+
+    def is_link(self, path: str) -> bool:
+        """Tell whether a folder is a link to another place."""
+        with self._explained("read from"):
+            return bool(self.local and self.fs.info(path).get("islink"))
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder and what is in it, if it is there: object stores have no empty folders."""
+        with self._explained("remove from"), contextlib.suppress(FileNotFoundError):
+            self.fs.rm(path, recursive=True)
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (GapbenchError, FileExistsError):
+            raise
+        except OSError as error:
+            raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error
+        except Exception as error:
+            if self.local:
+                raise
+            # clients of object stores have errors of their own: no credentials, no such host, ...
+            raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error

@@ -1,0 +1,128 @@
+"""What there is in a store, without reading every run: a cache that anyone may remove and that anyone rebuilds.
+
+Runs that are complete never change, so what identifies one is read once and kept in ``index.parquet``: a row of its id
+and, as JSON, the fields of its run.json that listings, baselines and trends ask for. A listing takes the names of the
+folders, that file, and the run.json of each run that it does not have, which are new, in progress, or unreadable.
+
+Whoever lists writes the index, whole. Of two who do so at once one is lost: its runs are read once more, by the next.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gapbench.errors import GapbenchError
+from gapbench.store.documents import is_id, parse
+from gapbench.store.files import Files
+
+FILE = "index.parquet"
+VERSION = 1
+"""Of the index alone: it is written anew where `about` changes. One of a newer gapbench is left as it is."""
+
+_KEY = b"gapbench_index"
+_WHOLE = ("schema", "started", "ended", "suites", "tag", "git", "versions", "imported")
+_MACHINE = ("cpu", "device", "device_description", "usable_cores")
+_GPU = ("name", "driver")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The runs of a store, oldest first: what `about` says of each, and why others cannot be read."""
+
+    runs: dict[str, dict[str, Any]]
+    unreadable: dict[str, str]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all, oldest first."""
+        return sorted([*self.runs, *self.unreadable])
+
+
+def about(run: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a ``run.json`` that identifies a run and says on what it was measured."""
+    machine = _mapping(document.get("machine"))
+    return {
+        **{name: document.get(name) for name in _WHOLE},
+        "run": run,
+        "git": _mapping(document.get("git")) or None,
+        "versions": _mapping(document.get("versions")),
+        "machine": {
+            **{name: machine.get(name) for name in _MACHINE},
+            "gpus": [{name: _mapping(one).get(name) for name in _GPU} for one in _list(machine.get("gpus"))],
+        },
+        **({"ab": {}} if "ab" in document else {}),
+    }
+
+
+def listing(files: Files) -> Listing:
+    """Return what there is, and bring the index up to date where it can be written."""
+    folders = [name for name in files.folders() if is_id(name)]
+    known = load(files)
+    rows = {run: known[run] for run in folders if known and run in known}
+    unreadable = {}
+    new = [run for run in folders if run not in rows]
+    for run, found in zip(new, files.map(lambda run: _about(files, run), new), strict=True):
+        if isinstance(found, str):
+            unreadable[run] = found
+        elif found is not None:
+            rows[run] = found
+    complete = {run: row for run, row in rows.items() if row["ended"] is not None}
+    if known is not None and complete.keys() - known.keys():
+        with contextlib.suppress(GapbenchError):  # a store that cannot be written is listed all the same
+            files.write(files.path(FILE), _dump(complete))
+    return Listing(dict(sorted(rows.items())), unreadable)
+
+
+def _about(files: Files, run: str) -> dict[str, Any] | str | None:
+    """Return what a run.json says, the reason why it cannot be read, or None where there is none."""
+    try:
+        text = files.read(run, "run.json")
+        return None if text is None else about(run, parse(run, text))
+    except GapbenchError as error:
+        return str(error)
+
+
+def load(files: Files) -> dict[str, dict[str, Any]] | None:
+    """Return the rows of the index by run: none where it is missing or damaged, None where it must not be touched."""
+    try:
+        content = files.read(FILE)
+        if content is None:
+            return {}
+        table = pq.ParquetFile(io.BytesIO(content)).read()
+        version = int((table.schema.metadata or {}).get(_KEY, b"0"))
+        if version > VERSION:
+            return None
+        texts = table.column("about").to_pylist() if version == VERSION else []
+        rows = [json.loads(text) for text in texts]
+        return {str(row["run"]): row for row in rows if row["ended"] is not None}
+    except (GapbenchError, OSError, pa.ArrowException, ValueError, TypeError, KeyError):
+        return {}
+
+
+def forget(files: Files, run: str) -> None:
+    """Take a run out of the index, before it is removed."""
+    known = load(files)
+    if known and known.pop(run, None):
+        files.write(files.path(FILE), _dump(known))
+
+
+def _dump(rows: Mapping[str, Mapping[str, Any]]) -> bytes:
+    schema = pa.schema([("run", pa.string()), ("about", pa.string())], metadata={_KEY: str(VERSION).encode()})
+    columns = [list(rows), [json.dumps(row, ensure_ascii=False) for row in rows.values()]]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
+    return bytes(buffer.getvalue())
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

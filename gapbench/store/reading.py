@@ -1,0 +1,65 @@
+"""Tables of runs, read one file at a time: columns that nobody asked for are left where they are."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gapbench.errors import GapbenchError
+from gapbench.store.files import Files
+from gapbench.store.tables import check_schema, check_types, schema_of
+
+
+class DamagedFileError(GapbenchError):
+    """A file that is there and is no table, as a power cut or a bad disk leaves it."""
+
+
+def read(
+    files: Files, path: Sequence[str], columns: Mapping[str, str], filters: Mapping[str, object] | None = None
+) -> pa.Table | None:
+    """Return the rows of a run's file that have the values of ``filters``, None where there is no such file.
+
+    ``path`` is the run and the file in it; ``columns`` are those to read and their types, which have those of
+    ``filters`` among them. Columns that the file is too old to have are left out. Raises `DamagedFileError`, and
+    `GapbenchError` for a file of a schema or of types that are not known.
+    """
+    run, name = path[0], path[-1]
+    source: str | io.BytesIO = files.path(*path)
+    if files.local:
+        if not files.exists(files.path(*path)):
+            return None
+    else:  # one request for the whole file rather than several for its parts
+        content = files.read(*path)
+        if content is None:
+            return None
+        source = io.BytesIO(content)
+    try:
+        with pq.ParquetFile(source) as file:
+            schema = file.schema_arrow
+            check_schema(run, schema_of(schema))
+            check_types(run, name, schema, columns)
+            found = file.read(columns=[one for one in columns if one in schema.names], use_threads=False)  # small
+        if filters is None or not filters:
+            return found
+        if not filters.keys() <= set(schema.names):  # from before that column: null, which equals nothing
+            return found.slice(0, 0)
+        return found.filter(pq.filters_to_expression([(one, "==", value) for one, value in filters.items()]))
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedFileError(f"run {run}: {name} cannot be read ({first})") from error
+
+
+def shards(files: Files, run: str) -> list[str]:
+    """Return the names of the finished rounds of a run in progress, in order."""
+    return [name for name in files.names(files.path(run, "shards")) if name.endswith(".parquet")]
+
+
+def read_shard(
+    files: Files, run: str, name: str, columns: Mapping[str, str], filters: Mapping[str, object] | None = None
+) -> pa.Table:
+    """Return a finished round."""
+    found = read(files, (run, "shards", name), columns, filters)
+    if found is None:
+        raise GapbenchError(f"run {run} was completed or removed while it was read; try again")
+    return found

@@ -1,0 +1,84 @@
+"""Files of schema 1 as gapbench wrote them when it had no other, and what newer columns are in them."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from gapbench import records
+from gapbench.recording import plan_of
+from gapbench.store import Store
+from gapbench.store.verify import verify
+
+OLD = Path(__file__).parent / "schema-1"
+COMPLETE, OPEN = "20261124T182023Z-nogit-852c", "20261124T182333Z-nogit-1f64"
+
+
+@pytest.fixture
+def old(tmp_path):
+    shutil.copytree(OLD, tmp_path / "results")
+    return Store(str(tmp_path / "results"))
+
+
+def test_old_runs_are_listed_and_found(old):
+    runs = old.runs().set_index("run")
+    assert list(runs.index) == [COMPLETE, OPEN]
+    assert runs["complete"].tolist() == [True, False]
+    assert runs["unreadable"].isna().all()
+    assert old.resolve("schema-1") == COMPLETE
+    assert [one.sentence.split(":")[0] for one in verify(old)] == ["open"]
+
+
+def test_old_results_have_all_columns_of_today_and_null_where_they_are_older(old):
+    results, samples = old.results([COMPLETE]), old.samples([COMPLETE])
+    assert (list(results), list(samples)) == (list(records.RESULTS), list(records.SAMPLES))
+    assert results["status"].tolist() == ["ok", "ok"]
+    assert results["seconds"].gt(0).all()
+    for frame, file in ((results, "results"), (samples, "samples")):
+        stored = pq.read_schema(OLD / COMPLETE / f"{file}.parquet").names
+        assert frame[[name for name in frame if name not in stored]].isna().all(axis=None)
+        pd.testing.assert_frame_equal(
+            frame[stored], pd.read_parquet(OLD / COMPLETE / f"{file}.parquet"), check_dtype=False
+        )
+
+
+def test_an_old_run_in_progress_goes_on_with_its_rounds_and_plan(old):
+    before = old.samples([OPEN])
+    assert before["round"].unique().tolist() == [0, 1]
+    writer = old.reopen(OPEN)
+    contests, effort = plan_of(writer.run)
+    assert [sorted(one.specs) for one in contests] == [["mean", "sum_scale"]] * len(contests)
+    assert effort.rounds == 8
+    writer.append(before.assign(round=before["round"] + 2))
+    assert old.samples([OPEN])["round"].unique().tolist() == [0, 1, 2, 3]
+
+
+def test_a_column_that_joins_needs_no_new_version(old, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", {**records.RESULTS, "joined": "float64"})
+    results = old.results()
+    assert list(results)[-1] == "joined"
+    assert results["joined"].isna().all()
+    assert results["joined"].dtype == "float64"
+    assert old.results(joined=1.0).empty
+    assert verify(old, [COMPLETE]) == []
+
+
+def test_a_column_that_this_gapbench_does_not_know_yet_is_left_out(old):
+    path = OLD / COMPLETE / "results.parquet"
+    table = pq.read_table(path)
+    newer = table.append_column("from_the_future", [[1.0] * len(table)])
+    pq.write_table(newer, old.path(COMPLETE, "results.parquet"))
+    assert list(old.results([COMPLETE])) == list(records.RESULTS)
+
+
+def test_every_file_names_its_version(old):
+    old.runs()
+    found = {
+        path.name: (pq.read_schema(path).metadata or {}).get(b"gapbench_schema")
+        for path in Path(old.url).rglob("*.parquet")
+    }
+    assert found.pop("index.parquet") is None
+    assert pq.read_schema(old.storage.path("index.parquet")).metadata[b"gapbench_index"] == b"1"
+    assert set(found.values()) == {b"1"}
