@@ -5,6 +5,7 @@ import uuid
 
 import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from gapbench.store import Store
 
@@ -27,7 +28,7 @@ class Requests(logging.Handler):
 
 @pytest.fixture(scope="session")
 def s3_server():
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=True)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=True)
     server.start()
     requests, logger = Requests(), logging.getLogger("werkzeug")
     logger.setLevel(logging.INFO)
