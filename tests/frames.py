@@ -34,7 +34,7 @@ CASES = (
 def stored(rows):
     """Return rows (dicts) of results with the store's types; what a row lacks is null."""
     known = {"run": "r", "suite": "quick", "contender": "this", "clock": "host", "reference": "mean", "status": "ok"}
-    return frame([table(pd.DataFrame([known | row for row in rows], columns=list(RESULTS)), RESULTS)])
+    return frame([table(pd.DataFrame([known | row for row in rows], columns=list(RESULTS)), RESULTS)], RESULTS)
 
 
 def row(case, implementation, seconds=None, ratio=None, width=0.01, **changes):
@@ -86,7 +86,7 @@ def samples(draw, rounds=4, turns=3):
         for turn in range(turns)
         for place, name in enumerate(names)
     ]  # fmt: skip
-    return frame([table(pd.DataFrame(rows, columns=list(SAMPLES)), SAMPLES)])
+    return frame([table(pd.DataFrame(rows, columns=list(SAMPLES)), SAMPLES)], SAMPLES)
 
 
 EMPTY = stored([])
@@ -94,7 +94,7 @@ EMPTY = stored([])
 
 def winners(found):
     """Return the winners of results without samples: where nothing is known of rounds, all others tie."""
-    return summary.winners(found, frame([table(pd.DataFrame(), SAMPLES)]))
+    return summary.winners(found, frame([table(pd.DataFrame(), SAMPLES)], SAMPLES))
 
 
 def texts(figure):
