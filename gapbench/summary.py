@@ -131,6 +131,8 @@ def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
 
     Then the ceiling is too low, or the time wrong; neither is a success.
     """
+    if not known:  # nor have the results of two sides that were compared any share of them
+        return []
     above = results[results["ceiling_fraction"].gt(1)]
     rows = [one for one in map(_plain, above.to_dict("records")) if not ceilings.partly_cached(known, one)]
     if not rows:
