@@ -86,13 +86,14 @@ def command(
     and with 5 if the runs have nothing in common.
     """
     from gapbench.compare import compare, interleaved
+    from gapbench.report.diff.explained import explained
     from gapbench.report.stored import side
     from gapbench.store import Store
 
     store = Store(url)
     before = side(store, store.resolve(base))
     if head is None and "ab" in before.run:
-        found = interleaved(before)
+        found = explained(store, interleaved(before))
     else:
         found = compare(before, side(store, store.resolve(head or "latest")), margin, allowed)
     show(found, format_)
