@@ -34,7 +34,18 @@ _CLOSE = 3
 @click.option(
     "--static", "is_static", is_flag=True, help="In place of CASE: inspect our Triton kernels, no GPU needed."
 )
-@click.option("--arch", "archs", multiple=True, help="With --static: only this architecture, as in sm_90. Repeatable.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    help="With --static: this architecture, as in sm_90 or gfx1100.  [default: sm_80, sm_90, sm_100, gfx942]",
+)
+@click.option(
+    "--bandwidth",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB/S",
+    help="With --static: of memory, for the time that a kernel takes at least.  [default: the data sheet's]",
+)
 @click.option(
     "--baseline",
     metavar="FILE",
@@ -50,6 +61,7 @@ def command(
     output: str | None,
     is_static: bool,
     archs: tuple[str, ...],
+    bandwidth: float | None,
     baseline: Path | None,
     as_json: bool,
 ) -> int:
@@ -62,9 +74,11 @@ def command(
     Exits with 3 if an implementation failed, 5 if none can be profiled, 1 if a kernel is worse than in --baseline.
     """
     if is_static and case_id is None:
-        return static.inspect(archs, baseline, as_json)
-    if is_static or archs or baseline:
-        raise GapbenchError("--static inspects all kernels, and takes no CASE; --arch and --baseline belong to it")
+        return static.inspect(archs, bandwidth, baseline, as_json)
+    if is_static or archs or bandwidth or baseline:
+        raise GapbenchError(
+            "--static inspects all kernels, and takes no CASE; --arch, --bandwidth and --baseline belong to it"
+        )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
     from gapbench.devices import device
