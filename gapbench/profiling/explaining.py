@@ -37,8 +37,9 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
     Rows that differ by their clock have one explanation. Workers have the memory settings that they had in the
     comparison, so page faults of temporaries are as rare as they were there.
     """
-    once = {(row.case, row.implementation): row for row in reversed([*rows])}
-    found = dict(reversed(once.items()))
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        found.setdefault((row.case, row.implementation), row)
     contests = [Contest("profile", Case.from_id(row.case), {row.implementation: row.spec}) for row in found.values()]
     with Template(qualifying.preload(contests), variables=ab.STEADY_MEMORY) as template:
         template.wait_ready()
