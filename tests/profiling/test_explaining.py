@@ -60,7 +60,7 @@ def test_the_middle_of_three_processes_of_each_side_is_compared_and_kept(profili
     assert head["explanation"]["seconds"] == pytest.approx(4e-5)
     assert "2.00" in head["explanation"]["sentence"]  # the ratio of the comparison
     assert "+6e-05" in head["explanation"]["source_diff"]["generated.py"]
-    assert store.read(store.path(run, "profiles", CASE.id, "pool.base.generated.py")) == b"2e-05"
+    assert Path(store.path(run, "profiles", CASE.id, "pool.base.generated.py")).read_bytes() == b"2e-05"
 
 
 def test_a_process_that_failed_explains_nothing_and_the_next_row_is_explained(profiling, store):
