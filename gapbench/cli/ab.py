@@ -16,9 +16,11 @@ from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError
 
 if TYPE_CHECKING:
+    from gapbench.compare import Diff
     from gapbench.measuring.ab import Origin
     from gapbench.measuring.plan import Contest
     from gapbench.recording.ab import Side, Sides
+    from gapbench.store import Store
 
 BUDGET = 60.0
 
@@ -31,6 +33,7 @@ BUDGET = 60.0
 @click.option("--head-python", metavar="PYTHON", help="Interpreter of HEAD's side.")
 @click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole measurement.  [default: 60s]")
 @diff.options
+@click.option("--explain", is_flag=True, help="Profile both sides of what regressed, and say what changed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
@@ -43,6 +46,7 @@ def command(
     margin: float,
     format_: str,
     policy: frozenset[str],
+    explain: bool,
     seed: int,
     url: str,
     tag: str | None,
@@ -53,6 +57,9 @@ def command(
     A ref that is a dot is the folder as it is, with uncommitted changes. Batches of the two alternate every quarter of
     a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is looked for in each commit,
     and in gapbench's own repository so are its implementations: the harness is this one on both sides.
+
+    With --explain each regressed row is followed by what makes the difference: operators and kernels that are new or
+    slower, copies, memory, dispatch, generated code. That takes a quarter of a minute a row, beyond the budget.
 
     With --format table the page of the diff is written to reports/ as well.
 
@@ -65,6 +72,11 @@ def command(
     from gapbench.report import stored
     from gapbench.store import Store
 
+    if explain and (base_python or head_python):
+        raise GapbenchError(
+            "--explain profiles both sides under this interpreter, which explains nothing of another one; leave out "
+            "--explain, or --base-python and --head-python"
+        )
     effort = Effort(budget=budget, seed=seed)
     store = Store(url)
     with contextlib.ExitStack() as stack:
@@ -75,20 +87,42 @@ def command(
         contests = _contests(selected, origins)
         words = _words(sides, base_python, head_python)
         writer = recording.begin(store, contests, effort, sides, margin, words, sys.argv[1:], tag)
-        progress = stack.enter_context(Progress(contests, effort, sides=2))
-        complete = recording.record(writer, contests, effort, *origins, progress.observe)
+        with Progress(contests, effort, sides=2) as progress:
+            complete = recording.record(writer, contests, effort, *origins, progress.observe)
+        if complete:
+            shown = compare.interleaved(stored.side(store, writer.id))
+            if explain:
+                shown = _explained(store, shown, *origins)
     path = f"{url.rstrip('/')}/{writer.id}"
     if not complete:
         click.echo(f"interrupted, so there are no verdicts; what was measured is in {path}", err=True)
         return ExitCode.INTERRUPTED
     for warning in writer.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    shown = compare.interleaved(stored.side(store, writer.id))
     diff.show(shown, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
         write_page(store, writer.id)
     return ExitCode.POLICY if policy & shown.summary.keys() else ExitCode.DONE
+
+
+def _explained(store: "Store", found: "Diff", base: "Origin", head: "Origin") -> "Diff":
+    """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
+    from gapbench.profiling import explaining
+    from gapbench.report.diff import lines
+    from gapbench.report.diff.explained import explained
+    from gapbench.verdicts import Verdict
+
+    rows = [row for row in lines.red(found) if row.verdict is Verdict.REGRESSED]
+    try:
+        if sys.stderr.isatty() and rows:
+            click.echo("profiling what regressed …", err=True)
+        for row in explaining.explain(store, str(found.head["run"]), rows, base.source, head.source) if rows else ():
+            if sys.stderr.isatty():
+                click.echo(f"profiled {row.implementation} on {row.case}", err=True)
+    except KeyboardInterrupt:
+        click.echo("warning: interrupted; what was not profiled is not explained", err=True)
+    return explained(store, found)
 
 
 def _origin(side: "Side", stack: contextlib.ExitStack) -> "Origin":

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapbench.cli import static
 from gapbench.cli.types import SHARE, Parsed
-from gapbench.errors import ExitCode, unknown
+from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
     from gapbench.compare import Diff
@@ -72,8 +74,23 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Compare though this differs: cpu, gpu, driver, torch, threads. Repeatable.",
 )
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@click.option(
+    "--static",
+    "is_static",
+    is_flag=True,
+    help="BASE and HEAD are files of gapbench profile --static --json; HEAD is inspected now by default.",
+)
+@click.pass_context
 def command(
-    base: str, head: str | None, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str
+    context: click.Context,
+    base: str,
+    head: str | None,
+    margin: float,
+    format_: str,
+    policy: frozenset[str],
+    allowed: tuple[str, ...],
+    url: str,
+    is_static: bool,
 ) -> int:
     """Say what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
 
@@ -82,17 +99,24 @@ def command(
 
     A run of gapbench ab alone is shown as it was then, with its own margin.
 
+    With --static it says what the compiler does otherwise with our Triton kernels, which needs no GPU, and exits with 1
+    if a kernel got worse: it spills, its loads or stores are narrower, fewer warps fit, or it is gone.
+
     Exits with 1 if a verdict of --fail-on occurs, otherwise with 4 if the environments differ and nothing was compared,
     and with 5 if the runs have nothing in common.
     """
+    if is_static:
+        _refuse_others(context)
+        return static.compare(Path(base), None if head is None else Path(head))
     from gapbench.compare import compare, interleaved
+    from gapbench.report.diff.explained import explained
     from gapbench.report.stored import side
     from gapbench.store import Store
 
     store = Store(url)
     before = side(store, store.resolve(base))
     if head is None and "ab" in before.run:
-        found = interleaved(before)
+        found = explained(store, interleaved(before))
     else:
         found = compare(before, side(store, store.resolve(head or "latest")), margin, allowed)
     show(found, format_)
@@ -103,6 +127,14 @@ def command(
         click.echo(f"gapbench: not compared: {differing}; --allow-environment NAME compares all the same", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
+
+
+def _refuse_others(context: click.Context) -> None:
+    """Raise `GapbenchError` where options of stored runs were given beside --static."""
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and option.name not in ("base", "head", "is_static"):
+            raise GapbenchError(f"{option.opts[0]} is for stored runs; leave it out, or --static")
 
 
 def show(found: "Diff", format_: str) -> None:

@@ -36,7 +36,18 @@ _CLOSE = 3
 @click.option(
     "--static", "is_static", is_flag=True, help="In place of CASE: inspect our Triton kernels, no GPU needed."
 )
-@click.option("--arch", "archs", multiple=True, help="With --static: only this architecture, as in sm_90. Repeatable.")
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    help="With --static: this architecture, as in sm_90 or gfx1100.  [default: sm_80, sm_90, sm_100, gfx942]",
+)
+@click.option(
+    "--bandwidth",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB/S",
+    help="With --static: of memory, for the time that a kernel takes at least.  [default: the data sheet's]",
+)
 @click.option(
     "--baseline",
     metavar="FILE",
@@ -59,6 +70,7 @@ def command(
     output: str | None,
     is_static: bool,
     archs: tuple[str, ...],
+    bandwidth: float | None,
     baseline: Path | None,
     network: str | None,
     dtype: str,
@@ -83,9 +95,11 @@ def command(
             raise GapbenchError("--network times whole networks, and takes neither CASE nor --static")
         return networks.measure(network, specs, dtype, layout, batch, budget, as_json)
     if is_static and case_id is None:
-        return static.inspect(archs, baseline, as_json)
-    if is_static or archs or baseline:
-        raise GapbenchError("--static inspects all kernels, and takes no CASE; --arch and --baseline belong to it")
+        return static.inspect(archs, bandwidth, baseline, as_json)
+    if is_static or archs or bandwidth or baseline:
+        raise GapbenchError(
+            "--static inspects all kernels, and takes no CASE; --arch, --bandwidth and --baseline belong to it"
+        )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
     from gapbench.devices import device

@@ -1,60 +1,130 @@
-"""``gapbench profile --static``: what the compiler makes of our Triton kernels, on machines without a GPU as well."""
+"""What the compiler makes of our Triton kernels, on machines without a GPU as well.
+
+Of ``gapbench profile --static``, which inspects, and of ``gapbench diff --static``, which compares.
+"""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.errors import ExitCode, GapbenchError, unknown
+from gapbench.errors import ExitCode, GapbenchError
+
+if TYPE_CHECKING:
+    from gapbench.profiling.baseline import Change
 
 _SHOWN = {"kernel": "kernel", "dtype": "dtype", "arch": "arch", "registers": "registers", "spills": "spills",
-          "shared_bytes": "shared", "load_bytes": "load", "store_bytes": "store", "occupancy": "occupancy"}  # fmt: skip
+          "shared_bytes": "shared", "load_widths": "loads", "store_widths": "stores", "occupancy": "occupancy",
+          "waves": "waves", "bytes_per_element": "bytes/element", "seconds": "at least",
+          "instructions": "instructions"}  # fmt: skip
 
 
-def inspect(archs: Sequence[str], baseline: Path | None, as_json: bool) -> int:
-    """Inspect every kernel for ``archs`` (all by default), print, and compare with an earlier ``--json``."""
-    try:
-        from gapbench.profiling import static
-        from gapbench.profiling.architectures import ARCHITECTURES
-        from gapbench.profiling.baseline import changes
-    except ImportError as error:
-        raise GapbenchError(f"--static needs Triton ({error}); pip install 'gapbench[triton]'") from error
+def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None, as_json: bool) -> int:
+    """Inspect every kernel for ``archs`` (the known ones by default), print, and compare with an earlier ``--json``.
+
+    ``bandwidth`` is in 10^9 bytes a second.
+    """
     from gapbench.report import text
 
-    known = [one.name for one in ARCHITECTURES]
-    for name in archs:
-        if name not in known:
-            raise unknown("architecture", name, known)
-    chosen = list(dict.fromkeys(archs)) or known
-    before = None if baseline is None else _read(baseline, chosen)
-    found = [asdict(one) for one in static.inspect_all(chosen)]
-    if as_json:
-        click.echo(json.dumps(found))
+    before = None if baseline is None else _read(baseline)  # before everything is compiled
+    found = _inspect(archs, bandwidth)
+    if as_json:  # a row a line, so that two of them can be compared
+        click.echo("[\n" + ",\n".join(map(json.dumps, found)) + "\n]")
     else:
         text.print_rows([_row(one) for one in found])
-    if before is None:
+        for reason in dict.fromkeys(one["reason"] for one in found if one["reason"]):
+            click.echo(f"no occupancy and no waves: {reason}", err=True)
+    if baseline is None or before is None:
         return ExitCode.DONE
-    differing = changes(found, before)
+    chosen = {one["arch"] for one in found}
+    return _said(_changes(found, [one for one in before if one.get("arch") in chosen]), baseline, err=True)
+
+
+def compare(base: Path, head: Path | None) -> int:
+    """Say what differs between two files of ``profile --static --json``, or between one and what is compiled now."""
+    before = _read(base)
+    archs = list(dict.fromkeys(str(one.get("arch")) for one in before))
+    return _said(_changes(_inspect(archs, None) if head is None else _read(head), before), base)
+
+
+def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
+    """Return every kernel as compiled for ``archs``. Raises `GapbenchError` for one that Triton does not know."""
+    try:
+        from gapbench.profiling import static
+        from gapbench.profiling.architectures import ARCHITECTURES, architecture
+    except ImportError as error:
+        raise _no_triton(error) from error
+    known = [one.name for one in ARCHITECTURES]
+    for name in set(archs) - set(known):
+        try:
+            reason = static.why_not(architecture(name).name)
+        except KeyError:
+            reason = "it is no such name"
+        if reason:
+            raise GapbenchError(
+                f"Triton cannot compile for {name!r} ({reason}); there are: {', '.join(known)}, and every other "
+                "sm_NN or gfxNNN that the installed Triton knows"
+            )
+    try:
+        return [asdict(one) for one in static.inspect_all(list(dict.fromkeys(archs)) or known, bandwidth)]
+    except ImportError as error:
+        raise _no_triton(error) from error
+
+
+def _no_triton(error: ImportError) -> GapbenchError:
+    return GapbenchError(f"--static needs Triton ({error}); pip install 'gapbench[triton]'")
+
+
+def _changes(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> "list[Change]":
+    from gapbench.profiling.baseline import changes
+
+    return changes(now, before)
+
+
+def _said(differing: "list[Change]", baseline: Path, err: bool = False) -> int:
+    """Print what differs, and return the exit code."""
     for change in differing:
-        click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=True)
+        click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=err)
     if not differing:
-        click.echo(f"no kernel differs from {baseline}", err=True)
+        click.echo(f"no kernel differs from {baseline}", err=err)
     return ExitCode.POLICY if any(change.worse for change in differing) else ExitCode.DONE
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:
-    return {title: f"{one[name]:.0%}" if name == "occupancy" else one[name] for name, title in _SHOWN.items()}
+    from gapbench.report import format as fmt
+
+    def shown(name: str) -> Any:
+        value = one[name]
+        match name:
+            case _ if value is None:
+                return fmt.MISSING
+            case "occupancy":
+                return f"{value:.0%}"
+            case "load_widths" | "store_widths":
+                return ", ".join(map(str, value))
+            case "seconds":
+                return fmt.seconds(value)
+            case "waves" | "bytes_per_element":
+                return fmt.number(value)
+            case "instructions":
+                return sum(value.values())
+            case _:
+                return value
+
+    return {title: shown(name) for name, title in _SHOWN.items()}
 
 
-def _read(path: Path, archs: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of a baseline for ``archs``."""
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of an earlier inspection."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GapbenchError(f"cannot read the baseline {path}: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(one, dict) and "kernel" in one for one in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(one, dict) and {"kernel", "arch"} <= one.keys() for one in rows
+    ):
         raise GapbenchError(f"{path} is no baseline; write one with: gapbench profile --static --json > {path}")
-    return [one for one in rows if one.get("arch") in archs]
+    return rows

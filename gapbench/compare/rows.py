@@ -36,6 +36,7 @@ class Row:
     ``ratio`` is head / base with its 95 % interval, above 1 is slower, None where nothing was compared; ``rounds`` are
     those that decided, of the side with fewer. ``suite`` and ``spec`` are what ``gapbench run`` calls suite and
     implementation; ``again`` are the words of the command that measured, which the selection of a row follows.
+    ``explanation`` is what profiles of both sides said of why (`gapbench.profiling.comparison`), None without them.
     """
 
     suite: str
@@ -51,6 +52,7 @@ class Row:
     p_value: float | None = None
     rounds: int | None = None
     again: tuple[str, ...] = ("gapbench", "run")
+    explanation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _TURNS = 60
 their number, so more turns pay as long as a process costs more than they do."""
 _SLICE_SECONDS = 0.2
 _MALLOC = {"mmap_threshold": 1 << 30, "trim_threshold": 1 << 30, "top_pad": 1 << 28, "hugetlb": 1}
-_STEADY_MEMORY = {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in _MALLOC.items())}
+STEADY_MEMORY = {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in _MALLOC.items())}
 """glibc keeps what is freed, and asks for huge pages: whether a temporary of some megabytes meets mapped memory or page
 faults is otherwise drawn anew by every process, and made its time scatter by 30 %. Other C libraries ignore it."""
 
@@ -96,7 +96,7 @@ def start_sides(stack: contextlib.ExitStack, preload: Sequence[str], base: Origi
     templates: dict[str, Template] = {}
     for origin in (base, head):
         if origin.python not in templates:
-            template = Template(preload, origin.python, origin.harness, _STEADY_MEMORY)
+            template = Template(preload, origin.python, origin.harness, STEADY_MEMORY)
             templates[origin.python] = stack.enter_context(template)
     for template in templates.values():
         template.wait_ready()

@@ -1,18 +1,20 @@
 """GPU architectures: what one multiprocessor (NVIDIA) or compute unit (AMD) holds, and the occupancy that follows."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """The limits of one unit: a streaming multiprocessor, or a compute unit.
 
-    ``units`` and ``product`` describe a product with the architecture; ``lanes`` are the threads of a warp or wave,
+    ``units``, ``product`` and ``gbps`` (10^9 bytes a second of memory, by the data sheet; None where not known)
+    describe a product with the architecture; ``lanes`` are the threads of a warp or wave,
     ``warps`` and ``blocks`` the most that a unit holds, ``registers`` 32-bit registers of a unit for all its threads,
     given out to a warp in multiples of ``register_step`` a thread; ``partitions`` schedulers share them evenly.
     ``lone_blocks`` is the most blocks of one warp.
     ``shared_bytes`` of shared memory (LDS) are given out in steps of ``shared_step``, after ``shared_reserved`` for
-    each block.
+    each block. Without ``limits`` those are a relative's: enough to choose plans, not to tell an occupancy.
     """
 
     name: str
@@ -29,23 +31,29 @@ class Architecture:
     shared_bytes: int
     shared_step: int
     shared_reserved: int
+    gbps: float | None = None
     partitions: int = 4
+    limits: bool = True
 
     def occupancy(self, registers: int, shared_bytes: int, warps: int) -> float:
         """Return the share of a unit's warps that can be resident, 0 to 1, for blocks of ``warps`` warps.
 
         ``registers`` are a thread's, ``shared_bytes`` a block's. 0 where not even one block fits.
         """
+        return self.resident(registers, shared_bytes, warps) * warps / self.warps
+
+    def resident(self, registers: int, shared_bytes: int, warps: int) -> int:
+        """Return how many such blocks fit a unit."""
         granted = -(-max(registers, 1) // self.register_step) * self.register_step
         # A warp's registers come from the partition that it runs on.
         resident = self.partitions * (self.registers // self.partitions // (granted * self.lanes))
         blocks = min(self.blocks if warps > 1 else self.lone_blocks, self.warps // warps, resident // warps)
         if per_block := -(-shared_bytes // self.shared_step) * self.shared_step + self.shared_reserved:
             blocks = min(blocks, self.shared_bytes // per_block)
-        return blocks * warps / self.warps
+        return blocks
 
 
-def _nvidia(capability: int, product: str, units: int, shared_kib: int) -> Architecture:
+def _nvidia(capability: int, product: str, units: int, shared_kib: int, gbps: float) -> Architecture:
     return Architecture(
         name=f"sm_{capability}",
         backend="cuda",
@@ -61,26 +69,39 @@ def _nvidia(capability: int, product: str, units: int, shared_kib: int) -> Archi
         shared_bytes=shared_kib * 1024,
         shared_step=128,
         shared_reserved=1024,
+        gbps=gbps,
     )
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    _nvidia(80, "A100", 108, 164),
-    _nvidia(90, "H100", 132, 228),
-    _nvidia(100, "B200", 148, 228),
+    _nvidia(80, "A100", 108, 164, 2039),
+    _nvidia(90, "H100", 132, 228, 3350),
+    _nvidia(100, "B200", 148, 228, 8000),
     # 512 registers (VGPRs and AGPRs together) for each of 64 lanes on each of four SIMDs, 8 waves on each. Blocks of
     # several waves need one of 16 barriers; those of one wave do not, and are limited by waves alone.
-    Architecture("gfx942", "hip", "gfx942", "MI300X", 304, 64, 32, 16, 32, 512 * 64 * 4, 8, 64 * 1024, 512, 0),
+    Architecture("gfx942", "hip", "gfx942", "MI300X", 304, 64, 32, 16, 32, 512 * 64 * 4, 8, 64 * 1024, 512, 0, 5300),
 )
 """Where `static` compiles for.
 
 Sources. NVIDIA: "Compute Capabilities" in the CUDA Programming Guide (warps, blocks, registers, shared memory, 1 KiB
 reserved for each block); register and shared-memory steps as in the CUDA Occupancy Calculator. AMD: the CDNA 3 ISA
 guide (registers, LDS) and LLVM's AMDGPU backend (8 waves a SIMD, steps of 8 registers, 16 barriers a compute unit).
-Units: the products' data sheets.
+Units and bandwidth: the products' data sheets (A100 80 GB, H100 and B200 as SXM).
 """
 
 
 def architecture(name: str) -> Architecture:
-    """Return the architecture called ``name``. Raises `KeyError` for another."""
-    return {one.name: one for one in ARCHITECTURES}[name]
+    """Return the architecture called ``name``, as in sm_90 or gfx942: one of ours, or another without limits.
+
+    Raises `KeyError` for what is no such name. Whether there is one, and Triton compiles for it, is not asked here.
+    """
+    known = {one.name: one for one in ARCHITECTURES}
+    if name in known:
+        return known[name]
+    if found := re.fullmatch(r"sm_(\d{2,3})", name):
+        return replace(known["sm_90"], name=name, target=int(found[1]), product=name, gbps=None, limits=False)
+    if re.fullmatch(r"gfx[0-9a-f]{3,4}", name):
+        lanes = 64 if re.fullmatch(r"gfx[789]\w\w", name) else 32  # GCN and CDNA, then RDNA
+        relative = replace(known["gfx942"], name=name, target=name, lanes=lanes)
+        return replace(relative, product=name, gbps=None, limits=False)
+    raise KeyError(name)

@@ -17,30 +17,36 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
 from gapbench.implementations import Implementation
 from gapbench.measuring import clocks, heap, worker
+from gapbench.measuring.source import HERE, Source
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind
 from gapbench.profiling import counters, generated, gpu_counters, memory, trace, windows, words
 from gapbench.profiling.split import PARTS, Split, split
 
-_ATTEMPTS = 3
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Profile ``spec`` on ``case``, files to ``folder``; a trace beyond ``most_trace_bytes`` is not kept."""
+    """Profile ``spec`` of ``source`` on ``case``; files to ``folder``, no trace beyond ``most_trace_bytes``.
+
+    What leaves too much unexplained is watched again, up to ``attempts`` times in all.
+    """
 
     case: Case
     spec: str
-    folder: Path
+    folder: Path = Path()
     seed: int = 0
     most_trace_bytes: int = trace.MOST_BYTES
+    source: Source = HERE
+    attempts: int = 3
 
 
 def profile(connection: Connection, running: RunningContender, request: Request) -> None:  # noqa: ARG001
     """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
     try:
+        request.source.enter(request.case.operation)
         worker.prepare(request.case)
         connection.send(_profile(request))
     except Exception as error:
@@ -50,7 +56,7 @@ def profile(connection: Connection, running: RunningContender, request: Request)
 
 def _profile(request: Request) -> dict[str, Any]:
     case, where = request.case, device(request.case.device)
-    implementation = operations.load(request.spec)
+    implementation = operations.load(request.source.spec(request.spec))
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
@@ -141,7 +147,7 @@ def _watch(
         notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
     cost = windows.seconds_per_fault(where) if where.name == "cpu" else 0.0
     found: list[tuple[windows.Watched, windows.Watched | None, Split]] = []
-    while len(found) < _ATTEMPTS:
+    while len(found) < request.attempts:
         one = windows.watch(small_calls, where) if small_calls else None
         all_ = windows.watch(calls, where)
         found.append((all_, one, split(all_.observed, one.observed if one else None, cost)))

@@ -14,12 +14,15 @@ A profile is a document, as stored in JSON::
      "counters": [{"name", "value", "reason"}, …], "proton": {"kernels": {name: seconds}, "reason"},
      "trace_calls", "files": [name, …], "notes": [sentence, …]}
 
+One that `explaining` made of a side of ``gapbench ab`` has "side" as well, and head's has its "explanation".
+
 Implementations are not judged here: ``gapbench run`` says which of them are right.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from gapbench import operations
 from gapbench.cases import Case
 from gapbench.measuring import qualifying
 from gapbench.measuring.plan import Contest
+from gapbench.measuring.source import HERE
 from gapbench.measuring.template import Template
 from gapbench.profiling import counters, gpu_counters, job, trace
 
@@ -58,22 +62,31 @@ def profile(
 
     What cannot be profiled is a document with its status and reason. Raises `GapbenchError` if no worker can start.
     """
-    versions = {name: _version(name) for name in _VERSIONS}
-    described = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
     with Template(qualifying.preload([Contest("profile", case, dict(specs))])) as template:
         template.wait_ready()
         for name, spec in specs.items():
-            with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
-                folder = Path(place)
-                found = _one(template, job.Request(case, spec, folder, most_trace_bytes=most_trace_bytes), patience)
-                files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok")
-                yield Profile(
-                    {**described, "implementation": name, "versions": versions, **found, "files": files}, folder
-                )
+            with one(template, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience) as found:
+                yield found
+
+
+@contextlib.contextmanager
+def one(template: Template, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
+    """Profile an implementation, which is called ``name``, in a fresh worker of a template that is ready.
+
+    The files lie in a folder of their own, in place of the request's, until the end.
+    """
+    case = request.case
+    described = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
+    described |= {"implementation": name, "versions": {package: _version(package) for package in _VERSIONS}}
+    with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
+        folder = Path(place)
+        found = _one(template, replace(request, folder=folder), patience)
+        files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok")
+        yield Profile({**described, **found, "files": files}, folder)
 
 
 def _one(template: Template, request: job.Request, patience: float) -> dict[str, Any]:
-    if reason := operations.why_not(request.spec, request.case):
+    if request.source == HERE and (reason := operations.why_not(request.spec, request.case)):
         return {"status": "unsupported", "reason": reason}
     said = qualifying.answer(template.start(job.profile, request), patience)
     if not isinstance(said, dict):
@@ -87,6 +100,8 @@ def _one(template: Template, request: job.Request, patience: float) -> dict[str,
 def _of_the_gpu(request: job.Request) -> list[counters.Counter]:
     if request.case.device.partition(":")[0] != "cuda":
         return counters.unknown("ncu sees NVIDIA's GPUs only", gpu_counters.NAMES)
+    if request.source != HERE:
+        return counters.unknown("ncu starts a process of its own, with what is installed", gpu_counters.NAMES)
     return gpu_counters.ncu(request.case.id, request.spec)
 
 

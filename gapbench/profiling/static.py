@@ -3,10 +3,14 @@
 ``python -m gapbench.profiling.static`` prints the table of docs/triton.md.
 """
 
+import math
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +42,15 @@ class Inspection:
     """One kernel as compiled for one architecture.
 
     ``kernel`` is the plan's kernel, with the number of the launch where a plan takes several; ``plan`` its whole
-    text. ``registers`` are a thread's, ``spills`` those that went to memory, ``shared_bytes`` a block's.
-    ``load_bytes`` and ``store_bytes`` are the widest global access of a thread, ``load_widths`` every width that
-    occurs. ``occupancy`` is the share of a unit's warps that fit, 0 to 1.
+    text, ``case`` what it was made for. ``registers`` are a thread's, ``spills`` those that went to memory,
+    ``shared_bytes`` a block's. ``load_bytes`` and ``store_bytes`` are the widest global access of a thread,
+    ``load_widths`` and ``store_widths`` every width that occurs. ``instructions`` are how many the code has of each
+    kind. ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how often the product's units
+    must be filled for all programs of the case; None, with the ``reason``, where a unit's limits are not known.
+
+    ``bytes_moved`` are those of the launch's tensors, once each, ``bytes_per_element`` of the input; ``seconds`` is
+    what they take at ``gbps``, 10^9 bytes a second: the product's data sheet, or what was asked for. No launch is
+    faster, and nothing but memory is counted. None where no bandwidth is known.
     """
 
     kernel: str
@@ -53,13 +63,22 @@ class Inspection:
     load_bytes: int
     store_bytes: int
     load_widths: tuple[int, ...]
-    occupancy: float
+    occupancy: float | None
+    case: str
+    store_widths: tuple[int, ...]
+    instructions: Mapping[str, int]
+    bytes_moved: int
+    bytes_per_element: float
+    waves: float | None
+    gbps: float | None
+    seconds: float | None
+    reason: str | None = None
 
 
-def inspect(kernel: str, case: Case, arch: str) -> list[Inspection]:
+def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> list[Inspection]:
     """Compile the launches of ``kernel``'s preferred plan for a case, and describe each.
 
-    ``arch`` is one of `ARCHITECTURES`. Raises `KeyError` for another, and what Triton raises where it cannot compile.
+    ``arch`` is as for `architecture`, whose `KeyError` it raises, and what Triton raises where it cannot compile.
     """
     import torch
 
@@ -81,13 +100,18 @@ def inspect(kernel: str, case: Case, arch: str) -> list[Inspection]:
         plan = tilings.FORWARD[kernel](geometry, chip)[0]
         found = launches.forward(plan, x, y)
     names = [plan.kernel] if len(found) == 1 else [f"{plan.kernel}, launch {i}" for i in range(1, len(found) + 1)]
-    return [_describe(name, case, str(plan), one, where) for name, one in zip(names, found, strict=True)]
+    gbps = gbps or where.gbps
+    return [_describe(name, case, str(plan), one, where, gbps) for name, one in zip(names, found, strict=True)]
 
 
-def _describe(name: str, case: Case, plan: str, launch: "Launch", where: Architecture) -> Inspection:
+def _describe(
+    name: str, case: Case, plan: str, launch: "Launch", where: Architecture, gbps: float | None
+) -> Inspection:
     compiled = compile_launch(launch, where)
     code = _machine_code(compiled)
     shared = int(compiled.metadata.shared)
+    moved = sum(one.nbytes for one in launch.arguments.values() if hasattr(one, "nbytes"))
+    resident = where.resident(code.registers, shared, launch.warps) * where.units if where.limits else 0
     return Inspection(
         kernel=name,
         dtype=case.dtype,
@@ -99,7 +123,16 @@ def _describe(name: str, case: Case, plan: str, launch: "Launch", where: Archite
         load_bytes=max(code.loads, default=0),
         store_bytes=max(code.stores, default=0),
         load_widths=tuple(sorted(set(code.loads))),
-        occupancy=where.occupancy(code.registers, shared, launch.warps),
+        occupancy=where.occupancy(code.registers, shared, launch.warps) if where.limits else None,
+        case=f"{'x'.join(map(str, case.shape))} {case.layout} {case.pass_}",
+        store_widths=tuple(sorted(set(code.stores))),
+        instructions=code.instructions,
+        bytes_moved=moved,
+        bytes_per_element=moved / math.prod(case.shape),
+        waves=launch.programs / resident if resident else None,
+        gbps=gbps,
+        seconds=moved / gbps / 1e9 if gbps else None,
+        reason=None if where.limits else f"what a unit of {where.name} holds is not known here",
     )
 
 
@@ -148,22 +181,45 @@ def _machine_code(compiled: Any) -> MachineCode:
         return read_nvidia(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+def why_not(arch: str) -> str | None:
+    """Return why Triton compiles nothing for an architecture, None where it does.
+
+    Tried in a process of its own: LLVM ends the one in which it does not know what to do.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(_attempt, arch).result()
+        except BrokenProcessPool:
+            return "LLVM gave up"
+
+
+def _attempt(arch: str) -> str | None:
+    from gapbench.measuring import probes
+
+    try:
+        with probes.silent_stderr():
+            inspect(*CASES[0], arch)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
 _EVERY = tuple(where.name for where in ARCHITECTURES)
 
 
-def inspect_all(archs: Sequence[str] = _EVERY) -> list[Inspection]:
+def inspect_all(archs: Sequence[str] = _EVERY, gbps: float | None = None) -> list[Inspection]:
     """Return every kernel of `CASES` in every dtype of `DTYPES` on every one of ``archs``."""
     return [
         inspection
         for kernel, case in CASES
         for dtype in DTYPES
         for arch in archs
-        for inspection in inspect(kernel, replace(case, dtype=dtype), arch)
+        for inspection in inspect(kernel, replace(case, dtype=dtype), arch, gbps)
     ]
 
 
 def table(inspections: list[Inspection]) -> str:
-    """Return inspections as a Markdown table: a row for each kernel and dtype, a column for each architecture."""
+    """Return inspections for `ARCHITECTURES` as a Markdown table: a row for each kernel and dtype, a column each."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in inspections:
         cell = f"{one.registers} / {one.spills} / {one.shared_bytes} / {one.load_bytes} / {one.store_bytes}"

@@ -120,7 +120,10 @@ def record(
     except KeyboardInterrupt:
         complete = False
     samples = writer.samples()
-    results = pd.concat(_results(samples, contests, ledger), ignore_index=True)
+    sides = [*_results(samples, contests, ledger)]
+    # pandas warns where it joins columns without values; those that no side has values in are there all the same
+    filled = [found.dropna(axis="columns", how="all") for found in sides]
+    results = pd.concat(filled, ignore_index=True).reindex(columns=sides[0].columns)
     if complete:
         ledger.close(writer, samples, results, ab=described)
     else:
@@ -143,5 +146,4 @@ def _results(samples: pd.DataFrame, contests: Sequence[Contest], ledger: Ledger)
             there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
             bases = ledger.outcomes(contests, BASE)
             outcomes = [replace(o, contender=side) for o in bases if (o.case.id, o.implementation, o.clock) in there]
-        found = summary.results(mine, outcomes)
-        yield found.dropna(axis="columns", how="all")  # pandas warns of columns without values when it joins frames
+        yield summary.results(mine, outcomes)

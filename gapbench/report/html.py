@@ -83,7 +83,6 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
         run=run,
         case=case,
         folder=stem(case),
-        stem=stem,
         documents=documents,
         profiles=profiles,
         section_views=views.of_profile(documents),
@@ -108,8 +107,15 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
     }
 
 
-def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: bool) -> str:
-    """Return the page of a diff; ``pages`` are the runs that have one to link to."""
+def diff_page(
+    diff: Diff,
+    *,
+    pages: Collection[str],
+    redact: bool,
+    single_file: bool,
+    profiled: Profiled = MappingProxyType({}),
+) -> str:
+    """Return the page of a diff; ``pages`` are the runs that have one to link to, ``profiled`` as of `run_page`."""
     head = str(diff.head["run"])
     together = "ab" in diff.head  # and what differs between the sides is what was asked about
     card = {
@@ -134,6 +140,11 @@ def diff_page(diff: Diff, *, pages: Collection[str], redact: bool, single_file: 
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, private.text(lines.command(row))) for row in lines.red(diff)],
+        explained=[
+            (row, private.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
+            for row in lines.red(diff)
+            if row.explanation is not None
+        ],
     )
 
 

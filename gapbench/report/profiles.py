@@ -7,7 +7,7 @@ import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.report import private
-from gapbench.store.profiles import stem
+from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -31,8 +31,13 @@ def name(run: str, case: str) -> str:
 
 
 def public(documents: Documents) -> list[dict[str, Any]]:
-    """Return documents as pages may show them."""
-    return [private.document(one) for one in documents]
+    """Return documents as pages may show them: with the ``stem`` of their files, and names that tell sides apart."""
+    return [private.document(one) | {"implementation": _label(one), "stem": stem_of(one)} for one in documents]
+
+
+def _label(document: Mapping[str, Any]) -> str:
+    name = private.text(document["implementation"])
+    return f"{name}, {document['side']}" if document.get("side") else name
 
 
 def shares(documents: Documents) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from gapbench.compare import interleaved
 from gapbench.errors import GapbenchError
 from gapbench.report import assets, changes, html, profiles
 from gapbench.report.diff import page as diffs
+from gapbench.report.diff.explained import explained
 from gapbench.report.history import page as past
 from gapbench.report.private import public
 from gapbench.report.stored import load
@@ -46,18 +47,19 @@ def write(
         if stored.results.empty:
             raise GapbenchError(f"run {run} has no results yet; complete it with: gapbench run --resume {run}")
         if "ab" in stored.run:
-            text = html.diff_page(interleaved(stored.side), pages=(), redact=redact, single_file=single_file)
+            of_sides = explained(store, interleaved(stored.side))
+            profiled = _profiled(store, run)
+            text = html.diff_page(of_sides, pages=(), redact=redact, single_file=single_file, profiled=profiled)
             pages.append(_write(folder, run, text))
+            _write_profiles(profiled, run, folder, single_file)
             continue
         # a baseline among the runs that are shown is a page like the others, without a diff against itself
         named = None if run == baseline and len(runs) > 1 else baseline
-        profiled = {case: profiles.public(found) for case, found in stored_profiles.read(store, run).items()}
+        profiled = _profiled(store, run)
         diff, why_not = changes.against(store, stored, named)
         text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file, profiled=profiled)
         pages.append(_write(folder, run, text))
-        for case, documents in profiled.items():
-            text = html.profile_page(run, documents, single_file=single_file)
-            _write(folder, profiles.name(run, case), text)
+        _write_profiles(profiled, run, folder, single_file)
         if diff is not None:
             known = {path.stem for path in folder.glob("*.html")} | set(runs)
             text = html.diff_page(diff, pages=known, redact=redact, single_file=single_file)
@@ -68,6 +70,15 @@ def write(
         _keep(folder / "history.html", html.history_page(past.read(store)))
         _keep(folder / "index.html", html.index_page(*cards(folder)))
     return pages
+
+
+def _profiled(store: Store, run: str) -> html.Profiled:
+    return {case: profiles.public(found) for case, found in stored_profiles.read(store, run).items()}
+
+
+def _write_profiles(profiled: html.Profiled, run: str, folder: Path, single_file: bool) -> None:
+    for case, documents in profiled.items():
+        _write(folder, profiles.name(run, case), html.profile_page(run, documents, single_file=single_file))
 
 
 def _write(folder: Path, name: str, text: str) -> Path:

@@ -6,6 +6,8 @@ One folder per case::
         <implementation>.json            the profile's document: see gapbench.profiling.profiles
         <implementation>.trace.json.gz   a Chrome trace, for https://ui.perfetto.dev
         <implementation>.generated.py    what Inductor generated, if anything
+
+In a run of ``gapbench ab`` names have their side as well: ``<implementation>.base.json``.
 """
 
 import json
@@ -25,6 +27,11 @@ def stem(name: str) -> str:
     return re.sub(r"[^\w.+-]|^\.", "_", name) or "_"
 
 
+def stem_of(document: Mapping[str, Any]) -> str:
+    """Return what the names of a profile's files begin with."""
+    return stem(document["implementation"]) + (f".{document['side']}" if document.get("side") else "")
+
+
 def folder(store: Store, run: str | None, case: str) -> str:
     """Return where the profiles of a case lie: in a run, or in a store that is a folder for profiles alone."""
     return store.path(run, FOLDER, stem(case)) if run else store.path(stem(case))
@@ -42,7 +49,7 @@ def keep(store: Store, run: str | None, document: Mapping[str, Any], files: Mapp
     """Write a profile over an earlier one of the same implementation, its document last; return the paths."""
     of_case = folder(store, run, document["case"])
     store.make_folder(of_case)
-    place = f"{of_case}/{stem(document['implementation'])}"
+    place = f"{of_case}/{stem_of(document)}"
     for name, content in files.items():
         store.write(f"{place}.{name}", content)
     store.write(f"{place}.json", json.dumps(document, ensure_ascii=False, allow_nan=False).encode())

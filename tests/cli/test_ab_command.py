@@ -79,6 +79,43 @@ def test_a_commit_that_is_slower_is_red_and_leaves_no_trace(repository, tmp_path
     assert str(tmp_path) not in json.dumps(store.describe(run)["ab"])
 
 
+COPYING = "def pool(x):\n    return x.clone().mean((2, 3), keepdim=True)\n"
+
+
+def test_what_made_a_commit_slower_is_explained_and_kept(repository, tmp_path):
+    commit("copies first", pool=COPYING)
+    larger = [*POOL, "--shape", "4x64x32x32"]
+    larger[larger.index("1x16x8x8") - 1 : larger.index("1x16x8x8") + 1] = []
+    code, found, err = document(repository, "main~1", "HEAD", *larger, "--explain")
+    assert code == 1, err
+    (row,) = found["cases"]
+    why = row["explanation"]
+    costly = why["findings"][0]
+    assert costly["sentence"].startswith("aten::copy_ (float32) is new, and moves 2.00 MiB")
+    assert costly["seconds"] > 0.5 * why["seconds"] > 0
+    timed = [one["seconds"] for one in why["findings"] if one["seconds"] is not None]
+    assert sum(timed) == pytest.approx(why["seconds"], abs=1e-10)
+    (run,) = Store("results").ids()
+    kept = tmp_path / "results" / run / "profiles" / row["case"]
+    assert {path.name for path in kept.iterdir()} == {
+        f"pool.{side}.{ending}" for side in ("base", "head") for ending in ("json", "trace.json.gz")
+    }
+    names = {side: [one["name"] for one in json.loads((kept / f"pool.{side}.json").read_text())["operators"]]
+             for side in ("base", "head")}  # fmt: skip
+    assert "aten::clone" in names["head"]
+    assert "aten::clone" not in names["base"]
+    assert repository("store", "verify")[0] == 0
+    assert costly["sentence"] in repository("diff", run)[1]
+    assert json.loads(repository("diff", run, "--format", "json")[1])["cases"] == [row]
+    assert repository("report", run, "-o", "pages")[0] == 0
+    page = (tmp_path / "pages" / f"{run}.html").read_text()
+    assert costly["sentence"] in page
+    assert f'href="{run}.{row["case"]}.html"' in page
+    profiled = (tmp_path / "pages" / f"{run}.{row['case']}.html").read_text()
+    assert "pool, base" in profiled
+    assert "pool.head.trace.json.gz" in profiled
+
+
 def test_the_same_run_is_read_again_by_diff(repository):
     commit("slower", pool=SLOW)
     repository("ab", "main~1", "HEAD", *POOL, "--tag", "gate")
@@ -141,6 +178,7 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
         (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
         (["HEAD", "HEAD", *POOL, "--impl", "other.py:pool"], "there is an implementation 'pool' already"),
         (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is no Python interpreter that runs"),
+        (["HEAD", ".", *POOL, "--explain", "--head-python", "python3"], "leave out --explain, or --base-python"),
         (["HEAD"], "Missing argument 'HEAD'"),
     ],
 )

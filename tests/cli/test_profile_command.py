@@ -163,6 +163,8 @@ def test_unsupported_implementations_alone_exit_with_5(gapbench):
 INSPECTION = {
     "kernel": "column", "dtype": "float16", "plan": "p", "arch": "sm_90", "registers": 40, "spills": 0,
     "shared_bytes": 0, "load_bytes": 16, "store_bytes": 16, "load_widths": (16,), "occupancy": 0.75,
+    "case": "8x512x7x7 contiguous forward", "store_widths": (2, 16), "instructions": {"memory": 3, "float": 40},
+    "bytes_moved": 1000, "bytes_per_element": 2.0, "waves": 0.5, "gbps": 1000, "seconds": 1e-9,
 }  # fmt: skip
 
 
@@ -172,7 +174,9 @@ def inspected(monkeypatch):
     from gapbench.profiling import static
 
     asked = []
-    monkeypatch.setattr(static, "inspect_all", lambda archs: asked.extend(archs) or [static.Inspection(**INSPECTION)])
+    found = [static.Inspection(**INSPECTION)]
+    monkeypatch.setattr(static, "inspect_all", lambda archs, _gbps: asked.extend(archs) or found)
+    monkeypatch.setenv("COLUMNS", "160")  # for whole cells
     return asked
 
 
@@ -188,12 +192,48 @@ def test_static_is_a_list_of_kernels_that_a_later_one_is_compared_with(gapbench,
     baseline.write_text(out)
     code, out, err = gapbench("profile", "--static", "--baseline", baseline)
     assert code == 0
-    assert "75%" in out
+    for part in ("75%", "2, 16", "0.500", "1.00 ns", "43"):
+        assert part in out
     assert "no kernel differs" in err
     baseline.write_text(json.dumps([row | {"spills": -1}]))
     code, _, err = gapbench("profile", "--static", "--baseline", baseline)
     assert code == 1
     assert "worse: column float16 sm_90: spills -1, now 0" in err
+
+
+def test_diff_static_compares_files_or_what_is_compiled_now(gapbench, inspected, tmp_path):
+    row = {**INSPECTION, "load_widths": [16]}
+    for name, changes in {
+        "base": {},
+        "worse": {"load_bytes": 2},
+        "more": {"registers": 41},
+        "less": {"spills": 9},
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps([row | changes]))
+    assert gapbench("diff", "--static", "base.json") == (0, "no kernel differs from base.json\n", "")
+    assert inspected == ["sm_90"]
+    line = "worse: column float16 sm_90: load bytes 16, now 2\n"
+    assert gapbench("diff", "--static", "base.json", "worse.json") == (1, line, "")
+    line = "changed: column float16 sm_90: registers 40, now 41\n"
+    assert gapbench("diff", "--static", "base.json", "more.json") == (0, line, "")
+    assert gapbench("diff", "--static", "less.json")[:2] == (0, "changed: column float16 sm_90: spills 9, now 0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--static", "nosuch.json"], "cannot read the baseline nosuch.json"),
+        (["--static", "base.json", "list.json"], "list.json is no baseline; write one with"),
+        (["--static", "base.json", "--fail-on", "none"], "--fail-on is for stored runs"),
+        (["--static", "base.json", "--format", "json"], "--format is for stored runs"),
+    ],
+)
+def test_bad_input_to_diff_static_is_one_line(gapbench, inspected, tmp_path, arguments, words):
+    (tmp_path / "base.json").write_text(json.dumps([INSPECTION]))
+    (tmp_path / "list.json").write_text("[1]")
+    code, out, err = gapbench("diff", *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert words in err
 
 
 @pytest.mark.parametrize(
@@ -202,7 +242,9 @@ def test_static_is_a_list_of_kernels_that_a_later_one_is_compared_with(gapbench,
         ([], "name a CASE"),
         ([SMALL, "--static"], "takes no CASE"),
         ([SMALL, "--arch", "sm_90"], "belong to it"),
-        (["--static", "--arch", "sm_20"], "there are: sm_"),
+        ([SMALL, "--bandwidth", "960"], "belong to it"),
+        (["--static", "--arch", "h100"], "there are: sm_"),
+        (["--static", "--arch", "sm_20"], "LLVM gave up"),
         (["--static", "--baseline", "nosuch.json"], "cannot read the baseline nosuch.json"),
     ],
 )

@@ -26,6 +26,23 @@ def test_occupancy(arch, registers, shared, warps, expected):
     assert architecture(arch).occupancy(registers, shared, warps) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "backend", "target", "lanes"),
+    [("sm_75", "cuda", 75, 32), ("sm_120", "cuda", 120, 32), ("gfx90a", "hip", "gfx90a", 64),
+     ("gfx1100", "hip", "gfx1100", 32), ("gfx950", "hip", "gfx950", 64)],
+)  # fmt: skip
+def test_others_have_no_limits_of_their_own(name, backend, target, lanes):
+    other = architecture(name)
+    assert (other.backend, other.target, other.lanes) == (backend, target, lanes)
+    assert (other.limits, other.gbps) == (False, None)
+
+
+@pytest.mark.parametrize("name", ["", "h100", "sm_9", "sm_90a", "gfx", "gfx94g", "sm_90 "])
+def test_what_names_no_architecture_is_refused(name):
+    with pytest.raises(KeyError):
+        architecture(name)
+
+
 @pytest.mark.parametrize("where", ARCHITECTURES, ids=lambda where: where.name)
 def test_more_registers_never_raise_occupancy(where):
     found = [where.occupancy(registers, 1024, 4) for registers in range(1, 256)]

@@ -1,7 +1,8 @@
 """Kernels compiled for GPUs that are not there, and what is read off their machine code."""
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gapbench.profiling.architectures import ARCHITECTURES
 from gapbench.profiling.static import CASES, DTYPES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "triton.md"
+BASELINE = Path(__file__).with_name("static-baseline.json")
 FORWARD = {"row_persistent", "row_looped", "column", "split_two_pass, launch 1", "split_single_pass", "flat"}
 BACKWARD = {"spread_row", "spread_column", "spread_flat"}
 
@@ -26,6 +28,48 @@ def inspections(tmp_path_factory):
 def test_the_documented_table_is_what_the_compiler_makes(inspections):
     documented = re.findall(r"^\|.*\|$", DOCUMENT.read_text(encoding="utf-8").partition("static table")[2], re.M)
     assert documented == static.table(inspections).splitlines(), "run python -m gapbench.profiling.static"
+
+
+def test_the_stored_baseline_is_what_the_compiler_makes(inspections):
+    stored = json.loads(BASELINE.read_text(encoding="utf-8"))
+    assert stored == json.loads(json.dumps([asdict(one) for one in inspections])), (
+        f"see gapbench diff --static {BASELINE.name}, then gapbench profile --static --json > {BASELINE.name}"
+    )
+
+
+def test_what_a_launch_moves_and_takes_at_the_stated_bandwidth(inspections):
+    """Worked by hand: 8 x 512 rows of 28 x 28 halves are read, and 8 x 512 averages written."""
+    (one,) = [one for one in inspections if (one.kernel, one.dtype, one.arch) == ("row_persistent", "float16", "sm_90")]
+    moved = 2 * (8 * 512 * 28 * 28 + 8 * 512)
+    assert one.case == "8x512x28x28 contiguous forward"
+    assert one.bytes_moved == moved
+    assert one.bytes_per_element == pytest.approx(2 + 2 / 784)
+    assert one.seconds == pytest.approx(moved / 3.35e12)
+    # BLOCK_C=2: 2048 programs of 4 warps, of which 16 fit each of 132 units
+    assert one.plan.startswith("row_persistent BLOCK_C=2 ")
+    assert one.waves == pytest.approx(2048 / (16 * 132))
+
+
+def test_instructions_are_of_every_kind(inspections):
+    for one in inspections:
+        assert one.instructions["memory"] >= 2
+        assert one.instructions["integer"] > 0
+        assert (one.instructions["shuffle"] + one.instructions["shared"] > 0) >= (one.kernel in FORWARD)
+
+
+def test_another_architecture_is_compiled_without_what_is_not_known_of_it():
+    (one,) = static.inspect("flat", Case((8, 512, 7, 7)), "gfx1100", gbps=960.0)
+    assert (one.arch, one.load_widths, one.store_widths) == ("gfx1100", (16,), (4,))
+    assert (one.occupancy, one.waves) == (None, None)
+    assert "gfx1100" in one.reason
+    assert one.seconds == pytest.approx(one.bytes_moved / 960e9)
+    assert static.inspect("flat", Case((8, 512, 7, 7)), "sm_120")[0].seconds is None
+
+
+@pytest.mark.parametrize(("arch", "reason"), [("sm_20", "LLVM gave up"), ("gfx123", "RuntimeError"), ("sm_120", None)])
+def test_whether_triton_compiles_for_an_architecture_is_tried_where_it_may_die(arch, reason):
+    found = static.why_not(arch)
+    assert found is None if reason is None else found.startswith(reason)
 
 
 def test_covers_every_kernel_dtype_and_architecture(inspections):
@@ -72,5 +116,5 @@ def test_narrow_loads_and_spills_are_seen():
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(KeyError, match="sm_20"):
-        static.inspect("flat", Case((8, 512, 7, 7)), "sm_20")
+    with pytest.raises(KeyError, match="h100"):
+        static.inspect("flat", Case((8, 512, 7, 7)), "h100")

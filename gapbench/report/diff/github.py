@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gapbench.compare import Diff, Row
 from gapbench.errors import GapbenchError
-from gapbench.report.diff import lines, markdown
+from gapbench.report.diff import explained, lines, markdown
 from gapbench.verdicts import Verdict
 
 ANNOTATIONS = 10
@@ -12,6 +12,9 @@ ANNOTATIONS = 10
 
 SUMMARY_BYTES = 1024 * 1024
 """A larger step summary is not shown at all."""
+
+_TOLD = 4
+"""Sentences of an explanation in an annotation: the whole, and what makes most of it."""
 
 _WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 
@@ -37,6 +40,7 @@ def _annotation(row: Row) -> str:
     message = f"{row.implementation} {row.case} {row.clock}"
     message += "" if row.ratio is None else f": {lines.change(row)} of the base's time"
     message += f"; {row.reason}" if row.reason else ""
+    message += "".join(f"; {sentence}" for sentence in explained.sentences(row)[:_TOLD])
     message += f"; measure again: {lines.command(row)}" if row.verdict in lines.RED else ""
     return f"::{level} title={_property(title)}::{_data(message)}"
 

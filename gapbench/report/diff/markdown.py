@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from gapbench.compare import Diff, Row
-from gapbench.report.diff import lines
+from gapbench.report.diff import explained, lines
 from gapbench.verdicts import Verdict
 
 COMMENT_BYTES = 64_000
@@ -49,7 +49,7 @@ def _section(verdict: Verdict, rows: list[Row]) -> Iterable[str]:
     body = ["\n".join(table)]
     if verdict in lines.RED:
         commands = "\n".join(f"    {_line(lines.command(row))}" for row in rows)  # indented code needs no escapes
-        body += ["Measure again:", commands]
+        body += [*filter(None, map(_why, rows)), "Measure again:", commands]
     if verdict in _OPEN:
         return [f"### {verdict}", *body]
     return [f"<details><summary>{len(rows)} {verdict}</summary>", *body, "</details>"]
@@ -58,6 +58,16 @@ def _section(verdict: Verdict, rows: list[Row]) -> Iterable[str]:
 def _row(row: Row) -> str:
     cells = [row.implementation, row.case, row.clock, lines.change(row), row.reason]
     return f"| {' | '.join(escaped(cell) for cell in cells)} |"
+
+
+def _why(row: Row) -> str:
+    """Return what is known of why a row is slower as a list; empty where nothing is."""
+    found = explained.sentences(row)
+    return (
+        "\n".join([f"{escaped(row.case)}: {escaped(found[0])}", "", *(f"- {escaped(one)}" for one in found[1:])])
+        if found
+        else ""
+    )
 
 
 def escaped(text: str) -> str:

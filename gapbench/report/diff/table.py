@@ -6,7 +6,7 @@ from rich.text import Text
 
 from gapbench.compare import Diff, Row
 from gapbench.report import format as fmt
-from gapbench.report.diff import lines
+from gapbench.report.diff import explained, lines
 from gapbench.verdicts import Verdict
 
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
@@ -28,6 +28,9 @@ def rendered(diff: Diff, console: Console) -> str:
             console.print(Text(sentence, style="yellow"))
         if shown:
             console.print(_table(shown))
+        for row in red:
+            for place, sentence in enumerate(explained.sentences(row)):
+                console.print(Text(f"  {sentence}" if place else f"{row.case}: {sentence}"), soft_wrap=True)
         if red:
             console.print(Text("measure again:"))
         for row in red:

@@ -1,0 +1,273 @@
+"""Why is head slower? Two profiles of one implementation, as findings that add up to the difference of their times.
+
+Times are those without the profiler. A profile has them for the parts of a call (see `split`), and says by operators
+how to divide what is neither Python, allocation nor waiting: the profiler's own cost is taken off every call of an
+operator, and the rest scaled to what there is to divide. What the operators fall short of ran outside of them.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gapbench.profiling.operators import allocates
+from gapbench.report import format as fmt
+
+Document = Mapping[str, Any]
+"""What `profiles.profile` found."""
+
+_SMALL = 0.05
+"""Of the largest change: what is smaller is counted, not told."""
+
+_AGREES = 2.0
+"""By how much the changes that profiles and comparison saw may differ, as a factor."""
+
+_MOST_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A change from base to head.
+
+    ``seconds`` is what it makes of the difference, below 0 where it saves time; None for what has no time of its own.
+    """
+
+    kind: str
+    sentence: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Findings, the most expensive first; their ``seconds`` add up to ``seconds``, the difference of both profiles.
+
+    ``source_diff`` is the difference of what Inductor generated, as unified diffs by file name.
+    """
+
+    sentence: str
+    seconds: float | None
+    findings: tuple[Finding, ...]
+    source_diff: Mapping[str, str]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {**asdict(self), "findings": [asdict(one) for one in self.findings]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One operator (or kernel) in one profile; all zero where it does not occur."""
+
+    seconds: float = 0.0
+    calls: float = 0.0
+    bytes: float | None = None
+
+
+_Key = tuple[str, tuple[str, ...], bool]
+_OUTSIDE: _Key = ("", (), False)
+_NONE = _Work()
+
+
+def compare(
+    base: Document,
+    head: Document,
+    ratio: float | None = None,
+    sources: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
+) -> Explanation:
+    """Explain why ``head`` is not as fast as ``base``, two profiles' documents.
+
+    ``ratio`` is the head / base that was measured without profiles; ``sources`` are what Inductor generated on either
+    side, by file name.
+    """
+    failed = [f"{name} could not be profiled: {one['reason']}" for name, one in _sides(base, head) if not _ok(one)]
+    if failed:
+        return Explanation("; ".join(failed), None, (), {})
+    difference = head["seconds"] - base["seconds"]
+    changed = [*_operators(base, head, difference), *_parts(base, head, difference)]
+    least = _SMALL * max([abs(difference), *(abs(one.seconds or 0.0) for one in changed)])
+    told = sorted((one for one in changed if abs(one.seconds or 0.0) >= least), key=lambda one: -(one.seconds or 0.0))
+    diffs = _source_diffs(*sources)
+    found = [
+        *(one for one in told if one.seconds),
+        *_smaller([one for one in changed if one not in told], difference),
+        *_unexplained(base, head, difference),
+        *_facts(base, head),
+        *_code(base, head, diffs),
+    ]
+    return Explanation(_headline(base, head, ratio), difference, tuple(found), _kept(diffs))
+
+
+def _sides(base: Document, head: Document) -> list[tuple[str, Document]]:
+    return [("base", base), ("head", head)]
+
+
+def _ok(one: Document) -> bool:
+    return bool(one["status"] == "ok")
+
+
+def _headline(base: Document, head: Document, ratio: float | None) -> str:
+    seen = head["seconds"] / base["seconds"]
+    times = f"{fmt.seconds(base['seconds'])} in base, {fmt.seconds(head['seconds'])} in head"
+    said = f"`{head['implementation']}` takes {fmt.ratio(seen)} as long when profiled ({times})"
+    if ratio is None:
+        return said
+    wanted, got = math.log(ratio), math.log(seen)
+    if wanted / _AGREES <= got <= wanted * _AGREES:
+        return f"{said}, {fmt.ratio(ratio)} when compared"
+    return f"{said}, but {fmt.ratio(ratio)} when compared: the profiles may not show the cause"
+
+
+def _of(seconds: float, difference: float) -> str:
+    """Say what some seconds are of the difference."""
+    if seconds < 0:
+        return f"{fmt.seconds(-seconds)} less"
+    return (
+        f"{fmt.seconds(seconds)} of the {fmt.seconds(difference)}" if difference > 0 else f"{fmt.seconds(seconds)} more"
+    )
+
+
+def _part(one: Document, *names: str) -> float:
+    return float(sum(one["shares"].get(name, 0.0) for name in names) * one["seconds"] / 100)
+
+
+def _work(one: Document) -> dict[_Key, _Work]:
+    """Return the operators and kernels of a profile with their times without the profiler."""
+    rows = [row for row in one["operators"] if not allocates(row["name"])]
+    kernels, hosts = ([row for row in rows if row["device"] is on_device] for on_device in (True, False))
+    if kernels:
+        return _divided(kernels, _part(one, "kernel")) | _divided(hosts, _part(one, "dispatch"))
+    return _divided(hosts, _part(one, "kernel", "dispatch"))
+
+
+def _divided(rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[_Key, _Work]:
+    """Divide ``seconds`` among operators; what they cannot account for lies outside of them."""
+    calls = sum(row["calls"] for row in rows)
+    added = max(0.0, sum(row["self_seconds"] for row in rows) - seconds) / calls if calls else 0.0
+    paid = [max(0.0, row["self_seconds"] - added * row["calls"]) for row in rows]
+    scale = min(1.0, seconds / sum(paid)) if sum(paid) else 0.0
+    found = {
+        (row["name"], tuple(row["dtypes"]), row["device"]): _Work(own * scale, row["calls"], row["bytes"])
+        for row, own in zip(rows, paid, strict=True)
+    }
+    return {**found, _OUTSIDE: _Work(seconds - scale * sum(paid))}
+
+
+def _operators(base: Document, head: Document, difference: float) -> list[Finding]:
+    before, after = _work(base), _work(head)
+    return [
+        Finding(
+            "operator" if key != _OUTSIDE else "other_runtime",
+            f"{_change(key, before.get(key, _NONE), after.get(key, _NONE))}: {_of(seconds, difference)}",
+            seconds,
+        )
+        for key in {**after, **before}
+        if (seconds := after.get(key, _NONE).seconds - before.get(key, _NONE).seconds)
+    ]
+
+
+def _change(key: _Key, before: _Work, after: _Work) -> str:
+    name = _name(key)
+    times = f"({fmt.seconds(before.seconds)} → {fmt.seconds(after.seconds)})"
+    if key == _OUTSIDE:
+        return f"code outside of PyTorch's operators {times}"
+    if not before.calls:
+        return f"{name} is new" + (f", and moves {fmt.size(after.bytes)}" if after.bytes else "")
+    if not after.calls:
+        return f"{name} is gone"
+    if abs(after.calls - before.calls) >= 0.5:
+        return f"{name} is called {fmt.number(after.calls)} times, was {fmt.number(before.calls)} {times}"
+    if not before.seconds:
+        return f"{name} takes time {times}"
+    return f"{name} takes {fmt.ratio(after.seconds / before.seconds)} as long {times}"
+
+
+def _name(key: _Key) -> str:
+    """Return what a person would call it: of a copy, what it makes of what."""
+    name, dtypes, _ = key
+    if name in ("aten::copy_", "aten::_to_copy") and len(set(dtypes)) == 2:
+        return f"{name} ({dtypes[1]} to {dtypes[0]})"
+    return f"{name} ({', '.join(dict.fromkeys(dtypes))})" if dtypes else name
+
+
+def _parts(base: Document, head: Document, difference: float) -> list[Finding]:
+    """Return what changed in the parts of a call that are no operator's."""
+    before, after = (one["page_fault_share"] * one["seconds"] / 100 for one in (base, head))
+    more = f"{fmt.number(base['page_faults'])} → {fmt.number(head['page_faults'])} a call"
+    said = [
+        ("page_faults", f"page faults ({more})", after - before),
+        ("allocation", "getting memory", _part(head, "allocation") - after - _part(base, "allocation") + before),
+        ("python", "Python outside of operators", _part(head, "python") - _part(base, "python")),
+        ("gaps", "waiting: on no core, or with nothing to do", _part(head, "gaps") - _part(base, "gaps")),
+    ]
+    return [Finding(kind, f"{what}: {_of(seconds, difference)}", seconds) for kind, what, seconds in said if seconds]
+
+
+def _smaller(rest: Sequence[Finding], difference: float) -> list[Finding]:
+    seconds = sum(one.seconds or 0.0 for one in rest)
+    if not rest:
+        return []
+    changes = "1 smaller change" if len(rest) == 1 else f"{len(rest)} smaller changes together"
+    return [Finding("smaller", f"{changes}: {_of(seconds, difference)}", seconds)]
+
+
+def _unexplained(base: Document, head: Document, difference: float) -> list[Finding]:
+    seconds = difference - sum(
+        _part(head, part) - _part(base, part) for part in ("python", "dispatch", "allocation", "kernel", "gaps")
+    )
+    if abs(seconds) <= 1e-9 * head["seconds"]:  # less than the shares are written down with
+        return []
+    if seconds < 0:
+        return [Finding("unexplained", f"{fmt.seconds(-seconds)} more than the difference is found in parts", seconds)]
+    return [Finding("unexplained", f"not explained: {_of(seconds, difference)}", seconds)]
+
+
+def _facts(base: Document, head: Document) -> list[Finding]:
+    """Return what changed beside times."""
+    found = []
+    calls = [sum(row["calls"] for row in one["operators"] if not row["device"]) for one in (base, head)]
+    if abs(calls[1] - calls[0]) >= 0.5:
+        dispatch = f"{fmt.seconds(_part(base, 'dispatch'))} → {fmt.seconds(_part(head, 'dispatch'))}"
+        sentence = f"a call dispatches {calls[1]:.0f} operators, was {calls[0]:.0f} (in their times above: {dispatch})"
+        found.append(Finding("dispatch", sentence))
+    peaks = [one["peak_extra_bytes"] for one in (base, head)]
+    if peaks[0] != peaks[1]:
+        found.append(Finding("memory", f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}"))
+    return found
+
+
+def _code(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Return what Inductor does otherwise."""
+    found = []
+    compiled = [one.get("generated") or {} for one in (base, head)]
+    for what in ("kernels", "fallbacks"):
+        old, new = (", ".join(one.get(what) or ()) or "none" for one in compiled)
+        if old != new:
+            found.append(Finding("code", f"Inductor's {what} are {new}, were {old}"))
+    for what in ("recompilations", "graph_breaks"):
+        was, now = (one.get(what) or 0 for one in compiled)
+        if was != now:
+            found.append(Finding("code", f"{what.replace('_', ' ')}: {now}, were {was}"))
+    for name, lines in diffs.items():
+        added, removed = (sum(line.startswith(sign) for line in lines[2:]) for sign in "+-")
+        found.append(Finding("code", f"Inductor's {name} differs: {added} lines more, {removed} less"))
+    return found
+
+
+def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the lines of a unified diff for each file that differs."""
+    found = {}
+    for name in dict.fromkeys([*base, *head]):
+        old, new = (side.get(name, "").splitlines() for side in (base, head))
+        if lines := list(difflib.unified_diff(old, new, f"base/{name}", f"head/{name}", lineterm="")):
+            found[name] = lines
+    return found
+
+
+def _kept(diffs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {
+        name: "\n".join(
+            [*lines[:_MOST_LINES], *([f"… {len(lines) - _MOST_LINES} more"] if lines[_MOST_LINES:] else [])]
+        )
+        for name, lines in diffs.items()
+    }

@@ -1,0 +1,164 @@
+"""Explanations of differences whose causes are known."""
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from profiled import document, operator
+
+from gapbench.profiling.comparison import compare
+from gapbench.profiling.split import PARTS
+
+SUM = ("aten::sum", ("float32",))
+COPY = ("aten::copy_", ("float32", "float32"))
+
+
+def profile(seconds, rows, faults=0.0, fault_share=0.0, **shares):
+    """A profile of ``seconds``; shares in per cent, the rest is the kernel's; ``rows`` are operators' own seconds."""
+    whole = {part: shares.get(part, 0.0) for part in PARTS}
+    whole["kernel"] = 100.0 - sum(whole.values())
+    operators = [operator(name, dtypes, own, calls=calls) for (name, dtypes), (own, calls) in rows.items()]
+    return document(
+        seconds=seconds, shares=whole, operators=operators, page_faults=faults, page_fault_share=fault_share
+    )
+
+
+def explained(base, head, **known):
+    found = compare(base, head, **known)
+    return found, [one.sentence for one in found.findings]
+
+
+def test_an_extra_copy_is_named_with_its_part_of_the_difference():
+    base = profile(12e-6, {SUM: (12e-6, 1)})
+    head = profile(57e-6, {SUM: (16e-6, 1), COPY: (41e-6, 1)})
+    found, sentences = explained(base, head, ratio=4.75)
+    assert found.sentence == (
+        "`mean` takes 4.75× as long when profiled (12.0 µs in base, 57.0 µs in head), 4.75× when compared"  # noqa: RUF001
+    )
+    assert sentences == [
+        "aten::copy_ (float32) is new, and moves 977 KiB: 41.0 µs of the 45.0 µs",
+        "aten::sum (float32) takes 1.33× as long (12.0 µs → 16.0 µs): 4.00 µs of the 45.0 µs",  # noqa: RUF001
+        "a call dispatches 2 operators, was 1 (in their times above: 0 ns → 0 ns)",
+    ]
+
+
+def test_the_profilers_own_time_is_nobodys():
+    """1 µs an event under the profiler: what is told are the times without it."""
+    base = profile(10e-6, {SUM: (11e-6, 1)})
+    head = profile(30e-6, {SUM: (11e-6, 1), COPY: (21e-6, 1)})
+    found, _ = explained(base, head)
+    assert [(one.kind, one.seconds) for one in found.findings[:1]] == [("operator", pytest.approx(20e-6))]
+
+
+def test_page_faults_python_waiting_and_what_is_left_are_told():
+    base = profile(10e-6, {SUM: (10e-6, 1)}, faults=1, python=0.0)
+    head = profile(
+        100e-6, {SUM: (10e-6, 1)}, faults=40, fault_share=40, allocation=50, python=20, gaps=5, unexplained=15
+    )
+    _, sentences = explained(base, head)
+    assert sentences == [
+        "page faults (1.00 → 40.0 a call): 40.0 µs of the 90.0 µs",
+        "Python outside of operators: 20.0 µs of the 90.0 µs",
+        "getting memory: 10.0 µs of the 90.0 µs",
+        "waiting: on no core, or with nothing to do: 5.00 µs of the 90.0 µs",
+        "not explained: 15.0 µs of the 90.0 µs",
+    ]
+
+
+def test_kernels_of_an_accelerator_are_told_apart_from_their_dispatch():
+    rows = [operator("aten::sum", (), 5e-6), operator("reduce_kernel", (), 10e-6, device=True)]
+    slow = [operator("aten::sum", (), 5e-6), operator("reduce_kernel", (), 40e-6, device=True)]
+    base = profile(20e-6, {}, dispatch=50) | {"operators": rows}
+    head = profile(50e-6, {}, dispatch=20) | {"operators": slow}
+    _, sentences = explained(base, head)
+    assert sentences == ["reduce_kernel takes 4.00× as long (10.0 µs → 40.0 µs): 30.0 µs of the 30.0 µs"]  # noqa: RUF001
+
+
+def test_code_of_another_runtime_is_outside_of_operators():
+    _, sentences = explained(profile(10e-6, {SUM: (1e-6, 1)}), profile(20e-6, {SUM: (1e-6, 1)}))
+    assert sentences[0] == "code outside of PyTorch's operators (9.00 µs → 19.0 µs): 10.0 µs of the 10.0 µs"
+
+
+def test_changed_generated_code_is_shown():
+    old, new = (
+        document(
+            seconds=seconds,
+            generated={"kernels": [kernel], "fallbacks": [], "recompilations": again, "graph_breaks": 0},
+        )
+        for seconds, kernel, again in ((1e-5, "cpp_fused_mean_0", 0), (2e-5, "cpp_fused_mean_sin_0", 1))
+    )
+    sources = {"generated.py": "a\nb\nc\n"}, {"generated.py": "a\nx\ny\nc\n"}
+    found, sentences = explained(old, new, sources=sources)
+    assert "Inductor's kernels are cpp_fused_mean_sin_0, were cpp_fused_mean_0" in sentences
+    assert "recompilations: 1, were 0" in sentences
+    assert "Inductor's generated.py differs: 2 lines more, 1 less" in sentences
+    assert found.source_diff["generated.py"].splitlines()[-4:] == ["-b", "+x", "+y", " c"]
+
+
+def test_long_source_diffs_are_cut_and_counted_in_full():
+    sources = {"generated.py": ""}, {"generated.py": "x\n" * 1000}
+    found, sentences = explained(document(), document(seconds=2e-5), sources=sources)
+    assert "Inductor's generated.py differs: 1000 lines more, 0 less" in sentences
+    assert found.source_diff["generated.py"].endswith("… 803 more")
+
+
+def test_profiles_that_do_not_show_the_regression_say_so():
+    base, head = profile(10e-6, {SUM: (10e-6, 1)}), profile(9e-6, {SUM: (9e-6, 1)})
+    found, sentences = explained(base, head, ratio=1.3)
+    assert "the profiles may not show the cause" in found.sentence
+    assert sentences == ["aten::sum (float32) takes 0.90× as long (10.0 µs → 9.00 µs): 1.00 µs less"]  # noqa: RUF001
+
+
+def test_a_side_that_could_not_be_profiled_explains_nothing_and_says_why():
+    found = compare(document(), document(status="failed", reason="no"))
+    assert (found.sentence, found.seconds, found.findings) == ("head could not be profiled: no", None, ())
+
+
+@st.composite
+def profiles(draw):
+    times = st.floats(1e-7, 1e-3)
+    names = st.sampled_from(["aten::sum", "aten::copy_", "aten::empty", "aten::view", "other"])
+    dtypes = st.sampled_from([(), ("float32",), ("bfloat16", "float32")])
+    rows = draw(st.dictionaries(st.tuples(names, dtypes), st.tuples(times, st.integers(1, 5)), max_size=6))
+    parts = draw(st.lists(st.floats(0, 16), min_size=4, max_size=4))
+    shares = dict(zip(("python", "dispatch", "allocation", "gaps"), parts, strict=True))
+    unexplained = draw(st.floats(-5, 5))
+    return profile(
+        draw(times), rows, draw(st.floats(0, 9)), shares["allocation"] / 2, **shares, unexplained=unexplained
+    )
+
+
+@given(profiles(), profiles(), st.floats(0.5, 5))
+def test_findings_add_up_to_the_difference_and_the_costly_come_first(base, head, ratio):
+    found = compare(base, head, ratio)
+    timed = [one for one in found.findings if one.seconds is not None]
+    assert math.isclose(
+        sum(one.seconds for one in timed), head["seconds"] - base["seconds"], abs_tol=1e-8 * head["seconds"] + 1e-12
+    )
+    main = [one.seconds for one in timed if one.kind not in ("smaller", "unexplained")]
+    assert main == sorted(main, reverse=True)
+    assert found.document()["findings"] == [
+        {"kind": one.kind, "sentence": one.sentence, "seconds": one.seconds} for one in found.findings
+    ]
+
+
+@given(profiles())
+def test_a_profile_does_not_differ_from_itself(one):
+    assert compare(one, one).findings == ()
+
+
+@given(profiles(), st.floats(1e-6, 1e-3))
+def test_a_new_operator_explains_what_it_takes(base, extra):
+    assume("new" not in [row["name"] for row in base["operators"]])
+    seconds = base["seconds"]
+    shares = {part: share * seconds / (seconds + extra) for part, share in base["shares"].items()}
+    shares["kernel"] += 100 * extra / (seconds + extra)
+    fault_share = base["page_fault_share"] * seconds / (seconds + extra)
+    # operators that a profiler does not slow: their own times are all there is
+    paid = {"operators": [], "page_fault_share": base["page_fault_share"]}
+    head = base | {"seconds": seconds + extra, "shares": shares, "page_fault_share": fault_share}
+    head |= {"operators": [operator("new", (), extra)]}
+    found = compare(base | paid, head)
+    assert found.findings[0].sentence.startswith("new is new")
+    assert found.findings[0].seconds == pytest.approx(extra)
