@@ -12,7 +12,7 @@ from gapbench.report import assets
 
 
 def text_of(page):
-    page.wait_for_selector("html[data-ready]")
+    page.wait_for_selector("html[data-drawn]")
     return page.locator("body").inner_text()
 
 
