@@ -10,7 +10,7 @@ import click
 from gapbench.cli import selection
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.cli.types import DURATION, SHARE
+from gapbench.cli.types import DURATION, SHARD, SHARE
 from gapbench.errors import ExitCode, GapbenchError
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ _CHOICES = 3
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
+@click.option(
+    "--shard", type=SHARD, metavar="I/N", help="Of the cases only these, as in 2/8; gapbench store import joins all N."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
 @click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and write no page.")
@@ -47,6 +50,7 @@ def command(
     seed: int,
     url: str,
     tag: str | None,
+    shard: tuple[int, int] | None,
     dry_run: bool,
     resume: str | None,
     as_json: bool,
@@ -63,6 +67,7 @@ def command(
     from gapbench.cli.progress import Progress
     from gapbench.measuring.plan import Effort
     from gapbench.measuring.trimming import trim
+    from gapbench.recording import sweep
     from gapbench.store import Store
 
     store = Store(url)
@@ -73,13 +78,17 @@ def command(
         contests, effort = recording.plan_of(writer.run)
     else:
         effort = Effort(budget, rounds, target, seed)
-        trimmed = trim(Selection.of("quick", selected).contests(), effort)
+        contests = Selection.of("quick", selected).contests()
+        fields: dict[str, object] = {}
+        if shard:
+            contests, fields = sweep.shard(contests, effort, *shard)
+        trimmed = trim(contests, effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
         contests = trimmed.kept
         notes = [trimmed.sentence] if trimmed.sentence else []
-        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes)
+        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
     with Progress(contests, effort) as progress:
         recorded = recording.record(writer, contests, effort, progress.observe)
     for warning in recorded.run["warnings"]:
