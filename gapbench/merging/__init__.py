@@ -49,7 +49,7 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
             "clocks": documents.clocks(said),
             "wall_seconds": sum(one.get("wall_seconds") or 0.0 for one in said),
             "timed_seconds": sum(one.get("timed_seconds") or 0.0 for one in said),
-            "merged_by": __version__,
+            "imported": {"runs": [part.run for part in parts], "by": __version__},
             "parts": said,
             "warnings": list(documents.warnings(said)),
         }
@@ -65,9 +65,9 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
 
 
 def _refuse_twice(target: store.Store, parts: Sequence[Part]) -> None:
-    ours = {part.run for part in parts}
-    for run in target.ids():
-        if ours == {one.get("run") for one in target.describe(run).get("parts") or []}:
+    ours = [part.run for part in parts]
+    for run, one in target.listing().runs.items():
+        if (one["imported"] or {}).get("runs") == ours:
             raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
 
 
