@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from gapbench import environment
 from gapbench.measuring.plan import Contest, Effort
@@ -12,9 +13,7 @@ from gapbench.measuring.sharding import deal
 _CHARACTERS = 12
 
 
-def shard(
-    contests: Sequence[Contest], effort: Effort, number: int, count: int
-) -> tuple[list[Contest], dict[str, object]]:
+def shard(contests: Sequence[Contest], effort: Effort, number: int, count: int) -> tuple[list[Contest], dict[str, Any]]:
     """Return the contests of shard ``number`` (from 1) of ``count``, and the fields of its run.
 
     ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` says for each case where it
@@ -22,7 +21,7 @@ def shard(
     """
     hands = deal(contests, effort, count)
     mine = hands[number - 1]
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "sweep": sweep_id([[contests[index] for index in hand] for hand in hands], effort),
         "shard": f"{number}/{count}",
         "places": {contests[index].case.id: index for index in mine},
