@@ -102,8 +102,8 @@ def _concluded(store: "Store", recorded: "Sequence[Recording]", sweep: object, a
     return max(codes, default=ExitCode.DONE)
 
 
-def refuse_with(on: str, **options: object) -> None:
-    """Raise `GapbenchError` if one of ``options`` is given that means nothing on a cluster."""
+def check(on: str, **options: object) -> None:
+    """Raise `GapbenchError` if ``on`` is malformed, or one of ``options`` is given that means nothing on a cluster."""
     if on != "ray" and not on.startswith("ray://"):
         raise GapbenchError(f"malformed --on {on!r}: write ray for the cluster of this machine, or ray://HOST:PORT")
     for name, given in options.items():

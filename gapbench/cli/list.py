@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from gapbench.errors import GapbenchError
+
 Rows = list[dict[str, Any]]
 
 
@@ -106,7 +108,9 @@ def command(what: str, url: str, on: str | None, as_json: bool) -> None:
     if on:
         from gapbench.cli import fleet
 
-        fleet.refuse_with(on, **{} if what == "devices" else {what: True})
+        fleet.check(on)
+        if what != "devices":
+            raise GapbenchError(f"--on {on} lists devices only; leave it out for {what}")
         rows = fleet.devices(on)
     else:
         rows = LISTS[what](url)

@@ -76,7 +76,7 @@ def command(
     if on:
         from gapbench.cli import fleet
 
-        fleet.refuse_with(on, shard=shard, dry_run=dry_run, open=open_)
+        fleet.check(on, shard=shard, dry_run=dry_run, open=open_)
         if resume:
             return fleet.resume(on, url, resume, as_json)
         return fleet.run(on, url, Effort(budget, rounds, target, seed), selected, tag, as_json)

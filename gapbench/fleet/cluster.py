@@ -120,7 +120,7 @@ def hire(places: Sequence[Seat], device: str = "auto") -> tuple[list[Member], li
         seat, handle = asked[answer]
         try:
             members.append(Member(places.index(seat) + 1, seat, ray.get(answer), handle))
-        except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
+        except ray.exceptions.RayError as error:
             absent.append(f"{seat.name} takes no part: {_reason(error)}")
     for answer in late:
         seat, handle = asked[answer]
@@ -183,10 +183,10 @@ def take(answer: Any) -> Any:
 
     try:
         return ray.get(answer)
-    except ray.exceptions.RayActorError as error:
-        raise LostError(type(error).__name__) from error
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error
+    except ray.exceptions.RayError as error:  # the actor, its node, or the answer on its way
+        raise LostError(type(error).__name__) from error
 
 
 def _reason(error: Exception) -> str:

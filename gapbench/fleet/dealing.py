@@ -1,7 +1,7 @@
 """Which case is measured where, and what becomes of it when its machine vanishes."""
 
 import itertools
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,10 @@ from gapbench.fleet.cluster import LostError, Member
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.trimming import estimate
+from gapbench.records import Qualification
+
+_MOST_LOSSES = 3
+"""So many devices lost with the same case are no accident: it would take all of them along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ def measure(
     """Measure every contest on one of ``members``, which are equal, and yield events as `engine.measure` does.
 
     The longest contests come first, each to whoever is free; the budget is that of each member. When one is lost, its
-    contest goes on elsewhere, with the rounds that it has. Raises `GapbenchError` when none is left.
+    contest goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
+    `GapbenchError` when no device is left.
     """
     rounds: dict[Case, list[engine.RoundMeasured]] = defaultdict(list)
     for one in earlier:
@@ -45,6 +50,7 @@ def measure(
     if with_ceilings:
         waiting.appendleft(None)
     free, pending = deque(members), dict[Any, tuple[Member, Contest | None]]()
+    losses: Counter[Case] = Counter()
     energy = _Energy()
     is_ready = False
     while waiting or pending:
@@ -57,7 +63,7 @@ def measure(
                 answer = cluster.ask(member, "begin", contest, replace(effort, budget=budget), rounds[contest.case])
             pending[answer] = member, contest
         if not pending:
-            raise GapbenchError(f"all {len(members)} devices of the fleet are lost")
+            raise GapbenchError("all devices of the fleet are lost")
         answer = cluster.first(list(pending))
         member, contest = pending.pop(answer)
         try:
@@ -66,7 +72,11 @@ def measure(
             if contest is not None:
                 why = f"{member.name} is lost: {lost}"
                 yield engine.WorkerLost(contest.case, "its contenders", len(rounds[contest.case]), why)
-            waiting.appendleft(contest)
+                losses[contest.case] += 1
+            if contest is not None and losses[contest.case] == _MOST_LOSSES:
+                yield from _failed(contest)
+            else:
+                waiting.appendleft(contest)
             continue
         match event:
             case None:
@@ -88,6 +98,15 @@ def measure(
                 yield event
         pending[cluster.ask(member, "next")] = member, contest
     yield Warned(list(_warnings(free)))
+
+
+def _failed(contest: Contest) -> Iterator[engine.Event]:
+    reason = (
+        f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case; look at one of them by itself"
+    )
+    for name in contest.specs:
+        yield engine.Qualified(contest.case, name, Qualification("failed", reason))
+    yield engine.CaseDone(contest.case, "failed")
 
 
 def _warnings(members: Sequence[Member]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A Ray cluster of three nodes on loopback, for commands that are started as processes."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -14,7 +15,14 @@ RAY = {
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def port():
+    """Return a port for drivers from outside of the cluster."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(port):
     """Start three nodes of one processor each; yield the cluster, whose nodes can be removed."""
     pytest.importorskip("ray", reason="needs the extra ray")
     kept = dict(os.environ)
@@ -27,7 +35,7 @@ def cluster():
         "num_cpus": 1,
         "object_store_memory": 80 * 2**20,
     }
-    started = Cluster(initialize_head=True, head_node_args={**node, "ray_client_server_port": 25001})
+    started = Cluster(initialize_head=True, head_node_args={**node, "ray_client_server_port": port})
     try:
         for _ in range(2):
             started.add_node(**node)
