@@ -118,7 +118,8 @@ def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, 
     if not as_json and not recorded.results.empty:
         write_page(store, run, open_)
     if recorded.interrupted:
-        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {run}", err=True)
+        where = " --on ray" if "fleet" in recorded.run else ""
+        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {run}{where}", err=True)
         return ExitCode.INTERRUPTED
     bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
     return ExitCode.FAILED if bad else ExitCode.DONE

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import signal
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def connected(on: str) -> Iterator[None]:
         raise GapbenchError(f"--on {on} needs Ray ({error}); install it with: pip install 'gapbench[ray]'") from error
     terminated = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init("auto" if on == "ray" else on, logging_level=logging.ERROR, log_to_driver=False)
+        with warnings.catch_warnings(action="ignore"):  # what it warns of is what it raises then
+            ray.init("auto" if on == "ray" else on, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, ImportError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise GapbenchError(f"there is no Ray cluster to be reached by --on {on}: {said}") from error

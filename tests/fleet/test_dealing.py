@@ -121,7 +121,7 @@ def test_a_case_gets_no_more_than_the_whole_budget():
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 25), max_size=2), st.integers(0, 2**32))
 def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
-    events, error, _ = play([1000, *lives], seed, with_ceilings=True)
+    events, error, _ = play([*lives, 1000], seed, with_ceilings=True)
     assert error is None
     rounds = of(engine.RoundMeasured, events)
     numbers = {contest.case: [one.round for one in rounds if one.case == contest.case] for contest in CONTESTS}
