@@ -24,6 +24,12 @@ class GapbenchError(Exception):
     exit_code = ExitCode.USAGE
 
 
+class RefusedError(GapbenchError):
+    """The environment is not one to measure in, or it is busy."""
+
+    exit_code = ExitCode.REFUSED
+
+
 class NothingMatchedError(GapbenchError):
     """The selection is well-formed and empty."""
 

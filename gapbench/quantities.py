@@ -1,4 +1,4 @@
-"""How people write quantities: durations and shares."""
+"""How people write quantities: durations, shares, and shards."""
 
 import re
 
@@ -21,3 +21,11 @@ def parse_share(text: str) -> float:
     if not match:
         raise GapbenchError(f"malformed share {text!r}: write it as in 1% or 0.01")
     return float(match[1]) / (100 if match[2] else 1)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return the number, from 1, and the count of ``2/8``."""
+    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise GapbenchError(f"malformed shard {text!r}: write it as in 2/8, the second of eight")
+    return int(match[1]), int(match[2])

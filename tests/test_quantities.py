@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
-from gapbench.quantities import parse_duration, parse_share
+from gapbench.quantities import parse_duration, parse_shard, parse_share
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,18 @@ def test_a_percentage_is_a_hundredth(percent):
 def test_a_malformed_share_is_refused_with_an_example(text):
     with pytest.raises(GapbenchError, match="malformed share .* as in 1% or 0.01"):
         parse_share(text)
+
+
+@given(st.integers(1, 99999), st.integers(1, 99999))
+def test_a_shard_is_one_of_those_there_are(number, count):
+    if number <= count:
+        assert parse_shard(f"{number}/{count}") == (number, count)
+    else:
+        with pytest.raises(GapbenchError, match="malformed shard"):
+            parse_shard(f"{number}/{count}")
+
+
+@pytest.mark.parametrize("text", ["", "1", "/", "1/", "/2", "0/2", "-1/2", "1/2/3", "1 / 2", "1/1e3", "a/b", "1/2\n"])
+def test_a_malformed_shard_is_refused_with_an_example(text):
+    with pytest.raises(GapbenchError, match="malformed shard .* as in 2/8"):
+        parse_shard(text)

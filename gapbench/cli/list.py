@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from gapbench.errors import GapbenchError
+
 Rows = list[dict[str, Any]]
 
 
@@ -99,10 +101,19 @@ LISTS: Mapping[str, Callable[[str], Rows]] = {
 @click.command("list")
 @click.argument("what", type=click.Choice(list(LISTS)))
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Of devices, those of a Ray cluster.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-def command(what: str, url: str, as_json: bool) -> None:
+def command(what: str, url: str, on: str | None, as_json: bool) -> None:
     """List suites, cases, implementations, devices or runs."""
-    rows = LISTS[what](url)
+    if on:
+        from gapbench.cli import fleet
+
+        fleet.check(on)
+        if what != "devices":
+            raise GapbenchError(f"--on {on} lists devices only; leave it out for {what}")
+        rows = fleet.devices(on)
+    else:
+        rows = LISTS[what](url)
     if as_json:
         click.echo(json.dumps(rows))
         return

@@ -7,6 +7,7 @@ from types import TracebackType
 import rich.progress
 from rich.console import Console
 
+from gapbench.fleet.dealing import Warned
 from gapbench.measuring import ab, engine
 from gapbench.measuring.plan import Contest, Effort
 
@@ -42,7 +43,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def observe(self, event: engine.Event | ab.Event) -> None:
+    def observe(self, event: engine.Event | ab.Event | Warned) -> None:
         """Show what just happened."""
         match event:
             case engine.Ready():
@@ -60,6 +61,8 @@ class Progress:
                 description = f"a worker was lost to {name}, again: {case.id}"
             case engine.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
+            case Warned():
+                description = "asked all machines how they are"
             case ab.Sweep(bouts):
                 description = f"round {max(bout.round for bout in bouts) + 1} of {len(bouts)} cases"
             case ab.Flagged(rows):

@@ -10,13 +10,14 @@ import click
 from gapbench.cli import selection
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.cli.types import DURATION, SHARE
+from gapbench.cli.types import DURATION, SHARD, SHARE
 from gapbench.errors import ExitCode, GapbenchError
 
 if TYPE_CHECKING:
     from gapbench.measuring.plan import Effort
     from gapbench.measuring.trimming import Trimmed
     from gapbench.recording import Recording
+    from gapbench.store import Store
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
 BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
 _CHOICES = 3
@@ -36,6 +37,10 @@ _CHOICES = 3
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
+@click.option(
+    "--shard", type=SHARD, metavar="I/N", help="Of the cases only these, as in 2/8; gapbench store import joins all N."
+)
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Measure on the machines of a Ray cluster, not on this one.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
 @click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and write no page.")
@@ -47,6 +52,8 @@ def command(
     seed: int,
     url: str,
     tag: str | None,
+    shard: tuple[int, int] | None,
+    on: str | None,
     dry_run: bool,
     resume: str | None,
     as_json: bool,
@@ -63,32 +70,56 @@ def command(
     from gapbench.cli.progress import Progress
     from gapbench.measuring.plan import Effort
     from gapbench.measuring.trimming import trim
+    from gapbench.recording import sweep
     from gapbench.store import Store
 
+    if on:
+        from gapbench.cli import fleet
+
+        fleet.check(on, shard=shard, dry_run=dry_run, open=open_)
+        if resume:
+            return fleet.resume(on, url, resume, as_json)
+        return fleet.run(on, url, Effort(budget, rounds, target, seed), selected, tag, as_json)
     store = Store(url)
     if resume:
         writer = store.reopen(store.resolve(resume))
         if "ab" in writer.run:
             raise GapbenchError(f"run {writer.id} compared two sides, which is not resumed; run gapbench ab again")
+        if "fleet" in writer.run:
+            raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
         contests, effort = recording.plan_of(writer.run)
     else:
         effort = Effort(budget, rounds, target, seed)
-        trimmed = trim(Selection.of("quick", selected).contests(), effort)
+        contests = Selection.of("quick", selected).contests()
+        fields: dict[str, Any] = {}
+        if shard:
+            contests, fields = sweep.shard(contests, effort, *shard)
+        trimmed = trim(contests, effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
         contests = trimmed.kept
         notes = [trimmed.sentence] if trimmed.sentence else []
-        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes)
+        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
     with Progress(contests, effort) as progress:
         recorded = recording.record(writer, contests, effort, progress.observe)
+    return conclude(store, recorded, as_json, open_)
+
+
+def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, quiet: bool = False) -> ExitCode:
+    """Print a run's warnings and results (as JSON only if not ``quiet``), write its page, and return the exit code."""
+    run = recorded.run["run"]
     for warning in recorded.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    _print_results(recorded, f"{url.rstrip('/')}/{writer.id}", as_json)
+    if not as_json:
+        _print_results(recorded, store.url)
+    elif not quiet:
+        click.echo(json.dumps(document(recorded, store.url)))
     if not as_json and not recorded.results.empty:
-        write_page(store, writer.id, open_)
+        write_page(store, run, open_)
     if recorded.interrupted:
-        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {writer.id}", err=True)
+        where = " --on ray" if "fleet" in recorded.run else ""
+        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {run}{where}", err=True)
         return ExitCode.INTERRUPTED
     bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
     return ExitCode.FAILED if bad else ExitCode.DONE
@@ -129,16 +160,23 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
         click.echo(trimmed.sentence)
 
 
-def _print_results(recorded: "Recording", path: str, as_json: bool) -> None:
+def document(recorded: "Recording", url: str) -> dict[str, Any]:
+    """Return what ``--json`` says of a run in the store ``url``."""
+    from gapbench import recording
+
+    run = recorded.run["run"]
+    winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
+    counts = recording.counts(recorded.results)
+    return {"schema": 1, "run": run, "path": f"{url.rstrip('/')}/{run}", "counts": counts, "winners": winners}
+
+
+def _print_results(recorded: "Recording", url: str) -> None:
     from gapbench import recording, records, summary
     from gapbench.report import text
 
     run = recorded.run["run"]
     statuses = recording.counts(recorded.results)
-    if as_json:
-        winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
-        click.echo(json.dumps({"schema": 1, "run": run, "path": path, "counts": statuses, "winners": winners}))
-        return
+    path = f"{url.rstrip('/')}/{run}"
     results = recorded.results
     text.print_winners(recorded.winners)
     text.print_contenders(results[results["operation"].isin(records.UNRANKED)], "what each costs")

@@ -14,6 +14,7 @@ from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 
 if TYPE_CHECKING:
     from gapbench.devices import Device
+    from gapbench.fleet.worker import Described
     from gapbench.measuring.plan import Contest
 
 _OPTIONS = (
@@ -58,11 +59,13 @@ class Selection:
         """Return what a command's ``selected`` options say, ``suite`` where they name none."""
         return cls(**{**selected, "suites": selected["suites"] or (suite,)})
 
-    def contests(self, place: Callable[[str], str] | None = None, alone: bool = False) -> "list[Contest]":
+    def contests(
+        self, place: Callable[[str], str] | None = None, alone: bool = False, where: "Device | Described | None" = None
+    ) -> "list[Contest]":
         """Return the contests selected; every one includes the reference, that ratios are taken against.
 
         Not so where each stands ``alone``. ``place`` returns the spec to keep for a user's FILE.py:FUNCTION, where that
-        is not to be looked for here.
+        is not to be looked for here. ``where`` is the device, unless it is to be found here.
 
         Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
@@ -71,7 +74,7 @@ class Selection:
         from gapbench.measuring.plan import Contest
         from gapbench.operations import is_user_spec, name_of
 
-        where = device(self.device)
+        where = where or device(self.device)
         clocks = self._clocks(where)
         named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
         own = own_specs(self.specs, place)
@@ -95,7 +98,7 @@ class Selection:
         given = [f"-k {self.expression!r}"] if self.expression is not None else []
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
-    def _clocks(self, where: "Device") -> tuple[str, ...]:
+    def _clocks(self, where: "Device | Described") -> tuple[str, ...]:
         for name in self.clocks:
             if name not in where.selectable_clocks:
                 raise unknown(f"clock for {where.name}", name, where.selectable_clocks)

@@ -41,29 +41,36 @@ def export(run: str, output: Path | None, url: str) -> None:
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="FILE|SHARD...", nargs=-1, required=True)
 @click.option("--tag", help="A name to find the run by.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @_STORE
-def import_(file: Path, tag: str | None, as_json: bool, url: str) -> None:
+def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) -> None:
     """Store FILE, written by pytest --benchmark-json or by an export, as a run; warnings say what it lacks.
 
     A benchmark is a case if its extra_info has "case" (8x2048x7x7-float32-contiguous-cpu-forward-t1) and
     "implementation"; others are left out and counted. Exits with 5 if there is no case.
+
+    Each SHARD is the folder of a run that gapbench run --shard measured, or a store of such runs: all shards of
+    one plan become one run.
     """
-    from gapbench import importing
+    from gapbench import importing, merging
     from gapbench.store import Store
 
     store = Store(url)
-    run = importing.import_file(store, file, tag)
+    if len(sources) == 1 and "://" not in sources[0] and not Path(sources[0]).is_dir():
+        run = importing.import_file(store, Path(sources[0]), tag)
+    else:
+        run = merging.merge(store, merging.find(sources), tag)
     for warning in run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     path = f"{url.rstrip('/')}/{run['run']}"
-    rows = len(store.results([run["run"]]))
+    statuses = store.results([run["run"]])["status"]
     if as_json:
-        click.echo(json.dumps({"schema": 1, "run": run["run"], "path": path, "rows": rows}))
+        click.echo(json.dumps({"schema": 1, "run": run["run"], "path": path, "rows": len(statuses)}))
     else:
-        click.echo(f"run {run['run']}: {rows} ok; in {path}")
+        counts = ", ".join(f"{count} {status}" for status, count in statuses.value_counts().items())
+        click.echo(f"run {run['run']}: {counts}; in {path}")
 
 
 @command.command("verify")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from gapbench.cases import parse_shape
-from gapbench.quantities import parse_duration, parse_share
+from gapbench.quantities import parse_duration, parse_shard, parse_share
 
 
 class Parsed(click.ParamType[Any]):
@@ -23,4 +23,5 @@ class Parsed(click.ParamType[Any]):
 
 DURATION = Parsed("duration", parse_duration)
 SHARE = Parsed("share", parse_share)
+SHARD = Parsed("shard", parse_shard)
 SHAPE = Parsed("shape", parse_shape)

@@ -9,12 +9,16 @@ import pandas as pd
 from gapbench import environment, records, store, summary
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
+from gapbench.fleet import dealing
+from gapbench.fleet.cluster import Member
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
+
+Event = engine.Event | dealing.Warned
 
 _PLANNED = ("suite", "specs", "clocks", "reference")
 _DESCRIBED = ("label", "weight")
@@ -38,13 +42,16 @@ def begin(
     argv: Sequence[str],
     tag: str | None = None,
     notes: Sequence[str] = (),
+    elsewhere: Mapping[str, Any] | None = None,
     **fields: object,
 ) -> store.RunWriter:
     """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
 
-    ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are.
+    ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are. Where another
+    machine measures, ``elsewhere`` are the fields ``machine`` and ``versions`` of that one.
     """
-    described = environment.describe(contests[0].case.device)
+    described = {**elsewhere, "git": environment.git()} if elsewhere else environment.describe(contests[0].case.device)
+    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, described)
     return target.create(
         {
             "run": store.new_run_id((described["git"] or {}).get("commit")),
@@ -64,13 +71,13 @@ def begin(
                 for one in contests
             ],
             "snippets": _snippets(contests),
-            "load_before": environment.load(),
+            "load_before": None if elsewhere else environment.load(),
             "load_after": None,
             "ceilings": None,
             "energy": None,
             **fields,
             "notes": list(notes),
-            "warnings": [*notes, *environment.warnings(environment.snapshot(), None, described)],
+            "warnings": [*notes, *warned],
         }
     )
 
@@ -100,18 +107,20 @@ def record(
     writer: store.RunWriter,
     contests: Sequence[Contest],
     effort: Effort,
-    observe: Callable[[engine.Event], None] = lambda _event: None,
+    observe: Callable[[Event], None] = lambda _event: None,
+    fleet: Sequence[Member] = (),
 ) -> Recording:
-    """Measure ``contests`` and store every round as it ends; ``observe`` is told each event.
+    """Measure ``contests`` here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
 
     Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
     that ``writer`` already has are not measured again.
     """
-    ledger = Ledger()
+    ledger = Ledger(elsewhere=bool(fleet))
     interrupted = False
     try:
         with_ceilings = writer.run.get("ceilings") is None
-        for event in engine.measure(contests, effort, _earlier(writer.samples()), with_ceilings, with_energy=True):
+        plan = contests, effort, _earlier(writer.samples()), with_ceilings
+        for event in dealing.measure(fleet, *plan) if fleet else engine.measure(*plan, with_energy=True):
             match event:
                 case engine.CeilingsMeasured(found):
                     writer.describe(ceilings=found)
@@ -124,6 +133,8 @@ def record(
                     writer.append(ledger.enter(case, number, process, names, result))
                 case engine.WorkerLost():
                     ledger.lose(event)
+                case dealing.Warned(sentences):
+                    ledger.said += sentences
                 case engine.CaseDone(case, stopped_by):
                     ledger.stopped_by[case] = stopped_by
             observe(event)

@@ -27,13 +27,17 @@ _SLOWED = 1.1
 
 @dataclass(slots=True)
 class Ledger:
-    """What is known so far of a run's contenders, and of its rounds as a whole."""
+    """What is known so far of a run's contenders, and of its rounds as a whole.
 
+    ``said`` are sentences for its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
+    """
+
+    elsewhere: bool = False
     qualifications: dict[tuple[str, Case, str, str | None], Qualification] = field(default_factory=dict)
     stopped_by: dict[Case, str] = field(default_factory=dict)
     joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
-    lost: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
     _slowdowns: list[float] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -46,7 +50,7 @@ class Ledger:
 
     def lose(self, lost: engine.WorkerLost) -> None:
         """Take in that a worker died."""
-        self.lost.append(
+        self.said.append(
             f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
             f"({lost.reason}); the round was measured again by another; look into it if it happens twice"
         )
@@ -87,12 +91,14 @@ class Ledger:
 
     def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: object) -> None:
         """Complete the run, with what is to be known of its measuring; ``fields`` go to run.json too."""
-        after = environment.snapshot()
+        here: list[str] = []
+        if not self.elsewhere:
+            here = environment.warnings(self._before, environment.snapshot(), writer.run, _telemetry(samples))
         writer.finish(
             results,
-            load_after=environment.load(),
+            load_after=None if self.elsewhere else environment.load(),
             warnings=writer.run.get("notes", [])
-            + environment.warnings(self._before, after, writer.run, _telemetry(samples))
+            + here
             + self.warnings()
             + summary.above_ceilings(results, writer.run.get("ceilings"))
             + summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
@@ -114,9 +120,9 @@ class Ledger:
         """Return what happened to this run that its numbers do not tell."""
         slowed = [one for one in self._slowdowns if one > _SLOWED]
         if not slowed:
-            return self.lost
+            return self.said
         return [
-            *self.lost,
+            *self.said,
             f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
             "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again",
         ]

@@ -1,0 +1,111 @@
+"""``--on ray``: the same run on the machines of a cluster, one for each kind of device there."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gapbench.cli import run as run_command
+from gapbench.cli.selection import Selection
+from gapbench.errors import ExitCode, GapbenchError, RefusedError
+
+if TYPE_CHECKING:
+    from gapbench.fleet.cluster import Member
+    from gapbench.measuring.plan import Contest, Effort
+    from gapbench.recording import Recording
+    from gapbench.store import RunWriter, Store
+
+
+def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
+    """Measure the selection on each kind of device of the cluster, and store a run for each, all of one sweep."""
+    from gapbench import recording
+    from gapbench.fleet import cluster
+    from gapbench.measuring.trimming import trim
+    from gapbench.recording.sweep import sweep_id
+    from gapbench.store import Store
+
+    store, recorded, sweep = Store(url), list["Recording"](), None
+    with cluster.connected(on):
+        for group in cluster.equal(_hired(selected["device"])):
+            contests = Selection.of("quick", selected).contests(where=group[0].described)
+            sweep = sweep or sweep_id([contests], effort)
+            trimmed = trim(contests, replace(effort, budget=effort.budget * len(group)))
+            notes = [trimmed.sentence] if trimmed.sentence else []
+            devices = [{"number": one.number, "node": one.seat.address, "device": one.described.name} for one in group]
+            fields = {"sweep": sweep, "fleet": devices}
+            writer = recording.begin(
+                store, trimmed.kept, effort, sys.argv[1:], tag, notes, group[0].described.fields, **fields
+            )
+            recorded.append(_measured(writer, trimmed.kept, effort, group))
+            if recorded[-1].interrupted:
+                break
+    return _concluded(store, recorded, sweep, as_json)
+
+
+def resume(on: str, url: str, name: str, as_json: bool) -> int:
+    """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
+    from gapbench import recording
+    from gapbench.compare import surroundings
+    from gapbench.fleet import cluster
+    from gapbench.store import Store
+
+    store = Store(url)
+    writer = store.reopen(store.resolve(name))
+    contests, effort = recording.plan_of(writer.run)
+    with cluster.connected(on):
+        groups = cluster.equal(_hired(contests[0].case.device))
+        unlike = [surroundings.differences(writer.run, group[0].described.fields) for group in groups]
+        equals = [group for group, differences in zip(groups, unlike, strict=True) if not differences]
+        if not equals:
+            raise RefusedError(
+                f"run {writer.id} was begun on other devices than there are now: {'; '.join(unlike[0].values())}"
+            )
+        recorded = _measured(writer, contests, effort, equals[0])
+    return _concluded(store, [recorded], writer.run.get("sweep"), as_json)
+
+
+def devices(on: str) -> list[dict[str, Any]]:
+    """Return the devices of the cluster as `gapbench list devices` shows them."""
+    from gapbench.fleet import cluster
+
+    with cluster.connected(on):
+        return cluster.look()
+
+
+def _hired(device: str) -> "list[Member]":
+    from gapbench.fleet import cluster
+
+    members, absent = cluster.hire(cluster.seats(device), device)
+    for sentence in absent:
+        click.echo(f"warning: {sentence}", err=True)
+    return members
+
+
+def _measured(
+    writer: "RunWriter", contests: "Sequence[Contest]", effort: "Effort", group: "Sequence[Member]"
+) -> "Recording":
+    from gapbench import recording
+    from gapbench.cli.progress import Progress
+
+    with Progress(contests, effort) as progress:
+        return recording.record(writer, contests, effort, progress.observe, group)
+
+
+def _concluded(store: "Store", recorded: "Sequence[Recording]", sweep: object, as_json: bool) -> int:
+    codes = [run_command.conclude(store, one, as_json, open_=False, quiet=len(recorded) > 1) for one in recorded]
+    if as_json and len(recorded) > 1:
+        runs = [run_command.document(one, store.url) for one in recorded]
+        click.echo(json.dumps({"schema": 1, "sweep": sweep, "runs": runs}))
+    return max(codes, default=ExitCode.DONE)
+
+
+def check(on: str, **options: object) -> None:
+    """Raise `GapbenchError` if ``on`` is malformed, or one of ``options`` is given that means nothing on a cluster."""
+    if on != "ray" and not on.startswith("ray://"):
+        raise GapbenchError(f"malformed --on {on!r}: write ray for the cluster of this machine, or ray://HOST:PORT")
+    for name, given in options.items():
+        if given:
+            raise GapbenchError(f"--{name.replace('_', '-')} is of one machine; leave it out, or --on {on}")

@@ -1,0 +1,197 @@
+"""A Ray cluster as a fleet of equal devices: who is there, hiring a worker on each, and asking them."""
+
+import contextlib
+import json
+import logging
+import math
+import signal
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gapbench.compare import surroundings
+from gapbench.errors import GapbenchError, RefusedError
+from gapbench.fleet.worker import Described, Worker, describe_machine
+
+_PATIENCE = 60.0
+"""Seconds in which a device has to be free and its worker ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A device that can be hired whole: a GPU, or all processors of a node."""
+
+    node: str
+    address: str
+    kind: str  # cpu or gpu
+    index: int  # of its kind on the node
+    resources: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """What people call it: where it is, and what."""
+        return f"{self.address} {self.kind}:{self.index}" if self.kind == "gpu" else f"{self.address} {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A device with a worker on it."""
+
+    number: int
+    seat: Seat
+    described: Described
+    handle: Any
+
+    @property
+    def name(self) -> str:
+        """How a run calls it, since pages that are passed around name no hosts."""
+        return f"device {self.number} of the fleet"
+
+
+class LostError(Exception):
+    """A worker is gone, with its process, its machine, or the way there."""
+
+
+@contextlib.contextmanager
+def connected(on: str) -> Iterator[None]:
+    """Be a driver of the cluster ``on`` for a while: ``ray`` (the one of this machine or RAY_ADDRESS), or ray://….
+
+    Raises `GapbenchError` if there is none, or ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise GapbenchError(f"--on {on} needs Ray ({error}); install it with: pip install 'gapbench[ray]'") from error
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what it warns of is what it raises then
+            ray.init("auto" if on == "ray" else on, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError, ImportError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise GapbenchError(f"there is no Ray cluster to be reached by --on {on}: {said}") from error
+    signal.signal(signal.SIGTERM, terminated)  # Ray replaces it
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def seats(device: str = "auto") -> list[Seat]:
+    """Return the devices of the cluster: with ``cpu`` each node's processors, else its GPUs; auto means GPUs if any."""
+    found = _all_seats()
+    kinds = {seat.kind for seat in found}
+    wanted = "cpu" if device == "cpu" or (device == "auto" and "gpu" not in kinds) else "gpu"
+    chosen = [seat for seat in found if seat.kind == wanted]
+    if not chosen:
+        raise GapbenchError(f"the cluster has no {wanted} to measure on; see: gapbench list devices --on ray")
+    return chosen
+
+
+def _all_seats() -> list[Seat]:
+    import ray
+
+    found = []
+    for node in ray.nodes():
+        resources = node["Resources"] if node["Alive"] else {}
+        place = node["NodeID"], node["NodeManagerAddress"]
+        gpus, processors = int(resources.get("GPU", 0)), math.floor(resources.get("CPU", 0))
+        found += [Seat(*place, "gpu", index, {"num_gpus": 1.0}) for index in range(gpus)]
+        found += [Seat(*place, "cpu", 0, {"num_cpus": float(processors)})] if processors else []
+    return found
+
+
+def hire(places: Sequence[Seat], device: str = "auto") -> tuple[list[Member], list[str]]:
+    """Put a worker on each of ``places``, alone there, and return those that came, and why others did not.
+
+    Raises `RefusedError` if none came.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked = {}
+    for seat in places:
+        there = NodeAffinitySchedulingStrategy(seat.node, soft=False)
+        actor: Any = ray.remote(Worker).options(**seat.resources, scheduling_strategy=there, max_restarts=0)
+        handle = actor.remote("cpu" if seat.kind == "cpu" else device)
+        asked[handle.describe.remote()] = seat, handle
+    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE)
+    members, absent = [], []
+    for answer in ready:
+        seat, handle = asked[answer]
+        try:
+            members.append(Member(places.index(seat) + 1, seat, ray.get(answer), handle))
+        except ray.exceptions.RayError as error:
+            absent.append(f"{seat.name} takes no part: {_reason(error)}")
+    for answer in late:
+        seat, handle = asked[answer]
+        ray.kill(handle)
+        absent.append(f"{seat.name} takes no part: it was not free within {_PATIENCE:.0f} s")
+    if not members:
+        raise RefusedError(f"no device of the fleet can be measured on: {'; '.join(absent)}")
+    return sorted(members, key=lambda member: member.number), absent
+
+
+def look() -> list[dict[str, Any]]:
+    """Return one row for each device, free or not: where it is, what it is, and the gapbench that would measure it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    places = [seat for kind in ("gpu", "cpu") for seat in _all_seats() if seat.kind == kind]
+    remote = ray.remote(describe_machine)
+    asked = {
+        node: remote.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False), max_retries=0
+        ).remote()
+        for node in dict.fromkeys(seat.node for seat in places)
+    }
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
+    rows = []
+    for seat in places:
+        machine = ray.get(asked[seat.node]) if asked[seat.node] in ready else {}
+        names = machine.get(seat.kind) or []
+        description = names[seat.index] if seat.index < len(names) else None
+        rows.append({"name": seat.name, "description": description, "gapbench": machine.get("gapbench")})
+    return rows
+
+
+def equal(members: Sequence[Member]) -> list[list[Member]]:
+    """Return the members in groups whose numbers may stand in one run: equal processors, GPUs, drivers, versions."""
+    groups: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        fields = member.described.fields
+        same = [read(fields) for read in surroundings.ENVIRONMENT.values()]
+        groups[json.dumps([member.described.name, same, fields["versions"]], sort_keys=True)].append(member)
+    return list(groups.values())
+
+
+def ask(member: Member, method: str, *arguments: object) -> Any:
+    """Ask a worker for something, and return what stands for its answer."""
+    return getattr(member.handle, method).remote(*arguments)
+
+
+def first(answers: Sequence[Any]) -> Any:
+    """Wait until one of ``answers`` is there, and return what stands for it."""
+    import ray
+
+    ready, _ = ray.wait(list(answers), num_returns=1)
+    return ready[0]
+
+
+def take(answer: Any) -> Any:
+    """Return an answer itself. Raises `LostError` if who should give it is gone, and what it raised itself."""
+    import ray
+
+    try:
+        return ray.get(answer)
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from error
+    except ray.exceptions.RayError as error:  # the actor, its node, or the answer on its way
+        raise LostError(type(error).__name__) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line that tells: the last of a remote traceback, the first of Ray's own words."""
+    lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0]

@@ -1,0 +1,133 @@
+"""Which case is measured where, and what becomes of it when its machine vanishes."""
+
+import itertools
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gapbench.cases import Case
+from gapbench.errors import GapbenchError
+from gapbench.fleet import cluster
+from gapbench.fleet.cluster import LostError, Member
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.trimming import estimate
+from gapbench.records import Qualification
+
+_MOST_LOSSES = 3
+"""So many devices lost with the same case are no accident: it would take all of them along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What a machine of the fleet says against what was measured on it."""
+
+    sentences: list[str]
+
+
+def measure(
+    members: Sequence[Member],
+    contests: Sequence[Contest],
+    effort: Effort,
+    earlier: Sequence[engine.RoundMeasured] = (),
+    with_ceilings: bool = False,
+) -> Iterator[engine.Event | Warned]:
+    """Measure every contest on one of ``members``, which are equal, and yield events as `engine.measure` does.
+
+    The longest contests come first, each to whoever is free; the budget is that of each member. When one is lost, its
+    contest goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
+    `GapbenchError` when no device is left.
+    """
+    rounds: dict[Case, list[engine.RoundMeasured]] = defaultdict(list)
+    for one in earlier:
+        rounds[one.case].append(one)
+    processes = itertools.count(1 + max((one.process for one in earlier), default=-1))
+    costs = {contest.case: estimate(contest, effort) for contest in contests}
+    share = effort.budget * len(members) / sum(costs.values())
+    longest = sorted(contests, key=lambda contest: -costs[contest.case])
+    waiting: deque[Contest | None] = deque(longest)
+    if with_ceilings:
+        waiting.appendleft(None)
+    free, pending = deque(members), dict[Any, tuple[Member, Contest | None]]()
+    losses: Counter[Case] = Counter()
+    energy = _Energy()
+    is_ready = False
+    while waiting or pending:
+        while waiting and free:
+            member, contest = free.popleft(), waiting.popleft()
+            if contest is None:
+                answer = cluster.ask(member, "ceilings", [contest.case for contest in contests])
+            else:
+                budget = min(effort.budget, share * costs[contest.case])
+                answer = cluster.ask(member, "begin", contest, replace(effort, budget=budget), rounds[contest.case])
+            pending[answer] = member, contest
+        if not pending:
+            raise GapbenchError("all devices of the fleet are lost")
+        answer = cluster.first(list(pending))
+        member, contest = pending.pop(answer)
+        try:
+            event = cluster.take(answer)
+        except LostError as lost:
+            if contest is not None:
+                why = f"{member.name} is lost: {lost}"
+                yield engine.WorkerLost(contest.case, "its contenders", len(rounds[contest.case]), why)
+                losses[contest.case] += 1
+            if contest is not None and losses[contest.case] == _MOST_LOSSES:
+                yield from _failed(contest)
+            else:
+                waiting.appendleft(contest)
+            continue
+        match event:
+            case None:
+                free.append(member)
+                continue
+            case engine.CeilingsMeasured():
+                free.append(member)
+                yield event
+                continue
+            case engine.Ready() if is_ready:
+                pass
+            case engine.RoundMeasured(case=case):
+                rounds[case].append(event)
+                yield replace(event, process=next(processes))
+            case engine.EnergyMeasured():
+                yield energy.add(event)
+            case _:
+                is_ready = True
+                yield event
+        pending[cluster.ask(member, "next")] = member, contest
+    yield Warned(list(_warnings(free)))
+
+
+def _failed(contest: Contest) -> Iterator[engine.Event]:
+    reason = (
+        f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case; look at one of them by itself"
+    )
+    for name in contest.specs:
+        yield engine.Qualified(contest.case, name, Qualification("failed", reason))
+    yield engine.CaseDone(contest.case, "failed")
+
+
+def _warnings(members: Sequence[Member]) -> Iterator[str]:
+    """Yield what each machine says, with who says it."""
+    for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
+        try:
+            yield from (f"{member.name}: {sentence}" for sentence in cluster.take(answer))
+        except LostError as lost:
+            yield f"{member.name} was lost after its last case: {lost}"
+
+
+class _Energy:
+    """What counts energy on devices of one kind: each case's end says it, and the first that knows is believed."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, dict[str, Any]] = {}
+
+    def add(self, measured: engine.EnergyMeasured) -> engine.EnergyMeasured:
+        """Return the event with all that is known so far."""
+        for one in measured.sources:
+            kept = self._sources.setdefault(one["device"], one)
+            if kept["source"] is None or (kept["reason"] is None and one["reason"] is not None):
+                self._sources[one["device"]] = one
+        return engine.EnergyMeasured(list(self._sources.values()), measured.joules)

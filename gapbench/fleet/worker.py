@@ -1,0 +1,68 @@
+"""What runs on each device of a fleet: the engine, a case at a time, an event whenever it is asked for one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gapbench import environment
+from gapbench.cases import Case
+from gapbench.devices import device
+from gapbench.measuring import engine, limits
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A device as its machine sees it: ``fields`` are ``machine`` and ``versions`` of run.json."""
+
+    name: str
+    clocks: tuple[str, ...]
+    selectable_clocks: tuple[str, ...]
+    fields: dict[str, Any]
+
+
+class Worker:
+    """Measures on the device called ``name`` there. What it is told to begin goes on only as events are asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._device = device(name)
+        self._before = environment.snapshot()
+        self._fields = environment.describe(self._device.name)
+        self._events: Iterator[engine.Event] = iter(())
+        self._rounds: list[dict[str, Any]] = []
+
+    def describe(self) -> Described:
+        """Return what it measures on."""
+        fields = {name: self._fields[name] for name in ("machine", "versions")}
+        return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, fields)
+
+    def ceilings(self, cases: Sequence[Case]) -> limits.CeilingsMeasured:
+        """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
+        with Template(["gapbench.measuring.preload"]) as template:
+            template.wait_ready()
+            return limits.ceilings(cases, template)
+
+    def begin(self, contest: Contest, effort: Effort, earlier: Sequence[engine.RoundMeasured]) -> engine.Event | None:
+        """Begin a contest, of which ``earlier`` rounds count, and return its first event."""
+        self._events = engine.measure([contest], effort, earlier, with_energy=True)
+        return self.next()
+
+    def next(self) -> engine.Event | None:
+        """Return the next event of the contest, None at its end."""
+        event = next(self._events, None)
+        if isinstance(event, engine.RoundMeasured):
+            self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})
+        return event
+
+    def warnings(self) -> list[str]:
+        """Return what speaks against what was measured here so far."""
+        return environment.warnings(self._before, environment.snapshot(), self._fields, self._rounds)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the names of a machine's processors and GPUs, and the version of gapbench there."""
+    described = environment.describe("cpu")
+    machine = described["machine"]
+    gpus = [gpu.get("name") for gpu in machine["gpus"]]
+    return {"cpu": [machine["cpu"]], "gpu": gpus, "gapbench": described["versions"]["gapbench"]}

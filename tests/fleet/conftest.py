@@ -1,0 +1,63 @@
+"""A Ray cluster of three nodes on loopback, for commands that are started as processes."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else 127.0.0.1 is replaced by an address that nobody listens on
+}
+
+
+@pytest.fixture(scope="module")
+def port():
+    """Return a port for drivers from outside of the cluster."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(port):
+    """Start three nodes of one processor each; yield the cluster, whose nodes can be removed."""
+    pytest.importorskip("ray", reason="needs the extra ray")
+    kept = dict(os.environ)
+    os.environ.update(RAY)
+    from ray.cluster_utils import Cluster
+
+    node = {
+        "node_ip_address": "127.0.0.1",
+        "include_dashboard": False,
+        "num_cpus": 1,
+        "object_store_memory": 80 * 2**20,
+    }
+    started = Cluster(initialize_head=True, head_node_args={**node, "ray_client_server_port": port})
+    try:
+        for _ in range(2):
+            started.add_node(**node)
+        yield started
+    finally:
+        started.shutdown()
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+@pytest.fixture
+def start(cluster, tmp_path):
+    """Start gapbench as a driver of the cluster."""
+
+    def process(*arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "gapbench", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"RAY_ADDRESS": cluster.address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return process

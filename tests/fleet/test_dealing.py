@@ -1,0 +1,152 @@
+"""Which case goes where, with workers that are only acted: lost at any moment, and slow in any order."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gapbench.cases import Case
+from gapbench.errors import GapbenchError
+from gapbench.fleet import cluster, dealing
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.rounds import RoundResult
+from gapbench.records import Qualification
+
+CONTESTS = [Contest("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]
+EFFORT = Effort(budget=60, rounds=3)
+
+
+@dataclass
+class Actor:
+    """Acts a member of the fleet, and is gone after ``answers`` of them."""
+
+    number: int
+    answers: int
+    log: list
+    events: object = None
+
+    @property
+    def name(self):
+        return f"device {self.number} of the fleet"
+
+    def begin(self, contest, effort, earlier):
+        assert self.events is None, "one case at a time"
+        assert all(one.case == contest.case for one in earlier)
+        self.log.append((contest.case, effort, len(earlier)))
+        self.events = self.measure(contest, effort, len(earlier))
+        return self.next()
+
+    def next(self):
+        event = next(self.events, None)
+        self.events = self.events if event else None
+        return event
+
+    def measure(self, contest, effort, number):
+        yield engine.Ready()
+        yield engine.Qualified(contest.case, "mean", Qualification())
+        for round_ in range(number, effort.rounds):
+            yield engine.RoundMeasured(contest.case, round_, round_ - number, ("mean",), RoundResult({}))
+        yield engine.CaseDone(contest.case, "budget")
+        yield engine.EnergyMeasured([{"device": "cpu", "source": None, "reason": f"of {self.number}"}])
+
+    def ceilings(self, cases):
+        return engine.CeilingsMeasured([{"device": "cpu", "cases": len(cases)}])
+
+    def warnings(self):
+        return ["warm"]
+
+
+@dataclass
+class Stage:
+    """Stands for Ray: answers come in any order, and what is asked of the lost is an error."""
+
+    rng: Random
+    asked: dict = field(default_factory=dict)
+
+    def ask(self, member, method, *arguments):
+        token = len(self.asked)
+        self.asked[token] = member, method, arguments
+        return token
+
+    def first(self, tokens):
+        return self.rng.choice(list(tokens))
+
+    def take(self, token):
+        member, method, arguments = self.asked[token]
+        member.answers -= 1
+        if member.answers < 0:
+            raise cluster.LostError("ActorDiedError")
+        return getattr(member, method)(*arguments)
+
+
+def play(lives, seed=0, plan=CONTESTS, **options):
+    """Return what is yielded while members live for so many answers, how it ended, and what was begun by whom."""
+    stage, log, seen = Stage(Random(seed)), [], []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("ask", "first", "take"):
+            monkeypatch.setattr(cluster, name, getattr(stage, name))
+        members = [Actor(number, answers, log) for number, answers in enumerate(lives, 1)]
+        try:
+            for event in dealing.measure(members, plan, EFFORT, **options):
+                seen.append(event)  # noqa: PERF402 - what was seen before an error counts
+        except GapbenchError as error:
+            return seen, str(error), log
+    return seen, None, log
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_all_is_measured_once_where_nobody_is_lost():
+    events, error, log = play([1000, 1000], with_ceilings=True)
+    assert error is None
+    assert sorted(case.id for case, _, _ in log) == sorted(contest.case.id for contest in CONTESTS)
+    assert len(of(engine.Ready, events)) == 1
+    assert [event.ceilings for event in of(engine.CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
+    assert sorted(events[-1].sentences) == ["device 1 of the fleet: warm", "device 2 of the fleet: warm"]
+    budgets = [effort.budget for _, effort, _ in log]
+    assert sum(budgets) == pytest.approx(2 * EFFORT.budget)
+    assert max(budgets) <= EFFORT.budget
+
+
+def test_a_case_gets_no_more_than_the_whole_budget():
+    _, _, log = play([1000] * 20)
+    assert {effort.budget for _, effort, _ in log} == {EFFORT.budget}
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 25), max_size=2), st.integers(0, 2**32))
+def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
+    events, error, _ = play([*lives, 1000], seed, with_ceilings=True)
+    assert error is None
+    rounds = of(engine.RoundMeasured, events)
+    numbers = {contest.case: [one.round for one in rounds if one.case == contest.case] for contest in CONTESTS}
+    assert all(found == list(range(EFFORT.rounds)) for found in numbers.values())
+    assert [one.process for one in rounds] == list(range(len(rounds)))
+    assert {event.case for event in of(engine.CaseDone, events)} == {contest.case for contest in CONTESTS}
+    assert len(of(engine.CeilingsMeasured, events)) == 1
+    assert len(of(engine.WorkerLost, events)) <= len(lives)
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=2), st.integers(0, 2**32))
+def test_when_all_are_lost_it_is_said_and_the_rest_can_be_resumed(lives, seed):
+    seen, error, _ = play(lives, seed)
+    assert error == "all devices of the fleet are lost"
+    more, error, _ = play([1000], seed, earlier=of(engine.RoundMeasured, seen))
+    assert error is None
+    rounds = of(engine.RoundMeasured, seen + more)
+    assert len({(one.case, one.round) for one in rounds}) == len(rounds) == EFFORT.rounds * len(CONTESTS)
+    assert len({one.process for one in rounds}) == len(rounds)
+
+
+def test_a_case_that_takes_three_devices_along_has_failed_and_the_fourth_goes_on():
+    events, error, log = play([3, 3, 3, 1000], plan=CONTESTS[:1])
+    assert (error, len(log)) == (None, 3)
+    assert len(of(engine.WorkerLost, events)) == 3
+    (last,) = [one for one in of(engine.Qualified, events) if one.qualification.status == "failed"]
+    assert "3 devices of the fleet were lost" in last.qualification.reason
+    assert of(engine.CaseDone, events) == [engine.CaseDone(CONTESTS[0].case, "failed")]

@@ -1,0 +1,49 @@
+"""On a real cluster of three nodes, one of which is lost while it measures."""
+
+import json
+import time
+
+import pytest
+
+from gapbench.store import Store
+from gapbench.store.verify import verify
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+
+def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
+    out, err = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json").communicate(timeout=60)
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == ["127.0.0.1 cpu"] * 3, err
+    assert all(row["description"] and row["gapbench"] for row in rows)
+
+
+def test_a_node_that_is_lost_has_its_rounds_done_elsewhere(start, cluster, tmp_path):
+    shapes = [word for shape in ("8x512x28x28", "8x512x28x29", "8x512x28x30") for word in ("--shape", shape)]
+    options = ["--impl", "sum_scale", *shapes, "--dtype", "float32", "--layout", "contiguous"]
+    gapbench = start(
+        "run", "ci", *options, "--on", "ray", "--budget", "12s", "--rounds", "3", "--target", "0.0001%", "--json"
+    )
+    store = Store(str(tmp_path / "results"))
+    while gapbench.poll() is None and not (store.ids() and store.samples()["case"].nunique() == 3):
+        time.sleep(0.1)
+    assert gapbench.poll() is None, gapbench.communicate()
+    kept = store.samples()
+    cluster.remove_node(sorted(cluster.worker_nodes, key=lambda node: node.node_id)[0])
+    out, err = gapbench.communicate(timeout=120)
+    assert gapbench.returncode == 0, err
+    run = json.loads(out)["run"]
+    assert [one for one in verify(store) if one.kind == "damage"] == []
+    document = store.describe(run)
+    assert [one["device"] for one in document["fleet"]] == ["cpu"] * 3
+    assert len(document["sweep"]) == 12
+    assert document["load_before"] is None
+    assert sum("of the fleet is lost" in sentence for sentence in document["warnings"]) == 1
+    samples = store.samples()
+    key = ["case", "implementation", "round", "turn"]
+    assert len(samples.merge(kept, on=[*key, "seconds_per_call"])) == len(kept)
+    assert not samples.duplicated(key).any()
+    assert samples.groupby("process")[["case", "round"]].nunique().eq(1).all(axis=None)
+    assert samples.groupby("case")["round"].nunique().min() >= 3
+    assert set(store.results()["status"]) == {"ok"}
+    assert store.results()["ratio"].notna().all()
