@@ -28,7 +28,8 @@ def profiles(folder: Path) -> str:
     for one in sorted((one for one in found if one["status"] == "ok"), key=lambda one: one["seconds"]):
         shares = [one["shares"][part] for part in PARTS[:-1]]
         cells = [f"`{one['implementation']}`", fmt.seconds(one["seconds"]), *(f"{share:.1f}" for share in shares)]
-        rows.append([*cells, f"{sum(shares):.1f}", fmt.number(one["gbps"]), one["sentence"]])
+        said = one["sentence"].replace(f" of `{one['implementation']}` in {one['dtype']} is", "", 1)
+        rows.append([*cells, f"{sum(shares):.1f}", fmt.number(one["gbps"]), said])
     return lines(rows)
 
 
