@@ -59,7 +59,7 @@ def command(
     and in gapbench's own repository so are its implementations: the harness is this one on both sides.
 
     With --explain each regressed row is followed by what makes the difference: operators and kernels that are new or
-    slower, copies, memory, dispatch, generated code. That takes a quarter of a minute a row, beyond the budget.
+    slower, copies, memory, dispatch, generated code. That takes up to a minute a row, beyond the budget.
 
     With --format table the page of the diff is written to reports/ as well.
 
