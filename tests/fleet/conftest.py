@@ -24,7 +24,6 @@ def port():
 @pytest.fixture(scope="module")
 def cluster(port):
     """Start three nodes of one processor each; yield the cluster, whose nodes can be removed."""
-    pytest.importorskip("ray", reason="needs the extra ray")
     kept = dict(os.environ)
     os.environ.update(RAY)
     from ray.cluster_utils import Cluster

@@ -3,12 +3,8 @@
 import json
 import time
 
-import pytest
-
 from gapbench.store import Store
 from gapbench.store.verify import verify
-
-pytest.importorskip("ray", reason="needs the extra ray")
 
 
 def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):

@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-import threading
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -14,22 +13,6 @@ from growing import CASES, RUN, begun, grow
 from gapbench.errors import GapbenchError
 from gapbench.report.served import Served
 from gapbench.report.server import Server
-from gapbench.store import Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(str(tmp_path / "results"))
-
-
-@pytest.fixture
-def server(store, tmp_path):
-    with Server(Served(store, tmp_path / "reports")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def ask(server, path="", **options):

@@ -1,33 +1,13 @@
 """A run that is measured while its page is open, in a real browser; `watch` fails a test on any error there."""
 
 import re
-import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from growing import CASES, RUN, begun, grow, results
 from playwright.sync_api import expect
 
-from gapbench.report.served import Served
-from gapbench.report.server import Server
-from gapbench.store import Store
-
 HOSTILE = "<img src=x onerror=window.pwned=1></script><b>`${1}"
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(str(tmp_path / "results"))
-
-
-@pytest.fixture
-def server(store, tmp_path):
-    with Server(Served(store, tmp_path / "reports")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

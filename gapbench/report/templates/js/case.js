@@ -43,17 +43,4 @@ function openCase(one) {
   openWindow(caseWindow);
 }
 
-function restoreCase() {
-  const one = run && recall("case") ? range(run.cases.count).find((place) => caseName(place) === recall("case")) : undefined;
-  if (one !== undefined) openCase(one);
-  else if (caseWindow?.open) caseWindow.close();
-}
-
-if (caseWindow) {
-  caseWindow.addEventListener("close", () => remember("case", ""));
-  onAddress(restoreCase);
-  document.addEventListener("click", (event) => {
-    const opener = event.target.closest?.("[data-case]");
-    if (opener) openCase(Number(opener.dataset.case));
-  });
-}
+const restoreCase = caseWindow && addressed(caseWindow, "case", run.cases.count, caseName, openCase);

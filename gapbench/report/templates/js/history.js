@@ -61,17 +61,4 @@ function openTrend(one) {
   openWindow(trendWindow);
 }
 
-function restoreTrend() {
-  const one = trends && recall("trend") ? range(trends.count).find((place) => trendName(place) === recall("trend")) : undefined;
-  if (one !== undefined) openTrend(one);
-  else if (trendWindow?.open) trendWindow.close();
-}
-
-if (trendWindow) {
-  trendWindow.addEventListener("close", () => remember("trend", ""));
-  onAddress(restoreTrend);
-  document.addEventListener("click", (event) => {
-    const opener = event.target.closest?.("[data-trend]");
-    if (opener) openTrend(Number(opener.dataset.trend));
-  });
-}
+const restoreTrend = trendWindow && addressed(trendWindow, "trend", trends.count, trendName, openTrend);

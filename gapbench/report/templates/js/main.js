@@ -6,7 +6,7 @@ async function start() {
   document.getElementById("show-keys")?.addEventListener("click", () => keysWindow.showModal());
   if (run) {
     const sought = (name) => [...state.keys()].some((key) => key.startsWith(`${name}.`)) || recall("at") === name;
-    restoreCase();
+    restoreCase?.();
     await new Promise((painted) => setTimeout(painted));
     for (const [name, make, rows] of [["winners", makeWinners, run.cases.count], ["results", makeResults, run.rows.count]]) {
       const made = new Promise((done) => whenNear(document.getElementById(name), () => done(make()), rows <= LARGE || sought(name)));
@@ -15,7 +15,7 @@ async function start() {
   }
   await makeDiff();
   await makeHistory();
-  restoreTrend();
+  restoreTrend?.();
   for (const element of document.querySelectorAll("table[data-list]")) {
     await library("datatables");
     const table = new DataTable(element, { autoWidth: false, order: [], pageLength: 100, layout: { topStart: "search", topEnd: null, bottomStart: "info", bottomEnd: element.rows.length > 101 ? "paging" : null }, language: { search: "", searchPlaceholder: "Search", info: "_TOTAL_ in all" } });
