@@ -69,7 +69,8 @@ def connected(on: str) -> Iterator[None]:
         with warnings.catch_warnings(action="ignore"):  # what it warns of is what it raises then
             ray.init("auto" if on == "ray" else on, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, ImportError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        said = lines[0] if not lines[0].endswith(":") else f"{lines[0]} {lines[-1]}"  # a traceback of the server's
         raise GapbenchError(f"there is no Ray cluster to be reached by --on {on}: {said}") from error
     signal.signal(signal.SIGTERM, terminated)  # Ray replaces it
     try:
@@ -147,9 +148,14 @@ def look() -> list[dict[str, Any]]:
         for node in dict.fromkeys(seat.node for seat in places)
     }
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
+    machines = defaultdict[str, dict[str, Any]](dict)
+    for node, answer in asked.items():
+        if answer in ready:
+            with contextlib.suppress(ray.exceptions.RayError):  # a node that is lost meanwhile is shown by its name
+                machines[node] = ray.get(answer)
     rows = []
     for seat in places:
-        machine = ray.get(asked[seat.node]) if asked[seat.node] in ready else {}
+        machine = machines[seat.node]
         names = machine.get(seat.kind) or []
         description = names[seat.index] if seat.index < len(names) else None
         rows.append({"name": seat.name, "description": description, "gapbench": machine.get("gapbench")})

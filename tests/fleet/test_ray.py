@@ -8,7 +8,8 @@ from gapbench.store.verify import verify
 
 
 def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
-    out, err = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json").communicate(timeout=60)
+    out, err = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json").communicate(timeout=300)
+    assert out, err
     rows = json.loads(out)
     assert [row["name"] for row in rows] == ["127.0.0.1 cpu"] * 3, err
     assert all(row["description"] and row["gapbench"] for row in rows)
