@@ -1,10 +1,12 @@
 """What a large store costs: time and peak memory of commands, each in a process of its own, beside other ways.
 
 ``python benchmarks/store.py`` makes 1,000 runs of 10,000 samples (once, in ``--folder``; 15 minutes at most), then
-prints a table. Every command is run twice, and the second is reported: what is measured is the store, not the disk.
+prints a table; ``--runs 10000 --turns 1`` makes many small ones. Every command is run twice, and the second is
+reported: what is measured is the store, not the disk.
 """
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,12 +20,13 @@ import pandas as pd
 from gapbench import records, summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
+from gapbench.report import site
 from gapbench.store import Store
 from gapbench.store.pytest_benchmark import writing
 
 CASES = [Case((8, channels, 7, 7), label="head") for channels in (256, 512, 1024, 2048, 4096)]
 NAMES = ("mean", "adaptive", "sum_scale", "einsum", "matmul", "avg_pool", "flatten", "two_stage", "compiled", "mine")
-ROUNDS, TURNS = 10, 20
+ROUNDS = 10
 MACHINE = {"cpu": "Some CPU", "usable_cores": 2, "device": "cpu", "device_description": "Some CPU", "gpus": []}
 
 LAUNCH = """
@@ -35,6 +38,10 @@ print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru
 """
 """A process's peak memory begins with that of the one which it was forked from: here one that has nothing loaded."""
 
+INDEX = """
+import sys; from pathlib import Path; from gapbench.report import html, site
+Path(sys.argv[1], "index.html").write_text(html.index_page(*site.cards(Path(sys.argv[1]))))
+"""
 WHOLE = """
 import sys; from pathlib import Path; import pandas as pd
 files = sorted(Path(sys.argv[1]).glob("*/samples.parquet"))
@@ -51,7 +58,7 @@ for path, run in storage.load():
 """
 
 
-def a_run(number: int) -> tuple[dict, pd.DataFrame]:
+def a_run(number: int, turns: int) -> tuple[dict, pd.DataFrame]:
     """Return run.json, samples and results of a run that never happened."""
     day, second = divmod(number, 60)
     run = f"202601{1 + day % 28:02}T0000{second:02}Z-{number:07x}-{number % 65536:04x}"
@@ -60,7 +67,7 @@ def a_run(number: int) -> tuple[dict, pd.DataFrame]:
         "run": run, "started": f"2026-01-{1 + day % 28:02}T00:00:{second:02}Z", "suites": ["quick"], "git": git,
         "machine": MACHINE, "versions": {"torch": "2.13.0"}, "argv": ["run", "quick"], "tag": f"build-{number}",
     }  # fmt: skip
-    shape = (len(CASES), ROUNDS, TURNS, len(NAMES))
+    shape = (len(CASES), ROUNDS, turns, len(NAMES))
     case, round_, turn, place = (axis.ravel() for axis in np.indices(shape))
     rng = np.random.default_rng(number)
     seconds = 1e-5 * (1 + case) * (1 + place / 10) * np.exp(rng.normal(0, 0.02, case.size))
@@ -75,11 +82,11 @@ def a_run(number: int) -> tuple[dict, pd.DataFrame]:
     return document, samples
 
 
-def fill(store: Store, folder: Path, runs: int) -> None:
+def fill(store: Store, folder: Path, runs: int, turns: int) -> None:
     """Store ``runs`` runs, and the same as pytest-benchmark's files. Results are the first run's, scaled."""
     results = base = None
     for number in range(runs):
-        document, samples = a_run(number)
+        document, samples = a_run(number, turns)
         if results is None:
             outcomes = [
                 summary.Outcome("quick", case, name, "host", Qualification(), "target", "mean")
@@ -102,6 +109,16 @@ def fill(store: Store, folder: Path, runs: int) -> None:
         (folder / f"{number + 1:04}_run.json").write_text(json.dumps({**base, "datetime": document["started"]}))
 
 
+def copies(root: Path, store: Store, count: int) -> None:
+    """Make a folder of ``count`` pages, all of one run."""
+    folder = root / "pages"
+    if folder.exists():
+        return
+    (page,) = site.write(store, [store.resolve("latest")], folder)
+    for number in range(1, count):
+        shutil.copy(page, folder / f"copy-{number}.html")
+
+
 def measure(command: list[str], cwd: Path) -> tuple[float, float, float]:
     """Return seconds, seconds of CPU time, and peak memory in MB of a process."""
     done = subprocess.run([sys.executable, "-S", "-c", LAUNCH, *command], cwd=cwd, capture_output=True, text=True)
@@ -113,15 +130,17 @@ def measure(command: list[str], cwd: Path) -> tuple[float, float, float]:
 
 @click.command()
 @click.option("--runs", default=1000, show_default=True)
+@click.option("--turns", default=20, show_default=True, help="Of a round: samples of each implementation.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(tempfile.gettempdir(), "gapbench-large-store"))
-def main(runs: int, folder: Path) -> None:
-    root = folder / str(runs)
+def main(runs: int, turns: int, folder: Path) -> None:
+    root = folder / f"{runs}x{turns}"
     store, other = Store(str(root / "results")), root / ".benchmarks" / "machine"
     if not (root / "complete").exists():
         other.mkdir(parents=True)
-        fill(store, other, runs)
+        fill(store, other, runs, turns)
         (root / "complete").touch()
     case, python = CASES[2].id, sys.executable
+    copies(root, store, runs)
     gapbench = [python, "-m", "gapbench"]
     (root / "results" / "index.parquet").unlink(missing_ok=True)
     rows = [("list runs, without its index", [*gapbench, "list", "runs", "--json"])]
@@ -129,7 +148,8 @@ def main(runs: int, folder: Path) -> None:
         ("list runs", [*gapbench, "list", "runs", "--json"]),
         ("diff of two", [*gapbench, "diff", "build-7", f"build-{runs - 1}"]),
         ("history of one case", [*gapbench, "history", case, "--json"]),
-        ("report of the newest, with the index page", [*gapbench, "report"]),
+        ("report of the newest: its page, diff, history, index", [*gapbench, "report"]),
+        (f"the index page of {runs:,} pages", [python, "-c", INDEX, "pages"]),
         ("pandas: read all samples, one case", [python, "-c", WHOLE, "results", case]),
         ("pytest-benchmark list", [str(Path(python).with_name("pytest-benchmark")), "list"]),
         ("pytest-benchmark compare of two",
@@ -140,7 +160,9 @@ def main(runs: int, folder: Path) -> None:
         name: sum(path.stat().st_size for path in where.rglob("*.*") if path.is_file()) / 1e6
         for name, where in {"gapbench": root / "results", "pytest-benchmark": root / ".benchmarks"}.items()
     }
-    click.echo(f"{runs:,} runs, {runs * len(a_run(0)[1]):,} samples; on disk: gapbench {sizes['gapbench']:.0f} MB,")
+    click.echo(
+        f"{runs:,} runs, {runs * len(a_run(0, turns)[1]):,} samples; on disk: gapbench {sizes['gapbench']:.0f} MB,"
+    )
     click.echo(
         f"pytest-benchmark {sizes['pytest-benchmark']:.0f} MB\n\n| | seconds | of CPU time | MB |\n|---|---|---|---|"
     )

@@ -90,11 +90,11 @@ def trends(documents: Mapping[str, Mapping[str, Any]], order: Order, results: pd
 def _trend(runs: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> Trend:
     device = str(rows["device"].iloc[0])
     points = []
-    for index, row in enumerate(rows.to_dict("records")):
-        low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("seconds_low", "seconds_high"))
+    columns = [rows[name].tolist() for name in ("run", *_TIMES)]
+    for index, (run, seconds, *bounds) in enumerate(zip(*columns, strict=True)):
+        low, high = (None if pd.isna(bound) else float(bound) for bound in bounds)
         news = changed(runs[index - 1], runs[index], device) if index else []
-        started = runs[index].get("started")
-        points.append(Point(row["run"], commit(runs[index]), started, float(row["seconds"]), low, high, news))
+        points.append(Point(run, commit(runs[index]), runs[index].get("started"), float(seconds), low, high, news))
     found = steps(logs(points))
     changes = []
     for index in found:

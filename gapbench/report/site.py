@@ -113,7 +113,7 @@ def card_of(path: Path) -> html.Card | None:
     """Return a page's card, None for a page that has none or is of another gapbench's making."""
     finder = _CardFinder()
     with path.open(encoding="utf-8", errors="replace") as page:
-        finder.feed(page.read(_HEAD))
+        finder.feed(page.read(_HEAD).partition("<title")[0])  # escaped, it occurs in no card
     try:
         card = json.loads(finder.content)
     except ValueError:

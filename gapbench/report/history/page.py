@@ -10,7 +10,7 @@ import pandas as pd
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.history.order import order
-from gapbench.history.trends import Trend, trends
+from gapbench.history.trends import COLUMNS, Trend, trends
 from gapbench.report import format as fmt
 from gapbench.report import private
 from gapbench.report.charts import trend as chart
@@ -32,29 +32,38 @@ class History:
 
 def read(store: Store) -> History:
     """Return the trends over the store's newest complete runs, as many as `MOST_ROWS` allow."""
-    documents, frames, rows, left = {}, [], 0, 0
-    for run in reversed(store.ids()):
-        try:
-            described = store.describe(run)
-            if described.get("ended") is None or "ab" in described:
-                continue
-            results = store.results([run], status="ok")
-        except GapbenchError:  # one that cannot be read hides no other; `gapbench store verify` names it
-            left += 1
-            continue
-        if rows + len(results) > MOST_ROWS:
-            left += 1
-            break
-        documents[run] = described
-        frames.append(results)
-        rows += len(results)
-    if not documents:
+    listed = store.listing()
+    runs = [run for run, about in reversed(listed.runs.items()) if about["ended"] is not None and "ab" not in about]
+    results, left = _newest(store, runs)
+    left += len(listed.unreadable)
+    if results.empty:
         return History([], "No complete run is small enough to show here; see: gapbench history CASE" if left else "")
+    documents = {run: listed.runs[run] for run in results["run"].unique()}
     ordered = order(list(documents.values()))
-    found = trends(documents, ordered, pd.concat(frames))
     count = len(ordered.runs)
     said = f"{fmt.count(count)} {'run' if count == 1 else 'runs'}, {ordered.phrase}."
-    return History(sorted(found, key=_pressing), said + (" The store has more: gapbench history" if left else ""))
+    found = sorted(trends(documents, ordered, results), key=_pressing)
+    return History(found, said + (" The store has more: gapbench history" if left else ""))
+
+
+def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """Return what the first of ``runs`` have timed, `MOST_ROWS` at most, and how many runs are left out.
+
+    They are read in blocks, since a call costs more than a run, and none much larger than is needed.
+    """
+    frames, damaged = [pd.DataFrame(columns=list(COLUMNS))], list[GapbenchError]()
+    shown, room, largest = 0, MOST_ROWS, MOST_ROWS
+    while shown < len(runs):
+        block = list(runs[shown : shown + max(1, room // largest)])
+        # one that cannot be read hides no other; `gapbench store verify` names it
+        found = store.results(block, columns=COLUMNS, damaged=damaged.append, status="ok")
+        sizes = found["run"].value_counts().reindex(block, fill_value=0)
+        fitting = sizes[sizes.cumsum() <= room]
+        frames.append(found[found["run"].isin(fitting.index)])
+        shown, room, largest = shown + len(fitting), room - fitting.sum(), max(1, sizes.max())
+        if len(fitting) < len(block):
+            break
+    return pd.concat([frame for frame in frames if len(frame)] or frames), len(runs) - shown + len(damaged)
 
 
 def _pressing(trend: Trend) -> tuple[bool, float]:

@@ -67,6 +67,15 @@ def test_what_is_no_plain_complete_run_is_left_out(store, tmp_path):
     assert {point.run for one in page.read(store).trends for point in one.points} == {named(0)}
 
 
+def test_a_run_of_damaged_results_hides_no_other(store, tmp_path):
+    runs(store, 4)
+    damaged = tmp_path / "results" / named(2) / "results.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    history = page.read(store)
+    assert {point.run for one in history.trends for point in one.points} == {named(0), named(1), named(3)}
+    assert "The store has more" in history.said
+
+
 def test_an_empty_store_has_an_empty_history(store):
     history = page.read(store)
     assert history == page.History([], "")
