@@ -8,6 +8,7 @@ file that was cut on purpose; the other run of the store is readable.
 A round is finished when `RunWriter.append` has returned, or, from outside, when its file has its name.
 """
 
+import contextlib
 import errno
 import os
 import random
@@ -245,8 +246,30 @@ def victims(parent: psutil.Process, kind: str) -> list[psutil.Process]:
     return templates if kind == "template" else [worker for one in templates for worker in one.children()]
 
 
-def whole(kind: str, rng: random.Random) -> tuple[int, int]:
-    """Kill a process of a real ``gapbench run``; return how many rounds were finished, and lost or measured again."""
+def kill(process: psutil.Process, kind: str) -> bool:
+    """Kill one of a run's processes; tell whether there was one."""
+    for victim in victims(process, kind)[:1]:
+        victim.kill()
+        return True
+    return False
+
+
+def refuse_memory(process: psutil.Process) -> bool:
+    """Refuse a process every further page, as a limit of its address space does."""
+    process.rlimit(psutil.RLIMIT_AS, (2**20, 2**20))
+    return True
+
+
+WHOLE: dict[str, Callable[[psutil.Process], bool]] = {
+    "kill -9 of the parent of `gapbench run`": lambda process: kill(process, "parent"),
+    "kill -9 of the worker of `gapbench run`": lambda process: kill(process, "worker"),
+    "kill -9 of the template of `gapbench run`": lambda process: kill(process, "template"),
+    "no more memory for the parent of `gapbench run`": refuse_memory,
+}
+
+
+def whole(name: str, rng: random.Random) -> tuple[int, int]:
+    """Break a real ``gapbench run``; return how many rounds were finished, and lost or measured again."""
     command = [sys.executable, "-m", "gapbench", "run", "--json"]
     plan = ["--shape", "1x8x4x4", "--dtype", "float32", "--impl", "sum_scale", "--rounds", "10", "--budget", "3s"]
     with tempfile.TemporaryDirectory() as folder:
@@ -258,11 +281,10 @@ def whole(kind: str, rng: random.Random) -> tuple[int, int]:
             run = next((one for one in store.ids() if one != OTHER), None)
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 1.5))
-        killed = False
-        while not killed and process.poll() is None:
-            for victim in victims(psutil.Process(process.pid), kind)[:1]:
-                victim.kill()
-                killed = True
+        broken = False
+        while not broken and process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                broken = WHOLE[name](psutil.Process(process.pid))
         before = store.samples([run])
         said = process.communicate()[1].decode()
         assert "Traceback" not in said, said
@@ -285,11 +307,11 @@ def table(times: int, whole_times: int) -> Iterator[str]:
     yield "|---|---|---|"
     for name in FAULTS:
         yield f"| {name} | {times} | {inject(name, times)} |"
-    for kind in ("parent", "worker", "template"):
-        found = [whole(kind, random.Random(f"{kind}/{number}")) for number in range(whole_times)]
+    for name in WHOLE:
+        found = [whole(name, random.Random(f"{name}/{number}")) for number in range(whole_times)]
         if found:
             lost, rounds = sum(one for _, one in found), sum(one for one, _ in found)
-            yield f"| kill -9 of the {kind} of `gapbench run` | {whole_times} | {lost} of {rounds} |"
+            yield f"| {name} | {whole_times} | {lost} of {rounds} |"
 
 
 @click.command()

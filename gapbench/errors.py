@@ -36,6 +36,18 @@ class NothingMatchedError(GapbenchError):
     exit_code = ExitCode.NOTHING
 
 
+_NO_MEMORY = (
+    "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc",
+    "failed to map segment",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell it whatever says so: Python, a backend with a type of its own or a plain error, C++, or the loader."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> GapbenchError:
     """Return the error for a name that does not exist, listing what does, closest match first."""
     choices = list(choices)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError, unknown
+from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError, is_out_of_memory, unknown
 
 NAMES = ["mean", "mean_flat", "sum_scale", "adaptive"]
 
@@ -48,3 +48,10 @@ def test_errors_carry_the_exit_codes_that_ci_branches_on():
     assert GapbenchError("x").exit_code == 2
     assert NothingMatchedError("x").exit_code == 5
     assert unknown("dtype", "x", NAMES).exit_code == 2
+
+
+def test_memory_that_runs_out_is_told_from_other_errors():
+    said = ["CUDA out of memory. Tried to allocate 2 GiB", "std::bad_alloc", "x.so: failed to map segment"]
+    assert all(is_out_of_memory(RuntimeError(text)) for text in said)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))

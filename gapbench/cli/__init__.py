@@ -12,7 +12,7 @@ import click
 from gapbench import __version__
 from gapbench.cli import ab, diff, doctor, history, profile, report, run, store, which
 from gapbench.cli import list as list_command
-from gapbench.errors import ExitCode, GapbenchError
+from gapbench.errors import ExitCode, GapbenchError, is_out_of_memory
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command,
@@ -64,7 +64,11 @@ def _exit_code() -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; there is nobody to tell
         return ExitCode.DONE
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            remedy = "stop other programs; a run that was begun goes on with: gapbench run --resume latest"
+            click.echo(f"gapbench: out of memory; {remedy}", err=True)
+            return ExitCode.USAGE
         traceback.print_exc()
         click.echo("gapbench: internal error, please report the lines above", err=True)
         return ExitCode.INTERNAL

@@ -11,6 +11,7 @@ import torch
 
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Accelerator, device
+from gapbench.errors import is_out_of_memory
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import ceilings, energy, qualification, rounds
 from gapbench.measuring.relay import Relay
@@ -143,17 +144,9 @@ def status_of(error: Exception, case: Case) -> tuple[str, str]:
         return "failed", str(error)
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return (
             "oom",
             f"out of memory, the case moves {case.bytes_moved:,} bytes at least; choose a smaller one ({text})",
         )
     return "failed", f"raised {text}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell it whatever the backend calls it: a type of its own, Python's, or a plain RuntimeError."""
-    said = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )

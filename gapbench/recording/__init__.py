@@ -142,14 +142,14 @@ def record(
         interrupted = True
     except (GapbenchError, OSError, MemoryError) as error:
         raise resumable(writer, error) from error
-    samples = writer.samples()
-    results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
     try:
+        samples = writer.samples()
+        results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
         if interrupted:
             writer.interrupt(results)
         else:
             ledger.close(writer, samples, results)
-    except (GapbenchError, OSError) as error:
+    except (GapbenchError, OSError, MemoryError) as error:
         raise resumable(writer, error) from error
     winners = summary.winners(results, samples)
     return Recording(writer.run, samples, results, winners, interrupted)

@@ -1,6 +1,7 @@
 """The command line from the inside: selections, tables, JSON, exit codes. Real runs, small ones."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,30 @@ def test_an_internal_error_exits_with_70(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gapbench", "list", "suites"])
     assert cli._exit_code() == 70
     assert "internal error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_memory_that_runs_out_is_said_in_a_line(monkeypatch, capsys, error):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cli.gapbench, "main", broken)
+    assert cli._exit_code() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gapbench: out of memory; ")
+    assert "--resume" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce the limit")
+def test_a_real_limit_of_memory_is_said_in_a_line(tmp_path):
+    limit = resource.RLIMIT_AS, (500 * 2**20, 500 * 2**20)  # too little for torch to be loaded
+    command = [sys.executable, "-m", "gapbench", "run", "--shape", "1x8x4x4", "--store", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=lambda: resource.setrlimit(*limit)
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("gapbench: out of memory; ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_it_runs_as_a_module():
