@@ -122,7 +122,7 @@ def snapshot(root: Path = host.ROOT) -> Snapshot:
         for gpu in gpus:
             uuid, others = reasons.attempt("uuid", gpu.uuid), reasons.attempt("others", gpu.other_processes)
             if uuid is not None and others is not None:
-                processes[uuid] = others
+                processes[uuid] = [host.process(pid, root) for pid in others]
     return Snapshot(
         load=load()[0],
         cpu_time=reasons.attempt("cpu_time", lambda: host.cpu_time(host.usable_cpus(), root)),

@@ -6,13 +6,18 @@ again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-
 that the store has.
 """
 
+import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from gapbench.cases import Case
+    from gapbench.exclusive import Lock
     from gapbench.recording import Recording
     from gapbench.suites import Suite
 
@@ -152,18 +157,35 @@ def _recording(session: pytest.Session) -> "Recording":
                 contests.setdefault(case, contest).specs[name] = name
         effort = Effort(budget=parse_duration(option("--gapbench-budget")))
         trimmed = trim(list(contests.values()), effort)
-        writer = recording.begin(
-            Store(option("--gapbench-store")),
-            trimmed.kept,
-            effort,
-            session.config.invocation_params.args,
-            notes=[trimmed.sentence] if trimmed.sentence else [],
-        )
-        recorded = recording.record(writer, trimmed.kept, effort)
+        with _held(session.config, trimmed.kept[0].case.device):
+            writer = recording.begin(
+                Store(option("--gapbench-store")),
+                trimmed.kept,
+                effort,
+                session.config.invocation_params.args,
+                notes=[trimmed.sentence] if trimmed.sentence else [],
+            )
+            recorded = recording.record(writer, trimmed.kept, effort)
         if recorded.interrupted:
             raise KeyboardInterrupt
         session.config.stash[_RECORDING] = recorded
     return session.config.stash[_RECORDING]
+
+
+def _held(config: pytest.Config, name: str) -> "Lock":
+    """Hold the device while it is measured on; whoever waits for another process is told so at once."""
+    from gapbench import exclusive
+    from gapbench.devices import device
+
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+
+    def say(busy: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\ngapbench waits: {busy}; Ctrl-C gives up", file=sys.stderr, flush=True)
+
+    folder = os.environ.get("GAPBENCH_LOCKS")
+    command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+    return exclusive.take(device(name), command, Path(folder) if folder else None, say)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

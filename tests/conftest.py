@@ -1,6 +1,6 @@
 """Fixtures that several layers' tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,14 @@ settings.load_profile("unhurried")
 pytest_plugins = ["pytester"]
 
 DISHONEST = Path(__file__).with_name("dishonest.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _locks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test wait for whoever measures on this machine, and keep nobody waiting."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("GAPBENCH_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture

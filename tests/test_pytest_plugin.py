@@ -1,13 +1,17 @@
 """The plugin as users meet it: real pytest runs of a suite, in processes of their own."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pandas.core.arrays.arrow.extension_types  # pytester forgets modules, and pyarrow takes these only once
 import pytest
 
-from gapbench import importing, suites
+from gapbench import exclusive, importing, suites
+from gapbench.devices import Cpu
 from gapbench.errors import GapbenchError
 from gapbench.store import Store
 from gapbench.store.verify import verify
@@ -87,6 +91,24 @@ def test_a_wrong_implementation_fails_its_item(pytester):
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["wrong: *got inf*"])
+
+
+def test_a_device_that_is_being_measured_on_is_waited_for_and_that_is_said_at_once(pytester, monkeypatch):
+    locks = pytester.mkdir("locks")
+    monkeypatch.setenv("GAPBENCH_LOCKS", str(locks))
+    pytester.makepyfile(bench_tiny=SUITE)
+    options = ["-k", "mean_flat and float32", "--gapbench-budget", "1s", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "bench_tiny.py", *options]
+    with exclusive.take(Cpu(), "somebody", locks):
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = next((line for line in waiting.stderr if line.strip()), "")
+        begun = Path("results").exists()
+    out, _ = waiting.communicate(timeout=120)
+    assert said.startswith(f"gapbench waits: cpu is being measured on by process {os.getpid()} (somebody) since 20"), (
+        out
+    )
+    assert not begun
+    assert waiting.returncode == 0, out
 
 
 def test_disabled_benchmarks_are_checked_and_not_measured(run):

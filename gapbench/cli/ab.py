@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import diff, selection
+from gapbench.cli import diff, exclusive, selection
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION
@@ -37,6 +37,7 @@ BUDGET = 60.0
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
+@exclusive.option
 def command(
     base: str,
     head: str,
@@ -50,6 +51,7 @@ def command(
     seed: int,
     url: str,
     tag: str | None,
+    no_wait: bool,
     **selected: Any,
 ) -> int:
     """Measure BASE and HEAD, two commits of the repository in the current folder, together on this machine.
@@ -63,7 +65,8 @@ def command(
 
     With --format table the page of the diff is written to reports/ as well.
 
-    Exits with 1 if a verdict of --fail-on occurs, with 5 if nothing matches the selection.
+    Exits with 1 if a verdict of --fail-on occurs, with 4 if --no-wait finds the device in use, with 5 if nothing
+    matches the selection.
     """
     from gapbench import checkouts, compare
     from gapbench.cli.progress import Progress
@@ -86,6 +89,7 @@ def command(
         origins = _origin(sides.base, stack), _origin(sides.head, stack)
         contests = _contests(selected, origins)
         words = _words(sides, base_python, head_python)
+        stack.enter_context(exclusive.held(contests[0].case.device, no_wait))
         writer = recording.begin(store, contests, effort, sides, margin, words, sys.argv[1:], tag)
         with Progress(contests, effort, sides=2) as progress:
             complete = recording.record(writer, contests, effort, *origins, progress.observe)

@@ -4,10 +4,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gapbench.cli import exclusive
 from gapbench.cli import run as run_command
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
@@ -78,7 +80,8 @@ def devices(on: str) -> list[dict[str, Any]]:
 def _hired(device: str) -> "list[Member]":
     from gapbench.fleet import cluster
 
-    members, absent = cluster.hire(cluster.seats(device), device)
+    hold = partial(exclusive.take, told=exclusive.command())  # who is told of the command is told on each machine
+    members, absent = cluster.hire(cluster.seats(device), hold, device)
     for sentence in absent:
         click.echo(f"warning: {sentence}", err=True)
     return members

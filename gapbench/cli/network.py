@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gapbench.cases import Case
-from gapbench.cli import selection
+from gapbench.cli import exclusive, selection
 from gapbench.records import REFERENCE
 
 USUAL = ("mean", "adaptive", "sum_scale", "avg_pool", "compiled_mean")
@@ -19,7 +19,9 @@ that wins somewhere."""
 STEPS = ("forward", "training")
 
 
-def measure(name: str, specs: Sequence[str], dtype: str, layout: str, batch: int, budget: float, as_json: bool) -> int:
+def measure(
+    name: str, specs: Sequence[str], dtype: str, layout: str, batch: int, budget: float, no_wait: bool, as_json: bool
+) -> int:
     """Time the steps of the network ``name`` with each way to pool, ``budget`` seconds for each step, and print."""
     from gapbench import operations
     from gapbench.devices import device
@@ -33,10 +35,11 @@ def measure(name: str, specs: Sequence[str], dtype: str, layout: str, batch: int
     images = (batch, 3, found.image, found.image)
     case = Case(images, dtype, layout, device("auto").name, operation=name)
     documents: list[dict[str, Any]] = []
-    for step in STEPS:
-        on_step = replace(case, pass_=step)
-        measured = network.measure(name, on_step, {**ways, **own}, REFERENCE, budget, _observe(name, step))
-        documents.append({**asdict(measured), "case": on_step.id, "step": step})
+    with exclusive.held(case.device, no_wait):
+        for step in STEPS:
+            on_step = replace(case, pass_=step)
+            measured = network.measure(name, on_step, {**ways, **own}, REFERENCE, budget, _observe(name, step))
+            documents.append({**asdict(measured), "case": on_step.id, "step": step})
     if as_json:
         click.echo(json.dumps({"schema": 1, "network": name, "summary": found.summary, "steps": documents}))
     else:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.cases import Case
+from gapbench.cli import exclusive, selection, static
 from gapbench.cli import network as networks
-from gapbench.cli import selection, static
 from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
 
@@ -61,6 +61,7 @@ _CLOSE = 3
 @click.option("--layout", default="contiguous", show_default=True, help="With --network: or channels_last.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="With --network: images.")
 @click.option("--budget", type=DURATION, default="30s", show_default=True, help="With --network: for each step.")
+@exclusive.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     case_id: str | None,
@@ -77,6 +78,7 @@ def command(
     layout: str,
     batch: int,
     budget: float,
+    no_wait: bool,
     as_json: bool,
 ) -> int:
     """Say where the time of each implementation of CASE goes, and keep a trace of it.
@@ -93,7 +95,7 @@ def command(
     if network is not None:
         if is_static or case_id is not None:
             raise GapbenchError("--network times whole networks, and takes neither CASE nor --static")
-        return networks.measure(network, specs, dtype, layout, batch, budget, as_json)
+        return networks.measure(network, specs, dtype, layout, batch, budget, no_wait, as_json)
     if is_static and case_id is None:
         return static.inspect(archs, bandwidth, baseline, as_json)
     if is_static or archs or bandwidth or baseline:
@@ -114,12 +116,13 @@ def command(
     found = _run_of(store, case, run)
     chosen = _specs(case, specs, found)
     place, id_ = (store, found.id) if found and output is None else (Store(output or FOLDER), None)
-    kept.prepare(place, id_, case.id)
     documents: list[dict[str, Any]] = []
-    for profile in _announced(profiles.profile(case, chosen), list(chosen)):
-        documents.append(profile.document)
-        if profile.document["status"] == "ok":
-            kept.keep(place, id_, profile.document, profile.files)
+    with exclusive.held(case.device, no_wait):
+        kept.prepare(place, id_, case.id)
+        for profile in _announced(profiles.profile(case, chosen), list(chosen)):
+            documents.append(profile.document)
+            if profile.document["status"] == "ok":
+                kept.keep(place, id_, profile.document, profile.files)
     path = kept.folder(place, id_, case.id)
     if as_json:
         click.echo(json.dumps({"schema": 1, "case": case.id, "run": id_, "path": path, "profiles": documents}))

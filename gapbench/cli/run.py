@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import selection
+from gapbench.cli import exclusive, selection
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION, SHARD, SHARE
@@ -41,6 +41,7 @@ _CHOICES = 3
     "--shard", type=SHARD, metavar="I/N", help="Of the cases only these, as in 2/8; gapbench store import joins all N."
 )
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Measure on the machines of a Ray cluster, not on this one.")
+@exclusive.option
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
 @click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and write no page.")
@@ -54,6 +55,7 @@ def command(
     tag: str | None,
     shard: tuple[int, int] | None,
     on: str | None,
+    no_wait: bool,
     dry_run: bool,
     resume: str | None,
     as_json: bool,
@@ -64,7 +66,8 @@ def command(
 
     Writes the run's page to reports/, as gapbench report does, and ends with its path.
 
-    Exits with 3 if a selected implementation was wrong or failed, 5 if nothing matches the selection.
+    Exits with 3 if a selected implementation was wrong or failed, 4 if --no-wait finds the device in use, 5 if nothing
+    matches the selection.
     """
     from gapbench import recording
     from gapbench.cli.progress import Progress
@@ -76,11 +79,12 @@ def command(
     if on:
         from gapbench.cli import fleet
 
-        fleet.check(on, shard=shard, dry_run=dry_run, open=open_)
+        fleet.check(on, shard=shard, dry_run=dry_run, open=open_, no_wait=no_wait)
         if resume:
             return fleet.resume(on, url, resume, as_json)
         return fleet.run(on, url, Effort(budget, rounds, target, seed), selected, tag, as_json)
     store = Store(url)
+    writer = None
     if resume:
         writer = store.reopen(store.resolve(resume))
         if "ab" in writer.run:
@@ -100,9 +104,10 @@ def command(
             return ExitCode.DONE
         contests = trimmed.kept
         notes = [trimmed.sentence] if trimmed.sentence else []
-        writer = recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
-    with Progress(contests, effort) as progress:
-        recorded = recording.record(writer, contests, effort, progress.observe)
+    with exclusive.held(contests[0].case.device, no_wait):
+        writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
+        with Progress(contests, effort) as progress:
+            recorded = recording.record(writer, contests, effort, progress.observe)
     return conclude(store, recorded, as_json, open_)
 
 

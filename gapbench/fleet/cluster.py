@@ -7,11 +7,12 @@ import math
 import signal
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gapbench.compare import surroundings
+from gapbench.devices import Device
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.fleet.worker import Described, Worker, describe_machine
 
@@ -103,8 +104,13 @@ def _all_seats() -> list[Seat]:
     return found
 
 
-def hire(places: Sequence[Seat], device: str = "auto") -> tuple[list[Member], list[str]]:
+def hire(
+    places: Sequence[Seat], hold: Callable[[Device], object], device: str = "auto"
+) -> tuple[list[Member], list[str]]:
     """Put a worker on each of ``places``, alone there, and return those that came, and why others did not.
+
+    Each holds its device by ``hold``, which is called where the device is, so that what measures there outside of the
+    cluster and this keep out of each other's way.
 
     Raises `RefusedError` if none came.
     """
@@ -115,7 +121,7 @@ def hire(places: Sequence[Seat], device: str = "auto") -> tuple[list[Member], li
     for seat in places:
         there = NodeAffinitySchedulingStrategy(seat.node, soft=False)
         actor: Any = ray.remote(Worker).options(**seat.resources, scheduling_strategy=there, max_restarts=0)
-        handle = actor.remote("cpu" if seat.kind == "cpu" else device)
+        handle = actor.remote("cpu" if seat.kind == "cpu" else device, hold)
         asked[handle.describe.remote()] = seat, handle
     ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE)
     members, absent = [], []
@@ -200,4 +206,6 @@ def take(answer: Any) -> Any:
 def _reason(error: Exception) -> str:
     """Return the line that tells: the last of a remote traceback, the first of Ray's own words."""
     lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
+    if getattr(error, "actor_init_failed", False) and lines:  # its text ends with what the worker raised
+        return lines[-1].partition("Error: ")[2] or lines[-1]
     return (lines or [type(error).__name__])[0]

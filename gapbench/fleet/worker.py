@@ -1,12 +1,12 @@
 """What runs on each device of a fleet: the engine, a case at a time, an event whenever it is asked for one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gapbench import environment
 from gapbench.cases import Case
-from gapbench.devices import device
+from gapbench.devices import Device, device
 from gapbench.measuring import engine, limits
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.template import Template
@@ -23,10 +23,14 @@ class Described:
 
 
 class Worker:
-    """Measures on the device called ``name`` there. What it is told to begin goes on only as events are asked for."""
+    """Measures on the device called ``name`` there. What it is told to begin goes on only as events are asked for.
 
-    def __init__(self, name: str) -> None:
+    It holds the device by ``hold``, which raises where it is held already, for as long as its process lives.
+    """
+
+    def __init__(self, name: str, hold: Callable[[Device], object]) -> None:
         self._device = device(name)
+        self._lock = hold(self._device)
         self._before = environment.snapshot()
         self._fields = environment.describe(self._device.name)
         self._events: Iterator[engine.Event] = iter(())

@@ -1,5 +1,6 @@
 """What the machine's state says against a run's numbers: one sentence each, with the evidence and the remedy."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ class Snapshot:
     load: float | None = None  # average over the last minute
     cpu_time: CpuTime | None = None
     memory_available_bytes: int | None = None
-    gpu_processes: Mapping[str, int] = field(default_factory=dict)  # others that compute, by GPU's UUID
+    gpu_processes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # others that compute, by GPU's UUID
 
 
 def warnings(
@@ -130,11 +131,13 @@ def _gpus(moments: Sequence[Snapshot], machine: Mapping[str, Any]) -> Iterator[s
         if machine.get("device_uuid") not in (None, gpu.get("uuid")):
             continue
         name = gpu.get("name") or "the GPU"
-        others = max((one.gpu_processes.get(str(gpu.get("uuid")), 0) for one in moments), default=0)
+        found = (one.gpu_processes.get(str(gpu.get("uuid")), ()) for one in moments)
+        others = list(dict.fromkeys(itertools.chain.from_iterable(found)))
         if others:
             yield (
-                f"{others} other {'process computes' if others == 1 else 'processes compute'} on {name}: kernels "
-                "wait and share its bandwidth; find them with `nvidia-smi`, stop them and run again"
+                f"{len(others)} other {'process computes' if len(others) == 1 else 'processes compute'} on {name}, "
+                f"{', '.join(others)}: kernels wait and share its bandwidth; look at them with `nvidia-smi`, stop them "
+                "and run again"
             )
         if gpu.get("mig"):
             yield (

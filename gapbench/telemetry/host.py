@@ -37,6 +37,15 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
+def process(pid: int, root: Path = ROOT) -> str:
+    """Return a process as people look for it: its id, and its name where that can be read."""
+    try:
+        name = text(root / f"proc/{pid}/comm")
+    except UnreadableError:
+        return str(pid)
+    return f"{pid} ({''.join(letter if letter.isprintable() else '?' for letter in name)})"
+
+
 def cpu_time(cpus: Collection[int], root: Path = ROOT) -> CpuTime:
     """Return the time of ``cpus`` together, from ``/proc/stat``."""
     times = [time for cpu, time in parse_stat(text(root / "proc/stat")).items() if cpu in cpus]

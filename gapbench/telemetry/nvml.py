@@ -91,10 +91,13 @@ class Gpu:
         """Return the reasons of `EVENT_REASONS` that hold now."""
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
-    def other_processes(self) -> int:
-        """Return how many processes compute on the GPU, this one not counted."""
+    def other_processes(self) -> list[int]:
+        """Return the ids of the processes that compute on the GPU, but for this one.
+
+        They are the machine's: in a container the same number may be another process, or none.
+        """
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
-        return sum(process.pid != os.getpid() for process in running)
+        return sorted(process.pid for process in running if process.pid != os.getpid())
 
     def _field(self, name: str) -> float:
         (value,) = _ask(self.nvml, "nvmlDeviceGetFieldValues", self.handle, [getattr(self.nvml, name)])
@@ -115,6 +118,7 @@ class Gpu:
         memory = ask("memory_bytes", "nvmlDeviceGetMemoryInfo", self.handle)
         mig = ask("mig", "nvmlDeviceGetMigMode", self.handle)
         ecc = ask("ecc", "nvmlDeviceGetEccMode", self.handle)
+        others = reasons.attempt(f"{prefix}other_processes", self.other_processes)
         limit = ask("power_limit_w", "nvmlDeviceGetEnforcedPowerLimit", self.handle)
         sm, mem = self.nvml.NVML_CLOCK_SM, self.nvml.NVML_CLOCK_MEM
         return {
@@ -135,7 +139,7 @@ class Gpu:
             "ecc": None if ecc is None else bool(ecc[0]),
             "ecc_pending": None if ecc is None else bool(ecc[1]),
             "power_limit_w": None if limit is None else limit / 1000,
-            "other_processes": reasons.attempt(f"{prefix}other_processes", self.other_processes),
+            "other_processes": None if others is None else len(others),
         }
 
 

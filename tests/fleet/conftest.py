@@ -23,22 +23,29 @@ def port():
 
 
 @pytest.fixture(scope="module")
-def cluster(port):
-    """Start three nodes of one processor each; yield the cluster, whose nodes can be removed."""
+def locks(tmp_path_factory):
+    """Return folders for the locks of each node: they stand for machines, and share one only for the test's sake."""
+    return [tmp_path_factory.mktemp("locks") for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def cluster(port, locks):
+    """Start three nodes of one processor each; yield the cluster, whose nodes, but the first, can be removed."""
     kept = dict(os.environ)
     os.environ.update(RAY)
     from ray.cluster_utils import Cluster
 
+    own = [{"env_vars": {"GAPBENCH_LOCKS": str(folder)}} for folder in locks]
     node = {
         "node_ip_address": "127.0.0.1",
         "include_dashboard": False,
         "num_cpus": 1,
         "object_store_memory": 80 * 2**20,
     }
-    started = Cluster(initialize_head=True, head_node_args={**node, "ray_client_server_port": port})
+    started = Cluster(initialize_head=True, head_node_args={**node, **own[0], "ray_client_server_port": port})
     try:
-        for _ in range(2):
-            started.add_node(**node)
+        for variables in own[1:]:
+            started.add_node(**node, **variables)
         yield started
     finally:
         started.shutdown()

@@ -19,7 +19,7 @@ OPTIONS = ["--budget", "2s", "--rounds", "1", "-k", "1x64 and adaptive", "--json
 
 
 def a_member(number, **machine):
-    worker = Worker("cpu")
+    worker = Worker("cpu", hold=lambda _device: None)
     described = worker.describe()
     fields = {**described.fields, "machine": {**described.fields["machine"], **machine}}
     seat = Seat(f"node{number}", f"10.0.0.{number}", "cpu", 0, {"num_cpus": 2.0})

@@ -1,8 +1,11 @@
 """On a real cluster of three nodes, one of which is lost while it measures."""
 
 import json
+import os
 import time
 
+from gapbench import exclusive
+from gapbench.devices import Cpu
 from gapbench.store import Store
 from gapbench.store.verify import verify
 
@@ -13,6 +16,21 @@ def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
     rows = json.loads(out)
     assert [row["name"] for row in rows] == ["127.0.0.1 cpu"] * 3, err
     assert all(row["description"] and row["gapbench"] for row in rows)
+
+
+def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path):
+    one = ["--impl", "mean", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous"]
+    with exclusive.take(Cpu(), "somebody", locks[0]):
+        gapbench = start("run", *one, "--on", "ray", "--budget", "1s", "--rounds", "1", "--json")
+        out, err = gapbench.communicate(timeout=300)
+    assert gapbench.returncode == 0, err
+    held = f"takes no part: cpu is being measured on by process {os.getpid()} (somebody) since 20"
+    assert [f"warning: 127.0.0.1 cpu {held}" in line for line in err.splitlines()].count(True) == 1, err
+    document = Store(str(tmp_path / "results")).describe(json.loads(out)["run"])
+    assert [device["device"] for device in document["fleet"]] == ["cpu"] * 2
+    for folder in locks:
+        with exclusive.take(Cpu(), "after", folder, waiting=lambda _: None):  # Ray ends workers in its own time
+            pass
 
 
 def test_a_node_that_is_lost_has_its_rounds_done_elsewhere(start, cluster, tmp_path):

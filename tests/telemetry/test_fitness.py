@@ -48,8 +48,16 @@ def test_what_is_not_known_is_not_warned_about():
         ({"cgroup_cpus": 0.2}, "0.2 of 4 cores", "at most 1 thread"),
         ({"after": Snapshot(cpu_time=CpuTime(2000, 35))}, "2.5% of the CPU time", "dedicated cores"),
         ({"after": Snapshot(memory_available_bytes=200 * 2**20)}, "200 MiB of 16,384 MiB", "close other programs"),
-        ({"before": Snapshot(gpu_processes={"GPU-1": 1})}, "1 other process computes on H200", "nvidia-smi"),
-        ({"after": Snapshot(gpu_processes={"GPU-1": 2})}, "2 other processes compute on H200", "nvidia-smi"),
+        (
+            {"before": Snapshot(gpu_processes={"GPU-1": ["41 (train)"]})},
+            "1 other process computes on H200, 41 (train): ",
+            "nvidia-smi",
+        ),
+        (
+            {"after": Snapshot(gpu_processes={"GPU-1": ["41", "42"]})},
+            "2 other processes compute on H200, 41, 42: ",
+            "nvidia-smi",
+        ),
         ({"gpus": [GPU | {"mig": True, "mig_pending": True}]}, "divided by MIG", "-mig 0"),
         ({"gpus": [GPU | {"ecc_pending": False}]}, "ECC of H200 is on and will be off", "reset it"),
         ({"gpus": [GPU | {"mig_pending": True}]}, "MIG of H200 is off and will be on", "reset it"),
@@ -69,10 +77,16 @@ def test_throttled_rounds_are_counted_by_their_causes():
 
 
 def test_a_run_on_the_cpu_or_on_another_gpu_is_not_warned_about_this_one():
-    busy = Snapshot(gpu_processes={"GPU-1": 3})
+    busy = Snapshot(gpu_processes={"GPU-1": ["41", "42", "43"]})
     assert said(before=busy, device="cpu") == []
     assert said(before=busy, device_uuid="GPU-2") == []
     assert len(said(before=busy, device_uuid=None)) == 1
+
+
+def test_a_process_that_computes_before_and_after_a_run_is_one_process():
+    before, after = (Snapshot(gpu_processes={"GPU-1": pids}) for pids in (["41", "42"], ["42", "43"]))
+    (warning,) = said(before=before, after=after)
+    assert "3 other processes compute on H200, 41, 42, 43: " in warning
 
 
 def test_limits_are_not_yet_ills():

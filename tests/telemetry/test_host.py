@@ -167,3 +167,8 @@ def test_a_file_may_be_empty_binary_or_a_folder(tree):
     (root / CPU / "smt/active").mkdir()
     with pytest.raises(UnreadableError, match="directory"):
         host.smt(root)
+
+
+def test_a_process_has_its_name_where_that_can_be_read_and_moves_no_cursor(tree):
+    root = tree({"proc/41/comm": "python3\n", "proc/42/comm": "\x1b[2Jx\n", "proc/43/comm": ""})
+    assert [host.process(pid, root) for pid in (41, 42, 43, 44)] == ["41 (python3)", "42 (?[2Jx)", "43", "44"]
