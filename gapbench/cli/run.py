@@ -82,7 +82,7 @@ def command(
         return fleet.run(on, url, Effort(budget, rounds, target, seed), selected, tag, as_json)
     store = Store(url)
     if resume:
-        writer = store.reopen(store.resolve(resume))
+        writer = store.reopen(store.resolve(resume), whole=True)
         if "ab" in writer.run:
             raise GapbenchError(f"run {writer.id} compared two sides, which is not resumed; run gapbench ab again")
         if "fleet" in writer.run:

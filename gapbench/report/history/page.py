@@ -38,7 +38,7 @@ def read(store: Store) -> History:
             described = store.describe(run)
             if described.get("ended") is None or "ab" in described:
                 continue
-            results = store.results([run], status="ok")
+            results = store.results([run], status="ok", whole=True)
         except GapbenchError:  # one that cannot be read hides no other; `gapbench store verify` names it
             left += 1
             continue
