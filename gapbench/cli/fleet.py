@@ -55,7 +55,7 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
     from gapbench.store import Store
 
     store = Store(url)
-    writer = store.reopen(store.resolve(name))
+    writer = store.reopen(store.resolve(name), whole=True)
     contests, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
         groups = cluster.equal(_hired(contests[0].case.device))

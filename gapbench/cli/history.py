@@ -30,7 +30,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     from gapbench.store import Store
 
     store = Store(url)
-    results = store.results(columns=COLUMNS, damaged=left_out)
+    results = store.results(columns=COLUMNS, damaged=left_out, whole=True)
     if case is not None:
         results = results[results["case"].str.contains(case, regex=False)]
     start = since.find(store, name) if name is not None else None

@@ -163,7 +163,7 @@ def _known(store: "Store", run: str | None) -> list[str]:
     from gapbench import suites
 
     built_in = [case.id for name in suites.names() for suite in suites.find(name) for case in suite.cases]
-    stored = store.results([store.resolve(run)])["case"].tolist() if run else []
+    stored = store.results([store.resolve(run)], whole=True)["case"].tolist() if run else []
     return list(dict.fromkeys([*stored, *built_in]))
 
 
@@ -175,7 +175,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
             raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
         found = _with_case(store, run, case)
         if found is None:
-            there = list(dict.fromkeys(store.results([run])["case"]))
+            there = list(dict.fromkeys(store.results([run], whole=True)["case"]))
             close = difflib.get_close_matches(case.id, there, n=_CLOSE, cutoff=0.0)
             raise GapbenchError(f"run {run} has no case {case.id!r}; the closest are: {', '.join(close) or 'none'}")
         return found
@@ -191,10 +191,10 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
 def _with_case(store: "Store", run: str, case: Case) -> _Run | None:
     from gapbench.operations import taken
 
-    results = store.results([run], case=case.id)
+    results = store.results([run], whole=True, case=case.id)
     if results.empty:
         return None
-    planned = {one["case"]: one["specs"] for one in store.describe(run).get("plan") or []}.get(case.id, {})
+    planned = {one["case"]: one.get("specs") or {} for one in store.describe(run).get("plan") or []}.get(case.id, {})
     ran = results[results["status"] != "unsupported"]["implementation"].drop_duplicates()
     specs = {str(name): str(planned.get(name, name)) for name in ran}
     return _Run(run, {name: spec for name, spec in specs.items() if name in planned or taken(name)})

@@ -86,7 +86,7 @@ def command(
     store = Store(url)
     writer = None
     if resume:
-        writer = store.reopen(store.resolve(resume))
+        writer = store.reopen(store.resolve(resume), whole=True)
         if "ab" in writer.run:
             raise GapbenchError(f"run {writer.id} compared two sides, which is not resumed; run gapbench ab again")
         if "fleet" in writer.run:

@@ -102,7 +102,7 @@ class Selection:
         for name in self.clocks:
             if name not in where.selectable_clocks:
                 raise unknown(f"clock for {where.name}", name, where.selectable_clocks)
-        return tuple(self.clocks) or where.clocks
+        return tuple(dict.fromkeys(self.clocks)) or where.clocks  # named twice, one is timed once
 
     def _overlay(self, case: Case) -> list[Case]:
         """Return the case with each axis that was given in place of its own."""

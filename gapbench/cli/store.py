@@ -32,7 +32,9 @@ def export(run: str, output: Path | None, url: str) -> None:
 
     store = Store(url)
     found = store.resolve(run)
-    document = writing.document(store.describe(found), store.results([found]), store.samples([found]))
+    document = writing.document(
+        store.describe(found), store.results([found], whole=True), store.samples([found], whole=True)
+    )
     if output is None:
         click.echo(writing.dumps(document))
     else:

@@ -40,7 +40,7 @@ def command(
 
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
-    results = store.results(damaged=left_out, case=case.id, status="ok", contender=THIS)
+    results = store.results(damaged=left_out, whole=True, case=case.id, status="ok", contender=THIS)
     results = results[results["seconds"].notna()]
     if results.empty:
         size = "x".join(map(str, shape))
@@ -50,7 +50,7 @@ def command(
         )
     run = results["run"].max()
     results = results[results["run"] == run]
-    winners = summary.winners(results, store.samples([run], case=case.id, contender=THIS))
+    winners = summary.winners(results, store.samples([run], whole=True, case=case.id, contender=THIS))
     best = winners.merge(results)[[*winners, "gbps", "ceiling_fraction", "bytes_moved"]]  # each clock has a winner
     known = store.describe(run).get("ceilings")
     rows = json.loads(best.to_json(orient="records", double_precision=15))

@@ -97,7 +97,7 @@ def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
 
 def spec_of(run: Mapping[str, Any], case: str, implementation: str, _clock: str) -> str:
     """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
-    plans = (one["specs"] for one in run.get("plan") or [] if one["case"] == case)
+    plans = (one.get("specs") or {} for one in run.get("plan") or [] if one["case"] == case)
     specs: Mapping[str, str] = next(plans, {})
     return specs.get(implementation, implementation)
 

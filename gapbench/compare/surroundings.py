@@ -17,7 +17,8 @@ def _gpu(run: Mapping[str, Any]) -> object:
 
 
 def _driver(run: Mapping[str, Any]) -> object:
-    found = set() if _on_cpu(run) else {str(gpu.get("driver")) for gpu in _machine(run).get("gpus") or []}
+    gpus = [] if _on_cpu(run) else _machine(run).get("gpus") or []
+    found = {str(gpu.get("driver")) for gpu in gpus if isinstance(gpu, dict)}
     return ", ".join(sorted(found)) or None
 
 

@@ -51,7 +51,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def worst(documents: Documents, name: str) -> list[float] | None:
     """Return the highest of the load averages over 1, 5 and 15 minutes."""
-    return [max(column) for column in zip(*(one[name] for one in documents if one.get(name)), strict=True)] or None
+    return [max(column) for column in zip(*(one[name] for one in documents if one.get(name)), strict=False)] or None
 
 
 def warnings(documents: Documents) -> Iterator[str]:

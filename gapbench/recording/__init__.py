@@ -90,12 +90,17 @@ def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
 
 
 def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
-    """Return what `begin` wrote down of a run's plan."""
+    """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
     contests = []
-    for one in run["plan"]:
-        case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
-        contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
-    return contests, Effort(**run["settings"])
+    try:
+        for one in run["plan"]:
+            case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
+            contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
+        return contests, Effort(**run["settings"])
+    except (KeyError, TypeError) as error:
+        raise GapbenchError(
+            f"run {run['run']}: run.json is damaged (no plan can be made of {error}); begin anew"
+        ) from error
 
 
 def own_implementations(run: Mapping[str, Any]) -> set[str]:

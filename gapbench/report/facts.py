@@ -40,10 +40,10 @@ def when(value: Any) -> str:
         return ""
     try:
         time = pd.Timestamp(str(value))
-    except ValueError:
+        time = time.tz_convert("UTC") if time.tzinfo else time
+        return time.strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
         return str(value)
-    time = time.tz_convert("UTC") if time.tzinfo else time
-    return time.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def devices(run: Mapping[str, Any], results: pd.DataFrame) -> str:

@@ -39,4 +39,4 @@ def load(store: Store, run: str) -> Stored:
 
 def side(store: Store, run: str) -> Side:
     """Read the run of this id as a side of a comparison."""
-    return Side(store.describe(run), store.results([run]), store.samples([run]))
+    return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))

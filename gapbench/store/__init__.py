@@ -27,7 +27,7 @@ from gapbench.store.files import Files
 from gapbench.store.finding import COLUMNS, described, resolve
 from gapbench.store.growth import Growth, growth
 from gapbench.store.index import Listing, forget, listing
-from gapbench.store.reading import read, read_shard, shards
+from gapbench.store.reading import distinct, read, read_shard, shards
 from gapbench.store.tables import frame
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
@@ -52,9 +52,9 @@ class Store:
         """Begin a run described by ``run`` (its id under ``run``). Nothing is measured before this succeeds."""
         return RunWriter.create(self, dict(run))
 
-    def reopen(self, run: str) -> "RunWriter":
-        """Go on with an interrupted run."""
-        return RunWriter.reopen(self, run)
+    def reopen(self, run: str, whole: bool = False) -> "RunWriter":
+        """Go on with an interrupted run; ``whole`` as of `results`."""
+        return RunWriter.reopen(self, run, whole)
 
     def path(self, run: str, *parts: str) -> str:
         """Return where a run, or a file of it, lies. Raises `GapbenchError` for a name that would lead elsewhere."""
@@ -104,17 +104,18 @@ class Store:
         *,
         columns: Sequence[str] | None = None,
         damaged: Damage | None = None,
+        whole: bool = False,
         **filters: object,
     ) -> pd.DataFrame:
         """Return the results of ``runs`` (all by default), rows with the given values only.
 
         ``filters`` are columns of `records.RESULTS`, as in ``dtype="bfloat16"``, and ``columns`` those that are wanted.
         A run that cannot be read raises `GapbenchError`; where ``damaged`` is given, it is told that error, and the run
-        is left out.
+        is left out. Where rows must be ``whole``, a run with such as can mean nothing cannot be read either.
         """
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            found = read(self.storage, (run, "results.parquet"), wanted, filters)
+            found = read(self.storage, (run, "results.parquet"), wanted, filters, whole)
             if found is None and self.describe(run).get("ended") is not None:
                 raise GapbenchError(f"run {run}: results.parquet is missing, though the run is complete")
             return [] if found is None else [found]
@@ -127,6 +128,7 @@ class Store:
         *,
         columns: Sequence[str] | None = None,
         damaged: Damage | None = None,
+        whole: bool = False,
         **filters: object,
     ) -> pd.DataFrame:
         """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
@@ -135,11 +137,13 @@ class Store:
             is_open = self.describe(run).get("ended") is None
             if is_open:
                 names = [(run, "shards", name) for name in self.shard_names(run)]
-                rounds = [read(self.storage, path, wanted, filters) for path in names]
+                rounds = [read(self.storage, path, wanted, filters, whole) for path in names]
                 if rounds and None not in rounds:
+                    if whole:
+                        distinct(run, rounds)
                     return rounds
                 # it has been completed while it was read, or has no round yet
-            found = read(self.storage, (run, "samples.parquet"), wanted, filters)
+            found = read(self.storage, (run, "samples.parquet"), wanted, filters, whole)
             if found is None and not is_open:
                 raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")
             return [] if found is None else [found]
@@ -190,8 +194,8 @@ class Store:
         return growth(self.storage, run)
 
     def round(self, run: str, name: str) -> pd.DataFrame:
-        """Return one finished round of a run in progress, by the name of its file."""
-        return frame([read_shard(self.storage, run, name, records.SAMPLES)], records.SAMPLES)
+        """Return one finished round of a run in progress, by the name of its file; its rows must be whole."""
+        return frame([read_shard(self.storage, run, name, records.SAMPLES, whole=True)], records.SAMPLES)
 
     def shard_names(self, run: str) -> list[str]:
         """Return the names of the files of a run's finished rounds, in order."""

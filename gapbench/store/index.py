@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gapbench.errors import GapbenchError
+from gapbench.store import validity
 from gapbench.store.documents import is_id, parse
 from gapbench.store.files import Files
 
@@ -100,8 +101,10 @@ def load(files: Files) -> dict[str, dict[str, Any]] | None:
             return None
         texts = table.column("about").to_pylist() if version == VERSION else []
         rows = [json.loads(text) for text in texts]
+        if any(row.keys() < {*_WHOLE, "run", "machine"} or validity.fault(row, validity.RUN) for row in rows):
+            return {}
         return {str(row["run"]): row for row in rows if row["ended"] is not None}
-    except (GapbenchError, OSError, pa.ArrowException, ValueError, TypeError, KeyError):
+    except (GapbenchError, OSError, pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

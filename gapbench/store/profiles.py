@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gapbench.errors import GapbenchError
-from gapbench.store import Store
+from gapbench.store import Store, validity
 
 FOLDER = "profiles"
 SCHEMA = 1
@@ -75,9 +75,13 @@ def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
 def _read(store: Store, run: str, name: str) -> dict[str, Any]:
     remedy = "profile again, or remove it"
     try:
-        document = dict(json.loads(store.storage.read(run, name) or b""))
-    except (ValueError, TypeError) as error:
+        document = validity.load(store.storage.read(run, name) or b"")
+    except ValueError as error:
         raise GapbenchError(f"run {run}: {name} is damaged ({error}); {remedy}") from error
     if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
         raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
+    measured = document["status"] == "ok"
+    wrong = validity.fault(document, {**validity.PROFILE, **(validity.MEASURED_PROFILE if measured else {})})
+    if wrong:
+        raise GapbenchError(f"run {run}: {name} is damaged ({wrong}); {remedy}")
     return document

@@ -1,5 +1,6 @@
 """How frames lie in Parquet files: columns in order, types, and the schema's version in the file's metadata."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -41,12 +42,14 @@ def parquet(stored: pa.Table) -> bytes:
 def schema_of(schema: pa.Schema) -> int:
     """Return the schema's version that a file was written with, 0 if it names none."""
     found = (schema.metadata or {}).get(_SCHEMA_KEY, b"0")
-    return int(found) if found.isdigit() else 0
+    return int(found) if re.fullmatch(rb"[0-9]{1,9}", found) else 0
 
 
 def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, str]) -> None:
     """Refuse a file in which a column that we know is of another type than it is here."""
     for name, kind in columns.items():
+        if schema.names.count(name) > 1:
+            raise GapbenchError(f"run {run}: {file} has the column {name} more than once; restore or remove it")
         found = schema.field(name).type if name in schema.names else None
         if found is not None and found != pa.type_for_alias(kind):
             raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")

@@ -10,14 +10,12 @@ from typing import Any
 import pandas as pd
 
 from gapbench import records
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, index
 from gapbench.store.pytest_benchmark import KEY
 
 _SHARD = r"shards/\d{6}\.parquet"
 _FILES = re.compile(rf"run\.json|(samples|results)\.parquet|profiles/.+|{_SHARD}")
-_FROM_ID = ("operation", "shape", "dtype", "layout", "device", "pass", "threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def damage(store: Store, run: str) -> Iterator[str]:
             pd.concat(parts) if parts else pd.DataFrame(columns=list(columns))
             for parts, columns in ((frames["samples"], records.SAMPLES), (frames["results"], records.RESULTS))
         )
-        yield from _disagreements(run, document, samples, results, ended)
+        yield from _disagreements(document, samples, results, ended)
 
 
 def _tables(
@@ -92,9 +90,9 @@ def _tables(
 ) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
     """Yield how each table of a run is read: by itself, since one that is damaged says nothing of the others."""
     if "results.parquet" in files:
-        yield "results", lambda: store.results([run])
+        yield "results", lambda: store.results([run], whole=True)
     if ended and "samples.parquet" in files:
-        yield "samples", lambda: store.samples([run])
+        yield "samples", lambda: store.samples([run], whole=True)
     for file in files if not ended else ():
         if re.fullmatch(_SHARD, file):
             yield "samples", partial(store.round, run, file.removeprefix("shards/"))
@@ -112,19 +110,8 @@ def _gaps(files: Sequence[str]) -> Iterator[str]:
 
 
 def _disagreements(
-    run: str, document: Mapping[str, Any], samples: pd.DataFrame, results: pd.DataFrame, ended: bool
+    document: Mapping[str, Any], samples: pd.DataFrame, results: pd.DataFrame, ended: bool
 ) -> Iterator[str]:
-    for name, frame in (("samples", samples), ("results", results)):
-        if nameless := int(frame[["run", *KEY]].isna().any(axis="columns").sum()):
-            yield f"{name}.parquet has {nameless} rows that do not say of which run, case, implementation or clock"
-            return
-        if others := sorted(set(frame["run"]) - {run}, key=str):
-            yield f"{name}.parquet has rows of other runs: {', '.join(map(str, others))}"
-    if unknown := sorted(set(results["status"]) - set(records.STATUSES), key=str):
-        yield f"results.parquet has unknown statuses: {', '.join(map(str, unknown))}"
-    for twice in results.loc[results.duplicated(list(KEY)), list(KEY)].itertuples(index=False):
-        yield f"results.parquet has {_said(twice)} more than once"
-    yield from _misdescribed(results)
     if not ended:
         return  # rounds go on after the results were written
     counts = samples.groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
@@ -146,18 +133,6 @@ def _disagreements(
 def _said(key: Any) -> str:
     case, implementation, contender, clock = key
     return f"{implementation} on {case} ({contender}, {clock})"
-
-
-def _misdescribed(results: pd.DataFrame) -> Iterator[str]:
-    """Yield cases whose columns are not those that their id spells out."""
-    for row in results.drop_duplicates("case").to_dict("records"):
-        try:
-            columns = records.case_columns(Case.from_id(str(row["case"])))
-        except GapbenchError as error:
-            yield f"results.parquet: {error}"
-            continue
-        if wrong := [name for name in _FROM_ID if row[name] != columns[name]]:
-            yield f"results.parquet: {row['case']} has another {', '.join(wrong)} than its id says"
 
 
 def _notes(store: Store, run: str) -> Iterator[str]:

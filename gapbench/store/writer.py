@@ -17,7 +17,7 @@ from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.store import disk
 from gapbench.store.documents import parse
-from gapbench.store.reading import DamagedFileError, read_shard
+from gapbench.store.reading import DamagedFileError, distinct, read_shard
 from gapbench.store.tables import frame, parquet, table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RunWriter:
         return writer
 
     @classmethod
-    def reopen(cls, store: "Store", run: str) -> "RunWriter":
+    def reopen(cls, store: "Store", run: str, whole: bool = False) -> "RunWriter":
         """Go on with a run that was interrupted; a round whose file is damaged is noted, and counts as not measured.
 
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
@@ -77,11 +77,13 @@ class RunWriter:
         writer._own()
         for name in store.shard_names(run):
             try:
-                writer._shards.append(read_shard(store.storage, run, name, records.SAMPLES))
+                writer._shards.append(read_shard(store.storage, run, name, records.SAMPLES, whole))
             except DamagedFileError as error:
                 note = f"{error}: that round does not count, and was measured again; check the disk if it happens twice"
                 writer.run["notes"] = [*writer.run.get("notes", []), note]
             writer._next = max(writer._next, _number(name) + 1)
+        if whole and writer._shards:
+            distinct(run, writer._shards)
         return writer
 
     def _own(self) -> None:
