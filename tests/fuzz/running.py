@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from gapbench import cli
 from gapbench.errors import ExitCode
@@ -22,7 +22,8 @@ DOCUMENTED = frozenset(ExitCode) - {ExitCode.INTERNAL}
 def drawn(few, many):
     """Return how often a test draws: ``few`` inputs, always the same, or ``many`` in the profile fuzz."""
     deep = settings.get_current_profile_name() == "fuzz"
-    return settings(max_examples=many if deep else few, derandomize=not deep, database=None)
+    phases = (Phase.explicit, Phase.generate)  # an input takes up to seconds: none is left for shrinking
+    return settings(max_examples=many if deep else few, derandomize=not deep, database=None, phases=phases)
 
 
 @contextlib.contextmanager
