@@ -1,6 +1,9 @@
 """Commits of a repository as folders: git worktrees for the time of a measurement.
 
 They are removed when it ends, however it ends; what a killed process could not remove, the next one does.
+
+The commits may be a stranger's. Hooks, monitors and filters are the user's configuration, but that may name programs
+that lie in the work tree (``core.hooksPath = .husky``): those would be the commit's own, so none of them is started.
 """
 
 import contextlib
@@ -21,7 +24,11 @@ from gapbench.errors import GapbenchError
 HERE = "."
 """Names the folder as it is, with what is not committed."""
 
+QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+"""Options of git with which it starts no hooks and no monitor."""
+
 _PREFIX = "gapbench-ab-"
+_TRUSTED_FILTERS = ("lfs",)  # a program of the user's, without which large files would be missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,29 @@ def harness() -> Iterator[Path]:
 
 
 def _add(whole: Path, folder: Path, commit: str) -> Path:
-    no_hooks = f"core.hooksPath={os.devnull}"  # none of the repository's code runs outside of workers
     try:
-        _git(whole, "-c", no_hooks, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        _git(whole, *_no_filters(whole), "worktree", "add", "--quiet", "--detach", str(folder), commit)
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines()
         raise GapbenchError(f"git cannot check {commit[:12]} out: {said[-1] if said else error}") from error
     return folder
+
+
+def _no_filters(whole: Path) -> list[str]:
+    """Return the options with which git filters nothing that it checks out, whatever ``.gitattributes`` asks for."""
+    try:
+        found = _git(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$").splitlines()
+    except subprocess.CalledProcessError:  # there are none
+        return []
+    names = dict.fromkeys(one.removeprefix("filter.").rpartition(".")[0] for one in found)
+    settings = ("smudge=", "process=", "required=false")
+    return [
+        word
+        for name in names
+        if name not in _TRUSTED_FILTERS
+        for setting in settings
+        for word in ("-c", f"filter.{name}.{setting}")
+    ]
 
 
 def _remove(whole: Path, parent: Path) -> None:
@@ -116,7 +139,7 @@ def _remove_stale(whole: Path) -> None:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, errors="replace", check=True
+            ["git", *QUIETLY, *arguments], cwd=folder, capture_output=True, text=True, errors="replace", check=True
         )
     except FileNotFoundError as error:
         raise GapbenchError("git is not installed, and commits are checked out with it; install git") from error

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gapbench.checkouts import QUIETLY
 from gapbench.devices import device
 from gapbench.telemetry import cgroups, fitness, host, nvml
 from gapbench.telemetry.fitness import Snapshot
@@ -78,14 +79,15 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-def git(folder: Path | None = None) -> dict[str, Any] | None:
+def git(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] | None:
     """Return commit, branch, subject and whether the tree is dirty (with a hash of the difference).
 
+    A ``fresh`` checkout is clean: of a stranger's commit no more is asked, since git may start filters to compare.
     None where ``folder`` (the current one by default) is in no repository or has no commit.
     """
 
     def ask(*arguments: str) -> str | None:
-        command = ["git", *arguments]
+        command = ["git", *QUIETLY, *arguments]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=True)
         except (OSError, subprocess.CalledProcessError):
@@ -95,8 +97,8 @@ def git(folder: Path | None = None) -> dict[str, Any] | None:
     commit = ask("rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
-    difference = ask("diff", "HEAD") or ""
-    untracked = ask("status", "--porcelain") or ""
+    difference = "" if fresh else ask("diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+    untracked = "" if fresh else ask("status", "--porcelain") or ""
     dirty = bool(difference or untracked)
     digest = hashlib.sha256(f"{untracked}\n{difference}".encode()).hexdigest()[:12]
     return {

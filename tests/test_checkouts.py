@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import pytest
 
 from gapbench import checkouts
 from gapbench.errors import ExitCode, GapbenchError
+from gapbench.recording import ab as recording
 
 
 def git(folder, *arguments):
@@ -89,13 +91,79 @@ with checkouts.checkouts(Path({str(repository)!r}), "HEAD~1", "HEAD"):
     assert traces(repository) == []
 
 
-def test_no_hook_of_the_repository_runs(repository):
-    hook = repository / ".git" / "hooks" / "post-checkout"
-    hook.write_text(f"#!/bin/sh\ntouch {repository.parent}/ran\n")
-    hook.chmod(0o755)
-    with checkouts.checkouts(repository, "HEAD", "."):
-        pass
-    assert not (repository.parent / "ran").exists()
+@pytest.fixture
+def hostile(repository):
+    """The same, where the user's configuration names programs in the work tree; each leaves a line in ``ran``."""
+    programs = repository / ".husky"
+    programs.mkdir()
+    ran = repository.parent / "ran"
+    names = ["post-checkout", "post-index-change", "reference-transaction", "fsmonitor", "smudge", "process", "conv"]
+    for name in names:
+        program = programs / name
+        program.write_text(
+            f"#!/bin/sh\necho {name} >> {ran}\n" + {"smudge": "cat\n", "conv": 'cat "$1"\n'}.get(name, "")
+        )
+        program.chmod(0o755)
+    (repository / ".gitattributes").write_text("*.txt filter=theirs diff=theirs\n*.bin filter=talks\n")
+    (repository / "a.bin").write_text("b")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "three")
+    settings = {
+        "core.hooksPath": ".husky",
+        "core.fsmonitor": ".husky/fsmonitor",
+        "filter.theirs.smudge": ".husky/smudge",
+    }
+    settings |= {
+        "filter.theirs.required": "true",
+        "diff.theirs.textconv": ".husky/conv",
+        "filter.talks.process": ".husky/process",
+    }
+    for name, value in settings.items():
+        git(repository, "config", name, value)
+    ran.unlink(missing_ok=True)
+    return repository, ran
+
+
+def test_no_program_of_a_commit_runs_when_it_is_checked_out_and_described(hostile):
+    repository, ran = hostile
+    with checkouts.checkouts(repository, "HEAD", "HEAD~1") as sides:
+        assert (sides[0].folder / "file.txt").read_text() == "two"
+        described = [recording.Side(side).describe()["git"] for side in sides]
+        assert [one["commit"] for one in described] == [side.commit for side in sides]
+        assert [one["dirty"] for one in described] == [False, False]
+    assert not ran.exists(), ran.read_text()
+
+
+def test_no_hook_and_no_monitor_runs_in_the_folder_itself(hostile):
+    repository, ran = hostile
+    git(repository, "config", "--remove-section", "filter.talks")  # in the user's own folder their filters do run
+    (repository / "file.txt").write_text("three")
+    ran.unlink(missing_ok=True)
+    with checkouts.checkouts(repository, ".", ".") as (side, _):
+        assert recording.Side(side).describe()["git"]["dirty"] is True
+    assert not ran.exists(), ran.read_text()
+
+
+def test_those_programs_would_run_otherwise(hostile):
+    repository, ran = hostile
+    with contextlib.suppress(subprocess.CalledProcessError):
+        git(repository, "worktree", "add", "--quiet", "--detach", str(repository.parent / "plain"), "HEAD")
+    (repository / "file.txt").write_text("three")
+    git(repository, "status", "--porcelain")
+    git(repository, "config", "--remove-section", "filter.talks")  # it does not talk as git asks it to
+    git(repository, "config", "filter.theirs.required", "false")
+    git(repository, "diff", "HEAD")
+    assert {"smudge", "process", "fsmonitor", "post-index-change", "conv"} <= set(ran.read_text().split())
+
+
+def test_large_files_are_still_fetched(repository):
+    for name in ("lfs", "other"):
+        git(repository, "config", f"filter.{name}.smudge", "cat")
+    assert [one for one in checkouts._no_filters(repository) if one != "-c"] == [
+        "filter.other.smudge=",
+        "filter.other.process=",
+        "filter.other.required=false",
+    ]
 
 
 @pytest.mark.parametrize("ref", ["nowhere", "--help", "-h", "HEAD~9", "HEAD:file.txt", ""])

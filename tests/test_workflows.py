@@ -60,13 +60,28 @@ def test_they_do_object_to_mistakes(tmp_path, right, wrong):
 def test_what_runs_a_pull_request_can_write_nothing_and_knows_no_secret(path):
     text = path.read_text()
     workflow = yaml.safe_load(text)
-    assert workflow[True].keys() == {"pull_request", "push"}  # "on" is a Boolean in YAML 1.1
+    assert workflow[True].keys() - {"schedule"} == {"pull_request", "push"}  # "on" is a Boolean in YAML 1.1
     assert "secrets." not in text
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
         checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
         assert all(step["with"]["persist-credentials"] is False for step in checkouts)
         assert not (checkouts and "permissions" in job)
+
+
+def test_the_whole_tested_set_is_audited_every_week_by_a_pinned_version():
+    workflow = yaml.safe_load(OURS.read_text())
+    ((_, hour, *days, weekday),) = [one["cron"].split() for one in workflow[True]["schedule"]]
+    assert hour.isdigit()
+    assert days == ["*", "*"]
+    assert weekday.isdigit()
+    job = workflow["jobs"]["audit"]
+    assert "if" not in job  # pull requests and pushes, too
+    assert any(re.search(r"pip-audit==\d+\.\d+\.\d+$", step.get("run", "")) for step in job["steps"])
+    (audit,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("pip-audit ")]
+    assert shlex.split(audit)[1:] == ["--requirement", "constraints.txt", "--no-deps", "--disable-pip"]
+    for line in (ROOT / "constraints.txt").read_text().splitlines():  # --no-deps audits exact versions only
+        assert not line or line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.!+]+", line), line
 
 
 def test_gitlab_finds_what_it_needs():

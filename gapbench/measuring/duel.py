@@ -11,12 +11,14 @@ from random import Random
 import numpy as np
 
 from gapbench.cases import Case
-from gapbench.measuring import worker
+from gapbench.measuring import credible, worker
 from gapbench.measuring.relay import Calibrated, merged
 from gapbench.measuring.rounds import Assignment, Fault, RoundResult
 from gapbench.measuring.source import Source
 from gapbench.measuring.template import RunningContender, Template, Worker, WorkerExit, WorkerTimeoutError, conversation
 from gapbench.stats import Floats, hodges_lehmann
+
+_UNASKED = Fault(None, "failed", credible.UNASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,15 @@ def measure(assignment: Assignment, sides: Sequence[Side], patience: float) -> d
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(contextlib.closing(RunningContender.create())) for _ in sides]
         workers = _start(assignment, sides, order, running)
-        found = _converse(workers, patience)
+        found = _converse(workers, assignment, patience)
         if isinstance(found, dict):
-            return {sides[order[index]].contender: result for index, result in found.items()}
+            odd = _out_of_step(found, order.index(0))
+            if odd is None:
+                return {sides[order[index]].contender: result for index, result in found.items()}
+            found = odd, _UNASKED
         index, fault = found
         if fault.contender is None and fault.clock is None:
-            fault = replace(fault, contender=running[order[index]].get())
+            fault = replace(fault, contender=running[order[index]].one_of(len(assignment.specs)))
         return Foul(sides[order[index]].contender, fault)
 
 
@@ -112,7 +117,9 @@ def _core(assignment: Assignment) -> int | None:
     return Random(f"{assignment.seed}/core").choice(sorted(os.sched_getaffinity(0)))
 
 
-def _converse(workers: Sequence[Worker], patience: float) -> dict[int, RoundResult] | tuple[int, Fault]:
+def _converse(
+    workers: Sequence[Worker], assignment: Assignment, patience: float
+) -> dict[int, RoundResult] | tuple[int, Fault]:
     """Let the workers agree and finish; at the first fault or death end them all."""
     results: dict[int, RoundResult] = {}
     calibrated: dict[int, Calibrated] = {}
@@ -120,20 +127,24 @@ def _converse(workers: Sequence[Worker], patience: float) -> dict[int, RoundResu
     try:
         for index, message in messages:
             match message:
-                case RoundResult():
+                case RoundResult() if credible.result(message, assignment):
                     results[index] = message
                 case WorkerExit() if index in results:
                     continue
                 case WorkerExit():
                     return index, Fault(None, "failed", message.sentence)
-                case Fault():
+                case Fault() if credible.fault(message, assignment):
                     return index, message
-                case _:
+                case dict() if credible.calibrated(message, assignment) and all(
+                    message.keys() == other.keys() for other in calibrated.values()
+                ):
                     calibrated[index] = message
                     if len(calibrated) == len(workers):
                         agreed = merged([calibrated.pop(one) for one in range(len(workers))])
                         for one in workers:
                             one.send(agreed)
+                case _:
+                    return index, _UNASKED
     except WorkerTimeoutError:
         late = next((one for one in range(len(workers)) if one not in results), 0)
         return late, Fault(None, "timeout", f"did not finish within {patience:.0f} s and was stopped")
@@ -141,3 +152,11 @@ def _converse(workers: Sequence[Worker], patience: float) -> dict[int, RoundResu
         for one in workers:
             one.kill()
     return results
+
+
+def _out_of_step(results: Mapping[int, RoundResult], base: int) -> int | None:
+    """Return whose batches are not as many as those of ``base``; turns are the same for all, so that cannot be."""
+    counts = {
+        index: {clock: len(one.turn) for clock, one in result.batches.items()} for index, result in results.items()
+    }
+    return next((index for index, count in counts.items() if count != counts[base]), None)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import limits, qualifying, worker
+from gapbench.measuring import credible, limits, qualifying, worker
 from gapbench.measuring.limits import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.qualifying import Qualified
@@ -234,12 +234,12 @@ def _one_round(
     patience = effort.patience + 10 * slice_seconds + qualifying.SECONDS_PER_WEIGHT * weights
     template.running.clear()
     answer = qualifying.answer(template.start(worker.measure_round, assignment), patience)
-    if isinstance(answer, RoundResult):
+    if isinstance(answer, RoundResult) and credible.result(answer, assignment):
         measured = RoundMeasured(case, standing.next_round, process, names, answer)
         standing.record(measured)
         return [measured]
-    if not isinstance(answer, Fault):
-        answer = Fault(template.running.get(), *qualifying.how_it_ended(answer, patience))
+    if not (isinstance(answer, Fault) and credible.fault(answer, assignment)):
+        answer = Fault(template.running.one_of(len(names)), *qualifying.how_it_ended(answer, patience))
         culprit = "none of them" if answer.contender is None else names[answer.contender]
         deaths[case, culprit] += 1
         if answer.status == "failed" and deaths[case, culprit] <= _DEATHS_FORGIVEN:

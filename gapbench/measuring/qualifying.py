@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import worker
+from gapbench.measuring import credible, worker
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.source import HERE, Source
 from gapbench.measuring.template import Template, Worker, WorkerExit, WorkerTimeoutError
@@ -59,7 +59,9 @@ def qualify(
             return Qualified(case, name, Qualification("unsupported", reason), contender=contender)
         patience = effort.patience + SECONDS_PER_WEIGHT * operations.parameters(spec, case)
         said = answer(template.start(worker.qualify, case, source.spec(spec), effort.seed, source), patience)
-        found = said if isinstance(said, Qualification) else Qualification(*how_it_ended(said, patience))
+        if isinstance(said, Qualification) and credible.qualification(said):
+            return Qualified(case, name, said, contender=contender)
+        found = Qualification(*how_it_ended(said, patience))
         return Qualified(case, name, found, contender=contender)
 
     pool = ThreadPoolExecutor(os.cpu_count())
@@ -88,5 +90,4 @@ def how_it_ended(answer: object, patience: float) -> tuple[str, str]:
     """Return the status and reason of a worker that gave no answer."""
     if isinstance(answer, WorkerTimeoutError):
         return "timeout", f"did not finish within {patience:.0f} s and was stopped"
-    assert isinstance(answer, WorkerExit)
-    return "failed", answer.sentence
+    return "failed", answer.sentence if isinstance(answer, WorkerExit) else credible.UNASKED

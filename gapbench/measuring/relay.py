@@ -6,8 +6,9 @@ exactly one computes at a time and nobody has to be asked in between.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection
 from typing import Protocol
+
+from gapbench.measuring.messages import Line
 
 Calibrated = dict[int, tuple[int, float]]
 """By contender: how many calls make a batch, and the wall seconds that it takes."""
@@ -44,16 +45,14 @@ ALONE: Peers = _Alone()
 class Relay:
     """One side of several: ``inbox`` is the descriptor that it reads batons from, ``outboxes`` those of the others.
 
-    Agreement goes through the parent, on ``connection``. From then on all sides compute on the processor ``core``,
+    Agreement goes through the parent, on ``line``. From then on all sides compute on the processor ``core``,
     where one is given: with a side on each of two cores, whatever else runs on one of them slows one side only.
     Measured with other work on a 2-core machine, that made 9 % scatter of a round's ratio out of 0.8 %.
     """
 
-    def __init__(
-        self, connection: Connection, side: int, inbox: int, outboxes: Mapping[int, int], core: int | None = None
-    ) -> None:
+    def __init__(self, line: Line, side: int, inbox: int, outboxes: Mapping[int, int], core: int | None = None) -> None:
         self.side, self.sides = side, len(outboxes) + 1
-        self._connection, self._inbox, self._outboxes, self._core = connection, inbox, outboxes, core
+        self._line, self._inbox, self._outboxes, self._core = line, inbox, outboxes, core
 
     def own(self, owners: Sequence[int]) -> Iterator[int]:
         """Yield this side's places in ``owners``. The baton lies with side 0 before and after."""
@@ -70,8 +69,8 @@ class Relay:
 
     def agree(self, calibrated: Calibrated) -> Calibrated:
         """Send the parent what this side found, and return what it makes of all: see `merged`."""
-        self._connection.send(calibrated)
-        answer: Calibrated = self._connection.recv()
+        self._line.send(calibrated)
+        answer: Calibrated = self._line.recv()
         if self._core is not None:
             os.sched_setaffinity(0, {self._core})
         return answer

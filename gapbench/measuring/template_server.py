@@ -14,9 +14,9 @@ import selectors
 import signal
 import socket
 import sys
-from multiprocessing.connection import Connection
 from typing import NoReturn
 
+from gapbench.measuring.messages import Line
 from gapbench.measuring.template import MOST_DESCRIPTORS, READY, RunningContender, WorkerExit
 
 
@@ -26,7 +26,7 @@ class Server:
     def __init__(self, control: socket.socket, running: RunningContender) -> None:
         self._control = control
         self._running = running
-        self._children: dict[int, Connection] = {}
+        self._children: dict[int, Line] = {}
         self._wakeup, waker = socket.socketpair()
         self._wakeup.setblocking(False)
         waker.setblocking(False)
@@ -59,10 +59,10 @@ class Server:
         for pid in list(self._children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                connection = self._children.pop(pid)
+                line = self._children.pop(pid)
                 with contextlib.suppress(OSError):  # the parent may have lost interest
-                    connection.send(WorkerExit(os.waitstatus_to_exitcode(status)))
-                connection.close()
+                    line.send(WorkerExit(os.waitstatus_to_exitcode(status)))
+                line.close()
 
     def _accept(self) -> bool:
         """Take one job; False at the end of the parent's stream."""
@@ -73,20 +73,20 @@ class Server:
         passed = array.array("i")
         content = ancillary[0][2]
         passed.frombytes(content[: len(content) // size * size])
-        connection, *descriptors = Connection(passed[0]), *passed[1:]
+        line, *descriptors = Line(passed[0]), *passed[1:]
         length = int.from_bytes(header, "little")
         job = b""
         while len(job) < length:
             job += self._control.recv(length - len(job))
         pid = os.fork()
         if pid == 0:
-            self._work(connection, job, tuple(descriptors))
+            self._work(line, job, tuple(descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
-        self._children[pid] = connection
+        self._children[pid] = line
         return True
 
-    def _work(self, connection: Connection, job: bytes, descriptors: tuple[int, ...]) -> NoReturn:
+    def _work(self, line: Line, job: bytes, descriptors: tuple[int, ...]) -> NoReturn:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -95,9 +95,9 @@ class Server:
                 mine.close()
             for sibling in self._children.values():
                 sibling.close()
-            connection.send(os.getpid())
+            line.send(os.getpid())
             target, arguments = pickle.loads(job)  # noqa: S301 - from our own parent, over an anonymous socket
-            target(connection, self._running, *arguments, *([descriptors] if descriptors else []))
+            target(line, self._running, *arguments, *([descriptors] if descriptors else []))
             status = 0
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1

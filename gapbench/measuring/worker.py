@@ -4,7 +4,6 @@ Whatever goes wrong becomes a status and a reason; what kills the process is the
 """
 
 import os
-from multiprocessing.connection import Connection
 
 import psutil
 import torch
@@ -14,6 +13,7 @@ from gapbench.devices import Accelerator, device
 from gapbench.errors import is_out_of_memory
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import ceilings, energy, qualification, rounds
+from gapbench.measuring.messages import Line
 from gapbench.measuring.relay import Relay
 from gapbench.measuring.rounds import Assignment, Fault
 from gapbench.measuring.source import HERE, Source
@@ -24,7 +24,7 @@ from gapbench.telemetry.unreadable import UnreadableError
 
 
 def qualify(
-    connection: Connection,
+    line: Line,
     running: RunningContender,  # noqa: ARG001
     case: Case,
     spec: str,
@@ -35,22 +35,22 @@ def qualify(
     try:
         source.enter(case.operation)
         prepare(case)
-        connection.send(qualification.qualify(case, spec, seed))
+        line.send(qualification.qualify(case, spec, seed))
     except Exception as error:
-        connection.send(Qualification(*status_of(error, case)))
+        line.send(Qualification(*status_of(error, case)))
 
 
-def measure_round(connection: Connection, running: RunningContender, assignment: Assignment) -> None:
+def measure_round(line: Line, running: RunningContender, assignment: Assignment) -> None:
     """Measure one round of one case and send its `RoundResult`, or the `Fault` that prevented it."""
     try:
         prepare(assignment.case)
-        connection.send(rounds.measure(running, assignment))
+        line.send(rounds.measure(running, assignment))
     except Exception as error:
-        connection.send(Fault(running.get(), *status_of(error, assignment.case)))
+        line.send(Fault(running.get(), *status_of(error, assignment.case)))
 
 
 def measure_side(
-    connection: Connection,
+    line: Line,
     _: RunningContender,
     assignment: Assignment,
     source: Source,
@@ -69,35 +69,35 @@ def measure_side(
     try:
         source.enter(assignment.case.operation)
         prepare(assignment.case)
-        connection.send(rounds.measure(running, assignment, Relay(connection, side, inbox, others, core)))
+        line.send(rounds.measure(running, assignment, Relay(line, side, inbox, others, core)))
     except Exception as error:
-        connection.send(Fault(running.get(), *status_of(error, assignment.case)))
+        line.send(Fault(running.get(), *status_of(error, assignment.case)))
 
 
 def measure_ceilings(
-    connection: Connection,
+    line: Line,
     running: RunningContender,  # noqa: ARG001
     device_name: str,
     threads: tuple[int, ...],
 ) -> None:
     """Measure a device's limits and send them as run.json has them."""
     try:
-        connection.send(ceilings.measure(device_name, threads))
+        line.send(ceilings.measure(device_name, threads))
     except Exception as error:
-        connection.send(ceilings.unmeasured(device_name, f"measuring ceilings raised {type(error).__name__}: {error}"))
+        line.send(ceilings.unmeasured(device_name, f"measuring ceilings raised {type(error).__name__}: {error}"))
 
 
-def energy_source(connection: Connection, running: RunningContender, device_name: str) -> None:  # noqa: ARG001
+def energy_source(line: Line, running: RunningContender, device_name: str) -> None:  # noqa: ARG001
     """Send the name of what counts a device's energy, and None; or None, and why nothing does."""
     try:
         with energy_counter.opened(device_name, device(device_name).uuid) as counter:
-            connection.send((counter.source, None))
+            line.send((counter.source, None))
     except UnreadableError as error:
-        connection.send((None, str(error)))
+        line.send((None, str(error)))
 
 
 def measure_energy(
-    connection: Connection,
+    line: Line,
     running: RunningContender,  # noqa: ARG001
     case: Case,
     spec: str,
@@ -115,9 +115,9 @@ def measure_energy(
             where.synchronize()
 
         with energy_counter.opened(case.device, where.uuid) as counter:
-            connection.send(energy.joules_per_call(run, counter))
+            line.send(energy.joules_per_call(run, counter))
     except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
+        line.send(f"{type(error).__name__}: {error}")
 
 
 def prepare(case: Case) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gapbench.measuring import inheritance
 from gapbench.profiling.counters import Counter, unknown
 
 METRICS = {
@@ -41,9 +42,11 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     if program is None:
         return unknown("ncu is not installed; it comes with the CUDA toolkit, as Nsight Compute", NAMES)
     command = [program, "--csv", "--nvtx", "--nvtx-include", _MARKS, "--metrics", ",".join(METRICS)]
-    command += [sys.executable, "-c", _REPLAY.format(case=case, spec=spec)]
+    command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+        done = subprocess.run(
+            command, env=inheritance.environment(), capture_output=True, text=True, timeout=patience, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return unknown(f"ncu did not answer: {error}", NAMES)
     return parse_ncu(done.stdout)

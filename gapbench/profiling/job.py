@@ -3,7 +3,6 @@
 import gc
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from resource import getpagesize
@@ -17,6 +16,7 @@ from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
 from gapbench.implementations import Implementation
 from gapbench.measuring import clocks, heap, worker
+from gapbench.measuring.messages import Line
 from gapbench.measuring.source import HERE, Source
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind
@@ -43,15 +43,15 @@ class Request:
     attempts: int = 3
 
 
-def profile(connection: Connection, running: RunningContender, request: Request) -> None:  # noqa: ARG001
+def profile(line: Line, running: RunningContender, request: Request) -> None:  # noqa: ARG001
     """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
     try:
         request.source.enter(request.case.operation)
         worker.prepare(request.case)
-        connection.send(_profile(request))
+        line.send(_profile(request))
     except Exception as error:
         status, reason = worker.status_of(error, request.case)
-        connection.send({"status": status, "reason": reason})
+        line.send({"status": status, "reason": reason})
 
 
 def _profile(request: Request) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
-from gapbench.measuring import qualifying
+from gapbench.measuring import credible, qualifying
+from gapbench.measuring.messages import fits
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.template import Template
 from gapbench.profiling import network_job
@@ -25,6 +26,10 @@ PATIENCE = 300.0
 """Seconds after which a round that has not ended is given up."""
 
 _TURNS = 4
+_FIELDS: Mapping[str, Any] = {
+    "clock": str, "sites": list[tuple[int, ...]], "seconds": dict[str, list[float]], "pooling": dict[str, float],
+    "out": dict[str, str],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ def measure(
             if not isinstance(said, dict):
                 _, reason = qualifying.how_it_ended(said, PATIENCE)
                 raise GapbenchError(f"{name} on {case.id}: a round {reason}")
+            if not _answers(said, specs):
+                raise GapbenchError(f"{name} on {case.id}: {credible.UNASKED}")
             if "failed" in said:
                 raise GapbenchError(f"{name} on {case.id}: {said['failed']}")
             if reason := said["out"].get(reference):
@@ -102,6 +109,20 @@ def measure(
     first = found[0]
     ways = [way(one, reference, found) for one in specs]
     return Steps(name, case, first["clock"], [tuple(one) for one in first["sites"]], reference, ways)
+
+
+def _answers(said: Mapping[str, Any], specs: Mapping[str, str]) -> bool:
+    """Tell whether a worker's document has a time for each turn of every way that is not out."""
+    if "failed" in said:
+        return isinstance(said["failed"], str)
+    if not all(name in said and fits(said[name], hint) for name, hint in _FIELDS.items()):
+        return False
+    seconds = said["seconds"]
+    return (
+        said["out"].keys() | seconds.keys() == specs.keys()
+        and all(len(turns) == _TURNS and min(turns) > 0 for turns in seconds.values())
+        and said["pooling"].keys() <= seconds.keys()
+    )
 
 
 def way(name: str, reference: str, rounds: Sequence[Mapping[str, Any]]) -> Way:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.connection import Connection
 from random import Random
 from statistics import median
 from typing import Any
@@ -17,6 +16,7 @@ from gapbench.devices import device
 from gapbench.implementations import Function
 from gapbench.measuring import clocks, worker
 from gapbench.measuring.clocks.loop import now
+from gapbench.measuring.messages import Line
 from gapbench.measuring.schedule import Batches, Contender, play
 from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call
@@ -39,16 +39,16 @@ class Request:
     seed: int
 
 
-def step(connection: Connection, running: RunningContender, request: Request) -> None:
+def step(line: Line, running: RunningContender, request: Request) -> None:
     """Send a document: ``sites`` (shapes that are pooled), and by name ``seconds`` of each turn, ``pooling``, ``out``.
 
     ``pooling`` is the share of a step that goes into pooling forwards; ``out`` the reason why one takes no part.
     """
     try:
         worker.prepare(request.case)
-        connection.send(_step(running, request))
+        line.send(_step(running, request))
     except Exception as error:
-        connection.send({"failed": worker.status_of(error, request.case)[1]})
+        line.send({"failed": worker.status_of(error, request.case)[1]})
 
 
 def _step(running: RunningContender, request: Request) -> dict[str, Any]:

@@ -20,6 +20,7 @@ Implementations are not judged here: ``gapbench run`` says which of them are rig
 """
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -29,15 +30,25 @@ from typing import Any
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import qualifying
+from gapbench.measuring import credible, qualifying
+from gapbench.measuring.messages import fits
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.source import HERE
 from gapbench.measuring.template import Template
 from gapbench.profiling import counters, gpu_counters, job, trace
+from gapbench.records import STATUSES
 
 SCHEMA = 1
 PATIENCE = 300.0
 """Seconds after which an implementation that is still being profiled is given up."""
+
+_FIELDS: Mapping[str, Any] = {
+    "reason": None, "family": str, "seconds": float, "shares": dict[str, float], "page_faults": float,
+    "page_fault_share": float, "one_element_seconds": float | None, "profiled_seconds": float, "calls": int,
+    "attempts": int, "gbps": float | None, "sentence": str, "operators": list[dict[str, Any]],
+    "peak_extra_bytes": int | None, "memory": Any, "generated": dict[str, Any] | None,
+    "counters": list[dict[str, Any]], "proton": dict[str, Any], "trace_calls": int, "notes": list[str],
+}  # fmt: skip
 
 _VERSIONS = ("torch", "triton", "gapbench")
 
@@ -81,8 +92,20 @@ def one(template: Template, name: str, request: job.Request, patience: float = P
     with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
         folder = Path(place)
         found = _one(template, replace(request, folder=folder), patience)
-        files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok")
+        files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok" and _is_plain(path))
         yield Profile({**described, **found, "files": files}, folder)
+
+
+def _is_document(said: dict[str, Any]) -> bool:
+    """Tell whether a worker's document has what is needed to keep and compare it."""
+    if said.get("status") != "ok":
+        return said.get("status") in STATUSES and isinstance(said.get("reason"), str)
+    return all(name in said and fits(said[name], hint) for name, hint in _FIELDS.items())
+
+
+def _is_plain(path: Path) -> bool:
+    """Tell whether it is a file that can be kept: no link to elsewhere, no pipe to wait at, no odd name."""
+    return path.is_file() and not path.is_symlink() and re.fullmatch(r"\w[\w.-]{0,99}", path.name) is not None
 
 
 def _one(template: Template, request: job.Request, patience: float) -> dict[str, Any]:
@@ -92,6 +115,8 @@ def _one(template: Template, request: job.Request, patience: float) -> dict[str,
     if not isinstance(said, dict):
         status, reason = qualifying.how_it_ended(said, patience)
         return {"status": status, "reason": reason}
+    if not _is_document(said):
+        return {"status": "failed", "reason": credible.UNASKED}
     if said["status"] == "ok" and request.case.device != "cpu":
         said["counters"] = [asdict(one) for one in _of_the_gpu(request)]
     return said

@@ -13,7 +13,7 @@ import pandas as pd
 from gapbench import environment, store, summary
 from gapbench.checkouts import Checkout
 from gapbench.errors import GapbenchError
-from gapbench.measuring import ab, engine
+from gapbench.measuring import ab, engine, inheritance
 from gapbench.measuring.meeting import Row
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.recording import begin as begin_run
@@ -42,7 +42,7 @@ class Side:
 
     def describe(self) -> dict[str, Any]:
         """Return the side's ref, commit and versions, as run.json keeps them. No path of this machine is among them."""
-        git = environment.git(self.checkout.folder)
+        git = environment.git(self.checkout.folder, fresh=self.checkout.commit is not None)
         if git is not None and self.checkout.commit is not None:
             git["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
         return {"ref": self.checkout.ref, "git": git, "versions": self._versions()}
@@ -51,8 +51,9 @@ class Side:
         if self.python == sys.executable:
             return environment.versions()
         try:
-            asked = [self.python, "-c", _ASK_VERSIONS, *environment.PACKAGES]
-            done = subprocess.run(asked, capture_output=True, text=True, check=True)
+            # -P: the current folder may be a checkout of the code under test
+            asked = [self.python, "-P", "-c", _ASK_VERSIONS, *environment.PACKAGES]
+            done = subprocess.run(asked, env=inheritance.environment(), capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
             said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
             raise GapbenchError(f"{self.python} is no Python interpreter that runs ({said})") from error

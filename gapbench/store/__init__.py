@@ -78,11 +78,11 @@ class Store:
         return is_id(run) and self.storage.exists(self.path(run, "run.json"))
 
     def describe(self, run: str) -> dict[str, Any]:
-        """Return a run's ``run.json``."""
+        """Return a run's ``run.json``. Its name is the folder's, whatever the file says: names lead to files."""
         text = self.storage.read(run, "run.json") if is_id(run) else None
         if text is None:
             raise self._no_run(run)
-        return parse(run, text)
+        return {**parse(run, text), "run": run}
 
     def runs(self) -> pd.DataFrame:
         """Return one row per run: id, times, suites, tag, commit, branch, device, and whether it is complete.
@@ -171,6 +171,7 @@ class Store:
             if run in listed.unreadable:
                 return GapbenchError(listed.unreadable[run])
             try:
+                self.path(run)
                 return of(run, wanted)
             except GapbenchError as error:
                 return error
@@ -191,6 +192,7 @@ class Store:
 
     def growth(self, run: str) -> Growth:
         """Return how far a run is. Raises `GapbenchError` if there is none, or it is just losing its shards."""
+        self.path(run)
         return growth(self.storage, run)
 
     def round(self, run: str, name: str) -> pd.DataFrame:
@@ -199,6 +201,7 @@ class Store:
 
     def shard_names(self, run: str) -> list[str]:
         """Return the names of the files of a run's finished rounds, in order."""
+        self.path(run)
         return shards(self.storage, run)
 
     def write(self, path: str, content: bytes) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, index
+from gapbench.store.documents import parse
 from gapbench.store.pytest_benchmark import KEY
 
 _SHARD = r"shards/\d{6}\.parquet"
@@ -62,8 +63,9 @@ def damage(store: Store, run: str) -> Iterator[str]:
     except GapbenchError as error:
         yield _about(run, error)
         return
-    if document.get("run") != run:
-        yield f"run.json is of run {document.get('run')!r}: the folder was renamed, or files were mixed"
+    said = parse(run, store.storage.read(run, "run.json") or b"").get("run")
+    if said != run:
+        yield f"run.json is of run {said!r}: the folder was renamed, or files were mixed"
     files = store.files(run)
     ended = document.get("ended") is not None
     missing = [name for name in ("samples.parquet", "results.parquet") if ended and name not in files]

@@ -1,11 +1,12 @@
 import itertools
-import multiprocessing
 import os
+import socket
 import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gapbench.measuring.messages import Line
 from gapbench.measuring.relay import ALONE, Relay, merged
 
 
@@ -52,7 +53,7 @@ def test_alone_every_step_is_ones_own():
 
 
 def test_sides_agree_through_the_parent_and_move_to_one_core():
-    ours, theirs = multiprocessing.Pipe()
+    ours, theirs = (Line(one.detach()) for one in socket.socketpair())
     before = os.sched_getaffinity(0)
     core = max(before)
     found = {}
