@@ -617,3 +617,10 @@ def test_runs_from_before_a_column_was_added_are_read_with_nulls_there(local):
     assert list(results) == list(records.RESULTS)
     assert results["reference"].isna().all()
     assert results["implementation"].tolist() == ["mean"]
+
+
+def test_words_that_are_no_utf8_do_not_keep_a_run_from_being_stored(tmp_path):
+    store = Store(str(tmp_path))
+    typed = b"caf\xe9".decode(errors="surrogateescape")  # as Python gives such an argument
+    store.create({"run": "20260101T000000Z-nogit-0001", "argv": ["--tag", typed], "tag": typed})
+    assert store.describe("20260101T000000Z-nogit-0001")["tag"] == "caf?"

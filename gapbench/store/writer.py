@@ -110,7 +110,8 @@ class RunWriter:
             raise self._overtaken()
 
     def _document(self) -> bytes:
-        return json.dumps(self.run, indent=1, ensure_ascii=False).encode()
+        # what was typed need not be UTF-8
+        return json.dumps(self.run, indent=1, ensure_ascii=False).encode(errors="replace")
 
     def _parquet(self, content: pa.Table, *parts: str) -> None:
         self._store.write(self._store.path(self.id, *parts), parquet(content))
