@@ -28,6 +28,9 @@ PASSES: dict[str, str] = {
 }
 """What one call does."""
 
+MOST_THREADS = 8192
+"""As many processors as a Linux kernel can be built for."""
+
 _ID = re.compile(
     r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
     r"-(?P<device>[a-z]+(?::\d+)?)-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
@@ -71,8 +74,8 @@ class Case:
         ):
             if value not in choices:
                 raise unknown(kind, value, choices)
-        if self.threads < 1:
-            raise GapbenchError(f"threads must be at least 1, not {self.threads}")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise GapbenchError(f"threads must be 1 to {MOST_THREADS}, not {self.threads}")
 
     @property
     def id(self) -> str:

@@ -88,7 +88,8 @@ def test_a_case_has_one_to_three_spatial_sizes(shape):
         ({"dtype": "bf16"}, "unknown dtype 'bf16'; there are: bfloat16, float16, float32, float64"),
         ({"layout": "channel_last"}, "unknown layout 'channel_last'; there are: channels_last, "),
         ({"pass_": "backwards"}, "unknown pass 'backwards'; there are: backward, forward"),
-        ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"threads": 0}, "threads must be 1 to 8192, not 0"),
+        ({"threads": 2**40}, f"threads must be 1 to 8192, not {2**40}"),
     ],
 )
 def test_an_unknown_value_is_refused_naming_the_closest_first(wrong, listed):

@@ -3,6 +3,7 @@
 Data goes to stdout, progress and errors to stderr; exit codes are `gapbench.errors.ExitCode`.
 """
 
+import io
 import signal
 import sys
 import traceback
@@ -48,6 +49,8 @@ def main() -> None:
 
 
 def _exit_code() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, a terminal need not know all of it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = gapbench(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

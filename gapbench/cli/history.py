@@ -32,9 +32,11 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     store = Store(url)
     results = store.results(columns=COLUMNS, damaged=left_out, whole=True)
     if case is not None:
-        results = results[results["case"].str.contains(case, regex=False)]
+        results = results[[case in one for one in results["case"]]]
     start = since.find(store, name) if name is not None else None
     known = store.listing().runs
+    if start is not None and start not in known:
+        store.describe(start)  # raises, and says why it cannot be read
     documents = {run: known[run] for run in {*results["run"], *filter(None, [start])}}
     ordered = order(list(documents.values()))
     found = trends(documents, ordered, results)

@@ -1,5 +1,6 @@
 """The command line from the inside: selections, tables, JSON, exit codes. Real runs, small ones."""
 
+import io
 import json
 import resource
 import subprocess
@@ -198,6 +199,15 @@ def test_an_internal_error_exits_with_70(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gapbench", "list", "suites"])
     assert cli._exit_code() == 70
     assert "internal error" in capsys.readouterr().err
+
+
+def test_what_a_terminal_cannot_show_is_printed_all_the_same(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), "ascii", "strict")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(cli.gapbench, "main", lambda *_, **__: print("reports/caf\udce9.html → é"))
+    assert cli._exit_code() == 0
+    out.flush()
+    assert out.buffer.getvalue() == b"reports/caf\\udce9.html \\u2192 \\xe9\n"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])

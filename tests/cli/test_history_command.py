@@ -98,3 +98,15 @@ def test_bad_input_is_one_line(gapbench, runs, arguments, code, sentence):
     assert out == ""
     assert len(err.splitlines()) == 1
     assert sentence in err
+
+
+def test_since_a_run_that_cannot_be_read(gapbench, runs):
+    (Path("results") / runs[1] / "run.json").write_text("{")
+    code, out, err = gapbench("--since", runs[1])
+    assert (code, out) == (2, "")
+    assert f"gapbench: run {runs[1]}: run.json is damaged" in err
+
+
+def test_a_case_that_is_no_text_is_in_no_run(gapbench, runs):
+    code, _, err = gapbench("\udce19")
+    assert (code, err.splitlines()[-1].startswith("gapbench: no run in results has timed a case like")) == (5, True)
