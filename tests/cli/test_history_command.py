@@ -3,6 +3,7 @@
 import json
 import subprocess
 from functools import partial
+from pathlib import Path
 
 import pytest
 from fabricated import CASE, a_run, run_id
