@@ -149,7 +149,7 @@ def _batch(title: str, given: Mapping[str, Any], count: int) -> dict[str, list[A
     places = {place for place in zip(batch.get("round", []), batch.get("turn", []), strict=False) if None not in place}
     if batch and len(places) < count:
         raise GapbenchError(f"{title}: extra_info.batch must give every sample a round and turn of its own")
-    return batch
+    return {column: [_stored(records.SAMPLES[column], one) for one in values] for column, values in batch.items()}
 
 
 def _kept(title: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _kept(title: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise GapbenchError(f"{title}: extra_info.kept.{column} must be of {records.RESULTS[column]}")
     if kept.get("status", "ok") != "ok":
         raise GapbenchError(f"{title}: extra_info.kept.status must be ok; what has no time is no benchmark")
-    return kept
+    return {column: _stored(records.RESULTS[column], value) for column, value in kept.items()}
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -171,6 +171,11 @@ def _fits(kind: str, value: Any) -> bool:
     if kind == "float64":
         return abs(value) < 2**1023 and math.isfinite(value)
     return isinstance(value, int) and abs(value) < 2 ** (int(kind.removeprefix("int")) - 1)
+
+
+def _stored(kind: str, value: Any) -> Any:
+    """Return a value that fits as Arrow takes it: JSON writes a float without a fraction as an integer of any length."""
+    return float(value) if kind == "float64" and value is not None else value
 
 
 def name(value: object) -> str | None:
