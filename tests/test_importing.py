@@ -259,6 +259,13 @@ def test_what_claims_to_be_ours_and_is_not_is_refused(other, tmp_path, extra, se
     assert other.ids() == []
 
 
+def test_floats_may_be_written_as_long_integers(other, tmp_path):
+    batch = {"round": [0, 0, 0], "turn": [0, 1, 2], "steal": [2**70, 0, None]}
+    importing.import_file(other, written(tmp_path, foreign(batch=batch, kept={"max_error": 2**80})))
+    assert other.samples()["steal"].tolist()[:2] == [2.0**70, 0.0]
+    assert other.results()["max_error"].tolist() == [2.0**80]
+
+
 def test_nothing_is_imported_twice(store, other, tmp_path):
     run = a_run(store)
     path = tmp_path / "run.json"

@@ -233,6 +233,14 @@ def test_a_shard_in_which_nothing_could_be_timed_is_merged(shards, target):
     assert len(target.results([merged["run"]])) == 2 * 3 + 1
 
 
+def test_a_shard_that_knows_no_processes_is_merged(shards, target):
+    path = Path(shards.path(run_id(1), "samples.parquet"))
+    _rewrite(path, pd.read_parquet(path).assign(process=None), "samples")
+    merged = merge(target, parts(shards))
+    assert verify(target) == []
+    assert target.samples([merged["run"]])["process"].isna().any()
+
+
 def _rewrite(path, frame, name):
     import pyarrow.parquet as pq
 
