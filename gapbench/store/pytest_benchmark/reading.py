@@ -174,7 +174,7 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def _stored(kind: str, value: Any) -> Any:
-    """Return a value that fits as Arrow takes it: in JSON, a float without a fraction may be an integer however long."""
+    """Return a value that fits as Arrow takes it: JSON may write a float as an integer, however long."""
     return float(value) if kind == "float64" and value is not None else value
 
 
