@@ -35,7 +35,7 @@ FAST = ["--budget", "3s", "--rounds", "2"]
         (["run", "--pass", "forwards"], 2, "'forwards'", "there are: forward,"),
         (["run", "--device", "cuda:7"], 2, "'cuda:7'", "there are:"),
         (["run", "--shape", "8xfoo"], 2, "'8xfoo'", "8x2048x7x7"),
-        (["run", "--threads", "0"], 2, "threads", "at least 1"),
+        (["run", "--threads", "0"], 2, "threads", "1 to 8192"),
         (["run", "--budget", "soon"], 2, "'soon'", "60s"),
         (["run", "--budget", "0s"], 2, "budget", "above 0"),
         (["run", "--rounds", "0"], 2, "rounds", "at least 1"),
