@@ -31,9 +31,10 @@ PASSES: dict[str, str] = {
 MOST_THREADS = 8192
 """As many processors as a Linux kernel can be built for."""
 
+_DEVICE = r"[a-z]+(?::\d+)?"
 _ID = re.compile(
     r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
-    r"-(?P<device>[a-z]+(?::\d+)?)-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
+    rf"-(?P<device>{_DEVICE})-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
 )
 
 
@@ -74,6 +75,8 @@ class Case:
         ):
             if value not in choices:
                 raise unknown(kind, value, choices)
+        if not re.fullmatch(_DEVICE, self.device):
+            raise GapbenchError(f"malformed device {self.device!r}: write cpu, cuda or cuda:1")
         if not 1 <= self.threads <= MOST_THREADS:
             raise GapbenchError(f"threads must be 1 to {MOST_THREADS}, not {self.threads}")
 

@@ -89,6 +89,7 @@ def test_a_case_has_one_to_three_spatial_sizes(shape):
         ({"layout": "channel_last"}, "unknown layout 'channel_last'; there are: channels_last, "),
         ({"pass_": "backwards"}, "unknown pass 'backwards'; there are: backward, forward"),
         ({"threads": 0}, "threads must be 1 to 8192, not 0"),
+        ({"device": "\udcff"}, r"malformed device '\\udcff': write cpu, cuda or cuda:1"),
         ({"threads": 2**40}, f"threads must be 1 to 8192, not {2**40}"),
     ],
 )
