@@ -29,14 +29,8 @@ _CEILING = {"level": str, "kind": str, "device": str, "threads": _WHOLE, "bytes"
             "seconds": _NUMBER, "reason": str}  # fmt: skip
 _SIDE = {"ref": str, "git": _GIT, "versions": {None: str}}
 _ROUND = {"case!": str, "implementation!": str, "clock!": str, "round!": _WHOLE}
-_AB = {
-    "base!": _SIDE,
-    "head!": _SIDE,
-    "margin!": _NUMBER,
-    "command!": [str],
-    "differences!": [str],
-    "flagged!": [_ROUND],
-}
+_AB = {"base!": _SIDE, "head!": _SIDE, "margin!": _NUMBER, "command!": [str], "differences!": [str],
+       "flagged!": [_ROUND]}  # fmt: skip
 _PLANNED = {"case!": str, "suite": str, "label": str, "weight": _WHOLE, "specs": {None: str}, "clocks": [str],
             "reference": str}  # fmt: skip
 _IMPORTED = {"file": str, "sha256": str, "run": str, "runs": [str]}
@@ -46,10 +40,13 @@ RUN: Mapping[str | None, Any] = {
     "machine": _MACHINE, "versions": {None: str}, "plan": [_PLANNED], "snippets": {None: str},
     "load_before": [_NUMBER], "load_after": [_NUMBER], "ceilings": [_CEILING], "warnings": [str], "notes": [str],
     "energy": [{"device": str, "source": str, "reason": str}], "clocks": {None: {None: _NUMBER}},
-    "wall_seconds": _NUMBER, "timed_seconds": _NUMBER, "ab": _AB, "imported": _IMPORTED, "shard": str, "sweep": str,
+    "wall_seconds": _NUMBER, "timed_seconds": _NUMBER, "ab": {}, "imported": _IMPORTED, "shard": str, "sweep": str,
     "places": {None: _WHOLE},
 }  # fmt: skip
 """What run.json says, of what is read. A field with ! must be there and not null; None stands for all of a mapping."""
+
+COMPARISON: Mapping[str | None, Any] = {"ab": _AB}
+"""What run.json says besides of two sides that were compared."""
 
 _OPERATOR = {"name!": str, "dtypes!": [str], "calls": _NUMBER, "self_seconds": _NUMBER, "total_seconds": _NUMBER,
              "bytes": _NUMBER, "gbps": _NUMBER}  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("fuzz", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # no longer than that: other tests measure
 def _measuring_is_made_up():
     """Parse, plan, store and report for real; measure nothing."""
     with pytest.MonkeyPatch.context() as patch:
@@ -19,15 +19,15 @@ def _measuring_is_made_up():
         yield
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory):
+@pytest.fixture(scope="module")
+def project(_measuring_is_made_up, tmp_path_factory):
     """A folder in which every command that writes a store has run once."""
     folder = tmp_path_factory.mktemp("fuzz") / "project"
     stand_ins.project(folder)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ids(project):
     """The ids of the store's runs, by their tags."""
     found = [json.loads(path.read_text()) for path in project.glob("results/*/run.json")]

@@ -58,6 +58,7 @@ def install(patch):
 
 def project(folder):
     """Make a repository of two commits, with a store of every kind of run, an export, and a file of kernels."""
+    counted = running.COUNTS.copy()
     folder.mkdir()
     (folder / "mine.py").write_text("def pool(x):\n    return x.mean((2, 3), keepdim=True)\n")
     (folder / "bench_mine.py").write_text("'''Mine.'''\n")
@@ -92,6 +93,7 @@ def project(folder):
     (folder / "theirs.json").write_text(json.dumps(theirs))
     (folder / "kernels.json").write_text(json.dumps([{"kernel": "one", "arch": "sm_90"}]))
     running.COUNTS.clear()
+    running.COUNTS.update(counted)
 
 
 _AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
