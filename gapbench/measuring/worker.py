@@ -144,7 +144,7 @@ def status_of(error: Exception, case: Case) -> tuple[str, str]:
         return "failed", str(error)
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if is_out_of_memory(error):
+    if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
         return (
             "oom",
             f"out of memory, the case moves {case.bytes_moved:,} bytes at least; choose a smaller one ({text})",

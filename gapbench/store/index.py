@@ -101,7 +101,7 @@ def load(files: Files) -> dict[str, dict[str, Any]] | None:
             return None
         texts = table.column("about").to_pylist() if version == VERSION else []
         rows = [json.loads(text) for text in texts]
-        if any(row.keys() < {*_WHOLE, "run", "machine"} or validity.fault(row, validity.RUN) for row in rows):
+        if any(not {*_WHOLE, "run", "machine"} <= row.keys() or validity.fault(row, validity.RUN) for row in rows):
             return {}
         return {str(row["run"]): row for row in rows if row["ended"] is not None}
     except (GapbenchError, OSError, pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, RecursionError):

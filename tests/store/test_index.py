@@ -177,3 +177,12 @@ def test_odd_gpus_are_no_crash(store, runs):
         {"name": None, "driver": None},
         {"name": "A", "driver": None},
     ]
+
+
+def test_a_row_that_lacks_a_field_is_read_anew(store, runs):
+    before = store.runs()
+    rows = index.load(store.storage)
+    del rows[runs[0]]["tag"]
+    index_of(store).write_bytes(index._dump(rows))
+    assert index.load(store.storage) == {}
+    assert store.runs().equals(before)
