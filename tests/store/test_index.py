@@ -183,6 +183,7 @@ def test_a_row_that_lacks_a_field_is_read_anew(store, runs):
     before = store.runs()
     rows = index.load(store.storage)
     del rows[runs[0]]["tag"]
+    rows[runs[0]]["ab"] = {}
     index_of(store).write_bytes(index._dump(rows))
     assert index.load(store.storage) == {}
     assert store.runs().equals(before)
