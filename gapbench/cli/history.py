@@ -32,7 +32,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     store = Store(url)
     results = store.results(columns=COLUMNS, damaged=left_out, whole=True)
     if case is not None:
-        results = results[[case in one for one in results["case"]]]
+        results = results.loc[[case in one for one in results["case"]]]
     start = since.find(store, name) if name is not None else None
     known = store.listing().runs
     if start is not None and start not in known:
