@@ -19,13 +19,11 @@ from pathlib import Path
 import psutil
 
 import gapbench
+from gapbench import git
 from gapbench.errors import GapbenchError
 
 HERE = "."
 """Names the folder as it is, with what is not committed."""
-
-QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
-"""Options of git with which it starts no hooks and no monitor."""
 
 _PREFIX = "gapbench-ab-"
 _TRUSTED_FILTERS = ("lfs",)  # a program of the user's, without which large files would be missing
@@ -138,9 +136,6 @@ def _remove_stale(whole: Path) -> None:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", *QUIETLY, *arguments], cwd=folder, capture_output=True, text=True, errors="replace", check=True
-        )
+        return git.call(folder, *arguments).strip()
     except FileNotFoundError as error:
         raise GapbenchError("git is not installed, and commits are checked out with it; install git") from error
-    return done.stdout.strip()

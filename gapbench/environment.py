@@ -1,15 +1,13 @@
 """Where and how a run was measured, as flat fields of ``run.json``. What cannot be read is None, with the reason."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gapbench.checkouts import QUIETLY
+from gapbench import git
 from gapbench.devices import device
 from gapbench.telemetry import cgroups, fitness, host, nvml
 from gapbench.telemetry.fitness import Snapshot
@@ -24,7 +22,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
     ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
     ``proc`` and ``sys``.
     """
-    return {"machine": _machine(device_name, device_uuid, root), "versions": versions(), "git": git()}
+    return {"machine": _machine(device_name, device_uuid, root), "versions": versions(), "git": git.describe()}
 
 
 def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str, Any]:
@@ -77,37 +75,6 @@ def versions() -> dict[str, str | None]:
             return None
 
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
-
-
-def git(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] | None:
-    """Return commit, branch, subject and whether the tree is dirty (with a hash of the difference).
-
-    A ``fresh`` checkout is clean: of a stranger's commit no more is asked, since git may start filters to compare.
-    None where ``folder`` (the current one by default) is in no repository or has no commit.
-    """
-
-    def ask(*arguments: str) -> str | None:
-        command = ["git", *QUIETLY, *arguments]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.rstrip("\n")
-
-    commit = ask("rev-parse", "--verify", "HEAD")
-    if commit is None:
-        return None
-    difference = "" if fresh else ask("diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
-    untracked = "" if fresh else ask("status", "--porcelain") or ""
-    dirty = bool(difference or untracked)
-    digest = hashlib.sha256(f"{untracked}\n{difference}".encode()).hexdigest()[:12]
-    return {
-        "commit": commit,
-        "branch": ask("rev-parse", "--abbrev-ref", "HEAD"),
-        "subject": ask("log", "-1", "--format=%s"),
-        "dirty": dirty,
-        "diff_hash": digest if dirty else None,
-    }
 
 
 def load() -> list[float]:

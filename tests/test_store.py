@@ -624,3 +624,10 @@ def test_words_that_are_no_utf8_do_not_keep_a_run_from_being_stored(tmp_path):
     typed = b"caf\xe9".decode(errors="surrogateescape")  # as Python gives such an argument
     store.create({"run": "20260101T000000Z-nogit-0001", "argv": ["--tag", typed], "tag": typed})
     assert store.describe("20260101T000000Z-nogit-0001")["tag"] == "caf?"
+
+
+def test_a_store_in_a_folder_whose_name_is_no_utf8_is_read(tmp_path):
+    store = Store(str(tmp_path / b"caf\xe9:".decode(errors="surrogateescape")))
+    complete(store)
+    assert store.results([RUN])["implementation"].tolist() == ["mean"]
+    assert len(store.samples([RUN]))

@@ -1,8 +1,9 @@
 """In what order commits came, as far as the repository in a folder knows."""
 
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+
+from gapbench import git
 
 
 def places(commits: Iterable[str], folder: Path | None = None) -> dict[str, int] | None:
@@ -13,29 +14,21 @@ def places(commits: Iterable[str], folder: Path | None = None) -> dict[str, int]
     """
     asked = [commit for commit in dict.fromkeys(commits) if commit and not set(commit) - set("0123456789abcdef")]
     # asked for by name, each gets a line: "<full hash> commit", or "<name> missing"
-    found = _git(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
+    found = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
     if found is None:
         return None
     full = {
-        commit: line.split()[0] for commit, line in zip(asked, found, strict=True) if line.split()[1:] == ["commit"]
+        commit: line.split()[0]
+        for commit, line in zip(asked, found.splitlines(), strict=True)
+        if line.split()[1:] == ["commit"]
     }
     if not full:
         return {}
-    walked = _git(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or []
-    place = {commit: index for index, commit in enumerate(walked)}
+    walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
+    place = {commit: index for index, commit in enumerate(walked.splitlines())}
     return {commit: place[known] for commit, known in full.items() if known in place}
 
 
 def commit_of(name: str, folder: Path | None = None) -> str | None:
     """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if by no means."""
-    found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    return found[0] if found else None
-
-
-def _git(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> list[str] | None:
-    text = "".join(f"{line}\n" for line in lines)
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, input=text, capture_output=True, text=True, check=True)
-    except (OSError, ValueError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.splitlines()
+    return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None

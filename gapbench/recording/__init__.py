@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from gapbench import environment, records, store, summary
+from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
@@ -50,7 +50,7 @@ def begin(
     ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are. Where another
     machine measures, ``elsewhere`` are the fields ``machine`` and ``versions`` of that one.
     """
-    described = {**elsewhere, "git": environment.git()} if elsewhere else environment.describe(contests[0].case.device)
+    described = {**elsewhere, "git": git.describe()} if elsewhere else environment.describe(contests[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, described)
     return target.create(
         {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gapbench import environment, store, summary
+from gapbench import environment, git, store, summary
 from gapbench.checkouts import Checkout
 from gapbench.errors import GapbenchError
 from gapbench.measuring import ab, engine, inheritance
@@ -42,10 +42,10 @@ class Side:
 
     def describe(self) -> dict[str, Any]:
         """Return the side's ref, commit and versions, as run.json keeps them. No path of this machine is among them."""
-        git = environment.git(self.checkout.folder, fresh=self.checkout.commit is not None)
-        if git is not None and self.checkout.commit is not None:
-            git["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
-        return {"ref": self.checkout.ref, "git": git, "versions": self._versions()}
+        commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
+        if commit is not None and self.checkout.commit is not None:
+            commit["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+        return {"ref": self.checkout.ref, "git": commit, "versions": self._versions()}
 
     def _versions(self) -> dict[str, str | None]:
         if self.python == sys.executable:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gapbench import environment
+from gapbench import git
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.sharding import deal
 
@@ -35,5 +35,5 @@ def sweep_id(dealt: Sequence[Sequence[Contest]], effort: Effort) -> str:
     What is not committed is no part of it: the first shard's own results would change that for the second.
     """
     plan = [[(one.suite, one.case.id, one.specs, one.clocks, one.reference) for one in hand] for hand in dealt]
-    commit = (environment.git() or {}).get("commit")
+    commit = (git.describe() or {}).get("commit")
     return hashlib.sha256(json.dumps([plan, asdict(effort), commit]).encode()).hexdigest()[:_CHARACTERS]

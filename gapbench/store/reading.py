@@ -1,6 +1,6 @@
 """Tables of runs, read one file at a time: columns that nobody asked for are left where they are."""
 
-import io
+import os
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -31,17 +31,11 @@ def read(
     are not known.
     """
     run, name = path[0], path[-1]
-    source: str | io.BytesIO = files.path(*path)
-    if files.local:
-        if not files.exists(files.path(*path)):
-            return None
-    else:  # one request for the whole file rather than several for its parts
-        content = files.read(*path)
-        if content is None:
-            return None
-        source = io.BytesIO(content)
     try:
-        with pq.ParquetFile(source) as file:
+        source = _opened(files, path)
+        if source is None:
+            return None
+        with source, pq.ParquetFile(source) as file:
             schema = file.schema_arrow
             check_schema(run, schema_of(schema))
             check_types(run, name, schema, columns)
@@ -60,6 +54,16 @@ def read(
     if wrong is not None:
         raise DamagedFileError(f"run {run}: {wrong}; restore it, or remove the run")
     return found
+
+
+def _opened(files: Files, path: Sequence[str]) -> pa.NativeFile | None:
+    if not files.local:  # one request for the whole file rather than several for its parts
+        content = files.read(*path)
+        return None if content is None else pa.BufferReader(content)
+    try:
+        return pa.OSFile(os.fsencode(files.path(*path)))  # which may be no UTF-8
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def distinct(run: str, rounds: Sequence[pa.Table]) -> None:

@@ -130,7 +130,7 @@ def _is(value: object, shape: object) -> bool:
 
 _ALWAYS = frozenset(
     {"run", "case", "implementation", "contender", "clock", "status", "operation", "shape", "n", "c", "spatial",
-     "dtype", "layout", "device", "pass", "threads", "elements", "round", "seconds_per_call"}
+     "dtype", "layout", "device", "pass", "threads", "elements", "round", "turn", "seconds_per_call"}
 )  # fmt: skip
 """Columns that are null in no honest file: the others may be, or be missing."""
 

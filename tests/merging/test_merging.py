@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from fabricated import CPU, TORCH, a_run
 
@@ -241,9 +242,26 @@ def test_a_shard_that_knows_no_processes_is_merged(shards, target):
     assert target.samples([merged["run"]])["process"].isna().any()
 
 
-def _rewrite(path, frame, name):
-    import pyarrow.parquet as pq
+@pytest.mark.parametrize(
+    ("change_of", "sentence"),
+    [
+        (lambda frame: frame.drop(columns="turn"), "samples.parquet has no column turn"),
+        (lambda frame: frame.assign(turn=None), "samples.parquet has .* rows without turn"),
+    ],
+)
+def test_a_shard_that_knows_no_turns_is_refused(shards, target, change_of, sentence):
+    path = Path(shards.path(run_id(1), "samples.parquet"))
+    frame = change_of(pd.read_parquet(path))
+    if "turn" in frame:
+        _rewrite(path, frame, "samples")
+    else:
+        pq.write_table(pq.read_table(path).drop_columns(["turn"]), path)
+    with pytest.raises(GapbenchError, match=sentence):
+        merge(target, parts(shards))
+    assert target.ids() == []
 
+
+def _rewrite(path, frame, name):
     from gapbench.store.tables import table
 
     pq.write_table(table(frame, records.SAMPLES if name == "samples" else records.RESULTS), path)

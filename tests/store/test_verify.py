@@ -137,7 +137,7 @@ def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
     writer = store.create({"run": run_id(), "suites": []})
     for number in range(3):
         key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
-        writer.append({**key, "round": number, "seconds_per_call": [1e-5]})
+        writer.append({**key, "round": number, "turn": 0, "seconds_per_call": [1e-5]})
     assert damage(store) == []
     assert notes(store) == [f"open: 3 rounds are kept; go on with: gapbench run --resume {writer.id}"]
     Path(store.path(writer.id, "shards", "000001.parquet")).unlink()

@@ -1,0 +1,55 @@
+"""git, asked about the repository of a folder: it starts no hook and no monitor, which may be a commit's own."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+_QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+"""Options of git with which it starts no hooks and no monitor."""
+
+
+def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str:
+    """Return what git prints in ``folder`` (the current one for None), given ``lines`` on its standard input.
+
+    Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it fails, and `ValueError` for
+    arguments that no process can be given.
+    """
+    command = ["git", *_QUIETLY, *arguments]
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, errors="replace", check=True)
+    return done.stdout.rstrip("\n")
+
+
+def ask(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str | None:
+    """Return what `call` does, None where that raises: no git, no repository, no such thing."""
+    try:
+        return call(folder, *arguments, lines=lines)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+
+
+def describe(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] | None:
+    """Return commit, branch, subject and whether the tree is dirty (with a hash of the difference).
+
+    A ``fresh`` checkout is clean: of a stranger's commit no more is asked, since git may start filters to compare.
+    None where ``folder`` (the current one by default) is in no repository or has no commit.
+    """
+    here = partial(ask, folder)
+    commit = here("rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    difference = "" if fresh else here("diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+    untracked = "" if fresh else here("status", "--porcelain") or ""
+    dirty = bool(difference or untracked)
+    digest = hashlib.sha256(f"{untracked}\n{difference}".encode()).hexdigest()[:12]
+    return {
+        "commit": commit,
+        "branch": here("rev-parse", "--abbrev-ref", "HEAD"),
+        "subject": here("log", "-1", "--format=%s"),
+        "dirty": dirty,
+        "diff_hash": digest if dirty else None,
+    }
