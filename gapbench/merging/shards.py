@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -57,6 +58,10 @@ class Part:
         for name, kind in _FIELDS.items():
             if not isinstance(self.document.get(name), kind):
                 raise GapbenchError(f"{which} is damaged: {name} is missing from its run.json, or no {kind.__name__}")
+        try:
+            datetime.fromisoformat(self.document["started"])
+        except ValueError as error:
+            raise GapbenchError(f"{which} is damaged: it was started at no time ({error})") from error
         if strange := [one["case"] for one in self.document["plan"] if type(self.places.get(one["case"])) is not int]:
             raise GapbenchError(f"{which} is damaged: its places do not say where {strange[0]} stands")
 

@@ -49,7 +49,8 @@ def _winners(title: str, winners: pd.DataFrame, wide: bool, several_clocks: bool
     table = _table(title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
     for row in winners.to_dict("records"):
         case = Text(f"{row['shape']} {row['dtype']}")
-        notes = [row["layout"], row["label"], row["pass"] if row["pass"] != "forward" else ""]
+        notes = [row["layout"], "" if fmt.missing(row["label"]) else row["label"]]
+        notes += [row["pass"] if row["pass"] != "forward" else ""]
         notes += [f"{row['threads']} threads" if row["threads"] != 1 else "", row["clock"] if several_clocks else ""]
         case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
         fastest = Text(row["implementation"], style="bold green")

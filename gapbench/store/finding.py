@@ -50,7 +50,7 @@ def resolve(found: Listing, name: str, url: str) -> str:
         return list(found.runs)[-1]
     if name in found.ids:
         return name
-    by_prefix = [run for run in found.ids if run.startswith(name)]
+    by_prefix = [run for run in found.ids if name and run.startswith(name)]
     if len(by_prefix) > 1:
         raise GapbenchError(f"run {name!r} is ambiguous in {url}: {', '.join(by_prefix)}")
     if by_prefix:

@@ -42,7 +42,7 @@ RUN: Mapping[str | None, Any] = {
     "load_before": [_NUMBER], "load_after": [_NUMBER], "ceilings": [_CEILING], "warnings": [str], "notes": [str],
     "energy": [{"device": str, "source": str, "reason": str}], "clocks": {None: {None: _NUMBER}},
     "wall_seconds": _NUMBER, "timed_seconds": _NUMBER, "ab": {}, "imported": _IMPORTED, "shard": str, "sweep": str,
-    "places": {None: _WHOLE},
+    "places": {None: _WHOLE}, "settings": {"target": _NUMBER},
 }  # fmt: skip
 """What run.json says, of what is read. A field with ! must be there and not null; None stands for all of a mapping."""
 

@@ -140,7 +140,10 @@ def _column(draw, found):
         case 3:
             return found.append_column(draw(st.sampled_from([name, "new", ""])), column)
         case _:
-            values = column.to_pylist()
+            try:
+                values = column.to_pylist()
+            except UnicodeDecodeError:  # it was damaged before
+                values = [None] * found.num_rows
             for _ in range(draw(st.integers(1, 3)) if values else 0):
                 values[draw(st.integers(0, len(values) - 1))] = draw(TEXTS if column.type == pa.string() else NUMBERS)
             if values and draw(st.booleans()):

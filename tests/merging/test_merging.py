@@ -205,6 +205,7 @@ def test_work_that_was_not_committed_is_warned_of(shards, target):
         ({"places": {"nonsense": 0}}, "is damaged: its places do not say where 8x64x7x7"),
         ({"places": {CASES[0].id: "0"}}, "is damaged .places.8x64x7x7.* is not a whole number"),
         ({"places": {CASES[0].id: 1}}, "do not make up its plan"),
+        ({"started": "yesterday"}, "is damaged: it was started at no time .*'yesterday'"),
         ({"plan": []}, "is damaged: .* is in results.parquet and was not planned"),
         ({"schema": 99}, "has schema 99"),
     ],

@@ -15,6 +15,8 @@ from gapbench.report import format as fmt
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 24
 """Runs that a trend shows, the newest."""
+_LISTED = 40
+"""Runs of a trend that are listed one by one, the newest, beside all that have a step."""
 _FLAT = 0.02
 """Log times that differ less than this are drawn as one height."""
 _NEW = "¦"
@@ -59,13 +61,16 @@ def print_trends(trends: Sequence[Trend], console: Console | None = None) -> Non
 
 
 def print_points(trend: Trend, console: Console | None = None) -> None:
-    """Print every run of a trend: its time, the environment's changes, the steps."""
+    """Print the newest runs of a trend, and those with a step: their times, the environment's changes, the steps."""
     console = console or Console()
     console.print(Text(f"\n{trend.implementation} on {trend.case}, {trend.clock}", style="bold"))
     table = _table("run", "commit", "time", "95 % interval", "÷ before", "what happened")
     steps = {change.index: change for change in trend.changes}
+    older = len(trend.points) - _LISTED
     for index, point in enumerate(trend.points):
         step = steps.get(index)
+        if index < older and step is None:
+            continue
         happened = [f"step, {step.cause}"] if step else []
         table.add_row(
             Text(point.run),
@@ -76,6 +81,11 @@ def print_points(trend: Trend, console: Console | None = None) -> None:
             Text("; ".join([*happened, *point.environment])),
         )
     console.print(table)
+    if older > 0:
+        console.print(
+            f"the newest {_LISTED} of {fmt.count(len(trend.points))} runs, and those with a step; --json has all",
+            style="dim",
+        )
 
 
 def print_since(found: Since, console: Console | None = None) -> None:

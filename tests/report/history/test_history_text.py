@@ -70,6 +70,15 @@ def test_points_are_listed_with_what_happened():
     assert "step" not in next(line for line in lines if line.startswith("run4"))
 
 
+def test_of_many_runs_the_newest_and_those_with_a_step_are_listed():
+    step = Change(4, "run4", "abcdef0123", 2.0, 1.9, 2.1, "code", [])
+    lines = printed(history.print_points, trend(*[1e-5] * 4, *[2e-5] * 1000, changes=[step])).splitlines()
+    listed = [line.split()[0] for line in lines if line.startswith("run") and line.split()[0] != "run"]
+    assert listed == ["run4", *(f"run{number}" for number in range(964, 1004))]
+    assert lines[-1] == "the newest 40 of 1,004 runs, and those with a step; --json has all"
+    assert "--json" not in printed(history.print_points, trend(*[1e-5] * 40))
+
+
 def test_what_got_slower_comes_first_and_the_rest_is_counted():
     slower = Difference(CASE, "mean", "host", 1.5, 1.4, 1.6, 5, 4, ["code"], [])
     out = printed(history.print_since, Since("run1", [slower], [], 3, 2, 1))

@@ -1,0 +1,42 @@
+"""``gapbench which`` from the inside."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import stored
+
+from gapbench.store import Store
+
+
+@pytest.fixture
+def run(gapbench):
+    """The id of a stored run in which ``mean`` was the fastest."""
+    one = stored.side()
+    stored.keep(Store("results"), one)
+    return one.run["run"]
+
+
+SHAPE = "x".join(map(str, stored.CASE.shape))
+
+
+def test_the_fastest_of_the_newest_run_is_named(gapbench, run):
+    code, out, _ = gapbench("which", "--shape", SHAPE, "--json")
+    winner = json.loads(out)
+    assert (code, winner["run"], winner["implementation"], winner["clock"]) == (0, run, "mean", "host")
+    assert winner["gbps"] > 0
+    assert f"measured in run {run}" in gapbench("which", "--shape", SHAPE)[1]
+
+
+@pytest.mark.parametrize("column", ["label", "suite", "ratio", "gbps"])
+def test_a_column_without_values_keeps_nobody_from_winning(gapbench, run, column):
+    path = Path("results", run, "results.parquet")
+    table = pq.read_table(path)
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, pa.nulls(table.num_rows, table.schema.field(column).type)), path)
+    code, out, err = gapbench("which", "--shape", SHAPE, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["implementation"] == "mean"
+    assert gapbench("which", "--shape", SHAPE)[0] == 0
