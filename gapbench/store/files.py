@@ -47,7 +47,8 @@ class Files:
         """Return what a file holds, None if there is none."""
         with self._explained("read from"):
             try:
-                return bytes(self.fs.cat_file(self.path(*parts)))
+                # from the first byte on: without a start, s3fs asks for the size before it asks for the file
+                return bytes(self.fs.cat_file(self.path(*parts), start=0))
             except (FileNotFoundError, NotADirectoryError):
                 return None
 

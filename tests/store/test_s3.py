@@ -107,8 +107,20 @@ def test_a_new_run_costs_one_read_and_one_index(s3):
     assert len(open_store().runs()) == 4
     asked = requests.take()
     assert {line.split()[1] for line in asked if "run.json" in line} == {f"/{open_store().path(new, 'run.json')}"}
-    assert sum("run.json" in line for line in asked) <= 2
+    assert sum("run.json" in line for line in asked) == 1
     assert sum(line.startswith("PUT") for line in asked) == 1
+
+
+def test_an_empty_object_is_damage_and_nothing_else(s3):
+    open_store, _ = s3
+    good, bad = a_run(open_store(), rounds=1), a_run(open_store(), rounds=1)
+    store = open_store()
+    for path in (store.path(bad, "run.json"), store.storage.path("index.parquet")):
+        store.write(path, b"")
+    listed = open_store().runs().set_index("run")
+    assert listed.loc[good, "complete"]
+    assert bad in listed.index
+    assert listed.loc[bad, "unreadable"]
 
 
 def test_a_whole_id_is_found_without_a_listing(s3):
