@@ -15,7 +15,7 @@ READING = {
     "which": [["--shape", "2x3x4x4"], ["--shape", "2x3x4x4", "--json"]],
     "store verify": [[], ["--json"], ["old", "open"]],
     "store export": [["old"], ["new", "-o", "out.json"], ["ab"], ["merged"], ["open"]],
-    "store import": [["shards", "--tag", "again"]],
+    "store import": [["shards", "--store", "again"]],
     "store prune": [["old", "--dry-run"]],
     "run": [["--resume", "open", "--json"], ["--resume", "open"]],
     "profile": [[CASE, "--json"], [CASE, "--run", "old"], ["2x3x4x4", "--run", "new"]],
