@@ -106,4 +106,4 @@ def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgeme
 
 def _side(run: Mapping[str, Any], side: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a diff says of a side: the run, with the side's own commit and versions in place of the caller's."""
-    return {**run, "tag": None, "git": side["git"], "versions": side["versions"], "side": side}
+    return {**run, "tag": None, "git": side.get("git"), "versions": side["versions"], "side": side}

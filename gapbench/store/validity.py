@@ -28,7 +28,7 @@ _GIT = {"commit": str, "branch": str, "subject": str, "dirty": bool, "diff_hash"
 _MACHINE = {"cpu": str, "device": str, "device_description": str, "usable_cores": _NUMBER, "gpus": [object]}
 _CEILING = {"level": str, "kind": str, "device": str, "threads": _WHOLE, "bytes": _NUMBER, "gbps": _NUMBER,
             "seconds": _NUMBER, "reason": str}  # fmt: skip
-_SIDE = {"ref": str, "git": _GIT, "versions": {None: str}}
+_SIDE = {"ref!": str, "git": _GIT, "versions!": {None: str}}
 _ROUND = {"case!": str, "implementation!": str, "clock!": str, "round!": _WHOLE}
 _AB = {"base!": _SIDE, "head!": _SIDE, "margin!": _NUMBER, "command!": [str], "differences!": [str],
        "flagged!": [_ROUND]}  # fmt: skip

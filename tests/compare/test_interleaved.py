@@ -13,6 +13,7 @@ from gapbench.compare import Side, interleaved
 from gapbench.errors import GapbenchError
 from gapbench.records import RESULTS, Qualification
 from gapbench.report.diff import FORMATS
+from gapbench.store import validity
 from gapbench.summary import Outcome
 from gapbench.verdicts import Verdict
 
@@ -180,3 +181,12 @@ def test_a_red_row_is_measured_again_by_ab():
 def test_an_interrupted_run_has_no_verdicts():
     with pytest.raises(GapbenchError, match="is not complete"):
         interleaved(run(ended=None))
+
+
+def test_of_a_side_git_may_be_unknown_and_its_versions_may_not():
+    found = run()
+    del found.run["ab"]["base"]["git"]
+    assert json.loads(FORMATS["json"](interleaved(found)))["base"]["commit"] is None
+    assert validity.fault(found.run, {**validity.RUN, **validity.COMPARISON}) is None
+    del found.run["ab"]["base"]["versions"]
+    assert validity.fault(found.run, {**validity.RUN, **validity.COMPARISON}) == "ab.base.versions is missing"

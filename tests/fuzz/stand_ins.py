@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import subprocess
@@ -9,9 +10,10 @@ from random import Random
 
 import click
 import profiled
+import pytest
 import running
 
-from gapbench import environment
+from gapbench import environment, store
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
 from gapbench.measuring import ab, duel, engine, limits
@@ -41,6 +43,7 @@ def install(patch):
 
     original = environment.describe
     patch.setattr(environment, "describe", described)
+    patch.setattr(environment, "warnings", lambda *_: [])  # as many everywhere: what is drawn depends on the files
     patch.setattr(engine, "measure", _measure)
     patch.setattr(ab, "measure", _measure_sides)
     patch.setattr(explaining, "explain", lambda *_: iter(()))
@@ -57,7 +60,17 @@ def install(patch):
 
 
 def project(folder):
-    """Make a repository of two commits, with a store of every kind of run, an export, and a file of kernels."""
+    """Make a repository of two commits, with a store of every kind of run, an export, and a file of kernels.
+
+    Runs have the same ids each time: files are drawn in the order of their names.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        numbers = itertools.count()
+        patch.setattr(store, "new_run_id", lambda *_: f"20261122T101112Z-abc1234-{next(numbers):04}")
+        _make(folder)
+
+
+def _make(folder):
     counted = running.COUNTS.copy()
     folder.mkdir()
     (folder / "mine.py").write_text("def pool(x):\n    return x.mean((2, 3), keepdim=True)\n")
