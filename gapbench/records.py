@@ -30,12 +30,14 @@ SAMPLES: dict[str, str] = {
     "implementation": "string",
     "contender": "string",
     "clock": "string",
+    "memory": "string",  # one of MEMORY: what the allocator was told; null in runs from before it was told anything
     "round": "int32",
     "process": "int32",  # serial number of the fresh worker process within the run
     "turn": "int32",
     "position": "int32",  # place in the turn's random order
     "calls": "int32",
     "seconds_per_call": "float64",
+    "page_faults": "float64",  # minor page faults per call, where the host computes
     "sm_clock_mhz": "float64",
     "temperature_c": "float64",
     "power_w": "float64",
@@ -64,6 +66,7 @@ RESULTS: dict[str, str] = {
     "implementation": "string",
     "contender": "string",
     "clock": "string",
+    "memory": "string",
     "status": "string",
     "reason": "string",
     "seconds": "float64",
@@ -72,6 +75,10 @@ RESULTS: dict[str, str] = {
     "ratio": "float64",
     "ratio_low": "float64",
     "ratio_high": "float64",
+    "best": "string",  # the fastest implementation of the case by this clock, which best_ratio is taken against
+    "best_ratio": "float64",
+    "best_ratio_low": "float64",
+    "best_ratio_high": "float64",  # null with a low bound where a slower implementation stopped early
     "rounds": "int32",
     "samples": "int32",
     "stopped_by": "string",
@@ -90,9 +97,16 @@ RESULTS: dict[str, str] = {
     "weight": "int32",  # how often the case occurs where its label says
     "parameters": "int64",
     "code_path": "string",
+    "page_faults": "float64",  # minor page faults per call
     "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }
 """One row per case x implementation x contender x clock."""
+
+MEMORY: dict[str, str] = {
+    "kept": "the allocator keeps what is freed and asks for huge pages, so that temporaries meet mapped memory",
+    "fresh": "every block of 128 KiB or more is mapped anew, so that temporaries pay for page faults",
+}
+"""Conditions of the host's memory under which calls are timed."""
 
 STATUSES: tuple[str, ...] = ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
 """What became of an implementation on a case; only ``ok`` rows are ranked."""
