@@ -10,7 +10,8 @@ from gapbench import environment, stats
 from gapbench.cases import Case
 from gapbench.devices import device as find_device
 from gapbench.measuring import engine
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.records import THIS
 from gapbench.telemetry import fitness
 
 CASES: tuple[Case, ...] = (Case((1, 64, 32, 32)), Case((8, 2048, 7, 7)), Case((4, 256, 56, 56)))
@@ -76,17 +77,17 @@ def noise_floor(device: str, seconds: float) -> NoiseFloor:
     clock = find_device(device).clocks[0]
     specs = {"mean": "mean", "mean_again": "mean"}
     contests = [Contest("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
-    effort = Effort(budget=seconds, target=1e-9)
+    plan = Plan(tuple(contests), Effort(budget=seconds, target=1e-9, race=False))
     log_ratios: dict[Case, list[float]] = {}
     started = time.monotonic()
     rounds = 0
-    for event in engine.measure(contests, effort):
+    for event in engine.measure(plan):
         if isinstance(event, engine.Qualified):
             started = time.monotonic()
         if isinstance(event, engine.RoundMeasured):
             rounds += 1
-            times = event.seconds(clock)
-            log_ratio = float(np.median(np.log(times["mean_again"] / times["mean"])))
+            times = event.by_turn(clock)
+            log_ratio = stats.round_log_ratio(times[THIS, "mean_again"], times[THIS, "mean"])
             log_ratios.setdefault(event.case, []).append(log_ratio)
     spread = float(np.median([np.std(values, ddof=1) for values in log_ratios.values()]))
     bias = float(np.median([np.median(values) for values in log_ratios.values()]))

@@ -53,3 +53,13 @@ def describe(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] 
         "dirty": dirty,
         "diff_hash": digest if dirty else None,
     }
+
+
+def tracked(folder: Path) -> str | None:
+    """Return what identifies the tracked files of ``folder`` as they are: the commit, and a hash of the difference.
+
+    None where it is in no repository or has no commit.
+    """
+    commit = ask(folder, "rev-parse", "--verify", "HEAD")
+    difference = ask(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+    return commit and f"{commit}-{hashlib.sha256(difference.encode()).hexdigest()[:12]}"

@@ -42,21 +42,31 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
     return storage.view(sizes).permute(inverse)
 
 
-def sample(case: Case, seed: int) -> Tensor:
+def noise(case: Case, seed: int) -> Tensor:
+    """Return float32 noise of the case's shape, for `sample`.
+
+    Drawn on the CPU, whose generator is the same everywhere.
+    """
+    return torch.empty(case.shape).normal_(generator=torch.Generator().manual_seed(seed))
+
+
+def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
     """Return the input of one round: noise around another mean in every row, so that no mean is near 0.
 
     With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
     channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
     elements.
+
+    ``drawn`` is the `noise` to use, where drawing it each time would take too long: the rows differ with ``seed`` all
+    the same.
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)
     rows = torch.empty(case.averaged)
     rows.uniform_(1, 3, generator=generator)
     rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
-    # Drawn on the CPU, whose generator is the same everywhere, in float32, which half types are then rounded from.
-    noise = torch.empty(case.shape).normal_(generator=generator)
-    return x.copy_(noise.add_(rows))
+    # In float32, which half types are then rounded from.
+    return x.copy_((noise(case, seed) if drawn is None else drawn) + rows)
 
 
 def place(x: Tensor, case: Case, seed: int) -> Tensor:

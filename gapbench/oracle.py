@@ -103,32 +103,77 @@ def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.ldexp(torch.full_like(value, info.eps), exponent)
 
 
-def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
-    """Judge a function on a sample, on a second sample, and on every stress pattern that ``truth`` has an answer to.
+@dataclass(slots=True)
+class _Question:
+    """One input with its gradient and answer; ``patterns`` names its rows where they are no random sample."""
 
-    Also catches a function that changes its input, and one that returns the answer of the previous call. What the
-    function raises is the caller's to handle.
+    x: Tensor
+    gradient: Tensor
+    expected: Expected | None
+    patterns: list[str] | None = None
+
+
+class Examination:
+    """The questions that all implementations of one case with the same truth are asked: made once.
+
+    A sample, a second sample, and every stress pattern that the truth has an answer to.
     """
-    first, second = inputs.sample(case, seed), inputs.sample(case, seed + 1)
-    untouched = first.clone()
-    judgement = _judge_on(case, function, truth, first, seed)
-    if not torch.equal(first, untouched):
-        return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
-    if judgement.reason:
+
+    def __init__(self, case: Case, seed: int, truth: Truth = GLOBAL_AVERAGE) -> None:
+        self._case, self._truth = case, truth
+        stressed = inputs.stress(case, seed) if truth.stressed else []
+        self._questions = [
+            *(self._question(inputs.sample(case, one), one, None) for one in (seed, seed + 1)),
+            *(self._question(x, seed, patterns) for x, patterns in stressed),
+        ]
+        self._untouched = [question.x.clone() for question in self._questions]
+
+    def _question(self, x: Tensor, seed: int, patterns: list[str] | None) -> _Question:
+        gradient = inputs.upstream(self._case, seed, self._truth.shape(self._case))
+        depends_on_weights = self._case.pass_ == "update"
+        expected = None if depends_on_weights else expect(self._case, self._truth, lambda x: x, x, gradient)
+        return _Question(x, gradient, expected, patterns)
+
+    def judge(self, function: Function) -> Judgement:
+        """Judge one function; what it raises is the caller's to handle.
+
+        Also catches a function that changes its input, and one that returns the answer of the previous call.
+        """
+        first, second, *stressed = self._questions
+        judgement = self._ask(function, first)
+        if self._changed():
+            return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
+        if judgement.reason:
+            return judgement
+        again = self._ask(function, second)
+        if again.reason:
+            return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
+        for question in stressed:
+            under_stress = self._ask(function, question)
+            if under_stress.reason:
+                assert question.patterns is not None
+                reason = f"{under_stress.reason} (input: {question.patterns[under_stress.row]})"
+                return Judgement(reason, under_stress.max_error)
+        if self._changed():
+            return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
         return judgement
-    again = _judge_on(case, function, truth, second, seed + 1)
-    if again.reason:
-        return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
-    for x, patterns in inputs.stress(case, seed) if truth.stressed else ():
-        under_stress = _judge_on(case, function, truth, x, seed, pattern=True)
-        if under_stress.reason:
-            reason = f"{under_stress.reason} (input: {patterns[under_stress.row]})"
-            return Judgement(reason, under_stress.max_error)
-    return judgement
+
+    def _changed(self) -> bool:
+        """Tell whether an input was changed, and put all back: the next function is asked the same."""
+        changed = False
+        for question, untouched in zip(self._questions, self._untouched, strict=True):
+            if not torch.equal(question.x, untouched) and not untouched.isnan().any():
+                question.x.copy_(untouched)
+                changed = True
+        return changed
+
+    def _ask(self, function: Function, question: _Question) -> Judgement:
+        call = bind(self._case, function, question.x, question.gradient)
+        # before the call, which might change x
+        expected = question.expected or expect(self._case, self._truth, function, question.x, question.gradient)
+        return judge(self._case, call(), expected, question.patterns is not None)
 
 
-def _judge_on(case: Case, function: Function, truth: Truth, x: Tensor, seed: int, pattern: bool = False) -> Judgement:
-    gradient = inputs.upstream(case, seed, truth.shape(case))
-    call = bind(case, function, x, gradient)
-    expected = expect(case, truth, function, x, gradient)  # before the call, which might change x
-    return judge(case, call(), expected, pattern)
+def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
+    """Judge one function on one case; see `Examination`."""
+    return Examination(case, seed, truth).judge(function)

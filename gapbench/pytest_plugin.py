@@ -139,7 +139,7 @@ def _recording(session: pytest.Session) -> "Recording":
     if _RECORDING not in session.config.stash:
         from gapbench import recording
         from gapbench.devices import device
-        from gapbench.measuring.plan import Contest, Effort
+        from gapbench.measuring.plan import Contest, Effort, Plan
         from gapbench.measuring.trimming import trim
         from gapbench.operations import operation
         from gapbench.quantities import parse_duration
@@ -155,7 +155,8 @@ def _recording(session: pytest.Session) -> "Recording":
                 reference = operation(case.operation).reference
                 contest = Contest(suite.name, case, {reference: reference}, clocks, reference)
                 contests.setdefault(case, contest).specs[name] = name
-        effort = Effort(budget=parse_duration(option("--gapbench-budget")))
+        # pytest-benchmark has no word for who stopped early: everyone is measured to the end
+        effort = Effort(budget=parse_duration(option("--gapbench-budget")), race=False)
         trimmed = trim(list(contests.values()), effort)
         with _held(session.config, trimmed.kept[0].case.device):
             writer = recording.begin(
@@ -165,7 +166,7 @@ def _recording(session: pytest.Session) -> "Recording":
                 session.config.invocation_params.args,
                 notes=[trimmed.sentence] if trimmed.sentence else [],
             )
-            recorded = recording.record(writer, trimmed.kept, effort)
+            recorded = recording.record(writer, Plan(tuple(trimmed.kept), effort))
         if recorded.interrupted:
             raise KeyboardInterrupt
         session.config.stash[_RECORDING] = recorded

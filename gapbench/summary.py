@@ -34,6 +34,7 @@ class Outcome:
     stopped_by: str | None = None
     reference: str | None = records.REFERENCE
     contender: str = records.THIS
+    memory: str | None = None
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.Known = None) -> pd.DataFrame:

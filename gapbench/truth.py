@@ -57,9 +57,12 @@ class GlobalAverage:
             return Expected(value, value, case.window)
         # One batch element at a time: a float64 copy of the whole input can be four times its size.
         dims = [d - 1 for d in case.spatial_dims]
-        value = torch.stack([image.double().mean(dims, keepdim=True) for image in x.cpu()])
-        scale = torch.stack([image.double().abs().mean(dims, keepdim=True) for image in x.cpu()])
-        return Expected(value, scale, case.window)
+        values, scales = [], []
+        for image in x.cpu():
+            exact = image.double()
+            values.append(exact.mean(dims, keepdim=True))
+            scales.append(exact.abs_().mean(dims, keepdim=True))
+        return Expected(torch.stack(values), torch.stack(scales), case.window)
 
     def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:  # noqa: ARG002 - the gradient is x's own
         """Return the gradient of x as a view that repeats each row's."""

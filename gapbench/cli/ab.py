@@ -14,13 +14,13 @@ from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError
+from gapbench.records import BASE, HEAD
 
 if TYPE_CHECKING:
     from gapbench.compare import Diff
-    from gapbench.measuring.ab import Origin
-    from gapbench.measuring.plan import Contest
-    from gapbench.recording.ab import Side, Sides
-    from gapbench.store import Store
+    from gapbench.measuring.plan import Contest, Plan, Side
+    from gapbench.recording.sides import Revision
+    from gapbench.store import RunWriter, Store
 
 BUDGET = 60.0
 
@@ -68,11 +68,9 @@ def command(
     Exits with 1 if a verdict of --fail-on occurs, with 4 if --no-wait finds the device in use, with 5 if nothing
     matches the selection.
     """
-    from gapbench import checkouts, compare
-    from gapbench.cli.progress import Progress
-    from gapbench.measuring.plan import Effort
-    from gapbench.recording import ab as recording
-    from gapbench.report import stored
+    from gapbench import recording
+    from gapbench.measuring.plan import Effort, Plan
+    from gapbench.recording import sides as recording_sides
     from gapbench.store import Store
 
     if explain and (base_python or head_python):
@@ -80,27 +78,77 @@ def command(
             "--explain profiles both sides under this interpreter, which explains nothing of another one; leave out "
             "--explain, or --base-python and --head-python"
         )
-    effort = Effort(budget=budget, seed=seed)
-    store = Store(url)
+    store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
-        found = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
-        pythons = [python or sys.executable for python in (base_python, head_python)]
-        sides = recording.Sides(*(recording.Side(*one) for one in zip(found, pythons, strict=True)))
-        origins = _origin(sides.base, stack), _origin(sides.head, stack)
-        contests = _contests(selected, origins)
-        words = _words(sides, base_python, head_python)
-        stack.enter_context(exclusive.held(contests[0].case.device, no_wait))
-        writer = recording.begin(store, contests, effort, sides, margin, words, sys.argv[1:], tag)
-        with Progress(contests, effort, sides=2) as progress:
-            complete = recording.record(writer, contests, effort, *origins, progress.observe)
-        if complete:
-            shown = compare.interleaved(stored.side(store, writer.id))
-            if explain:
-                shown = _explained(store, shown, *origins)
-    path = f"{url.rstrip('/')}/{writer.id}"
-    if not complete:
-        click.echo(f"interrupted, so there are no verdicts; what was measured is in {path}", err=True)
+        base_side, head_side = _revisions(stack, base, head, base_python, head_python)
+        sides = recording_sides.sides(base_side, head_side, stack)
+        plan = Plan(tuple(_contests(selected, sides)), effort, sides)
+        words = _words(base_side, head_side, base_python, head_python)
+        stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
+        described = recording_sides.describe(base_side, head_side, margin, words)
+        writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, ab=described)
+        return _measured(store, writer, plan, format_, policy, explain)
+
+
+def resume(store: "Store", writer: "RunWriter", no_wait: bool) -> int:
+    """Go on with an interrupted comparison, from the same commits and interpreters.
+
+    Raises `GapbenchError` where one of them is no longer what it was.
+    """
+    from gapbench import recording
+    from gapbench.measuring.plan import Plan
+    from gapbench.recording import sides as recording_sides
+
+    contests, effort = recording.plan_of(writer.run)
+    described = writer.run["ab"]
+    base, head, *options = described["command"]
+    pythons = dict(zip(options[::2], options[1::2], strict=True))
+    with contextlib.ExitStack() as stack:
+        revisions = _revisions(stack, base, head, pythons.get("--base-python"), pythons.get("--head-python"))
+        for name, revision in zip((BASE, HEAD), revisions, strict=True):
+            found, was = revision.describe(), described[name]
+            if found["code"] != was.get("code"):
+                raise GapbenchError(
+                    f"run {writer.id}: {name} ({was['ref']}) is no longer the code that was measured; restore it, or "
+                    f"begin anew with: gapbench ab {' '.join(described['command'])}"
+                )
+        sides = recording_sides.sides(*revisions, stack)
+        plan = Plan(tuple(contests), effort, sides)
+        stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
+        return _measured(store, writer, plan, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
+
+
+def _revisions(
+    stack: contextlib.ExitStack, base: str, head: str, base_python: str | None, head_python: str | None
+) -> "tuple[Revision, Revision]":
+    from gapbench import checkouts
+    from gapbench.recording.sides import Revision
+
+    old, new = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
+    return Revision(old, base_python or sys.executable), Revision(new, head_python or sys.executable)
+
+
+def _measured(
+    store: "Store", writer: "RunWriter", plan: "Plan", format_: str, policy: frozenset[str], explain: bool
+) -> int:
+    from gapbench import compare, recording
+    from gapbench.cli.progress import Progress
+    from gapbench.report import stored
+
+    with Progress(plan.contests, plan.effort, sides=2) as progress:
+        recorded = recording.record(writer, plan, progress.observe)
+    path = f"{store.url.rstrip('/')}/{writer.id}"
+    if recorded.interrupted:
+        click.echo(
+            f"interrupted, so there are no verdicts; what was measured is kept in {path}; go on with: "
+            f"gapbench run --resume {writer.id}",
+            err=True,
+        )
         return ExitCode.INTERRUPTED
+    shown = compare.interleaved(stored.side(store, writer.id))
+    if explain:
+        base, head, *_ = plan.sides
+        shown = _explained(store, shown, base, head)
     for warning in writer.run["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     diff.show(shown, format_)
@@ -110,7 +158,7 @@ def command(
     return ExitCode.POLICY if policy & shown.summary.keys() else ExitCode.DONE
 
 
-def _explained(store: "Store", found: "Diff", base: "Origin", head: "Origin") -> "Diff":
+def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Diff":
     """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
     from gapbench.profiling import explaining
     from gapbench.report.diff import lines
@@ -129,26 +177,15 @@ def _explained(store: "Store", found: "Diff", base: "Origin", head: "Origin") ->
     return explained(store, found)
 
 
-def _origin(side: "Side", stack: contextlib.ExitStack) -> "Origin":
-    from gapbench.checkouts import harness
-    from gapbench.measuring.ab import Origin
-    from gapbench.measuring.source import Source
-
-    source = Source.of(side.checkout.folder)
-    if side.python == sys.executable:
-        return Origin(source)
-    return Origin(source, side.python, stack.enter_context(harness()))
-
-
-def _contests(selected: Mapping[str, Any], origins: "Sequence[Origin]") -> "list[Contest]":
+def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Contest]":
     """Return what is selected and can differ between the sides.
 
     Raises `GapbenchError` where that is nothing: equal code would be compared with itself.
     """
     from gapbench import operations
 
-    two_pythons = len({origin.python for origin in origins}) > 1
-    built_in = two_pythons or any(origin.source.built_in for origin in origins)
+    two_pythons = len({side.python for side in sides}) > 1
+    built_in = two_pythons or any(side.source.built_in for side in sides)
     # Who names a function of theirs asks about that, not about all of gapbench's.
     named = selected["specs"] if any(map(operations.is_user_spec, selected["specs"])) else ()
 
@@ -182,8 +219,8 @@ def _in_repository(spec: str, anywhere: bool) -> str:
     return f"{path}:{function}"
 
 
-def _words(sides: "Sides", base_python: str | None, head_python: str | None) -> list[str]:
+def _words(base: "Revision", head: "Revision", base_python: str | None, head_python: str | None) -> list[str]:
     """Return the words after ``gapbench ab`` that name these very sides again."""
-    words = [(side.checkout.commit or side.checkout.ref)[:12] for side in (sides.base, sides.head)]
+    words = [(side.checkout.commit or side.checkout.ref)[:12] for side in (base, head)]
     words += ["--base-python", base_python] if base_python else []
     return words + (["--head-python", head_python] if head_python else [])

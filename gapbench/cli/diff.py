@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
 MARGIN = 0.01
+FAIL_ON = "regressed,failed_head"
 FORMATS = ("table", "markdown", "json", "github")
 
 POLICIES: dict[str, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ _OPTIONS = (
     click.option("--margin", type=SHARE, default=MARGIN, help="A change within this is none.  [default: 1%]"),
     click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True,
                  help="github prints annotations and writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
-    click.option("--fail-on", "policy", type=Parsed("policy", parse_policy), default="regressed,failed_head",
+    click.option("--fail-on", "policy", type=Parsed("policy", parse_policy), default=FAIL_ON,
                  show_default=True, metavar="NAME,...",
                  help=f"Exit with 1 if any row has such a verdict: {', '.join(POLICIES)}."),
 )  # fmt: skip

@@ -92,9 +92,10 @@ def _measured(
 ) -> "Recording":
     from gapbench import recording
     from gapbench.cli.progress import Progress
+    from gapbench.measuring.plan import Plan
 
     with Progress(contests, effort) as progress:
-        return recording.record(writer, contests, effort, progress.observe, group)
+        return recording.record(writer, Plan(tuple(contests), effort), progress.observe, group)
 
 
 def _concluded(store: "Store", recorded: "Sequence[Recording]", sweep: object, as_json: bool) -> int:

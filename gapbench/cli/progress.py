@@ -8,7 +8,7 @@ import rich.progress
 from rich.console import Console
 
 from gapbench.fleet.dealing import Warned
-from gapbench.measuring import ab, engine
+from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 
 
@@ -43,7 +43,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def observe(self, event: engine.Event | ab.Event | Warned) -> None:
+    def observe(self, event: engine.Event | Warned) -> None:
         """Show what just happened."""
         match event:
             case engine.Ready():
@@ -63,9 +63,11 @@ class Progress:
                 description = f"{case.id} done ({reason})"
             case Warned():
                 description = "asked all machines how they are"
-            case ab.Sweep(bouts):
-                description = f"round {max(bout.round for bout in bouts) + 1} of {len(bouts)} cases"
-            case ab.Flagged(rows):
+            case engine.SidesSeparated(case=case):
+                description = f"base and head need processes of their own: {case.id}"
+            case engine.Raced(case=case, implementation=name):
+                description = f"{name} is clearly slower: {case.id}"
+            case engine.Flagged(rows):
                 description = f"measuring {len(rows)} again" if rows else "nothing to confirm"
         elapsed = time.monotonic() - self._started
         left = max(self._effort.budget - elapsed, 0)

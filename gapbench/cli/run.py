@@ -3,6 +3,8 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +14,10 @@ from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION, SHARD, SHARE
 from gapbench.errors import ExitCode, GapbenchError
+from gapbench.records import MEMORY
 
 if TYPE_CHECKING:
-    from gapbench.measuring.plan import Effort
+    from gapbench.measuring.plan import Contest, Effort
     from gapbench.measuring.trimming import Trimmed
     from gapbench.recording import Recording
     from gapbench.store import Store
@@ -34,6 +37,17 @@ _CHOICES = 3
     help="Fewest rounds of fresh processes a case, kept even beyond the budget; 95 % intervals need 6.",
 )
 @click.option("--target", type=SHARE, default=TARGET, help="Stop a case when ratios are known to this.  [default: 1%]")
+@click.option(
+    "--all", "everyone", is_flag=True, help="Measure all to the target, also those clearly slower than the best."
+)
+@click.option(
+    "--memory",
+    type=click.Choice([*MEMORY]),
+    multiple=True,
+    default=["kept"],
+    show_default=True,
+    help="Let the allocator keep freed memory, or map large blocks anew. Repeatable.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--tag", help="A name to find the run by.")
@@ -50,6 +64,8 @@ def command(
     budget: float,
     rounds: int,
     target: float,
+    everyone: bool,
+    memory: tuple[str, ...],
     seed: int,
     url: str,
     tag: str | None,
@@ -71,30 +87,32 @@ def command(
     """
     from gapbench import recording
     from gapbench.cli.progress import Progress
-    from gapbench.measuring.plan import Effort
+    from gapbench.measuring.plan import Effort, Plan
     from gapbench.measuring.trimming import trim
     from gapbench.recording import sweep
     from gapbench.store import Store
 
+    effort = Effort(budget, rounds, target, seed, race=not everyone)
     if on:
         from gapbench.cli import fleet
 
         fleet.check(on, shard=shard, dry_run=dry_run, open=open_, no_wait=no_wait)
         if resume:
             return fleet.resume(on, url, resume, as_json)
-        return fleet.run(on, url, Effort(budget, rounds, target, seed), selected, tag, as_json)
+        return fleet.run(on, url, effort, selected, tag, as_json)
     store = Store(url)
     writer = None
     if resume:
         writer = store.reopen(store.resolve(resume), whole=True)
         if "ab" in writer.run:
-            raise GapbenchError(f"run {writer.id} compared two sides, which is not resumed; run gapbench ab again")
+            from gapbench.cli import ab
+
+            return ab.resume(store, writer, no_wait)
         if "fleet" in writer.run:
             raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
         contests, effort = recording.plan_of(writer.run)
     else:
-        effort = Effort(budget, rounds, target, seed)
-        contests = Selection.of("quick", selected).contests()
+        contests = under(Selection.of("quick", selected).contests(), memory)
         fields: dict[str, Any] = {}
         if shard:
             contests, fields = sweep.shard(contests, effort, *shard)
@@ -107,7 +125,7 @@ def command(
     with exclusive.held(contests[0].case.device, no_wait):
         writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
         with Progress(contests, effort) as progress:
-            recorded = recording.record(writer, contests, effort, progress.observe)
+            recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe)
     return conclude(store, recorded, as_json, open_)
 
 
@@ -128,6 +146,15 @@ def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, 
         return ExitCode.INTERRUPTED
     bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
     return ExitCode.FAILED if bad else ExitCode.DONE
+
+
+def under(contests: "list[Contest]", memory: Sequence[str]) -> "list[Contest]":
+    """Return each contest under each of the memory conditions; accelerators have an allocator of their own."""
+    return [
+        replace(contest, memory=condition)
+        for contest in contests
+        for condition in (dict.fromkeys(memory) if contest.case.device == "cpu" else ("kept",))
+    ]
 
 
 def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:

@@ -8,8 +8,8 @@ from gapbench import environment
 from gapbench.cases import Case
 from gapbench.devices import Device, device
 from gapbench.measuring import engine, limits
-from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.template import Template
+from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.plan import Contest, Effort, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class Worker:
         fields = {name: self._fields[name] for name in ("machine", "versions")}
         return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, fields)
 
-    def ceilings(self, cases: Sequence[Case]) -> limits.CeilingsMeasured:
+    def ceilings(self, cases: Sequence[Case]) -> engine.CeilingsMeasured:
         """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
-        with Template(["gapbench.measuring.preload"]) as template:
-            template.wait_ready()
-            return limits.ceilings(cases, template)
+        with ForkServer(["gapbench.measuring.preload"]) as server:
+            server.wait_ready()
+            return limits.ceilings(cases, server)
 
     def begin(self, contest: Contest, effort: Effort, earlier: Sequence[engine.RoundMeasured]) -> engine.Event | None:
         """Begin a contest, of which ``earlier`` rounds count, and return its first event."""
-        self._events = engine.measure([contest], effort, earlier, with_energy=True)
+        self._events = engine.measure(Plan((contest,), effort), earlier=earlier, with_energy=True)
         return self.next()
 
     def next(self) -> engine.Event | None:

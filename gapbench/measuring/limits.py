@@ -3,47 +3,29 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gapbench.cases import Case
-from gapbench.measuring import qualifying, worker
+from gapbench.measuring import worker
 from gapbench.measuring.ceilings import PATIENCE, unmeasured
 from gapbench.measuring.energy import WINDOW_SECONDS
+from gapbench.measuring.events import CeilingsMeasured, EnergyMeasured
+from gapbench.measuring.forkserver import Forker, how_it_ended, last_answer
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.template import Template
+from gapbench.measuring.protocol import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class CeilingsMeasured:
-    """The limits of all devices that the cases use, as run.json has them (see `gapbench.ceilings`)."""
-
-    ceilings: list[dict[str, Any]]
-
-
-def ceilings(cases: Iterable[Case], template: Template) -> CeilingsMeasured:
+def ceilings(cases: Iterable[Case], server: Forker) -> CeilingsMeasured:
     """Measure each device in a process of its own, with all the numbers of threads that ``cases`` use."""
     threads: dict[str, set[int]] = defaultdict(set)
     for case in cases:
         threads[case.device].add(case.threads)
     found: list[dict[str, Any]] = []
     for device, counts in threads.items():
-        said = qualifying.answer(template.start(worker.measure_ceilings, device, tuple(sorted(counts))), PATIENCE)
-        if not isinstance(said, list):
-            said = unmeasured(device, qualifying.how_it_ended(said, PATIENCE)[1])
-        found += said
+        answer = last_answer(server.start(worker.measure_ceilings, device, tuple(sorted(counts))), PATIENCE)
+        told = answer.content if isinstance(answer, Answer) else None
+        found += told if isinstance(told, list) else unmeasured(device, how_it_ended(answer, PATIENCE)[1])
     return CeilingsMeasured(found)
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyMeasured:
-    """What one call of an implementation draws, where the device counts; ``sources`` say for each device what does.
-
-    A source is ``{"device", "source", "reason"}``, as run.json has it: where there is no source, there is a reason.
-    """
-
-    sources: list[dict[str, Any]]
-    joules: dict[tuple[Case, str], float] = field(default_factory=dict)
 
 
 _SECONDS = WINDOW_SECONDS + 0.5
@@ -56,14 +38,14 @@ _SHARE = 0.2
 class Energy:
     """Measures energy after the rounds, one contender at a time, where a counter was found before them."""
 
-    def __init__(self, contests: Sequence[Contest], effort: Effort, template: Template) -> None:
-        self._effort, self._template = effort, template
+    def __init__(self, contests: Sequence[Contest], effort: Effort, server: Forker) -> None:
+        self._effort, self._server = effort, server
         self._sources: dict[str, dict[str, Any]] = {}
         for device in dict.fromkeys(contest.case.device for contest in contests):
-            said = qualifying.answer(template.start(worker.energy_source, device), effort.patience)
-            if not isinstance(said, tuple):
-                said = None, qualifying.how_it_ended(said, effort.patience)[1]
-            self._sources[device] = {"device": device, "source": said[0], "reason": said[1]}
+            answer = last_answer(server.start(worker.energy_source, device), effort.patience)
+            told = answer.content if isinstance(answer, Answer) else [None, how_it_ended(answer, effort.patience)[1]]
+            source, reason = told
+            self._sources[device] = {"device": device, "source": source, "reason": reason}
         counted = sum(len(one.specs) for one in contests if self._counts(one.case))
         self.seconds = min(counted * _SECONDS, _SHARE * effort.budget)
         """What measuring it will take about, of the run's time: nothing where nothing counts."""
@@ -82,11 +64,11 @@ class Energy:
             if time.monotonic() > deadline:
                 source["reason"] = "not of all: measure longer with --budget, a fifth of which is for energy"
                 break
-            job = self._template.start(worker.measure_energy, case, spec, self._effort.seed)
-            said = qualifying.answer(job, self._effort.patience)
-            if isinstance(said, float):
-                joules[case, name] = said
+            job = self._server.start(worker.measure_energy, case, spec, self._effort.seed)
+            answer = last_answer(job, self._effort.patience)
+            told = answer.content if isinstance(answer, Answer) else how_it_ended(answer, self._effort.patience)[1]
+            if isinstance(told, float):
+                joules[case, name] = told
             else:
-                why = said if isinstance(said, str) else qualifying.how_it_ended(said, self._effort.patience)[1]
-                source["reason"] = f"not of {name} on {case.id}: {why}"
+                source["reason"] = f"not of {name} on {case.id}: {told}"
         return EnergyMeasured(list(self._sources.values()), joules)

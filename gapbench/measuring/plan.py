@@ -1,11 +1,18 @@
-"""What to measure, and how much effort to spend on it."""
+"""What to measure, where the code comes from, and how much effort to spend on it."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import gapbench
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.records import REFERENCE
+from gapbench.measuring.source import HERE, Source
+from gapbench.records import REFERENCE, THIS
 from gapbench.stats import FEWEST_ROUNDS
+
+CaseKey = tuple[Case, str]
+"""A case under a memory condition: what has rounds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +20,7 @@ class Contest:
     """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
     ``clocks`` are the names of those that time them, all in the same rounds; ``reference`` is the implementation that
-    ratios are taken against.
+    ratios are taken against; ``memory`` is one of `records.MEMORY`.
     """
 
     suite: str
@@ -21,6 +28,25 @@ class Contest:
     specs: dict[str, str]
     clocks: tuple[str, ...] = ("host",)
     reference: str = REFERENCE
+    memory: str = "kept"
+
+    @property
+    def key(self) -> CaseKey:
+        """What identifies it in its plan."""
+        return self.case, self.memory
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Where one side's code comes from: its name in the store (this, base, head, null), checkout and interpreter.
+
+    ``harness`` is the folder in which the interpreter finds gapbench.
+    """
+
+    name: str = THIS
+    source: Source = HERE
+    python: str = sys.executable
+    harness: Path = Path(gapbench.__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +55,9 @@ class Effort:
 
     ``budget`` is the wall time in seconds of the whole run, preparation included; ``rounds`` the fewest rounds of
     each case, kept even where they exceed the budget; ``target`` the relative half-width of the 95 % interval of
-    every ratio at which a case is done; ``batch_seconds`` the length of one timed batch; ``patience`` the seconds
-    after which one worker that does not answer is given up, beyond the time it was told to measure.
+    every ratio to the fastest at which a case is done; ``batch_seconds`` the length of one timed batch; ``patience``
+    the seconds after which one worker that does not answer is given up, beyond the time it was told to measure.
+    ``race`` lets those stop early that are clearly slower than the fastest.
     """
 
     budget: float = 60.0
@@ -39,6 +66,7 @@ class Effort:
     seed: int = 0
     batch_seconds: float = 0.5e-3
     patience: float = 60.0
+    race: bool = True
 
     def __post_init__(self) -> None:
         if self.budget <= 0:
@@ -47,3 +75,17 @@ class Effort:
             raise GapbenchError(f"{self.rounds} rounds measure nothing; give at least 1")
         if not 0 < self.target < 1:
             raise GapbenchError(f"a target of {self.target:.3g} is impossible; give a share between 0 % and 100 %")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Cases, the sides that each is measured on, and the effort."""
+
+    contests: tuple[Contest, ...]
+    effort: Effort = field(default_factory=Effort)
+    sides: tuple[Side, ...] = (Side(),)
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether implementations meet themselves from other sides, rather than each other."""
+        return len(self.sides) > 1

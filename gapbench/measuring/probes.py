@@ -99,3 +99,10 @@ def compilation() -> Compilation:
 
     graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
     return Compilation(graphs, breaks, max(0, graphs - breaks - 1))
+
+
+def forget_compilation() -> None:
+    """Set Dynamo's counters to zero."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()

@@ -1,64 +1,43 @@
-"""One round of one case in a fresh process: make inputs, warm up, take turns by every clock, check all again."""
+"""One round of one case, in a process of its own: make inputs, take turns by every clock, check all outputs again."""
 
 import gc
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any
 
 from torch import Tensor
 
-from gapbench import inputs, operations, oracle, telemetry
-from gapbench.cases import DTYPES, Case
+from gapbench import inputs, oracle, telemetry
+from gapbench.cases import DTYPES
 from gapbench.devices import device
-from gapbench.implementations import Function
-from gapbench.measuring import clocks, defence, heap, schedule
-from gapbench.measuring.relay import ALONE, Calibrated, Peers
-from gapbench.measuring.template import RunningContender
-from gapbench.passes import Call, bind, expect
-from gapbench.truth import Expected, Truth
+from gapbench.measuring import clocks, defence, memory, schedule
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.prepared import PreparedCase
+from gapbench.measuring.protocol import Batches, Calibration, RoundFailure, RoundResult
+from gapbench.measuring.schedule import Turns
+from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync
+from gapbench.passes import Call, expect
+from gapbench.truth import Expected
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One round of one case.
 
-    ``specs`` name the contenders; ``entries`` say by clock which of them, by index, it times. ``seed`` makes this
-    round's inputs, their places in memory, and orders. The turns end with the slice, or after ``most_turns``.
+    ``entries`` say by clock which contenders, by index, it times, of all processes that share the round;
+    ``processes`` in which of them each contender is. ``calibration`` are batch lengths known from earlier rounds, by
+    clock. ``seed`` makes this round's inputs, their places in memory, and orders. The turns end with the slice, or
+    after ``most_turns``; contenders in ``once`` take one.
     """
 
-    case: Case
-    specs: tuple[str, ...]
     entries: Mapping[str, tuple[int, ...]]
     seed: int
     slice_seconds: float
     batch_seconds: float
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
     most_turns: int = schedule.MOST_TURNS
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why numbers may not be used: a contender's, or everyone's (None); by one clock, or by any (None)."""
-
-    contender: int | None
-    status: str
-    reason: str
-    clock: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RoundResult:
-    """What a round measured, by clock.
-
-    ``preparations`` are the clocks' own findings (event floor, launch time), ``slowdowns`` how much longer the device
-    took for a fixed piece of work in its worst batch than at the start, ``telemetry`` the columns of
-    `records.SAMPLES` that say how the machine was meanwhile.
-    """
-
-    batches: Mapping[str, schedule.Batches]
-    preparations: Mapping[str, dict[str, float | None]] = field(default_factory=dict)
-    slowdowns: Mapping[str, float] = field(default_factory=dict)
-    telemetry: dict[str, Any] = field(default_factory=dict)
+    processes: Mapping[int, int] = field(default_factory=dict)
+    once: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -70,7 +49,7 @@ class _Question:
     later: tuple[Tensor, Expected]
     """Gradient and answer for the content of the second half."""
 
-    def turn(self) -> None:
+    def replace(self) -> None:
         """Ask the same of the content of the second half."""
         gradient, self.expected = self.later
         self.gradient.replace(gradient)
@@ -83,31 +62,39 @@ class _Inputs:
     the implementations' own lie in the second half.
     """
 
-    def __init__(self, case: Case, seed: int, rotations: int, rng: Random) -> None:
-        self._case, self._seeds = case, (seed, seed ^ 1)
-        first, self._later = (inputs.sample(case, one) for one in self._seeds)
-        others = [inputs.place(first, case, rng.getrandbits(32)) for _ in range(rotations - 1)]
-        self.xs = [defence.Untouched(x) for x in (first, *others)]
+    def __init__(self, prepared: PreparedCase, seed: int, rotations: int, rng: Random) -> None:
+        self._prepared, self._seeds = prepared, (seed, seed ^ 1)
+        first, self._later = (prepared.sample(one) for one in self._seeds)
+        copy = first.clone()
+        others = [inputs.place(first, prepared.case, rng.getrandbits(32)) for _ in range(rotations - 1)]
+        self.xs = [defence.Untouched(x, copy) for x in (first, *others)]
         self._questions: dict[object, _Question] = {}
 
-    def question(self, truth: Truth, function: Function) -> _Question:
-        """Return what ``function`` is asked; one question serves all of one truth."""
-        key = function if self._case.pass_ == "update" else truth  # an update is judged by the weights it began with
+    def question(self, index: int) -> _Question:
+        """Return what contender ``index`` is asked; one question serves all of one truth."""
+        case, contender = self._prepared.case, self._prepared.contenders[index]
+        truth, function = contender.implementation.truth, contender.function
+        key = function if case.pass_ == "update" else truth  # an update is judged by the weights it began with
         if key not in self._questions:
-            gradients = [inputs.upstream(self._case, seed, truth.shape(self._case)) for seed in self._seeds]
+            gradients = [inputs.upstream(case, seed, truth.shape(case)) for seed in self._seeds]
             first, later = (
-                expect(self._case, truth, function, x, gradient)
+                expect(case, truth, function, x, gradient)
                 for x, gradient in zip((self.xs[0].tensor, self._later), gradients, strict=True)
             )
             self._questions[key] = _Question(defence.Untouched(gradients[0]), first, (gradients[1], later))
         return self._questions[key]
 
-    def turn(self) -> None:
+    def calls(self, index: int) -> list[Call]:
+        """Bind contender ``index`` to each place, for the content that the inputs have now."""
+        gradient = self.question(index).gradient.tensor
+        return [self._prepared.bind(index, x.tensor, gradient) for x in self.xs]
+
+    def replace(self) -> None:
         """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
         for x in self.xs:
             x.replace(self._later)
-        for one in self._questions.values():
-            one.turn()
+        for question in self._questions.values():
+            question.replace()
 
     def restore(self) -> None:
         for x in self.xs:
@@ -118,166 +105,169 @@ class _Inputs:
         return all(self.xs)
 
 
-@dataclass(slots=True)
-class _Entrant:
-    """A contender's function, what it is asked, and its call on each input."""
+def measure(
+    prepared: PreparedCase, assignment: Assignment, current: CurrentContender, sync: SideSync = SINGLE_PROCESS
+) -> RoundResult | RoundFailure:
+    """Measure one round, or return the first failure that was found; then the round does not count.
 
-    case: Case
-    function: Function
-    question: _Question
-    calls: list[Call] = field(default_factory=list)
-
-    def bind(self, shared: _Inputs) -> None:
-        """Make the calls, for the content that the inputs have now."""
-        gradient = self.question.gradient.tensor
-        self.calls = [bind(self.case, self.function, x.tensor, gradient) for x in shared.xs]
-
-
-def measure(running: RunningContender, assignment: Assignment, peers: Peers = ALONE) -> RoundResult | Fault:
-    """Measure one round, or return the first fault that was found; then the round does not count.
-
-    With ``peers`` this process times one side of the round; all have the same assignment but for the specs.
+    With ``sync`` this process times those contenders that it has loaded; all have the same assignment.
     """
-    case = assignment.case
+    case = prepared.case
     gc.disable()
-    order, rng = Random(assignment.seed), Random(f"{assignment.seed}/{peers.side}")  # common to all sides, and our own
-    bytes_of_input = case.elements * DTYPES[case.dtype]
+    order = Random(assignment.seed)  # the same in all processes
+    rng = Random(f"{assignment.seed}/{sync.process}")
     where = device(case.device)
-    kept = heap.shuffle(rng)
+    kept = memory.shuffle_heap(rng)
     timers: dict[str, clocks.Clock] = {}
     rotations: dict[str, int] = {}
     for name in assignment.entries:
         try:
             timers[name] = clocks.clock(name, where)
-            rotations[name] = timers[name].rotations(bytes_of_input)
+            rotations[name] = timers[name].rotations(case.elements * DTYPES[case.dtype])
         except clocks.ClockError as refusal:
-            return Fault(None, refusal.status, str(refusal), name)
-    shared = _Inputs(case, assignment.seed, max(rotations.values()), rng)
-
-    entrants: dict[int, _Entrant] = {}
-    for index in rng.sample(range(len(assignment.specs)), len(assignment.specs)):
-        running.set(index)
-        implementation = operations.load(assignment.specs[index])
-        function = implementation.prepare(case)
-        entrants[index] = _Entrant(case, function, shared.question(implementation.truth, function))
-        entrants[index].bind(shared)
-        entrants[index].calls[0]()  # compiles, allocates, fills caches
-        if reason := implementation.proof() or defence.replaced_clock():
-            return Fault(index, "failed", reason)
-
-    batches: dict[str, schedule.Batches] = {}
-    preparations: dict[str, dict[str, float | None]] = {}
-    slowdowns: dict[str, float] = {}
+            return RoundFailure(None, refusal.status, str(refusal), name)
+    shared = _Inputs(prepared, assignment.seed, max(rotations.values()), rng)
+    taking_part = {index for entries in assignment.entries.values() for index in entries} & prepared.contenders.keys()
+    calls: dict[int, list[Call]] = {}
+    for index in rng.sample(sorted(taking_part), len(taking_part)):
+        current.set(index)
+        calls[index] = shared.calls(index)
+        calls[index][0]()
+        if reason := defence.replaced_clock():
+            return RoundFailure(index, "failed", reason)
+    play = _Round(prepared, assignment, current, sync, shared, calls, order)
+    found = RoundResult({}, {}, {}, {}, {})
     with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
         for name in order.sample(list(timers), len(timers)):
             timer = timers[name]
             try:
                 # The device is at work from the first clock on: only that one waits for its frequency to rise.
-                preparation = timer.prepare() if not batches else timer.prepare(0.0)
+                preparation = timer.prepare() if not found.batches else timer.prepare(0.0)
             except clocks.ClockError as refusal:
-                return Fault(None, refusal.status, str(refusal), name)
-            entries = assignment.entries[name]
-            mine = {index: entrants[index] for index in rng.sample(entries, len(entries))}
-            played = _play(timer, mine, rotations[name], shared, assignment, order, running, peers)
-            if isinstance(played, Fault):
-                return played
-            batches[name] = played
-            preparations[name] = asdict(preparation)
+                return RoundFailure(None, refusal.status, str(refusal), name)
+            measured = play.by(timer, rotations[name])
+            if isinstance(measured, RoundFailure):
+                return measured
+            found.batches[name], found.calibration[name] = measured
+            found.preparations[name] = asdict(preparation)
             if timer.slowdown is not None:
-                slowdowns[name] = timer.slowdown
+                found.slowdowns[name] = timer.slowdown
             readings.append(probe.read())
     del kept  # not before
-    return RoundResult(batches, preparations, slowdowns, telemetry.between(*readings))
+    found.telemetry.update(telemetry.between(*readings))
+    return found
 
 
-def _play(
-    timer: clocks.Clock,
-    entrants: Mapping[int, _Entrant],
-    rotations: int,
-    shared: _Inputs,
-    assignment: Assignment,
-    order: Random,
-    running: RunningContender,
-    peers: Peers,
-) -> schedule.Batches | Fault:
-    """Take one clock's turns, in two halves with different content in the inputs; judge the last outputs of each."""
-    contenders: dict[int, schedule.Contender] = {}
-    calibrated: Calibrated = {}
-    for index, entrant in entrants.items():
-        running.set(index)
+class _Round:
+    """The turns of one round by one clock after another."""
+
+    def __init__(
+        self,
+        prepared: PreparedCase,
+        assignment: Assignment,
+        current: CurrentContender,
+        sync: SideSync,
+        shared: _Inputs,
+        calls: dict[int, list[Call]],
+        order: Random,
+    ) -> None:
+        self._prepared, self._assignment, self._current, self._sync = prepared, assignment, current, sync
+        self._shared, self._calls, self._order = shared, calls, order
+        self._implementations = len(prepared.task.specs)
+
+    def by(self, timer: clocks.Clock, rotations: int) -> tuple[Batches, Calibration] | RoundFailure:
+        """Take one clock's turns, in two halves with different content; judge the last outputs of each."""
+        assignment, sync = self._assignment, self._sync
+        entries = assignment.entries[timer.name]
+        mine = [index for index in entries if index in self._calls]
         try:
-            calls = entrant.calls[:rotations]
-            if assignment.case.device == "cpu":
-                schedule.settle(timer, schedule.calibrate(timer, calls, assignment.batch_seconds)[0])
-            contenders[index], seconds = schedule.calibrate(timer, calls, assignment.batch_seconds)
+            calibration = sync.agree(self._calibrate(timer, mine, rotations))
+            lengths = {index: count for index, (count, _) in calibration.items()}
+            turns = Turns.within(
+                assignment.slice_seconds / len(assignment.entries), calibration, self._implementations,
+                assignment.most_turns, assignment.once,
+            )  # fmt: skip
+            batches = Batches()
+            first = 0
+            for half in (turns.count - turns.count // 2, turns.count // 2):
+                steps = schedule.order(turns, first, half, self._implementations, self._order)
+                first += half
+                calls = {index: self._calls[index][:rotations] for index in mine}
+                if not batches.turn:  # the first turn is taken once more, to warm the alternation up
+                    warm = [step for step in steps if step.turn == 0]
+                    schedule.run_turns(timer, self._mine(warm), calls, lengths, self._begin, None)
+                last = {step.contender: step for step in steps}
+                outputs = schedule.run_turns(
+                    timer, self._mine(steps), calls, lengths, self._begin, batches, set(last.values())
+                )
+                for _ in sync.own(range(sync.processes)):  # another side's batches would feel this work
+                    if failure := self._failure(outputs, lengths):
+                        return failure
+                    if first < turns.count:
+                        self._shared.replace()
+                        self._bind_again()
         except clocks.ClockError as refusal:
-            return Fault(index, refusal.status, str(refusal), timer.name)
-        calibrated[index] = contenders[index].batch_calls, seconds
-    agreed = peers.agree(calibrated)
-    contenders = {index: replace(one, batch_calls=agreed[index][0]) for index, one in contenders.items()}
-    turn_seconds = sum(seconds for _, seconds in agreed.values())
-    turns = schedule.turns_within(
-        assignment.slice_seconds / len(assignment.entries), turn_seconds, assignment.most_turns
-    )
-    batches = schedule.Batches()
-    for half in (turns - turns // 2, turns // 2):
-        try:
-            outputs = schedule.play(timer, contenders, half, order, running.set, batches, peers)
-        except clocks.ClockError as refusal:
-            return Fault(running.get(), refusal.status, str(refusal), timer.name)
-        for _ in peers.own(range(peers.sides)):  # another side's batches would feel this work
-            if fault := _fault(shared, entrants, contenders, outputs, assignment.case):
-                return fault
-            if len(batches.turn) < turns * len(contenders):
-                shared.turn()
-                contenders = _bound_again(contenders, entrants, shared, assignment.case, running)
-    return batches
+            return RoundFailure(self._current.get(), refusal.status, str(refusal), timer.name)
+        return batches, calibration
 
+    def _calibrate(self, timer: clocks.Clock, mine: list[int], rotations: int) -> Calibration:
+        known = self._assignment.calibration.get(timer.name, {})
+        found: Calibration = {}
+        on_cpu = self._prepared.case.device == "cpu"
+        for index in mine:
+            self._begin(index)
+            calls = timer.in_turn(self._calls[index][:rotations], 0)
+            if index in known:
+                found[index] = known[index]
+                if on_cpu and index not in self._assignment.once:
+                    schedule.prefault(timer, calls, known[index][0])
+                continue
+            if on_cpu:
+                count, _ = schedule.calibrate(timer, calls, self._assignment.batch_seconds)
+                schedule.prefault(timer, calls, count)
+            found[index] = schedule.calibrate(timer, calls, self._assignment.batch_seconds)
+        return found
 
-def _bound_again(
-    contenders: dict[int, schedule.Contender],
-    entrants: Mapping[int, _Entrant],
-    shared: _Inputs,
-    case: Case,
-    running: RunningContender,
-) -> dict[int, schedule.Contender]:
-    """Return the contenders for the inputs' new content: what a graph remembers of its input is of the one before."""
-    if case.pass_ != "backward":
-        return contenders
-    again = {}
-    for index, one in contenders.items():
-        running.set(index)
-        entrants[index].bind(shared)
-        again[index] = replace(one, calls=entrants[index].calls[: len(one.calls)])
-    return again
+    def _begin(self, index: int) -> None:
+        self._prepared.activate(index)
+        self._current.set(index)
 
+    def _mine(self, steps: list[schedule.Batch]) -> Iterator[schedule.Batch]:
+        """Yield those of the steps that are this process's, each when it is its turn."""
+        processes = self._assignment.processes
+        return (steps[place] for place in self._sync.own([processes.get(step.contender, 0) for step in steps]))
 
-def _fault(
-    shared: _Inputs,
-    entrants: Mapping[int, _Entrant],
-    contenders: Mapping[int, schedule.Contender],
-    outputs: Mapping[int, Tensor],
-    case: Case,
-) -> Fault | None:
-    """Return what is wrong after timing."""
-    if not shared.untouched:
-        return _who_changes(shared, contenders)
-    for index, output in outputs.items():
-        expected = entrants[index].question.expected
-        if oracle.accepts(case, output, expected):
-            continue
-        if reason := oracle.judge(case, output, expected).reason:
-            return Fault(index, "wrong", f"was right when examined; after timing {reason}")
-    return None
+    def _bind_again(self) -> None:
+        """Bind all contenders to the new content: what a graph remembers of its input is of the one before.
 
+        Those of the other clocks too, and those that a clock has refused: they are judged against this content.
+        """
+        if self._prepared.case.pass_ == "backward":
+            for index in self._calls:
+                self._current.set(index)
+                self._calls[index] = self._shared.calls(index)
 
-def _who_changes(shared: _Inputs, contenders: Mapping[int, schedule.Contender]) -> Fault:
-    """Find the contender that changes its input only now and then, by trying each alone."""
-    for index, one in contenders.items():
-        shared.restore()
-        for _ in range(10 * one.batch_calls):
-            one.calls[0]()
-        if not shared.untouched:
-            return Fault(index, "wrong", "changes its input, not always, but while it is timed")
-    return Fault(None, "failed", "the input was changed while it was timed, and by whom is unknown")
+    def _failure(self, outputs: Mapping[int, Tensor], lengths: Mapping[int, int]) -> RoundFailure | None:
+        """Return what is wrong after timing."""
+        if not self._shared.untouched:
+            return self._who_changes(lengths)
+        case = self._prepared.case
+        for index, output in outputs.items():
+            expected = self._shared.question(index).expected
+            if oracle.accepts(case, output, expected):
+                continue
+            if reason := oracle.judge(case, output, expected).reason:
+                return RoundFailure(index, "wrong", f"was right when examined; after timing {reason}")
+        return None
+
+    def _who_changes(self, lengths: Mapping[int, int]) -> RoundFailure:
+        """Find the contender that changes its input only now and then, by trying each alone."""
+        for index in self._calls.keys() & lengths.keys():
+            self._shared.restore()
+            self._begin(index)
+            for _ in range(10 * lengths[index]):
+                self._calls[index][0]()
+            if not self._shared.untouched:
+                return RoundFailure(index, "wrong", "changes its input, not always, but while it is timed")
+        return RoundFailure(None, "failed", "the input was changed while it was timed, and by whom is unknown")

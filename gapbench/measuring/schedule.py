@@ -2,60 +2,37 @@
 
 Noise on shared machines comes in spells of 10 ms to seconds in which everything slows down. Contenders that alternate
 faster than that share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not.
-The same schedule serves contenders in several processes: all know it, and each runs its own batches (see `relay`).
+The same schedule serves contenders in several processes: all know it, and each runs its own batches (see `side_sync`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
-from resource import RUSAGE_SELF, getrusage
 from time import monotonic
 
 from torch import Tensor
 
+from gapbench.measuring import memory
 from gapbench.measuring.clocks import Clock
-from gapbench.measuring.relay import ALONE, Peers
+from gapbench.measuring.protocol import Batches, Calibration
 from gapbench.passes import Call
 
 FEWEST_TURNS = 4
 """A round of slow calls ends soon, and another process is asked: rounds count, turns do not."""
 MOST_TURNS = 1000
 """More turns make a round's median no better than more rounds would."""
-_WARM_TURNS = 1
 _MOST_WALL = 10
+_FEWEST_CALLS, _LONGEST = 3, 2e-3
+"""A batch has three calls where those take at most 2 ms: its first call is not counted, and should not be half of
+it."""
 _SETTLING_SECONDS = 0.015
 _FEW_FAULTS = 0.05
+_SLOW = 4
+"""A contender whose batches take so many times as long as the shortest takes a turn less often."""
 
 
-@dataclass(slots=True)
-class Batches:
-    """The timed batches of one round of one case, column by column."""
-
-    contender: list[int] = field(default_factory=list)
-    turn: list[int] = field(default_factory=list)
-    position: list[int] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)
-    seconds_per_call: list[float] = field(default_factory=list)
-
-    def add(self, contender: int, turn: int, position: int, calls: int, seconds: float) -> None:
-        """Append one batch that took ``seconds`` as a whole."""
-        self.contender.append(contender)
-        self.turn.append(turn)
-        self.position.append(position)
-        self.calls.append(calls)
-        self.seconds_per_call.append(seconds / calls)
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """Who is timed: the same call on each input of the rotation, and how many calls make a batch."""
-
-    calls: Sequence[Call]
-    batch_calls: int = 1
-
-
-def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tuple[Contender, float]:
-    """Return the contender with a batch of about ``batch_seconds``, and the wall seconds that such a batch takes.
+def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tuple[int, float]:
+    """Return how many calls make a batch of about ``batch_seconds``, and the wall seconds that such a batch takes.
 
     The two differ where a clock does more than it counts (a flush before every call, say): then the batch is as long as
     takes ten times ``batch_seconds`` by the wall. Doubles the batch until it is half as long as wanted, which warms
@@ -68,11 +45,12 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
             break
         count = clock.whole(2 * count, len(calls))
     share = min(batch_seconds / seconds if seconds > 0 else 1.0, _MOST_WALL * batch_seconds / wall if wall > 0 else 1.0)
-    wanted = clock.whole(max(1, round(count * share)), len(calls))
-    return Contender(calls, wanted), max(seconds, wall) * wanted / count
+    fewest = min(_FEWEST_CALLS, int(_LONGEST * count / seconds)) if seconds > 0 else 1
+    wanted = clock.whole(max(1, fewest, round(count * share)), len(calls))
+    return wanted, max(seconds, wall) * wanted / count
 
 
-def settle(clock: Clock, one: Contender, seconds: float = _SETTLING_SECONDS) -> None:
+def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
     """Run batches until one of them touches hardly any new memory, for ``seconds`` at most.
 
     A forked process copies every page that it writes to for the first time. Where many modules were loaded before the
@@ -80,10 +58,10 @@ def settle(clock: Clock, one: Contender, seconds: float = _SETTLING_SECONDS) -> 
     """
     deadline = monotonic() + seconds
     faults = -1
-    while faults < 0 or (faults > _FEW_FAULTS * one.batch_calls and monotonic() < deadline):
-        before = getrusage(RUSAGE_SELF).ru_minflt
-        clock.batch(one.calls, one.batch_calls)
-        faults = getrusage(RUSAGE_SELF).ru_minflt - before
+    while faults < 0 or (faults > _FEW_FAULTS * count and monotonic() < deadline):
+        before = memory.page_faults()
+        clock.batch(calls, count)
+        faults = memory.page_faults() - before
 
 
 def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, float]:
@@ -93,47 +71,95 @@ def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, floa
     return seconds, monotonic() - began
 
 
-def turns_within(slice_seconds: float, turn_seconds: float, most: int = MOST_TURNS) -> int:
-    """Return how many turns to take in a slice of the budget, given what one takes."""
-    return max(FEWEST_TURNS, min(most, int(slice_seconds / turn_seconds)))
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How many turns a round takes, and in which of them a contender takes part: every so manieth."""
+
+    count: int
+    every: Mapping[int, int]
+
+    @classmethod
+    def within(
+        cls,
+        slice_seconds: float,
+        calibration: Calibration,
+        implementations: int,
+        most: int = MOST_TURNS,
+        once: Collection[int] = (),
+    ) -> "Turns":
+        """Plan the turns of a slice of the budget: who is far slower than the fastest takes part less often.
+
+        All sides of an implementation take part in the same turns, and everyone in `FEWEST_TURNS` at least, but for
+        those that do ``once``.
+        """
+        everyone, slice_seconds = calibration, slice_seconds - sum(calibration[index][1] for index in once)
+        calibration = {index: one for index, one in calibration.items() if index not in once}
+        shortest = min(seconds for _, seconds in calibration.values())
+        longest: dict[int, float] = {}
+        for index, (_, seconds) in calibration.items():
+            longest[index % implementations] = max(seconds, longest.get(index % implementations, 0.0))
+        # odd, so that it meets all places of the input
+        rare = {name: max(1, int(seconds / (_SLOW * shortest)) | 1) for name, seconds in longest.items()}
+        cost = sum(seconds / rare[index % implementations] for index, (_, seconds) in calibration.items())
+        count = max(FEWEST_TURNS, min(most, int(slice_seconds / cost)))
+        every = {index: min(rare[index % implementations], count // FEWEST_TURNS) for index in calibration}
+        return cls(count, {index: every.get(index, count) for index in everyone})
 
 
-def play(
-    clock: Clock,
-    contenders: Mapping[int, Contender],
-    turns: int,
-    rng: Random,
-    announce: Callable[[int], None],
-    batches: Batches,
-    peers: Peers = ALONE,
-) -> dict[int, Tensor]:
-    """Take ``turns`` turns, add every batch to ``batches``, and return each contender's last output.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of the order: who takes it, in which turn and at which position of it."""
 
-    ``announce(index)`` is told which contender, by its key in ``contenders``, runs next. The first turn warms the
-    alternation up and is not kept. With ``peers``, whose ``rng`` must be in the same state, every contender's batches
-    on all sides follow one another, the sides in a random order; each process runs its own.
+    turn: int
+    position: int
+    contender: int
+
+
+def order(turns: Turns, first: int, count: int, implementations: int, rng: Random) -> list[Batch]:
+    """Return the batches of ``count`` turns from number ``first`` on: implementations in a random order in each turn.
+
+    The sides of an implementation follow one another, in a random order too.
     """
-    first = batches.turn[-1] + 1 if batches.turn else 0
-    outputs: dict[int, Tensor] = {}
-    order = _order(sorted(contenders), peers.sides, turns, rng)
-    for place in peers.own([side for _, _, side, _ in order]):
-        turn, position, _, index = order[place]
-        one = contenders[index]
-        announce(index)
-        seconds, outputs[index] = clock.batch(one.calls, one.batch_calls)
-        if turn >= 0:
-            batches.add(index, first + turn, position, one.batch_calls, seconds)
-    return outputs
-
-
-def _order(contenders: list[int], sides: int, turns: int, rng: Random) -> list[tuple[int, int, int, int]]:
-    """Return every batch as (turn, position, side, contender)."""
-    order = []
-    for turn in range(-_WARM_TURNS, turns):
-        batches = [
-            (side, index)
-            for index in rng.sample(contenders, len(contenders))
-            for side in rng.sample(range(sides), sides)
+    sides: dict[int, list[int]] = {}
+    for index in sorted(turns.every):
+        sides.setdefault(index % implementations, []).append(index)
+    names = sorted(sides)
+    batches = []
+    for turn in range(first, first + count):
+        taking_part = [
+            index
+            for name in rng.sample(names, len(names))
+            if turn % turns.every[sides[name][0]] == name % turns.every[sides[name][0]]
+            for index in rng.sample(sides[name], len(sides[name]))
         ]
-        order += [(turn, position, side, index) for position, (side, index) in enumerate(batches)]
-    return order
+        batches += [Batch(turn, position, index) for position, index in enumerate(taking_part)]
+    return batches
+
+
+def run_turns(
+    clock: Clock,
+    steps: Iterator[Batch],
+    calls: Mapping[int, Sequence[Call]],
+    lengths: Mapping[int, int],
+    begin: Callable[[int], None],
+    batches: Batches | None,
+    last: Collection[Batch] = (),
+) -> dict[int, Tensor]:
+    """Take the batches of ``steps`` and add each to ``batches`` (None while warming up).
+
+    ``begin(index)`` is told who runs next. Outputs are dropped at once, so that contenders meet the same memory; copies
+    of those of ``last`` are returned.
+    """
+    outputs: dict[int, Tensor] = {}
+    for step in steps:
+        index, count = step.contender, lengths[step.contender]
+        begin(index)
+        faults = memory.page_faults()
+        seconds, output = clock.batch(clock.in_turn(calls[index], step.turn), count)
+        faults = memory.page_faults() - faults
+        if batches is not None:
+            batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
+        if step in last:
+            outputs[index] = output.clone()
+        del output
+    return outputs

@@ -1,113 +1,155 @@
-"""The jobs of a fresh worker process: qualify one implementation, or measure one round of one case.
+"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure one round of it.
 
 Whatever goes wrong becomes a status and a reason; what kills the process is the parent's to tell.
 """
 
 import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import psutil
-import torch
-
-from gapbench.cases import DTYPES, Case
-from gapbench.devices import Accelerator, device
-from gapbench.errors import is_out_of_memory
-from gapbench.implementations.user import BrokenImplementationError
-from gapbench.measuring import ceilings, energy, qualification, rounds
-from gapbench.measuring.messages import Line
-from gapbench.measuring.relay import Relay
-from gapbench.measuring.rounds import Assignment, Fault
-from gapbench.measuring.source import HERE, Source
-from gapbench.measuring.template import RunningContender
-from gapbench.records import Qualification
+from gapbench import inputs
+from gapbench.cases import Case
+from gapbench.devices import device
+from gapbench.measuring import ceilings, energy, forkserver_process, judge, prepared, rounds
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.prepared import CaseTask, PreparedCase
+from gapbench.measuring.protocol import Answer, Channel, Prepared, RoundFailure
+from gapbench.measuring.rounds import Assignment
+from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync
+from gapbench.measuring.source import HERE
 from gapbench.telemetry import energy as energy_counter
 from gapbench.telemetry.unreadable import UnreadableError
 
 
-def qualify(
-    line: Line,
-    running: RunningContender,  # noqa: ARG001
-    case: Case,
-    spec: str,
-    seed: int,
-    source: Source = HERE,
-) -> None:
-    """Judge one implementation on one case and send its `Qualification`."""
+class _Loaded:
+    """What `serve_case` has loaded in this process, for the workers that it forks."""
+
+    case: PreparedCase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which process of a round this is, and the processor that all of them compute on, where one is enough."""
+
+    process: int = 0
+    core: int | None = None
+
+
+def serve_case(channel: Channel, _: CurrentContender, task: CaseTask, descriptors: tuple[int, ...]) -> None:
+    """Load the contenders of a case, say how that went, and fork workers that have them, if that is possible."""
+    byte, control = descriptors
+    current = CurrentContender(byte)
     try:
-        source.enter(case.operation)
-        prepare(case)
-        line.send(qualification.qualify(case, spec, seed))
+        _Loaded.case, reply = prepared.prepare(task, current)
     except Exception as error:
-        line.send(Qualification(*status_of(error, case)))
+        channel.send(_rejected(task, error))
+        return
+    channel.send(reply)
+    if reply.forkable:
+        forkserver_process.serve(socket.socket(fileno=control), current)
 
 
-def measure_round(line: Line, running: RunningContender, assignment: Assignment) -> None:
-    """Measure one round of one case and send its `RoundResult`, or the `Fault` that prevented it."""
-    try:
-        prepare(assignment.case)
-        line.send(rounds.measure(running, assignment))
-    except Exception as error:
-        line.send(Fault(running.get(), *status_of(error, assignment.case)))
-
-
-def measure_side(
-    line: Line,
-    _: RunningContender,
-    assignment: Assignment,
-    source: Source,
-    side: int,
-    core: int | None,
-    descriptors: tuple[int, ...],
+def judge_contenders(
+    channel: Channel, current: CurrentContender, task: CaseTask | None, indices: Sequence[int], seed: int
 ) -> None:
-    """Measure one side of a round, and send what `measure_round` does: one message more for each clock (see `relay`).
+    """Send `Judged` for each contender, in order, up to the first that is not ok.
 
-    ``descriptors`` are those of the byte that says what runs, of the own inbox, and of every side's outbox.
+    ``task`` is None in a worker that was forked from one that has loaded the case; else it is loaded here, and
+    `Prepared` is sent first.
     """
-    byte, inbox, *outboxes = descriptors
-    running = RunningContender(byte)
-    others = {number: outbox for number, outbox in enumerate(outboxes) if number != side}
-    os.close(outboxes[side])  # else a baton that never comes would not end in an end of file
+    case = _case_of(channel, current, task)
+    if case is not None:
+        able = [index for index in indices if index in case.contenders]
+        for judged in judge.judge(case, able, seed, current):
+            channel.send(judged)
+
+
+def measure_round(
+    channel: Channel,
+    current: CurrentContender,
+    task: CaseTask | None,
+    assignment: Assignment,
+    place: Place = Place(),
+    descriptors: tuple[int, ...] = (),
+) -> None:
+    """Measure one round and send its `RoundResult`, or the `RoundFailure` that prevented it.
+
+    ``task`` as of `judge_contenders`, but without a word about its loading. Where several processes share the round,
+    ``descriptors`` are those of the byte that says what runs, of the own inbox, and of every process's outbox.
+    """
+    sync = SINGLE_PROCESS
+    if descriptors:
+        byte, inbox, *outboxes = descriptors
+        current = CurrentContender(byte)
+        os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
+        others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
+        sync = TokenSync(channel, place.process, inbox, others, place.core)
+    case = _Loaded.case
     try:
-        source.enter(assignment.case.operation)
-        prepare(assignment.case)
-        line.send(rounds.measure(running, assignment, Relay(line, side, inbox, others, core)))
+        if task is not None:
+            case, reply = prepared.prepare(task, current)
+            for index, (status, reason) in reply.rejected.items():
+                channel.send(RoundFailure(index, status, reason))
+                return
+        assert case is not None
+        channel.send(rounds.measure(case, assignment, current, sync))
     except Exception as error:
-        line.send(Fault(running.get(), *status_of(error, assignment.case)))
+        task = task or (case.task if case else None)
+        assert task is not None
+        channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
+
+
+def _case_of(channel: Channel, current: CurrentContender, task: CaseTask | None) -> PreparedCase | None:
+    if task is None:
+        return _Loaded.case
+    try:
+        case, reply = prepared.prepare(task, current)
+    except Exception as error:
+        channel.send(_rejected(task, error))
+        return None
+    channel.send(reply)
+    return case
+
+
+def _rejected(task: CaseTask, error: Exception) -> Prepared:
+    reason = prepared.status_of(error, task.case)
+    return Prepared({}, dict.fromkeys(task.contenders, reason), forkable=False)
 
 
 def measure_ceilings(
-    line: Line,
-    running: RunningContender,  # noqa: ARG001
+    channel: Channel,
+    current: CurrentContender,  # noqa: ARG001
     device_name: str,
     threads: tuple[int, ...],
 ) -> None:
     """Measure a device's limits and send them as run.json has them."""
     try:
-        line.send(ceilings.measure(device_name, threads))
+        channel.send(Answer(ceilings.measure(device_name, threads)))
     except Exception as error:
-        line.send(ceilings.unmeasured(device_name, f"measuring ceilings raised {type(error).__name__}: {error}"))
+        reason = f"measuring ceilings raised {type(error).__name__}: {error}"
+        channel.send(Answer(ceilings.unmeasured(device_name, reason)))
 
 
-def energy_source(line: Line, running: RunningContender, device_name: str) -> None:  # noqa: ARG001
+def energy_source(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001
     """Send the name of what counts a device's energy, and None; or None, and why nothing does."""
     try:
         with energy_counter.opened(device_name, device(device_name).uuid) as counter:
-            line.send((counter.source, None))
+            channel.send(Answer([counter.source, None]))
     except UnreadableError as error:
-        line.send((None, str(error)))
+        channel.send(Answer([None, str(error)]))
 
 
-def measure_energy(
-    line: Line,
-    running: RunningContender,  # noqa: ARG001
-    case: Case,
-    spec: str,
-    seed: int,
-) -> None:
+def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec: str, seed: int) -> None:
     """Send the joules of one call, or the sentence that says why they are not known."""
     try:
-        prepare(case)
+        loaded, reply = prepared.prepare(CaseTask(case, (spec,), (HERE,), (0,), seed), current)
+        for _, reason in reply.rejected.values():
+            channel.send(Answer(reason))
+            return
         where = device(case.device)
-        call = qualification.bound(case, spec, seed)
+        truth = loaded.contenders[0].implementation.truth
+        call = loaded.bind(0, loaded.sample(seed), inputs.upstream(case, seed, truth.shape(case)))
 
         def run(count: int) -> None:
             for _ in range(count):
@@ -115,38 +157,6 @@ def measure_energy(
             where.synchronize()
 
         with energy_counter.opened(case.device, where.uuid) as counter:
-            line.send(energy.joules_per_call(run, counter))
+            channel.send(Answer(energy.joules_per_call(run, counter)))
     except Exception as error:
-        line.send(f"{type(error).__name__}: {error}")
-
-
-def prepare(case: Case) -> None:
-    """Get this process ready for ``case``. Raises `MemoryError` where it would not fit the CPU's memory."""
-    torch.set_num_threads(case.threads)
-    where = device(case.device)
-    if isinstance(where, Accelerator):
-        where.make_current()
-        return
-    needed, there = _bytes_needed(case), psutil.virtual_memory().available
-    if needed > there:
-        # Asked beforehand: an operating system that promises more than it has kills whoever uses it.
-        raise MemoryError(f"the harness needs about {needed:,} bytes, {there:,} are available")
-
-
-def _bytes_needed(case: Case) -> int:
-    """Return the memory of two inputs with copies, and of the float32 noise that they are made from."""
-    return case.elements * (4 * DTYPES[case.dtype] + 2 * 4)
-
-
-def status_of(error: Exception, case: Case) -> tuple[str, str]:
-    """Return the status and the reason that an exception amounts to."""
-    if isinstance(error, BrokenImplementationError):
-        return "failed", str(error)
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
-        return (
-            "oom",
-            f"out of memory, the case moves {case.bytes_moved:,} bytes at least; choose a smaller one ({text})",
-        )
-    return "failed", f"raised {text}"
+        channel.send(Answer(f"{type(error).__name__}: {error}"))

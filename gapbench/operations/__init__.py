@@ -20,7 +20,7 @@ from gapbench.truth import GLOBAL_AVERAGE
 
 __all__ = [
     "OPERATIONS", "Operation", "adopt", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
-    "operation", "other_truths", "parameters", "taken", "why_not",
+    "operation", "other_truths", "parameters", "restore", "state", "taken", "why_not",
 ]  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
@@ -65,8 +65,20 @@ def adopt(package: Path, operation: str) -> None:
     from gapbench.operations import adoption
 
     found = adoption.implementations(package, operation)
+    restore((found, list(__path__)))
+
+
+def state() -> tuple[dict[str, Implementation], list[str]]:
+    """Return what `adopt` changes, for `restore`."""
+    return dict(_BUILT_IN), list(__path__)
+
+
+def restore(earlier: tuple[dict[str, Implementation], list[str]]) -> None:
+    """Go back to an earlier `state`."""
+    built_in, path = earlier
     _BUILT_IN.clear()
-    _BUILT_IN.update(found)
+    _BUILT_IN.update(built_in)
+    __path__[:] = path
 
 
 def is_user_spec(spec: str) -> bool:

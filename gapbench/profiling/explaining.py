@@ -7,10 +7,10 @@ from typing import Any
 
 from gapbench.cases import Case
 from gapbench.compare import Row
-from gapbench.measuring import ab, qualifying
+from gapbench.measuring import memory, servers
+from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.source import Source
-from gapbench.measuring.template import Template
 from gapbench.profiling import comparison, job, profiles
 from gapbench.records import BASE, HEAD
 from gapbench.store import Store
@@ -41,23 +41,23 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
     for row in rows:
         found.setdefault((row.case, row.implementation), row)
     contests = [Contest("profile", Case.from_id(row.case), {row.implementation: row.spec}) for row in found.values()]
-    with Template(qualifying.preload(contests), variables=ab.STEADY_MEMORY) as template:
-        template.wait_ready()
+    with ForkServer(servers.preload(contests), variables=memory.variables("kept")) as server:
+        server.wait_ready()
         for row in found.values():
-            before, after = _both(template, row, base, head)
+            before, after = _both(server, row, base, head)
             why = comparison.compare(before.document, after.document, row.ratio, (before.sources, after.sources))
             for side, name, more in ((before, BASE, {}), (after, HEAD, {"explanation": why.document()})):
                 kept.keep(store, run, {**side.document, "side": name, **more}, side.files)
             yield row
 
 
-def _both(template: Template, row: Row, base: Source, head: Source) -> tuple[_Side, _Side]:
+def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[_Side, _Side]:
     """Profile both sides in turn, each in fresh processes, and return the middle one of each."""
     found: dict[str, list[_Side]] = {BASE: [], HEAD: []}
     for _ in range(_PROCESSES):
         for name, source in ((BASE, base), (HEAD, head)):
             request = job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1)
-            with profiles.one(template, row.implementation, request) as profile:
+            with profiles.one(server, row.implementation, request) as profile:
                 found[name].append(_Side(profile.document, profile.files))
     return _middle(found[BASE]), _middle(found[HEAD])
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gapbench.measuring import inheritance
+from gapbench.measuring import worker_env
 from gapbench.profiling.counters import Counter, unknown
 
 METRICS = {
@@ -45,7 +45,7 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
         done = subprocess.run(
-            command, env=inheritance.environment(), capture_output=True, text=True, timeout=patience, check=False
+            command, env=worker_env.environment(), capture_output=True, text=True, timeout=patience, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return unknown(f"ncu did not answer: {error}", NAMES)

@@ -15,10 +15,11 @@ from gapbench import inputs, operations
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
 from gapbench.implementations import Implementation
-from gapbench.measuring import clocks, heap, worker
-from gapbench.measuring.messages import Line
+from gapbench.measuring import clocks, prepared
+from gapbench.measuring import memory as memory_condition
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.protocol import Answer, Channel
 from gapbench.measuring.source import HERE, Source
-from gapbench.measuring.template import RunningContender
 from gapbench.passes import Call, bind
 from gapbench.profiling import counters, generated, gpu_counters, memory, trace, windows, words
 from gapbench.profiling.split import PARTS, Split, split
@@ -43,15 +44,15 @@ class Request:
     attempts: int = 3
 
 
-def profile(line: Line, running: RunningContender, request: Request) -> None:  # noqa: ARG001
+def profile(channel: Channel, current: CurrentContender, request: Request) -> None:  # noqa: ARG001
     """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
     try:
         request.source.enter(request.case.operation)
-        worker.prepare(request.case)
-        line.send(_profile(request))
+        prepared.make_ready(request.case)
+        channel.send(Answer(_profile(request)))
     except Exception as error:
-        status, reason = worker.status_of(error, request.case)
-        line.send({"status": status, "reason": reason})
+        status, reason = prepared.status_of(error, request.case)
+        channel.send(Answer({"status": status, "reason": reason}))
 
 
 def _profile(request: Request) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _profile(request: Request) -> dict[str, Any]:
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
-    kept = heap.shuffle(Random(request.seed))
+    kept = memory_condition.shuffle_heap(Random(request.seed))
     function, calls = _prepared(implementation, case, request.seed, where)
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}

@@ -26,15 +26,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+import msgspec
 
 from gapbench import operations
 from gapbench.cases import Case
-from gapbench.measuring import credible, qualifying
-from gapbench.measuring.messages import fits
+from gapbench.measuring import servers
+from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
 from gapbench.measuring.plan import Contest
+from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
 from gapbench.measuring.source import HERE
-from gapbench.measuring.template import Template
 from gapbench.profiling import counters, gpu_counters, job, trace
 from gapbench.records import STATUSES
 
@@ -42,13 +44,31 @@ SCHEMA = 1
 PATIENCE = 300.0
 """Seconds after which an implementation that is still being profiled is given up."""
 
-_FIELDS: Mapping[str, Any] = {
-    "reason": None, "family": str, "seconds": float, "shares": dict[str, float], "page_faults": float,
-    "page_fault_share": float, "one_element_seconds": float | None, "profiled_seconds": float, "calls": int,
-    "attempts": int, "gbps": float | None, "sentence": str, "operators": list[dict[str, Any]],
-    "peak_extra_bytes": int | None, "memory": Any, "generated": dict[str, Any] | None,
-    "counters": list[dict[str, Any]], "proton": dict[str, Any], "trace_calls": int, "notes": list[str],
-}  # fmt: skip
+
+class _Document(TypedDict):
+    """What a worker's document of an ok profile has."""
+
+    reason: None
+    family: str
+    seconds: float
+    shares: dict[str, float]
+    page_faults: float
+    page_fault_share: float
+    one_element_seconds: float | None
+    profiled_seconds: float
+    calls: int
+    attempts: int
+    gbps: float | None
+    sentence: str
+    operators: list[dict[str, Any]]
+    peak_extra_bytes: int | None
+    memory: Any
+    generated: dict[str, Any] | None
+    counters: list[dict[str, Any]]
+    proton: dict[str, Any]
+    trace_calls: int
+    notes: list[str]
+
 
 _VERSIONS = ("torch", "triton", "gapbench")
 
@@ -73,16 +93,16 @@ def profile(
 
     What cannot be profiled is a document with its status and reason. Raises `GapbenchError` if no worker can start.
     """
-    with Template(qualifying.preload([Contest("profile", case, dict(specs))])) as template:
-        template.wait_ready()
+    with ForkServer(servers.preload([Contest("profile", case, dict(specs))])) as server:
+        server.wait_ready()
         for name, spec in specs.items():
-            with one(template, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience) as found:
+            with one(server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience) as found:
                 yield found
 
 
 @contextlib.contextmanager
-def one(template: Template, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
-    """Profile an implementation, which is called ``name``, in a fresh worker of a template that is ready.
+def one(server: ForkServer, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
+    """Profile an implementation, which is called ``name``, in a fresh worker of a server that is ready.
 
     The files lie in a folder of their own, in place of the request's, until the end.
     """
@@ -91,7 +111,7 @@ def one(template: Template, name: str, request: job.Request, patience: float = P
     described |= {"implementation": name, "versions": {package: _version(package) for package in _VERSIONS}}
     with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
         folder = Path(place)
-        found = _one(template, replace(request, folder=folder), patience)
+        found = _one(server, replace(request, folder=folder), patience)
         files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok" and _is_plain(path))
         yield Profile({**described, **found, "files": files}, folder)
 
@@ -100,7 +120,11 @@ def _is_document(said: dict[str, Any]) -> bool:
     """Tell whether a worker's document has what is needed to keep and compare it."""
     if said.get("status") != "ok":
         return said.get("status") in STATUSES and isinstance(said.get("reason"), str)
-    return all(name in said and fits(said[name], hint) for name, hint in _FIELDS.items())
+    try:
+        msgspec.convert(said, _Document)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_plain(path: Path) -> bool:
@@ -108,15 +132,16 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and re.fullmatch(r"\w[\w.-]{0,99}", path.name) is not None
 
 
-def _one(template: Template, request: job.Request, patience: float) -> dict[str, Any]:
+def _one(server: ForkServer, request: job.Request, patience: float) -> dict[str, Any]:
     if request.source == HERE and (reason := operations.why_not(request.spec, request.case)):
         return {"status": "unsupported", "reason": reason}
-    said = qualifying.answer(template.start(job.profile, request), patience)
-    if not isinstance(said, dict):
-        status, reason = qualifying.how_it_ended(said, patience)
+    answer = last_answer(server.start(job.profile, request), patience)
+    if not isinstance(answer, Answer) or not isinstance(answer.content, dict):
+        status, reason = how_it_ended(answer, patience)
         return {"status": status, "reason": reason}
+    said = answer.content
     if not _is_document(said):
-        return {"status": "failed", "reason": credible.UNASKED}
+        return {"status": "failed", "reason": PROTOCOL_ERROR}
     if said["status"] == "ok" and request.case.device != "cpu":
         said["counters"] = [asdict(one) for one in _of_the_gpu(request)]
     return said

@@ -5,7 +5,7 @@ import torch
 from gapbench import inputs, operations
 from gapbench.cases import Case
 from gapbench.devices import device
-from gapbench.measuring import worker
+from gapbench.measuring import prepared
 from gapbench.passes import bind
 
 RANGE = "gapbench"
@@ -14,7 +14,7 @@ RANGE = "gapbench"
 def replay(case_id: str, spec: str) -> None:
     """Make the call twice, the second time inside an NVTX range called `RANGE`."""
     case = Case.from_id(case_id)
-    worker.prepare(case)
+    prepared.make_ready(case)
     implementation = operations.load(spec)
     function = implementation.prepare(case)
     call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, implementation.truth.shape(case)))

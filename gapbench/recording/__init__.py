@@ -1,6 +1,6 @@
 """Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,15 +12,16 @@ from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
 from gapbench.fleet.cluster import Member
 from gapbench.measuring import engine
-from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.rounds import RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.policies import TwoStages
+from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
+from gapbench.records import BASE, HEAD, NULL, THIS
 
 Event = engine.Event | dealing.Warned
 
-_PLANNED = ("suite", "specs", "clocks", "reference")
+_PLANNED = ("suite", "specs", "clocks", "reference", "memory")
 _DESCRIBED = ("label", "weight")
 
 
@@ -95,7 +96,8 @@ def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
     try:
         for one in run["plan"]:
             case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
-            contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
+            clocks, memory = tuple(one["clocks"]), one.get("memory") or "kept"
+            contests.append(Contest(one["suite"], case, dict(one["specs"]), clocks, one["reference"], memory))
         return contests, Effort(**run["settings"])
     except (KeyError, TypeError) as error:
         raise GapbenchError(
@@ -110,12 +112,11 @@ def own_implementations(run: Mapping[str, Any]) -> set[str]:
 
 def record(
     writer: store.RunWriter,
-    contests: Sequence[Contest],
-    effort: Effort,
+    plan: Plan,
     observe: Callable[[Event], None] = lambda _event: None,
     fleet: Sequence[Member] = (),
 ) -> Recording:
-    """Measure ``contests`` here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
+    """Measure a plan here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
 
     Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
     that ``writer`` already has are not measured again.
@@ -123,9 +124,7 @@ def record(
     ledger = Ledger(elsewhere=bool(fleet))
     interrupted = False
     try:
-        with_ceilings = writer.run.get("ceilings") is None
-        plan = contests, effort, _earlier(writer.samples()), with_ceilings
-        for event in dealing.measure(fleet, *plan) if fleet else engine.measure(*plan, with_energy=True):
+        for event in _events(writer, plan, fleet):
             match event:
                 case engine.CeilingsMeasured(found):
                     writer.describe(ceilings=found)
@@ -134,14 +133,20 @@ def record(
                 case engine.EnergyMeasured(sources, joules):
                     writer.describe(energy=sources)
                     ledger.joules.update(joules)
-                case engine.RoundMeasured(case, number, process, names, result):
-                    writer.append(ledger.enter(case, number, process, names, result))
+                case engine.RoundMeasured():
+                    writer.append(ledger.enter(event))
                 case engine.WorkerLost():
                     ledger.lose(event)
+                case engine.SidesSeparated():
+                    ledger.separate(event)
+                case engine.Raced(case, name, clock, memory):
+                    ledger.raced.add((case, memory, name, clock))
+                case engine.Flagged(rows):
+                    writer.describe(ab={**writer.run["ab"], "flagged": _flagged(rows)})
                 case dealing.Warned(sentences):
                     ledger.said += sentences
-                case engine.CaseDone(case, stopped_by):
-                    ledger.stopped_by[case] = stopped_by
+                case engine.CaseDone(case, stopped_by, memory):
+                    ledger.stopped_by[case, memory] = stopped_by
             observe(event)
     except KeyboardInterrupt:
         interrupted = True
@@ -149,7 +154,7 @@ def record(
         raise resumable(writer, error) from error
     try:
         samples = writer.samples()
-        results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
+        results = _results(writer, plan, samples, ledger)
         if interrupted:
             writer.interrupt(results)
         else:
@@ -158,6 +163,46 @@ def record(
         raise resumable(writer, error) from error
     winners = summary.winners(results, samples)
     return Recording(writer.run, samples, results, winners, interrupted)
+
+
+def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member]) -> Iterable[Event]:
+    earlier = _earlier(writer.samples())
+    if plan.is_comparison:
+        described = writer.run["ab"]
+        flagged = described.get("flagged")
+        rows = None if flagged is None else {_row(one): one["round"] for one in flagged}
+        return engine.measure(plan, TwoStages(plan.effort, described["margin"], rows), earlier)
+    with_ceilings = writer.run.get("ceilings") is None
+    if fleet:
+        return dealing.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
+    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True)
+
+
+def _row(one: Mapping[str, Any]) -> tuple[Case, str, str]:
+    return Case.from_id(one["case"]), one["implementation"], one["clock"]
+
+
+def _flagged(rows: Mapping[tuple[Case, str, str], int]) -> list[dict[str, object]]:
+    return [
+        {"case": case.id, "implementation": name, "clock": clock, "round": first}
+        for (case, name, clock), first in rows.items()
+    ]
+
+
+def _results(writer: store.RunWriter, plan: Plan, samples: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    if not plan.is_comparison:
+        return summary.results(samples, ledger.outcomes(plan.contests), writer.run.get("ceilings"))
+    found = []
+    for side in plan.sides:
+        mine = samples[samples["contender"] == side.name]
+        outcomes = ledger.outcomes(plan.contests, side.name)
+        if side.name == NULL:  # takes part here and there
+            there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
+            outcomes = [one for one in outcomes if (one.case.id, one.implementation, one.clock) in there]
+        found.append(summary.results(mine, outcomes))
+    # pandas warns where it joins columns without values; those that no side has values in are there all the same
+    filled = [one.dropna(axis="columns", how="all") for one in found]
+    return pd.concat(filled, ignore_index=True).reindex(columns=found[0].columns)
 
 
 def resumable(writer: store.RunWriter, error: BaseException) -> GapbenchError:
@@ -171,17 +216,19 @@ def resumable(writer: store.RunWriter, error: BaseException) -> GapbenchError:
 def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
     """Return the rounds of a run that is being resumed, as the events they once were."""
     rounds = []
-    for _, frame in samples.groupby(["case", "round", "process"]):
-        case, number, process = frame.iloc[0][["case", "round", "process"]]
+    samples = samples.assign(memory=samples["memory"].fillna("kept"))
+    for (case, _, memory), frame in samples.groupby(["case", "round", "memory"]):
         names = tuple(dict.fromkeys(frame["implementation"]))
-        batches = {
-            str(clock): Batches(
-                contender=[names.index(name) for name in part["implementation"]],
-                **{column: part[column].tolist() for column in BATCH_COLUMNS},
-            )
-            for clock, part in frame.groupby("clock")
-        }
-        rounds.append(engine.RoundMeasured(Case.from_id(case), number, process, names, RoundResult(batches)))
+        sides = tuple(side for side in (THIS, BASE, HEAD, NULL) if side in set(frame["contender"]))
+        contenders = {(side, name): s * len(names) + n for s, side in enumerate(sides) for n, name in enumerate(names)}
+        batches = {}
+        for clock, part in frame.groupby("clock"):
+            pairs = zip(part["contender"], part["implementation"], strict=True)
+            columns = {column: part[column].tolist() for column in BATCH_COLUMNS}
+            batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
+        number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
+        of = Case.from_id(str(case))
+        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(memory)))
     return rounds
 
 

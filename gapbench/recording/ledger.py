@@ -13,13 +13,12 @@ from gapbench import environment, summary
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
-from gapbench.measuring.rounds import RoundResult
-from gapbench.records import BASE, THIS, Qualification
+from gapbench.records import BASE, NULL, THIS, Qualification
 from gapbench.store import RunWriter
 from gapbench.telemetry.fitness import Snapshot
 
-BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call")
-"""Columns of `records.SAMPLES` that are those of `schedule.Batches`."""
+BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
+"""Columns of `records.SAMPLES` that are those of `protocol.Batches`."""
 
 _SLOWED = 1.1
 """Clocks know how much longer a fixed piece of work takes to about 3 %."""
@@ -33,8 +32,9 @@ class Ledger:
     """
 
     elsewhere: bool = False
-    qualifications: dict[tuple[str, Case, str, str | None], Qualification] = field(default_factory=dict)
-    stopped_by: dict[Case, str] = field(default_factory=dict)
+    qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)
+    stopped_by: dict[tuple[Case, str], str] = field(default_factory=dict)
+    raced: set[tuple[Case, str, str, str]] = field(default_factory=set)
     joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
     said: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Ledger:
 
     def judge(self, qualified: engine.Qualified) -> None:
         """Take in what was found of an implementation; the last word counts."""
-        key = qualified.contender, qualified.case, qualified.implementation, qualified.clock
+        key = qualified.contender, qualified.case, qualified.memory, qualified.implementation, qualified.clock
         self.qualifications[key] = qualified.qualification
 
     def lose(self, lost: engine.WorkerLost) -> None:
@@ -55,37 +55,49 @@ class Ledger:
             f"({lost.reason}); the round was measured again by another; look into it if it happens twice"
         )
 
-    def enter(
-        self, case: Case, number: int, process: int, names: Sequence[str], result: RoundResult, contender: str = THIS
-    ) -> pd.DataFrame:
+    def separate(self, separated: engine.SidesSeparated) -> None:
+        """Take in that two sides have processes of their own."""
+        self.said.append(
+            f"{separated.case.id}: base and head were measured in processes of their own, because {separated.reason}; "
+            "smaller changes are found where they can share one"
+        )
+
+    def enter(self, measured: engine.RoundMeasured) -> pd.DataFrame:
         """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
-        for clock, batches in result.batches.items():
-            pairs = zip(batches.calls, batches.seconds_per_call, strict=True)
-            self.timed_seconds += sum(calls * seconds for calls, seconds in pairs)
-            self._preparations[clock].append(dict(result.preparations.get(clock, {})))
-        self._slowdowns += result.slowdowns.values()
+        result = measured.result
         columns: dict[str, list[object]] = defaultdict(list)
         for clock, batches in result.batches.items():
-            columns["clock"] += [clock] * len(batches.turn)
-            columns["implementation"] += [names[index] for index in batches.contender]
+            self.timed_seconds += batches.timed_seconds
+            self._preparations[clock].append(dict(result.preparations.get(clock, {})))
+            contenders = [measured.contender(index) for index in batches.contender]
+            columns["clock"] += [clock] * len(contenders)
+            columns["contender"] += [side for side, _ in contenders]
+            columns["implementation"] += [name for _, name in contenders]
             for name in BATCH_COLUMNS:
                 columns[name] += getattr(batches, name)
-        whole = {"case": case.id, "contender": contender, "round": number, "process": process}
-        return pd.DataFrame({**whole, **columns, **result.telemetry})
+        self._slowdowns += result.slowdowns.values()
+        of_all = {"round": measured.round, "process": measured.process, **result.telemetry}
+        return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_all})
 
     def outcomes(self, contests: Sequence[Contest], contender: str = THIS) -> list[summary.Outcome]:
-        """Return what became of a contender's implementations, those that were judged."""
+        """Return what became of a contender's implementations, those that were judged; null is judged as base."""
         outcomes = []
+        judged_as = BASE if contender == NULL else contender
         for contest, name, clock in _rows(contests):
-            of_all = self.qualifications.get((contender, contest.case, name, None))
+            case, memory = contest.key
+            of_all = self.qualifications.get((judged_as, case, memory, name, None))
             if of_all is None:
                 continue
-            found = self.qualifications.get((contender, contest.case, name, clock), of_all)
-            found = replace(found, energy_joules=self.joules.get((contest.case, name)))
-            stopped_by = self.stopped_by.get(contest.case) if found.status == "ok" else None
+            found = self.qualifications.get((judged_as, case, memory, name, clock), of_all)
+            found = replace(found, energy_joules=self.joules.get((case, name)))
+            stopped_by = self.stopped_by.get((case, memory)) if found.status == "ok" else None
+            if stopped_by and (case, memory, name, clock) in self.raced:
+                stopped_by = "slower"
             reference = contest.reference if contender == THIS else None
             outcomes.append(
-                summary.Outcome(contest.suite, contest.case, name, clock, found, stopped_by, reference, contender)
+                summary.Outcome(
+                    contest.suite, case, name, clock, found, stopped_by, reference, contender, memory=memory
+                )
             )
         return outcomes
 

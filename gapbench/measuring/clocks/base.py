@@ -50,6 +50,9 @@ class Clock(ABC):
 
     name: str
 
+    uncounted_calls: int = 0
+    """Calls that a batch makes before those that it times."""
+
     slowdown: float | None = None
     """How many times as long as when prepared the device took for a fixed piece of work during the last batch:
     clearly above 1 is a device that was throttled. None where that is not known."""
@@ -64,6 +67,10 @@ class Clock(ABC):
     def whole(self, count: int, rotations: int) -> int:  # noqa: ARG002
         """Return the smallest number of calls, at least ``count`` >= 1, that a batch of this clock may have."""
         return count
+
+    def in_turn(self, calls: Sequence[Call], turn: int) -> Sequence[Call]:  # noqa: ARG002
+        """Return which of the calls on distinct inputs a batch of this turn makes; the same for all contenders."""
+        return calls
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
         """Get ready on this device, once, after `rotations`; a second clock on the device needs no burn-in."""

@@ -1,7 +1,7 @@
-"""The template's own process: it loads what workers need, then forks one on request and reports how each ended.
+"""The forking process itself: it loads what workers need, forks one on request and reports how each ended.
 
-Started by `gapbench.measuring.template.Template` with the file descriptors of its control socket
-and of the shared byte, and the modules to preload.
+Started by `forkserver.ForkServer` with the file descriptors of its control socket and of the shared byte, and the
+modules to preload. A worker becomes one as well by calling `serve`.
 """
 
 import array
@@ -16,17 +16,17 @@ import socket
 import sys
 from typing import NoReturn
 
-from gapbench.measuring.messages import Line
-from gapbench.measuring.template import MOST_DESCRIPTORS, READY, RunningContender, WorkerExit
+from gapbench.measuring.forkserver import MOST_DESCRIPTORS, READY, CurrentContender
+from gapbench.measuring.protocol import Channel, Started, WorkerExit
 
 
-class Server:
+class _Server:
     """Fork on request, report how each child ended."""
 
-    def __init__(self, control: socket.socket, running: RunningContender) -> None:
+    def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control
-        self._running = running
-        self._children: dict[int, Line] = {}
+        self._current = current
+        self._children: dict[int, Channel] = {}
         self._wakeup, waker = socket.socketpair()
         self._wakeup.setblocking(False)
         waker.setblocking(False)
@@ -36,7 +36,6 @@ class Server:
 
     def serve(self) -> None:
         """Take jobs and reap children until the parent closes its end."""
-        self._control.sendall(READY)
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)
@@ -59,10 +58,10 @@ class Server:
         for pid in list(self._children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                line = self._children.pop(pid)
+                channel = self._children.pop(pid)
                 with contextlib.suppress(OSError):  # the parent may have lost interest
-                    line.send(WorkerExit(os.waitstatus_to_exitcode(status)))
-                line.close()
+                    channel.send(WorkerExit(os.waitstatus_to_exitcode(status)))
+                channel.close()
 
     def _accept(self) -> bool:
         """Take one job; False at the end of the parent's stream."""
@@ -73,20 +72,20 @@ class Server:
         passed = array.array("i")
         content = ancillary[0][2]
         passed.frombytes(content[: len(content) // size * size])
-        line, *descriptors = Line(passed[0]), *passed[1:]
+        channel, *descriptors = Channel(passed[0]), *passed[1:]
         length = int.from_bytes(header, "little")
         job = b""
         while len(job) < length:
             job += self._control.recv(length - len(job))
         pid = os.fork()
         if pid == 0:
-            self._work(line, job, tuple(descriptors))
+            self._work(channel, job, tuple(descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
-        self._children[pid] = line
+        self._children[pid] = channel
         return True
 
-    def _work(self, line: Line, job: bytes, descriptors: tuple[int, ...]) -> NoReturn:
+    def _work(self, channel: Channel, job: bytes, descriptors: tuple[int, ...]) -> NoReturn:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -95,9 +94,9 @@ class Server:
                 mine.close()
             for sibling in self._children.values():
                 sibling.close()
-            line.send(os.getpid())
+            channel.send(Started(os.getpid()))
             target, arguments = pickle.loads(job)  # noqa: S301 - from our own parent, over an anonymous socket
-            target(line, self._running, *arguments, *([descriptors] if descriptors else []))
+            target(channel, self._current, *arguments, *([descriptors] if descriptors else []))
             status = 0
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1
@@ -106,14 +105,25 @@ class Server:
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
-            sys.stderr.flush()
-            os._exit(status)  # no exit handlers: they belong to the template
+            with contextlib.suppress(Exception):
+                sys.stderr.flush()
+            os._exit(status)
 
 
-def main(control: str, running: str, *preload: str) -> None:
-    """Load, and serve until the parent closes its end."""
+def serve(control: socket.socket, current: CurrentContender) -> None:
+    """Fork workers on request, which share this process's memory until they write to it; return when told to end."""
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to, and so copy, all that it shares with this process
+    _Server(control, current).serve()
+
+
+def main(control_descriptor: str, current_descriptor: str, *preload: str) -> None:
+    """Load, announce, serve, and take every descendant along at the end."""
     for module in preload:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # what is loaded stays shared between the template and its workers
-    Server(socket.socket(fileno=int(control)), RunningContender(int(running))).serve()
+    control = socket.socket(fileno=int(control_descriptor))
+    control.sendall(READY)
+    try:
+        serve(control, CurrentContender(int(current_descriptor)))
+    finally:
+        os.killpg(0, signal.SIGKILL)

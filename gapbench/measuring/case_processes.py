@@ -1,0 +1,399 @@
+"""The processes of one case: they load its contenders, judge them, and measure its rounds.
+
+On the CPU a case is loaded once, and rounds are forked from the process that has it (`serve_case`); after some rounds
+another one takes its place. Where that cannot be (an accelerator, OpenMP's threads, threads that an implementation left
+behind), every round loads the case itself. Sides share a process where they can; else each has its own and they pass a
+token (`side_sync`).
+"""
+
+import contextlib
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from gapbench import operations
+from gapbench.measuring import protocol, worker
+from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
+from gapbench.measuring.forkserver import (
+    Branch,
+    CurrentContender,
+    Forker,
+    Worker,
+    WorkerTimeoutError,
+    conversation,
+    how_it_ended,
+    last_answer,
+)
+from gapbench.measuring.plan import Contest, Plan
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.protocol import (
+    PROTOCOL_ERROR,
+    Agreement,
+    Calibration,
+    Judged,
+    Prepared,
+    RoundFailure,
+    RoundResult,
+    WorkerExit,
+)
+from gapbench.measuring.rounds import Assignment
+from gapbench.measuring.servers import Servers
+from gapbench.measuring.side_sync import merged
+from gapbench.measuring.source import HERE
+from gapbench.measuring.worker import Place
+from gapbench.records import NULL, Qualification
+
+SECONDS_PER_WEIGHT = 1e-6
+"""More patience for large heads: making their weights and judging them in float64 takes about a tenth of this."""
+
+ROUNDS_PER_PARENT = 4
+"""Rounds that are forked from one process before another one, with its code elsewhere in memory, takes over."""
+
+_DEATHS_FORGIVEN = 1
+
+
+@dataclass(slots=True)
+class _Group:
+    """Sides that share a process: the process that has loaded them, or None where every round loads by itself."""
+
+    sides: tuple[int, ...]
+    branch: Branch | None = None
+    rounds: int = 0
+
+
+class CaseProcesses:
+    """The processes of one contest of a plan.
+
+    ``names`` are its implementations, ``specs`` what they are loaded by; contender i is implementation ``i % n`` of
+    side ``i // n``.
+    """
+
+    def __init__(self, contest: Contest, plan: Plan, servers: Servers) -> None:
+        self.contest, self.case = contest, contest.case
+        self.names, self.specs = tuple(contest.specs), tuple(contest.specs.values())
+        self.qualifications: dict[int, Qualification] = {}
+        self.refused: set[tuple[str, int]] = set()
+        """Clocks and contenders that they will not time."""
+        self._plan, self._servers = plan, servers
+        self._count = len(self.names)
+        self._deaths: Counter[int | None] = Counter()
+        self._generation = 0
+        by_python: dict[str, list[int]] = {}
+        for number, side in enumerate(plan.sides):
+            by_python.setdefault(side.python, []).append(number)
+        self._groups = [_Group(tuple(sides)) for sides in by_python.values()]
+        weights = sum(operations.parameters(spec, self.case) for spec in self.specs)
+        self._patience = plan.effort.patience + SECONDS_PER_WEIGHT * weights * len(plan.sides)
+
+    @property
+    def contenders(self) -> tuple[int, ...]:
+        """The contenders that are ok so far."""
+        return tuple(index for index, found in sorted(self.qualifications.items()) if found.status == "ok")
+
+    def close(self) -> None:
+        """End all processes."""
+        for group in self._groups:
+            self._end(group)
+
+    # Qualifying
+
+    def qualify(self) -> Iterator[Event]:
+        """Load and judge every contender, each in the company of the others, and yield what was found of each."""
+        alive = []
+        for index in range(self._count * len(self._plan.sides)):
+            spec, source = self.specs[index % self._count], self._plan.sides[index // self._count].source
+            if source == HERE and (reason := operations.why_not(spec, self.case)):  # elsewhere only a worker knows
+                yield from self._found(index, Qualification("unsupported", reason))
+            else:
+                alive.append(index)
+        groups = list(self._groups)
+        while groups:
+            group = groups.pop(0)
+            mine = [index for index in alive if index // self._count in group.sides]
+            reply = yield from self._load(group, mine)
+            if reply is not None and reply.conflict is not None:
+                if (yield from self._fail_alone(reply)):
+                    groups.insert(0, group)
+                    continue
+                yield SidesSeparated(self.case, reply.conflict)
+                self._end(group)
+                apart = [_Group((side,)) for side in group.sides]
+                self._groups[self._groups.index(group) : self._groups.index(group) + 1] = apart
+                groups[:0] = apart
+                continue
+            yield from self._judge(group, [index for index in mine if index not in self.qualifications])
+
+    def _fail_alone(self, reply: Prepared) -> Generator[Event, None, bool]:
+        """Load those that failed beside another side without it; tell whether they fail by themselves too."""
+        failed = [index for index, (status, _) in reply.rejected.items() if status == "failed"]
+        for index in failed:
+            group = _Group((index // self._count,))
+            yield from self._load(group, [index])
+            self._end(group)
+        return any(index in self.qualifications for index in failed)
+
+    def _load(self, group: _Group, contenders: Sequence[int]) -> Generator[Event, None, Prepared | None]:
+        """Load contenders into a process of their own; who prevents that is dropped, and it is tried again."""
+        while contenders := [index for index in contenders if index not in self.qualifications]:
+            branch = self._server(group).branch(worker.serve_case, self._task(contenders))
+            reply, answer = None, None
+            try:
+                for message in branch.worker.messages(time.monotonic() + self._patience):
+                    answer = message
+                    break
+            except WorkerTimeoutError as error:
+                answer = error
+            if isinstance(answer, Prepared) and self._fits(answer, contenders):
+                reply = answer
+            if reply is None:
+                culprit = branch.current.one_of(self._count * len(self._plan.sides))
+                branch.close()
+                how = how_it_ended(answer, self._patience)
+                yield from self._died(culprit, how, contenders, 0, forgiving=culprit is None)
+                continue
+            if reply.conflict is not None:
+                branch.close()
+                return reply
+            if reply.forkable:
+                branch.serving = True
+                group.branch = branch
+            else:
+                branch.close()
+                group.branch = None
+            for index, (status, reason) in reply.rejected.items():
+                yield from self._found(index, Qualification(status, reason))
+            return reply
+        return None
+
+    def _judge(self, group: _Group, contenders: list[int]) -> Iterator[Event]:
+        while contenders := [index for index in contenders if index not in self.qualifications]:
+            forker = group.branch or self._server(group)
+            task = None if group.branch else self._task(contenders)
+            forker.current.clear()
+            job = forker.start(worker.judge_contenders, task, tuple(contenders), self._plan.effort.seed)
+            end: object = None
+            complete = False
+            try:
+                for message in job.messages(time.monotonic() + self._patience):
+                    end = message
+                    match message:
+                        case Judged(index, found) if index in contenders and protocol.is_judgement(found):
+                            yield from self._found(index, found)
+                        case Prepared() if self._fits(message, contenders):
+                            for index, (status, reason) in message.rejected.items():
+                                yield from self._found(index, Qualification(status, reason))
+                        case WorkerExit(status=0):
+                            complete = True
+                        case WorkerExit():
+                            pass
+                        case _:
+                            job.kill()
+                            break
+            except WorkerTimeoutError as error:
+                end = error
+            if not complete and not (isinstance(end, WorkerExit) and end.status == 0):
+                culprit = forker.current.one_of(self._count * len(self._plan.sides))
+                yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving=False)
+            elif complete and not any(index in self.qualifications for index in contenders):
+                yield from self._died(None, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
+
+    def _fits(self, reply: Prepared, contenders: Sequence[int]) -> bool:
+        told = {*reply.first_call, *reply.rejected}
+        judged = all(protocol.is_judgement(Qualification(*one)) for one in reply.rejected.values())
+        return told == set(contenders) and judged and all(status != "ok" for status, _ in reply.rejected.values())
+
+    def _found(self, index: int, found: Qualification, clock: str | None = None) -> Iterator[Event]:
+        if clock is None:
+            self.qualifications[index] = found
+        side = self._plan.sides[index // self._count].name
+        if side != NULL:
+            name = self.names[index % self._count]
+            yield Qualified(self.case, name, found, clock, side, self.contest.memory)
+
+    def _died(
+        self,
+        culprit: int | None,
+        how: tuple[str, str],
+        contenders: Sequence[int],
+        number: int,
+        forgiving: bool = True,
+    ) -> Iterator[Event]:
+        """Drop whoever ended a process; a first death in a round is forgiven."""
+        status, reason = how
+        if culprit not in contenders:
+            culprit = None
+        self._deaths[culprit] += 1
+        if forgiving and status == "failed" and self._deaths[culprit] <= _DEATHS_FORGIVEN:
+            name = "none of them" if culprit is None else self.names[culprit % self._count]
+            yield WorkerLost(self.case, name, number, reason)
+            return
+        for index in list(contenders) if culprit is None else [culprit]:
+            yield from self._found(index, Qualification(status, reason))
+
+    # Rounds
+
+    def measure(
+        self, number: int, assignment: Assignment, slice_seconds: float
+    ) -> Generator[Event, None, RoundResult | None]:
+        """Measure one round of this case and return its result, or None where somebody prevented it.
+
+        ``assignment`` has the entries of all sides; whoever prevents the round is told, and dropped, but for a first
+        death.
+        """
+        yield from self._renew()
+        taking_part = {index for entries in assignment.entries.values() for index in entries}
+        if not taking_part <= set(self.contenders):
+            return None  # somebody was dropped while the case was loaded anew
+        groups = [group for group in self._groups if any(index // self._count in group.sides for index in taking_part)]
+        timeout = self._patience + 10 * slice_seconds
+        answer, current = (
+            self._alone(groups[0], assignment, timeout)
+            if len(groups) == 1
+            else self._together(groups, assignment, timeout)
+        )
+        entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
+        for group in groups:
+            group.rounds += 1
+        if isinstance(answer, RoundResult) and protocol.fits_round(answer, entries):
+            return answer
+        everyone = self._count * len(self._plan.sides)
+        if isinstance(answer, RoundFailure) and protocol.fits_failure(answer, everyone, entries):
+            blamed = sorted(taking_part) if answer.contender is None else [answer.contender]
+            for index in blamed:
+                yield from self._found(index, Qualification(answer.status, answer.reason), answer.clock)
+                if answer.clock:
+                    self.refused.add((answer.clock, index))
+            return None
+        yield from self._died(current, how_it_ended(answer, timeout), sorted(taking_part), number)
+        return None
+
+    def _renew(self) -> Iterator[Event]:
+        """Let another process take over after some rounds."""
+        for group in self._groups:
+            if group.branch is None or group.rounds < ROUNDS_PER_PARENT:
+                continue
+            self._end(group)
+            self._generation += 1
+            group.rounds = 0
+            mine = [index for index in self.contenders if index // self._count in group.sides]
+            before = dict(self.qualifications)
+            for index in mine:
+                del self.qualifications[index]
+            reply = yield from self._load(group, mine)
+            for index in mine:
+                if index not in self.qualifications:
+                    found = before[index]
+                    if reply is not None and found.compile_seconds is not None and found.warm_compile_seconds is None:
+                        found = replace(found, warm_compile_seconds=reply.first_call.get(index))
+                        yield from self._found(index, found)
+                    self.qualifications[index] = found
+
+    def _alone(self, group: _Group, assignment: Assignment, timeout: float) -> tuple[object, int | None]:
+        forker, task = self._forker(group, assignment)
+        forker.current.clear()
+        answer = last_answer(forker.start(worker.measure_round, task, assignment), timeout)
+        return answer, forker.current.one_of(self._count * len(self._plan.sides))
+
+    def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
+        """Measure a round in one process for each group, in a random order; one computes at a time."""
+        groups = Random(assignment.seed).sample(groups, len(groups))
+        processes = {
+            side * self._count + implementation: number
+            for number, group in enumerate(groups)
+            for side in group.sides
+            for implementation in range(self._count)
+        }
+        assignment = replace(assignment, processes=processes)
+        core = _core(self.case.device, self.case.threads, assignment.seed)
+        with contextlib.ExitStack() as stack:
+            bytes_ = [stack.enter_context(contextlib.closing(CurrentContender.create())) for _ in groups]
+            pipes = [os.pipe() for _ in groups]
+            workers: list[Worker] = []
+            try:
+                for number, group in enumerate(groups):
+                    forker, task = self._forker(group, assignment)
+                    descriptors = [bytes_[number].descriptor, pipes[number][0], *(outbox for _, outbox in pipes)]
+                    job = (task, assignment, Place(number, core))
+                    workers.append(forker.start(worker.measure_round, *job, descriptors=descriptors))
+            finally:
+                for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
+                    os.close(descriptor)
+            answer, number = _converse(workers, self._count, timeout)
+            return answer, bytes_[number].one_of(self._count * len(self._plan.sides))
+
+    def _forker(self, group: _Group, assignment: Assignment) -> tuple[Forker, CaseTask | None]:
+        if group.branch is not None:
+            return group.branch, None
+        taking_part = {index for entries in assignment.entries.values() for index in entries}
+        mine = [index for index in sorted(taking_part) if index // self._count in group.sides]
+        task = replace(self._task(mine), seed=assignment.seed)
+        return self._server(group, assignment.seed), task
+
+    def _server(self, group: _Group, number: int | None = None) -> Forker:
+        python = self._plan.sides[group.sides[0]].python
+        return self._servers.of(self.contest.memory, python, self._generation if number is None else number)
+
+    def _task(self, contenders: Sequence[int]) -> CaseTask:
+        seed = Random(f"{self._plan.effort.seed}/{self.case.id}/{self._generation}").getrandbits(32)
+        sources = tuple(side.source for side in self._plan.sides)
+        return CaseTask(self.case, self.specs, sources, tuple(contenders), seed)
+
+    def _end(self, group: _Group) -> None:
+        if group.branch is not None:
+            group.branch.close()
+            group.branch = None
+
+
+def _core(device: str, threads: int, seed: int) -> int | None:
+    """Return the processor on which all processes of a round compute, where one is enough and can be chosen."""
+    if device != "cpu" or threads > 1 or not hasattr(os, "sched_getaffinity"):
+        return None
+    return Random(f"{seed}/core").choice(sorted(os.sched_getaffinity(0)))
+
+
+def _converse(workers: Sequence[Worker], implementations: int, timeout: float) -> tuple[object, int]:
+    """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
+
+    At the first failure or death all are ended.
+    """
+    results: dict[int, RoundResult] = {}
+    agreed: dict[int, Calibration] = {}
+    try:
+        for number, message in conversation(workers, time.monotonic() + timeout):
+            match message:
+                case RoundResult():
+                    results[number] = message
+                case WorkerExit() if number in results:
+                    continue
+                case Agreement(calibration):
+                    agreed[number] = calibration
+                    if len(agreed) == len(workers):
+                        everyone = Agreement(merged(list(agreed.values()), implementations))
+                        agreed.clear()
+                        for each in workers:
+                            each.send(everyone)
+                case _:
+                    return message, number
+    except WorkerTimeoutError as error:
+        return error, next((number for number in range(len(workers)) if number not in results), 0)
+    finally:
+        for each in workers:
+            each.kill()
+    return _joined([results[number] for number in sorted(results)]), 0
+
+
+def _joined(results: Sequence[RoundResult]) -> RoundResult | None:
+    """Return the batches of all processes as one result, None if they do not time the same clocks."""
+    first = results[0]
+    if any(other.batches.keys() != first.batches.keys() for other in results):
+        return None
+    for other in results[1:]:
+        for clock, batches in other.batches.items():
+            for name in batches.__struct_fields__:
+                getattr(first.batches[clock], name).extend(getattr(batches, name))
+            first.calibration.get(clock, {}).update(other.calibration.get(clock, {}))
+    return first

@@ -1,0 +1,252 @@
+"""What is measured next, and when enough has been measured: precision for `run`, two stages for `ab`.
+
+A policy yields sweeps (rounds of several cases, in the order to measure them) and what there is to tell; when it is
+asked for the next sweep, the rounds of the last one are in the cases' states.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from random import Random
+from typing import Protocol
+
+from gapbench.cases import Case
+from gapbench.measuring.case_state import CaseState, Row
+from gapbench.measuring.events import CaseDone, Event, Flagged, Raced
+from gapbench.measuring.plan import Effort
+from gapbench.measuring.schedule import MOST_TURNS
+from gapbench.records import BASE, HEAD
+from gapbench.two_stages import fewest_to_confirm, rests, rounds_to_confirm, worth_confirming
+from gapbench.verdicts import EQUIVALENCE_LEVEL, LEVEL, Evidence, paired, smallest_paired
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A round of ``rows`` of one case: on the sides given by number, for ``seconds`` of turns, ``turns`` at most."""
+
+    state: CaseState
+    rows: tuple[Row, ...]
+    seconds: float
+    batch_seconds: float
+    sides: tuple[int, ...] = (0,)
+    turns: int = MOST_TURNS
+    once: tuple[Row, ...] = ()
+    """Those of the rows that take one turn only."""
+
+    def entries(self) -> dict[str, tuple[int, ...]]:
+        """Return what is timed, by clock: of the rows, those that still can be."""
+        able = set(self.state.rows())
+        return self.state.entries([row for row in self.rows if row in able], self.sides)
+
+
+Sweep = list[Request]
+
+
+class Policy(Protocol):
+    """Decides what to measure next, and when to stop."""
+
+    def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
+        """Yield sweeps and events until enough is known or ``deadline`` (on `time.monotonic`'s scale) has passed."""
+
+
+_WANTED_ROUNDS = 14
+"""The budget is divided as if every case needed so many rounds; what is left over when others reach their target early
+goes to those that did not."""
+_SHORTEST_SLICE, _LONGEST_SLICE = 0.05, 1.0
+_SLICE_OVER_OVERHEAD = 2.0
+"""A round is worth its overhead if its turns take so many times as long, where that leaves the fewest rounds."""
+
+
+class Precision:
+    """Measure until every ratio is known to the target, and let those stop early that are clearly slower."""
+
+    def __init__(self, effort: Effort) -> None:
+        self._effort = effort
+
+    def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
+        """Sweep over the cases that have not reached the target."""
+        effort, rng = self._effort, Random(self._effort.seed)
+        active = []
+        for state in states:
+            if self._rows(state):
+                active.append(state)
+            else:
+                yield CaseDone(state.case, "failed", state.contest.memory)
+        for state in active:
+            yield from self._race(state)
+        first = None
+        while active:
+            rng.shuffle(active)
+            seconds = self._slices(active, deadline)
+            first = first or dict(seconds)
+            spent = time.monotonic() >= deadline
+            sweep, going_on = [], []
+            for state in active:
+                # A last round in crumbs of the budget would be noise, so it is not begun.
+                if state.rounds >= effort.rounds and (spent or seconds[id(state)] < first[id(state)] / 3):
+                    yield CaseDone(state.case, "budget", state.contest.memory)
+                    continue
+                rows = tuple(self._rows(state))
+                once = tuple(row for row in rows if row in state.raced)
+                sweep.append(Request(state, rows, seconds[id(state)], effort.batch_seconds, once=once))
+                going_on.append(state)
+            if sweep:
+                yield sweep
+            active = []
+            for state in going_on:
+                yield from self._race(state)
+                if not self._rows(state):
+                    yield CaseDone(state.case, "failed", state.contest.memory)
+                elif self._converged(state):
+                    yield CaseDone(state.case, "target", state.contest.memory)
+                else:
+                    active.append(state)
+
+    def _race(self, state: CaseState) -> Iterator[Event]:
+        if self._effort.race:
+            for name, clock in state.newly_raced():
+                yield Raced(state.case, name, clock, state.contest.memory)
+
+    def _rows(self, state: CaseState) -> list[Row]:
+        """Return who takes turns in the next round; who was raced takes one in each of the first rounds.
+
+        The reference in one round more, so that its ratios have intervals.
+        """
+        fewest = self._effort.rounds
+        return [
+            row
+            for row in state.rows()
+            if row not in state.raced or state.rounds < fewest - (row[0] != state.contest.reference)
+        ]
+
+    def _converged(self, state: CaseState) -> bool:
+        rows = [row for row in state.rows() if row not in state.raced]
+        return state.rounds >= self._effort.rounds and all(
+            state.interval(row).half_width <= self._effort.target for row in rows
+        )
+
+    def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[int, float]:
+        """Divide what is left of the budget over the rounds that are probably still needed."""
+        pending = {id(state): max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
+        each = (deadline - time.monotonic()) / sum(pending.values())
+        found = {}
+        for state in active:
+            fewest_left = max(self._effort.rounds - state.rounds, 1)
+            affordable = each * pending[id(state)] / fewest_left - state.overhead
+            worth = min(affordable, _SLICE_OVER_OVERHEAD * state.overhead)
+            found[id(state)] = min(_LONGEST_SLICE, max(_SHORTEST_SLICE, each - state.overhead, worth))
+        return found
+
+
+FEWEST_ROUNDS = 8
+"""Fewest rounds of the screening."""
+_SCREEN_SHARE = 0.6
+_LOOK_EVERY = 4
+_MOST_ROUNDS = 200
+_MOST_CONFIRMING = 100
+NULL_SHARE = 0.25
+_SLICE_SECONDS = 0.25
+_TURNS = 400
+BATCH_SECONDS = 0.25e-3
+"""Shorter than `run`'s: the sooner the sides alternate, the less of a spell of noise do they not share."""
+
+
+class TwoStages:
+    """Screen every row, then measure afresh what seems to have changed; what is clearly unchanged rests.
+
+    ``margin`` is a share: a change within it does not count. A hidden second copy of base takes part in a random
+    quarter of the cases: what is found there cannot be a change. ``flagged`` are the rows of an interrupted run that
+    were past the screening, each with the number of its first confirming round.
+    """
+
+    def __init__(
+        self, effort: Effort, margin: float, flagged: Mapping[tuple[Case, str, str], int] | None = None
+    ) -> None:
+        self._effort, self._margin = effort, margin
+        self._rng = Random(effort.seed)
+        self._resting: set[tuple[Case, str, str]] = set()
+        self._flagged: dict[tuple[Case, str, str], int] = dict(flagged or {})
+        self._screened = flagged is not None
+
+    def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
+        """Screen, confirm, and use what is left of the time."""
+        if not self._screened:
+            screened = time.monotonic() + _SCREEN_SHARE * max(0.0, deadline - time.monotonic())
+            yield from self._until(screened, states, max(FEWEST_ROUNDS, self._effort.rounds))
+            for state in states:
+                for row in self._open(state):
+                    if worth_confirming(self.evidence(state, row)):
+                        self._flagged[state.case, *row] = state.next_round
+        yield Flagged(self._flagged)
+        confirming = [state for state in states if self._flagged_of(state)]
+        if confirming:
+            yield from self._confirm(confirming, deadline)
+        yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
+
+    def evidence(self, state: CaseState, row: Row) -> Evidence:
+        """Weigh the rounds of a row's screening."""
+        name, clock = row
+        return paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
+
+    def _open(self, state: CaseState) -> list[Row]:
+        done = self._resting | self._flagged.keys()
+        return [row for row in state.rows() if (state.case, *row) not in done]
+
+    def _flagged_of(self, state: CaseState) -> list[Row]:
+        return [row for row in state.rows() if (state.case, *row) in self._flagged]
+
+    def _undecided(self, state: CaseState) -> bool:
+        return any(self.evidence(state, row).within > EQUIVALENCE_LEVEL for row in self._open(state))
+
+    def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
+        """Measure what was flagged afresh: so many rounds as were settled before the first of them."""
+        level = LEVEL / 2 / max(1, sum(len(self._flagged_of(state)) for state in states))
+        affordable = int((deadline - time.monotonic()) / sum(state.round_seconds for state in states))
+        most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
+        planned = {
+            id(state): max(
+                min(most, rounds_to_confirm(self.evidence(state, row), level) or most)
+                for row in self._flagged_of(state)
+            )
+            for state in states
+        }
+        had = {id(state): state.next_round - self._first_confirming(state) for state in states}
+        for number in range(max(planned.values())):
+            sweep = self._sweep([s for s in states if had[id(s)] + number < planned[id(s)]], self._flagged_of)
+            if sweep:
+                yield sweep
+
+    def _first_confirming(self, state: CaseState) -> int:
+        return min(self._flagged[state.case, *row] for row in self._flagged_of(state))
+
+    def _until(self, deadline: float, states: Sequence[CaseState], fewest: int) -> Iterator[Sweep]:
+        """Sweep over the rows that are open until the deadline, each case ``fewest`` times at least."""
+        for number in range(_MOST_ROUNDS):
+            going_on = [state for state in states if self._open(state)]
+            cost = sum(state.round_seconds for state in going_on)
+            late = time.monotonic() + cost > deadline
+            sweep = self._sweep([s for s in going_on if not late or s.rounds < fewest], self._open)
+            if not sweep:
+                return
+            yield sweep
+            if (number + 1) % _LOOK_EVERY == 0:
+                for state in states:
+                    if state.rounds >= fewest:
+                        rows = self._open(state)
+                        self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
+
+    def _sweep(self, states: Sequence[CaseState], rows: Callable[[CaseState], list[Row]]) -> Sweep:
+        shuffled = self._rng.sample(list(states), len(states))
+        witnesses = set(self._rng.sample(range(len(states)), ceil(NULL_SHARE * len(states)))) if states else set()
+        return [
+            Request(
+                state,
+                tuple(rows(state)),
+                _SLICE_SECONDS,
+                BATCH_SECONDS,
+                sides=(0, 1, 2) if number in witnesses else (0, 1),
+                turns=_TURNS,
+            )
+            for number, state in enumerate(shuffled)
+        ]

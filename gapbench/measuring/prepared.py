@@ -1,0 +1,180 @@
+"""What a process loads for one case before its rounds: each contender's function, imported, compiled and called once.
+
+On the CPU that happens once for several rounds, which are forked from the process; elsewhere in every round's own.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import psutil
+import torch
+from torch import Tensor
+
+from gapbench import inputs, operations
+from gapbench.cases import DTYPES, Case
+from gapbench.devices import Accelerator, device
+from gapbench.errors import is_out_of_memory
+from gapbench.implementations import Function, Implementation
+from gapbench.implementations.user import BrokenImplementationError
+from gapbench.measuring import defence, probes, side_modules
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.protocol import Prepared
+from gapbench.measuring.side_modules import SideModules
+from gapbench.measuring.source import Source
+from gapbench.passes import Call, bind
+
+
+@dataclass(frozen=True, slots=True)
+class CaseTask:
+    """What a process loads: contender i is implementation ``i % len(specs)`` of side ``i // len(specs)``.
+
+    ``sources`` are the sides' checkouts, ``contenders`` the indices that this process loads, ``seed`` that of its
+    noise and of the order in which it loads.
+    """
+
+    case: Case
+    specs: tuple[str, ...]
+    sources: tuple[Source, ...]
+    contenders: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A contender that is loaded: ``first_call`` are the seconds of its first call, compilation included."""
+
+    implementation: Implementation
+    function: Function
+    first_call: float
+    compilation: probes.Compilation | None
+
+
+@dataclass(slots=True)
+class PreparedCase:
+    """The contenders of one case in this process, by index, and the noise that its inputs are made from."""
+
+    task: CaseTask
+    sides: SideModules
+    noise: Tensor
+    contenders: dict[int, Contender] = field(default_factory=dict)
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.task.case
+
+    def activate(self, index: int) -> None:
+        """Install the modules of the side that contender ``index`` belongs to."""
+        self.sides.activate(index // len(self.task.specs))
+
+    def sample(self, seed: int) -> Tensor:
+        """Return an input: the noise is this process's, the rows' means are of ``seed``."""
+        return inputs.sample(self.case, seed, self.noise)
+
+    def bind(self, index: int, x: Tensor, gradient: Tensor) -> Call:
+        """Return the call of contender ``index`` on an input."""
+        self.activate(index)
+        return bind(self.case, self.contenders[index].function, x, gradient)
+
+
+def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
+    """Load every contender of a task; what raises or is unsupported is rejected, with its status and reason.
+
+    Raises `MemoryError` where the case would not fit the CPU's memory.
+    """
+    case = task.case
+    make_ready(case)
+    made = PreparedCase(task, SideModules(task.sources, case.operation), inputs.noise(case, task.seed))
+    x = made.sample(task.seed)
+    rejected: dict[int, tuple[str, str]] = {}
+    conflict = None
+    several = len({index // len(task.specs) for index in task.contenders}) > 1
+    state = side_modules.global_state() if several else {}
+    for index in Random(task.seed).sample(task.contenders, len(task.contenders)):
+        current.set(index)
+        try:
+            _load(made, index, x)
+        except Exception as error:
+            rejected[index] = status_of(error, case)
+        if reason := defence.replaced_clock():
+            made.contenders.pop(index, None)
+            rejected[index] = "failed", reason
+        if several and conflict is None:
+            conflict = side_modules.conflict(state, side_modules.global_state())
+    current.clear()
+    if several and conflict is None:
+        conflict = _cannot_load(task, rejected)
+    threads = Path("/proc/self/task")
+    forkable = case.device == "cpu" and (not threads.is_dir() or len([*threads.iterdir()]) == 1)
+    first_call = {index: one.first_call for index, one in made.contenders.items()}
+    return made, Prepared(first_call, rejected, forkable, conflict)
+
+
+def _load(made: PreparedCase, index: int, x: Tensor) -> None:
+    task = made.task
+    made.activate(index)
+    spec = task.sources[index // len(task.specs)].spec(task.specs[index % len(task.specs)])
+    if not operations.is_user_spec(spec) and not operations.taken(spec):
+        raise UnsupportedError(f"there is no implementation {spec} in this checkout")
+    implementation = operations.load(spec)
+    if reason := implementation.why_not(made.case):
+        raise UnsupportedError(reason)
+    function = implementation.prepare(made.case)
+    gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
+    start = time.perf_counter()
+    bind(made.case, function, x, gradient)()  # compiles, allocates, fills caches
+    first_call = time.perf_counter() - start
+    if reason := implementation.proof():
+        raise FailedError(reason)
+    compiled = implementation.family == "compiled"
+    made.contenders[index] = Contender(implementation, function, first_call, probes.compilation() if compiled else None)
+
+
+def _cannot_load(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | None:
+    """Return the reason of an implementation that one side loaded and the other did not: it may be the company."""
+    count = len(task.specs)
+    for index, (status, reason) in rejected.items():
+        others = [other for other in task.contenders if other % count == index % count and other != index]
+        if status == "failed" and any(other not in rejected for other in others):
+            return reason
+    return None
+
+
+class UnsupportedError(Exception):
+    """A contender cannot run on this case; the message is the reason with its remedy."""
+
+
+class FailedError(Exception):
+    """A contender did not run as it claims; the message is the reason."""
+
+
+def make_ready(case: Case) -> None:
+    """Get this process ready for a case. Raises `MemoryError` where it would not fit the CPU's memory."""
+    torch.set_num_threads(case.threads)
+    where = device(case.device)
+    if isinstance(where, Accelerator):
+        where.make_current()
+        return
+    # Two inputs with copies, and the float32 noise that they are made from. Asked beforehand: an operating system that
+    # promises more than it has kills whoever uses it.
+    needed, available = case.elements * (4 * DTYPES[case.dtype] + 2 * 4), psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(f"the harness needs about {needed:,} bytes, {available:,} are available")
+
+
+def status_of(error: Exception, case: Case) -> tuple[str, str]:
+    """Return the status and the reason that an exception amounts to."""
+    if isinstance(error, UnsupportedError):
+        return "unsupported", str(error)
+    if isinstance(error, (BrokenImplementationError, FailedError)):
+        return "failed", str(error)
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
+        return (
+            "oom",
+            f"out of memory, the case moves {case.bytes_moved:,} bytes at least; choose a smaller one ({text})",
+        )
+    return "failed", f"raised {text}"

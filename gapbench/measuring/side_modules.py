@@ -1,0 +1,104 @@
+"""Two checkouts in one process: each side's own modules, installed before it runs.
+
+Code of both sides that meets in the same batch order shares everything that makes processes differ (memory, code
+placement, caches), so that only the code is compared. What a side has imported is taken out of ``sys.modules`` and put
+back when it runs again, never during a batch: imports inside functions find their own side's modules.
+
+Not every two checkouts can share a process: see `conflict`.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from gapbench import operations
+from gapbench.measuring.source import Source
+
+
+class SideModules:
+    """The sides of one process; none is active at first."""
+
+    def __init__(self, sources: Sequence[Source], operation: str) -> None:
+        self._sources, self._operation = sources, operation
+        self._path = list(sys.path)
+        self._shared = dict(sys.modules)  # what was loaded before either side
+        self._modules: list[dict[str, ModuleType]] = [{} for _ in sources]
+        self._paths: list[list[str] | None] = [None for _ in sources]
+        self._adopted: list[Any] = [None for _ in sources]
+        self._active: int | None = None
+        self._count = -1
+
+    def activate(self, side: int) -> None:
+        """Install the modules of ``side``; the first time, import its ways to compute the operation.
+
+        Raises whatever the checkout raises when it is imported.
+        """
+        if side == self._active:
+            return
+        if self._active is not None:
+            self._put_away(self._active)
+        self._active = side
+        path = self._paths[side]
+        if path is None:
+            sys.path[:] = self._path
+            self._sources[side].enter(self._operation)
+            self._paths[side] = list(sys.path)
+            self._count = -1
+        else:
+            sys.path[:] = path
+            self._install(self._modules[side])
+            operations.restore(self._adopted[side])
+            self._count = len(sys.modules)
+
+    def _put_away(self, side: int) -> None:
+        folder = self._sources[side].folder
+        if folder is None:
+            return
+        modules = self._modules[side]
+        if len(sys.modules) != self._count:  # something was imported meanwhile
+            for name, module in list(sys.modules.items()):
+                if self._shared.get(name) is not module and _is_of(module, f"{folder}{os.sep}"):
+                    modules[name] = module
+            self._count = len(sys.modules)
+        self._adopted[side] = operations.state()
+        for name in modules:
+            sys.modules.pop(name, None)
+        self._install({name: self._shared[name] for name in modules if name in self._shared})
+
+    def _install(self, modules: Mapping[str, ModuleType]) -> None:
+        for name, module in modules.items():
+            sys.modules[name] = module
+            parent, _, child = name.rpartition(".")
+            if parent in sys.modules:
+                setattr(sys.modules[parent], child, module)
+
+
+def _is_of(module: object, folder: str) -> bool:
+    """Tell whether a module lies in a checkout, and not in an environment inside that folder."""
+    origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return isinstance(origin, str) and origin.startswith(folder) and "site-packages" not in origin
+
+
+def global_state() -> dict[str, object]:
+    """Return what code may change for a whole process, so that the other side would be measured differently."""
+    import torch
+
+    return {
+        "the number of threads": torch.get_num_threads(),
+        "the default dtype": torch.get_default_dtype(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "the precision of matrix products": torch.get_float32_matmul_precision(),
+        "oneDNN": torch.backends.mkldnn.enabled,
+        "gradient mode": torch.is_grad_enabled(),
+        "flushing of denormal numbers": bool((torch.full((1,), 1e-40) * 1.0).eq(0).item()),
+        "environment variables": dict(os.environ),
+        "torch.mean": (torch.mean, torch.Tensor.mean, torch.nn.functional.adaptive_avg_pool2d),
+    }
+
+
+def conflict(before: dict[str, object], after: dict[str, object]) -> str | None:
+    """Return what a side changed for the whole process, so that it needs one of its own, or None."""
+    changed = [name for name, value in before.items() if after[name] != value]
+    return f"it changes {', '.join(changed)} for the whole process" if changed else None

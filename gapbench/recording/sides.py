@@ -1,0 +1,84 @@
+"""The sides of a comparison, as checkouts under interpreters, and how run.json describes them."""
+
+import contextlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gapbench import environment, git
+from gapbench.checkouts import Checkout, harness
+from gapbench.errors import GapbenchError
+from gapbench.measuring import worker_env
+from gapbench.measuring.plan import Side
+from gapbench.measuring.source import Source
+from gapbench.records import BASE, HEAD, NULL
+
+_ASK_VERSIONS = """
+import importlib.metadata, json, platform, sys
+versions = {"python": platform.python_version()}
+for package in sys.argv[1:]:
+    try:
+        versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        versions[package] = None
+print(json.dumps(versions))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A checkout under an interpreter."""
+
+    checkout: Checkout
+    python: str = sys.executable
+
+    def describe(self) -> dict[str, Any]:
+        """Return its ref, commit and versions, as run.json keeps them. No path of this machine is among them.
+
+        Raises `GapbenchError` if the interpreter does not run.
+        """
+        commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
+        if commit is not None and self.checkout.commit is not None:
+            commit["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+        code = git.tracked(self.checkout.folder) if self.checkout.commit is None else self.checkout.commit
+        return {"ref": self.checkout.ref, "git": commit, "code": code, "versions": self._versions()}
+
+    def _versions(self) -> dict[str, str | None]:
+        if self.python == sys.executable:
+            return environment.versions()
+        try:
+            # -P: the current folder may be a checkout of the code under test
+            command = [self.python, "-P", "-c", _ASK_VERSIONS, *environment.PACKAGES]
+            done = subprocess.run(command, env=worker_env.environment(), capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            raise GapbenchError(f"{self.python} is not a Python interpreter that runs ({lines[-1]})") from error
+        # The harness that measures is this gapbench under both.
+        return {**json.loads(done.stdout), "gapbench": importlib.metadata.version("gapbench")}
+
+
+def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[Side, ...]:
+    """Return base, head and the hidden second copy of base as the engine knows them; ``stack`` removes what they need.
+
+    An interpreter with packages of its own finds this gapbench in a folder that has nothing else.
+    """
+    found = []
+    for name, revision in ((BASE, base), (HEAD, head), (NULL, base)):
+        source = Source.of(revision.checkout.folder)
+        if revision.python == sys.executable:
+            found.append(Side(name, source))
+        else:
+            found.append(Side(name, source, revision.python, stack.enter_context(harness())))
+    return tuple(found)
+
+
+def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> Mapping[str, Any]:
+    """Return the field ``ab`` of run.json; ``command`` are the words after ``gapbench ab`` that name the sides."""
+    described = {BASE: base.describe(), HEAD: head.describe()}
+    old, new = (described[name]["versions"] for name in (BASE, HEAD))
+    differences = [f"{name} is {new[name]}, was {old[name]}" for name in new if new[name] != old.get(name)]
+    return {**described, "margin": margin, "command": list(command), "differences": differences, "flagged": None}
