@@ -46,7 +46,7 @@ def start(tmp_path, monkeypatch):
 
 def measured(store):
     """Wait until a round of its run is stored."""
-    while not (store.ids() and store.shards(store.ids()[0])):
+    while not (store.ids() and store.shard_names(store.ids()[0])):
         time.sleep(0.05)
 
 

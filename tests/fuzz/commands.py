@@ -38,7 +38,6 @@ HONEST = {
     "output": ["out", "out/deep/er", "mine.py", "results", "mine.py/out"],
     "fail-on": ["regressed", "none", "failed,added", ",", "everything"],
     "allow-environment": ["cpu", "torch", "weather"],
-    "port": ["1", "65535", "0", "65536"],
     "arch": ["sm_90", "gfx942", "sm_1"],
     "bandwidth": ["1", "0", "-1", "nan", "inf", "1e400"],
     "baseline": ["old", "latest", "kernels.json", "export.json", "mine.py", "nothing"],
