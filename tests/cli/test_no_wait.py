@@ -111,7 +111,6 @@ def test_every_command_that_measures_exits_with_4_on_request(gapbench, tmp_path,
             ["ab", "HEAD", ".", "--impl", "pool.py:pool", "--shape", "1x16x8x8"],
             ["doctor"],
             ["profile", CASE],
-            ["profile", "--network", "resnet50-like"],
         ):
             code, out, err = gapbench(*command, "--no-wait")
             assert (code, out, len(err.splitlines())) == (4, "", 1), command

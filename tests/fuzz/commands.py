@@ -41,8 +41,6 @@ HONEST = {
     "arch": ["sm_90", "gfx942", "sm_1"],
     "bandwidth": ["1", "0", "-1", "nan", "inf", "1e400"],
     "baseline": ["old", "latest", "kernels.json", "export.json", "mine.py", "nothing"],
-    "network": ["resnet50-like", "se-resnet50-like", "nothing"],
-    "batch": ["1", "0", "99999999999999999999"],
     "python": [sys.executable, "nothing", "./mine.py"],
     "refs": [".", "HEAD", "HEAD~1", "main", "--", "-h", "nothing"],
     "sources": ["theirs.json", "shards", "export.json", "results", "mine.py", "nothing", "memory://fuzz"],

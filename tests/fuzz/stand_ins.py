@@ -20,7 +20,7 @@ from gapbench.measuring import ab, duel, engine, limits
 from gapbench.measuring.meeting import Row
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
-from gapbench.profiling import explaining, network, profiles, static
+from gapbench.profiling import explaining, profiles, static
 from gapbench.records import BASE, HEAD, NULL, Qualification
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
@@ -47,7 +47,6 @@ def install(patch):
     patch.setattr(ab, "measure", _measure_sides)
     patch.setattr(explaining, "explain", lambda *_: iter(()))
     patch.setattr(profiles, "profile", _profile)
-    patch.setattr(network, "measure", _no_network)
     patch.setattr(static, "inspect_all", lambda *_: [])
     patch.setattr(cluster, "connected", _no_cluster)
     patch.setattr(click, "launch", lambda _: 0)
@@ -173,11 +172,6 @@ class _Profile:
     def __init__(self, document):
         self.document = document
         self.files = dict.fromkeys(document["files"], b"{}")
-
-
-def _no_network(name, *_):
-    network.network(name)
-    raise GapbenchError("no network is measured here")
 
 
 @contextlib.contextmanager
