@@ -124,22 +124,6 @@ def test_an_interrupted_run_keeps_its_rounds_and_goes_on_where_it_stopped(store)
     assert store.describe(RUN)["ended"] is not None
 
 
-def test_growth_tells_a_run_that_was_left_from_one_that_goes_on(store):
-    writer = start(store)
-    begun = store.growth(RUN)
-    assert (begun.shards, begun.left) == (0, False)
-    writer.append(round_of(0))
-    assert (store.growth(RUN).shards, store.growth(RUN).left) == (1, False)
-    assert begun.written <= store.growth(RUN).written
-    writer.interrupt(results_of())
-    assert (store.growth(RUN).shards, store.growth(RUN).left) == (1, True)
-    store.reopen(RUN).append(round_of(1))
-    assert (store.growth(RUN).shards, store.growth(RUN).left) == (2, False)
-    assert [table["round"][0].as_py() for table in store.shards(RUN, start=1)] == [1]
-    with pytest.raises(GapbenchError, match="there is no run 'nosuch'"):
-        store.growth("nosuch")
-
-
 def test_a_complete_run_is_not_reopened(store):
     complete(store)
     with pytest.raises(GapbenchError, match=f"run {RUN} is complete.*gapbench report"):

@@ -12,8 +12,6 @@ import click
 
 from gapbench.cases import Case
 from gapbench.cli import exclusive, selection, static
-from gapbench.cli import network as networks
-from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
 
 if TYPE_CHECKING:
@@ -54,13 +52,6 @@ _CLOSE = 3
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --static: an earlier --json; exits with 1 if a kernel got worse.",
 )
-@click.option(
-    "--network", metavar="NAME", help="In place of CASE: a whole network's steps: resnet50-like, se-resnet50-like, ..."
-)
-@click.option("--dtype", default="float32", show_default=True, help="With --network: of images and weights.")
-@click.option("--layout", default="contiguous", show_default=True, help="With --network: or channels_last.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="With --network: images.")
-@click.option("--budget", type=DURATION, default="30s", show_default=True, help="With --network: for each step.")
 @exclusive.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
@@ -73,11 +64,6 @@ def command(
     archs: tuple[str, ...],
     bandwidth: float | None,
     baseline: Path | None,
-    network: str | None,
-    dtype: str,
-    layout: str,
-    batch: int,
-    budget: float,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -87,15 +73,8 @@ def command(
     the time without the profiler; what they rest on is in gapbench/profiling/split.py. The trace opens in
     https://ui.perfetto.dev; gapbench report shows a run's profiles. Nothing else of a run is changed.
 
-    With --network, a forward and a training step of a whole network (random weights) are timed with one way to pool
-    after another: what share is pooling, and what does switching save end to end?
-
     Exits with 3 if an implementation failed, 5 if none can be profiled, 1 if a kernel is worse than in --baseline.
     """
-    if network is not None:
-        if is_static or case_id is not None:
-            raise GapbenchError("--network times whole networks, and takes neither CASE nor --static")
-        return networks.measure(network, specs, dtype, layout, batch, budget, no_wait, as_json)
     if is_static and case_id is None:
         return static.inspect(archs, bandwidth, baseline, as_json)
     if is_static or archs or bandwidth or baseline:

@@ -1,6 +1,5 @@
 """``gapbench report``: runs as pages to browse."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path("reports")
 
-_NICENESS = 10
-"""While a run is measured, whoever watches it comes second."""
-
 
 @click.command("report")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
@@ -27,8 +23,6 @@ _NICENESS = 10
 @click.option("--redact", is_flag=True, help="Leave out command line, tag, branch and the commit's subject, too.")
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
 @click.option("--open", "open_", is_flag=True, help="Open the page (of several runs, the index) in a browser.")
-@click.option("--serve", is_flag=True, help="Serve the pages to browsers on this machine, with runs in progress.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to serve on.  [default: a free one]")
 def command(
     runs: tuple[str, ...],
     baseline: str | None,
@@ -37,8 +31,6 @@ def command(
     redact: bool,
     url: str,
     open_: bool,
-    serve: bool,
-    port: int | None,
 ) -> None:
     """Write the page of each RUN: an id, a unique prefix, a commit, branch or tag, or latest (the default).
 
@@ -47,22 +39,11 @@ def command(
     environment.
 
     Names of host and user, serial numbers, environment variables and the folders of paths are on no page.
-
-    With --serve it prints the address of the index instead, on 127.0.0.1, and serves until Ctrl-C, which exits with
-    130: the store's runs in progress as they grow, and each one's page once it is complete. An open page asks once a
-    second, which takes a little time from what is being measured.
     """
     from gapbench.report import site
     from gapbench.store import Store
 
-    if serve and single_file:
-        raise click.UsageError("--single-file writes pages to pass around, --serve shows them all; choose one of them")
-    if port is not None and not serve:
-        raise click.UsageError(f"--port {port} is for --serve; add it")
     store = Store(url)
-    if serve:
-        _serve(store, runs, output, baseline, redact, port or 0, open_)
-        return
     found = list(dict.fromkeys(store.resolve(run) for run in runs or ("latest",)))
     base = None if baseline is None else store.resolve(baseline)
     pages = site.write(store, found, output, baseline=base, redact=redact, single_file=single_file)
@@ -70,29 +51,6 @@ def command(
         click.echo(page)
     if open_:
         click.launch(str(pages[0] if len(pages) == 1 or single_file else output / "index.html"))
-
-
-def _serve(
-    store: "Store", runs: tuple[str, ...], output: Path, baseline: str | None, redact: bool, port: int, open_: bool
-) -> None:
-    from gapbench.report.served import Served
-    from gapbench.report.server import Server
-
-    known = store.runs()
-    complete = known.loc[known["complete"].astype(bool), "run"].tolist()
-    shown = [store.resolve(run) for run in runs] or complete[-1:]
-    base = None if baseline is None else store.resolve(baseline)
-    served = Served(store, output, baseline=base, redact=redact)
-    with Server(served, port) as server:
-        if hasattr(os, "nice"):
-            os.nice(_NICENESS)
-        for run in shown:
-            if run in complete:
-                served.write(run)
-        click.echo(server.url)
-        if open_:
-            click.launch(server.url)
-        server.serve_forever()
 
 
 def write_page(store: "Store", run: str, open_: bool = False) -> None:

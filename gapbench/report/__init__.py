@@ -3,5 +3,4 @@
 `text` and `diff` are for the terminal and for CI. Pages to browse: `site` says which files there are, `html` renders
 them, `which` and `columns` are the data that their scripts (``templates/js``) work on, `trust` judges a run, `changes`
 finds what to compare it with, `private` takes out what pages must not tell, and `views` lists the charts.
-Over HTTP: `server` talks, `served` knows what is at which address, `standing` and `live` say how far a run is.
 """

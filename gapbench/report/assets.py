@@ -25,7 +25,6 @@ _SCRIPTS = (
     "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "windows",
     "case", "diff", "history", "keys", "main",
 )  # fmt: skip
-_LIVE = ("format", "markup", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +59,7 @@ def style() -> Asset:
 @cache
 def script() -> Asset:
     """Return our scripts as one."""
-    return _hashed("report", "js", _bundle(_SCRIPTS))
-
-
-@cache
-def live_script() -> Asset:
-    """Return what pages of runs in progress run besides; their server has it, and no site."""
-    return _hashed("live", "js", _bundle(_LIVE))
+    return _hashed("report", "js", _bundle())
 
 
 @cache
@@ -95,8 +88,8 @@ def all_of_them() -> tuple[Asset, ...]:
     return (style(), script(), datatables(), plotly())
 
 
-def _bundle(names: tuple[str, ...]) -> str:
-    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in names]
+def _bundle() -> str:
+    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
 
 

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
-import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
@@ -37,8 +36,6 @@ FIELDS = {
     "diff": {"name", "started", "said", "red"},
 }
 """What the card of each kind of page has."""
-
-_NO_VIEWS: dict[str, Any] = {"data": {}, "section_views": [], "case_views": []}
 
 
 def run_page(
@@ -167,22 +164,7 @@ def history_page(history: past.History) -> str:
 def index_page(runs: list[Card], diffs: list[Card]) -> str:
     """Return the index of a site from the cards of its pages, newest first."""
     card = {"kind": "index", "name": "Reports"}
-    return _render("index.html.j2", False, card, **_NO_VIEWS, runs=runs, diffs=diffs)
-
-
-def live_page(run: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """Return the page of a run in progress, as its server gives it; ``run`` as `private.document` gives it."""
-    device = str((run.get("machine") or {}).get("device") or "")
-    identity = facts.identity(run, pd.DataFrame({"device": [device] if device else []}))
-    card = {"kind": "live", "name": state["run"]}
-    return _render("live.html.j2", False, card, **_NO_VIEWS, identity=identity, live=state)
-
-
-def live_index(runs: list[Card], diffs: list[Card], standings: list[dict[str, Any]]) -> str:
-    """Return the index as its server gives it: with the runs that are not complete on top."""
-    card = {"kind": "index", "name": "Reports"}
-    live = {"runs": standings}
-    return _render("live_index.html.j2", False, card, **_NO_VIEWS, runs=runs, diffs=diffs, live=live)
+    return _render("index.html.j2", False, card, data={}, section_views=[], case_views=[], runs=runs, diffs=diffs)
 
 
 def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:

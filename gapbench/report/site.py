@@ -88,7 +88,7 @@ def _write(folder: Path, name: str, text: str) -> Path:
 
 
 def _keep(path: Path, text: str) -> Path:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # a server may be reading, a run that ends be writing
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # a browser may be reading, a run that ends be writing
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", newline="\n")

@@ -25,13 +25,12 @@ from gapbench.errors import GapbenchError, unknown
 from gapbench.store.documents import WHOLE_ID, is_id, parse
 from gapbench.store.files import Files
 from gapbench.store.finding import COLUMNS, described, resolve
-from gapbench.store.growth import Growth, growth
 from gapbench.store.index import Listing, forget, listing
 from gapbench.store.reading import distinct, read, read_shard, shards
 from gapbench.store.tables import frame
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
-__all__ = ["Growth", "Listing", "RunWriter", "Store", "new_run_id", "timestamp"]
+__all__ = ["Listing", "RunWriter", "Store", "new_run_id", "timestamp"]
 
 Damage = Callable[[GapbenchError], object]
 
@@ -185,15 +184,6 @@ class Store:
             else:
                 damaged(found)
         return frame(tables, wanted)[chosen]
-
-    def shards(self, run: str, start: int = 0) -> list[pa.Table]:
-        """Return the finished rounds of a run in progress, in order and from the number ``start`` on."""
-        return [read_shard(self.storage, run, name, records.SAMPLES) for name in self.shard_names(run)[start:]]
-
-    def growth(self, run: str) -> Growth:
-        """Return how far a run is. Raises `GapbenchError` if there is none, or it is just losing its shards."""
-        self.path(run)
-        return growth(self.storage, run)
 
     def round(self, run: str, name: str) -> pd.DataFrame:
         """Return one finished round of a run in progress, by the name of its file; its rows must be whole."""

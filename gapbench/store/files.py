@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import TypeVar
 
 import fsspec
@@ -88,16 +87,6 @@ class Files:
         with self._explained("read from"):
             self.fs.invalidate_cache()
             return bool(self.fs.exists(path))
-
-    def modified(self, *parts: str) -> datetime | None:
-        """Return when a file was last written (UTC), None if there is none."""
-        with self._explained("read from"):
-            self.fs.invalidate_cache()
-            try:
-                found: datetime = self.fs.modified(self.path(*parts))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            return found
 
     def folders(self) -> list[str]:
         """Return the names of the folders of the store, sorted."""

@@ -46,7 +46,7 @@ def measuring(tmp_path):
             start_new_session=True,
             preexec_fn=_as_from_a_terminal,
         )
-        while process.poll() is None and not (store.ids() and store.shards(store.ids()[0])):
+        while process.poll() is None and not (store.ids() and store.shard_names(store.ids()[0])):
             time.sleep(0.05)
         return process, store
 

@@ -20,9 +20,8 @@ from gapbench.measuring import ab, duel, engine, limits
 from gapbench.measuring.meeting import Row
 from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
-from gapbench.profiling import explaining, network, profiles, static
+from gapbench.profiling import explaining, profiles, static
 from gapbench.records import BASE, HEAD, NULL, Qualification
-from gapbench.report import server
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 _SELECTED = ("--shape", "2x3x4x4", "--impl", "mean", "--impl", "adaptive", "--impl", "triton")
@@ -48,14 +47,11 @@ def install(patch):
     patch.setattr(ab, "measure", _measure_sides)
     patch.setattr(explaining, "explain", lambda *_: iter(()))
     patch.setattr(profiles, "profile", _profile)
-    patch.setattr(network, "measure", _no_network)
     patch.setattr(static, "inspect_all", lambda *_: [])
     patch.setattr(cluster, "connected", _no_cluster)
-    patch.setattr(server.Server, "serve_forever", _interrupted)
     patch.setattr(click, "launch", lambda _: 0)
     for command in ("run", "ab"):  # pages are what report is drawn for
         patch.setattr(f"gapbench.cli.{command}.write_page", lambda *_: None)
-    patch.setattr(os, "nice", lambda _: 0)
     patch.setattr(os, "fsync", lambda _: None)
 
 
@@ -178,16 +174,7 @@ class _Profile:
         self.files = dict.fromkeys(document["files"], b"{}")
 
 
-def _no_network(name, *_):
-    network.network(name)
-    raise GapbenchError("no network is measured here")
-
-
 @contextlib.contextmanager
 def _no_cluster(on):
     raise GapbenchError(f"no cluster is at {on}")
     yield
-
-
-def _interrupted(_):
-    raise KeyboardInterrupt

@@ -12,7 +12,7 @@ NAMES = [f"{' '.join(words)} {commands.option(one) or one.name}" for words, _, o
 
 def test_no_command_is_passed_over():
     assert {" ".join(words) for words, _ in commands.leaves()} >= {"run", "ab", "diff", "store import", "store prune"}
-    assert {"run --resume", "ab --explain", "profile --network", "store verify runs", "list what"} <= {*NAMES}
+    assert {"run --resume", "ab --explain", "profile --static", "store verify runs", "list what"} <= {*NAMES}
 
 
 @pytest.mark.parametrize(("words", "command", "parameter"), EVERY, ids=NAMES)

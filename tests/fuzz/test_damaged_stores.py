@@ -20,7 +20,7 @@ READING = {
     "run": [["--resume", "open", "--json"], ["--resume", "open"]],
     "profile": [[CASE, "--json"], [CASE, "--run", "old"], ["2x3x4x4", "--run", "new"]],
     "report": [["old"], ["new", "--baseline", "old"], ["new", "old", "--single-file"], ["ab", "--redact"], ["merged"],
-               ["open"], ["new", "--serve"]],
+               ["open"]],
 }  # fmt: skip
 """What reads a store, and ways to ask for it."""
 

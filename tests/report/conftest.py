@@ -1,6 +1,5 @@
 """Synthetic runs, as frames and as a stored site; and the browser that opens their pages."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from gapbench.cases import Case
 from gapbench.records import RESULTS, SAMPLES, case_columns
-from gapbench.report.served import Served
-from gapbench.report.server import Server
 from gapbench.report.stored import Stored
-from gapbench.store import Store
 
 Frames = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
 
@@ -201,20 +197,3 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_page(pages: Path, visit: Callable[..., Page]) -> Callable[..., Page]:
     """Open the page of the newer run."""
     return lambda address="", **options: visit(pages / "site" / f"{browsing.HEAD}.html", address, **options)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store."""
-    return Store(str(tmp_path / "results"))
-
-
-@pytest.fixture
-def server(store: Store, tmp_path: Path) -> Iterator[Server]:
-    """A server of the store's report, running."""
-    with Server(Served(store, tmp_path / "reports")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
