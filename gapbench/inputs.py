@@ -1,6 +1,7 @@
 """Seeded input tensors, in any layout and at a random place in memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,11 +44,12 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
 
 
 def noise(case: Case, seed: int) -> Tensor:
-    """Return float32 noise of the case's shape, for `sample`.
+    """Return float32 noise of the case's shape and layout, for `sample`.
 
     Drawn on the CPU, whose generator is the same everywhere.
     """
-    return torch.empty(case.shape).normal_(generator=torch.Generator().manual_seed(seed))
+    drawn = torch.empty(case.shape).normal_(generator=torch.Generator().manual_seed(seed))
+    return drawn if case.layout == "contiguous" else empty(replace(case, dtype="float32", device="cpu")).copy_(drawn)
 
 
 def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ asked for the next sweep, the rounds of the last one are in the cases' states.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from random import Random
@@ -146,7 +146,8 @@ _LOOK_EVERY = 4
 _MOST_ROUNDS = 200
 _MOST_CONFIRMING = 100
 NULL_SHARE = 0.25
-_SLICE_SECONDS = 0.25
+_SLICE_SECONDS = 0.3
+_WANTED_SCREENING = 12
 _TURNS = 400
 BATCH_SECONDS = 0.25e-3
 """Shorter than `run`'s: the sooner the sides alternate, the less of a spell of noise do they not share."""
@@ -202,7 +203,8 @@ class TwoStages:
     def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
         """Measure what was flagged afresh: so many rounds as were settled before the first of them."""
         level = LEVEL / 2 / max(1, sum(len(self._flagged_of(state)) for state in states))
-        affordable = int((deadline - time.monotonic()) / sum(state.round_seconds for state in states))
+        shortest = sum(state.overhead + _SHORTEST_SLICE for state in states)
+        affordable = int((deadline - time.monotonic()) / shortest)
         most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
         planned = {
             id(state): max(
@@ -212,41 +214,62 @@ class TwoStages:
             for state in states
         }
         had = {id(state): state.next_round - self._first_confirming(state) for state in states}
+        seconds = _slice(deadline, states, sum(planned.values()) / len(states))
+        witnesses = self._witnesses(states)
         for number in range(max(planned.values())):
-            sweep = self._sweep([s for s in states if had[id(s)] + number < planned[id(s)]], self._flagged_of)
-            if sweep:
-                yield sweep
+            going_on = [state for state in states if had[id(state)] + number < planned[id(state)]]
+            if going_on:
+                yield self._sweep(going_on, self._flagged_of, seconds, witnesses)
 
     def _first_confirming(self, state: CaseState) -> int:
         return min(self._flagged[state.case, *row] for row in self._flagged_of(state))
 
     def _until(self, deadline: float, states: Sequence[CaseState], fewest: int) -> Iterator[Sweep]:
         """Sweep over the rows that are open until the deadline, each case ``fewest`` times at least."""
+        witnesses = self._witnesses(states)
         for number in range(_MOST_ROUNDS):
             going_on = [state for state in states if self._open(state)]
-            cost = sum(state.round_seconds for state in going_on)
+            seconds = _slice(deadline, going_on, max(_WANTED_SCREENING - number, 4))
+            cost = sum(state.overhead + seconds for state in going_on)
             late = time.monotonic() + cost > deadline
-            sweep = self._sweep([s for s in going_on if not late or s.rounds < fewest], self._open)
-            if not sweep:
+            going_on = [state for state in going_on if not late or state.rounds < fewest]
+            if not going_on:
                 return
-            yield sweep
+            yield self._sweep(going_on, self._open, seconds, witnesses)
             if (number + 1) % _LOOK_EVERY == 0:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
                         self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
 
-    def _sweep(self, states: Sequence[CaseState], rows: Callable[[CaseState], list[Row]]) -> Sweep:
-        shuffled = self._rng.sample(list(states), len(states))
-        witnesses = set(self._rng.sample(range(len(states)), ceil(NULL_SHARE * len(states)))) if states else set()
+    def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
+        """Choose the cases in which the hidden copy of base takes part."""
+        return {id(state) for state in self._rng.sample(list(states), ceil(NULL_SHARE * len(states)))}
+
+    def _sweep(
+        self,
+        states: Sequence[CaseState],
+        rows: Callable[[CaseState], list[Row]],
+        seconds: float,
+        witnesses: Collection[int],
+    ) -> Sweep:
         return [
             Request(
                 state,
                 tuple(rows(state)),
-                _SLICE_SECONDS,
+                seconds,
                 BATCH_SECONDS,
-                sides=(0, 1, 2) if number in witnesses else (0, 1),
+                sides=(0, 1, 2) if id(state) in witnesses else (0, 1),
                 turns=_TURNS,
             )
-            for number, state in enumerate(shuffled)
+            for state in self._rng.sample(list(states), len(states))
         ]
+
+
+def _slice(deadline: float, states: Sequence[CaseState], rounds: float) -> float:
+    """Return how long the turns of a round may take if each case gets so many until the deadline."""
+    if not states:
+        return _SHORTEST_SLICE
+    each = (deadline - time.monotonic()) / (rounds * len(states))
+    overhead = sum(state.overhead for state in states) / len(states)
+    return min(_SLICE_SECONDS, max(_SHORTEST_SLICE, each - overhead))
