@@ -59,7 +59,7 @@ class GlobalAverage:
         dims = [d - 1 for d in case.spatial_dims]
         values, scales = [], []
         for image in x.cpu():
-            exact = image.double()
+            exact = image.to(torch.float64, copy=True)  # or abs_ would change a float64 input
             values.append(exact.mean(dims, keepdim=True))
             scales.append(exact.abs_().mean(dims, keepdim=True))
         return Expected(torch.stack(values), torch.stack(scales), case.window)

@@ -5,7 +5,7 @@ import pytest
 from gapbench.cases import Case
 from gapbench.measuring import limits, worker
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.template import WorkerExit
+from gapbench.measuring.protocol import Answer, WorkerExit
 
 CPU, GPU = Case((1, 8, 4, 4)), Case((1, 8, 4, 4), device="cuda:0")
 CONTESTS = [Contest("test", case, {"mean": "mean", "fast": "mine.py:fast"}) for case in (CPU, GPU)]
@@ -20,14 +20,14 @@ class Job:
 
 
 class Workers:
-    """A template whose workers say what the test says they do."""
+    """A fork server whose workers say what the test says they do."""
 
     def __init__(self, answers):
         self.answers, self.started = answers, []
 
     def start(self, target, *arguments):
         self.started.append((target, *arguments))
-        return Job([self.answers(target, *arguments), WorkerExit(0)])
+        return Job([Answer(self.answers(target, *arguments)), WorkerExit(0)])
 
 
 def test_energy_is_measured_one_by_one_and_only_where_something_counts():

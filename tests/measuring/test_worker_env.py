@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.measuring import inheritance
-from gapbench.measuring.template import Template
+from gapbench.measuring import worker_env
+from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.protocol import Answer
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 
@@ -25,7 +26,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_passes(name):
-    assert not inheritance.passes(name)
+    assert not worker_env.passes(name)
 
 
 @pytest.mark.parametrize(
@@ -38,25 +39,25 @@ def test_no_secret_passes(name):
     ],
 )  # fmt: skip
 def test_what_computing_needs_passes(name):
-    assert inheritance.passes(name)
+    assert worker_env.passes(name)
 
 
 @given(
-    st.sampled_from([*inheritance.NAMES, *inheritance.PREFIXES]), st.sampled_from(inheritance.SECRET), st.text("A_b")
+    st.sampled_from([*worker_env.NAMES, *worker_env.PREFIXES]), st.sampled_from(worker_env.SECRET), st.text("A_b")
 )
 def test_a_secret_is_one_whatever_its_name_begins_with(beginning, word, rest):
     for name in (f"{beginning}{rest}{word}", f"{beginning}{word.lower()}{rest}"):
-        assert not inheritance.passes(name)
+        assert not worker_env.passes(name)
 
 
 @given(st.text(max_size=20))
 def test_what_is_not_on_the_list_does_not_pass(name):
-    if name not in inheritance.NAMES and not name.startswith(inheritance.PREFIXES):
-        assert not inheritance.passes(name)
+    if name not in worker_env.NAMES and not name.startswith(worker_env.PREFIXES):
+        assert not worker_env.passes(name)
 
 
-def tell_environment(line, running):
-    line.send(dict(os.environ))
+def tell_environment(channel, current):
+    channel.send(Answer(dict(os.environ)))
 
 
 def test_a_worker_sees_what_is_on_the_list_and_nothing_else(monkeypatch):
@@ -64,20 +65,21 @@ def test_a_worker_sees_what_is_on_the_list_and_nothing_else(monkeypatch):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    with Template(variables={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}) as template:
-        template.wait_ready()
-        seen, _ = template.start(tell_environment).messages(time.monotonic() + 30)
+    with ForkServer(variables={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}) as server:
+        server.wait_ready()
+        (answer, _) = server.start(tell_environment).messages(time.monotonic() + 30)
+    seen = answer.content
     assert {"PYTHONPATH", "OMP_NUM_THREADS", "PATH", "GLIBC_TUNABLES"} <= seen.keys()
     assert "secret" not in seen.values()
     own = {"LC_CTYPE", "TORCHINDUCTOR_CACHE_DIR"}  # that Python and torch set themselves
-    assert seen.keys() <= set(filter(inheritance.passes, os.environ)) | {"GLIBC_TUNABLES"} | own
+    assert seen.keys() <= set(filter(worker_env.passes, os.environ)) | {"GLIBC_TUNABLES"} | own
 
 
 def test_security_md_has_the_lists():
     text = SECURITY.read_text(encoding="utf-8")
     for heading, listed in (
-        ("pass", {*inheritance.NAMES, *(f"{one}*" for one in inheritance.PREFIXES)}),
-        ("never pass", set(inheritance.SECRET)),
+        ("pass", {*worker_env.NAMES, *(f"{one}*" for one in worker_env.PREFIXES)}),
+        ("never pass", set(worker_env.SECRET)),
     ):
         (line,) = re.findall(rf"^- \*\*{heading}\*\*: (.*?)\n(?=\n|- )", text, flags=re.MULTILINE | re.DOTALL)
         assert set(re.findall(r"`([^`]+)`", line)) == listed
