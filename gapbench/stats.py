@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 FEWEST_ROUNDS = 6
 """With fewer values no signed-rank interval reaches 95 %: the widest, from 5, has 1 - 2/2^5 = 93.75 %."""
 
+CLEARLY_SLOWER = 1.5
+"""An implementation stops taking turns once it is shown to take this many times as long as the fastest of its case."""
+
 _MOST_EXACT = 200
 """With more values the signed-rank statistic is taken as normal, which puts the cut off by less than 0.1 %."""
 
@@ -31,6 +34,32 @@ class Interval:
     def half_width(self) -> float:
         """Half the interval's width, infinite where there is no interval."""
         return np.inf if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def round_log_ratio(seconds: Floats, others: Floats) -> float:
+    """Return a round's log ratio of two implementations: the median over turns of the difference of log seconds.
+
+    Both hold a value per turn, in the same order, nan where an implementation sat a turn out: such turns are dropped.
+    Without a turn that both took the ratio is nan.
+    """
+    differences = np.log(seconds) - np.log(others)
+    shared = differences[~np.isnan(differences)]
+    return float(np.median(shared)) if len(shared) else np.nan
+
+
+def lower_bound(values: Floats, alpha: float = 0.05) -> float:
+    """Return a lower bound on the mean of ``values`` that may be looked at after every value and still holds.
+
+    With n values it is one-sided Student's t at level alpha / (n (n - 1)): those levels sum to ``alpha``, so by the
+    union bound the mean lies below any of the bounds with at most that probability. -inf below two values.
+    """
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return -np.inf
+    quantile = float(stdtrit(n - 1, 1 - alpha / (n * (n - 1))))
+    return float(np.mean(values) - quantile * np.std(values, ddof=1) / n**0.5)
 
 
 def walsh_averages(values: Floats) -> Floats:

@@ -5,9 +5,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, wilcoxon
+from scipy.stats import mannwhitneyu, ttest_1samp, wilcoxon
 
-from gapbench.stats import FEWEST_ROUNDS, Interval, hodges_lehmann, holm, location, shift, unpaired, walsh_averages
+from gapbench.stats import (
+    FEWEST_ROUNDS,
+    Interval,
+    hodges_lehmann,
+    holm,
+    location,
+    lower_bound,
+    round_log_ratio,
+    shift,
+    unpaired,
+    walsh_averages,
+)
 
 # Integers have exact averages, so that what should be equal is equal to the last bit.
 integers = st.integers(-(10**6), 10**6)
@@ -33,6 +44,59 @@ def at_most(critical, n):
         probability[rank:] = (probability[rank:] + probability[:-rank]) / 2
         probability[:rank] /= 2
     return float(probability[: critical + 1].sum())
+
+
+# A round's log ratio, and the bound of racing
+
+turns = st.lists(st.tuples(*[st.one_of(st.just(np.nan), st.floats(1e-7, 1.0))] * 2), min_size=1, max_size=20)
+
+
+@given(turns)
+def test_a_rounds_log_ratio_is_the_median_over_the_turns_that_both_took(turns):
+    shared = [np.log(mine) - np.log(other) for mine, other in turns if not np.isnan(mine) and not np.isnan(other)]
+    ratio = round_log_ratio(*np.array(turns).T)
+    assert ratio == statistics.median(shared) if shared else np.isnan(ratio)
+
+
+@given(turns, st.floats(1e-3, 1e3))
+def test_swapping_the_implementations_negates_a_rounds_log_ratio_and_a_factor_shifts_it(turns, factor):
+    seconds, others = np.array(turns).T
+    ratio = round_log_ratio(seconds, others)
+    assert round_log_ratio(others, seconds) == pytest.approx(-ratio, nan_ok=True)
+    assert round_log_ratio(seconds * factor, others) == pytest.approx(ratio + np.log(factor), nan_ok=True)
+
+
+def test_a_spell_of_noise_that_meets_both_neighbours_cancels():
+    spell = np.array([1.0, 1.0, 8.0, 9.0, 1.0])
+    assert round_log_ratio(3 * spell, spell) == pytest.approx(np.log(3))
+
+
+@given(large_enough)
+def test_the_lower_bound_is_where_the_t_test_at_its_share_of_the_level_stops_rejecting(values):
+    n, bound = len(values), lower_bound(values)
+    if np.std(values) > 0:
+        p_value = ttest_1samp(values, bound, alternative="greater").pvalue
+        assert p_value == pytest.approx(0.05 / (n * (n - 1)), rel=1e-3)
+    assert bound <= np.mean(values)
+
+
+def test_one_value_bounds_nothing():
+    assert lower_bound(np.array([1.0])) == lower_bound(np.array([])) == -np.inf
+
+
+def test_the_bound_holds_after_every_value_at_once():
+    """Looking after each of 30 rounds, the true mean lies below any of the bounds in at most 5 % of the series."""
+    random = np.random.default_rng(7)
+    series = random.normal(size=(2000, 30))
+    crossed = [any(lower_bound(values[:n]) > 0 for n in range(2, 31)) for values in series]
+    assert np.mean(crossed) <= 0.05
+    assert np.mean(crossed) > 0.02  # nor is it so low as to show nothing
+
+
+def test_two_times_slower_is_shown_within_a_few_rounds():
+    random = np.random.default_rng(7)
+    values = np.log(2) + random.normal(scale=0.05, size=(200, 5))
+    assert np.mean([lower_bound(series) >= np.log(1.5) for series in values]) > 0.95
 
 
 # Location
