@@ -72,8 +72,8 @@ def _info(benchmark: object) -> dict[str, Any]:
 
 
 def _refuse_twice(target: store.Store, path: Path, digest: str, origin: str | None, entries: Sequence[Entry]) -> None:
-    counts = Counter((one.case.id, one.implementation, one.contender, one.clock) for one in entries)
-    (case, implementation, _, clock), count = counts.most_common(1)[0]
+    counts = Counter((one.case.id, one.implementation, one.contender, one.clock, one.memory) for one in entries)
+    (case, implementation, _, clock, _), count = counts.most_common(1)[0]
     if count > 1:
         raise GapbenchError(f"{path} has {implementation} on {case} by {clock} {count} times; a run has it once")
     found = target.listing()
@@ -94,6 +94,7 @@ def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                 "implementation": one.implementation,
                 "contender": one.contender,
                 "clock": one.clock,
+                "memory": one.memory,
                 "round": 0,
                 "turn": turn,
                 "calls": one.calls,
@@ -105,11 +106,8 @@ def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
 
 def _results(entries: Sequence[Entry], samples: pd.DataFrame) -> pd.DataFrame:
     """Return what the samples say; of an entry without samples, its median."""
-    frames = []
-    for contender in dict.fromkeys(one.contender for one in entries):
-        mine = [one for one in entries if one.contender == contender]
-        frame = summary.results(samples[samples["contender"] == contender], map(_outcome, filter(_sampled, mine)))
-        frames += [frame.assign(contender=contender)] if len(frame) else []
+    frame = summary.results(samples, map(_outcome, filter(_sampled, entries)))
+    frames = [frame] if len(frame) else []
     rows = [
         {
             "suite": one.kept.get("suite"),
@@ -117,6 +115,7 @@ def _results(entries: Sequence[Entry], samples: pd.DataFrame) -> pd.DataFrame:
             "implementation": one.implementation,
             "contender": one.contender,
             "clock": one.clock,
+            "memory": one.memory,
             "status": "ok",
             "seconds": one.median,
         }
@@ -135,7 +134,10 @@ def _outcome(entry: Entry) -> summary.Outcome:
     kept = dict(entry.kept)
     case = replace(entry.case, label=kept.pop("label", ""), weight=kept.pop("weight", 1))
     suite, reference, stopped_by = (kept.pop(name, None) for name in ("suite", "reference", "stopped_by"))
-    return summary.Outcome(suite, case, entry.implementation, entry.clock, Qualification(**kept), stopped_by, reference)
+    found = Qualification(**kept)
+    return summary.Outcome(
+        suite, case, entry.implementation, entry.clock, found, stopped_by, reference, entry.contender, entry.memory
+    )
 
 
 def _warnings(path: Path, entries: Sequence[Entry]) -> Iterator[str]:

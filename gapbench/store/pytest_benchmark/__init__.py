@@ -9,7 +9,7 @@ from gapbench import records
 CLOCK = "pytest-benchmark"
 """The clock of entries that name none: pytest-benchmark's own protocol."""
 
-KEY = ("case", "implementation", "contender", "clock")
+KEY = ("case", "implementation", "contender", "clock", "memory")
 """The columns that name a row of results, and which samples are its own."""
 
 BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "seconds_per_call"})

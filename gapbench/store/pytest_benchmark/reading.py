@@ -30,6 +30,7 @@ class Entry:
     implementation: str
     contender: str
     clock: str
+    memory: str | None
     seconds: list[float]
     median: float
     calls: int | None
@@ -123,6 +124,7 @@ def entries(document: Mapping[str, Any]) -> Iterator[Entry | str]:
             implementation,
             name(info.get("contender")) or records.THIS,
             name(info.get("clock")) or CLOCK,
+            name(info.get("memory")),
             [float(value) for value in seconds],
             float(stats["median"]),
             calls if _fits("int32", calls) else None,
