@@ -1,8 +1,9 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
-A round's value is the median, over its turns, of log(head / base) of two batches that followed one another. `two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
-nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
-taken for changes was noise of this machine, and no row is called regressed.
+A round's value is the median, over its turns, of log(head / base) of two batches that followed one another.
+`two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which nothing
+was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was taken for
+changes was noise of this machine, and no row is called regressed.
 """
 
 import math
