@@ -216,8 +216,9 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 
     An implementation that is slow in its first process only shows here, too.
     """
-    medians = np.log(samples.groupby(["case", "clock", "implementation", "round"])["seconds_per_call"].median())
-    off = medians - medians.groupby(["case", "clock", "implementation"]).transform("median")
+    row = ["case", "clock", "memory", "implementation"]
+    medians = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].median())
+    off = medians - medians.groupby(row).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
     sentences = []
     for case, rows in flagged.groupby("case"):
@@ -341,13 +342,13 @@ def _rounds_factor(row: Row) -> float:
 def totals(results: pd.DataFrame) -> pd.DataFrame:
     """Return what whole suites take whose cases occur more than once (``weight``), for every way to choose.
 
-    One row for each suite, dtype, layout, device, pass, threads and clock, and for each implementation that is ok in
-    all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
+    One row for each suite, dtype, layout, device, pass, threads, clock and memory, and for each implementation that is
+    ok in all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
     ``ratio`` to the reference's, and ``best_of_each``, the seconds with the fastest in every case.
     """
-    by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock"]
+    by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock", "memory"]
     rows = []
-    for key, group in results.groupby(by, sort=False):
+    for key, group in results.groupby(by, sort=False, dropna=False):
         if not (group["weight"] > 1).any():
             continue
         measured = group[group["status"] == "ok"].assign(total=lambda rows: rows["seconds"] * rows["weight"])
