@@ -138,11 +138,11 @@ def test_everyone_takes_the_fewest_turns_at_least_and_who_is_raced_takes_one(pla
 
 @given(planned(once=False))
 def test_turns_fill_the_slice_within_bounds(plan):
-    """And no more than it, but for the fewest turns, and the turns that everyone is owed."""
+    """And little more: who is owed the fewest turns takes less than twice as many."""
     assert FEWEST_TURNS <= plan.turns.count <= plan.most
     spent = sum(plan.calibration[batch.contender][1] for batch in plan.order())
     longest = sum(seconds for _, seconds in plan.calibration.values())
-    assert spent <= plan.seconds + FEWEST_TURNS * longest
+    assert spent < plan.seconds + 2 * FEWEST_TURNS * longest
 
 
 @given(planned(once=False))
