@@ -6,8 +6,7 @@ import pytest
 
 from gapbench import cli, doctor
 from gapbench.measuring import engine
-from gapbench.measuring.rounds import RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.records import Qualification
 
 
@@ -15,11 +14,11 @@ def fake_measure(spread, bias=0.0, seed=0):
     """Stand in for the engine: 8 rounds of 20 turns, with a known log ratio in every round."""
     rng = np.random.default_rng(seed)
 
-    def measure(contests, effort):
-        for contest in contests:
+    def measure(plan):
+        for contest in plan.contests:
             yield engine.Qualified(contest.case, "mean", Qualification())
         for number in range(8):
-            for contest in contests:
+            for contest in plan.contests:
                 batches = Batches()
                 ratio = np.exp(bias + spread * rng.standard_normal())
                 for turn in range(20):

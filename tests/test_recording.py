@@ -4,8 +4,7 @@ from gapbench import recording
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.rounds import RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.records import Qualification
 from gapbench.store import Store
 

@@ -6,8 +6,7 @@ from gapbench.cases import Case
 from gapbench.cli.progress import Progress
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.rounds import RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.records import Qualification
 
 CASE = Case((1, 8, 4, 4))

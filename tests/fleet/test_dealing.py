@@ -12,7 +12,7 @@ from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, dealing
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.rounds import RoundResult
+from gapbench.measuring.protocol import RoundResult
 from gapbench.records import Qualification
 
 CONTESTS = [Contest("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]

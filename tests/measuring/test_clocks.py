@@ -77,19 +77,24 @@ def test_host_cold_runs_on_this_machine():
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_host_stays_on_one_input_for_a_batch_and_takes_another_for_the_next(count):
+def test_host_stays_on_one_input_for_a_turn_and_takes_another_for_the_next(count):
     made = []
     calls = [lambda number=number: made.append(number) or torch.zeros(1) for number in range(4)]
     clock = clocks.clock("host")
-    batches = []
-    for _ in range(8):
+    turns = []
+    for turn in range(8):
         made.clear()
-        clock.batch(calls, count)
-        batches.append(set(made))
-        assert len(made) == count + 1
-    assert all(len(inputs) == 1 for inputs in batches)
-    assert batches[:4] == batches[4:]
-    assert set.union(*batches) == {0, 1, 2, 3}
+        clock.batch(clock.in_turn(calls, turn), count)
+        turns.append(set(made))
+        assert len(made) == count + clock.uncounted_calls
+    assert all(len(inputs) == 1 for inputs in turns)
+    assert turns[:4] == turns[4:]
+    assert set.union(*turns) == {0, 1, 2, 3}
+
+
+def test_a_cold_clock_cycles_through_all_inputs_in_every_turn():
+    calls = [lambda number=number: number for number in range(4)]
+    assert [clocks.clock("host_cold").in_turn(calls, turn) for turn in range(3)] == [calls] * 3
 
 
 @pytest.mark.parametrize(("megabytes", "places"), [(0, 4), (1, 4), (16, 4), (20, 3), (64, 1), (900, 1)])

@@ -1,13 +1,16 @@
 from collections import Counter
+from dataclasses import dataclass, field
 from random import Random
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gapbench.measuring import schedule
+from gapbench.measuring.protocol import Batches
+from gapbench.measuring.schedule import FEWEST_TURNS, MOST_TURNS, Batch, Turns
 
 CALL_SECONDS = [5e-6, 2e-4, 3e-3]
 
@@ -16,6 +19,7 @@ class FakeClock:
     """Virtual time: call k takes ``CALL_SECONDS[k]``, times a slowdown that spells of noise switch on and off."""
 
     name = "fake"
+    uncounted_calls = 0
 
     def __init__(self, spell_batches=0):
         self.batches = []
@@ -24,6 +28,9 @@ class FakeClock:
 
     def whole(self, count, rotations):
         return count
+
+    def in_turn(self, calls, turn):
+        return calls
 
     def batch(self, calls, count):
         slow = 2.0 if self._spell and len(self.batches) // self._spell % 2 else 1.0
@@ -34,22 +41,39 @@ class FakeClock:
         return seconds, torch.tensor(contender)
 
 
-def contenders(count=3):
-    return [lambda index=index: index for index in range(count)]
+CALLS = {index: [lambda index=index: index] for index in range(3)}
+LENGTHS = {0: 100, 1: 3, 2: 1}
 
 
-def play(turns=50, clock=None, calls=(100, 3, 1), seed=0, announce=lambda _: None):
-    batches = schedule.Batches()
-    timed = {index: schedule.Contender([call], calls[index]) for index, call in enumerate(contenders())}
-    outputs = schedule.play(clock or FakeClock(), timed, turns, Random(seed), announce, batches)
-    return batches, [outputs[index] for index in range(3)]
+def play(turns=50, clock=None, seed=0, begin=lambda _: None, last=()):
+    """Let three implementations take all of so many turns."""
+    batches = Batches()
+    steps = schedule.order(Turns(turns, dict.fromkeys(CALLS, 1)), 0, turns, 3, Random(seed))
+    outputs = schedule.run_turns(clock or FakeClock(), iter(steps), CALLS, LENGTHS, begin, batches, last)
+    return batches, outputs
+
+
+# How long batches are
 
 
 @pytest.mark.parametrize("contender", range(3))
-def test_a_calibrated_batch_is_about_as_long_as_asked(contender):
-    timed, seconds = schedule.calibrate(FakeClock(), [contenders()[contender]], 0.5e-3)
-    assert seconds == pytest.approx(CALL_SECONDS[contender] * timed.batch_calls)
-    assert timed.batch_calls == max(1, round(0.5e-3 / CALL_SECONDS[contender]))
+def test_a_calibrated_batch_is_about_as_long_as_asked_or_has_three_calls(contender):
+    count, seconds = schedule.calibrate(FakeClock(), CALLS[contender], 0.5e-3)
+    assert seconds == pytest.approx(CALL_SECONDS[contender] * count)
+    fewest = min(3, int(6e-3 / CALL_SECONDS[contender]))
+    assert count == max(fewest, round(0.5e-3 / CALL_SECONDS[contender])) >= 1
+
+
+@given(st.floats(1e-7, 1.0), st.floats(1e-4, 1e-2))
+def test_batches_are_as_long_as_asked_wherever_calls_are_short_enough(call, wanted):
+    clock = FakeClock()
+    clock.batch = lambda _, count: (call * count, torch.zeros(()))
+    count, _ = schedule.calibrate(clock, CALLS[0], wanted)
+    if 3 * call <= 6e-3:
+        assert count == max(3, round(wanted / call))
+    else:
+        assert count >= 1
+        assert count * call <= max(wanted + call / 2, 6e-3, call)
 
 
 def test_a_clock_that_does_more_than_it_counts_gets_shorter_batches(monkeypatch):
@@ -57,10 +81,137 @@ def test_a_clock_that_does_more_than_it_counts_gets_shorter_batches(monkeypatch)
     clock = FakeClock()
     clock.whole = lambda count, rotations: -(-count // rotations) * rotations
     monkeypatch.setattr(schedule, "monotonic", lambda: 40 * clock.now)
-    timed, wall = schedule.calibrate(clock, [contenders()[0]] * 4, 0.5e-3)
-    assert timed.batch_calls % 4 == 0
-    assert wall == pytest.approx(40 * CALL_SECONDS[0] * timed.batch_calls)
+    count, wall = schedule.calibrate(clock, CALLS[0] * 4, 0.5e-3)
+    assert count % 4 == 0
+    assert wall == pytest.approx(40 * CALL_SECONDS[0] * count)
     assert wall <= 10 * 0.5e-3 * 1.2
+
+
+# Which turns there are, and who takes part in them
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Turns that were planned, and what for; ``calibration`` is of ``implementations`` on some sides."""
+
+    calibration: dict
+    implementations: int
+    seconds: float
+    most: int = MOST_TURNS
+    once: frozenset = frozenset()
+    turns: Turns = field(init=False)
+
+    def __post_init__(self):
+        turns = Turns.within(self.seconds, self.calibration, self.implementations, self.most, self.once)
+        object.__setattr__(self, "turns", turns)
+
+    def order(self, seed=0):
+        """Return all batches, of two halves."""
+        rng, half = Random(seed), self.turns.count - self.turns.count // 2
+        first = schedule.order(self.turns, 0, half, self.implementations, rng)
+        return first + schedule.order(self.turns, half, self.turns.count - half, self.implementations, rng)
+
+    def taken(self):
+        """Return in which turns each contender takes part."""
+        found = {index: [] for index in self.calibration}
+        for batch in self.order():
+            found[batch.contender].append(batch.turn)
+        return found
+
+
+@st.composite
+def planned(draw, once=True):
+    implementations, sides = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    lengths = st.floats(1e-5, 1e-2)
+    calibration = {index: (1, draw(lengths)) for index in range(implementations * sides)}
+    names = draw(st.sets(st.integers(0, implementations - 1), max_size=implementations - 1)) if once else set()
+    all_sides = frozenset(index for index in calibration if index % implementations in names)
+    most = draw(st.sampled_from([FEWEST_TURNS, 40, MOST_TURNS]))
+    return Planned(calibration, implementations, draw(st.floats(1e-3, 0.3)), most, all_sides)
+
+
+@given(planned())
+def test_everyone_takes_the_fewest_turns_at_least_and_who_is_raced_takes_one(plan):
+    for index, turns in plan.taken().items():
+        assert len(turns) == 1 if index in plan.once else len(turns) >= FEWEST_TURNS
+
+
+@given(planned(once=False))
+def test_turns_fill_the_slice_within_bounds(plan):
+    """And little more: who is owed the fewest turns takes less than twice as many."""
+    assert FEWEST_TURNS <= plan.turns.count <= plan.most
+    spent = sum(plan.calibration[batch.contender][1] for batch in plan.order())
+    longest = sum(seconds for _, seconds in plan.calibration.values())
+    assert spent < plan.seconds + 2 * FEWEST_TURNS * longest
+
+
+@given(planned(once=False))
+def test_only_who_is_far_slower_than_the_fastest_takes_part_less_often(plan):
+    shortest = min(seconds for _, seconds in plan.calibration.values())
+    taken = plan.taken()
+    for index, turns in taken.items():
+        sides = [other for other in taken if other % plan.implementations == index % plan.implementations]
+        longest = max(plan.calibration[other][1] for other in sides)
+        if longest < 2 * 4 * shortest:
+            assert len(turns) == plan.turns.count
+        else:
+            rarely = longest / (4 * shortest) + 1
+            assert len(turns) >= max(FEWEST_TURNS, int(plan.turns.count / rarely))
+
+
+@given(planned(), st.integers())
+def test_sides_of_an_implementation_are_neighbours_in_the_same_turns(plan, seed):
+    taken = plan.taken()
+    for index, turns in taken.items():
+        assert turns == taken[index % plan.implementations]
+    by_turn = {}
+    for batch in plan.order(seed):
+        by_turn.setdefault(batch.turn, []).append(batch)
+    sides = len(plan.calibration) // plan.implementations
+    for batches in by_turn.values():
+        assert [batch.position for batch in batches] == list(range(len(batches)))
+        names = [batch.contender % plan.implementations for batch in batches]
+        assert names == [name for name in names[::sides] for _ in range(sides)]
+        assert len({batch.contender for batch in batches}) == len(batches)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "turn", "expected"), [(1.0, 0.1, 10), (1.0, 10.0, FEWEST_TURNS), (9, 1e-3, MOST_TURNS)]
+)
+def test_turns_of_equals_are_what_fits(seconds, turn, expected):
+    assert Turns.within(seconds, {0: (1, turn / 2), 1: (1, turn / 2)}, 2).count == expected
+
+
+def test_a_slow_one_leaves_the_turns_to_the_fast_and_costs_no_more_than_four_times_theirs():
+    slow = Planned({0: (1, 1e-3), 1: (1, 40e-3)}, 2, 1.0)
+    taken = {index: len(turns) for index, turns in slow.taken().items()}
+    assert taken[0] == slow.turns.count == 215  # 1 s / (1 + 40 / 11) ms
+    assert taken[1] == pytest.approx(taken[0] / 11, abs=1)
+
+
+@given(planned(once=False))
+def test_rare_turns_meet_every_place_of_the_input(plan):
+    """Inputs lie in two or four places, taken in turn: an even number would meet half of them."""
+    cut_short = plan.turns.count // FEWEST_TURNS
+    assume(all(every < cut_short for every in plan.turns.every.values()))
+    assert all(every % 2 for every in plan.turns.every.values())
+
+
+def test_orders_are_random_and_reproducible():
+    batches, _ = play(300)
+    first = Counter(c for c, position in zip(batches.contender, batches.position, strict=True) if position == 0)
+    assert all(60 <= first[contender] <= 140 for contender in range(3))
+    assert batches.contender == play(300)[0].contender
+    assert batches.contender != play(300, seed=1)[0].contender
+
+
+def test_neither_side_is_always_first():
+    order = schedule.order(Turns(200, dict.fromkeys(range(4), 1)), 0, 200, 2, Random(0))
+    first = Counter(one.contender for one in order if one.position in (0, 2))
+    assert all(60 <= first[contender] <= 140 for contender in range(4))
+
+
+# Taking turns
 
 
 @given(st.integers(1, 60), st.integers())
@@ -73,20 +224,11 @@ def test_every_turn_has_one_batch_of_every_contender(turns, seed):
     ]
 
 
-def test_orders_are_random_and_reproducible():
-    batches, _ = play(300)
-    first = Counter(c for c, position in zip(batches.contender, batches.position, strict=True) if position == 0)
-    assert all(60 <= first[contender] <= 140 for contender in range(3))
-    assert batches.contender == play(300)[0].contender
-    assert batches.contender != play(300, seed=1)[0].contender
-
-
-def test_the_warming_turn_is_run_and_not_kept():
+def test_warming_turns_are_run_and_not_kept():
     clock = FakeClock()
-    batches, _ = play(10, clock)
-    assert len(clock.batches) == 33
-    assert len(batches.turn) == 30
-    assert min(batches.turn) == 0
+    steps = schedule.order(Turns(1, dict.fromkeys(CALLS, 1)), 0, 1, 3, Random(0))
+    assert schedule.run_turns(clock, iter(steps), CALLS, LENGTHS, lambda _: None, None) == {}
+    assert sorted(clock.batches) == [0, 1, 2]
 
 
 def test_samples_are_seconds_per_call():
@@ -95,20 +237,39 @@ def test_samples_are_seconds_per_call():
         assert seconds == pytest.approx(CALL_SECONDS[contender])
 
 
-def test_outputs_are_each_contenders_own_last():
-    assert [int(output) for output in play()[1]] == [0, 1, 2]
+def test_page_faults_are_per_call_those_included_that_are_not_timed(monkeypatch):
+    clock, faults = FakeClock(), iter(range(0, 10_000, 12))
+    clock.uncounted_calls = 1
+    monkeypatch.setattr(schedule.memory, "page_faults", lambda: next(faults))
+    batches, _ = play(3, clock)
+    expected = [12 / (LENGTHS[contender] + 1) for contender in batches.contender]
+    assert batches.page_faults == pytest.approx(expected)
+
+
+def test_outputs_are_copies_of_those_asked_for():
+    wanted = {Batch(2, 0, 0), Batch(4, 1, 1)}
+    order = [Batch(turn, place, place) for turn in range(5) for place in range(3)]
+    made = []
+
+    class Keeping(FakeClock):
+        def batch(self, calls, count):
+            seconds, output = super().batch(calls, count)
+            made.append(output)
+            return seconds, output
+
+    outputs = schedule.run_turns(Keeping(), iter(order), CALLS, LENGTHS, lambda _: None, Batches(), wanted)
+    assert {index: int(output) for index, output in outputs.items()} == {0: 0, 1: 1}
+    assert not {output.data_ptr() for output in outputs.values()} & {output.data_ptr() for output in made}
 
 
 def test_the_running_contender_is_announced_before_its_batch():
     clock, announced = FakeClock(), []
-    play(10, clock, announce=announced.append)
+    play(10, clock, begin=announced.append)
     assert announced == clock.batches
 
 
 def test_pairs_of_neighbours_see_through_spells_of_noise():
     batches, _ = play(200, FakeClock(spell_batches=50))
-    import numpy as np
-
     log = {
         k: np.log([s for s, c in zip(batches.seconds_per_call, batches.contender, strict=True) if c == k])
         for k in (0, 1)
@@ -118,21 +279,10 @@ def test_pairs_of_neighbours_see_through_spells_of_noise():
     assert ratio == pytest.approx(CALL_SECONDS[1] / CALL_SECONDS[0], rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "turn", "expected"),
-    [(1.0, 0.1, 10), (1.0, 10.0, schedule.FEWEST_TURNS), (9, 1e-3, schedule.MOST_TURNS)],
-)
-def test_turns_fill_the_slice_within_bounds(seconds, turn, expected):
-    assert schedule.turns_within(seconds, turn) == expected
-
-
-def settling(monkeypatch, faults, batch_calls=100, patience=1.0):
+def prefaulted(monkeypatch, faults, batch_calls=100, patience=1.0):
     """Return how many batches were run where batch after batch touches so many new pages."""
     clock, count = FakeClock(), [0]
     left = iter(faults)
-
-    def getrusage(_):
-        return SimpleNamespace(ru_minflt=count[0])
 
     def batch(calls, number):
         count[0] += next(left)
@@ -141,42 +291,16 @@ def settling(monkeypatch, faults, batch_calls=100, patience=1.0):
         return 0.3, torch.zeros(())
 
     clock.batch = batch
-    monkeypatch.setattr(schedule, "getrusage", getrusage)
+    monkeypatch.setattr(schedule.memory, "page_faults", lambda: count[0])
     monkeypatch.setattr(schedule, "monotonic", lambda: clock.now)
-    schedule.settle(clock, schedule.Contender([contenders()[0]], batch_calls), patience)
+    schedule.prefault(clock, CALLS[0], batch_calls, patience)
     return len(clock.batches)
 
 
-def test_calls_settle_until_they_touch_hardly_any_new_memory(monkeypatch):
-    assert settling(monkeypatch, [300, 40, 5, 300]) == 3  # 5 pages in 100 calls
-    assert settling(monkeypatch, [0]) == 1
+def test_calls_are_repeated_until_they_touch_hardly_any_new_memory(monkeypatch):
+    assert prefaulted(monkeypatch, [300, 40, 5, 300]) == 3  # 5 pages in 100 calls
+    assert prefaulted(monkeypatch, [0]) == 1
 
 
-def test_calls_that_never_settle_are_not_waited_for(monkeypatch):
-    assert settling(monkeypatch, [300] * 10) == 4  # a second of batches of 0.3
-
-
-def test_sides_share_each_contenders_turn():
-    """What two processes run between them is every batch once, a contender's sides after one another."""
-
-    class Halves:
-        sides = 2
-
-        def __init__(self, side):
-            self.side = side
-
-        def own(self, owners):
-            return (place for place, owner in enumerate(owners) if owner == self.side)
-
-    taken = []
-    for side in (0, 1):
-        batches = schedule.Batches()
-        timed = {index: schedule.Contender([call], 1) for index, call in enumerate(contenders())}
-        schedule.play(FakeClock(), timed, 5, Random(3), lambda _: None, batches, Halves(side))
-        rows = zip(batches.turn, batches.position, batches.contender, strict=True)
-        taken += [(turn, position, contender, side) for turn, position, contender in rows]
-    taken.sort()
-    assert [(turn, position) for turn, position, *_ in taken] == [(t, p) for t in range(5) for p in range(6)]
-    pairs = [(taken[place], taken[place + 1]) for place in range(0, len(taken), 2)]
-    assert all(one[2] == other[2] and one[3] != other[3] for one, other in pairs)
-    assert len({one[3] for one, _ in pairs}) == 2  # neither side is always first
+def test_calls_that_touch_new_memory_for_ever_are_not_waited_for(monkeypatch):
+    assert prefaulted(monkeypatch, [300] * 10) == 4  # a second of batches of 0.3
