@@ -42,12 +42,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if suite is None:
         return
     from gapbench.devices import device
-    from gapbench.operations import contenders
 
     where = device(metafunc.config.getoption("--gapbench-device")).name
-    pairs = [
-        (case, name) for case in suite.on(where).cases for name in contenders(case.operation, suite.implementations)
-    ]
+    pairs = [(case, name) for case in suite.on(where).cases for name in suite.contenders(case.operation)]
     metafunc.parametrize("measured", pairs, ids=[f"{case.id}-{name}" for case, name in pairs], indirect=True)
 
 

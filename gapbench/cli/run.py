@@ -112,7 +112,7 @@ def command(
             raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
         contests, effort = recording.plan_of(writer.run)
     else:
-        contests = under(Selection.of("quick", selected).contests(), memory)
+        contests = under(Selection.of("quick", selected).contests(everyone=everyone), memory)
         fields: dict[str, Any] = {}
         if shard:
             contests, fields = sweep.shard(contests, effort, *shard)
