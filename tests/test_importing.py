@@ -221,6 +221,19 @@ def test_a_time_that_is_unknown_stays_unknown(other, tmp_path):
     assert other.runs()["complete"].tolist() == [True]
 
 
+def test_both_conditions_of_memory_come_back(store, other, tmp_path):
+    run = a_run(store, memories=("kept", "fresh"))
+    back = round_trip(store, other, run, tmp_path / "run.json")
+    order = ["memory", "implementation", "round", "turn"]
+    for before, after in zip(frames(store, run), frames(other, back), strict=True):
+        keys = [name for name in order if name in before]
+        pd.testing.assert_frame_equal(
+            before.sort_values(keys, ignore_index=True), after.sort_values(keys, ignore_index=True), check_like=True
+        )
+    assert sorted(other.results([back])["memory"]) == ["fresh", "fresh", "kept", "kept"]
+    assert verify(store) == verify(other) == []
+
+
 def test_two_contenders_come_back_as_two(store, other, tmp_path):
     run = a_run(store)
     samples = pd.concat([store.samples([run]), store.samples([run]).assign(contender="base")])

@@ -116,11 +116,11 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
             name.append(f"\ncompiled {again:.0f} more times", style="dim")
         table.add_row(
             name,
-            Text("" if row["case"] == said else " ".join(filter(None, notes))),
+            Text("" if rows.key(row) == said else " ".join(filter(None, notes))),
             fmt.seconds(row["seconds"]),
             *_ratio(row, "best_ratio" if ranked else "ratio"),
         )
-        said = row["case"]
+        said = rows.key(row)
     console = console or Console()
     console.print()
     console.print(table)

@@ -47,6 +47,14 @@ def test_a_step_is_found_where_it_is_with_its_ratio():
     assert (change.cause, change.environment) == ("code", [])
 
 
+def test_conditions_of_memory_are_trends_of_their_own():
+    """That runs begin to say what memory they had is a new trend, not a step."""
+    documents, results = history(SLOWER)
+    memory = [None] * 5 + ["kept"] * 5
+    found = trends(documents, Order(list(documents), "start", ""), results.assign(memory=memory))
+    assert [(one.memory, len(one.points), one.changes) for one in found] == [(None, 5, []), ("kept", 5, [])]
+
+
 def test_faster_is_a_step_too():
     (change,) = trend(SLOWER[::-1]).changes
     assert change.ratio == pytest.approx(1 / 1.2, rel=0.01)

@@ -45,6 +45,13 @@ def test_pytest_benchmarks_own_compare_reads_our_medians_to_the_last_bit(store, 
     assert {row["rounds"] for row in rows.values()} == {"12"}
 
 
+def test_conditions_of_memory_are_benchmarks_and_groups_of_their_own(store):
+    document = exported(store, a_run(store, memories=("kept", "fresh")))
+    assert {one["group"] for one in document["benchmarks"]} == {f"{CASE.id}-host-kept", f"{CASE.id}-host-fresh"}
+    assert len({one["name"] for one in document["benchmarks"]}) == 4
+    assert {one["params"]["memory"] for one in document["benchmarks"]} == {"kept", "fresh"}
+
+
 def test_two_exports_are_compared_by_name(store, tmp_path):
     for name in ("before", "after"):
         writing.write(tmp_path / f"{name}.json", exported(store, a_run(store, seed=len(name))))

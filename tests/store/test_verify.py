@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fabricated import CASE, a_run, run_id
@@ -126,6 +127,27 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
 def test_results_that_contradict_themselves_are_named(store, run, edit, sentence):
     change(store, run, "results", edit)
     assert any(sentence in one for one in damage(store))
+
+
+@pytest.mark.parametrize("file", ["results", "samples"])
+def test_rows_may_differ_by_their_condition_of_memory_alone(store, file):
+    run = a_run(store, memories=("kept", "fresh"))
+    assert damage(store) == []
+    change(store, run, file, lambda frame: frame.assign(memory="kept"))
+    (first, *_) = damage(store)
+    assert f"{file}.parquet has" in first
+    assert f"on {CASE.id} (this, host, kept) more than once" in first
+
+
+@pytest.mark.parametrize("file", ["results", "samples"])
+def test_of_runs_that_say_nothing_of_memory_rows_that_are_there_twice_are_named(store, file):
+    run = a_run(store)
+    path = store.path(run, f"{file}.parquet")
+    kept = pq.read_table(path)
+    old = pa.concat_tables([kept, kept]).drop_columns(["memory"])
+    pq.write_table(old.replace_schema_metadata(kept.schema.metadata), path)
+    (first, *_) = damage(store)
+    assert f"on {CASE.id} (this, host) more than once" in first
 
 
 def test_a_case_that_nobody_planned_is_named(store, run):
