@@ -22,7 +22,7 @@ import pandas as pd
 
 from gapbench.stats import Floats, Interval
 
-CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "contender")
+CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
 """Columns of the results in which all rows of a fit agree."""
 
 FEWEST_SIZES = 3

@@ -115,6 +115,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
             pytest.fail(f"{row['status']}: {row['reason']}", pytrace=False)
         samples = recording.samples
         mine = samples[(samples["case"] == case.id) & (samples["implementation"] == name)]
+        mine = mine[(mine["memory"] == row["memory"]) | mine["memory"].isna()]
         replay: Replay = request.node.get_closest_marker("benchmark").kwargs["timer"]
         replay.load(mine["seconds_per_call"].tolist())
         benchmark.extra_info.update(run=recording.run["run"], case=case.id, implementation=name, clock=row["clock"])

@@ -4,8 +4,12 @@ Types are Arrow's names; every column may be null, and what was not measured is 
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gapbench.cases import Case
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 
@@ -23,6 +27,9 @@ REFERENCE = "mean"
 
 UNRANKED: tuple[str, ...] = ("pooling", "classifier_head", "varying_size")
 """Operations whose contenders compute different things: what each costs is shown, and nobody wins."""
+
+SLOWER = "slower"
+"""What ``stopped_by`` says of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
 
 SAMPLES: dict[str, str] = {
     "run": "string",
@@ -100,13 +107,19 @@ RESULTS: dict[str, str] = {
     "page_faults": "float64",  # minor page faults per call
     "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }
-"""One row per case x implementation x contender x clock."""
+"""One row per case x implementation x contender x clock x memory."""
 
 MEMORY: dict[str, str] = {
     "kept": "the allocator keeps what is freed and asks for huge pages, so that temporaries meet mapped memory",
     "fresh": "every block of 128 KiB or more is mapped anew, so that temporaries pay for page faults",
 }
 """Conditions of the host's memory under which calls are timed."""
+
+KEPT_TUNABLES = (
+    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824:"
+    "glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+)
+"""``GLIBC_TUNABLES`` under which memory is kept."""
 
 STATUSES: tuple[str, ...] = ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
 """What became of an implementation on a case; only ``ok`` rows are ranked."""
@@ -139,6 +152,11 @@ class Qualification:
     parameters: int | None = None
     code_path: str | None = None
     energy_joules: float | None = None
+
+
+def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return rows that can be grouped by memory: "" where a run of old says nothing of it."""
+    return frame.assign(memory=frame["memory"].astype(object).fillna("") if "memory" in frame else "")
 
 
 def case_columns(case: Case) -> dict[str, object]:

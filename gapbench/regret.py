@@ -5,7 +5,7 @@ import pandas as pd
 
 from gapbench.records import UNRANKED
 
-BY = ("suite", "operation", "device", "clock", "contender")
+BY = ("suite", "operation", "device", "clock", "memory", "contender")
 """What one choice is made for: within it, one implementation is used for every case."""
 
 COLUMNS = (
@@ -15,17 +15,17 @@ COLUMNS = (
 
 
 def regrets(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per suite, operation, device, clock and implementation, the best choice first.
+    """Return one row per suite, operation, device, clock, memory and implementation, the best choice first.
 
     ``cases`` is how many have a time at all (``unanswered`` how many have none), ``lacks`` in how many of them this one
-    has none. Where that is 0 it competes: ``geometric_mean`` and ``worst`` are of its seconds over the least seconds of
-    the case, ``worst_case`` is where; 1 is no regret. Who lacks a case has nulls there, and comes last: a mean over the
-    easier cases would flatter it.
+    has none. Where that is 0 it competes: ``geometric_mean`` and ``worst`` are of its ratio to the fastest of the case
+    (of their seconds where they were not timed in the same turns), ``worst_case`` is where; 1 is no regret. Who lacks a
+    case has nulls there, and comes last: a mean over the easier cases would flatter it.
 
     ``seconds`` is the sum of weight x seconds with this one choice and ``best_of_each`` that with the best in every
     case; null in suites whose cases have no weights.
 
-    The least of several noisy times is a little too small, so that regret within the noise is above 1 for all.
+    The fastest of several noisy ones is a little too fast, so that regret within the noise is above 1 for all.
     """
     contested = results[~results["operation"].isin(UNRANKED)]
     found = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
@@ -41,7 +41,8 @@ def _of_one(key: tuple[object, ...], group: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     lacks = times.isna().sum()
     best = times.min(axis="columns")
-    ratios = times.div(best, axis="index").loc[:, lacks == 0]
+    paired = ok.pivot_table(index="case", columns="implementation", values="best_ratio", aggfunc="median")
+    ratios = paired.reindex_like(times).fillna(times.div(best, axis="index")).loc[:, lacks == 0]
     weights = group.groupby("case")["weight"].first().reindex(times.index).astype("float64")
     weighted = bool((weights > 1).any() and weights.notna().all())
     frame = pd.DataFrame(

@@ -4,7 +4,7 @@ A round's time is the median of its turns. A round's ratio is the median over tu
 the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any
@@ -15,8 +15,16 @@ import pandas as pd
 from gapbench import ceilings, records
 from gapbench.cases import Case
 from gapbench.metrics import METRICS
-from gapbench.records import Qualification
-from gapbench.stats import Floats, Interval, location
+from gapbench.records import Qualification, with_memory
+from gapbench.stats import FEWEST_ROUNDS, Floats, Interval, hodges_lehmann, location, lower_bound, round_log_ratio
+
+Row = dict[str, Any]
+Key = tuple[Hashable, ...]
+
+_KEY = ("case", "contender", "clock", "memory")
+"""What is measured together: implementations are compared within it."""
+
+_BEST = ("best", "best_ratio", "best_ratio_low", "best_ratio_high")
 
 TIE_MARGIN = 0.01
 """An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
@@ -36,37 +44,59 @@ class Outcome:
     contender: str = records.THIS
     memory: str | None = None
 
+    @property
+    def key(self) -> Key:
+        """The outcome's case, contender, clock and memory."""
+        return self.case.id, self.contender, self.clock, self.memory or ""
+
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.Known = None) -> pd.DataFrame:
     """Return one row per outcome with the columns of `records.RESULTS`.
 
-    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. ``ceiling_fraction`` is held
-    against the ``known`` ceilings of the machine. Only ``ok`` outcomes get
-    numbers; what was measured before an implementation failed stays in the samples.
+    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster; ``best_ratio`` is the same to
+    the fastest of the case. ``ceiling_fraction`` is held against the ``known`` ceilings of the machine. Only ``ok``
+    outcomes get numbers; what was measured before an implementation failed stays in the samples.
     """
-    by_case = {key: log_seconds(frame) for key, frame in samples.groupby(["case", "clock"])}
-    counts = samples.groupby(["case", "clock", "implementation"]).size().to_dict()
-    rows = []
+    outcomes = list(outcomes)
+    turns = _turns(samples)
+    batches = with_memory(samples).groupby([*_KEY, "implementation"])
+    counts = batches.size().to_dict()
+    faults = batches["page_faults"].median().to_dict() if "page_faults" in samples else {}
+    raced = {(outcome.key, outcome.implementation) for outcome in outcomes if outcome.stopped_by == records.SLOWER}
+    rows: list[Row] = []
     for outcome in outcomes:
-        row: dict[str, object] = {
+        row: Row = {
             "suite": outcome.suite,
             **records.case_columns(outcome.case),
             "implementation": outcome.implementation,
             "contender": outcome.contender,
             "clock": outcome.clock,
+            "memory": outcome.memory,
             "stopped_by": outcome.stopped_by,
             "reference": outcome.reference,
             **asdict(outcome.qualification),
         }
         is_ok = outcome.qualification.status == "ok"
-        turns = by_case.get((outcome.case.id, outcome.clock))
-        if is_ok and turns is not None and outcome.implementation in turns:
-            row["samples"] = counts[outcome.case.id, outcome.clock, outcome.implementation]
-            row |= _measured(turns, outcome, known)
+        mine = turns.get(outcome.key)
+        if is_ok and mine is not None and outcome.implementation in mine:
+            row["samples"] = counts[*outcome.key, outcome.implementation]
+            if faults:
+                row["page_faults"] = faults[*outcome.key, outcome.implementation]
+            row |= _measured(mine, outcome, known, (outcome.key, outcome.reference) in raced)
         elif is_ok and outcome.contender == records.THIS:
             continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
         rows.append(row)
+    _rank(rows, turns)
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
+
+
+def _key(row: Mapping[Any, Any]) -> Key:
+    return tuple(row[name] or "" for name in _KEY)
+
+
+def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """Return the `log_seconds` of every case, by contender, clock and memory."""
+    return {key: log_seconds(frame) for key, frame in with_memory(samples).groupby([*_KEY])}
 
 
 def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
@@ -75,17 +105,28 @@ def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     return wide.map(np.log)
 
 
-def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known) -> dict[str, object]:
+def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool) -> Row:
     case, name, reference = outcome.case, outcome.implementation, outcome.reference
     rounds = turns[name].dropna().groupby("round")
     seconds = location(rounds.median().to_numpy())
-    row: dict[str, object] = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
+    row: Row = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
     if (limit := ceilings.limit_of(known, records.case_columns(case) | {"clock": outcome.clock})) and row["gbps"]:
         row["ceiling_fraction"] = row["gbps"] / limit["gbps"]
     if reference is not None and reference in turns:
-        row |= _columns("ratio", location(log_ratios(turns, name, reference)))
+        raced = (outcome.stopped_by == records.SLOWER, reference_raced) if name != reference else ()
+        row |= _columns("ratio", _interval(log_ratios(turns, name, reference), *raced))
     return row
+
+
+def _interval(values: Floats, slower: bool = False, faster: bool = False) -> Interval:
+    """Return the location of log ratios with its interval; of few that show one ``slower`` or ``faster``, the bound."""
+    interval = location(values)
+    if interval.low is not None or len(values) < 2:
+        return interval
+    if slower:
+        return Interval(interval.estimate, low=lower_bound(values))
+    return Interval(interval.estimate, high=-lower_bound(-values)) if faster else interval
 
 
 def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
@@ -93,15 +134,77 @@ def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
     return {name: float(np.exp(logarithm.estimate)), f"{name}_low": low, f"{name}_high": high}
 
 
-def log_ratios(turns: pd.DataFrame, name: str, reference: str) -> Floats:
+def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     """Return each round's log ratio of two implementations, from the rounds that both took part in.
 
     None where one has no samples, as in runs that were imported without.
     """
-    if name not in turns or reference not in turns:
+    if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
-    differences = (turns[name] - turns[reference]).dropna()
-    return differences.groupby("round").median().to_numpy()
+    pairs = np.exp(turns[[name, reference]].to_numpy().T)
+    rounds = turns.index.get_level_values("round").to_numpy()
+    starts = np.flatnonzero(np.diff(rounds)) + 1
+    ratios = [round_log_ratio(*pair) for pair in np.split(pairs, starts, axis=1)]
+    return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
+
+
+def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return ``results`` with their ratios to the fastest where those lack, as in runs of old."""
+    timed = with_memory(results[_is_ranked(results)])
+    names = set(zip(*(timed[name] for name in (*_KEY, "implementation")), strict=True))
+    best = zip(*(timed[name] for name in (*_KEY, "best")), strict=True)
+    lacking = timed.index[[one not in names for one in best]]
+    if lacking.empty:
+        return results
+    rows = _rows(results.loc[lacking])
+    _rank(rows, _turns(samples))
+    columns = results[[*_BEST]].astype(object)
+    columns.loc[lacking] = pd.DataFrame(rows, index=lacking)[[*_BEST]].astype(object)
+    return results.assign(**{name: pd.Series(columns[name].tolist(), results.index) for name in _BEST})
+
+
+def _is_ranked(results: pd.DataFrame) -> "pd.Series[bool]":
+    contested = ~results["operation"].isin(records.UNRANKED)
+    return (results["status"] == "ok") & results["seconds"].notna() & contested
+
+
+def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
+    """Add to each row that has a time the fastest of its case, and its ratio to that one in the same turns."""
+    cases: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok" and row.get("seconds") is not None and row["operation"] not in records.UNRANKED:
+            cases.setdefault(_key(row), []).append(row)
+    for key, case in cases.items():
+        best, ratios = _fastest(case, turns.get(key))
+        for row in case:
+            row |= {**dict.fromkeys(_BEST), "best": best}
+            if row["implementation"] == best:
+                row |= _columns("best_ratio", Interval(0.0, 0.0, 0.0))
+            elif len(values := ratios[row["implementation"]]):
+                row |= _columns("best_ratio", _interval(values, row["stopped_by"] == records.SLOWER))
+
+
+def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict[str, Floats]]:
+    """Return the fastest of a case, and the log ratios to it.
+
+    Whoever is ahead of the one that was thought fastest takes its place. That is decided by ratios, as rounds differ,
+    some may lack rounds, and a slow one takes few turns; by times only where two never ran in the same turn.
+    """
+    seconds = {row["implementation"]: float(np.log(row["seconds"])) for row in case}
+    rivals = [row["implementation"] for row in case if row["stopped_by"] != records.SLOWER] or [*seconds]
+    best = min(rivals, key=seconds.__getitem__)
+    beaten: set[str] = set()
+    while True:
+        ratios = {name: log_ratios(turns, name, best) for name in seconds}
+        ahead = {
+            name: hodges_lehmann(ratios[name]) if len(ratios[name]) else seconds[name] - seconds[best]
+            for name in rivals
+        }
+        first = min(rivals, key=ahead.__getitem__)
+        if ahead[first] >= 0 or first in beaten:  # noise may go round in circles
+            return best, ratios
+        beaten.add(best)
+        best = first
 
 
 _OUTLYING = 1.5
@@ -113,8 +216,9 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
 
     An implementation that is slow in its first process only shows here, too.
     """
-    medians = np.log(samples.groupby(["case", "clock", "implementation", "round"])["seconds_per_call"].median())
-    off = medians - medians.groupby(["case", "clock", "implementation"]).transform("median")
+    row = ["case", "clock", "memory", "implementation"]
+    medians = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].median())
+    off = medians - medians.groupby(row).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
     sentences = []
     for case, rows in flagged.groupby("case"):
@@ -135,7 +239,7 @@ def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
     if not known:  # nor have the results of two sides that were compared any share of them
         return []
     above = results[results["ceiling_fraction"].gt(1)]
-    rows = [one for one in map(_plain, above.to_dict("records")) if not ceilings.partly_cached(known, one)]
+    rows = [one for one in _rows(above) if not ceilings.partly_cached(known, one)]
     if not rows:
         return []
     worst = max(rows, key=itemgetter("ceiling_fraction"))
@@ -149,80 +253,102 @@ def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
     ]
 
 
-def _plain(row: Mapping[Hashable, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    """Return rows as dicts, None for whatever null a frame holds."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+_VERDICT = (
+    "reference", "ties", "within", "undecided_seconds", "next", "next_ratio", "next_ratio_low", "next_ratio_high",
+)  # fmt: skip
+_WON = (
+    "case", "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock",
+    "memory", "rounds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
+)  # fmt: skip
+
+
+_NUMBERS = {
+    name: "float64"
+    for name in (*_WON, *_VERDICT)
+    if name.startswith(("seconds", "ratio", "within", "undecided", "next_"))
+}
 
 
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per case and clock that have a winner: the fastest implementation, and those that tie with it.
+    """Return one row per case, clock and memory that have a winner: the fastest implementation, and who ties with it.
 
     Of operations that are `records.UNRANKED`, none has, nor has a run that compared two sides.
 
-    Columns: case, operation, label, shape, dtype, layout, device, pass, threads, implementation, clock, seconds and
-    ratio with their intervals, reference, ties (list of names).
+    Columns: those of `records.RESULTS` that say what was won and by whom, with its times and ratios, and
+
+    - ``reference``, ``ties`` (names of those that are not shown to be more than `TIE_MARGIN` slower, fastest first);
+    - ``within``, the highest upper bound of the ties' ratios to the winner, null where one has none;
+    - ``undecided_seconds``, how much longer batches would have to be timed for the ties to be decided: 0 where they
+      are, null where that is not known;
+    - ``next``, who is the fastest of the others, and its ratio to the winner with its interval.
     """
-    kept = [
-        "case",
-        "operation",
-        "label",
-        "shape",
-        "dtype",
-        "layout",
-        "device",
-        "pass",
-        "threads",
-        "implementation",
-        "clock",
-    ]
-    kept += [f"{value}{bound}" for value in ("seconds", "ratio") for bound in ("", "_low", "_high")]
-    measured = results[
-        (results["status"] == "ok") & results["seconds"].notna() & (results["contender"] == records.THIS)
-    ]
-    measured = measured[~measured["operation"].isin(records.UNRANKED)]
-    ranked: dict[tuple[str, str], list[dict[Hashable, Any]]] = {}
-    for one in measured[[*kept, "reference"]].to_dict("records"):  # at once: a run may have thousands of cases
-        ranked.setdefault((one["case"], one["clock"]), []).append(one)
-    for group in ranked.values():
-        by = "seconds" if any(pd.isna(one["ratio"]) for one in group) else "ratio"
-        group.sort(key=itemgetter(by))
-    slower = _against_best(samples, {key: group[0]["implementation"] for key, group in ranked.items()})
+    measured = results[_is_ranked(results) & (results["contender"] == records.THIS)]
+    timed = with_memory(samples).assign(timed=samples["calls"] * samples["seconds_per_call"])
+    timed_seconds = timed.groupby([*_KEY])["timed"].sum().to_dict()
+    cases: dict[Key, list[Row]] = {}
+    for row in _rows(with_best(measured, samples)):
+        cases.setdefault(_key(row), []).append(row)
     rows = []
-    for key, (best, *others) in ranked.items():
-        names = [one["implementation"] for one in others]
-        ties = [name for name in names if _ties(location(slower.get((*key, name), np.empty(0))))]
-        reference = records.REFERENCE if pd.isna(best["reference"]) else best["reference"]  # runs of old have none
-        rows.append({**{name: best[name] for name in kept}, "reference": reference, "ties": ties})
-    return pd.DataFrame(rows, columns=[*kept, "reference", "ties"])
+    for key, case in cases.items():
+        best = next(row for row in case if row["implementation"] == row["best"])
+        others = sorted((row for row in case if row is not best), key=_slowness)
+        ties = [row for row in others if not _is_slower(row)]
+        slower = next(filter(_is_slower, others), dict.fromkeys(("implementation", *_BEST)))
+        within = np.array([row["best_ratio_high"] for row in ties], dtype=float)
+        longer = np.array([_rounds_factor(row) - 1 for row in ties], dtype=float)
+        rows.append(
+            {name: best[name] for name in _WON}
+            | {
+                "rounds": None if best["rounds"] is None else int(best["rounds"]),
+                "reference": best["reference"] or records.REFERENCE,  # runs of old have none
+                "ties": [row["implementation"] for row in ties],
+                "within": within.max(initial=1.0),
+                "undecided_seconds": longer.max(initial=0.0) * timed_seconds.get(key, np.nan),
+                "next": slower["implementation"],
+                **{name.replace("best", "next"): slower[name] for name in _BEST[1:]},
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_WON, *_VERDICT]).astype(_NUMBERS)
 
 
-def _against_best(samples: pd.DataFrame, best: Mapping[tuple[str, str], str]) -> dict[tuple[str, str, str], Floats]:
-    """Return by (case, clock, implementation) the rounds' `log_ratios` to the ``best`` of its case."""
-    turn = ["case", "clock", "round", "turn"]
-    logs = samples[[*turn, "implementation"]].assign(log=np.log(samples["seconds_per_call"].to_numpy(dtype=float)))
-    fastest = pd.DataFrame([(*key, name) for key, name in best.items()], columns=["case", "clock", "implementation"])
-    paired = logs.merge(logs.merge(fastest), on=turn, suffixes=("", "_best"))
-    paired["log"] -= paired["log_best"]
-    rounds = paired.groupby(["case", "clock", "implementation", "round"], observed=True)["log"].median().reset_index()
-    names = rounds[["case", "clock", "implementation"]]
-    starts = np.flatnonzero((names != names.shift()).any(axis="columns"))
-    values = np.split(rounds["log"].to_numpy(), starts[1:]) if len(starts) else []
-    return dict(zip(names.iloc[starts].itertuples(index=False, name=None), values, strict=True))
+def _slowness(row: Row) -> tuple[bool, float]:
+    return row["best_ratio"] is None, row["best_ratio"] or row["seconds"]
 
 
-def _ties(slower: Interval) -> bool:
-    return slower.low is None or slower.low <= np.log1p(TIE_MARGIN)
+def _is_slower(row: Row) -> bool:
+    """Tell whether an implementation is shown to be slower than the fastest by more than `TIE_MARGIN`."""
+    return row["best_ratio_low"] is not None and row["best_ratio_low"] > 1 + TIE_MARGIN
+
+
+def _rounds_factor(row: Row) -> float:
+    """Return how many times the rounds so far would decide a tie, as intervals shrink with the root of their number.
+
+    Decided is whose ratio is known to `TIE_MARGIN`, or by then shown to be more than that slower. nan is not known.
+    """
+    low, ratio, high = (row[name] for name in ("best_ratio_low", "best_ratio", "best_ratio_high"))
+    if low is None or high is None:
+        too_few = ratio is not None and row["rounds"] < FEWEST_ROUNDS
+        return FEWEST_ROUNDS / row["rounds"] if too_few else np.nan
+    margin = np.log1p(TIE_MARGIN)
+    return float(max(1.0, (np.log(high / low) / 2 / max(margin, np.log(ratio) - margin)) ** 2))
 
 
 def totals(results: pd.DataFrame) -> pd.DataFrame:
     """Return what whole suites take whose cases occur more than once (``weight``), for every way to choose.
 
-    One row for each suite, dtype, layout, device, pass, threads and clock, and for each implementation that is ok in
-    all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
+    One row for each suite, dtype, layout, device, pass, threads, clock and memory, and for each implementation that is
+    ok in all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
     ``ratio`` to the reference's, and ``best_of_each``, the seconds with the fastest in every case.
     """
-    by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock"]
+    by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock", "memory"]
     rows = []
-    for key, group in results.groupby(by, sort=False):
+    for key, group in results.groupby(by, sort=False, dropna=False):
         if not (group["weight"] > 1).any():
             continue
         measured = group[group["status"] == "ok"].assign(total=lambda rows: rows["seconds"] * rows["weight"])

@@ -1,5 +1,4 @@
 import json
-import platform
 
 import pandas as pd
 import pytest
@@ -9,14 +8,14 @@ from hypothesis import strategies as st
 
 from gapbench import importing, records, summary
 from gapbench.cases import Case
-from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.errors import ExitCode, GapbenchError
 from gapbench.records import Qualification
-from gapbench.report import site
 from gapbench.store import Store, timestamp
 from gapbench.store.pytest_benchmark import writing
 from gapbench.store.verify import verify
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+RUN = "20260101T000000Z-nogit-0000"
 
 
 @pytest.fixture
@@ -29,17 +28,20 @@ def other(tmp_path):
     return Store(str(tmp_path / "other"))
 
 
-def foreign(implementation="mean", case=CASE.id, data=(2e-5, 4e-5, 1e-5), **extra):
-    """Return a benchmark as anybody's pytest-benchmark writes it."""
-    stats = {"median": 2e-5, "iterations": 5, "rounds": 3, **({} if data is None else {"data": list(data)})}
-    info = {"case": case, "implementation": implementation, **extra}
-    return {"name": "test_it", "fullname": f"bench.py::test_it[{implementation}]", "extra_info": info, "stats": stats}
+def entry(implementation="mean", data=(2e-5, 4e-5, 1e-5), **extra):
+    """Return a benchmark as an export has it."""
+    batch = {"round": [0, 0, 1], "turn": [0, 1, 0], "calls": [5, 5, 5]}
+    info = {"run": RUN, "case": CASE.id, "implementation": implementation, "contender": "this", "clock": "host"}
+    return {
+        "fullname": f"quick::{implementation}",
+        "extra_info": {**info, "batch": batch, "kept": {}, **extra},
+        "stats": {"data": list(data)},
+    }
 
 
 def written(tmp_path, *benchmarks, **fields):
     path = tmp_path / "file.json"
-    content = {"benchmarks": list(benchmarks), "datetime": "2026-03-01T10:00:00+00:00", "version": "5.3.1", **fields}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({"benchmarks": list(benchmarks), "datetime": "2026-03-01T10:00:00+00:00", **fields}))
     return path
 
 
@@ -121,122 +123,56 @@ def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, round
     assert verify(other) == []
 
 
-def test_samples_without_rounds_are_one_round_and_the_run_says_what_that_cannot_support(other, tmp_path):
-    path = written(tmp_path, foreign("mean"), foreign("adaptive"), commit_info={"id": COMMIT, "branch": "(unknown)"})
-    run = importing.import_file(other, path, tag="theirs")
-    samples, results = frames(other, run["run"])
-    assert samples["seconds_per_call"].tolist() == [2e-5, 4e-5, 1e-5] * 2
-    assert samples["calls"].tolist() == [5] * 6
-    assert samples["round"].tolist() == [0] * 6
-    assert samples["turn"].is_unique  # nothing pairs them: they ran one after the other
-    assert samples[["process", "position", "steal"]].isna().all(axis=None)
-    assert results["seconds"].tolist() == pytest.approx([2e-5, 2e-5], rel=1e-12)
-    assert results["rounds"].tolist() == [1, 1]
-    unknown = ["seconds_low", "ratio", "ratio_low", "max_error", "suite", "reference", "stopped_by", "compile_seconds"]
-    assert results[unknown].isna().all(axis=None)
-    assert set(results["clock"]) == {"pytest-benchmark"}
-    assert run["run"].startswith("20260301T100000Z-0123456-")
-    assert (run["tag"], run["git"]["commit"], run["git"]["branch"]) == ("theirs", COMMIT, None)
-    (warning,) = run["warnings"]
-    assert "2 of its benchmarks" in warning
-    assert "no interval and no ratio" in warning
-    assert verify(other) == []
-    (winner,) = summary.winners(other.results(), other.samples()).to_dict("records")
-    assert len(winner["ties"]) == 1  # nothing shows one to be slower
+@pytest.mark.parametrize(
+    "benchmarks",
+    [
+        [],
+        [None],
+        ["nonsense"],
+        [{"fullname": "a.py::test_sort", "stats": {"data": [1.0]}}],
+        [entry(run=None)],
+        [entry(run="\x1b[2J")],
+        [entry(batch=None)],  # as pytest --benchmark-json of our suites
+        [entry(), entry("adaptive", run="20260102T000000Z-nogit-0000")],
+        [entry(), {"fullname": "a.py::test_sort", "stats": {"data": [1.0]}}],
+    ],
+)
+def test_files_of_others_are_refused_with_the_remedy(other, tmp_path, benchmarks):
+    with pytest.raises(GapbenchError, match="file.json is not an export of gapbench; write one with: ") as raised:
+        importing.import_file(other, written(tmp_path, *benchmarks))
+    assert raised.value.exit_code == ExitCode.USAGE
+    assert "\n" not in str(raised.value)
+    assert other.ids() == []
 
 
-def test_a_suite_of_other_people_that_names_its_cases(other, pytester):
+def test_what_pytest_benchmark_writes_is_refused(other, pytester):
     pytester.makepyfile(f"""
         def test_mine(benchmark):
-            benchmark.extra_info.update(case={CASE.id!r}, implementation="mine")
+            benchmark.extra_info.update(run={RUN!r}, case={CASE.id!r}, implementation="mine", clock="host")
             benchmark.pedantic(sum, args=([1, 2],), rounds=5, iterations=3)
-
-        def test_sorting(benchmark):
-            benchmark(sorted, [2, 1])
     """)
-    pytester.runpytest_subprocess("--benchmark-json=out.json", "-p", "no:cacheprovider").assert_outcomes(passed=2)
-    path = pytester.path / "out.json"
-    run = importing.import_file(other, path)
-    stats = {one["name"]: one["stats"] for one in json.loads(path.read_text())["benchmarks"]}["test_mine"]
-    samples, results = frames(other, run["run"])
-    assert samples["seconds_per_call"].tolist() == stats["data"]
-    assert samples["calls"].tolist() == [3] * 5
-    assert results["seconds"].tolist() == pytest.approx([stats["median"]], rel=1e-9)  # of an odd number
-    assert run["versions"]["python"] == platform.python_version()
-    assert "torch" not in run["versions"]
-    assert run["machine"]["cpu"]
-    assert any(warning.startswith("1 of 2 benchmarks were left out") for warning in run["warnings"])
-
-
-def test_a_file_of_the_plugin_does_not_claim_its_replay_as_calls(other, tmp_path):
-    entry = foreign(run="20260101T000000Z-nogit-0000", clock="host")
-    run = importing.import_file(other, written(tmp_path, entry))
-    samples, _ = frames(other, run["run"])
-    assert samples["calls"].isna().all()
-    assert set(samples["clock"]) == {"host"}
-
-
-def test_a_file_without_data_has_no_samples_and_says_so(other, tmp_path):
-    run = importing.import_file(other, written(tmp_path, foreign(data=None), foreign("adaptive")))
-    samples, results = frames(other, run["run"])
-    assert set(samples["implementation"]) == {"adaptive"}
-    row = results[results["implementation"] == "mean"].iloc[0]
-    assert row["seconds"] == 2e-5
-    assert pd.isna(row["samples"])
-    assert pd.isna(row["rounds"])
-    assert any("1 benchmarks of file.json have no data" in warning for warning in run["warnings"])
-    assert verify(other) == []
-    winners = summary.winners(other.results(), other.samples())
-    assert len(winners) == 1
-
-
-def test_a_run_of_nothing_but_medians_can_be_ranked_and_reported(other, tmp_path):
-    path = written(tmp_path, foreign(data=None), foreign("adaptive", data=None))
-    run = importing.import_file(other, path)
-    assert other.samples().empty
-    winners = summary.winners(other.results(), other.samples())
-    assert winners["ties"].map(len).tolist() == [1]
-    (page,) = site.write(other, [run["run"]], tmp_path / "pages")
-    assert "have no data" in page.read_text(encoding="utf-8")
-
-
-def test_benchmarks_that_are_no_cases_are_left_out_and_counted(other, tmp_path):
-    strangers = [
-        {"fullname": "a.py::test_sort", "stats": {"median": 1.0}},
-        foreign(case="small"),
-        foreign(case="1x2x3-float99-contiguous-cpu-forward-t1"),
-        foreign(case=7),
-        foreign(implementation="\x1b[2Jmean"),
-        foreign(implementation=""),
-        foreign(implementation="m" * 1000),
-        {"extra_info": [], "name": None},
-        "nonsense",
-        None,
-    ]
-    run = importing.import_file(other, written(tmp_path, *strangers, foreign()))
-    assert len(other.results()) == 1
-    assert any(
-        w.startswith("10 of 11 benchmarks were left out") and "a.py::test_sort" in w and "benchmark 8" not in w
-        for w in run["warnings"]
-    )
-    assert all(warning.isprintable() for warning in run["warnings"])
-    with pytest.raises(NothingMatchedError, match=r"^none of the 10 benchmarks of .*file.json is a case: extra_info"):
-        importing.import_file(other, written(tmp_path, *strangers))
-    with pytest.raises(NothingMatchedError, match="none of the 0 benchmarks"):
-        importing.import_file(other, written(tmp_path))
+    pytester.runpytest_subprocess("--benchmark-json=out.json", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    with pytest.raises(GapbenchError, match="out.json is not an export of gapbench"):
+        importing.import_file(other, pytester.path / "out.json")
 
 
 @pytest.mark.parametrize("value", [0, -1e-6, float("nan"), float("inf"), "1e-6", None, True, 10**400, [1e-6]])
 def test_times_that_are_none_are_refused_before_anything_is_stored(other, tmp_path, value):
-    for entry in (foreign(data=[1e-6, value]), foreign() | {"stats": {"median": value}}):
-        with pytest.raises(GapbenchError, match=r"^bench.py::test_it\[mean\]: stats.median and stats.data must be"):
-            importing.import_file(other, written(tmp_path, entry))
+    for stats in ({"data": [1e-6, value, 1e-6]}, {"data": []}, {}, None):
+        with pytest.raises(GapbenchError, match=r"file.json: quick::mean: stats.data must be seconds, above 0"):
+            importing.import_file(other, written(tmp_path, entry() | {"stats": stats}))
     assert other.ids() == []
 
 
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
+        ({"case": 7}, "must give case, implementation, contender and clock"),
+        ({"case": "1x2x3-float99-contiguous-cpu-forward-t1"}, "must give case"),
+        ({"implementation": "m" * 1000}, "must give case"),
+        ({"contender": None}, "must give case"),
+        ({"clock": "\x1b[2J"}, "must give case"),
+        ({"batch": {}}, "round and turn of its own"),
         ({"batch": {"round": [0, 0, 0]}}, "round and turn of its own"),
         ({"batch": {"round": [0, 0, 0], "turn": [0, 1, 1]}}, "round and turn of its own"),
         ({"batch": {"round": [0, None, 0], "turn": [0, 1, 2]}}, "round and turn of its own"),
@@ -252,16 +188,16 @@ def test_times_that_are_none_are_refused_before_anything_is_stored(other, tmp_pa
         ({"kept": {"status": "wrong"}}, "kept.status must be ok"),
     ],
 )
-def test_what_claims_to_be_ours_and_is_not_is_refused(other, tmp_path, extra, sentence):
+def test_a_damaged_export_is_refused_before_anything_is_stored(other, tmp_path, extra, sentence):
     with pytest.raises(GapbenchError, match=sentence) as raised:
-        importing.import_file(other, written(tmp_path, foreign(**extra)))
+        importing.import_file(other, written(tmp_path, entry(**extra)))
     assert "\n" not in str(raised.value)
     assert other.ids() == []
 
 
 def test_floats_may_be_written_as_long_integers(other, tmp_path):
     batch = {"round": [0, 0, 0], "turn": [0, 1, 2], "steal": [2**70, 0, None]}
-    importing.import_file(other, written(tmp_path, foreign(batch=batch, kept={"max_error": 2**80})))
+    importing.import_file(other, written(tmp_path, entry(batch=batch, kept={"max_error": 2**80})))
     assert other.samples()["steal"].tolist()[:2] == [2.0**70, 0.0]
     assert other.results()["max_error"].tolist() == [2.0**80]
 
@@ -274,12 +210,12 @@ def test_nothing_is_imported_twice(store, other, tmp_path):
         importing.import_file(store, path)
     with pytest.raises(GapbenchError, match=f"was imported before, as run {back}"):
         importing.import_file(other, path)
-    with pytest.raises(GapbenchError, match="has mean on .* by pytest-benchmark 2 times"):
-        importing.import_file(other, written(tmp_path, foreign(), foreign()))
+    with pytest.raises(GapbenchError, match="file.json is damaged: it has mean on .* by host 2 times"):
+        importing.import_file(other, written(tmp_path, entry(), entry()))
 
 
 def test_a_time_that_is_unknown_stays_unknown(other, tmp_path):
-    run = importing.import_file(other, written(tmp_path, foreign(), datetime="yesterday"))
+    run = importing.import_file(other, written(tmp_path, entry(), datetime="yesterday"))
     assert run["started"] is None
     assert run["git"] is None
     assert other.runs()["complete"].tolist() == [True]

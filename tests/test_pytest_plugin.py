@@ -10,11 +10,8 @@ import pandas as pd
 import pandas.core.arrays.arrow.extension_types  # pytester forgets modules, and pyarrow takes these only once
 import pytest
 
-from gapbench import exclusive, importing, suites
+from gapbench import exclusive, suites
 from gapbench.devices import Cpu
-from gapbench.errors import GapbenchError
-from gapbench.store import Store
-from gapbench.store.verify import verify
 
 QUICK = suites.folder() / "bench_quick.py"
 SUITE = """
@@ -55,20 +52,6 @@ def test_the_medians_of_benchmark_json_are_the_stores(run, pytester):
         assert one["stats"]["median"] == medians[extra["case"], extra["implementation"]]
         assert one["group"] == extra["case"]
     assert sum(one["stats"]["rounds"] for one in benchmarks) == len(samples)
-
-
-def test_benchmark_json_can_be_imported_where_the_run_is_not(run):
-    run("-k", "mean and float32", "--benchmark-json=out.json").assert_outcomes(passed=2, deselected=6)
-    with pytest.raises(GapbenchError, match="is of run 2.*, which is in results already"):
-        importing.import_file(Store("results"), Path("out.json"))
-    imported = importing.import_file(Store("elsewhere"), Path("out.json"))
-    (here,), elsewhere = Store("results").ids(), Store("elsewhere")
-    assert imported["imported"]["run"] == here
-    batches = ["implementation", "clock", "seconds_per_call"]
-    stored = Store("results").samples().sort_values(["implementation", "round", "turn"])
-    assert elsewhere.samples()[batches].values.tolist() == stored[batches].values.tolist()
-    assert elsewhere.results()["rounds"].tolist() == [1, 1]
-    assert verify(elsewhere) == []
 
 
 def test_selection_comparison_and_grouping_are_pytests_own(run):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gapbench import summary
 from gapbench.cases import Case
-from gapbench.records import RESULTS, Qualification
-from gapbench.stats import hodges_lehmann
+from gapbench.records import RESULTS, SLOWER, Qualification
+from gapbench.stats import hodges_lehmann, location, lower_bound, round_log_ratio
 from gapbench.summary import Outcome, results, totals, winners
 
 CASE = Case((8, 64, 7, 7), label="small head")
@@ -298,21 +298,199 @@ def test_too_few_rounds_show_nothing_so_that_all_tie():
     assert best["ties"].tolist() == [["mean"]]
 
 
-@given(st.integers(0, 2**32), st.floats(0, 0.6))
-def test_ratios_to_the_best_of_all_cases_at_once_are_those_of_each_alone(seed, lost):
+# The ratio to the fastest
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.floats(0, 0.6), st.integers(1, 9))
+def test_ratios_to_the_best_pair_batches_of_the_same_turn_and_drop_turns_that_one_sat_out(seed, lost, rounds):
     rng = np.random.default_rng(seed)
     names = ("mean", "adaptive", "einsum")
-    frames = [measured(dict.fromkeys(names, 1.0), rounds=4, turns=3, case=case) for case in (CASE, OTHER)]
-    samples = pd.concat(frames, ignore_index=True)
+    samples = measured(dict.fromkeys(names, 1.0), rounds=rounds, turns=4)
     samples["seconds_per_call"] *= np.exp(rng.normal(0, 0.1, len(samples)))
-    samples = samples[rng.random(len(samples)) >= lost]  # workers may be lost
-    best = {(CASE.id, "host"): "mean", (OTHER.id, "host"): "einsum"}
-    found = summary._against_best(samples, best)
-    for (case, clock), fastest in best.items():
-        turns = summary.log_seconds(samples[(samples["case"] == case) & (samples["clock"] == clock)])
-        for name in names:
-            alone = summary.log_ratios(turns, name, fastest)
-            np.testing.assert_allclose(found.get((case, clock, name), np.empty(0)), alone, atol=1e-12)
+    samples = samples[rng.random(len(samples)) >= lost]
+    rows, _ = summarized(samples)
+    for name, row in rows.iterrows():
+        both = samples[samples["implementation"] == row["best"]].merge(
+            samples[samples["implementation"] == name], on=["round", "turn"]
+        )
+        ratios = np.log(both["seconds_per_call_y"] / both["seconds_per_call_x"]).groupby(both["round"]).median()
+        expected = np.exp(location(ratios.to_numpy()).estimate)
+        assert row["best_ratio"] == pytest.approx(expected, nan_ok=True)
+
+
+@settings(deadline=None)
+@given(st.lists(factors, min_size=2, max_size=6, unique=True), st.integers(2, 12), st.randoms())
+def test_the_fastest_is_the_one_with_the_least_ratio_whatever_rounds_and_turns_each_took(ratios, rounds, random):
+    """Rounds differ by a factor of 8, so that whoever took part in the quick ones only has the least time."""
+    named = {f"i{place}": ratio for place, ratio in enumerate(ratios)}
+    speeds = [random.uniform(0.5, 4) for _ in range(rounds)]
+    samples = measured(named, rounds, 4, disturb=lambda round_: speeds[round_])
+    takes = {name: set(random.sample(range(rounds), random.randint(1, rounds))) | {0} for name in named}
+    every = {name: random.choice([1, 2, 4]) for name in named}
+    kept = [
+        round_ in takes[name] and turn % every[name] == 0
+        for name, round_, turn in zip(samples["implementation"], samples["round"], samples["turn"], strict=True)
+    ]
+    rows, best = summarized(samples[kept])
+    fastest = min(named, key=named.__getitem__)
+    assert set(rows["best"]) == {fastest} == set(best["implementation"])
+    assert rows.loc[fastest, ["best_ratio", "best_ratio_low", "best_ratio_high"]].tolist() == [1, 1, 1]
+    for name, ratio in named.items():
+        assert rows.loc[name, "best_ratio"] == pytest.approx(ratio / named[fastest])
+
+
+def test_what_was_never_timed_beside_the_fastest_has_no_ratio_to_it():
+    early, late = measured({"mean": 1.0}, rounds=6), measured({"late": 0.5}, rounds=6)
+    late["round"] += 6
+    rows, best = summarized(pd.concat([early, late]))
+    assert rows["best"].tolist() == ["late", "late"]
+    assert rows["best_ratio"].isna().tolist() == [True, False]
+    assert best["ties"].tolist() == [["mean"]]
+    assert best["within"].isna().all()
+    assert best["undecided_seconds"].isna().all()
+
+
+def test_nobody_is_the_best_where_contenders_compute_different_things():
+    case = dataclasses.replace(CASE, operation="pooling")
+    rows = results(measured({"mean": 1.0, "fast": 0.5}, case=case), outcomes("mean", "fast", case=case))
+    assert rows[["best", "best_ratio"]].isna().all(axis=None)
+
+
+def test_results_of_old_get_their_ratios_to_the_best_from_their_samples():
+    samples = pd.concat([measured({"mean": 1.0, "fast": 0.5}), measured({"mean": 1.0, "fast": 2.0}, case=OTHER)])
+    rows = results(samples, [*outcomes("mean", "fast"), *outcomes("mean", "fast", case=OTHER)])
+    old = rows.assign(best=None, best_ratio=None, best_ratio_low=None, best_ratio_high=None)
+    pd.testing.assert_frame_equal(summary.with_best(old, samples), rows)
+    pd.testing.assert_frame_equal(winners(old, samples), winners(rows, samples))
+    assert summary.with_best(rows, samples.iloc[:0]) is rows
+
+
+# Racing
+
+
+def raced(ratio, rounds=3, reference="mean", **scatter):
+    """Return the rows of a case in which one takes ``ratio`` times the time of the fastest and stops early."""
+    rng = np.random.default_rng(3)
+    samples = measured({"mean": 1.0, "fast": 0.5, "slow": 0.5 * ratio}, rounds=12)
+    samples = samples[
+        (samples["implementation"] != "slow") | ((samples["round"] < rounds) & (samples["turn"] % 2 == 0))
+    ]
+    samples["seconds_per_call"] *= np.exp(rng.normal(0, 0.02, len(samples)))
+    made = [*outcomes("mean", "fast", reference=reference)]
+    made += outcomes("slow", stopped_by=SLOWER, reference=reference)
+    rows = results(samples, made)
+    return rows.set_index("implementation"), winners(rows, samples)
+
+
+def test_a_slower_one_that_stopped_early_has_a_lower_bound_and_no_upper_one():
+    rows, best = raced(3.0)
+    slow = rows.loc["slow"]
+    assert (slow["rounds"], slow["samples"]) == (3, 9)
+    assert 1.5 < slow["best_ratio_low"] < slow["best_ratio"] == pytest.approx(3, rel=0.05)
+    assert slow["ratio_low"] < slow["ratio"] == pytest.approx(1.5, rel=0.05)
+    assert math.isnan(slow["best_ratio_high"])
+    assert math.isnan(slow["ratio_high"])
+    assert best["ties"].tolist() == [[]]
+    assert best["next"].tolist() == ["mean"]
+
+
+def test_the_bound_is_the_one_that_racing_stopped_at():
+    rows, _ = raced(3.0, rounds=4)
+    samples_bound = rows.loc["slow", "best_ratio_low"]
+    rng = np.random.default_rng(3)
+    samples = measured({"mean": 1.0, "fast": 0.5, "slow": 1.5}, rounds=12)
+    samples = samples[(samples["implementation"] != "slow") | ((samples["round"] < 4) & (samples["turn"] % 2 == 0))]
+    samples["seconds_per_call"] *= np.exp(rng.normal(0, 0.02, len(samples)))
+    wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
+    values = [round_log_ratio(part["slow"].to_numpy(), part["fast"].to_numpy()) for _, part in wide.groupby("round")]
+    assert samples_bound == pytest.approx(math.exp(lower_bound(np.array(values[:4]))))
+
+
+def test_against_a_reference_that_stopped_early_a_ratio_has_an_upper_bound():
+    rows, _ = raced(3.0, reference="slow")
+    assert rows.loc["fast", "ratio"] == pytest.approx(1 / 3, rel=0.05)
+    assert rows.loc["fast", "ratio"] < rows.loc["fast", "ratio_high"] < 1 / 1.5
+    assert pd.isna(rows.loc["fast", "ratio_low"])
+    assert rows.loc["slow", "ratio"] == 1
+    assert rows.loc["slow", ["ratio_low", "ratio_high"]].isna().all()
+
+
+def test_who_stopped_early_is_never_the_fastest_and_its_one_round_bounds_nothing():
+    samples = measured({"mean": 1.0, "lucky": 0.4, "fast": 0.5}, rounds=6)
+    samples = samples[(samples["implementation"] != "lucky") | (samples["round"] < 1)]
+    rows = results(samples, [*outcomes("mean", "fast"), *outcomes("lucky", stopped_by=SLOWER)])
+    assert set(rows["best"]) == {"fast"}
+    lucky = rows.set_index("implementation").loc["lucky"]
+    assert lucky[["best_ratio_low", "best_ratio_high"]].isna().all()
+
+
+# Memory
+
+
+def test_conditions_of_memory_are_cases_of_their_own():
+    kept = measured({"mean": 1.0, "fast": 0.5}).assign(memory="kept", page_faults=0.0)
+    fresh = measured({"mean": 1.0, "fast": 2.0}).assign(memory="fresh", page_faults=[10.0, 400.0, 500.0, 400.0] * 20)
+    samples = pd.concat([kept, fresh])
+    made = [dataclasses.replace(one, memory=memory) for memory in ("kept", "fresh") for one in outcomes("mean", "fast")]
+    rows = results(samples, made)
+    best = winners(rows, samples)
+    assert rows["memory"].tolist() == ["kept", "kept", "fresh", "fresh"]
+    assert rows["page_faults"].tolist() == [0, 0, 400, 400]
+    assert list(zip(best["memory"], best["implementation"], strict=True)) == [("kept", "fast"), ("fresh", "mean")]
+    assert rows["best_ratio"].tolist() == pytest.approx([2, 1, 1, 2])
+    pd.testing.assert_frame_equal(winners(rows.iloc[:2], kept), best.iloc[:1])
+
+
+# What is known, and what would tell
+
+
+@pytest.mark.parametrize("rounds", [6, 12, 24])
+def test_ties_within_the_margin_are_decided(rounds):
+    _, best = summarized(measured({"mean": 1.0, "fast": 0.5, "next": 0.504}, rounds=rounds))
+    assert best["ties"].tolist() == [["next"]]
+    assert best["within"].tolist() == pytest.approx([1.008])
+    assert best["undecided_seconds"].tolist() == [0]
+    assert (best["next"][0], best["next_ratio"][0], best["next_ratio_low"][0]) == ("mean", 2, 2)
+
+
+def noisy(spread, rounds=8, seed=8, slower=1.0):
+    rng = np.random.default_rng(seed)
+    samples = measured({"fast": 0.5, "other": 0.5 * slower}, rounds=rounds)
+    noise = rng.normal(0, spread, rounds)
+    shift = np.where(samples["implementation"] == "other", noise[samples["round"]], 0.0)
+    samples["seconds_per_call"] *= np.exp(shift - noise.mean() * (shift != 0))
+    return samples
+
+
+def test_a_wide_tie_is_undecided_and_told_by_as_much_more_time_as_halves_its_interval():
+    samples = noisy(0.05)
+    _, best = summarized(samples)
+    row = best.iloc[0]
+    assert row["ties"]
+    assert row["within"] > 1.01
+    rows, _ = summarized(samples)
+    tie = rows.loc[row["ties"][0]]
+    half = np.log(tie["best_ratio_high"] / tie["best_ratio_low"]) / 2
+    timed = (samples["calls"] * samples["seconds_per_call"]).sum()
+    enough = max(np.log(1.01), np.log(tie["best_ratio"]) - np.log(1.01))
+    assert row["undecided_seconds"] == pytest.approx(timed * ((half / enough) ** 2 - 1))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0, 0.1), st.integers(1, 20), st.integers(0, 99), st.floats(1, 1.2))
+def test_what_is_undecided_is_a_tie_and_takes_longer_the_noisier_it_is(spread, rounds, seed, slower):
+    _, quiet = summarized(noisy(spread, rounds, seed, slower))
+    (row,) = quiet.to_dict("records")
+    assert row["undecided_seconds"] >= 0
+    if row["undecided_seconds"] > 0:
+        assert row["ties"]
+    if not row["ties"]:
+        assert row["within"] == 1
+        assert row["next_ratio_low"] > 1.01
+    if rounds < 6:
+        assert math.isnan(row["within"])
+        assert row["undecided_seconds"] > 0  # as many more as an interval takes
 
 
 def test_ties_are_listed_fastest_first():

@@ -210,11 +210,14 @@ def _print_results(recorded: "Recording", url: str) -> None:
     statuses = recording.counts(recorded.results)
     path = f"{url.rstrip('/')}/{run}"
     results = recorded.results
-    text.print_winners(recorded.winners)
+    text.print_winners(recorded.winners, run=recorded.run)
     text.print_contenders(results[results["operation"].isin(records.UNRANKED)], "what each costs")
     text.print_contenders(results[results["implementation"].isin(recording.own_implementations(recorded.run))], "yours")
     totals = summary.totals(results)
-    text.print_totals(totals[totals.groupby(["suite", "dtype", "layout"]).cumcount() < _CHOICES])
+    text.print_totals(
+        totals[totals.groupby(["suite", "dtype", "layout", "memory"], dropna=False).cumcount() < _CHOICES]
+    )
+    text.print_memory(results)
     text.print_troubles(recorded.results)
     text.print_clocks(recorded.run.get("clocks") or {})
     listed = ", ".join(f"{count} {status}" for status, count in statuses.items())

@@ -15,7 +15,7 @@ _STORE = click.option(
 
 @click.group("store")
 def command() -> None:
-    """Verify, prune, export and import runs."""
+    """Verify, prune and export runs, merge shards, import exports."""
 
 
 @command.command("export")
@@ -48,10 +48,7 @@ def export(run: str, output: Path | None, url: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @_STORE
 def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) -> None:
-    """Store FILE, written by pytest --benchmark-json or by an export, as a run; warnings say what it lacks.
-
-    A benchmark is a case if its extra_info has "case" (8x2048x7x7-float32-contiguous-cpu-forward-t1) and
-    "implementation"; others are left out and counted. Exits with 5 if there is no case.
+    """Store FILE, written by gapbench store export, as a run again. Other tools' files are refused.
 
     Each SHARD is the folder of a run that gapbench run --shard measured, or a store of such runs: all shards of
     one plan become one run.

@@ -51,9 +51,10 @@ def command(
     run = results["run"].max()
     results = results[results["run"] == run]
     winners = summary.winners(results, store.samples([run], whole=True, case=case.id, contender=THIS))
-    speeds = results[["implementation", "clock", "gbps", "ceiling_fraction", "bytes_moved"]]
-    best = winners.merge(speeds, on=["implementation", "clock"])  # each clock has a winner
-    known = store.describe(run).get("ceilings")
+    speeds = results[["implementation", "clock", "memory", "gbps", "ceiling_fraction", "bytes_moved"]]
+    best = winners.merge(speeds, on=["implementation", "clock", "memory"])  # each clock and memory has a winner
+    described = store.describe(run)
+    known = described.get("ceilings")
     rows = json.loads(best.to_json(orient="records", double_precision=15))
     for row in rows:
         limit = ceilings.limit_of(known, row) if row["ceiling_fraction"] else None
@@ -62,7 +63,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"schema": 1, "run": run, **rows[0]}))
         return
-    text.print_winners(winners)
+    text.print_winners(winners, run=described)
     for row in rows:
         if row["ceiling"]:
             said = f"{row['implementation']} moves {row['gbps']:.3g} GB/s by {row['clock']}: "

@@ -1,9 +1,9 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
-A round's value is the Hodges-Lehmann estimate, over its turns, of log(head / base) of two batches that followed one
-another. `two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
-nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
-taken for changes was noise of this machine, and no row is called regressed.
+A round's value is the median, over its turns, of log(head / base) of two batches that followed one another.
+`two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which nothing
+was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was taken for
+changes was noise of this machine, and no row is called regressed.
 """
 
 import math
@@ -18,7 +18,7 @@ from gapbench import two_stages
 from gapbench.compare.judging import judged
 from gapbench.compare.rows import Diff, Key, Row, Side, matched, rows_of, spec_of, structural
 from gapbench.records import BASE, HEAD, NULL
-from gapbench.stats import Floats, hodges_lehmann
+from gapbench.stats import Floats, round_log_ratio
 from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
 _ROW: list[Hashable] = ["case", "implementation", "clock"]
@@ -57,8 +57,11 @@ def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Serie
     )
     if contender not in pairs:
         return {}
-    logs = (pairs[contender] / pairs[BASE]).dropna().map(math.log)
-    rounds = logs.groupby([*_ROW, "round"]).agg(lambda turns: hodges_lehmann(_array(turns)))
+    pairs = pairs.dropna(subset=[BASE, contender])
+    turns = pairs.groupby([*_ROW, "round"])
+    rounds = pd.Series(
+        {key: round_log_ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
+    ).rename_axis([*_ROW, "round"])
     return {
         (str(case), str(name), str(clock)): row.droplevel(_ROW) for (case, name, clock), row in rounds.groupby(_ROW)
     }

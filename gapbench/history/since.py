@@ -28,6 +28,7 @@ class Difference:
     runs_after: int
     causes: list[str]
     environment: list[str]
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +106,5 @@ def _difference(trend: Trend, index: int) -> Difference | None:
         len(after),
         list(dict.fromkeys(change.cause for change in changes)),
         list(dict.fromkeys(news for point in trend.points[index + 1 :] for news in point.environment)),
+        trend.memory,
     )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gapbench.history.environments import cause, changed
 from gapbench.history.order import Order, commit
-from gapbench.records import THIS
+from gapbench.records import THIS, with_memory
 from gapbench.stats import Floats, Interval, unpaired
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
@@ -28,7 +28,7 @@ SHORTEST = 3
 LEAST_NOISE = 0.005
 """The least sigma that is believed, 0.5 %: that a few runs agree does not mean that runs do."""
 
-COLUMNS = ("run", "case", "implementation", "contender", "clock", "device", "status", *_TIMES)
+COLUMNS = ("run", "case", "implementation", "contender", "clock", "memory", "device", "status", *_TIMES)
 """The columns of `records.RESULTS` that a trend is made of."""
 
 _PENALTY = 4.0
@@ -66,13 +66,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One implementation on one case by one clock, in the runs that have timed it, in their order."""
+    """One implementation on one case by one clock and memory, in the runs that have timed it, in their order."""
 
     case: str
     implementation: str
     clock: str
     points: list[Point]
     changes: list[Change]
+    memory: str | None = None
 
 
 def trends(documents: Mapping[str, Mapping[str, Any]], order: Order, results: pd.DataFrame) -> list[Trend]:
@@ -81,9 +82,9 @@ def trends(documents: Mapping[str, Mapping[str, Any]], order: Order, results: pd
     Only plain runs count: the contenders of a comparison are other checkouts than the one its run.json describes.
     """
     timed = results[(results["status"] == "ok") & results["seconds"].gt(0) & (results["contender"] == THIS)]
-    timed = timed.drop_duplicates(["run", "case", "implementation", "clock"])
+    timed = with_memory(timed).drop_duplicates(["run", "case", "implementation", "clock", "memory"])
     timed = timed.assign(place=timed["run"].map({run: place for place, run in enumerate(order.runs)}))
-    groups = timed.sort_values("place", kind="stable").groupby(["case", "implementation", "clock"], sort=True)
+    groups = timed.sort_values("place", kind="stable").groupby(["case", "implementation", "clock", "memory"], sort=True)
     return [_trend([documents[run] for run in rows["run"]], rows) for _, rows in groups]
 
 
@@ -102,7 +103,7 @@ def _trend(runs: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> Trend:
         at, why = points[index], cause(runs[index - 1], runs[index], device)
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
-    return Trend(case, implementation, clock, points, changes)
+    return Trend(case, implementation, clock, points, changes, rows["memory"].iloc[0] or None)
 
 
 def steps(values: Floats) -> list[int]:

@@ -63,6 +63,7 @@ class _Group:
     sides: tuple[int, ...]
     branch: Branch | None = None
     rounds: int = 0
+    forkable: bool = False
 
 
 class CaseProcesses:
@@ -80,6 +81,7 @@ class CaseProcesses:
         """Clocks and contenders that they will not time."""
         self._plan, self._servers = plan, servers
         self._count = len(self.names)
+        self._everyone = self._count * len(plan.sides)
         self._deaths: Counter[int | None] = Counter()
         self._generation = 0
         by_python: dict[str, list[int]] = {}
@@ -104,7 +106,7 @@ class CaseProcesses:
     def qualify(self) -> Iterator[Event]:
         """Load and judge every contender, each in the company of the others, and yield what was found of each."""
         alive = []
-        for index in range(self._count * len(self._plan.sides)):
+        for index in range(self._everyone):
             spec, source = self.specs[index % self._count], self._plan.sides[index // self._count].source
             if source == HERE and (reason := operations.why_not(spec, self.case)):  # elsewhere only a worker knows
                 yield from self._found(index, Qualification("unsupported", reason))
@@ -150,7 +152,7 @@ class CaseProcesses:
             if isinstance(answer, Prepared) and self._fits(answer, contenders):
                 reply = answer
             if reply is None:
-                culprit = branch.current.one_of(self._count * len(self._plan.sides))
+                culprit = branch.current.one_of(self._everyone)
                 branch.close()
                 how = how_it_ended(answer, self._patience)
                 yield from self._died(culprit, how, contenders, 0, forgiving=culprit is None)
@@ -158,12 +160,11 @@ class CaseProcesses:
             if reply.conflict is not None:
                 branch.close()
                 return reply
+            group.forkable = branch.serving = reply.forkable
             if reply.forkable:
-                branch.serving = True
                 group.branch = branch
             else:
                 branch.close()
-                group.branch = None
             for index, (status, reason) in reply.rejected.items():
                 yield from self._found(index, Qualification(status, reason))
             return reply
@@ -196,7 +197,7 @@ class CaseProcesses:
             except WorkerTimeoutError as error:
                 end = error
             if not complete and not (isinstance(end, WorkerExit) and end.status == 0):
-                culprit = forker.current.one_of(self._count * len(self._plan.sides))
+                culprit = forker.current.one_of(self._everyone)
                 yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving=False)
             elif complete and not any(index in self.qualifications for index in contenders):
                 yield from self._died(None, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
@@ -236,45 +237,64 @@ class CaseProcesses:
 
     # Rounds
 
-    def measure(
-        self, number: int, assignment: Assignment, slice_seconds: float
-    ) -> Generator[Event, None, RoundResult | None]:
+    def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, RoundResult | None]:
         """Measure one round of this case and return its result, or None where somebody prevented it.
 
         ``assignment`` has the entries of all sides; whoever prevents the round is told, and dropped, but for a first
         death.
         """
         yield from self._renew()
-        taking_part = {index for entries in assignment.entries.values() for index in entries}
-        if not taking_part <= set(self.contenders):
+        if not _taking_part(assignment) <= set(self.contenders):
             return None  # somebody was dropped while the case was loaded anew
-        groups = [group for group in self._groups if any(index // self._count in group.sides for index in taking_part)]
-        timeout = self._patience + 10 * slice_seconds
+        sides = {index // self._count for index in _taking_part(assignment)}
+        groups = [group for group in self._groups if sides & {*group.sides}]
+        timeout = self.timeout(assignment)
         answer, current = (
             self._alone(groups[0], assignment, timeout)
             if len(groups) == 1
             else self._together(groups, assignment, timeout)
         )
-        entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         for group in groups:
             group.rounds += 1
+        return (yield from self.accept(number, assignment, answer, current))
+
+    def accept(
+        self, number: int, assignment: Assignment, answer: object, current: int | None
+    ) -> Generator[Event, None, RoundResult | None]:
+        """Return the result of a round if it fits, else drop whoever prevented it: ``current`` ran at the end."""
+        entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         if isinstance(answer, RoundResult) and protocol.fits_round(answer, entries):
             return answer
-        everyone = self._count * len(self._plan.sides)
-        if isinstance(answer, RoundFailure) and protocol.fits_failure(answer, everyone, entries):
-            blamed = sorted(taking_part) if answer.contender is None else [answer.contender]
-            for index in blamed:
+        taking_part = sorted(_taking_part(assignment))
+        if isinstance(answer, RoundFailure) and protocol.fits_failure(answer, self._everyone, entries):
+            for index in taking_part if answer.contender is None else [answer.contender]:
                 yield from self._found(index, Qualification(answer.status, answer.reason), answer.clock)
                 if answer.clock:
                     self.refused.add((answer.clock, index))
             return None
-        yield from self._died(current, how_it_ended(answer, timeout), sorted(taking_part), number)
+        yield from self._died(current, how_it_ended(answer, self.timeout(assignment)), taking_part, number)
         return None
+
+    def timeout(self, assignment: Assignment) -> float:
+        """Return the seconds after which a round is given up."""
+        return self._patience + 10 * assignment.slice_seconds
+
+    def unload(self) -> None:
+        """End the processes that have the case loaded; the next round loads it again."""
+        for group in self._groups:
+            self._end(group)
+
+    def job(self, assignment: Assignment) -> tuple[Forker, CaseTask] | None:
+        """Return what a worker needs to load and measure a round by itself, None where that takes several workers."""
+        (group, *others) = self._groups
+        if others:
+            return None
+        return self._server(group), replace(self._task(sorted(_taking_part(assignment))), seed=assignment.seed)
 
     def _renew(self) -> Iterator[Event]:
         """Let another process take over after some rounds."""
         for group in self._groups:
-            if group.branch is None or group.rounds < ROUNDS_PER_PARENT:
+            if not group.forkable or (group.branch is not None and group.rounds < ROUNDS_PER_PARENT):
                 continue
             self._end(group)
             self._generation += 1
@@ -296,7 +316,7 @@ class CaseProcesses:
         forker, task = self._forker(group, assignment)
         forker.current.clear()
         answer = last_answer(forker.start(worker.measure_round, task, assignment), timeout)
-        return answer, forker.current.one_of(self._count * len(self._plan.sides))
+        return answer, forker.current.one_of(self._everyone)
 
     def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
         """Measure a round in one process for each group, in a random order; one computes at a time."""
@@ -323,13 +343,12 @@ class CaseProcesses:
                 for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
                     os.close(descriptor)
             answer, number = _converse(workers, self._count, timeout)
-            return answer, bytes_[number].one_of(self._count * len(self._plan.sides))
+            return answer, bytes_[number].one_of(self._everyone)
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[Forker, CaseTask | None]:
         if group.branch is not None:
             return group.branch, None
-        taking_part = {index for entries in assignment.entries.values() for index in entries}
-        mine = [index for index in sorted(taking_part) if index // self._count in group.sides]
+        mine = [index for index in sorted(_taking_part(assignment)) if index // self._count in group.sides]
         task = replace(self._task(mine), seed=assignment.seed)
         return self._server(group, assignment.seed), task
 
@@ -346,6 +365,10 @@ class CaseProcesses:
         if group.branch is not None:
             group.branch.close()
             group.branch = None
+
+
+def _taking_part(assignment: Assignment) -> set[int]:
+    return {index for entries in assignment.entries.values() for index in entries}
 
 
 def _core(device: str, threads: int, seed: int) -> int | None:

@@ -4,13 +4,16 @@
 it writes nothing and prints nothing.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from gapbench.measuring import limits
+import psutil
+
+from gapbench.measuring import limits, worker
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.case_state import CaseState
 from gapbench.measuring.events import (
@@ -26,9 +29,11 @@ from gapbench.measuring.events import (
     SidesSeparated,
     WorkerLost,
 )
+from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
 from gapbench.measuring.policies import Policy, Precision, Request
-from gapbench.measuring.protocol import RoundResult
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.protocol import RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 
@@ -84,8 +89,7 @@ def measure(
             rounds = _Rounds(plan, 1 + max((measured.process for measured in earlier), default=-1))
             for item in policy.schedule(states, deadline):
                 if isinstance(item, list):
-                    for request in item:
-                        yield from rounds.measure(request)
+                    yield from rounds.sweep(item)
                 else:
                     yield item
                     if isinstance(item, CaseDone):
@@ -118,35 +122,102 @@ class _Rounds:
 
     def __init__(self, plan: Plan, process: int) -> None:
         self._plan, self._process = plan, process
+        self._loaded: dict[int, CaseState] = {}
 
-    def measure(self, request: Request) -> Iterator[Event]:
-        """Measure one round of a case, again without whoever prevented it; nothing if nobody is left."""
-        state, effort = request.state, self._plan.effort
-        while entries := request.entries():
-            started = time.monotonic()
-            assignment = Assignment(
-                entries,
-                Random(f"{effort.seed}/{state.case.id}/{state.contest.memory}/{state.next_round}").getrandbits(32),
-                request.seconds,
-                request.batch_seconds,
-                _known(state, entries),
-                request.turns,
-                once=frozenset(
-                    index for indices in state.entries(request.once, request.sides).values() for index in indices
-                ),
-            )
-            result = yield from state.processes.measure(state.next_round, assignment, request.seconds)
+    def sweep(self, requests: Sequence[Request]) -> Iterator[Event]:
+        """Measure one round of each case, again without whoever prevented it; nothing of those with nobody left.
+
+        On an accelerator, where a process costs seconds, one worker measures all of them.
+        """
+        on_device = [one for one in requests if one.state.case.device != "cpu" and self._job(one)]
+        if on_device:
+            yield from self._together(on_device)
+        for request in requests:
+            while request not in on_device and (assignment := self._assignment(request)):
+                started = time.monotonic()
+                self._make_room(request.state)
+                result = yield from request.state.processes.measure(request.state.next_round, assignment)
+                self._process += 1
+                if result is not None:
+                    yield self._measured(request.state, result, time.monotonic() - started)
+                    break
+
+    def _together(self, requests: Sequence[Request]) -> Iterator[Event]:
+        """Let one worker measure a round of each case; who kills it costs its own case, and the others go on."""
+        left = list(requests)
+        while left := [request for request in left if request.entries()]:
+            jobs = [(request, *job) for request in left if (job := self._job(request))]
+            forker = jobs[0][1]
+            forker.current.clear()
+            tasks = tuple((task, assignment) for _, _, task, assignment in jobs)
+            timeout = sum(request.state.processes.timeout(assignment) for request, _, _, assignment in jobs)
+            together = forker.start(worker.measure_rounds, tasks)
+            messages = together.messages(time.monotonic() + timeout)
             self._process += 1
-            if result is None:
-                continue
-            measured = RoundMeasured(
-                state.case, state.next_round, self._process - 1, state.processes.names, result,
-                tuple(side.name for side in self._plan.sides), state.contest.memory,
-            )  # fmt: skip
-            state.record(measured)
-            state.time_round(time.monotonic() - started, _timed(result))
-            yield measured
-            return
+            started = time.monotonic()
+            for request, _, _, assignment in jobs:
+                answer: object
+                try:
+                    answer = next(messages, None)
+                except WorkerTimeoutError as error:
+                    answer = error
+                state = request.state
+                accept = state.processes.accept
+                result = yield from accept(state.next_round, assignment, answer, forker.current.get())
+                if result is not None:
+                    yield self._measured(state, result, time.monotonic() - started)
+                    left.remove(request)
+                elif not isinstance(answer, RoundFailure):
+                    break  # the worker is dead
+                started = time.monotonic()
+            together.kill()
+
+    def _job(self, request: Request) -> tuple[Forker, CaseTask, Assignment] | None:
+        assignment = self._assignment(request)
+        job = request.state.processes.job(assignment) if assignment else None
+        return (*job, assignment) if job and assignment else None
+
+    def _assignment(self, request: Request) -> Assignment | None:
+        state, effort = request.state, self._plan.effort
+        entries = request.entries()
+        if not entries:
+            return None
+        once = state.entries(request.once, request.sides).values()
+        return Assignment(
+            entries,
+            Random(f"{effort.seed}/{state.case.id}/{state.contest.memory}/{state.next_round}").getrandbits(32),
+            request.seconds,
+            request.batch_seconds,
+            _known(state, entries),
+            request.turns,
+            once=frozenset(itertools.chain.from_iterable(once)),
+        )
+
+    def _measured(self, state: CaseState, result: RoundResult, wall: float) -> RoundMeasured:
+        sides = tuple(side.name for side in self._plan.sides)
+        names, memory = state.processes.names, state.contest.memory
+        measured = RoundMeasured(state.case, state.next_round, self._process - 1, names, result, sides, memory)
+        state.record(measured)
+        state.time_round(wall, sum(batches.timed_seconds for batches in result.batches.values()))
+        return measured
+
+    def _make_room(self, state: CaseState) -> None:
+        """Unload the cases that were measured longest ago, where all together would fill the memory."""
+        self._loaded.pop(id(state), None)
+        self._loaded[id(state)] = state
+        room = _MEMORY_SHARE * psutil.virtual_memory().total
+        while len(self._loaded) > 1 and sum(map(_loaded_bytes, self._loaded.values())) > room:
+            oldest = next(iter(self._loaded))
+            self._loaded.pop(oldest).processes.unload()
+
+
+_MEMORY_SHARE = 0.4
+_PROCESS_BYTES = 60 << 20
+
+
+def _loaded_bytes(state: CaseState) -> int:
+    """Return about what a case takes that is loaded: its process, and float32 noise with an input made from it."""
+    return _PROCESS_BYTES + 8 * state.case.elements
 
 
 def _known(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, dict[int, tuple[int, float]]]:
@@ -156,7 +227,3 @@ def _known(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, d
         for clock, indices in entries.items()
         if all(index in state.calibration[clock] for index in indices)
     }
-
-
-def _timed(result: RoundResult) -> float:
-    return sum(batches.timed_seconds for batches in result.batches.values())

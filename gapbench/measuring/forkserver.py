@@ -319,8 +319,10 @@ class ForkServer(Forker):
         )
 
     def close(self) -> None:
-        """End the process and every worker it has, branches and theirs included: all are of its session."""
+        """End the process and every worker it has at once, branches and theirs included: all are of its session."""
         self._control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.current.close()
 

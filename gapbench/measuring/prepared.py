@@ -3,6 +3,7 @@
 On the CPU that happens once for several rounds, which are forked from the process; elsewhere in every round's own.
 """
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,8 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
     if not operations.is_user_spec(spec) and not operations.taken(spec):
         raise UnsupportedError(f"there is no implementation {spec} in this checkout")
     implementation = operations.load(spec)
-    if reason := implementation.why_not(made.case):
+    compiled = implementation.family == "compiled"
+    if reason := implementation.why_not(made.case) or (compiled and _uncompilable(made.case)):
         raise UnsupportedError(reason)
     function = implementation.prepare(made.case)
     gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
@@ -128,8 +130,13 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
     first_call = time.perf_counter() - start
     if reason := implementation.proof():
         raise FailedError(reason)
-    compiled = implementation.family == "compiled"
     made.contenders[index] = Contender(implementation, function, first_call, probes.compilation() if compiled else None)
+
+
+def _uncompilable(case: Case) -> str | None:
+    """Return why torch.compile cannot work in this process, as found when it was made ready; None if it was not."""
+    compiler = sys.modules.get("gapbench.measuring.preload_compiler")
+    return getattr(compiler, "UNUSABLE", None) if case.device == "cpu" else None
 
 
 def _cannot_load(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | None:

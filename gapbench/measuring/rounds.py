@@ -217,7 +217,7 @@ class _Round:
         on_cpu = self._prepared.case.device == "cpu"
         for index in mine:
             self._begin(index)
-            calls = timer.in_turn(self._calls[index][:rotations], 0)
+            calls = timer.at_place(self._calls[index][:rotations], 0)
             if index in known:
                 found[index] = known[index]
                 if on_cpu and index not in self._assignment.once:

@@ -5,11 +5,10 @@ are forked from several processes.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 
 from gapbench import operations
-from gapbench.measuring import memory
+from gapbench.measuring import memory, worker_env
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Side
 
@@ -29,7 +28,8 @@ class Servers:
         for condition in dict.fromkeys(contest.memory for contest in contests):
             for side in {side.python: side for side in sides}.values():
                 for number in range(SERVERS if on_cpu else 1):
-                    variables = memory.variables(condition, os.environ.get("GLIBC_TUNABLES")) if on_cpu else {}
+                    inherited = worker_env.environment().get("GLIBC_TUNABLES")
+                    variables = memory.variables(condition, inherited) if on_cpu else {}
                     server = ForkServer(self._preload, side.python, side.harness, variables)
                     self._servers[condition, side.python, number] = self._stack.enter_context(server)
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from gapbench import operations
+from gapbench.measuring import worker_env
 from gapbench.measuring.source import Source
 
 
@@ -93,7 +94,7 @@ def global_state() -> dict[str, object]:
         "oneDNN": torch.backends.mkldnn.enabled,
         "gradient mode": torch.is_grad_enabled(),
         "flushing of denormal numbers": bool((torch.full((1,), 1e-40) * 1.0).eq(0).item()),
-        "environment variables": dict(os.environ),
+        "environment variables": worker_env.environment(),
         "torch.mean": (torch.mean, torch.Tensor.mean, torch.nn.functional.adaptive_avg_pool2d),
     }
 

@@ -100,6 +100,13 @@ def measure_round(
         channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
 
 
+def measure_rounds(channel: Channel, current: CurrentContender, jobs: Sequence[tuple[CaseTask, Assignment]]) -> None:
+    """Load and measure one round of each case in this process, and send what `measure_round` does of each in turn."""
+    for task, assignment in jobs:
+        current.clear()
+        measure_round(channel, current, task, assignment)
+
+
 def _case_of(channel: Channel, current: CurrentContender, task: CaseTask | None) -> PreparedCase | None:
     if task is None:
         return _Loaded.case

@@ -11,7 +11,7 @@ from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
 from gapbench.fleet.cluster import Member
-from gapbench.measuring import engine
+from gapbench.measuring import engine, memory, worker_env
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
@@ -53,6 +53,7 @@ def begin(
     """
     described = {**elsewhere, "git": git.describe()} if elsewhere else environment.describe(contests[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, described)
+    notes = [*notes, *([] if elsewhere else _unarranged(contests))]
     return target.create(
         {
             "run": store.new_run_id((described["git"] or {}).get("commit")),
@@ -81,6 +82,17 @@ def begin(
             "warnings": [*notes, *warned],
         }
     )
+
+
+def _unarranged(contests: Sequence[Contest]) -> list[str]:
+    """Return why workers' memory is not as the rows will say, where another allocator ignores glibc's settings."""
+    other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
+    if other is None or all(contest.case.device != "cpu" for contest in contests):
+        return []
+    return [
+        f"workers allocate with {other}, which ignores the settings of glibc: memory is as that allocator has it, "
+        "whatever the rows say; unset LD_PRELOAD, or compare with runs under the same allocator only"
+    ]
 
 
 def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
@@ -217,7 +229,7 @@ def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
     """Return the rounds of a run that is being resumed, as the events they once were."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
-    for (case, _, memory), frame in samples.groupby(["case", "round", "memory"]):
+    for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):
         names = tuple(dict.fromkeys(frame["implementation"]))
         sides = tuple(side for side in (THIS, BASE, HEAD, NULL) if side in set(frame["contender"]))
         contenders = {(side, name): s * len(names) + n for s, side in enumerate(sides) for n, name in enumerate(names)}
@@ -228,7 +240,7 @@ def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
             batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
         number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
         of = Case.from_id(str(case))
-        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(memory)))
+        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
     return rounds
 
 

@@ -69,9 +69,11 @@ def ratio_interval(value: Any, low: Any, high: Any) -> str:
     """Return the interval around a ratio: ``[0.418, 0.424]``, empty where there is none.
 
     One decimal more than `ratio`: whether an interval holds 1 is often decided there. Without width it is no
-    measurement: the reference's ratio to itself.
-    """
-    if missing(value) or missing(low) or missing(high) or low == high:
+    measurement: the reference's ratio to itself. With one bound it is ``at least 1.61×`` or ``at most 0.62×``.
+    """  # noqa: RUF002
+    if missing(low) != missing(high):
+        return f"at most {ratio(high)}" if missing(low) else f"at least {ratio(low)}"
+    if missing(value) or missing(low) or low == high:
         return ""
     decimals = _ratio_decimals(float(value)) + 1
     return f"[{float(low):,.{decimals}f}, {float(high):,.{decimals}f}]"

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 import gapbench
 from gapbench.compare import Diff
+from gapbench.records import MEMORY
 from gapbench.report import assets, changes, facts, private, profiles, rows, trust, views, which
 from gapbench.report import format as fmt
 from gapbench.report.columns import script_json
@@ -55,6 +56,9 @@ def run_page(
         identity=facts.identity(stored.run, stored.results),
         trust=judged,
         headline=headline,
+        memory_effects=rows.memory_effects(stored.results),
+        memory_kinds=MEMORY,
+        memory_remedy=rows.MEMORY_REMEDY,
         shared=rows.shared(stored.results, rows.CONTEXT),
         section_views=views.of_run(stored),
         case_views=list(views.of_cases(stored)),
@@ -98,7 +102,7 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
         "tag": str(run.get("tag") or ""),
         "device": facts.devices(run, results),
         "suites": ", ".join(map(str, run.get("suites") or [])),
-        "cases": len(results.drop_duplicates(["case", "clock"])),
+        "cases": len(results.drop_duplicates([*rows.CASE])),
         "trust": judged.badge,
         "said": headline,
     }

@@ -1,5 +1,6 @@
 """What the run page says of the results: frames in, rows and sentences out, not yet escaped."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,13 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from gapbench.records import UNRANKED
+from gapbench.records import KEPT_TUNABLES, THIS, UNRANKED, with_memory
 from gapbench.report import format as fmt
+from gapbench.stats import FEWEST_ROUNDS
 
 Row = dict[str, Any]
 
-CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock")
+CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock", "memory")
 """Columns that tell rows apart beside the case's shape, dtype and layout."""
+
+CASE = ("case", "clock", "memory")
+"""Columns that tell apart what has a winner."""
 
 _SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")
 """What needs a person comes first."""
@@ -24,7 +29,7 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case under one clock: what to call it, its rows, fastest first, with their ``marks``, and its samples."""
+    """One case by one clock and memory: what to call it, its rows, fastest first, with ``marks``, and its samples."""
 
     number: int
     name: str
@@ -33,17 +38,22 @@ class CaseRows:
 
 
 def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
-    """Split a run's frames by case and clock, in the order of the results, and mark the rows of each."""
-    places = samples.groupby(["case", "clock"]).indices
-    best = {(row["case"], row["clock"]): row for row in records(winners) if not fmt.missing(row["implementation"])}
-    facts = ["shape", "dtype", "layout", *varying(results, ("operation", "device", "pass", "threads", "clock"))]
-    groups = results.groupby(["case", "clock"], sort=False, dropna=False)
-    for number, ((case, clock), rows) in enumerate(groups):
+    """Split a run's frames by `CASE`, in the order of the results, and mark the rows of each."""
+    places = with_memory(samples).groupby([*CASE]).indices
+    best = {key(row): row for row in records(winners) if not fmt.missing(row["implementation"])}
+    facts = ["shape", "dtype", "layout", *varying(results, CONTEXT[1:])]
+    groups = with_memory(results).groupby([*CASE], sort=False, dropna=False)
+    for number, (_, rows) in enumerate(groups):
         first = records(rows.head(1))[0]
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
-        own = samples.iloc[places.get((case, clock), [])]
-        yield CaseRows(number, name, _ranked(mark(rows, best.get((case, clock)))), own)
+        own = samples.iloc[places.get(key(first), [])]
+        yield CaseRows(number, name, _ranked(mark(rows, best.get(key(first)))), own)
+
+
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a row's `CASE`, "" for a memory that is not known."""
+    return tuple("" if name == "memory" and fmt.missing(row[name]) else row[name] for name in CASE)
 
 
 def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
@@ -81,12 +91,72 @@ def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
         return "No case has a winner: nothing was measured successfully."
     if len(wins) == sum(wins.values()) > 1:
         return f"No single winner: {len(wins)} implementations are fastest in one case each."
-    total = len(contested.drop_duplicates(["case", "clock"]))
+    total = len(contested.drop_duplicates([*CASE]))
     (first, count), *others = wins.most_common(4)
     sentence = f"{first} is fastest in {fmt.count(count)} of {fmt.count(total)} {'case' if total == 1 else 'cases'}"
     sentence += "".join(f", {name} in {fmt.count(wins)}" for name, wins in others[:2])
     rest = sum(wins.values()) - count - sum(wins for _, wins in others[:2])
     return f"{sentence}, others in {fmt.count(rest)}." if rest else f"{sentence}."
+
+
+def certainty(winner: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """Say how sure it is who is fastest: who ties or may be faster and what would tell, or how far off the next is.
+
+    ``winner`` is a row of `summary.winners`; of ``run`` it is known how much of its time went into timed batches.
+    """
+    ties, seconds = names(winner["ties"]), winner["undecided_seconds"]
+    if not ties:
+        return f"next is {winner['next']}, {slower(winner, 'next_ratio')}" if not fmt.missing(winner["next"]) else ""
+    if seconds == 0:
+        return f"ties with {', '.join(ties)}"
+    said = f"or {ties[0]}" if len(ties) == 1 else f"or one of {len(ties)} others"
+    if not fmt.missing(winner["within"]):
+        said += f" ({'each ' if len(ties) > 1 else ''}within {math.ceil(100 * (winner['within'] - 1))} %)"
+    elif fmt.missing(seconds):
+        said += " (not timed in the same rounds)"
+    else:
+        said += f" (no interval: {FEWEST_ROUNDS} rounds are needed, this has {fmt.count(winner['rounds'])})"
+    wall, timed = run.get("wall_seconds"), run.get("timed_seconds")
+    if fmt.missing(seconds) or not wall or not timed:
+        return said
+    return f"{said}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would tell"
+
+
+def slower(row: Mapping[str, Any], name: str = "best_ratio") -> str:
+    """Say by how much a row is slower, by its ratio of that ``name``: ``1.03× [1.021, 1.039] slower``."""  # noqa: RUF002
+    ratio, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    interval = fmt.ratio_interval(ratio, low, high)
+    return f"{interval if fmt.missing(high) and interval else f'{fmt.ratio(ratio)} {interval}'.rstrip()} slower"
+
+
+def brief(row: Mapping[str, Any]) -> str:
+    """Return a case in few words: what is usual (contiguous, forward, one thread) goes without saying."""
+    unusual = {"layout": "contiguous", "pass": "forward", "threads": 1}
+    said = [fact(name, row[name]) for name, usual in unusual.items() if row[name] != usual]
+    return ", ".join([f"{row['shape']} {row['dtype']}", *said])
+
+
+MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
+_FAULTY = 1.1
+"""Times that the condition of memory changes by less are not worth a word."""
+
+
+def memory_effects(results: pd.DataFrame) -> list[str]:
+    """Say where fresh memory makes an implementation slower than kept memory, the most first."""
+    timed = results[(results["status"] == "ok") & (results["contender"] == THIS)]
+    kept, fresh = (timed[timed["memory"] == name] for name in ("kept", "fresh"))
+    both = fresh.merge(kept[["case", "clock", "implementation", "seconds"]], on=["case", "clock", "implementation"])
+    both["factor"] = both["seconds_x"] / both["seconds_y"]
+    both = both[both["factor"] > _FAULTY].sort_values("factor", ascending=False, kind="stable")
+    clocks = both["clock"].nunique() > 1
+    sentences = []
+    for row in records(both.head(NAMED)):
+        faults = "" if fmt.missing(row["page_faults"]) else f" ({fmt.number(row['page_faults'])} page faults a call)"
+        clock = f" by {row['clock']}" if clocks else ""
+        sentences.append(
+            f"{row['implementation']} on {brief(row)}: {row['factor']:.2g}x slower with fresh memory{clock}{faults}."
+        )
+    return sentences + ([f"So are {len(both) - NAMED} more, by less."] if len(both) > NAMED else [])
 
 
 def not_measured(results: pd.DataFrame) -> list[Row]:
@@ -129,6 +199,8 @@ def fact(column: str, value: Any) -> str:
             return str(value).replace("x", "×")  # noqa: RUF001
         case "clock" | "suite" | "operation":
             return f"{column} {value}"
+        case "memory":
+            return f"{value} memory"
         case _:
             return str(value)
 

@@ -34,7 +34,8 @@ class Stored:
 def load(store: Store, run: str) -> Stored:
     """Read the run of this id."""
     read = side(store, run)
-    return Stored(read.run, read.results, read.samples, summary.winners(read.results, read.samples))
+    results = summary.with_best(read.results, read.samples)
+    return Stored(read.run, results, read.samples, summary.winners(results, read.samples))
 
 
 def side(store: Store, run: str) -> Side:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
+from gapbench.report import rows
 
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
@@ -30,58 +31,83 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def print_winners(winners: pd.DataFrame, console: Console | None = None) -> None:
-    """Print who is fastest on each case, its ratio to the reference with its interval, and who ties.
+def print_winners(
+    winners: pd.DataFrame, console: Console | None = None, run: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Print who is fastest on each case, its ratio to the reference with its interval, and how sure that is.
 
-    Each operation has a table of its own: its reference heads the column of ratios.
+    Each operation has a table of its own: its reference heads the column of ratios. Where rounds were too few to tell,
+    sentences below say what is known, and how much longer the ``run`` would have had to be.
     """
     console = console or Console()
-    several_clocks = winners["clock"].nunique() > 1
+    told = [name for name in ("clock", "memory") if winners[name].nunique() > 1]
+    winners = winners.assign(certainty=[rows.certainty(row, run) for row in rows.records(winners)])
     for operation, group in winners.groupby("operation", sort=False):
         if operation != winners["operation"].iloc[0]:
             console.print()
         title = "case" if operation == "gap" else str(operation)
-        console.print(_winners(title, group, console.width >= _WIDE, several_clocks))
+        console.print(_winners(title, group, console.width >= _WIDE, told))
+    undecided = winners[(winners["ties"].str.len() > 0) & (winners["undecided_seconds"] != 0)]
+    if console.width < _WIDE and len(undecided):
+        console.print()
+        for row in rows.records(undecided.head(rows.NAMED)):
+            also = "".join(f", {rows.fact(name, row[name])}" for name in told)
+            console.print(Text(f"{rows.brief(row)}{also}: {row['implementation']} {row['certainty']}"))
+        if len(undecided) > rows.NAMED:
+            console.print(f"{len(undecided) - rows.NAMED} more cases are as open")
 
 
-def _winners(title: str, winners: pd.DataFrame, wide: bool, several_clocks: bool) -> Table:
+def _winners(title: str, winners: pd.DataFrame, wide: bool, told: Sequence[str]) -> Table:
     reference = winners["reference"].iloc[0]
-    table = _table(title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["ties with"] if wide else []))
-    for row in winners.to_dict("records"):
+    table = _table(title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []))
+    for row in rows.records(winners):
         case = Text(f"{row['shape']} {row['dtype']}")
         notes = [row["layout"], "" if fmt.missing(row["label"]) else row["label"]]
         notes += [row["pass"] if row["pass"] != "forward" else ""]
-        notes += [f"{row['threads']} threads" if row["threads"] != 1 else "", row["clock"] if several_clocks else ""]
+        notes += [f"{row['threads']} threads" if row["threads"] != 1 else ""]
+        notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
         case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
         fastest = Text(row["implementation"], style="bold green")
-        if row["ties"] and not wide:
-            fastest.append(f"\nties with {len(row['ties'])}", style="dim")
+        if not wide and (how := _how_sure(row)):
+            fastest.append(f"\n{how}", style="dim")
         table.add_row(
             case,
             fastest,
             fmt.seconds(row["seconds"]),
-            fmt.ratio(row["ratio"]),
-            fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
-            *([Text(", ".join(row["ties"]))] if wide else []),
+            *_ratio(row, "ratio"),
+            *([Text(row["certainty"])] if wide else []),
         )
     return table
 
 
+def _how_sure(row: Mapping[str, Any]) -> str:
+    """Return `rows.certainty` in as few words as a narrow column has room for."""
+    if row["ties"]:
+        return f"ties with {len(row['ties'])}" if row["undecided_seconds"] == 0 else f"or {len(row['ties'])} more"
+    if fmt.missing(row["next"]):
+        return ""
+    return f"next {'≥ ' if fmt.missing(row['next_ratio_high']) else ''}{fmt.ratio(row['next_ratio_low'])}"
+
+
 def print_contenders(results: pd.DataFrame, title: str, console: Console | None = None) -> None:
     """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
+
+    That is by its ratio to the fastest, to the reference where contenders compute different things.
 
     One with weights has their number and its peak memory below its name, compiled code how often it was compiled again.
     """
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     if measured.empty:
         return
+    ranked = measured["best"].notna().any()
     references = measured["reference"].dropna().unique()
-    against = references[0] if len(references) == 1 else "reference"
+    against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
     table = _table(title, "case", "time", f"÷ {against}", "95 % interval")
     table.columns[0].min_width = measured["implementation"].str.len().max()
     said = None
-    for row in measured.to_dict("records"):
+    for row in rows.records(measured):
         notes = [row["shape"], row["dtype"], row["layout"], row["pass"] if row["pass"] != "forward" else ""]
+        notes += ["" if fmt.missing(row["memory"]) else rows.fact("memory", row["memory"])]
         name = Text(row["implementation"])
         if not fmt.missing(row["parameters"]):
             weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
@@ -92,13 +118,28 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
             name,
             Text("" if row["case"] == said else " ".join(filter(None, notes))),
             fmt.seconds(row["seconds"]),
-            fmt.ratio(row["ratio"]),
-            fmt.ratio_interval(row["ratio"], row["ratio_low"], row["ratio_high"]),
+            *_ratio(row, "best_ratio" if ranked else "ratio"),
         )
         said = row["case"]
     console = console or Console()
     console.print()
     console.print(table)
+
+
+def _ratio(row: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Return a ratio and its interval; of one that is known by a bound alone, the bound alone."""
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    interval = fmt.ratio_interval(value, low, high)
+    return "" if interval and fmt.missing(low) != fmt.missing(high) else fmt.ratio(value), interval
+
+
+def print_memory(results: pd.DataFrame, console: Console | None = None) -> None:
+    """Print where fresh memory costs time, and the setting that saves it; on one line, to be copied."""
+    if sentences := rows.memory_effects(results):
+        console = console or Console()
+        console.print()
+        for sentence in [*sentences, rows.MEMORY_REMEDY]:
+            console.print(Text(sentence), soft_wrap=True)
 
 
 def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
@@ -138,9 +179,9 @@ def print_troubles(results: pd.DataFrame, console: Console | None = None) -> Non
     if troubles.empty:
         return
     table = _table("not ranked", "status", "cases", "reason")
-    for (status, reason), rows in troubles.groupby(["status", "reason"], sort=False):
-        names = ", ".join(rows["implementation"].unique())
-        table.add_row(Text(names), Text(str(status)), str(rows["case"].nunique()), Text(str(reason)))
+    for (status, reason), group in troubles.groupby(["status", "reason"], sort=False):
+        names = ", ".join(group["implementation"].unique())
+        table.add_row(Text(names), Text(str(status)), str(group["case"].nunique()), Text(str(reason)))
     console = console or Console()
     console.print()
     console.print(table)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gapbench.records import SLOWER
 from gapbench.report import format as fmt
 from gapbench.report.stored import Stored
 from gapbench.stats import FEWEST_ROUNDS
@@ -123,6 +124,7 @@ def _correct(results: pd.DataFrame) -> Check:
 
 
 def _intervals(ok: pd.DataFrame) -> Check:
+    ok = ok[ok["stopped_by"] != SLOWER]  # which is known by a bound
     lacking = int(ok["seconds_low"].isna().sum())
     if ok.empty or not lacking:
         return Check("intervals", Level.PASSED, "every time has a 95 % interval over rounds of fresh processes")
@@ -135,8 +137,8 @@ def _intervals(ok: pd.DataFrame) -> Check:
 def _precision(run: Mapping[str, Any], ok: pd.DataFrame) -> Check:
     settings = run.get("settings")
     target = (settings.get("target") if isinstance(settings, Mapping) else None) or TARGET
-    known = ok[ok["ratio_low"].gt(0)]
-    half = np.log((known["ratio_high"] / known["ratio_low"]).to_numpy(dtype=float)) / 2
+    known = ok[ok["best_ratio_low"].gt(0) & ok["best_ratio_high"].notna()]
+    half = np.log((known["best_ratio_high"] / known["best_ratio_low"]).to_numpy(dtype=float)) / 2
     wide = half[half > target]
     if not len(wide):
         return Check("precision", Level.PASSED, f"every ratio is known to ±{100 * target:.2g} %, the run's target")

@@ -12,37 +12,38 @@ from gapbench import ceilings
 from gapbench.records import UNRANKED
 from gapbench.report.columns import Columns, columns
 from gapbench.report.format import missing
-from gapbench.report.rows import names, records
+from gapbench.report.rows import CASE, certainty, key, names, records
 from gapbench.report.stored import Stored
 
 _CASE = (
     "suite", "operation", "label", "case", "shape", "dtype", "layout", "device", "pass", "threads", "bytes_moved",
-    "clock", "winner", "ties", "reference", "rows",
+    "clock", "memory", "winner", "ties", "certainty", "reference", "rows",
 )  # fmt: skip
 _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
-    "ratio_low", "ratio_high", "rounds", "samples", "stopped_by", "gbps", "ceiling_fraction", "ceiling",
-    "max_error_ulp", "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
-    "energy_joules",
+    "ratio_low", "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples",
+    "stopped_by", "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "peak_extra_bytes", "saved_bytes",
+    "compile_seconds", "recompilations", "parameters", "code_path", "energy_joules",
 )  # fmt: skip
 
 
 def data(stored: Stored) -> dict[str, Any]:
     """Return a run's cases and rows by columns, and the snippets of its implementations.
 
-    ``cases`` has one entry for each case and clock, in the order of the results, with ``winner`` (null where there is
-    none), the names of ``ties``, and how many ``rows`` it has; the rows of the cases follow each other.
+    ``cases`` has one entry for each case, clock and memory, in the order of the results, with ``winner`` (null where
+    there is none), the names of ``ties``, their `rows.certainty`, and how many ``rows`` it has; the rows of the cases
+    follow each other.
     """
-    of = stored.results.groupby(["case", "clock"], sort=False, dropna=False).ngroup()
+    of = stored.results.groupby([*CASE], sort=False, dropna=False).ngroup()
     results = stored.results.assign(of=of).sort_values("of", kind="stable")
     cases = results.drop_duplicates("of").assign(rows=of.value_counts(sort=False).sort_index().to_numpy())
-    won = stored.winners.reindex(columns=["case", "clock", "implementation", "reference", "ties"])
-    best = {(row["case"], row["clock"]): row for row in won.to_dict("records")}
-    found = [best.get(key, {}) for key in zip(cases["case"], cases["clock"], strict=True)]
+    best = {key(row): row for row in records(stored.winners)}
+    found = [best.get(key(row), {}) for row in records(cases)]
     cases = cases.assign(
         winner=_column(cases, [one.get("implementation") for one in found]),
         reference=_column(cases, [one.get("reference") for one in found]),
         ties=_column(cases, [names(one.get("ties")) for one in found]),
+        certainty=_column(cases, [certainty(one, stored.run) or None if one else None for one in found]),
     )
     results = results.assign(ceiling=_column(results, list(map(_ceiling(stored.run), records(results)))))
     return {

@@ -136,7 +136,10 @@ _ALWAYS = frozenset(
 
 _LEAST, _MOST = 1e-15, 1e15
 _POSITIVE = frozenset(
-    {"seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high", "seconds_per_call"}
+    {
+        "seconds_per_call",
+        *(f"{name}{end}" for name in ("seconds", "ratio", "best_ratio") for end in ("", "_low", "_high")),
+    }
 )
 _UNBOUNDED = frozenset({"max_error", "max_error_ulp"})
 _FROM_ONE = frozenset({"threads", "weight", "calls"})
@@ -144,6 +147,7 @@ _SIGNED = frozenset({"temperature_c"})
 _FROM_ID = ("operation", "shape", "n", "c", "spatial", "dtype", "layout", "device", "pass", "threads", "elements")
 _ROW = ("case", "implementation", "contender", "clock")
 BATCH = (*_ROW, "round", "turn")
+"""Columns that name a batch, beside the condition of memory, which runs of old do not know."""
 
 
 def faults(run: str, file: str, found: pa.Table, columns: Mapping[str, str]) -> Iterator[str]:
@@ -215,9 +219,10 @@ def _columns(case: str) -> Mapping[str, object] | str:
 
 
 def twice(file: str, found: pa.Table, rows: Sequence[str] = BATCH) -> Iterator[str]:
-    """Yield which of the ``rows``, named by their columns, are there more than once."""
+    """Yield which of the ``rows``, named by their columns and memory, are there more than once."""
+    rows = [*rows, *({"memory"} & {*found.column_names})]
     counts = found.select(rows).group_by(rows, use_threads=False).aggregate([([], "count_all")])
     if counts.num_rows < found.num_rows:
         first = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()[0]
-        case, implementation, contender, clock = (first[name] for name in _ROW)
-        yield f"{file} has {implementation} on {case} ({contender}, {clock}) more than once"
+        case, implementation, *rest = (first.get(name) for name in (*_ROW, "memory"))
+        yield f"{file} has {implementation} on {case} ({', '.join(filter(None, rest))}) more than once"

@@ -116,8 +116,8 @@ def _disagreements(
 ) -> Iterator[str]:
     if not ended:
         return  # rounds go on after the results were written
-    counts = samples.groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
-    rows = results.drop_duplicates(list(KEY)).set_index(list(KEY))
+    counts = records.with_memory(samples).groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
+    rows = records.with_memory(results).drop_duplicates(list(KEY)).set_index(list(KEY))
     for key in counts.index.difference(rows.index):
         yield f"samples.parquet has {counts['samples'][key]} samples of {_said(key)}, results.parquet has no row of it"
     for key, row in rows[rows["status"] == "ok"].iterrows():
@@ -133,8 +133,8 @@ def _disagreements(
 
 
 def _said(key: Any) -> str:
-    case, implementation, contender, clock = key
-    return f"{implementation} on {case} ({contender}, {clock})"
+    case, implementation, *rest = key
+    return f"{implementation} on {case} ({', '.join(filter(None, rest))})"
 
 
 def _notes(store: Store, run: str) -> Iterator[str]:

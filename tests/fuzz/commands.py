@@ -43,7 +43,7 @@ HONEST = {
     "baseline": ["old", "latest", "kernels.json", "export.json", "mine.py", "nothing"],
     "python": [sys.executable, "nothing", "./mine.py"],
     "refs": [".", "HEAD", "HEAD~1", "main", "--", "-h", "nothing"],
-    "sources": ["theirs.json", "shards", "export.json", "results", "mine.py", "nothing", "memory://fuzz"],
+    "sources": ["export.json", "shards", "kernels.json", "results", "mine.py", "nothing", "memory://fuzz"],
 }
 """Values by what an option is called; the first two are right, as far as that can be said."""
 

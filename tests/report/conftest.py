@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import RESULTS, SAMPLES, case_columns
 from gapbench.report.stored import Stored
@@ -72,29 +73,25 @@ def result(case: Case, name: str, scale: float | None, index: int, **changes: An
     return row | measured | changes
 
 
-def winner(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return the winner's row of one case; what lies within 3 % is a tie."""
-    ranked = rows[rows["status"] == "ok"].sort_values("seconds")
-    best = ranked.iloc[0]
-    columns = ["case", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock"]
-    columns += [f"{what}{end}" for what in ("seconds", "ratio") for end in ("", "_low", "_high")]
-    ties = ranked["implementation"][1:][ranked["seconds"][1:] < best["seconds"] * 1.03]
-    return {column: best[column] for column in columns} | {"reference": "mean", "ties": list(ties)}
-
-
 def build(cases: tuple[Case, ...] = CASES, speeds: dict[str, float | None] = SPEEDS, **run: Any) -> Frames:
     """Return run.json, results and winners of a run of ``cases`` by ``speeds``."""
     results = pd.DataFrame(
         [result(case, name, scale, index) for index, case in enumerate(cases) for name, scale in speeds.items()],
         columns=list(RESULTS),
     )
+    for _, rows in results[results["status"] == "ok"].groupby("case"):
+        best = rows.sort_values("seconds").iloc[0]
+        results.loc[rows.index, "best"] = best["implementation"]
+        results.loc[rows.index, "best_ratio"] = rows["seconds"] / best["seconds"]
+        for end in ("low", "high"):
+            wide = 1 + (rows[f"ratio_{end}"] / rows["ratio"] - 1) * (rows["implementation"] != best["implementation"])
+            results.loc[rows.index, f"best_ratio_{end}"] = rows["seconds"] / best["seconds"] * wide
     return described(**run), results, winners_of(results)
 
 
 def winners_of(results: pd.DataFrame) -> pd.DataFrame:
     """Return the winners of the cases that have any."""
-    groups = [rows for _, rows in results.groupby("case", sort=False) if (rows["status"] == "ok").any()]
-    return pd.DataFrame([winner(rows) for rows in groups])
+    return summary.winners(results, pd.DataFrame(columns=list(SAMPLES)))
 
 
 def described(**changes: Any) -> dict[str, Any]:

@@ -74,8 +74,15 @@ def test_the_reference_has_no_interval_to_itself():
 def test_what_was_not_measured_is_never_zero(null):
     for function in (fmt.text, fmt.number, fmt.seconds, fmt.ratio, fmt.size, fmt.duration):
         assert function(null) == fmt.MISSING
-    for interval in (fmt.seconds_interval, fmt.ratio_interval):
-        assert interval(1.0, null, 2.0) == interval(1.0, 0.5, null) == interval(null, 0.5, 2.0) == ""
+    interval = fmt.seconds_interval
+    assert interval(1.0, null, 2.0) == interval(1.0, 0.5, null) == interval(null, 0.5, 2.0) == ""
+    assert fmt.ratio_interval(null, 0.5, 2.0) == fmt.ratio_interval(1.0, null, null) == ""
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_a_ratio_with_one_bound_says_so(null):
+    assert fmt.ratio_interval(1.0, null, 2.0) == "at most 2.00×"
+    assert fmt.ratio_interval(3.0, 1.612, null) == "at least 1.61×"
 
 
 @pytest.mark.parametrize("value", [0, 0.0, "", False, [], ["x"], np.array([1, 2]), "nan"])

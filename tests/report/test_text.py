@@ -2,20 +2,23 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from gapbench.report import text
+from gapbench.records import KEPT_TUNABLES
+from gapbench.report import rows, text
 
 WINNER = {
     "case": "8x256x56x56-bfloat16-channels_last-cpu-forward-t1", "label": "SE-ResNet-50 [squeeze]",
     "shape": "8x256x56x56", "dtype": "bfloat16", "layout": "channels_last", "device": "cpu", "pass": "forward",
     "threads": 1, "implementation": "compiled_avg_pool", "clock": "host", "seconds": 4.19e-4,
     "seconds_low": 4e-4, "seconds_high": 4.3e-4, "ratio": 0.2199, "ratio_low": 0.196, "ratio_high": 0.2311,
-    "reference": "mean", "ties": ["avg_pool", "matmul"], "operation": "gap",
+    "reference": "mean", "ties": ["avg_pool", "matmul"], "operation": "gap", "memory": None, "rounds": 12,
+    "within": 1.008, "undecided_seconds": 0.0, "next": "mean", "next_ratio": 4.5, "next_ratio_low": 4.4,
+    "next_ratio_high": 4.6,
 }  # fmt: skip
 
 
-def printed(function, *arguments, width):
+def printed(function, *arguments, width, **named):
     console = Console(width=width, record=True, force_terminal=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    function(*arguments, console)
+    function(*arguments, console, **named)
     return console.export_text()
 
 
@@ -30,6 +33,50 @@ def test_no_number_is_cut_and_nothing_is_wider_than_the_terminal(width):
 def test_ties_are_named_where_there_is_room_and_counted_where_not():
     assert "avg_pool, matmul" in printed(text.print_winners, pd.DataFrame([WINNER]), width=140)
     assert "ties with 2" in printed(text.print_winners, pd.DataFrame([WINNER]), width=80)
+
+
+UNDECIDED = {**WINNER, "within": 1.037, "undecided_seconds": 2.0}
+RUN = {"wall_seconds": 60.0, "timed_seconds": 6.0}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_what_is_undecided_is_said_with_what_would_tell(width):
+    folded = " ".join(printed(text.print_winners, pd.DataFrame([UNDECIDED]), width=width, run=RUN).split())
+    if width == 80:
+        assert "or 2 more" in folded
+        assert (
+            "8x256x56x56 bfloat16, channels_last: compiled_avg_pool or one of 2 others (each within 4 %); about 20 s "
+            "more would tell"
+        ) in folded
+    one = pd.DataFrame([{**UNDECIDED, "ties": ["avg_pool"]}])
+    assert "or avg_pool (within 4 %); about" in rows.certainty(one.iloc[0], RUN)
+
+
+def test_too_few_rounds_for_an_interval_are_said_so():
+    few = {**UNDECIDED, "within": float("nan"), "rounds": 3}
+    expected = "or one of 2 others (no interval: 6 rounds are needed, this has 3); about 20 s more would tell"
+    assert rows.certainty(few, RUN) == expected
+    never = {**few, "undecided_seconds": float("nan")}
+    assert rows.certainty(never, RUN) == "or one of 2 others (not timed in the same rounds)"
+    assert "more would tell" not in rows.certainty(few, {})
+
+
+def test_of_many_undecided_cases_the_first_are_told():
+    out = printed(text.print_winners, pd.DataFrame([UNDECIDED] * 9), width=80, run=RUN)
+    assert out.count("would tell") == 5
+    assert "4 more cases are as open" in out
+
+
+def test_the_next_is_named_where_nothing_ties():
+    alone = {**WINNER, "ties": [], "within": 1.0}
+    assert "next 4.40×" in printed(text.print_winners, pd.DataFrame([alone]), width=80)  # noqa: RUF001
+    assert "next is mean, 4.50× [4.400, 4.600] slower" in " ".join(  # noqa: RUF001
+        printed(text.print_winners, pd.DataFrame([alone]), width=200).split()
+    )
+    raced = {**alone, "next_ratio_low": 1.6, "next_ratio_high": None}
+    assert "next ≥ 1.60×" in printed(text.print_winners, pd.DataFrame([raced]), width=80)  # noqa: RUF001
+    assert rows.certainty(raced, RUN) == "next is mean, at least 1.60× slower"  # noqa: RUF001
+    assert rows.certainty({**alone, "next": None}, RUN) == ""
 
 
 def test_troubles_are_said_once_with_the_number_of_cases():
@@ -66,7 +113,8 @@ def test_the_clock_is_named_where_there_are_several():
 
 ROW = {
     **WINNER, "implementation": "flatten_linear", "operation": "classifier_head", "status": "ok", "pass": "training",
-    "reference": "gap_linear", "parameters": 100_353_000, "peak_extra_bytes": 3 * 2**20, "recompilations": None,
+    "best": None, "reference": "gap_linear", "parameters": 100_353_000, "peak_extra_bytes": 3 * 2**20,
+    "recompilations": None,
 }  # fmt: skip
 
 
@@ -85,6 +133,40 @@ def test_contenders_without_weights_have_no_columns_for_them():
     assert "compiled 3 more times" in out
     assert out.count("flatten_linear") == 1
     assert printed(text.print_contenders, rows.assign(status="failed"), "yours", width=140) == ""
+
+
+def test_one_that_stopped_early_is_known_by_its_bound_alone():
+    yours = {**ROW, "best": "mean", "best_ratio": 3.1, "best_ratio_low": 1.612, "best_ratio_high": None}
+    out = printed(text.print_contenders, pd.DataFrame([yours]), "yours", width=80)
+    assert "÷ fastest" in out
+    assert "at least 1.61×" in out  # noqa: RUF001
+    assert "3.1" not in out
+    assert all(len(line.rstrip()) <= 80 for line in out.splitlines())
+
+
+BOTH = {**ROW, "contender": "this", "implementation": "mean", "shape": "8x2048x7x7", "layout": "contiguous",
+        "pass": "forward", "case": "c"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1.9, True), (1.11, True), (1.05, False), (0.8, False)])
+def test_what_fresh_memory_costs_is_said_with_the_setting_that_saves_it(factor, said):
+    kept = {**BOTH, "memory": "kept", "seconds": 1e-3, "page_faults": 0.0}
+    fresh = {**BOTH, "memory": "fresh", "seconds": factor * 1e-3, "page_faults": 412.0}
+    out = printed(text.print_memory, pd.DataFrame([kept, fresh]), width=80)
+    sentence = f"mean on 8x2048x7x7 bfloat16: {factor:.2g}x slower with fresh memory (412 page faults a call)."
+    remedy = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
+    assert out == (f"\n{sentence}\n{remedy}\n" if said else "")
+    assert printed(text.print_memory, pd.DataFrame([kept]), width=80) == ""
+
+
+def test_what_fresh_memory_costs_is_told_of_the_worst():
+    frames = []
+    for place in range(8):
+        kept = {**BOTH, "implementation": f"i{place}", "memory": "kept", "seconds": 1.0, "page_faults": None}
+        frames += [kept, {**kept, "memory": "fresh", "seconds": 2.0 + place}]
+    said = rows.memory_effects(pd.DataFrame(frames))
+    assert said[0] == "i7 on 8x2048x7x7 bfloat16: 9x slower with fresh memory."
+    assert (len(said), said[-1]) == (6, "So are 3 more, by less.")
 
 
 def test_totals_show_one_choice_beside_the_best_of_each():

@@ -64,13 +64,13 @@ def test_times_without_intervals_are_no_evidence(sound):
 def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored):
     names = {"mean": 1.0, **{f"one_{number}": 1.5 for number in range(19)}}
     run = stored(speeds=names, settings={"target": 0.05})
-    run.results.loc[3, ["ratio_low", "ratio_high"]] = (
-        run.results.loc[3, "ratio"] * 0.9,
-        run.results.loc[3, "ratio"] * 1.1,
+    run.results.loc[3, ["best_ratio_low", "best_ratio_high"]] = (
+        run.results.loc[3, "best_ratio"] * 0.9,
+        run.results.loc[3, "best_ratio"] * 1.1,
     )
     assert found(run, "precision").level is Level.PASSED
     assert "1 of 100 ratios" in found(run, "precision").evidence
-    run.results["ratio_high"] = run.results["ratio_low"] * 1.3
+    run.results["best_ratio_high"] = run.results["best_ratio_low"] * 1.3
     assert found(run, "precision").level is Level.CAUTION
 
 

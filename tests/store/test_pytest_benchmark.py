@@ -1,4 +1,4 @@
-"""Our runs as pytest-benchmark's own tools read them, and files as we do."""
+"""Our runs as pytest-benchmark's own tools read them, and exports as we do."""
 
 import csv
 import json
@@ -110,13 +110,13 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
         (b"", "is not JSON"),
         (b"\xff\xfe{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "has no list benchmarks"),
-        (b"{}", "has no list benchmarks"),
-        (b'{"benchmarks": {}}', "has no list benchmarks"),
-        (b"null", "has no list benchmarks"),
+        (b"[]", "is not an export of gapbench"),
+        (b"{}", "is not an export of gapbench"),
+        (b'{"benchmarks": {}}', "is not an export of gapbench"),
+        (b"null", "is not an export of gapbench"),
     ],
 )
-def test_what_is_no_file_of_pytest_benchmark_is_one_line(tmp_path, content, sentence):
+def test_what_is_not_an_export_is_one_line(tmp_path, content, sentence):
     path = tmp_path / "file.json"
     if content is not None:
         path.write_bytes(content)
@@ -148,9 +148,9 @@ def test_what_is_no_commit_is_none(word):
 
 def test_surroundings_that_are_nonsense_are_unknown():
     hostile = {"machine": {"cpu": "\x1b[2J", "gpus": "all"}, "versions": ["torch"], "warnings": {"a": 1}}
-    for machine in (7, [], {"cpu": 7, "system": {"a": 1}, "gapbench": 3}, {"gapbench": hostile}):
+    for machine in (7, [], {"gapbench": 3}, {"gapbench": hostile}):
         described = reading.description({"machine_info": machine, "commit_info": "x"})
-        assert described["machine"]["cpu"] is None
-        assert described["machine"].get("gpus", []) == []
-        assert described["versions"] == {"python": None}
+        assert described["machine"].get("cpu") is None
+        assert described["machine"]["gpus"] == []
+        assert described["versions"] == {}
         assert described["warnings"] == []

@@ -68,8 +68,8 @@ class Clock(ABC):
         """Return the smallest number of calls, at least ``count`` >= 1, that a batch of this clock may have."""
         return count
 
-    def in_turn(self, calls: Sequence[Call], turn: int) -> Sequence[Call]:  # noqa: ARG002
-        """Return which of the calls on distinct inputs a batch of this turn makes; the same for all contenders."""
+    def at_place(self, calls: Sequence[Call], place: int) -> Sequence[Call]:  # noqa: ARG002
+        """Return which of the calls on distinct inputs a batch makes; in a turn, all contenders have the same place."""
         return calls
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002

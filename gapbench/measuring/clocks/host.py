@@ -4,8 +4,8 @@ One call before each batch is not counted: another contender has just used the c
 for that. Where calls of 70 µs were counted from the first on, in batches of 0.25 ms, they came out up to 50 % too long.
 
 Where in memory an input and the temporaries lie changes a call by up to 20 %, for as long as a process lives. So the
-input lies in several places, and each turn takes another, all contenders the same: rounds of a bfloat16 mean then
-scatter by 2 % and not by 9.
+input lies in several places, and turns go from one to the next, all contenders together: rounds of a bfloat16 mean
+then scatter by 2 % and not by 9.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ class Host(Clock):
         """Return how many places there are, together no larger than 64 MiB where one is not."""
         return min(_PLACES, max(1, _LARGEST // max(1, case_bytes)))
 
-    def in_turn(self, calls: Sequence[Call], turn: int) -> Sequence[Call]:
-        """Return the call on this turn's place."""
-        return (calls[turn % len(calls)],)
+    def at_place(self, calls: Sequence[Call], place: int) -> Sequence[Call]:
+        """Return the call on that place."""
+        return (calls[place % len(calls)],)
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         calls[0]()

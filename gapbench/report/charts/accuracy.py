@@ -103,7 +103,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by(results: pd.DataFrame) -> str:
-    return "seconds" if len(results[["case", "clock"]].drop_duplicates()) <= 1 else "ratio"
+    return "seconds" if len(results[[*rows.CASE]].drop_duplicates()) <= 1 else "ratio"
 
 
 def _points(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -87,7 +87,7 @@ def summary(samples: pd.DataFrame) -> str:
     """Say how many samples there are, how much their rounds differ, and what is known of the machine."""
     ordered = timeline.ordered(samples)
     if ordered.empty:
-        return "There are no samples of this case: nothing was timed, or its run was imported without them."
+        return "There are no samples of this case: nothing was timed."
     names = timeline.names(ordered)
     medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median()
     rounds = ordered["round_place"].nunique()

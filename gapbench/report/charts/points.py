@@ -9,7 +9,7 @@ from gapbench.records import RESULTS
 from gapbench.report import rows
 from gapbench.report.charts.style import MOST
 
-CONTEXT = ("operation", "device", "pass", "threads", "clock", "contender")
+CONTEXT = ("operation", "device", "pass", "threads", "clock", "memory", "contender")
 """What else two rows may differ by, beside dtype and layout, so that they are not to be drawn in one panel."""
 
 Frame = pd.DataFrame
@@ -37,8 +37,8 @@ def by_wins(results: Frame) -> list[str]:
     """Return the implementations of measured rows: those first that are fastest in the most cases, then by name."""
     if results.empty:
         return []
-    key = [name for name in ("run", "case", "clock") if results[name].notna().any()]
-    best = results["seconds"] == results.groupby(key)["seconds"].transform("min") if key else False
+    key = [name for name in ("run", "case", "clock", "memory") if results[name].notna().any()]
+    best = results["seconds"] == results.groupby(key, dropna=False)["seconds"].transform("min") if key else False
     wins = results.assign(best=best).groupby("implementation")["best"].sum()
     return [str(name) for name in wins.sort_index().sort_values(ascending=False, kind="stable").index]
 

@@ -15,18 +15,18 @@ _STEPS = 24
 
 
 def cases_of(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per contested case and clock: H·W, N·C, the winner (None: nobody) and its ratio."""
+    """Return one row per contested case, clock and memory: H·W, N·C, the winner (None: nobody) and its ratio."""
     contested = points.numeric(results[~results["operation"].isin(UNRANKED)])
-    cases = contested.drop_duplicates(["case", "clock"]).copy()
+    cases = contested.drop_duplicates([*rows.CASE]).copy()
     sizes = cases["spatial"].fillna("").str.split("x", expand=True).reindex(columns=range(3))
     cases["hw"] = sizes.apply(pd.to_numeric, errors="coerce").prod(axis=1, min_count=1)
     cases["square"] = (sizes[0] == sizes[1]) & sizes[2].isna()
     cases["nc"] = cases["n"] * cases["c"]
-    kept = ["case", "clock", "implementation", "ties", "ratio", "ratio_low", "ratio_high", "seconds"]
+    kept = [*rows.CASE, "implementation", "ties", "ratio", "ratio_low", "ratio_high", "seconds"]
     won = points.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
-    won = won.drop_duplicates(["case", "clock"]).astype({"case": object, "clock": object})  # also without any
-    own = ["case", "clock", "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
-    found = cases[[*own, "hw", "square", "nc"]].merge(won, on=["case", "clock"], how="left")
+    won = won.drop_duplicates([*rows.CASE]).astype(dict.fromkeys(rows.CASE, object))  # also without any
+    own = [*rows.CASE, "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
+    found = cases[[*own, "hw", "square", "nc"]].merge(won, on=[*rows.CASE], how="left")
     found["winner"] = found["winner"].astype(object).where(found["winner"].notna(), None)
     found["ties"] = [", ".join(rows.names(names)) for names in found["ties"]]
     found["tie"] = found["ties"] != ""

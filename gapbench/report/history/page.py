@@ -91,6 +91,7 @@ def _row(trend: Trend) -> dict[str, Any]:
         **{name: getattr(case, name) for name in ("operation", "dtype", "layout", "device", "threads")},
         "pass": case.pass_,
         "clock": trend.clock,
+        "memory": trend.memory,
         "implementation": trend.implementation,
         "runs": len(trend.points),
         "drawn": sparkline(trend.points),

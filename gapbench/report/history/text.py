@@ -63,7 +63,7 @@ def print_trends(trends: Sequence[Trend], console: Console | None = None) -> Non
 def print_points(trend: Trend, console: Console | None = None) -> None:
     """Print the newest runs of a trend, and those with a step: their times, the environment's changes, the steps."""
     console = console or Console()
-    console.print(Text(f"\n{trend.implementation} on {trend.case}, {trend.clock}", style="bold"))
+    console.print(Text(f"\n{trend.implementation} on {trend.case}, {_clock(trend)}", style="bold"))
     table = _table("run", "commit", "time", "95 % interval", "÷ before", "what happened")
     steps = {change.index: change for change in trend.changes}
     older = len(trend.points) - _LISTED
@@ -116,7 +116,11 @@ def _case(one: Trend | Difference) -> Text:
     said = Text(f"{'x'.join(map(str, case.shape))} {case.dtype}")
     notes = [case.operation if case.operation != "gap" else "", case.layout, case.device]
     notes += [case.pass_ if case.pass_ != "forward" else "", f"{case.threads} threads" if case.threads != 1 else ""]
-    return said.append(f"\n{', '.join(filter(None, [*notes, one.clock]))}", style="dim")
+    return said.append(f"\n{', '.join(filter(None, [*notes, _clock(one)]))}", style="dim")
+
+
+def _clock(one: Trend | Difference) -> str:
+    return f"{one.clock}, {one.memory} memory" if one.memory else one.clock
 
 
 def _ratio(one: Change | Difference | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON (as its versions 3 to 5 write it): our runs as others read them, others' files as runs.
+"""pytest-benchmark's JSON (as its versions 3 to 5 write it): our runs as others read them, and read back.
 
 Every entry's ``stats.data`` are seconds per call. What the format has no place for (round, turn, process, calls of a
 batch, suite, what the oracle and the probes found) travels in ``extra_info``, so that our own exports come back whole.
@@ -6,10 +6,7 @@ batch, suite, what the oracle and the probes found) travels in ``extra_info``, s
 
 from gapbench import records
 
-CLOCK = "pytest-benchmark"
-"""The clock of entries that name none: pytest-benchmark's own protocol."""
-
-KEY = ("case", "implementation", "contender", "clock")
+KEY = ("case", "implementation", "contender", "clock", "memory")
 """The columns that name a row of results, and which samples are its own."""
 
 BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "seconds_per_call"})

@@ -1,4 +1,4 @@
-"""What a file of pytest-benchmark says, whoever wrote it. It is believed in nothing that it does not say."""
+"""Read files of ``gapbench store export``. Every value is checked: the file may have been edited or damaged."""
 
 import hashlib
 import json
@@ -12,45 +12,62 @@ from typing import Any
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.store.pytest_benchmark import BATCH, CLOCK, KEPT
+from gapbench.store.pytest_benchmark import BATCH, KEPT
 from gapbench.store.writer import timestamp
 
 _LONGEST = {"name": 200, "text": 10_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One benchmark of a file that is a case of ours.
+class Export:
+    """An exported file, its digest, and the id of the run that was exported."""
 
-    ``seconds`` are its samples in seconds per call, empty where the file has no ``data``; ``median`` is the file's own.
-    ``calls`` is None where it is not known, ``batch`` and ``kept`` hold as much of `BATCH` and `KEPT` as there is.
+    path: Path
+    document: dict[str, Any]
+    sha256: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One implementation on one case by one clock, with its samples in seconds per call.
+
+    ``batch`` and ``kept`` hold the columns of `BATCH` and `KEPT` that the exported run had.
     """
 
     case: Case
     implementation: str
     contender: str
     clock: str
+    memory: str | None
     seconds: list[float]
-    median: float
-    calls: int | None
     batch: dict[str, list[Any]]
     kept: dict[str, Any]
 
 
-def load(path: Path) -> tuple[dict[str, Any], str]:
-    """Return a file's document and its digest. Raises `GapbenchError` for what is no JSON of pytest-benchmark."""
+def load(path: Path) -> Export:
+    """Return the content of an exported file. Raises `GapbenchError` for a file that gapbench did not export."""
     try:
         content = path.read_bytes()
         document = json.loads(content)
     except OSError as error:
         raise GapbenchError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise GapbenchError(f"{path} is not JSON ({error})") from error
-    if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
-        raise GapbenchError(
-            f"{path} is not of pytest-benchmark: it has no list benchmarks; write it by --benchmark-json"
-        )
-    return document, hashlib.sha256(content).hexdigest()
+        raise GapbenchError(f"{path} is not JSON ({error}); export the run again") from error
+    run = _exported_run(document)
+    if run is None:
+        raise GapbenchError(f"{path} is not an export of gapbench; write one with: gapbench store export RUN -o FILE")
+    return Export(path, document, hashlib.sha256(content).hexdigest(), run)
+
+
+def _exported_run(document: object) -> str | None:
+    """Return the run that every benchmark of a document was exported from, None for a document of other origin.
+
+    What pytest-benchmark writes itself, even of our suites, has no batches.
+    """
+    infos = [_mapping(_mapping(one).get("extra_info")) for one in _list(_mapping(document).get("benchmarks"))]
+    runs = {name(info.get("run")) if isinstance(info.get("batch"), dict) else None for info in infos}
+    return runs.pop() if len(runs) == 1 else None
 
 
 def measured_at(document: Mapping[str, Any]) -> datetime | None:
@@ -63,70 +80,54 @@ def measured_at(document: Mapping[str, Any]) -> datetime | None:
 
 
 def description(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of ``run.json`` that a document tells."""
-    machine = _mapping(document.get("machine_info"))
-    ours, cpu = _mapping(_printed(machine.get("gapbench"))), _mapping(machine.get("cpu"))
+    """Return the fields of ``run.json`` that a document has."""
+    ours = _mapping(_printed(_mapping(document.get("machine_info")).get("gapbench")))
     started = measured_at(document)
-    system = " ".join(filter(None, (name(machine.get("system")), name(machine.get("release")))))
-    machine_of_ours = _mapping(ours.get("machine"))
-    if machine_of_ours:
-        machine_of_ours["gpus"] = [gpu for gpu in _list(machine_of_ours.get("gpus")) if isinstance(gpu, dict)]
-    theirs = {
-        "cpu": name(cpu.get("brand_raw")) or name(cpu.get("brand")),
-        "logical_cores": cpu["count"] if isinstance(cpu.get("count"), int) else None,
-        "system": system or None,
-    }
+    machine = _mapping(ours.get("machine"))
+    machine["gpus"] = [gpu for gpu in _list(machine.get("gpus")) if isinstance(gpu, dict)]
     return {
         "started": timestamp(started) if started else None,
         "git": _git(_mapping(document.get("commit_info"))),
-        "machine": machine_of_ours or theirs,
-        "versions": _mapping(ours.get("versions")) or {"python": name(machine.get("python_version"))},
-        "warnings": [one for one in _list(ours.get("warnings")) if isinstance(one, str)],
+        "machine": machine,
+        "versions": _mapping(ours.get("versions")),
+        "warnings": [warning for warning in _list(ours.get("warnings")) if isinstance(warning, str)],
     }
 
 
 def _git(commit: Mapping[str, Any]) -> dict[str, Any] | None:
     known = name(commit.get("id")) or ""
     if not 7 <= len(known) <= 64 or set(known) - set("0123456789abcdef"):
-        return None  # 'unversioned', 'unknown'
+        return None  # 'unversioned'
     branch, dirty = name(commit.get("branch")), commit.get("dirty")
     return {
         "commit": known,
-        "branch": None if branch in ("(unknown)", "(detached head)") else branch,
+        "branch": None if branch == "(unknown)" else branch,
         "subject": name(commit.get("subject")),
         "dirty": dirty if isinstance(dirty, bool) else None,
         "diff_hash": name(commit.get("diff_hash")),
     }
 
 
-def entries(document: Mapping[str, Any]) -> Iterator[Entry | str]:
-    """Yield every benchmark: as an `Entry` if its ``extra_info`` has a case and an implementation, or else its name.
-
-    Raises `GapbenchError` for an entry whose numbers cannot be what they claim to be.
-    """
-    for number, one in enumerate(document["benchmarks"], start=1):
-        benchmark = _mapping(one)
-        info = _mapping(benchmark.get("extra_info"))
-        title = name(benchmark.get("fullname")) or name(benchmark.get("name")) or f"benchmark {number}"
-        case, implementation = _case(info.get("case")), name(info.get("implementation"))
-        if case is None or implementation is None:
-            yield title
-            continue
-        stats = _mapping(benchmark.get("stats"))
-        seconds, median = stats.get("data") or [], stats.get("median")
-        if not isinstance(seconds, list) or not all(_fits("float64", s) and s > 0 for s in [*seconds, median or 0]):
-            raise GapbenchError(f"{title}: stats.median and stats.data must be seconds, above 0")
-        # what gapbench writes is replayed or per call: its iterations are not the calls that were timed
-        calls = None if "run" in info else stats.get("iterations")
+def entries(export: Export) -> Iterator[Entry]:
+    """Yield the benchmarks of an export. Raises `GapbenchError` for one whose values cannot be what they must be."""
+    for number, benchmark in enumerate(export.document["benchmarks"], start=1):
+        info = benchmark["extra_info"]
+        title = f"{export.path}: {name(benchmark.get('fullname')) or f'benchmark {number}'}"
+        case = _case(info.get("case"))
+        implementation, contender, clock = (name(info.get(key)) for key in ("implementation", "contender", "clock"))
+        if case is None or implementation is None or contender is None or clock is None:
+            raise GapbenchError(f"{title}: extra_info must give case, implementation, contender and clock")
+        seconds = _mapping(benchmark.get("stats")).get("data")
+        if not isinstance(seconds, list) or not seconds or not all(_fits("float64", s) and s > 0 for s in seconds):
+            raise GapbenchError(f"{title}: stats.data must be seconds, above 0")
         yield Entry(
             case,
             implementation,
-            name(info.get("contender")) or records.THIS,
-            name(info.get("clock")) or CLOCK,
+            contender,
+            clock,
+            name(info.get("memory")),
             [float(value) for value in seconds],
-            float(stats["median"]),
-            calls if _fits("int32", calls) else None,
-            _batch(title, _mapping(info.get("batch")), len(seconds)),
+            _batch(title, info["batch"], len(seconds)),
             _kept(title, _mapping(info.get("kept"))),
         )
 
@@ -147,7 +148,7 @@ def _batch(title: str, given: Mapping[str, Any], count: int) -> dict[str, list[A
                 f"{title}: extra_info.batch.{column} must be {count} values of {kind}, as stats.data has"
             )
     places = {place for place in zip(batch.get("round", []), batch.get("turn", []), strict=False) if None not in place}
-    if batch and len(places) < count:
+    if len(places) < count:
         raise GapbenchError(f"{title}: extra_info.batch must give every sample a round and turn of its own")
     return {column: [_stored(records.SAMPLES[column], one) for one in values] for column, values in batch.items()}
 

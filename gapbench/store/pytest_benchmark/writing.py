@@ -11,6 +11,7 @@ from pytest_benchmark.stats import Stats
 
 from gapbench import records
 from gapbench.errors import GapbenchError
+from gapbench.records import with_memory
 from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
 
 VERSION = "5.3.1"
@@ -27,8 +28,8 @@ def document(run: Mapping[str, Any], results: pd.DataFrame, samples: pd.DataFram
     What a run does not know is None, or the word that the format has for it. Raises `GapbenchError` where there is
     nothing to export.
     """
-    ok = dict(results[results["status"] == "ok"].set_index(list(KEY)).iterrows())
-    groups = samples.groupby(list(KEY), sort=False)
+    ok = dict(with_memory(results[results["status"] == "ok"]).set_index(list(KEY)).iterrows())
+    groups = with_memory(samples).groupby(list(KEY), sort=False)
     benchmarks = [_benchmark(run["run"], key, ok[key], group) for key, group in groups if key in ok]
     if not benchmarks:
         raise GapbenchError(f"run {run['run']} has nothing to export: no implementation is ok and has samples")
@@ -59,12 +60,13 @@ def document(run: Mapping[str, Any], results: pd.DataFrame, samples: pd.DataFram
 
 
 def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame) -> dict[str, Any]:
-    case, implementation, contender, clock = key
+    case, implementation, contender, clock, memory = key
     stats = Stats()
     for seconds in samples["seconds_per_call"].tolist():
         stats.update(seconds)
     whose = implementation if contender == records.THIS else f"{implementation}@{contender}"
-    name = f"{case}-{clock}-{whose}"
+    group = "-".join(filter(None, (case, clock, memory)))
+    name = f"{group}-{whose}"
     kept = {column: value for column in KEPT if (value := _plain(row[column], records.RESULTS[column])) is not None}
     batch = {
         column: [_plain(value, records.SAMPLES[column]) for value in samples[column]]
@@ -72,16 +74,22 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
         if samples[column].notna().any()
     }
     return {
-        "group": f"{case}-{clock}",
+        "group": group,
         "name": name,
         "fullname": f"{kept['suite']}::{name}" if "suite" in kept else name,
         "params": {
             **{column: _plain(row[column], records.RESULTS[column]) for column in _PARAMS},
             "implementation": whose,
             "clock": clock,
+            **({"memory": memory} if memory else {}),
         },
         "param": name,
-        "extra_info": {"run": run, **dict(zip(KEY, key, strict=True)), "batch": batch, "kept": kept},
+        "extra_info": {
+            "run": run,
+            **{name: value for name, value in zip(KEY, key, strict=True) if value},
+            "batch": batch,
+            "kept": kept,
+        },
         "options": {**dict.fromkeys(_OPTIONS), "timer": clock},
         "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},  # data are per call already
     }

@@ -1,7 +1,7 @@
 // The window of one case: what every implementation did on it, drawn and as a table.
 
 const caseWindow = document.getElementById("case");
-const caseName = (one) => `${run.cases.at("case", one)}@${run.cases.at("clock", one) ?? ""}`;
+const caseName = (one) => [run.cases.at("case", one), run.cases.at("clock", one) ?? "", ...[run.cases.at("memory", one)].filter(Boolean)].join("@");
 
 function implementationMarkup(one, row) {
   const name = run.rows.at("implementation", row);
@@ -15,7 +15,7 @@ function implementationMarkup(one, row) {
   ].filter(Boolean);
   return markup`<tr><th scope="row">${nameMarkup(row, marksOf(one, name, status))}${notes.map((note) => markup`<span class="facts">${note}</span>`)}</th>
     <td data-label="Status">${statusMarkup(status)}</td><td class="num" data-label="Time per call">${timeOf(row)}</td>
-    <td class="num" data-label="Ratio">${ratioOf(row)}</td><td class="num" data-label="GB/s">${number(run.rows.at("gbps", row))}</td></tr>`;
+    <td class="num" data-label="÷ fastest">${slownessOf(row)}</td><td class="num" data-label="÷ reference">${ratioOf(row)}</td><td class="num" data-label="GB/s">${number(run.rows.at("gbps", row))}</td></tr>`;
 }
 
 /** The winner first, then by time; what has none last. */
@@ -35,7 +35,7 @@ function openCase(one) {
     ${caseWindow.dataset.history ? markup`<p><a href="${caseWindow.dataset.history}#${new URLSearchParams({ "history.q": run.cases.at("case", one) })}">History of this case</a></p>` : ""}
     <table class="rows"><caption>Every implementation of this case, fastest first</caption>
       <thead><tr><th scope="col">Implementation</th><th scope="col">Status</th><th scope="col" class="num">Time per call</th>
-      <th scope="col" class="num">Ratio</th><th scope="col" class="num">GB/s</th></tr></thead>
+      <th scope="col" class="num">÷ fastest</th><th scope="col" class="num">÷ reference</th><th scope="col" class="num">GB/s</th></tr></thead>
       <tbody>${ranked(one).map((row) => implementationMarkup(one, row))}</tbody></table>
     ${run.cases.at("winner", one) === null ? "" : markup`<h3>What to write</h3>${snippetMarkup(run.cases.at("winner", one))}`}`,
   );

@@ -45,7 +45,8 @@ const ratioPlaces = (value) => (Math.abs(value) >= 1 ? decimals(value, 3) : Math
 const ratio = (value) => (missing(value) ? MISSING : `${fixed(value, ratioPlaces(value))}×`);
 
 function ratioInterval(value, low, high) {
-  if ([value, low, high].some(missing) || low === high) return "";
+  if (missing(low) !== missing(high)) return missing(low) ? `at most ${ratio(high)}` : `at least ${ratio(low)}`;
+  if ([value, low].some(missing) || low === high) return "";
   const places = ratioPlaces(value) + 1;
   return `[${fixed(low, places)}, ${fixed(high, places)}]`;
 }

@@ -2,7 +2,7 @@
 
 const trendWindow = document.getElementById("trend");
 const trends = trendWindow && frame(data.trends);
-const trendName = (one) => `${trends.at("case", one)}@${trends.at("clock", one)}@${trends.at("implementation", one)}`;
+const trendName = (one) => ["case", "clock", "memory", "implementation"].map((name) => trends.at(name, one)).filter(Boolean).join("@");
 const stepOf = (one) => measured(ratio(trends.at("ratio", one)), ratioInterval(trends.at("ratio", one), trends.at("ratio_low", one), trends.at("ratio_high", one)));
 
 function stepMarkup(one) {
@@ -23,7 +23,7 @@ function makeHistory() {
       column("case", "Case", { show: opener }),
       column("dtype", "Dtype", { facet: true }),
       column("layout", "Layout", { facet: true }),
-      ...Object.entries({ operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock" }).map(([name, title]) => fact(name, title)),
+      ...Object.entries({ operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock", memory: "Memory" }).map(([name, title]) => fact(name, title)),
       column("implementation", "Implementation", { facet: true, wide: true, show: (one) => markup`<span class="name">${trends.at("implementation", one)}</span>` }),
       column("drawn", "Trend", { show: (one) => markup`<span class="sparkline" aria-hidden="true">${trends.at("drawn", one)}</span>` }),
       column("runs", "Runs", { numeric: true, show: (one) => markup`${count(trends.at("runs", one))}` }),
@@ -45,7 +45,7 @@ function openTrend(one) {
   const own = range(points.count).filter((row) => points.at("trend", row) === one).reverse();
   const cell = (name, row) => points.at(name, row) ?? "";
   const time = (row) => measured(seconds(points.at("seconds", row)), secondsInterval(points.at("seconds", row), points.at("seconds low", row), points.at("seconds high", row)));
-  const facts = ["dtype", "layout", "device", "pass", "clock"].map((name) => trends.at(name, one)).join(", ");
+  const facts = ["dtype", "layout", "device", "pass", "clock", "memory"].map((name) => trends.at(name, one)).filter(Boolean).join(", ");
   put(
     trendWindow.querySelector(".body"),
     markup`<h2 id="trend-title"><span class="name">${trends.at("implementation", one)}</span> on ${shapeText(trends.at("shape", one))} <span class="facts">${facts}</span></h2>

@@ -15,7 +15,7 @@ function caseColumn(name, title, one, extra = {}) {
 
 /** Facts of cases: shape, dtype and layout always, the others where they differ or in the CSV. */
 function caseColumns(one) {
-  const rest = { suite: "Suite", operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock" };
+  const rest = { suite: "Suite", operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock", memory: "Memory" };
   const elements = (row) => product(sizes(run.cases.at("shape", one(row))));
   return [
     { name: "case", title: "Case", value: (row) => run.cases.at("label", one(row)) || run.cases.at("shape", one(row)), show: (row) => caseButton(one(row)), wide: true },
@@ -41,7 +41,7 @@ function makeWinners() {
   const ties = (one) => run.cases.at("ties", one) ?? [];
   const nobody = (one) => markup`<span class="soft">${run.contested(one) ? "no winner: nothing was measured successfully" : "nobody: these compute different things"}</span>`;
   const named = (one) => markup`<span class="winner">${symbol("fastest")}${winner(one)}</span>${
-    ties(one).length ? markup`<span class="ties">${symbol("tie")}tied with ${ties(one).join(", ")}</span>` : ""
+    certaintyOf(one) ? markup`<span class="ties">${certaintyOf(one)}</span>` : ""
   }`;
   const against = (one) => (winner(one) === run.cases.at("reference", one) ? markup`<span class="interval">is the reference</span>` : ratioOf(run.rowOf(one, winner(one))));
   return makeTable(
@@ -50,6 +50,7 @@ function makeWinners() {
       ...caseColumns((one) => one),
       { name: "winner", title: "Fastest", value: winner, show: (one) => (winner(one) === null ? nobody(one) : named(one)), wide: true },
       { name: "ties", title: "ties", value: (one) => ties(one).join(" "), hidden: true },
+      { name: "certainty", title: "certainty", value: (one) => run.cases.at("certainty", one), hidden: true },
       { name: "seconds", title: "Time per call", value: won("seconds"), numeric: true, show: (one) => (winner(one) === null ? markup`${MISSING}` : timeOf(run.rowOf(one, winner(one)))) },
       { name: "ratio", title: "Ratio to the reference", value: won("ratio"), numeric: true, show: (one) => (winner(one) === null ? markup`${MISSING}` : against(one)) },
       { name: "reference", title: "reference", value: (one) => run.cases.at("reference", one), hidden: true },
@@ -72,7 +73,10 @@ function makeResults() {
       rowColumn("seconds", "Time per call", { numeric: true, show: timeOf }),
       bound("seconds_low"),
       bound("seconds_high"),
-      rowColumn("ratio", "Ratio", { numeric: true, show: ratioOf }),
+      rowColumn("best_ratio", "÷ fastest", { numeric: true, show: slownessOf }),
+      bound("best_ratio_low"),
+      bound("best_ratio_high"),
+      rowColumn("ratio", "÷ reference", { numeric: true, show: (row) => ratioOf(row) }),
       bound("ratio_low"),
       bound("ratio_high"),
       rowColumn("gbps", "GB/s", shown("gbps", number)),
@@ -81,6 +85,7 @@ function makeResults() {
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),
       rowColumn("parameters", "Weights", { ...shown("parameters", count), hidden: !run.rows.has("parameters") || data.rows.columns.parameters.constant === 0 }),
       rowColumn("peak_extra_bytes", "Peak memory", shown("peak_extra_bytes", bytes)),
+      rowColumn("page_faults", "Page faults", { ...shown("page_faults", number), hidden: !run.rows.has("page_faults") }),
       rowColumn("rounds", "Rounds", shown("rounds", count)),
       rowColumn("samples", "Samples", shown("samples", count)),
       rowColumn("stopped_by", "Stopped by", { hidden: !run.rows.has("stopped_by") }),

@@ -14,8 +14,8 @@ if (run) {
   run.rowOf = (one, name) => run.rowsOf(one).find((row) => run.rows.at("implementation", row) === name) ?? null;
   run.contested = (one) => !data.unranked.includes(run.cases.at("operation", one));
   run.facts = (one) => {
-    const varying = ["operation", "device", "pass", "threads", "clock"].filter(run.cases.varies);
-    const said = { threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
+    const varying = ["operation", "device", "pass", "threads", "clock", "memory"].filter(run.cases.varies);
+    const said = { memory: (value) => `${value} memory`, threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
     const facts = ["shape", "dtype", "layout", ...varying].map((name) => {
       const value = run.cases.at(name, one);
       return name === "shape" ? shapeText(value) : (said[name]?.(value) ?? String(value ?? MISSING));
@@ -45,10 +45,14 @@ function timeOf(row) {
   return measured(seconds(value), secondsInterval(value, low, high));
 }
 
-function ratioOf(row) {
-  const [value, low, high] = ["ratio", "ratio_low", "ratio_high"].map((name) => run.rows.at(name, row));
-  return measured(ratio(value), ratioInterval(value, low, high));
+/** A row's ratio of that name; of one that is known by a bound alone, the bound alone. */
+function ratioOf(row, name = "ratio") {
+  const [value, low, high] = ["", "_low", "_high"].map((end) => run.rows.at(name + end, row));
+  const interval = ratioInterval(value, low, high);
+  return interval && missing(low) !== missing(high) ? measured(interval, "") : measured(ratio(value), interval);
 }
+
+const slownessOf = (row) => (missing(run.rows.at("best_ratio_high", row)) && !missing(run.rows.at("best_ratio_low", row)) ? markup`${ratioOf(row, "best_ratio")} slower` : ratioOf(row, "best_ratio"));
 
 function shareOf(row) {
   const [share, name] = ["ceiling_fraction", "ceiling"].map((column) => run.rows.at(column, row));
@@ -65,6 +69,12 @@ function snippetMarkup(name) {
   return markup`<div class="snippet"><pre tabindex="0"><code>${snippet}</code></pre><button type="button" class="copy">Copy</button></div>`;
 }
 
+/** Who ties or may be faster, or how far off the next is. */
+function certaintyOf(one) {
+  const said = run.cases.at("certainty", one);
+  return said && markup`${run.cases.at("ties", one)?.length ? symbol("tie") : ""}${said}`;
+}
+
 function answerMarkup(one) {
   const winner = run.cases.at("winner", one);
   const opens = markup`<button type="button" class="link" data-case="${one}">All of ${run.facts(one)}</button>`;
@@ -72,13 +82,12 @@ function answerMarkup(one) {
   if (winner === null) return markup`<p>No winner: nothing was measured successfully.</p>${opens}`;
   const row = run.rowOf(one, winner);
   const reference = run.cases.at("reference", one);
-  const ties = run.cases.at("ties", one) ?? [];
-  const several = ["clock", "threads", "operation"].some(run.cases.varies); // then one shape has several answers
+  const several = ["clock", "threads", "operation", "memory"].some(run.cases.varies); // then one shape has several answers
   return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${several ? markup` <span class="soft">${run.facts(one)}</span>` : ""}</p>
     <dl class="said">
       <div><dt>Time per call</dt><dd>${timeOf(row)}</dd></div>
       <div><dt>Time against ${reference}</dt><dd>${winner === reference ? "is the reference" : ratioOf(row)}</dd></div>
-      <div><dt>Ties</dt><dd>${ties.length ? markup`${symbol("tie")}${ties.join(", ")}` : "none"}</dd></div>
+      <div><dt>How sure</dt><dd>${certaintyOf(one) || "nothing else was measured"}</dd></div>
       <div><dt>Bandwidth</dt><dd>${missing(run.rows.at("gbps", row)) ? MISSING : `${number(run.rows.at("gbps", row))} GB/s`}; ${shareOf(row)}</dd></div>
     </dl>${snippetMarkup(winner)}${opens}`;
 }
@@ -109,23 +118,25 @@ function startForm() {
   const form = document.getElementById("ask");
   if (!form || !run) return;
   const all = range(run.cases.count);
+  const choices = run.cases.varies("memory") ? [...ASKED, "memory"] : ASKED;
+  form.elements.memory.parentElement.hidden = choices === ASKED;
   const output = form.querySelector("output");
-  for (const name of ASKED) {
-    const choices = distinct(run.cases.column(name), all).sort();
-    form.elements[name].append(...choices.map((choice) => new Option(choice, choice)));
+  for (const name of choices) {
+    const values = distinct(run.cases.column(name), all).sort();
+    form.elements[name].append(...values.map((value) => new Option(value, value)));
   }
   const shapes = distinct(run.cases.column("shape"), all);
   document.getElementById("shapes").append(...shapes.slice(0, 200).map((shape) => new Option(shape, shape)));
 
   function answer() {
     const shape = parseShape(form.elements.shape.value);
-    const asked = Object.fromEntries(ASKED.map((name) => [name, form.elements[name].value]));
+    const asked = Object.fromEntries(choices.map((name) => [name, form.elements[name].value]));
     form.elements.shape.setAttribute("aria-invalid", shape === null);
     if (shape === null) {
       put(output, markup`<p>Write a shape as N x C x spatial sizes: 8x2048x7x7.</p>`);
       return;
     }
-    const alike = all.filter((one) => ASKED.every((name) => String(run.cases.at(name, one)) === asked[name]));
+    const alike = all.filter((one) => choices.every((name) => String(run.cases.at(name, one)) === asked[name]));
     const exact = alike.filter((one) => run.cases.at("shape", one) === shape);
     if (exact.length) put(output, markup`${exact.map(answerMarkup)}`);
     else put(output, markup`${nearestMarkup(shape, alike)}${measureMarkup(shape, asked)}`);
@@ -133,7 +144,7 @@ function startForm() {
 
   function restore() {
     const first = all.find((one) => run.cases.at("winner", one) !== null) ?? 0;
-    for (const name of ["shape", ...ASKED]) {
+    for (const name of ["shape", ...choices]) {
       const field = form.elements[name];
       field.value = recall(`ask.${name}`) || String(run.cases.at(name, first) ?? "");
       if (field.selectedIndex === -1) field.selectedIndex = 0;
