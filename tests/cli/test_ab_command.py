@@ -177,7 +177,7 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
         (["HEAD", "HEAD", "--impl", "pool.py", *SMALL], "write FILE.py:FUNCTION"),
         (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
         (["HEAD", "HEAD", *POOL, "--impl", "other.py:pool"], "there is an implementation 'pool' already"),
-        (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is no Python interpreter that runs"),
+        (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is not a Python interpreter that runs"),
         (["HEAD", ".", *POOL, "--explain", "--head-python", "python3"], "leave out --explain, or --base-python"),
         (["HEAD"], "Missing argument 'HEAD'"),
     ],
