@@ -6,6 +6,7 @@ the same turn: neighbours in time, so that spells of noise cancel. Intervals are
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -102,7 +103,7 @@ def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
 def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     """Lay one case's samples by one clock out as log seconds: a row per (round, turn), a column per implementation."""
     wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
-    return wide.map(np.log)
+    return pd.DataFrame(np.log(wide.to_numpy(dtype=float)), wide.index, wide.columns)
 
 
 def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool) -> Row:
@@ -141,10 +142,10 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     """
     if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
-    pairs = np.exp(turns[[name, reference]].to_numpy().T)
+    mine, other = (np.exp(turns[column].to_numpy()) for column in (name, reference))
     rounds = turns.index.get_level_values("round").to_numpy()
-    starts = np.flatnonzero(np.diff(rounds)) + 1
-    ratios = [round_log_ratio(*pair) for pair in np.split(pairs, starts, axis=1)]
+    ends = [0, *(np.flatnonzero(np.diff(rounds)) + 1).tolist(), len(rounds)]
+    ratios = [round_log_ratio(mine[first:end], other[first:end]) for first, end in pairwise(ends)]
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
