@@ -1,10 +1,11 @@
 """Implementations that attack the parent through the sockets of their worker; some only once rounds are measured."""
 
 import gc
-import json
 import os
 import pickle
 import stat
+
+import msgspec
 
 
 class Payload:
@@ -27,6 +28,10 @@ def attack(text, then=lambda: os._exit(0)):
     then()
 
 
+def packed(type_, **fields):
+    return msgspec.msgpack.encode({"type": type_, **fields})
+
+
 def mean(x):
     return x.mean((2, 3), keepdim=True)
 
@@ -46,24 +51,35 @@ def pickles_later(x):
 
 
 def forges_a_judgement(x):
-    attack(json.dumps({"Qualification": {"status": "splendid"}}).encode())
+    attack(packed("Judged", contender=0, qualification={"status": "splendid"}))
 
 
 def judges_with_text(x):
-    attack(b'"ok"')
+    attack(msgspec.msgpack.encode("ok"))
 
 
 def forges_a_round(x):
     """A result with a contender that does not exist."""
     if in_a_round():
-        batches = {"contender": [99], "turn": [0], "position": [0], "calls": [1], "seconds_per_call": [1e-9]}
-        batches = {"Batches": batches}
-        attack(json.dumps({"RoundResult": {"batches": {"dict": [["host", batches]]}}}).encode())
+        columns = {"contender": [99], "turn": [0], "position": [0], "calls": [1], "seconds_per_call": [1e-9]}
+        attack(packed("RoundResult", batches={"host": {"type": "Batches", **columns, "page_faults": [None]}}))
     return mean(x)
 
 
-def forges_a_fault(x):
+def forges_a_failure(x):
     """Somebody's who does not exist."""
     if in_a_round():
-        attack(b'{"Fault":{"contender":99,"status":"failed","reason":"mine"}}')
+        attack(packed("RoundFailure", contender=99, status="failed", reason="mine"))
+    return mean(x)
+
+
+def prepares_the_others(x):
+    """Say that all are loaded, before they are."""
+    attack(packed("Prepared", first_call={0: 1e-9}, rejected={}, forkable=True))
+
+
+def agrees_with_itself(x):
+    """An agreement that nobody asked for."""
+    if in_a_round():
+        attack(packed("Agreement", calibration={0: (1, 1e-9)}))
     return mean(x)

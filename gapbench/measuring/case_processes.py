@@ -19,6 +19,7 @@ from gapbench import operations
 from gapbench.measuring import protocol, worker
 from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
 from gapbench.measuring.forkserver import (
+    SERVER_DIED,
     Branch,
     CurrentContender,
     Forker,
@@ -196,11 +197,14 @@ class CaseProcesses:
                             break
             except WorkerTimeoutError as error:
                 end = error
-            if not complete and not (isinstance(end, WorkerExit) and end.status == 0):
-                culprit = forker.current.one_of(self._everyone)
-                yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving=False)
-            elif complete and not any(index in self.qualifications for index in contenders):
-                yield from self._died(None, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
+            culprit = forker.current.one_of(self._everyone)
+            if not complete:
+                if end == SERVER_DIED:
+                    self._end(group)
+                forgiving = culprit is None
+                yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving)
+            elif not any(index in self.qualifications for index in contenders):
+                yield from self._died(culprit, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
 
     def _fits(self, reply: Prepared, contenders: Sequence[int]) -> bool:
         told = {*reply.first_call, *reply.rejected}
@@ -256,6 +260,8 @@ class CaseProcesses:
         )
         for group in groups:
             group.rounds += 1
+            if answer == SERVER_DIED:  # perhaps this one: it is loaded again
+                self._end(group)
         return (yield from self.accept(number, assignment, answer, current))
 
     def accept(

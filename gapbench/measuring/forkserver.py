@@ -217,7 +217,7 @@ class Forker:
         """Fork a worker that runs ``target(channel, current, *arguments)``; target and arguments are pickled.
 
         Where ``descriptors`` (a few open files) are given, the target's last argument is a tuple of the worker's own.
-        Raises `GapbenchError` if the process has died.
+        Raises `GapbenchError` if a `ForkServer` has died; the worker of a `Branch` that has is one that died at once.
         """
         ours, theirs = socket.socketpair()
         job = pickle.dumps((target, arguments), protocol=4)
@@ -230,8 +230,9 @@ class Forker:
                 self._control.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
                 self._control.sendall(job)
         except OSError as error:
-            ours.close()
-            raise self._died() from error
+            if died := self._died():
+                ours.close()
+                raise died from error
         finally:
             theirs.close()
         return Worker(Channel(ours.detach()))
@@ -253,8 +254,9 @@ class Forker:
             theirs.close()
         return Branch(ours, current, worker)
 
-    def _died(self) -> GapbenchError:
-        return GapbenchError("a process that workers are forked from has died")
+    def _died(self) -> GapbenchError | None:
+        """Return what the death of the process is to its caller; None if it is like that of the job itself."""
+        return None
 
 
 class Branch(Forker):

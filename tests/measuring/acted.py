@@ -50,9 +50,9 @@ class Processes:
             statuses = self._machine.statuses
             yield from self.found(index, statuses.get((side, self.case)) or statuses.get(name, "ok"))
 
-    def measure(self, number, assignment, slice_seconds):
+    def measure(self, number, assignment):
         machine = self._machine
-        machine.now += machine.overhead + slice_seconds
+        machine.now += machine.overhead + assignment.slice_seconds
         if machine.failures.get(self.case):
             yield from self.found(*machine.failures[self.case].pop())
             return None
@@ -64,6 +64,9 @@ class Processes:
         ))  # fmt: skip
         return result({index: machine.seconds(self.case, *self.contender(index)) for index in sorted(entries)},
                       tuple(assignment.entries))  # fmt: skip
+
+    def unload(self):
+        """Stand in for processes that end."""
 
     def close(self):
         self.closed = True

@@ -77,14 +77,14 @@ def test_host_cold_runs_on_this_machine():
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_host_stays_on_one_input_for_a_turn_and_takes_another_for_the_next(count):
+def test_host_stays_on_one_input_at_a_place_and_has_another_at_the_next(count):
     made = []
     calls = [lambda number=number: made.append(number) or torch.zeros(1) for number in range(4)]
     clock = clocks.clock("host")
     turns = []
-    for turn in range(8):
+    for place in range(8):
         made.clear()
-        clock.batch(clock.in_turn(calls, turn), count)
+        clock.batch(clock.at_place(calls, place), count)
         turns.append(set(made))
         assert len(made) == count + clock.uncounted_calls
     assert all(len(inputs) == 1 for inputs in turns)
@@ -92,9 +92,9 @@ def test_host_stays_on_one_input_for_a_turn_and_takes_another_for_the_next(count
     assert set.union(*turns) == {0, 1, 2, 3}
 
 
-def test_a_cold_clock_cycles_through_all_inputs_in_every_turn():
+def test_a_cold_clock_cycles_through_all_inputs_at_every_place():
     calls = [lambda number=number: number for number in range(4)]
-    assert [clocks.clock("host_cold").in_turn(calls, turn) for turn in range(3)] == [calls] * 3
+    assert [clocks.clock("host_cold").at_place(calls, place) for place in range(3)] == [calls] * 3
 
 
 @pytest.mark.parametrize(("megabytes", "places"), [(0, 4), (1, 4), (16, 4), (20, 3), (64, 1), (900, 1)])

@@ -5,20 +5,19 @@ from pathlib import Path
 import pytest
 
 from gapbench.cases import Case
-from gapbench.measuring import engine, qualifying
-from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.template import RunningContender, WorkerExit
-from gapbench.records import Qualification
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.records import THIS
 
 SMALL = Case((1, 8, 4, 4))
 DISHONEST = Path(__file__).parent.parent / "dishonest.py"
 HONEST = {"mean", "good", "prints", "sleeps_first"}
-HASTY = Effort(budget=4, rounds=2, patience=8, target=0.9)
+HASTY = Effort(budget=4, rounds=2, patience=8, target=0.9, race=False)
 
 
 def measure(specs, effort=HASTY, case=SMALL, earlier=()):
     specs = {"mean": "mean", **specs}
-    return list(engine.measure([Contest("test", case, specs)], effort, earlier))
+    return list(engine.measure(Plan((Contest("test", case, specs),), effort), earlier=earlier))
 
 
 def last_status(events):
@@ -31,6 +30,11 @@ def last_status(events):
 
 def rounds(events):
     return [event for event in events if isinstance(event, engine.RoundMeasured)]
+
+
+def took_part(measured, clock="host"):
+    """Return the names of those that a round timed."""
+    return {name for _, name in measured.by_turn(clock)}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_each_rogue_carries_its_own_reason(rogues, name, status, reason):
 def test_everyone_else_is_measured_all_the_same(rogues):
     statuses = last_status(rogues)
     assert [name for name, one in statuses.items() if one.status == "ok"] == sorted(HONEST, key=list(statuses).index)
-    complete = [measured for measured in rounds(rogues) if set(measured.names) == HONEST]
+    complete = [measured for measured in rounds(rogues) if took_part(measured) == HONEST]
     assert len(complete) >= 2
 
 
@@ -92,7 +96,7 @@ def test_a_case_ends_with_its_reason(rogues):
 
 
 def test_a_case_without_a_contender_left_has_failed():
-    broken = list(engine.measure([Contest("test", SMALL, {"triton": "triton"})], HASTY))
+    broken = list(engine.measure(Plan((Contest("test", SMALL, {"triton": "triton"}),), HASTY)))
     assert last_status(broken)["triton"].status == "unsupported"
     assert [event.stopped_by for event in broken if isinstance(event, engine.CaseDone)] == ["failed"]
 
@@ -127,40 +131,12 @@ def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
     assert "ran eagerly" in qualification.reason
 
 
-def test_a_first_death_is_forgiven_and_told_and_the_round_measured_again(user_file):
-    events = measure({"dies_once": user_file("dies_once")}, Effort(budget=1, rounds=2))
-    (lost,) = [event for event in events if isinstance(event, engine.WorkerLost)]
-    assert (lost.implementation, lost.round) == ("dies_once", 0)
-    assert "SIGKILL" in lost.reason
-    assert last_status(events)["dies_once"].status == "ok"
-    assert [measured.round for measured in rounds(events)][:2] == [0, 1]
-    assert rounds(events)[0].process == 1
-
-
-def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_the_case_when_it_happens_twice(
-    monkeypatch,
-):
-    answer = qualifying.answer
-
-    def die_in_rounds(job, patience):
-        given = answer(job, patience)
-        return given if isinstance(given, Qualification) else WorkerExit(-9)
-
-    monkeypatch.setattr(qualifying, "answer", die_in_rounds)
-    monkeypatch.setattr(RunningContender, "get", lambda _: None)
-    events = measure({"sum_scale": "sum_scale"}, Effort(budget=1, rounds=2))
-    (lost,) = [event for event in events if isinstance(event, engine.WorkerLost)]
-    assert lost.implementation == "none of them"
-    assert {one.status for one in last_status(events).values()} == {"failed"}
-    assert [event.stopped_by for event in events if isinstance(event, engine.CaseDone)] == ["failed"]
-
-
 def test_two_clocks_time_the_same_rounds():
     contest = Contest("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
-    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
     for measured in rounds(events):
-        warm, cold = measured.seconds("host"), measured.seconds("host_cold")
-        assert set(warm) == set(cold) == {"mean", "sum_scale"}
+        warm, cold = measured.by_turn("host"), measured.by_turn("host_cold")
+        assert set(warm) == set(cold) == {(THIS, "mean"), (THIS, "sum_scale")}
     assert len(rounds(events)) >= 2
 
 
@@ -170,7 +146,7 @@ def test_gradients_that_depend_on_the_input_follow_its_content(pass_):
     case = Case((2, 8, 6, 6), pass_=pass_, operation="pooling")
     specs = {name: name for name in ("global_average", "global_max", "adaptive_max", "max_2x2")}
     contest = Contest("test", case, specs, reference="global_average")
-    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
     assert {name: one.status for name, one in last_status(events).items()} == dict.fromkeys(specs, "ok")
     assert len(rounds(events)) >= 2
 
@@ -179,7 +155,7 @@ def test_heads_are_measured_with_their_weights_and_judged_by_their_own_truth():
     case = Case((2, 4, 7, 7), pass_="update", operation="classifier_head")
     specs = {name: name for name in ("gap_linear", "flatten_linear")}
     contest = Contest("test", case, specs, reference="gap_linear")
-    events = list(engine.measure([contest], Effort(budget=2, rounds=2)))
+    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
     found = last_status(events)
     assert {name: one.status for name, one in found.items()} == dict.fromkeys(specs, "ok")
     assert found["gap_linear"].parameters == 5 * 1000

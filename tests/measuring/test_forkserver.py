@@ -200,13 +200,12 @@ def test_closing_a_branch_ends_its_workers_and_not_the_server(server):
     assert answers(server.start(echo, "after"))[0] == ["after"]
 
 
-def test_a_branch_that_was_killed_takes_no_more_jobs(server):
+def test_workers_of_a_branch_that_was_killed_died_at_once(server):
     branch = server.branch(serve, "prepared")
     stream = branch.worker.messages(time.monotonic() + SOON)
     os.kill(next(stream).content, signal.SIGKILL)
     assert list(stream) == [WorkerExit(-signal.SIGKILL)]
-    with pytest.raises(GapbenchError, match="forked from has died"):
-        branch.start(echo)
+    assert answers(branch.start(echo)) == [SERVER_DIED]
     branch.close()
     assert answers(server.start(echo, "after"))[0] == ["after"]
 
@@ -217,3 +216,12 @@ def test_a_byte_that_names_nobody_is_nobodys():
     assert current.one_of(3) == 2
     assert current.one_of(2) is None
     current.close()
+
+
+def test_a_server_that_was_killed_is_an_error():
+    with ForkServer() as server:
+        server.wait_ready()
+        os.kill(answers(server.start(tell_pid))[0][2], signal.SIGKILL)
+        with pytest.raises(GapbenchError, match="has died: its process was killed by SIGKILL"):
+            while True:  # it has died as soon as nobody listens
+                server.start(echo)
