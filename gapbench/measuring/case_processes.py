@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from gapbench import operations
-from gapbench.measuring import protocol, worker
+from gapbench.measuring import protocol, side_sync, worker
 from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
 from gapbench.measuring.forkserver import (
     SERVER_DIED,
@@ -348,8 +348,11 @@ class CaseProcesses:
             finally:
                 for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
                     os.close(descriptor)
-            answer, number = _converse(workers, self._count, timeout)
-            return answer, bytes_[number].one_of(self._everyone)
+            answer, number = _converse(workers, assignment, self._count, timeout)
+            running = [byte.one_of(self._everyone) for byte in bytes_]
+            if number is None:  # whoever is not waiting for another
+                return answer, next((index for index in running if index is not None), None)
+            return answer, running[number]
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[Forker, CaseTask | None]:
         if group.branch is not None:
@@ -384,34 +387,47 @@ def _core(device: str, threads: int, seed: int) -> int | None:
     return Random(f"{seed}/core").choice(sorted(os.sched_getaffinity(0)))
 
 
-def _converse(workers: Sequence[Worker], implementations: int, timeout: float) -> tuple[object, int]:
+def _converse(
+    workers: Sequence[Worker], assignment: Assignment, implementations: int, timeout: float
+) -> tuple[object, int | None]:
     """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
 
-    At the first failure or death all are ended.
+    At the first failure, death or reply that does not fit all are ended; which one hangs is not known here.
     """
     results: dict[int, RoundResult] = {}
     agreed: dict[int, Calibration] = {}
+    agreements = Counter[int]()
+    left_alone: list[int] = []
     try:
         for number, message in conversation(workers, time.monotonic() + timeout):
             match message:
-                case RoundResult():
+                case RoundResult() if agreements[number] == len(assignment.entries) and number not in results:
                     results[number] = message
-                case WorkerExit() if number in results:
-                    continue
-                case Agreement(calibration):
+                case Agreement(calibration) if number not in agreed and number not in results:
+                    if any(assignment.processes.get(index) != number for index in calibration):
+                        return None, number
                     agreed[number] = calibration
+                    agreements[number] += 1
                     if len(agreed) == len(workers):
                         everyone = Agreement(merged(list(agreed.values()), implementations))
                         agreed.clear()
                         for each in workers:
                             each.send(everyone)
-                case _:
+                case WorkerExit() if number in results:
+                    continue
+                case WorkerExit(status=side_sync.LEFT_ALONE):
+                    left_alone.append(number)  # by one that is still to tell why
+                case WorkerExit() | RoundFailure():
                     return message, number
+                case _:
+                    return None, number
     except WorkerTimeoutError as error:
-        return error, next((number for number in range(len(workers)) if number not in results), 0)
+        return error, None
     finally:
         for each in workers:
             each.kill()
+    if left_alone:
+        return None, next(iter(results), left_alone[0])
     return _joined([results[number] for number in sorted(results)]), 0
 
 

@@ -84,7 +84,7 @@ def measure_round(
         current = CurrentContender(byte)
         os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
         others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
-        sync = TokenSync(channel, place.process, inbox, others, place.core)
+        sync = TokenSync(channel, place.process, inbox, others, current, place.core)
     case = _Loaded.case
     try:
         if task is not None:

@@ -15,12 +15,13 @@ from gapbench.cases import Case
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.engine import Qualified, RoundMeasured, SidesSeparated, WorkerLost
-from gapbench.measuring.events import RoundMeasured as Measured
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
+from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
+from gapbench.measuring.side_sync import LEFT_ALONE
 from gapbench.measuring.source import Source
-from gapbench.records import BASE, HEAD, NULL, THIS
+from gapbench.records import BASE, HEAD, NULL, THIS, Qualification
 
 SMALL = Case((1, 16, 8, 8))
 HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"
@@ -273,7 +274,7 @@ def play(tmp_path):
                         events.append(next(measuring))
                     except StopIteration as end:
                         if end.value is not None:
-                            events.append(Measured(case, number, number, specs, end.value, names))
+                            events.append(RoundMeasured(case, number, number, specs, end.value, names))
                         break
             together = len(processes._groups) == 1
             processes.close()
@@ -349,7 +350,7 @@ def test_a_side_that_changes_the_whole_process_gets_one_of_its_own_and_that_is_s
     change = CONFLICTS[what].replace("set_num_threads(2)", "set_num_threads(1)")
     events, together = play(HONEST, change + HONEST, case=case)
     (told,) = of(SidesSeparated, events)
-    assert told.reason == f"it changes {what} for the whole process"
+    assert re.fullmatch(f"it changes (.*, )?{what}(, .*)? for the whole process", told.reason)
     assert not together
     assert {one.status for one in statuses(events).values()} == {"ok"}
     assert len(of(RoundMeasured, events)) == 1
@@ -452,3 +453,71 @@ def test_a_hostile_head_in_a_process_of_its_own_loses_its_row_and_base_is_not_bl
     assert HOSTILE[name] in found[HEAD, "pool"].reason
     assert [path for path in here.iterdir() if path.name == "gapbench-executed"] == []
     assert before == []
+
+
+# What several processes say of one round
+
+
+class Listener:
+    """A worker that is only told."""
+
+    def __init__(self):
+        self.told, self.killed = [], False
+
+    def send(self, message):
+        self.told.append(message)
+
+    def kill(self):
+        self.killed = True
+
+
+HALF = {0: (3, 1e-3)}, {1: (5, 2e-3)}
+KILLED, QUIET, ALONE = WorkerExit(-9), WorkerExit(0), WorkerExit(LEFT_ALONE)
+
+
+def half(contender):
+    columns = [[contender], [0], [contender], [1], [1e-6], [None]]
+    return RoundResult({"host": Batches(*columns)}, {"host": dict(HALF[contender])})
+
+
+def converse(monkeypatch, said):
+    """Return what comes of two workers, each with one contender, that say this."""
+    workers = [Listener(), Listener()]
+    monkeypatch.setattr(case_processes, "conversation", lambda *_: iter(said))
+    assignment = Assignment({"host": (0, 1)}, 0, 0.1, 1e-3, processes={0: 0, 1: 1})
+    found = case_processes._converse(workers, assignment, 1, 1.0)
+    assert all(worker.killed for worker in workers)
+    return found, workers
+
+
+AGREED = [(0, Agreement(HALF[0])), (1, Agreement(HALF[1]))]
+DONE = [(0, half(0)), (1, half(1)), (1, QUIET), (0, QUIET)]
+
+
+def test_two_that_agree_and_finish_make_one_round(monkeypatch):
+    (answer, _), workers = converse(monkeypatch, [*AGREED, *DONE])
+    (agreement,) = {id(worker.told[0]): worker.told[0] for worker in workers}.values()
+    assert agreement.calibration == {0: (5, pytest.approx(5e-3 / 3)), 1: (5, 2e-3)}
+    assert answer.batches["host"].contender == [0, 1]
+    assert answer.calibration["host"] == HALF[0] | HALF[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "guilty"),
+    [
+        ([(1, half(1))], None, 1),  # before it agreed
+        ([AGREED[0], (1, Agreement(HALF[0]))], None, 1),  # on another's batches
+        ([AGREED[0], (0, Agreement(HALF[0]))], None, 0),  # twice
+        ([*AGREED, (1, Agreement(HALF[1])), DONE[0], (0, half(0))], None, 0),  # two results
+        ([*AGREED, (1, half(1)), (1, QUIET), (0, ALONE)], None, 1),  # with the token in its pocket
+        ([*AGREED, (0, ALONE), (1, KILLED)], KILLED, 1),
+        ([*AGREED, (1, KILLED), (0, ALONE)], KILLED, 1),
+        ([*AGREED, (0, ALONE), (1, ALONE)], None, 0),
+        ([*AGREED, (1, QUIET)], QUIET, 1),
+        ([*AGREED, (0, RoundFailure(0, "wrong", "x"))], RoundFailure(0, "wrong", "x"), 0),
+        ([AGREED[0], (1, Judged(1, Qualification()))], None, 1),
+    ],
+)
+def test_who_breaks_the_conversation_is_told_from_who_waits(monkeypatch, said, answer, guilty):
+    (found, number), _ = converse(monkeypatch, said)
+    assert (found, number) == (answer, guilty)

@@ -63,7 +63,7 @@ def rogues():
         ("dies_later", "failed", "SIGKILL"),
         ("raises_later", "failed", "RuntimeError: worn out"),
         ("remembers", "wrong", "after timing wrong"),
-        ("previous", "wrong", "right on one input"),
+        ("previous", "wrong", "wrong at"),
         ("threaded", "failed", "on other threads"),
         ("stops_the_clock", "failed", "replaces time.perf_counter_ns"),
         ("lazy", "wrong", "returned _Lazy"),

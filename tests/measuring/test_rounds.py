@@ -7,9 +7,12 @@ from simulated.kernels import Kernel
 
 from gapbench.cases import Case
 from gapbench.implementations import Implementation
-from gapbench.measuring import rounds, schedule
-from gapbench.measuring.rounds import Assignment, Fault
-from gapbench.measuring.template import RunningContender
+from gapbench.measuring import prepared, rounds, schedule
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.protocol import RoundFailure
+from gapbench.measuring.rounds import Assignment
+from gapbench.measuring.source import HERE
 
 CASE = Case((1, 4, 128, 128))
 CLOCKS = ("event_cold", "event_warm", "graph_warm", "graph_cold", "host_call")
@@ -40,15 +43,18 @@ def measure(bench, monkeypatch):
         functions = {name: Launching(made.simulated, SECONDS[name], name in waits) for name in SECONDS}
         monkeypatch.setattr(rounds, "device", lambda _name: made.accelerator)
         monkeypatch.setattr(schedule, "monotonic", lambda: made.host.seconds)
+        monkeypatch.setattr(prepared.operations, "taken", functions.__contains__)
         monkeypatch.setattr(
-            rounds.operations,
+            prepared.operations,
             "load",
             lambda spec: Implementation(spec, "test", "", "", lambda _case: functions[spec]),
         )
         # A simulated graph replays time, not arithmetic: its outputs do not follow new content.
-        monkeypatch.setattr(rounds._Inputs, "turn", lambda _inputs: None)
-        assignment = Assignment(CASE, tuple(SECONDS), entries, 7, slice_seconds=0.02, batch_seconds=1e-4)
-        return rounds.measure(RunningContender.create(), assignment)
+        monkeypatch.setattr(rounds._Inputs, "replace", lambda _inputs: None)
+        current = CurrentContender.create()
+        loaded, reply = prepared.prepare(CaseTask(CASE, tuple(SECONDS), (HERE,), (0, 1), 7), current)
+        assert not reply.rejected
+        return rounds.measure(loaded, Assignment(entries, 7, slice_seconds=0.02, batch_seconds=1e-4), current)
 
     return run
 
@@ -82,7 +88,7 @@ def test_a_clock_times_only_those_that_it_does_not_refuse(measure):
 
 
 def test_a_contender_that_a_clock_refuses_is_named_with_the_clock(measure):
-    fault = measure({"event_warm": (0, 1), "host_call": (0, 1)}, waits=("twice",))
-    assert isinstance(fault, Fault)
-    assert (fault.contender, fault.clock) == (1, "event_warm")
-    assert fault.status in ("failed", "unsupported")
+    failure = measure({"event_warm": (0, 1), "host_call": (0, 1)}, waits=("twice",))
+    assert isinstance(failure, RoundFailure)
+    assert (failure.contender, failure.clock) == (1, "event_warm")
+    assert failure.status in ("failed", "unsupported")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Agreement, Channel
-from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync, merged
+from gapbench.measuring.side_sync import LEFT_ALONE, SINGLE_PROCESS, TokenSync, merged
 
 
 @given(st.integers(1, 4).flatmap(lambda sides: st.tuples(st.just(sides), st.lists(st.integers(0, sides - 1)))))
@@ -20,7 +21,7 @@ def test_steps_are_taken_in_order_by_their_owners_one_at_a_time(drawn):
 
     def work(side):
         outboxes = {other: pipes[other][1] for other in range(sides) if other != side}
-        sync = TokenSync(None, side, pipes[side][0], outboxes)
+        sync = TokenSync(None, side, pipes[side][0], outboxes, CurrentContender.create())
         for half in (0, 1):
             for place in sync.own(owners):
                 assert at_work.acquire(blocking=False)
@@ -37,15 +38,16 @@ def test_steps_are_taken_in_order_by_their_owners_one_at_a_time(drawn):
     assert taken == [(half, place, owner) for half in (0, 1) for place, owner in enumerate(owners)]
 
 
-def test_who_waits_for_the_dead_ends_quietly():
+def test_who_waits_for_the_dead_leaves_and_says_that_it_is_not_to_blame():
     inbox, outbox = os.pipe()
     os.close(outbox)
-    steps = TokenSync(None, 1, inbox, {0: os.dup(1)}).own([0, 1])
-    try:
+    current = CurrentContender.create()
+    current.set(3)
+    steps = TokenSync(None, 1, inbox, {0: os.dup(1)}, current).own([0, 1])
+    with pytest.raises(SystemExit) as left:
         next(steps)
-    except SystemExit:
-        return
-    raise AssertionError("went on without the token")
+    assert left.value.code == LEFT_ALONE
+    assert current.get() is None
 
 
 def test_alone_every_step_is_ones_own():
@@ -60,7 +62,7 @@ def test_sides_agree_through_the_parent_and_move_to_one_core():
     found = {}
 
     def agree():
-        sync = TokenSync(theirs, 0, -1, {1: -1}, core)
+        sync = TokenSync(theirs, 0, -1, {1: -1}, CurrentContender.create(), core)
         found["agreed"] = sync.agree({0: (7, 2e-3)})
         found["cores"] = os.sched_getaffinity(0)
 
