@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import structs
 
 from gapbench import __version__, records, store, summary
 from gapbench.errors import GapbenchError, NothingMatchedError
 from gapbench.records import Qualification
+from gapbench.run import Imported, Run, Warning
 from gapbench.store.pytest_benchmark import reading
 from gapbench.store.pytest_benchmark.reading import Entry
 
 _NAMED = 3
 
 
-def import_file(target: store.Store, path: Path, tag: str | None = None) -> dict[str, Any]:
-    """Store the cases of a file as a new run of ``target``, and return its ``run.json``.
+def import_file(target: store.Store, path: Path, tag: str | None = None) -> Run:
+    """Store the cases of a file as a new run of ``target``, and return it.
 
     The run's id and start are the time that the file gives; its ``warnings`` say what it cannot support. Samples
     without rounds are one round of unknown process: times have no interval, and ratios need turns in common, which
@@ -35,25 +37,23 @@ def import_file(target: store.Store, path: Path, tag: str | None = None) -> dict
         )
     origin = _origin(document)
     _refuse_twice(target, path, digest, origin, entries)
-    described = reading.description(document)
-    git, when = described["git"] or {}, reading.measured_at(document)
     samples = pd.DataFrame.from_records(list(_rows(entries)), columns=list(records.SAMPLES))
     results = _results(entries, samples)
-    run = {
-        "run": store.new_run_id(git.get("commit"), when),
-        "tag": tag,
-        "suites": sorted(results["suite"].dropna().unique()),
-        **described,
-        "imported": {
-            "file": path.name,
-            "sha256": digest,
-            "run": origin,
-            "pytest_benchmark": reading.name(document.get("version")),
-            "by": __version__,
-        },
-        "warnings": [*described["warnings"], *_warnings(path, entries), *_left_out(strangers, len(found))],
-    }
-    writer = target.create(run)
+    run = reading.description(
+        document,
+        tag=tag,
+        suites=tuple(sorted(results["suite"].dropna().unique())),
+        imported=Imported(
+            file=path.name,
+            sha256=digest,
+            run=origin,
+            pytest_benchmark=reading.name(document.get("version")),
+            by=__version__,
+        ),
+    )
+    warnings = (*run.warnings, *_warnings(path, entries), *_left_out(strangers, len(found)))
+    id_ = store.new_run_id(run.commit, reading.measured_at(document))
+    writer = target.create(structs.replace(run, id=id_, warnings=warnings))
     if not samples.empty:
         writer.append({name: samples[name].tolist() for name in samples.columns if name != "run"})
     writer.finish(results)
@@ -80,7 +80,7 @@ def _refuse_twice(target: store.Store, path: Path, digest: str, origin: str | No
     if origin in found.ids:
         raise GapbenchError(f"{path} is of run {origin}, which is in {target.url} already")
     for run, one in found.runs.items():
-        if (one["imported"] or {}).get("sha256") == digest:
+        if one.imported and one.imported.sha256 == digest:
             raise GapbenchError(f"{path} was imported before, as run {run}")
 
 
@@ -138,27 +138,24 @@ def _outcome(entry: Entry) -> summary.Outcome:
     return summary.Outcome(suite, case, entry.implementation, entry.clock, Qualification(**kept), stopped_by, reference)
 
 
-def _warnings(path: Path, entries: Sequence[Entry]) -> Iterator[str]:
+def _warnings(path: Path, entries: Sequence[Entry]) -> Iterator[Warning]:
     roundless = sum(_sampled(one) and not one.batch for one in entries)
     if roundless:
-        yield (
+        evidence = (
             f"{path.name} does not say in which rounds and processes {roundless} of its benchmarks were sampled: each "
-            "counts as one round, so its time has no interval and no ratio to others; a diff of such a run cannot tell "
-            "noise from change; measure with: gapbench run"
+            "counts as one round: its time has no interval and no ratio to others, and a diff cannot tell noise from "
+            "change"
         )
+        yield Warning("rounds", evidence, "measure with: gapbench run")
     medians = sum(not _sampled(one) for one in entries)
     if medians:
-        yield (
-            f"{medians} benchmarks of {path.name} have no data: their median is known and they have no samples; write "
-            "the file by --benchmark-json or with --benchmark-save-data"
-        )
+        evidence = f"{medians} benchmarks of {path.name} have a median and no samples"
+        yield Warning("samples", evidence, "write the file by --benchmark-json or with --benchmark-save-data")
 
 
-def _left_out(strangers: Sequence[str], count: int) -> list[str]:
+def _left_out(strangers: Sequence[str], count: int) -> list[Warning]:
     if not strangers:
         return []
     named = ", ".join(strangers[:_NAMED]) + (", ..." if len(strangers) > _NAMED else "")
-    return [
-        f"{len(strangers)} of {count} benchmarks were left out, as their extra_info gives no case and implementation: "
-        f"{named}"
-    ]
+    evidence = f"{len(strangers)} of {count} benchmarks were left out: {named}"
+    return [Warning("cases", evidence, "give them case and implementation in extra_info")]

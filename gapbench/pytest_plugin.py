@@ -117,7 +117,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
         mine = samples[(samples["case"] == case.id) & (samples["implementation"] == name)]
         replay: Replay = request.node.get_closest_marker("benchmark").kwargs["timer"]
         replay.load(mine["seconds_per_call"].tolist())
-        benchmark.extra_info.update(run=recording.run["run"], case=case.id, implementation=name, clock=row["clock"])
+        benchmark.extra_info.update(run=recording.run.id, case=case.id, implementation=name, clock=row["clock"])
         benchmark.pedantic(replay.step, setup=replay.reset, rounds=len(mine))
 
     return report
@@ -163,7 +163,7 @@ def _recording(session: pytest.Session) -> "Recording":
                 trimmed.kept,
                 effort,
                 session.config.invocation_params.args,
-                notes=[trimmed.sentence] if trimmed.sentence else [],
+                notes=trimmed.warnings,
             )
             recorded = recording.record(writer, trimmed.kept, effort)
         if recorded.interrupted:
@@ -192,4 +192,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Name the run that was stored."""
     recording = config.stash.get(_RECORDING, None)
     if recording is not None:
-        terminalreporter.write_line(f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}")
+        terminalreporter.write_line(f"gapbench run {recording.run.id} in {config.getoption('--gapbench-store')}")

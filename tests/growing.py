@@ -5,6 +5,7 @@ import numpy as np
 from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
+from gapbench.store.documents import decode
 
 CASES = (
     Case((8, 64, 7, 7), label="small head"),
@@ -32,7 +33,9 @@ def begun(store, run=RUN, cases=CASES, names=tuple(SECONDS), clocks=("host",), s
     ]
     described = {"run": run, "started": "2026-11-24T10:11:12Z", "suites": ["quick"], "machine": MACHINE, "git": None}
     effort = {"budget": 60.0, "rounds": 6, "target": 0.01, "patience": 60.0}
-    return store.create({**described, "plan": plan, "settings": effort | (settings or {}), "warnings": []} | fields)
+    return store.create(
+        decode({**described, "plan": plan, "settings": effort | (settings or {}), "warnings": []} | fields)
+    )
 
 
 def grow(writer, case, number, seconds=SECONDS, noise=0.001, clocks=("host",), contender="this", turns=2):

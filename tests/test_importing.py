@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from gapbench import importing, records, summary
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.git import Git
 from gapbench.records import Qualification
 from gapbench.report import site
+from gapbench.run import Machine, Warning
 from gapbench.store import Store, timestamp
+from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import writing
 from gapbench.store.verify import verify
 
@@ -52,7 +55,7 @@ def frames(store, run):
 
 def round_trip(store, other, run, path):
     writing.write(path, writing.document(store.describe(run), store.results([run]), store.samples([run])))
-    return importing.import_file(other, path)["run"]
+    return importing.import_file(other, path).id
 
 
 def test_our_own_export_comes_back_whole(store, other, tmp_path):
@@ -63,11 +66,11 @@ def test_our_own_export_comes_back_whole(store, other, tmp_path):
         pd.testing.assert_frame_equal(before, after)
     assert back.startswith("20260506T070809Z-0123456-")
     document = other.describe(back)
-    assert document["git"] == git
-    assert (document["machine"], document["versions"], document["suites"]) == (CPU, TORCH, ["quick"])
-    assert document["started"] == "2026-05-06T07:08:09Z"
-    assert document["warnings"] == ["the load was 3"]
-    assert document["imported"]["run"] == run
+    assert document.git == Git(**git)
+    assert (document.machine, document.versions, document.suites) == (Machine(**CPU | {"gpus": ()}), TORCH, ("quick",))
+    assert document.started == "2026-05-06T07:08:09Z"
+    assert document.warnings == (Warning(evidence="the load was 3"),)
+    assert document.imported.run == run
     assert verify(other) == []
     pd.testing.assert_frame_equal(
         summary.winners(store.results(), store.samples()), summary.winners(other.results(), other.samples())
@@ -95,7 +98,7 @@ batches = st.lists(st.tuples(times, st.integers(1, 2**31 - 1), st.none() | st.fl
 def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, rounds, suite):
     folder = tmp_path_factory.mktemp("trip")
     store, other = Store(str(folder / "results")), Store(str(folder / "other"))
-    writer = store.create({"run": "20260101T000000Z-nogit-0000", "started": timestamp(), "suites": [suite]})
+    writer = store.create(decode({"run": "20260101T000000Z-nogit-0000", "started": timestamp(), "suites": [suite]}))
     for number, one in enumerate(rounds):
         for name in names:
             seconds, calls, steal = zip(*one, strict=True)
@@ -124,7 +127,7 @@ def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, round
 def test_samples_without_rounds_are_one_round_and_the_run_says_what_that_cannot_support(other, tmp_path):
     path = written(tmp_path, foreign("mean"), foreign("adaptive"), commit_info={"id": COMMIT, "branch": "(unknown)"})
     run = importing.import_file(other, path, tag="theirs")
-    samples, results = frames(other, run["run"])
+    samples, results = frames(other, run.id)
     assert samples["seconds_per_call"].tolist() == [2e-5, 4e-5, 1e-5] * 2
     assert samples["calls"].tolist() == [5] * 6
     assert samples["round"].tolist() == [0] * 6
@@ -135,11 +138,11 @@ def test_samples_without_rounds_are_one_round_and_the_run_says_what_that_cannot_
     unknown = ["seconds_low", "ratio", "ratio_low", "max_error", "suite", "reference", "stopped_by", "compile_seconds"]
     assert results[unknown].isna().all(axis=None)
     assert set(results["clock"]) == {"pytest-benchmark"}
-    assert run["run"].startswith("20260301T100000Z-0123456-")
-    assert (run["tag"], run["git"]["commit"], run["git"]["branch"]) == ("theirs", COMMIT, None)
-    (warning,) = run["warnings"]
-    assert "2 of its benchmarks" in warning
-    assert "no interval and no ratio" in warning
+    assert run.id.startswith("20260301T100000Z-0123456-")
+    assert (run.tag, run.git.commit, run.git.branch) == ("theirs", COMMIT, None)
+    (warning,) = run.warnings
+    assert "2 of its benchmarks" in warning.evidence
+    assert "no interval and no ratio" in warning.evidence
     assert verify(other) == []
     (winner,) = summary.winners(other.results(), other.samples()).to_dict("records")
     assert len(winner["ties"]) == 1  # nothing shows one to be slower
@@ -158,33 +161,33 @@ def test_a_suite_of_other_people_that_names_its_cases(other, pytester):
     path = pytester.path / "out.json"
     run = importing.import_file(other, path)
     stats = {one["name"]: one["stats"] for one in json.loads(path.read_text())["benchmarks"]}["test_mine"]
-    samples, results = frames(other, run["run"])
+    samples, results = frames(other, run.id)
     assert samples["seconds_per_call"].tolist() == stats["data"]
     assert samples["calls"].tolist() == [3] * 5
     assert results["seconds"].tolist() == pytest.approx([stats["median"]], rel=1e-9)  # of an odd number
-    assert run["versions"]["python"] == platform.python_version()
-    assert "torch" not in run["versions"]
-    assert run["machine"]["cpu"]
-    assert any(warning.startswith("1 of 2 benchmarks were left out") for warning in run["warnings"])
+    assert run.versions["python"] == platform.python_version()
+    assert "torch" not in run.versions
+    assert run.machine.cpu
+    assert any(warning.evidence.startswith("1 of 2 benchmarks were left out") for warning in run.warnings)
 
 
 def test_a_file_of_the_plugin_does_not_claim_its_replay_as_calls(other, tmp_path):
     entry = foreign(run="20260101T000000Z-nogit-0000", clock="host")
     run = importing.import_file(other, written(tmp_path, entry))
-    samples, _ = frames(other, run["run"])
+    samples, _ = frames(other, run.id)
     assert samples["calls"].isna().all()
     assert set(samples["clock"]) == {"host"}
 
 
 def test_a_file_without_data_has_no_samples_and_says_so(other, tmp_path):
     run = importing.import_file(other, written(tmp_path, foreign(data=None), foreign("adaptive")))
-    samples, results = frames(other, run["run"])
+    samples, results = frames(other, run.id)
     assert set(samples["implementation"]) == {"adaptive"}
     row = results[results["implementation"] == "mean"].iloc[0]
     assert row["seconds"] == 2e-5
     assert pd.isna(row["samples"])
     assert pd.isna(row["rounds"])
-    assert any("1 benchmarks of file.json have no data" in warning for warning in run["warnings"])
+    assert any("1 benchmarks of file.json have a median and no samples" in warning.evidence for warning in run.warnings)
     assert verify(other) == []
     winners = summary.winners(other.results(), other.samples())
     assert len(winners) == 1
@@ -196,8 +199,8 @@ def test_a_run_of_nothing_but_medians_can_be_ranked_and_reported(other, tmp_path
     assert other.samples().empty
     winners = summary.winners(other.results(), other.samples())
     assert winners["ties"].map(len).tolist() == [1]
-    (page,) = site.write(other, [run["run"]], tmp_path / "pages")
-    assert "have no data" in page.read_text(encoding="utf-8")
+    (page,) = site.write(other, [run.id], tmp_path / "pages")
+    assert "have a median and no samples" in page.read_text(encoding="utf-8")
 
 
 def test_benchmarks_that_are_no_cases_are_left_out_and_counted(other, tmp_path):
@@ -216,10 +219,12 @@ def test_benchmarks_that_are_no_cases_are_left_out_and_counted(other, tmp_path):
     run = importing.import_file(other, written(tmp_path, *strangers, foreign()))
     assert len(other.results()) == 1
     assert any(
-        w.startswith("10 of 11 benchmarks were left out") and "a.py::test_sort" in w and "benchmark 8" not in w
-        for w in run["warnings"]
+        w.evidence.startswith("10 of 11 benchmarks were left out")
+        and "a.py::test_sort" in w.evidence
+        and "benchmark 8" not in w.evidence
+        for w in run.warnings
     )
-    assert all(warning.isprintable() for warning in run["warnings"])
+    assert all(str(warning).isprintable() for warning in run.warnings)
     with pytest.raises(NothingMatchedError, match=r"^none of the 10 benchmarks of .*file.json is a case: extra_info"):
         importing.import_file(other, written(tmp_path, *strangers))
     with pytest.raises(NothingMatchedError, match="none of the 0 benchmarks"):
@@ -280,8 +285,8 @@ def test_nothing_is_imported_twice(store, other, tmp_path):
 
 def test_a_time_that_is_unknown_stays_unknown(other, tmp_path):
     run = importing.import_file(other, written(tmp_path, foreign(), datetime="yesterday"))
-    assert run["started"] is None
-    assert run["git"] is None
+    assert run.started is None
+    assert run.git is None
     assert other.runs()["complete"].tolist() == [True]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import diff, exclusive, selection
+from gapbench.cli import diff, exclusive, selection, warnings
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION
@@ -101,8 +101,7 @@ def command(
     if not complete:
         click.echo(f"interrupted, so there are no verdicts; what was measured is in {path}", err=True)
         return ExitCode.INTERRUPTED
-    for warning in writer.run["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    warnings.show(writer.run.warnings)
     diff.show(shown, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
@@ -121,7 +120,7 @@ def _explained(store: "Store", found: "Diff", base: "Origin", head: "Origin") ->
     try:
         if sys.stderr.isatty() and rows:
             click.echo("profiling what regressed …", err=True)
-        for row in explaining.explain(store, str(found.head["run"]), rows, base.source, head.source) if rows else ():
+        for row in explaining.explain(store, found.head.id, rows, base.source, head.source) if rows else ():
             if sys.stderr.isatty():
                 click.echo(f"profiled {row.implementation} on {row.case}", err=True)
     except KeyboardInterrupt:

@@ -53,7 +53,7 @@ def command(
     winners = summary.winners(results, store.samples([run], whole=True, case=case.id, contender=THIS))
     speeds = results[["implementation", "clock", "gbps", "ceiling_fraction", "bytes_moved"]]
     best = winners.merge(speeds, on=["implementation", "clock"])  # each clock has a winner
-    known = store.describe(run).get("ceilings")
+    known = store.describe(run).ceilings
     rows = json.loads(best.to_json(orient="records", double_precision=15))
     for row in rows:
         limit = ceilings.limit_of(known, row) if row["ceiling_fraction"] else None

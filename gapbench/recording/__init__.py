@@ -1,13 +1,15 @@
 """Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
+from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
 from gapbench.fleet.cluster import Member
@@ -17,6 +19,7 @@ from gapbench.measuring.rounds import RoundResult
 from gapbench.measuring.schedule import Batches
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
+from gapbench.run import EnergySource, Environment, PlannedCase, Run, Settings, Warning
 
 Event = engine.Event | dealing.Warned
 
@@ -28,7 +31,7 @@ _DESCRIBED = ("label", "weight")
 class Recording:
     """A stored run: its frames, and whether it was cut short."""
 
-    run: dict[str, Any]
+    run: Run
     samples: pd.DataFrame
     results: pd.DataFrame
     winners: pd.DataFrame
@@ -41,44 +44,44 @@ def begin(
     effort: Effort,
     argv: Sequence[str],
     tag: str | None = None,
-    notes: Sequence[str] = (),
-    elsewhere: Mapping[str, Any] | None = None,
-    **fields: object,
+    notes: Sequence[Warning] = (),
+    elsewhere: Environment | None = None,
+    **described: Any,
 ) -> store.RunWriter:
     """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
 
-    ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are. Where another
-    machine measures, ``elsewhere`` are the fields ``machine`` and ``versions`` of that one.
+    ``notes`` belong to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
+    ``elsewhere`` is its environment.
     """
-    described = {**elsewhere, "git": git.describe()} if elsewhere else environment.describe(contests[0].case.device)
-    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, described)
+    here = elsewhere or environment.describe(contests[0].case.device)
+    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
+    commit = git.describe()
     return target.create(
-        {
-            "run": store.new_run_id((described["git"] or {}).get("commit")),
-            "started": store.timestamp(),
-            "argv": list(argv),
-            "tag": tag,
-            "suites": sorted({contest.suite for contest in contests}),
-            "seed": effort.seed,
-            **described,
-            "settings": asdict(effort),
-            "plan": [
-                {
-                    "case": one.case.id,
+        Run(
+            id=store.new_run_id(commit.commit if commit else None),
+            started=store.timestamp(),
+            argv=tuple(argv),
+            tag=tag,
+            suites=tuple(sorted({contest.suite for contest in contests})),
+            seed=effort.seed,
+            git=commit,
+            machine=here.machine,
+            versions=here.versions,
+            settings=Settings(**asdict(effort)),
+            plan=tuple(
+                PlannedCase(
+                    case=one.case.id,
                     **{name: getattr(one.case, name) for name in _DESCRIBED},
                     **{name: getattr(one, name) for name in _PLANNED},
-                }
+                )
                 for one in contests
-            ],
-            "snippets": _snippets(contests),
-            "load_before": None if elsewhere else environment.load(),
-            "load_after": None,
-            "ceilings": None,
-            "energy": None,
-            **fields,
-            "notes": list(notes),
-            "warnings": [*notes, *warned],
-        }
+            ),
+            snippets=_snippets(contests),
+            load_before=None if elsewhere else environment.load(),
+            notes=tuple(notes),
+            warnings=(*notes, *warned),
+            **described,
+        )
     )
 
 
@@ -89,23 +92,23 @@ def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
     return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
 
 
-def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
+def plan_of(run: Run) -> tuple[list[Contest], Effort]:
     """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
     contests = []
-    try:
-        for one in run["plan"]:
-            case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
-            contests.append(Contest(one["suite"], case, dict(one["specs"]), tuple(one["clocks"]), one["reference"]))
-        return contests, Effort(**run["settings"])
-    except (KeyError, TypeError) as error:
-        raise GapbenchError(
-            f"run {run['run']}: run.json is damaged (no plan can be made of {error}); begin anew"
-        ) from error
+    for one in run.plan or ():
+        if one.suite is None or one.reference is None:
+            raise GapbenchError(f"run {run.id}: run.json is damaged (the plan of {one.case} is not whole); begin anew")
+        case = replace(Case.from_id(one.case), label=one.label, weight=one.weight)
+        contests.append(Contest(one.suite, case, one.specs, one.clocks, one.reference))
+    settings = {one.name: getattr(run.settings, one.name) for one in fields(Effort)}
+    if run.plan is None or None in settings.values():
+        raise GapbenchError(f"run {run.id}: run.json is damaged (its plan or settings are not whole); begin anew")
+    return contests, Effort(**settings)
 
 
-def own_implementations(run: Mapping[str, Any]) -> set[str]:
+def own_implementations(run: Run) -> set[str]:
     """Return the names of the run's implementations that came from a user's file."""
-    return {name for one in run["plan"] for name, spec in one["specs"].items() if is_user_spec(spec)}
+    return {name for one in run.plan or () for name, spec in one.specs.items() if is_user_spec(spec)}
 
 
 def record(
@@ -123,23 +126,23 @@ def record(
     ledger = Ledger(elsewhere=bool(fleet))
     interrupted = False
     try:
-        with_ceilings = writer.run.get("ceilings") is None
+        with_ceilings = writer.run.ceilings is None
         plan = contests, effort, _earlier(writer.samples()), with_ceilings
         for event in dealing.measure(fleet, *plan) if fleet else engine.measure(*plan, with_energy=True):
             match event:
                 case engine.CeilingsMeasured(found):
-                    writer.describe(ceilings=found)
+                    writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
                 case engine.Qualified():
                     ledger.judge(event)
                 case engine.EnergyMeasured(sources, joules):
-                    writer.describe(energy=sources)
+                    writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
                     ledger.joules.update(joules)
                 case engine.RoundMeasured(case, number, process, names, result):
                     writer.append(ledger.enter(case, number, process, names, result))
                 case engine.WorkerLost():
                     ledger.lose(event)
-                case dealing.Warned(sentences):
-                    ledger.said += sentences
+                case dealing.Warned(warnings):
+                    ledger.said += warnings
                 case engine.CaseDone(case, stopped_by):
                     ledger.stopped_by[case] = stopped_by
             observe(event)
@@ -149,7 +152,7 @@ def record(
         raise resumable(writer, error) from error
     try:
         samples = writer.samples()
-        results = summary.results(samples, ledger.outcomes(contests), writer.run.get("ceilings"))
+        results = summary.results(samples, ledger.outcomes(contests), writer.run.ceilings)
         if interrupted:
             writer.interrupt(results)
         else:

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
+from msgspec import structs
 
-from gapbench import environment, git, store, summary
+from gapbench import environment, git, run, store, summary
 from gapbench.checkouts import Checkout
 from gapbench.errors import GapbenchError
 from gapbench.measuring import ab, engine, inheritance
@@ -40,12 +40,13 @@ class Side:
     checkout: Checkout
     python: str = sys.executable
 
-    def describe(self) -> dict[str, Any]:
-        """Return the side's ref, commit and versions, as run.json keeps them. No path of this machine is among them."""
+    def describe(self, name: str) -> run.Side:
+        """Return the side as the run keeps it. No path of this machine is in it."""
         commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
         if commit is not None and self.checkout.commit is not None:
-            commit["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
-        return {"ref": self.checkout.ref, "git": commit, "versions": self._versions()}
+            branch = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+            commit = structs.replace(commit, branch=branch)
+        return run.Side(name, self.checkout.ref, commit, self._versions())
 
     def _versions(self) -> dict[str, str | None]:
         if self.python == sys.executable:
@@ -80,11 +81,9 @@ def begin(
     tag: str | None = None,
 ) -> RunWriter:
     """Create an A/B run in ``target``; ``command`` are the words after ``gapbench ab`` that name the sides."""
-    described = {BASE: sides.base.describe(), HEAD: sides.head.describe()}
-    old, new = (described[name]["versions"] for name in (BASE, HEAD))
-    differences = [f"{name} is {new[name]}, was {old[name]}" for name in new if new[name] != old.get(name)]
-    fields = {**described, "margin": margin, "command": list(command), "differences": differences, "flagged": []}
-    return begin_run(target, contests, effort, argv, tag, ab=fields)
+    described = sides.base.describe(BASE), sides.head.describe(HEAD)
+    comparison = run.Comparison(margin, tuple(command), ())
+    return begin_run(target, contests, effort, argv, tag, sides=described, comparison=comparison)
 
 
 def record(
@@ -99,10 +98,11 @@ def record(
 
     Ctrl-C ends the measuring and keeps what was measured; such a run has no verdicts and cannot be resumed.
     """
-    ledger, process, described = Ledger(), 0, writer.run["ab"]
+    ledger, process, comparison = Ledger(), 0, writer.run.comparison
+    assert comparison is not None
     complete = True
     try:
-        for event in ab.measure(contests, base, head, effort, described["margin"]):
+        for event in ab.measure(contests, base, head, effort, comparison.margin):
             match event:
                 case engine.Qualified():
                     ledger.judge(event)
@@ -116,7 +116,7 @@ def record(
                             process += 1
                     writer.append(pd.concat(frames, ignore_index=True))
                 case ab.Flagged(rows):
-                    described = {**described, "flagged": _flagged(rows)}
+                    comparison = structs.replace(comparison, flagged=_flagged(rows))
             observe(event)
     except KeyboardInterrupt:
         complete = False
@@ -126,17 +126,14 @@ def record(
     filled = [found.dropna(axis="columns", how="all") for found in sides]
     results = pd.concat(filled, ignore_index=True).reindex(columns=sides[0].columns)
     if complete:
-        ledger.close(writer, samples, results, ab=described)
+        ledger.close(writer, samples, results, comparison=comparison)
     else:
         writer.interrupt(results)
     return complete
 
 
-def _flagged(rows: Mapping[Row, int]) -> list[dict[str, object]]:
-    return [
-        {"case": row.case.id, "implementation": row.implementation, "clock": row.clock, "round": first}
-        for row, first in rows.items()
-    ]
+def _flagged(rows: Mapping[Row, int]) -> tuple[run.FlaggedRow, ...]:
+    return tuple(run.FlaggedRow(row.case.id, row.implementation, row.clock, first) for row, first in rows.items())
 
 
 def _results(samples: pd.DataFrame, contests: Sequence[Contest], ledger: Ledger) -> Iterable[pd.DataFrame]:

@@ -25,6 +25,7 @@ from gapbench.report.diff import lines
 from gapbench.report.diff import page as diffs
 from gapbench.report.history import page as past
 from gapbench.report.stored import Stored
+from gapbench.run import Run
 from gapbench.store.profiles import stem
 
 Card = dict[str, Any]
@@ -96,11 +97,11 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
     return {
         "kind": "run",
         "name": stored.id,
-        "started": facts.when(run.get("started")),
+        "started": facts.when(run.started),
         "commit": facts.commit(run),
-        "tag": str(run.get("tag") or ""),
+        "tag": run.tag or "",
         "device": facts.devices(run, results),
-        "suites": ", ".join(map(str, run.get("suites") or [])),
+        "suites": ", ".join(run.suites),
         "cases": len(results.drop_duplicates(["case", "clock"])),
         "trust": judged.badge,
         "said": headline,
@@ -116,12 +117,12 @@ def diff_page(
     profiled: Profiled = MappingProxyType({}),
 ) -> str:
     """Return the page of a diff; ``pages`` are the runs that have one to link to, ``profiled`` as of `run_page`."""
-    head = str(diff.head["run"])
-    together = "ab" in diff.head  # and what differs between the sides is what was asked about
+    head = diff.head.id
+    together = diff.is_interleaved  # and what differs between the sides is what was asked about
     card = {
         "kind": "diff",
         "name": diffs.name(diff),
-        "started": facts.when(diff.head.get("started")),
+        "started": facts.when(diff.head.started),
         "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }
@@ -170,9 +171,9 @@ def index_page(runs: list[Card], diffs: list[Card]) -> str:
     return _render("index.html.j2", False, card, **_NO_VIEWS, runs=runs, diffs=diffs)
 
 
-def live_page(run: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """Return the page of a run in progress, as its server gives it; ``run`` as `private.document` gives it."""
-    device = str((run.get("machine") or {}).get("device") or "")
+def live_page(run: Run, state: Mapping[str, Any]) -> str:
+    """Return the page of a run in progress, as its server gives it; ``run`` as `private.run` gives it."""
+    device = run.machine.device
     identity = facts.identity(run, pd.DataFrame({"device": [device] if device else []}))
     card = {"kind": "live", "name": state["run"]}
     return _render("live.html.j2", False, card, **_NO_VIEWS, identity=identity, live=state)

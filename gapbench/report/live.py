@@ -5,7 +5,6 @@ the newest round of their case. Times, ratios and ties are those of `summary`, o
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from gapbench.measuring.stopping import StoppingRule
 from gapbench.records import Qualification
 from gapbench.report import format as fmt
 from gapbench.report import rows, standing
+from gapbench.run import Run, Settings
 from gapbench.stats import Floats, location
 from gapbench.store import Store
 from gapbench.store.tables import frame
@@ -66,18 +66,18 @@ class Follower:
             try:
                 return self._state(now or datetime.now(UTC))
             except GapbenchError:  # a run that ends loses its shards between one look and the next
-                if self._store.describe(self._run)["ended"] is None:
+                if not self._store.describe(self._run).is_complete:
                     raise
                 return self._state(now or datetime.now(UTC))
 
     def _state(self, now: datetime) -> State:
         run = self._store.describe(self._run)
         whole = standing.of(run, self._store.growth(self._run), now)
-        settings = run.get("settings") or {}
+        settings = run.settings
         if self._entries is None:
             self._entries = _planned(run)
         if whole["state"] != standing.COMPLETE:
-            self._read(StoppingRule(settings.get("rounds", 1), settings.get("target", 0.0)))
+            self._read(StoppingRule(settings.rounds or 1, settings.target or 0.0))
         entries = list(self._entries.values())
         shown = sorted(sorted(range(len(entries)), key=lambda place: -entries[place].newest)[:MOST_CASES])
         states = [_state_of(entry) for entry in entries]
@@ -87,7 +87,7 @@ class Follower:
         return {
             **whole,
             "facts": _facts(whole, settings),
-            "budget": settings.get("budget"),
+            "budget": settings.budget,
             "counts": counts,
             "cases": [one for place in shown for one in _listed(entries[place])],
             "left_out": len(entries) - len(shown),
@@ -107,17 +107,17 @@ class Follower:
             _weigh(entries[case], rule)
 
 
-def _planned(run: Mapping[str, Any]) -> dict[str, _Entry]:
-    plan = run.get("plan") or []
-    cases = [replace(Case.from_id(one["case"]), label=one.get("label") or "") for one in plan]
+def _planned(run: Run) -> dict[str, _Entry]:
+    plan = run.plan or ()
+    cases = [replace(Case.from_id(one.case), label=one.label) for one in plan]
     columns = pd.DataFrame([records.case_columns(case) for case in cases])
     told = ["shape", "dtype", "layout", *rows.varying(columns, ("operation", "device", "pass", "threads"))]
     return {
         case.id: _Entry(
-            one.get("suite"),
+            one.suite,
             case,
-            tuple(one["specs"]),
-            one.get("reference"),
+            tuple(one.specs),
+            one.reference,
             ", ".join(rows.fact(name, described[name]) for name in told),
         )
         for one, case, described in zip(plan, cases, rows.records(columns), strict=True)
@@ -163,8 +163,8 @@ def _log_ratios(turns: pd.DataFrame, name: str, reference: str | None) -> Floats
     return turns[name].dropna().groupby("round").median().to_numpy()
 
 
-def _facts(whole: State, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    budget, target = settings.get("budget"), settings.get("target")
+def _facts(whole: State, settings: Settings) -> list[tuple[str, str]]:
+    budget, target = settings.budget, settings.target
     spent = fmt.duration(whole["elapsed"]) + (f" of {fmt.duration(budget)}" if budget else "")
     newest = f"{fmt.duration(whole['silence'])} ago" if whole["rounds"] else fmt.MISSING
     facts = [("Time", spent), ("Rounds", fmt.count(whole["rounds"])), ("Newest round", newest)]

@@ -92,7 +92,7 @@ class Served:
         return Answer(html.live_index(*site.cards(self._folder), standings), _KINDS["html"])
 
     def _live(self, run: str) -> Answer:
-        described = private.document(self._store.describe(run), self._redact)
+        described = private.run(self._store.describe(run), self._redact)
         return Answer(html.live_page(described, self._state(run)), _KINDS["html"])
 
     def _state(self, run: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _linked(one: dict[str, Any]) -> dict[str, Any]:
 
 def _is_complete(store: Store, run: str) -> bool:
     try:
-        return store.describe(run).get("ended") is not None
+        return store.describe(run).is_complete
     except GapbenchError:
         return False
 

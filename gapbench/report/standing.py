@@ -3,12 +3,12 @@
 A store knows of no processes: a run that is silent for long may still be checking results or waiting for a worker.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from gapbench.report import facts
 from gapbench.report import format as fmt
+from gapbench.run import Run
 from gapbench.store import Growth, Store
 
 RUNNING, SILENT, INTERRUPTED, COMPLETE = "running", "silent", "interrupted", "complete"
@@ -20,7 +20,7 @@ _PATIENCE = 60.0
 """Seconds that a worker may stay silent where the run's settings do not say."""
 
 
-def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
+def of(run: Run, growth: Growth, now: datetime) -> dict[str, Any]:
     """Return what is to be said of a run as a whole, as values for JSON.
 
     ``run``, ``suites``, ``started``; ``state``; ``said``, a sentence, empty where the state says all; ``command``,
@@ -31,36 +31,36 @@ def of(run: Mapping[str, Any], growth: Growth, now: datetime) -> dict[str, Any]:
     state = _state(run, growth, silence)
     command = None
     if state in (SILENT, INTERRUPTED):
-        command = f"gapbench run --resume {run.get('run')}" if "ab" not in run else "gapbench ab"
+        command = "gapbench ab" if run.is_comparison else f"gapbench run --resume {run.id}"
     return {
-        "run": str(run.get("run") or "unnamed"),
+        "run": run.id,
         "state": state,
         "said": _said(run, state, growth, silence),
         "command": command,
-        "suites": ", ".join(map(str, run.get("suites") or [])),
-        "started": facts.when(run.get("started")),
-        "elapsed": _since(run.get("started"), now if state == RUNNING else growth.written),
+        "suites": ", ".join(run.suites),
+        "started": facts.when(run.started),
+        "elapsed": _since(run.started, now if state == RUNNING else growth.written),
         "silence": silence,
         "rounds": growth.shards,
         # what an interrupted comparison of two sides has measured is no verdict
-        "page": state == COMPLETE or (state == INTERRUPTED and growth.shards > 0 and "ab" not in run),
+        "page": state == COMPLETE or (state == INTERRUPTED and growth.shards > 0 and not run.is_comparison),
     }
 
 
-def _state(run: Mapping[str, Any], growth: Growth, silence: float) -> str:
-    if run.get("ended") is not None:
+def _state(run: Run, growth: Growth, silence: float) -> str:
+    if run.is_complete:
         return COMPLETE
     if growth.left:
         return INTERRUPTED
     # a worker that does not answer is given up after the patience, and may be tried once more
-    patience = (run.get("settings") or {}).get("patience") or _PATIENCE
+    patience = run.settings.patience or _PATIENCE
     return SILENT if silence > 2 * patience else RUNNING
 
 
-def _said(run: Mapping[str, Any], state: str, growth: Growth, silence: float) -> str:
+def _said(run: Run, state: str, growth: Growth, silence: float) -> str:
     rounds = "1 round is" if growth.shards == 1 else f"{fmt.count(growth.shards)} rounds are"
     kept = f"{rounds} kept" if growth.shards else "nothing was measured"
-    again = "go on with" if "ab" not in run else "such a run is not resumed, measure again with"
+    again = "such a run is not resumed, measure again with" if run.is_comparison else "go on with"
     match state:
         case "interrupted":
             return f"{kept[0].upper()}{kept[1:]}; {again}:"

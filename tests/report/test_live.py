@@ -9,6 +9,7 @@ import pytest
 from growing import CASES, RUN, SECONDS, begun, grow, results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import AB
 
 from gapbench import summary
 from gapbench.errors import GapbenchError
@@ -106,7 +107,7 @@ def test_each_clock_has_a_row_of_its_own(store):
 
 
 def test_of_two_sides_only_rounds_are_shown(store):
-    writer = begun(store, ab={"base": {}, "head": {}})
+    writer = begun(store, ab=AB)
     for number in range(8):
         for side in ("base", "head"):
             grow(writer, CASES[0], number, contender=side)
@@ -146,7 +147,7 @@ def test_a_run_that_ends_between_two_looks_at_it_is_complete(store, monkeypatch)
 
     def ends_meanwhile(run):
         found = growth(run)
-        if store.describe(run)["ended"] is None:
+        if store.describe(run).ended is None:
             writer.finish(results(writer))
             raise GapbenchError("a shard is gone")
         return found

@@ -8,7 +8,7 @@ from fabricated import a_run
 from growing import CASES, RUN, begun, grow, results
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import keep, two_sides
+from stored import AB, keep, two_sides
 
 from gapbench.report import assets, site
 from gapbench.report.served import Served
@@ -98,7 +98,7 @@ def test_an_interrupted_run_shows_its_results_so_far(served, store):
     assert f"gapbench run --resume {RUN}" in served.answer(f"/{one['page']}").body
 
 
-@pytest.mark.parametrize("left", [{"ab": {}}, {}])
+@pytest.mark.parametrize("left", [{"ab": AB}, {}])
 def test_an_interrupted_run_without_anything_to_show_leads_to_how_to_go_on(served, store, left):
     writer = begun(store, **left)
     if left:

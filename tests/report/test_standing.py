@@ -3,9 +3,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import AB
 
 from gapbench.report import standing
 from gapbench.store import Growth
+from gapbench.store.documents import decode
 
 STARTED = datetime(2026, 11, 24, 10, 11, 12, tzinfo=UTC)
 RUN = {"run": "R", "started": "2026-11-24T10:11:12Z", "ended": None, "settings": {"patience": 60.0}}
@@ -13,7 +15,7 @@ RUN = {"run": "R", "started": "2026-11-24T10:11:12Z", "ended": None, "settings":
 
 def of(shards=3, silence=1, left=False, **fields):
     written = STARTED + timedelta(seconds=100)
-    return standing.of(RUN | fields, Growth(shards, written, left), written + timedelta(seconds=silence))
+    return standing.of(decode(RUN | fields), Growth(shards, written, left), written + timedelta(seconds=silence))
 
 
 def test_a_run_that_grows_is_running_and_nothing_is_to_be_done():
@@ -41,7 +43,7 @@ def test_one_that_was_left_says_so_at_once():
 
 
 def test_two_sides_are_not_resumed():
-    one = of(left=True, ab={})
+    one = of(left=True, ab=AB)
     assert "not resumed" in one["said"]
     assert one["command"] == "gapbench ab"
 
@@ -51,7 +53,7 @@ def test_a_complete_run_is_complete_however_old():
 
 
 @given(
-    st.fixed_dictionaries({}, optional={name: st.none() | st.text() for name in ("run", "started", "ended")}),
+    st.fixed_dictionaries({}, optional={name: st.none() | st.text() for name in ("tag", "started", "ended")}),
     st.none() | st.just({}) | st.fixed_dictionaries({"patience": st.none() | st.floats(1, 1e4)}),
     st.integers(0, 10**6),
     st.floats(-1e6, 1e6),

@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
+from gapbench.git import Git
+from gapbench.run import Machine, Run
+from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import BATCH, CLOCK, KEPT
 from gapbench.store.writer import timestamp
 
@@ -62,41 +67,42 @@ def measured_at(document: Mapping[str, Any]) -> datetime | None:
         return None
 
 
-def description(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of ``run.json`` that a document tells."""
+def description(document: Mapping[str, Any], **fields: Any) -> Run:
+    """Return the run that a document tells of, with more ``fields`` of it; what of it makes no sense is not known."""
     machine = _mapping(document.get("machine_info"))
-    ours, cpu = _mapping(_printed(machine.get("gapbench"))), _mapping(machine.get("cpu"))
+    cpu, ours = _mapping(machine.get("cpu")), _mapping(_printed(machine.get("gapbench")))
     started = measured_at(document)
-    system = " ".join(filter(None, (name(machine.get("system")), name(machine.get("release")))))
-    machine_of_ours = _mapping(ours.get("machine"))
-    if machine_of_ours:
-        machine_of_ours["gpus"] = [gpu for gpu in _list(machine_of_ours.get("gpus")) if isinstance(gpu, dict)]
-    theirs = {
-        "cpu": name(cpu.get("brand_raw")) or name(cpu.get("brand")),
-        "logical_cores": cpu["count"] if isinstance(cpu.get("count"), int) else None,
-        "system": system or None,
-    }
-    return {
-        "started": timestamp(started) if started else None,
-        "git": _git(_mapping(document.get("commit_info"))),
-        "machine": machine_of_ours or theirs,
-        "versions": _mapping(ours.get("versions")) or {"python": name(machine.get("python_version"))},
-        "warnings": [one for one in _list(ours.get("warnings")) if isinstance(one, str)],
-    }
+    theirs = Machine(
+        cpu=name(cpu.get("brand_raw")) or name(cpu.get("brand")),
+        logical_cores=cpu["count"] if _fits("int32", cpu.get("count")) else None,
+        system=" ".join(filter(None, (name(machine.get("system")), name(machine.get("release"))))) or None,
+    )
+    try:
+        own = decode({"run": "", **{one: ours.get(one) for one in ("machine", "versions", "warnings")}})
+    except ValueError:
+        own = Run(id="")
+    return replace(
+        own,
+        started=timestamp(started) if started else None,
+        git=_git(_mapping(document.get("commit_info"))),
+        machine=theirs if own.machine == Machine() else own.machine,
+        versions=own.versions or {"python": name(machine.get("python_version"))},
+        **fields,
+    )
 
 
-def _git(commit: Mapping[str, Any]) -> dict[str, Any] | None:
+def _git(commit: Mapping[str, Any]) -> Git | None:
     known = name(commit.get("id")) or ""
     if not 7 <= len(known) <= 64 or set(known) - set("0123456789abcdef"):
         return None  # 'unversioned', 'unknown'
     branch, dirty = name(commit.get("branch")), commit.get("dirty")
-    return {
-        "commit": known,
-        "branch": None if branch in ("(unknown)", "(detached head)") else branch,
-        "subject": name(commit.get("subject")),
-        "dirty": dirty if isinstance(dirty, bool) else None,
-        "diff_hash": name(commit.get("diff_hash")),
-    }
+    return Git(
+        commit=known,
+        branch=None if branch in ("(unknown)", "(detached head)") else branch,
+        subject=name(commit.get("subject")),
+        dirty=dirty if isinstance(dirty, bool) else None,
+        diff_hash=name(commit.get("diff_hash")),
+    )
 
 
 def entries(document: Mapping[str, Any]) -> Iterator[Entry | str]:
@@ -194,10 +200,6 @@ def _printed(value: Any) -> Any:
     if isinstance(value, list):
         return [_printed(inner) for inner in value]
     return value if not isinstance(value, str) or _printable(value, "text") else None
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> dict[str, Any]:
