@@ -39,14 +39,6 @@ class Suite:
         """Return the same suite on ``device``."""
         return replace(self, cases=tuple(replace(case, device=device) for case in self.cases))
 
-    def contenders(self, operation: str, everyone: bool = False) -> list[str]:
-        """Return who competes at ``operation``: those that the suite chose, or all usual ones for ``everyone``."""
-        from gapbench import operations
-
-        usual = operations.contenders(operation)
-        chosen = operations.contenders(operation, self.implementations) if self.implementations else usual
-        return list(dict.fromkeys([*chosen, *usual])) if everyone or not chosen else chosen
-
 
 DISTINCT = (
     "mean", "sum_scale", "avg_pool", "matmul", "compiled_mean", "compiled_avg_pool", "triton",

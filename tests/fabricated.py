@@ -8,9 +8,10 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
 from gapbench.store import timestamp
+from gapbench.store.documents import decode
 
 CASE = Case((2, 3, 4, 4), label="a head", weight=2)
-CPU = {"cpu": "Some CPU", "logical_cores": 2, "system": "Linux 6", "gpus": []}
+CPU = {"cpu": "Some CPU", "logical_cores": 2, "usable_cores": 2, "system": "Linux 6", "gpus": []}
 TORCH = {"python": "3.11.9", "torch": "2.13.0"}
 _SERIAL = itertools.count()
 
@@ -42,7 +43,7 @@ def a_run(
     seconds = seconds or {"mean": 2e-5, "adaptive": 1e-5}
     commit = (fields.get("git") or {}).get("commit")
     described = {"run": run or run_id(commit=commit), "started": timestamp(), "suites": ["quick"], "git": None}
-    writer = store.create({**described, "machine": CPU, "versions": TORCH, **fields})
+    writer = store.create(decode({**described, "machine": CPU, "versions": TORCH, **fields}))
     for number, memory in itertools.product(range(rounds), memories):
         order = [name for _ in range(turns) for name in rng.permutation(list(seconds)).tolist()]
         writer.append(

@@ -7,11 +7,15 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.compare import Side
 from gapbench.records import RESULTS, Qualification
+from gapbench.store.documents import decode
 from gapbench.summary import Outcome
 
 CASE = Case((8, 64, 7, 7), label="small head")
 OTHER = Case((8, 256, 56, 56), dtype="bfloat16")
 NAMES = ("mean", "fast", "slow", "odd")
+
+AB = {"base": {}, "head": {}, "margin": 0.01, "command": ["main", "HEAD"], "flagged": []}
+"""What run.json of schema 1 says of a comparison."""
 
 MACHINE = {"cpu": "EPYC", "usable_cores": 2, "device": "cpu", "device_description": "EPYC", "gpus": []}
 
@@ -62,8 +66,9 @@ def side(
         "suites": ["quick"], "git": {"commit": "abc1234" * 5, "branch": "main", "subject": "Pool", "dirty": False},
         "machine": MACHINE, "versions": {"torch": "2.13.0+cpu"}, "plan": [], "warnings": [],
     } | fields  # fmt: skip
-    results = summary.results(samples, outcomes, document.get("ceilings"))
-    return Side(document, results.assign(run=run)[list(RESULTS)], samples)
+    described = decode(document)
+    results = summary.results(samples, outcomes, described.ceilings)
+    return Side(described, results.assign(run=run)[list(RESULTS)], samples)
 
 
 def two_sides(seed=0, base=None, head=None, **both):
@@ -79,4 +84,4 @@ def keep(store, one):
     writer = store.create(one.run)
     writer.append(dict(one.samples.drop(columns="run")))
     writer.finish(one.results)
-    return one.run["run"]
+    return one.run.id

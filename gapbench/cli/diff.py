@@ -116,7 +116,7 @@ def command(
 
     store = Store(url)
     before = side(store, store.resolve(base))
-    if head is None and "ab" in before.run:
+    if head is None and before.run.is_comparison:
         found = explained(store, interleaved(before))
     else:
         found = compare(before, side(store, store.resolve(head or "latest")), margin, allowed)

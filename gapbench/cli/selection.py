@@ -91,7 +91,7 @@ class Selection:
                     competing = (
                         operations.contenders(case.operation, named)
                         if named
-                        else suite.contenders(case.operation, everyone)
+                        else operations.competing(case.operation, suite.implementations, everyone)
                     )
                     specs = {name: name for name in competing}
                     specs |= own if operation.joinable else {}

@@ -9,15 +9,17 @@ changes was noise of this machine, and no row is called regressed.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from gapbench import two_stages
 from gapbench.compare.judging import judged
-from gapbench.compare.rows import Diff, Key, Row, Side, matched, rows_of, spec_of, structural
+from gapbench.compare.rows import Diff, Key, Row, Side, matched, rows_of, structural
 from gapbench.records import BASE, HEAD, NULL
+from gapbench.run import Run, differences
+from gapbench.run import Side as RunSide
 from gapbench.stats import Floats, round_log_ratio
 from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
@@ -29,25 +31,27 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
 
     Raises `GapbenchError` for a run that is incomplete, `NothingMatchedError` for one without results.
     """
-    described = ab.run["ab"]
-    margin = float(described["margin"])
+    comparison = ab.run.comparison
+    assert comparison is not None  # a run with several sides has one
+    margin = comparison.margin
     old, new = rows_of(ab, BASE), rows_of(ab, HEAD)
-    again = ("gapbench", "ab", *described["command"])
+    again = ("gapbench", "ab", *comparison.command)
     rows: dict[Key, Row] = {}
     for key, before, after in matched(old, new):
         known = after or before
         assert known is not None
         verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
-        rows[key] = Row(known["suite"], *key, spec_of(ab.run, *key), verdict, reason, again=again)
+        rows[key] = Row(known["suite"], *key, ab.spec(*key), verdict, reason, again=again)
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
-    flagged = {(one["case"], one["implementation"], one["clock"]): one["round"] for one in described["flagged"]}
+    flagged = {(one.case, one.implementation, one.clock): one.round for one in comparison.flagged or ()}
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, len(tested), paired=True)
     copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
-    base, head = (_side(ab.run, described[side]) for side in (BASE, HEAD))
-    return Diff(base, head, margin, tuple(rows.values()), tuple(described["differences"]), notes)
+    base, head = (_as_run(ab.run, side) for side in ab.run.sides[:2])
+    differing = tuple(map(str, differences(base.environment, head.environment, packages=True)))
+    return Diff(base, head, margin, tuple(rows.values()), differing, notes)
 
 
 def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Series[float]"]:
@@ -107,6 +111,6 @@ def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgeme
     return (why,)
 
 
-def _side(run: Mapping[str, Any], side: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a diff says of a side: the run, with the side's own commit and versions in place of the caller's."""
-    return {**run, "tag": None, "git": side.get("git"), "versions": side["versions"], "side": side}
+def _as_run(run: Run, side: RunSide) -> Run:
+    """Return the run as that of one side: with its commit and versions in place of the caller's."""
+    return structs.replace(run, tag=None, git=side.git, versions=side.versions, sides=(side,))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from gapbench import records
 from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
 Key = tuple[str, str, str]
@@ -22,11 +23,15 @@ _DEFINITION = ("operation", "reference", "elements", "bytes_moved", "parameters"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A stored run: its run.json, results and samples."""
+    """A stored run: what is known of it, its results and samples."""
 
-    run: Mapping[str, Any]
+    run: Run
     results: pd.DataFrame
     samples: pd.DataFrame
+
+    def spec(self, case: str, implementation: str, _clock: str) -> str:
+        """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
+        return self.run.specs(case).get(implementation, implementation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +62,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What changed from ``base`` to ``head`` (their run.json).
+    """What changed from ``base`` to ``head``: two runs, or one as each of its sides (`is_interleaved`).
 
     ``environment`` has a sentence for each difference, ``notes`` what else a reader must know.
     """
 
-    base: Mapping[str, Any]
-    head: Mapping[str, Any]
+    base: Run
+    head: Run
     margin: float
     rows: tuple[Row, ...]
     environment: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether one run measured both."""
+        return self.base.id == self.head.id
 
     @property
     def summary(self) -> dict[Verdict, int]:
@@ -82,8 +92,8 @@ Result = Mapping[str, Any]
 
 def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
     """Return the rows of a run's contender, refusing a run that has not ended or has none."""
-    run = side.run["run"]
-    if side.run.get("ended") is None:
+    run = side.run.id
+    if not side.run.is_complete:
         raise GapbenchError(f"run {run} is not complete; complete it with: gapbench run --resume {run}")
     results = side.results[side.results["contender"] == contender]
     if results.empty:
@@ -93,13 +103,6 @@ def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
         (row["case"], row["implementation"], row["clock"]): {str(column): value for column, value in row.items()}
         for row in known.to_dict("records")
     }
-
-
-def spec_of(run: Mapping[str, Any], case: str, implementation: str, _clock: str) -> str:
-    """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
-    plans = (one.get("specs") or {} for one in run.get("plan") or [] if one["case"] == case)
-    specs: Mapping[str, str] = next(plans, {})
-    return specs.get(implementation, implementation)
 
 
 def unmeasured(row: Result | None) -> bool:

@@ -16,6 +16,7 @@ from gapbench import operations
 from gapbench.measuring import worker_env
 from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.run import Warning
 
 _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the processes that workers are forked from are loaded, and more where something is compiled."""
@@ -93,16 +94,15 @@ class Trimmed:
     needed: float
 
     @property
-    def sentence(self) -> str | None:
-        """Say what was dropped, with the remedy; None if nothing was."""
+    def warnings(self) -> tuple[Warning, ...]:
+        """Say what was dropped: nothing, or one warning."""
         if not self.dropped:
-            return None
-        total = len(self.kept) + len(self.dropped)
-        return (
-            f"{len(self.dropped)} of {total} cases do not fit the budget and were dropped, those first that are most "
-            f"like others; all would take about {math.ceil(self.needed / 60)} minutes: measure them with --budget "
-            f"{math.ceil(self.needed / 60)}m"
+            return ()
+        evidence = (
+            f"{len(self.dropped)} of {len(self.kept) + len(self.dropped)} cases do not fit the budget and were "
+            "dropped, those first that are most like others"
         )
+        return (Warning("budget", evidence, f"measure all of them with --budget {math.ceil(self.needed / 60)}m"),)
 
 
 def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:

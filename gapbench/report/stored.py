@@ -1,21 +1,20 @@
 """A run as the store gives it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from gapbench import summary
 from gapbench.compare import Side
+from gapbench.run import Run
 from gapbench.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A run's ``run.json``, results and samples, and `summary.winners` of them."""
+    """What is known of a run, its results and samples, and `summary.winners` of them."""
 
-    run: Mapping[str, Any]
+    run: Run
     results: pd.DataFrame
     samples: pd.DataFrame
     winners: pd.DataFrame
@@ -23,7 +22,7 @@ class Stored:
     @property
     def id(self) -> str:
         """The run's id."""
-        return str(self.run.get("run") or "unnamed")
+        return self.run.id
 
     @property
     def side(self) -> Side:

@@ -12,6 +12,7 @@ from rich.text import Text
 from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
 from gapbench.report import rows
+from gapbench.run import Run
 
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
@@ -31,9 +32,7 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def print_winners(
-    winners: pd.DataFrame, console: Console | None = None, run: Mapping[str, Any] = MappingProxyType({})
-) -> None:
+def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Run | None = None) -> None:
     """Print who is fastest on each case, its ratio to the reference with its interval, and how sure that is.
 
     Each operation has a table of its own: its reference heads the column of ratios. Where rounds were too few to tell,

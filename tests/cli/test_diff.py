@@ -8,7 +8,9 @@ from stored import MACHINE, OTHER, keep, side, two_sides
 from gapbench import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
+from gapbench.run import COMPARED
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.verdicts import Verdict
 
 
@@ -133,8 +135,8 @@ def test_runs_that_cannot_be_compared_are_said_in_one_line(gapbench, stored, tmp
     base, _ = stored()
     store = Store(str(tmp_path / "results"))
     keep(store, side("20261125T000000Z-aaaaaaa-0003", cases=(OTHER,), tag="elsewhere"))
-    store.create({"run": "20261126T000000Z-aaaaaaa-0004", "tag": "begun"})
-    store.create({"run": "20261127T000000Z-aaaaaaa-0005", "tag": "empty"}).finish(side().results[:0])
+    store.create(decode({"run": "20261126T000000Z-aaaaaaa-0004", "tag": "begun"}))
+    store.create(decode({"run": "20261127T000000Z-aaaaaaa-0005", "tag": "empty"})).finish(side().results[:0])
     for name, code, said in (
         ("elsewhere", 5, "in common"),
         ("begun", 2, "gapbench run --resume"),
@@ -162,4 +164,4 @@ def test_the_options_repeat_what_the_libraries_know():
     assert verdicts <= set(diff_command.POLICIES)
     assert set().union(*diff_command.POLICIES.values()) == verdicts
     (option,) = [one for one in diff_command.command.params if one.name == "allowed"]
-    assert all(name in option.help for name in compare.ENVIRONMENT)
+    assert all(name in option.help for name in COMPARED)

@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 from stored import CASE, MACHINE, OTHER, side, two_sides
 
-from gapbench.compare import ENVIRONMENT, compare
+from gapbench.compare import compare
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
+from gapbench.run import COMPARED
 from gapbench.verdicts import Verdict
 
 
@@ -191,13 +193,13 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", ENVIRONMENT)
+@pytest.mark.parametrize("name", COMPARED)
 def test_another_environment_is_not_compared_unless_it_is_allowed_by_name(name):
     base, head = two_sides(head=OTHERS[name])
     diff = compare(base, head)
     assert set(diff.summary) == {Verdict.ENVIRONMENT_MISMATCH}
     assert all(row.reason.startswith(f"{name} is ") and row.ratio is None for row in diff.rows)
-    others = [other for other in ENVIRONMENT if other != name]
+    others = [other for other in COMPARED if other != name]
     assert set(compare(base, head, allowed=others).summary) == {Verdict.ENVIRONMENT_MISMATCH}
     allowed = compare(base, head, allowed=[name])
     assert Verdict.ENVIRONMENT_MISMATCH not in allowed.summary
@@ -227,7 +229,7 @@ def refused(*sides, **options):
 def test_runs_that_cannot_be_compared_are_refused_in_one_line():
     base, head = two_sides()
     assert "compared with itself" in str(refused(base, base))
-    unfinished = replace(head, run={**head.run, "ended": None})
+    unfinished = replace(head, run=structs.replace(head.run, ended=None))
     assert "gapbench run --resume" in str(refused(base, unfinished))
     empty = replace(head, results=head.results[:0])
     assert isinstance(refused(base, empty), NothingMatchedError)

@@ -4,6 +4,7 @@ import pytest
 
 from gapbench.history.order import Order
 from gapbench.history.trends import LEAST_NOISE, SHORTEST, steps, trends
+from gapbench.store.documents import decode
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 GPU = {"name": "H100", "driver": "560"}
@@ -16,13 +17,19 @@ def history(seconds, device="cpu", **changes):
         at = {name: values[index] for name, values in changes.items()}
         run = f"202601{index + 1:02}T000000Z-x-0000"
         commit = at.get("commit", f"{index:040x}")
-        documents[run] = {
+        document = {
             "run": run,
             "started": f"2026-01-{index + 1:02}T00:00:00Z",
             "git": commit and {"commit": commit, "dirty": at.get("dirty", False)},
-            "machine": {"cpu": at.get("cpu", "CPU"), "gpus": [{**GPU, "driver": at.get("driver", "560")}]},
+            "machine": {
+                "cpu": at.get("cpu", "CPU"),
+                "usable_cores": 2,
+                "device": device,
+                "gpus": [{**GPU, "driver": at.get("driver", "560")}],
+            },
             "versions": {"torch": at.get("torch", "2.13")},
         }
+        documents[run] = decode(document)
         row = {"run": run, "case": CASE, "implementation": "mean", "contender": "this", "clock": "host"}
         interval = {"seconds_low": None, "seconds_high": None}
         rows.append({**row, **interval, "device": device, "status": "ok", "seconds": value})
@@ -124,7 +131,7 @@ def test_one_run_that_is_off_is_no_step_wherever_it_is():
     ("device", "field", "old", "new", "said"),
     [
         ("cpu", "torch", "2.12", "2.13", "torch 2.12 → 2.13"),
-        ("cpu", "cpu", "EPYC", "Xeon", "CPU EPYC → Xeon"),
+        ("cpu", "cpu", "EPYC", "Xeon", "cpu EPYC → Xeon"),
         ("cuda:0", "driver", "550", "560", "driver 550 → 560"),
         ("cuda", "driver", "550", "560", "driver 550 → 560"),
     ],

@@ -10,6 +10,7 @@ from fabricated import CASE, a_run, run_id
 
 from gapbench import records
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.store.tables import table
 from gapbench.store.verify import verify
 
@@ -66,8 +67,8 @@ def test_a_damaged_run_json_is_named(store, run, content):
 
 
 def test_an_unknown_schema_is_named(store, run):
-    change_json(store, run, schema=2)
-    assert damage(store) == ["has schema 2, this gapbench reads 1; use the gapbench that wrote it"]
+    change_json(store, run, schema=3)
+    assert damage(store) == ["has schema 3, this gapbench reads 1 and 2; use the gapbench that wrote it"]
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])
@@ -156,7 +157,7 @@ def test_a_case_that_nobody_planned_is_named(store, run):
 
 
 def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
-    writer = store.create({"run": run_id(), "suites": []})
+    writer = store.create(decode({"run": run_id(), "suites": []}))
     for number in range(3):
         key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
         writer.append({**key, "round": number, "turn": 0, "seconds_per_call": [1e-5]})

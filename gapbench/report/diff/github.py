@@ -62,7 +62,7 @@ def outputs(diff: Diff) -> str:
     """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
     found = diff.summary
     values = {verdict.value: found.get(verdict, 0) for verdict in Verdict}
-    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base["run"], "head": diff.head["run"], **values}.items())
+    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base.id, "head": diff.head.id, **values}.items())
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:

@@ -1,12 +1,12 @@
 """What the formats of a diff share: order, counts, and the command that measures a row again."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from gapbench.cases import Case
 from gapbench.compare import Diff, Row
+from gapbench.git import Git
 from gapbench.report import format as fmt
+from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
 RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
@@ -32,17 +32,16 @@ def counts(diff: Diff) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in diff.summary.items()) or "nothing to compare"
 
 
-def side(run: Mapping[str, Any]) -> str:
-    """Return what a person needs to recognise a run."""
-    git = run.get("git") or {}
-    if side := run.get("side"):
-        commit = f"{git['commit'][:12]}" if git else "no commit"
-        uncommitted = f"with uncommitted changes, {git['diff_hash']}" if git.get("dirty") else None
-        said = ", ".join(str(note) for note in (git.get("subject"), uncommitted) if note)
-        return f"{side['ref']}: {commit}" + (f" ({said})" if said else "")
-    notes = [run.get("tag"), git.get("branch"), git.get("subject"), "uncommitted changes" if git.get("dirty") else None]
-    known = ", ".join(str(note) for note in notes if note)
-    return f"{run['run']}" + (f" ({known})" if known else "")
+def side(run: Run) -> str:
+    """Return what a person needs to recognise a run, or a side of one."""
+    git = run.git or Git()
+    if (ref := run.sides[0].ref) is not None:
+        name = f"{ref}: {git.commit[:12] if git.commit else 'no commit'}"
+        notes = [git.subject, f"with uncommitted changes, {git.diff_hash}" if git.dirty else None]
+    else:
+        name, notes = run.id, [run.tag, git.branch, git.subject, "uncommitted changes" if git.dirty else None]
+    said = ", ".join(filter(None, notes))
+    return f"{name} ({said})" if said else name
 
 
 def change(row: Row) -> str:
