@@ -55,9 +55,8 @@ def test_reports_and_diffs_load_without_torch():
 
 
 def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_variables():
-    # measuring/template_server.py is a process of its own, whose arguments are its parent's;
-    # measuring/inheritance.py hands variables on to processes by their names, and heeds none
-    allowed = {"cli", "pytest_plugin.py", "measuring/template_server.py", "measuring/inheritance.py"}
+    # measuring/worker_env.py hands variables on to processes by their names, and heeds none
+    allowed = {"cli", "pytest_plugin.py", "measuring/worker_env.py"}
     readers = {
         where(path)
         for path in MODULES
@@ -68,7 +67,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 
 def test_only_store_report_and_profiling_write_files():
-    # template.py's byte is shared memory in an anonymous file; exclusive.py's files are locks, not data
+    # forkserver.py's byte is shared memory in an anonymous file; exclusive.py's files are locks, not data
     writing = {
         "write_text",
         "write_bytes",
