@@ -1,10 +1,13 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gapbench import recording
 from gapbench.cases import Case
 from gapbench.measuring import engine
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.recording.ledger import Ledger
 from gapbench.records import Qualification
 from gapbench.store import Store
 
@@ -13,6 +16,13 @@ CONTESTS = [
     Contest("test", Case((2, 4, 3, 3), dtype="float16"), {"mean": "mean", "triton": "triton"}),
 ]
 EFFORT = Effort(budget=2, rounds=3)
+PLAN = Plan(tuple(CONTESTS), EFFORT)
+
+
+def planned(writer):
+    """Return the plan of a run that is to be resumed."""
+    contests, effort = recording.plan_of(writer.run)
+    return Plan(tuple(contests), effort)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +32,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recorded(store):
-    return recording.record(recording.begin(store, CONTESTS, EFFORT, ["run"], "mine"), CONTESTS, EFFORT)
+    return recording.record(recording.begin(store, CONTESTS, EFFORT, ["run"], "mine"), PLAN)
 
 
 def test_the_store_has_what_was_measured(store, recorded):
@@ -71,7 +81,7 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
         if rounds == 3:
             raise KeyboardInterrupt
 
-    cut = recording.record(recording.begin(store, CONTESTS, EFFORT, []), CONTESTS, EFFORT, interrupt)
+    cut = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN, interrupt)
     run = cut.run.id
     assert cut.interrupted
     assert store.describe(run).ended is None
@@ -81,7 +91,7 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     assert kept.groupby(["case", "round"]).ngroups == 3
 
     writer = store.reopen(run)
-    resumed = recording.record(writer, *recording.plan_of(writer.run))
+    resumed = recording.record(writer, planned(writer))
     assert not resumed.interrupted
     assert store.describe(run).ceilings == ceilings
     assert store.describe(run).ended is not None
@@ -99,17 +109,111 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
         for contender in range(2):
             batches.add(contender, turn, contender, 10, 1e-3)
 
-    def measure(contests, effort, earlier, with_ceilings, with_energy):
+    def measure(plan, earlier, with_ceilings, with_energy):
         yield engine.Qualified(case, "mean", Qualification())
         yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
         for number, slowdown in enumerate((1.0, 1.4)):
-            result = RoundResult({"host": batches}, {"host": {"floor_seconds": 1e-6 * number}}, {"host": slowdown})
+            floor = {"host": {"floor_seconds": 1e-6 * number}}
+            result = RoundResult({"host": batches}, preparations=floor, slowdowns={"host": slowdown})
             yield engine.RoundMeasured(case, number, number, ("mean", "sum_scale"), result)
 
     monkeypatch.setattr(engine, "measure", measure)
-    recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), CONTESTS, EFFORT)
+    recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
     said = "\n".join(map(str, recorded.run.warnings))
     assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
     assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
+
+
+def test_conditions_of_memory_are_rows_of_their_own(store):
+    contests = [Contest("test", Case((4, 64, 28, 28)), {"mean": "mean"}, memory=memory) for memory in ("kept", "fresh")]
+    plan = Plan(tuple(contests), EFFORT)
+    writer = recording.begin(store, contests, EFFORT, [])
+    run = recording.record(writer, plan).run["run"]
+    assert planned(writer) == plan
+    results, samples = store.results([run]), store.samples([run])
+    assert sorted(results["memory"]) == ["fresh", "kept"]
+    assert set(results["status"]) == {"ok"}
+    assert (samples.groupby("memory")["round"].nunique() >= 3).all()
+    assert samples["page_faults"].notna().all()
+    faults = samples.groupby("memory")["page_faults"].median()
+    assert faults["kept"] < 1
+
+
+def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
+    """A device's own memory is no page of the host's."""
+    case = Case((1, 8, 4, 4), device="cuda:0")
+    contest = Contest("test", case, {"mean": "mean"}, ("event_warm",))
+    batches = Batches()
+    for turn in range(4):
+        batches.add(0, turn, 0, 10, 1e-3)
+
+    def measure(plan, earlier, with_ceilings, with_energy):
+        yield engine.Qualified(case, "mean", Qualification())
+        yield engine.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"event_warm": batches}))
+
+    monkeypatch.setattr(engine, "measure", measure)
+    writer = recording.begin(store, CONTESTS[:1], EFFORT, [])
+    recorded = recording.record(writer, Plan((contest,), EFFORT))
+    assert recorded.samples["page_faults"].isna().all()
+    assert recorded.results["page_faults"].isna().all()
+
+
+CASE = Case((1, 8, 4, 4))
+names = st.lists(st.sampled_from(["pool", "mean", "sum"]), min_size=1, unique=True)
+
+
+@st.composite
+def measured_rounds(draw, sides):
+    """Draw a round as the engine yields it: some contenders, some turns, in any order."""
+    implementations = tuple(draw(names))
+    number = draw(st.integers(0, 99))
+    contenders = range(len(implementations) * len(sides))
+    chosen = draw(st.sets(st.sampled_from(contenders), min_size=1))
+    batches = Batches()
+    for turn in range(draw(st.integers(1, 3))):
+        for position, index in enumerate(draw(st.permutations(sorted(chosen)))):
+            batches.add(index, turn, position, draw(st.integers(1, 50)), draw(st.floats(1e-9, 1)), draw(st.none() | st.just(1.5)))
+    clocks = draw(st.sampled_from([("host",), ("host", "host_cold")]))
+    memory = draw(st.sampled_from(["kept", "fresh"]))
+    result = RoundResult(dict.fromkeys(clocks, batches))
+    return engine.RoundMeasured(CASE, number, 2 * number, implementations, result, sides, memory)
+
+
+@given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
+def test_rounds_are_read_back_as_the_events_that_they_were(measured):
+    """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
+    (again,) = recording._earlier(Ledger().enter(measured))
+    assert (again.case, again.round, again.process, again.memory) == (CASE, measured.round, measured.process, measured.memory)
+
+    def told(event, clock):
+        batches = event.result.batches[clock]
+        contenders = [event.contender(index) for index in batches.contender]
+        columns = [getattr(batches, name) for name in ("turn", "position", "calls", "seconds_per_call")]
+        return list(zip(contenders, *columns, strict=True))
+
+    assert again.result.batches.keys() == measured.result.batches.keys()
+    for clock in measured.result.batches:
+        assert told(again, clock) == told(measured, clock)
+
+
+def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
+    sides = (Side("base"), Side("head"), Side("null"))
+
+    def measure(plan, *_, **__):
+        for side in ("base", "head"):
+            yield engine.Qualified(CASE, "mean", Qualification(), contender=side)
+        yield engine.SidesSeparated(CASE, "it changes the default dtype for the whole process")
+        yield engine.Flagged({(CASE, "mean", "host"): 8})
+
+    monkeypatch.setattr(engine, "measure", measure)
+    described = {"margin": 0.01, "flagged": None}
+    contest = Contest("test", CASE, {"mean": "mean"})
+    writer = recording.begin(store, [contest], EFFORT, [], ab=described)
+    recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
+    assert recorded.run["ab"]["flagged"] == [
+        {"case": CASE.id, "implementation": "mean", "clock": "host", "round": 8}
+    ]
+    (said,) = [one for one in recorded.run["warnings"] if "processes of their own" in one]
+    assert "because it changes the default dtype for the whole process" in said

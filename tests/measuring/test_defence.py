@@ -31,6 +31,53 @@ def test_work_on_another_thread_is_told_with_its_share_and_the_remedy():
     assert "--threads" in reason
 
 
+class Counters:
+    """The system's counters of processor time in virtual time: ``elsewhere`` says what share of a watch is not ours."""
+
+    def __init__(self, monkeypatch, elsewhere):
+        self.now, self.caller, self.process = 0.0, 0, 0
+        self.watches, self._elsewhere = 0, elsewhere
+        monkeypatch.setattr(defence, "_perf_counter", lambda: self.now)
+        monkeypatch.setattr(defence, "_thread_time_ns", lambda: self.caller)
+        monkeypatch.setattr(defence, "_process_time_ns", self.begin_or_end)
+
+    def begin_or_end(self):
+        self.watches += 0.5  # read at the beginning and at the end
+        return self.process
+
+    def call(self):
+        share = self._elsewhere[int(self.watches)]
+        self.now += 1e-3
+        self.process += 1_000_000
+        self.caller += int(1_000_000 * (1 - share))
+
+
+@pytest.mark.parametrize("noisy", range(3))
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_one_quiet_watch_acquits(monkeypatch, noisy, share):
+    """The counters are read one after the other, and a busy machine may come between: for 10 ms, not always."""
+    counters = Counters(monkeypatch, [share] * noisy + [0.05] * 3)
+    assert defence.work_elsewhere(counters.call, threads=1) is None
+    assert counters.watches == min(noisy, 2) + 1
+
+
+@pytest.mark.parametrize("shares", [[0.2, 0.9, 0.5], [0.11] * 3, [1.0] * 3])
+def test_who_works_elsewhere_in_every_watch_is_told_the_least_of_it(monkeypatch, shares):
+    counters = Counters(monkeypatch, shares)
+    reason = defence.work_elsewhere(counters.call, threads=1)
+    assert reason.startswith(f"{min(shares):.0%} of its processor time")
+    assert counters.watches == 3
+
+
+def test_counters_that_stand_still_accuse_nobody(monkeypatch):
+    counters = Counters(monkeypatch, [1.0] * 3)
+
+    def call():
+        counters.now += 1e-3
+
+    assert defence.work_elsewhere(call, threads=1) is None
+
+
 def test_a_case_with_several_threads_may_use_them():
     assert defence.work_elsewhere(busy_elsewhere, threads=2) is None
 
