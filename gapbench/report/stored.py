@@ -8,6 +8,8 @@ import pandas as pd
 
 from gapbench import summary
 from gapbench.compare import Side
+from gapbench.compare.surroundings import differences
+from gapbench.errors import GapbenchError
 from gapbench.store import Store
 
 
@@ -41,3 +43,26 @@ def load(store: Store, run: str) -> Stored:
 def side(store: Store, run: str) -> Side:
     """Read the run of this id as a side of a comparison."""
     return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
+
+
+MOST_EARLIER = 8
+"""Earlier runs that a diff reads: enough to tell how far runs lie apart."""
+
+
+def earlier(store: Store, base: Side, head: Side) -> list[Side]:
+    """Return the newest other plain runs of base's suites in head's environment that are complete and can be read."""
+    found: list[Side] = []
+    for run, described in reversed(store.listing().runs.items()):
+        if run in (base.run["run"], head.run["run"]) or described["ended"] is None or run > head.run["run"]:
+            continue
+        if described["suites"] != base.run.get("suites") or differences(described, head.run):
+            continue
+        try:
+            read = side(store, run)
+        except GapbenchError:
+            continue
+        if "ab" not in read.run:
+            found.append(read)
+        if len(found) == MOST_EARLIER:
+            break
+    return found

@@ -8,7 +8,7 @@ from gapbench.compare import Diff
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",
-    "explanation",
+    "explanation", "memory",
 )  # fmt: skip
 
 
