@@ -27,6 +27,8 @@ def side(
     seed=0,
     spread=0.005,
     state=0.0,
+    common=0.05,
+    memory=None,
     cases=(CASE,),
     names=NAMES,
     statuses=None,
@@ -34,18 +36,18 @@ def side(
 ):
     """Return a run in which each implementation takes ``changes[name]`` times its usual time.
 
-    Rounds scatter by ``spread``, and by 5 % all alike; the whole run by ``state`` (a log). ``statuses`` by name are
-    what did not work.
+    Rounds scatter by ``spread``, and by ``common`` all alike; the whole run by ``state`` (a log). ``statuses`` by name
+    are what did not work.
     """
     rng = np.random.default_rng(seed)
     statuses, changes = statuses or {}, changes or {}
     frames, outcomes = [], []
     for case in cases:
-        machine = state + rng.normal(0, 0.05, rounds)
+        machine = state + rng.normal(0, common, rounds)
         for place, name in enumerate(names):
             status = statuses.get(name, "ok")
             qualification = Qualification(status, None if status == "ok" else f"it is {status}")
-            outcomes.append(Outcome("quick", case, name, "host", qualification, "target"))
+            outcomes.append(Outcome("quick", case, name, "host", qualification, "target", memory=memory))
             if status != "ok":
                 continue
             log = machine + rng.normal(0, spread, rounds) + np.log(1e-5 * (1 + place) * changes.get(name, 1.0))
@@ -54,6 +56,7 @@ def side(
                 pd.DataFrame(
                     {
                         "run": run, "case": case.id, "implementation": name, "contender": "this", "clock": "host",
+                        "memory": memory,
                         "round": np.repeat(np.arange(rounds), 3), "process": np.repeat(np.arange(rounds), 3),
                         "turn": np.tile([0, 1, 2], rounds), "position": place, "calls": 7,
                         "seconds_per_call": np.outer(np.exp(log), turns).ravel(),

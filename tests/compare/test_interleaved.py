@@ -55,6 +55,7 @@ def run(screen=30, fresh=None, changes=None, confirmed=None, null=None, spread=0
                 pd.DataFrame(
                     {
                         "run": "r", "case": case.id, "implementation": "pool", "contender": side, "clock": "host",
+                        "memory": None,
                         "round": np.repeat(np.arange(rounds), 3), "process": place, "turn": np.tile([0, 1, 2], rounds),
                         "position": place, "calls": 7,
                         "seconds_per_call": 1e-5 * np.repeat(values, 3) * np.tile([1.0, 5.0, 1.0], rounds),

@@ -9,7 +9,7 @@ from gapbench.run import Run
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",
-    "explanation",
+    "explanation", "memory",
 )  # fmt: skip
 
 

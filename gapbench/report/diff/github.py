@@ -29,7 +29,7 @@ def render(diff: Diff) -> str:
     if (more := len(annotations) - ANNOTATIONS) > 0:
         rest = f"{more + 1} more rows changed or could not be compared: {lines.counts(diff)}"
         annotations[ANNOTATIONS - 1 :] = [f"::warning title=gapbench::{_data(rest)}"]
-    return "\n".join([*annotations, _data(lines.counts(diff))])
+    return "\n".join([*annotations, *map(_data, filter(None, (lines.remedy(diff), lines.counts(diff))))])
 
 
 def _annotation(row: Row) -> str:
@@ -37,7 +37,7 @@ def _annotation(row: Row) -> str:
     title = f"gapbench: {row.verdict}"
     if row.verdict is Verdict.ENVIRONMENT_MISMATCH:
         return f"::{level} title={_property(title)}::{_data(row.reason)}"
-    message = f"{row.implementation} {row.case} {row.clock}"
+    message = f"{row.implementation} {row.case} {lines.condition(row)}"
     message += "" if row.ratio is None else f": {lines.change(row)} of the base's time"
     message += f"; {row.reason}" if row.reason else ""
     message += "".join(f"; {sentence}" for sentence in explained.sentences(row)[:_TOLD])
