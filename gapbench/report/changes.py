@@ -26,17 +26,17 @@ def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | 
     `GapbenchError` where a baseline that was named cannot be compared with.
     """
     if baseline is not None:
-        return compare(side(store, baseline), stored.side), ""
+        return compare(side(store, baseline), stored), ""
     if not stored.run.is_complete:
-        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.id} completes it"
+        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.run.id} completes it"
     if len(stored.results) > MOST_ROWS:
-        remedy = f"gapbench report {stored.id} --baseline RUN"
+        remedy = f"gapbench report {stored.run.id} --baseline RUN"
         return None, f"not compared: with {len(stored.results):,} rows that takes a while; compare with: {remedy}"
     for run, described in reversed(store.listing().runs.items()):
         alike = described.is_complete and described.suites == stored.run.suites
-        if run < stored.id and alike and not differences(described.environment, stored.run.environment):
+        if run < stored.run.id and alike and not differences(described.environment, stored.run.environment):
             try:
-                return compare(side(store, run), stored.side), ""
+                return compare(side(store, run), stored), ""
             except GapbenchError:  # one that cannot be read or has nothing in common is no baseline
                 continue
     return None, "no baseline: no earlier run of the same suites in this environment; name one with --baseline RUN"
