@@ -28,13 +28,13 @@ def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | 
     if baseline is not None:
         return _compared(store, baseline, stored), ""
     if not stored.run.is_complete:
-        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.id} completes it"
+        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.run.id} completes it"
     if len(stored.results) > MOST_ROWS:
-        remedy = f"gapbench report {stored.id} --baseline RUN"
+        remedy = f"gapbench report {stored.run.id} --baseline RUN"
         return None, f"not compared: with {len(stored.results):,} rows that takes a while; compare with: {remedy}"
     for run, described in reversed(store.listing().runs.items()):
         alike = described.is_complete and described.suites == stored.run.suites
-        if run < stored.id and alike and not differences(described.environment, stored.run.environment):
+        if run < stored.run.id and alike and not differences(described.environment, stored.run.environment):
             try:
                 return _compared(store, run, stored), ""
             except GapbenchError:  # one that cannot be read or has nothing in common is no baseline
@@ -44,4 +44,4 @@ def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | 
 
 def _compared(store: Store, baseline: str, stored: Stored) -> Diff:
     base = side(store, baseline)
-    return compare(base, stored.side, earlier=earlier(store, base, stored.side))
+    return compare(base, stored, earlier=earlier(store, base, stored))

@@ -69,7 +69,7 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
         ("Versions", _flat(run.versions)),
         ("Git", _flat(git)),
         ("Settings", _flat(to_builtins(run.settings))),
-        ("Clocks", _clocks(run)),
+        ("Clocks", [(clock, fmt.overheads(found) or "no overhead of its own") for clock, found in run.clocks.items()]),
         ("Ceilings", _ceilings(run)),
         ("Energy", _energy(run)),
     ]
@@ -93,16 +93,6 @@ def _run(run: Run) -> Facts:
         "schema": run.schema,
     }
     return _flat(facts)
-
-
-def _clocks(run: Run) -> Facts:
-    """Say of each clock what it found out about itself: its floor, the smallest launch, what proves it cold."""
-    found = []
-    for clock, seconds in run.clocks.items():
-        known = {name: value for name, value in seconds.items() if value is not None}
-        texts = [f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(v)}" for name, v in known.items()]
-        found.append((clock, ", ".join(texts) or "no overhead of its own"))
-    return found
 
 
 def _ceilings(run: Run) -> Facts:

@@ -69,7 +69,7 @@ def run_page(
         diff_name=None if diff is None else diffs.name(diff),
         counts=[] if diff is None else changes.counts(diff),
         why_no_diff=why_no_diff,
-        profiled=[(profiles.name(stored.id, case), case, found) for case, found in profiled.items()],
+        profiled=[(profiles.name(stored.run.id, case), case, found) for case, found in profiled.items()],
     )
 
 
@@ -96,7 +96,7 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
     run, results = stored.run, stored.results
     return {
         "kind": "run",
-        "name": stored.id,
+        "name": stored.run.id,
         "started": facts.when(run.started),
         "commit": facts.commit(run),
         "tag": run.tag or "",

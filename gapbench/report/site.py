@@ -47,7 +47,7 @@ def write(
         if stored.results.empty:
             raise GapbenchError(f"run {run} has no results yet; complete it with: gapbench run --resume {run}")
         if stored.run.is_comparison:
-            of_sides = explained(store, interleaved(stored.side))
+            of_sides = explained(store, interleaved(stored))
             profiled = _profiled(store, run)
             text = html.diff_page(of_sides, pages=(), redact=redact, single_file=single_file, profiled=profiled)
             pages.append(_write(folder, run, text))

@@ -7,28 +7,15 @@ import pandas as pd
 from gapbench import summary
 from gapbench.compare import Side
 from gapbench.errors import GapbenchError
-from gapbench.run import Run, differences
+from gapbench.run import differences
 from gapbench.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What is known of a run, its results and samples, and `summary.winners` of them."""
+class Stored(Side):
+    """A run as a side of comparisons, and `summary.winners` of its results."""
 
-    run: Run
-    results: pd.DataFrame
-    samples: pd.DataFrame
     winners: pd.DataFrame
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.run.id
-
-    @property
-    def side(self) -> Side:
-        """The run as a side of a comparison."""
-        return Side(self.run, self.results, self.samples)
 
 
 def load(store: Store, run: str) -> Stored:

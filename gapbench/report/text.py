@@ -162,12 +162,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
 
 def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
     """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
-    lines = [
-        f"{clock}: "
-        + ", ".join(f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(s)}" for name, s in known)
-        for clock, found in clocks.items()
-        if (known := [(name, seconds) for name, seconds in found.items() if seconds is not None])
-    ]
+    lines = [f"{clock}: {said}" for clock, found in clocks.items() if (said := fmt.overheads(found))]
     if lines:
         (console or Console()).print(Text("\n" + "\n".join(lines)))
 

@@ -48,7 +48,7 @@ def data(stored: Stored) -> dict[str, Any]:
     )
     results = results.assign(ceiling=_column(results, list(map(_ceiling(stored.run), records(results)))))
     return {
-        "run": stored.id,
+        "run": stored.run.id,
         "cases": _sized(cases, _CASE),
         "rows": _sized(results, _ROW),
         "unranked": list(UNRANKED),

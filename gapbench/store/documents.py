@@ -79,7 +79,7 @@ def _joined(old: Any, new: Any) -> Any:
     match old, new:
         case dict(), dict():
             return {**old, **{name: _joined(old.get(name), value) for name, value in new.items()}}
-        case list(), list() if len(old) == len(new):
+        case list(), list() | tuple() if len(old) == len(new):
             return [_joined(*both) for both in zip(old, new, strict=True)]
     return new
 

@@ -57,7 +57,7 @@ def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, st
 
 def check_schema(run: str, found: object, known: Sequence[int] = (records.TABLES,)) -> None:
     """Refuse a run with a file of a schema that this gapbench does not know."""
-    if found not in known or found is True:
+    if type(found) is not int or found not in known:
         listed = " and ".join(map(str, known))
         raise GapbenchError(
             f"run {run} has schema {found}, this gapbench reads {listed}; use the gapbench that wrote it"

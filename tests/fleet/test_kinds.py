@@ -13,6 +13,7 @@ from gapbench.cli import fleet
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import Member, Seat
 from gapbench.fleet.worker import Worker
+from gapbench.run import FleetDevice
 from gapbench.store import Store
 from gapbench.store.verify import verify
 
@@ -65,11 +66,9 @@ def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
     runs = [store.describe(one["run"]) for one in document["runs"]]
     assert {run.sweep for run in runs} == {document["sweep"]}
     assert [run.machine.cpu for run in runs] == [one.described.environment.machine.cpu for one in members]
-    assert runs[1]["machine"]["usable_cores"] == 64
-    assert [run["fleet"] for run in runs] == [
-        [{"number": number, "node": f"10.0.0.{number}", "device": "cpu"}] for number in (1, 2)
-    ]
-    assert all(run["ceilings"] and run["energy"] for run in runs)
+    assert runs[1].machine.usable_cores == 64
+    assert [run.fleet for run in runs] == [(FleetDevice(n, f"10.0.0.{n}", "cpu"),) for n in (1, 2)]
+    assert all(run.ceilings and run.energy for run in runs)
     assert verify(store) == []
     assert set(store.results()["status"]) == {"ok"}
 
