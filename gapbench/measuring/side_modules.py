@@ -40,20 +40,28 @@ class SideModules:
             return
         if self._active is not None:
             self._put_away(self._active)
-        self._active = side
+            self._active = None
         path = self._paths[side]
         if path is None:
             sys.path[:] = self._path
-            self._sources[side].enter(self._operation)
-            self._paths[side] = list(sys.path)
+            self._count = -1
+            try:
+                self._sources[side].enter(self._operation)
+            except BaseException:  # the next time it is tried again, rather than run what another side has
+                self._put_away(side)
+                self._paths[side] = None
+                raise
             self._count = -1
         else:
             sys.path[:] = path
             self._install(self._modules[side])
             operations.restore(self._adopted[side])
             self._count = len(sys.modules)
+        self._active = side
 
     def _put_away(self, side: int) -> None:
+        self._paths[side] = list(sys.path)  # code may have added to it
+        self._adopted[side] = operations.state()
         folder = self._sources[side].folder
         if folder is None:
             return
@@ -63,7 +71,6 @@ class SideModules:
                 if self._shared.get(name) is not module and _is_of(module, f"{folder}{os.sep}"):
                     modules[name] = module
             self._count = len(sys.modules)
-        self._adopted[side] = operations.state()
         for name in modules:
             sys.modules.pop(name, None)
         self._install({name: self._shared[name] for name in modules if name in self._shared})

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -200,18 +201,65 @@ def test_nothing_matched_is_5(repository):
     assert repository("ab", "HEAD", "HEAD", "-k", "no_such_thing", *POOL)[0] == 5
 
 
-def test_ctrl_c_keeps_what_was_measured_and_removes_the_worktrees(repository, measuring):
-    commit("slower", pool=SLOW)
-    process, store = measuring("ab", "main~1", "main", *POOL, "--budget", "60s")
+def interrupt(process):
+    """Press Ctrl-C; nothing is printed but how to go on."""
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert out == ""
+    return err
+
+
+@pytest.mark.parametrize("stage", ["screening", "confirming"])
+def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(repository, measuring, stage):
+    commit("slower", pool=SLOW)
+    process, store = measuring("ab", "main~1", "main", *POOL, "--budget", "8s")
     (run,) = store.ids()
-    assert not store.samples([run]).empty
+    while stage == "confirming" and not store.describe(run)["ab"]["flagged"]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert f"go on with: gapbench run --resume {run}" in interrupt(process)
+    assert store.describe(run)["ended"] is None
     assert len(git("worktree", "list").splitlines()) == 1
-    assert repository("run", "--resume", run)[0] == 2
+    kept, flagged = store.samples([run]), store.describe(run)["ab"]["flagged"]
+    assert not kept.empty
+    assert bool(flagged) == (stage == "confirming")
+
+    code, out, err = repository("run", "--resume", run)
+    assert code == 1, err
+    assert "regressed" in out
+    document = store.describe(run)
+    assert document["ended"]
+    (row,) = document["ab"]["flagged"]
+    assert flagged in (None, [row])
+    samples = store.samples([run])
+    assert not samples.duplicated(["case", "contender", "implementation", "round", "turn"]).any()
+    again = samples.merge(kept, on=["contender", "round", "process", "turn", "position", "seconds_per_call"])
+    assert len(again) == len(kept)
+    numbers = sorted(samples["round"].unique())
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) - row["round"] >= 7
+    assert len(git("worktree", "list").splitlines()) == 1
+    assert repository("store", "verify")[0] == 0
+
+
+def test_a_comparison_with_the_folder_is_resumed_with_the_very_code_only(repository, measuring, tmp_path):
+    (tmp_path / "pool.py").write_text(SLOW)
+    process, store = measuring("ab", "HEAD", ".", *POOL, "--budget", "5s")
+    interrupt(process)
+    (run,) = store.ids()
+    (tmp_path / "pool.py").write_text(SLOW + "\n# better")
+    kept = len(store.samples([run]))
+    for _ in range(2):  # and the run that could not go on is not kept from others
+        code, out, err = repository("run", "--resume", run)
+        assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+        assert "head (.) is no longer the code that was measured; restore it, or begin anew with: gapbench ab" in err
+    assert len(store.samples([run])) == kept
+    (tmp_path / "pool.py").write_text(SLOW)
+    code, out, err = repository("run", "--resume", run)
+    assert code == 1, err
+    assert "regressed" in out
 
 
 def test_another_interpreter_measures_with_this_harness(repository, tmp_path):
