@@ -85,7 +85,7 @@ def main(runs: tuple[str, ...], url: str) -> None:
     store = Store(url)
     for run in map(store.resolve, runs):
         results, samples = store.results([run]), store.samples([run])
-        click.echo(f"{run}: `gapbench {' '.join(store.describe(run)['argv'])}`\n")
+        click.echo(f"{run}: `gapbench {' '.join(store.describe(run).argv)}`\n")
         show(winners(results[results["operation"] == "gap"], samples))
         show(totals(results[results["operation"] == "gap"]))
         for operation in OPERATIONS[1:]:

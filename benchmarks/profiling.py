@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gapbench.ceilings import Ceiling
 from gapbench.report import format as fmt
 from gapbench.store import Store
 
@@ -35,19 +36,19 @@ def profiles(folder: Path) -> str:
 
 def ceilings(run: str) -> str:
     """Return the ceilings of a run by level, and its dispatch floor."""
-    known = (store := Store("results")).describe(store.resolve(run)).ceilings or []
+    known = (store := Store("results")).describe(store.resolve(run)).ceilings or ()
     rows = [["threads", "level", "bytes", "read", "copy", "write"]]
-    levels = {(one["threads"], one["level"]): one for one in known if one["kind"] == "read"}
+    levels = {(one.threads, one.level): one for one in known if one.kind == "read"}
     for (threads, level), read in levels.items():
-        own = {one["kind"]: one for one in known if (one["threads"], one["level"]) == (threads, level)}
+        own = {one.kind: one for one in known if (one.threads, one.level) == (threads, level)}
         rates = [_rate(own.get(kind)) for kind in ("read", "copy", "write")]
-        rows.append([str(threads), level, fmt.size(read["bytes"]), *rates])
-    floors = [fmt.seconds(one["seconds"]) for one in known if one["kind"] == "dispatch"]
+        rows.append([str(threads), level, fmt.size(read.bytes), *rates])
+    floors = [fmt.seconds(one.seconds) for one in known if one.kind == "dispatch"]
     return f"{lines(rows)}\n\ndispatch floor: {', '.join(floors) or fmt.MISSING}"
 
 
-def _rate(one: dict[str, Any] | None) -> str:
-    return fmt.MISSING if one is None or one["gbps"] is None else f"{fmt.number(one['gbps'])} GB/s"
+def _rate(one: Ceiling | None) -> str:
+    return fmt.MISSING if one is None or one.gbps is None else f"{fmt.number(one.gbps)} GB/s"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from report_peers import asv_publish, pytest_html
 from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
+from gapbench.run import Run
 from gapbench.store import Store, timestamp
 
 ROUNDS, TURNS = 6, 2
@@ -53,9 +54,7 @@ def cases(count: int) -> list[Case]:
 def fabricate(store: Store, measured: list[Case]) -> str:
     """Store a run in which implementations differ by up to a half, with 1 % of noise, and return its id."""
     rng = np.random.default_rng(0)
-    writer = store.create(
-        {"run": "20260101T000000Z-nogit-0001", "started": timestamp(), "suites": ["many"], "git": None}
-    )
+    writer = store.create(Run(id="20260101T000000Z-nogit-0001", started=timestamp(), suites=("many",)))
     shape = (len(measured), ROUNDS, TURNS, len(NAMES))
     base = np.array([1e-6 + case.bytes_moved / 1e10 for case in measured])
     speeds = base[:, None, None, None] * rng.uniform(1, 1.5, (len(measured), 1, 1, len(NAMES)))

@@ -21,7 +21,9 @@ from gapbench import records, summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
 from gapbench.report import site
+from gapbench.run import Run
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import writing
 
 CASES = [Case((8, channels, 7, 7), label="head") for channels in (256, 512, 1024, 2048, 4096)]
@@ -58,8 +60,8 @@ for path, run in storage.load():
 """
 
 
-def a_run(number: int, turns: int) -> tuple[dict, pd.DataFrame]:
-    """Return run.json, samples and results of a run that never happened."""
+def a_run(number: int, turns: int) -> tuple[Run, pd.DataFrame]:
+    """Return a run that never happened, and its samples."""
     day, second = divmod(number, 60)
     run = f"202601{1 + day % 28:02}T0000{second:02}Z-{number:07x}-{number % 65536:04x}"
     git = {"commit": f"{number:040x}", "branch": "main", "subject": f"change {number}", "dirty": False}
@@ -79,7 +81,7 @@ def a_run(number: int, turns: int) -> tuple[dict, pd.DataFrame]:
             "seconds_per_call": seconds, "steal": 0.0,
         }
     )  # fmt: skip
-    return document, samples
+    return decode(document), samples
 
 
 def fill(store: Store, folder: Path, runs: int, turns: int) -> None:
@@ -96,7 +98,7 @@ def fill(store: Store, folder: Path, runs: int, turns: int) -> None:
             results = summary.results(samples, outcomes)
             padded = results.reindex(columns=list(records.RESULTS))
             padded_samples = samples.reindex(columns=list(records.SAMPLES))
-            base = writing.document({**document, "warnings": []}, padded, padded_samples)
+            base = writing.document(document, padded, padded_samples)
         writer = store.create(document)
         writer.append(samples)
         scale = float(np.exp(np.random.default_rng(number).normal(0, 0.003)))
@@ -106,7 +108,7 @@ def fill(store: Store, folder: Path, runs: int, turns: int) -> None:
         for one in base["benchmarks"]:
             data = groups.get_group((one["extra_info"]["case"], one["extra_info"]["implementation"])).tolist()
             one["stats"] |= {"data": data, "median": statistics.median(data)}
-        (folder / f"{number + 1:04}_run.json").write_text(json.dumps({**base, "datetime": document["started"]}))
+        (folder / f"{number + 1:04}_run.json").write_text(json.dumps({**base, "datetime": document.started}))
 
 
 def copies(root: Path, store: Store, count: int) -> None:
