@@ -106,7 +106,7 @@ class Scale:
 
     def _weigh(self, prior: float, variance: float, degrees: float) -> "Scale":
         mean = (prior * self.variance + degrees * variance) / (prior + degrees)
-        return replace(self, variance=min(max(mean, self.least), self.most), degrees=self.degrees + degrees)
+        return replace(self, variance=max(mean, self.least), degrees=self.degrees + degrees)
 
     def of(self, shift: Shift) -> Shift:
         """Return ``shift`` with this variance between runs added to what it has."""

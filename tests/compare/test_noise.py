@@ -95,6 +95,10 @@ def test_were_all_rows_changed_by_different_amounts_large_changes_would_still_sh
     assert learned.variance**0.5 <= 0.017
 
 
+def test_runs_that_agree_by_chance_do_not_make_the_scale_nothing():
+    assert SCALE.learn([(0.0, 1e-12)] * 2000).variance == SCALE.least
+
+
 def test_nothing_known_is_the_default():
     assert SCALE.learn([]) == SCALE == SCALE.learn_row([])
     assert SCALE.learn([(np.nan, 1.0)]) == SCALE
