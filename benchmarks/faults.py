@@ -31,6 +31,7 @@ from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, disk
+from gapbench.store.documents import decode
 from gapbench.store.verify import verify
 
 RUN, OTHER = "20260102T000000Z-nogit-0002", "20260101T000000Z-nogit-0001"
@@ -55,7 +56,7 @@ def drive(
     if store.has(run):
         writer = store.reopen(run)
     else:
-        writer = store.create({"run": run, "suites": ["quick"], "plan": [{"case": CASE.id}]})
+        writer = store.create(decode({"run": run, "suites": ["quick"], "plan": [{"case": CASE.id}]}))
     try:
         measured = set(writer.samples()["round"])
         for number in range(rounds):
@@ -80,7 +81,7 @@ def check(store: Store, finished: set[int], cut: str | None = None) -> int:
     expect = {cut} if cut else set()
     assert damaged <= expect, damaged
     assert len(store.samples([OTHER])) == 6
-    if store.has(RUN) and store.describe(RUN)["ended"] is not None:
+    if store.has(RUN) and store.describe(RUN).ended is not None:
         there = set(store.samples([RUN])["round"])
     else:
         there = set(store.reopen(RUN).samples()["round"]) if store.has(RUN) else set()
@@ -106,7 +107,7 @@ def power_cut(store: Store, rng: random.Random) -> int:
 
 def last_file_cut(store: Store, rng: random.Random) -> int:
     """Cut the last round's file, as a disk does that lied about what it holds: that round is lost, and named."""
-    writer = store.create({"run": RUN, "suites": ["quick"], "plan": [{"case": CASE.id}]})
+    writer = store.create(decode({"run": RUN, "suites": ["quick"], "plan": [{"case": CASE.id}]}))
     count = rng.randrange(1, ROUNDS)
     for number in range(count):
         writer.append(a_round(number))
@@ -117,7 +118,7 @@ def last_file_cut(store: Store, rng: random.Random) -> int:
     assert [sentence.split(" cannot")[0] for sentence in named] == [last.name]
     writer = store.reopen(RUN)
     assert set(writer.samples()["round"]) == set(range(count - 1)), "all others are there"
-    assert last.name in writer.run["notes"][0]
+    assert last.name in writer.run.notes[0].evidence
     writer.release()
     return check(store, set(range(count - 1)), cut=last.name)
 
@@ -191,7 +192,7 @@ def no_descriptors(store: Store, rng: random.Random) -> int:
 
 def two_resume(store: Store, rng: random.Random) -> int:
     """Let two that have both opened one run take turns at random, as on an object store, which knows no claims."""
-    drive_to = store.create({"run": RUN, "suites": ["quick"], "plan": [{"case": CASE.id}]})
+    drive_to = store.create(decode({"run": RUN, "suites": ["quick"], "plan": [{"case": CASE.id}]}))
     drive_to.append(a_round(0))
     drive_to.release()
     finished, going = {0}, [store.reopen(RUN), store.reopen(RUN)]
@@ -289,9 +290,9 @@ def whole(name: str, rng: random.Random) -> tuple[int, int]:
         said = process.communicate()[1].decode()
         assert "Traceback" not in said, said
         assert not [one for one in verify(store) if one.kind == "damage"]
-        if store.describe(run)["ended"] is None:
+        if store.describe(run).ended is None:
             subprocess.run([*command, "--resume", run], cwd=folder, check=True, capture_output=True)
-        assert store.describe(run)["ended"] is not None
+        assert store.describe(run).ended is not None
         assert not [one for one in verify(store) if one.kind == "damage"]
         assert len(store.samples([OTHER])) == 6
         after = store.samples([run])

@@ -35,7 +35,7 @@ def profiles(folder: Path) -> str:
 
 def ceilings(run: str) -> str:
     """Return the ceilings of a run by level, and its dispatch floor."""
-    known = (store := Store("results")).describe(store.resolve(run))["ceilings"] or []
+    known = (store := Store("results")).describe(store.resolve(run)).ceilings or []
     rows = [["threads", "level", "bytes", "read", "copy", "write"]]
     levels = {(one["threads"], one["level"]): one for one in known if one["kind"] == "read"}
     for (threads, level), read in levels.items():

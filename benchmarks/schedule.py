@@ -72,7 +72,7 @@ def main() -> None:
                 {
                     "batch ms": milliseconds,
                     "rounds a case": rounds.median(),
-                    "efficiency %": 100 * recorded.run["timed_seconds"] / recorded.run["wall_seconds"],
+                    "efficiency %": 100 * recorded.run.timed_seconds / recorded.run.wall_seconds,
                     "cases within 1 %": f"{(half_width <= 0.01).sum()}/{len(half_width)}",
                     "intervals with 1": f"{((ok['ratio_low'] <= 1) & (ok['ratio_high'] >= 1)).sum()}/{len(ok)}",
                     **{name: f"{_spread(same, name)} | {_spread(other, name)}" for name in ESTIMATORS},

@@ -1,13 +1,15 @@
 """The machine's limits as a run has them, and which of them a time is to be held against.
 
 A ceiling is what was measured on the machine at hand, never a table of names. `measuring.ceilings` measures them, and
-``run.json`` keeps them as a list of mappings with the fields of `Ceiling`.
+``run.json`` keeps them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from gapbench.records import Number, Whole
 
 MEMORY = "memory"
 """The level behind all caches, which holds data of any size."""
@@ -37,27 +39,27 @@ class Ceiling:
     not be measured is null, and ``reason`` says why.
     """
 
-    level: str | None
-    kind: str
-    device: str
-    threads: int | None = None
-    bytes: int | None = None
-    gbps: float | None = None
-    seconds: float | None = None
+    level: str | None = None
+    kind: str = "read"
+    device: str | None = None
+    threads: Whole | None = None
+    bytes: Whole | None = None
+    gbps: Number | None = None
+    seconds: Number | None = None
     reason: str | None = None
 
 
-Known = Iterable[Mapping[str, Any]] | None
-"""Ceilings as run.json has them; None where a run has none. Fields may be missing, and more may be there."""
+Known = Sequence[Ceiling] | None
+"""Ceilings as a run has them; None where it has none."""
 
 
-def bandwidths(known: Known, kinds: Iterable[str] = ("read", "copy", "write")) -> list[Mapping[str, Any]]:
-    """Return those that are a bandwidth of one of ``kinds``; one that names no kind is of reading."""
+def bandwidths(known: Known, kinds: Iterable[str] = ("read", "copy", "write")) -> list[Ceiling]:
+    """Return those that are a bandwidth of one of ``kinds``."""
     wanted = set(kinds)
-    return [one for one in known or () if _known(one.get("gbps")) and (one.get("kind") or "read") in wanted]
+    return [one for one in known or () if _known(one.gbps) and one.kind in wanted]
 
 
-def limit_of(known: Known, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def limit_of(known: Known, row: Mapping[str, Any]) -> Ceiling | None:
     """Return the ceiling of a row of results: of the smallest level that holds its bytes, memory's by a cold clock.
 
     None where none was measured for its device and number of threads, or where none limits such a time.
@@ -67,7 +69,7 @@ def limit_of(known: Known, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     mine = [one for one in bandwidths(known, [kind]) if _is_of(one, row)]
     if row["clock"] in COLD_CLOCKS:
-        mine = [one for one in mine if not _known(one.get("bytes"))]
+        mine = [one for one in mine if not _known(one.bytes)]
     return min((one for one in mine if row["bytes_moved"] <= _size(one)), key=_size, default=None)
 
 
@@ -79,28 +81,35 @@ def partly_cached(known: Known, row: Mapping[str, Any]) -> bool:
     return any(size < row["bytes_moved"] <= SERVED_BY_CACHE * size for size in nearer)
 
 
-def _is_of(one: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def fraction(known: Known, row: Mapping[str, Any]) -> float | None:
+    """Return which share of its ceiling a row of results reaches, None where either is not known."""
+    limit = limit_of(known, row)
+    return row["gbps"] / limit.gbps if limit is not None and limit.gbps and _known(row["gbps"]) else None
+
+
+def _is_of(one: Ceiling, row: Mapping[str, Any]) -> bool:
     def agrees(key: str) -> bool:
-        return one.get(key) is None or _true(lambda: one[key] == row[key])
+        own = getattr(one, key)
+        return own is None or _true(lambda: own == row[key])
 
     return agrees("device") and agrees("threads")
 
 
 def datasheet_peak(known: Known, device: str | None = None) -> float | None:
     """Return the memory's peak in GB/s by its datasheet, of ``device`` or of the only one that has any."""
-    peaks = {one.get("device"): float(one["gbps"]) for one in bandwidths(known, ["datasheet"])}
+    peaks = {one.device: one.gbps for one in bandwidths(known, ["datasheet"])}
     if device is not None:
         return peaks.get(device)
     return next(iter(peaks.values())) if len(peaks) == 1 else None
 
 
-def said(ceiling: Mapping[str, Any]) -> str:
+def said(ceiling: Ceiling) -> str:
     """Name a ceiling: ``read ceiling (L2)``."""
-    return f"{ceiling.get('kind') or 'read'} ceiling ({ceiling.get('level')})"
+    return f"{ceiling.kind} ceiling ({ceiling.level})"
 
 
-def _size(one: Mapping[str, Any]) -> float:
-    return float(one["bytes"]) if _known(one.get("bytes")) else math.inf
+def _size(one: Ceiling) -> float:
+    return one.bytes if one.bytes is not None and _known(one.bytes) else math.inf
 
 
 def _known(value: Any) -> bool:

@@ -52,15 +52,16 @@ class NoiseFloor:
 
 def examine(device: str, seconds: float) -> Iterator[Check]:
     """Yield every check; the A/A, which takes about ``seconds``, is the last but for what is read around it."""
-    described = environment.describe(device)
+    machine = environment.describe(device).machine
     before = environment.snapshot()
     floor = noise_floor(device, seconds)
     after = environment.snapshot()
-    unreadable = described["machine"].get("unreadable") or {}
-    for topic, sentences in fitness.by_topic(before, after, described["machine"]).items():
-        status = ("unfit" if topic in _UNFIT else "caution") if sentences else "ok"
-        yield Check(topic, status, "; also: ".join(sentences) or "nothing to object to")
-    for name, reason in unreadable.items():
+    warnings = environment.warnings(before, after, machine)
+    for topic in fitness.TOPICS:
+        said = [str(one) for one in warnings if one.topic == topic]
+        status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
+        yield Check(topic, status, " ".join(said) or "nothing to object to")
+    for name, reason in machine.unreadable.items():
         yield Check(name, "unknown", f"could not be read: {reason}")
     useful = floor.detectable <= LARGEST_USEFUL
     yield Check(

@@ -1,32 +1,31 @@
-"""Where and how a run was measured, as flat fields of ``run.json``. What cannot be read is None, with the reason."""
+"""Where a run is measured: the machine and its state, and versions. What cannot be read is None, with the reason."""
 
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from gapbench import git
 from gapbench.devices import device
-from gapbench.telemetry import cgroups, fitness, host, nvml
+from gapbench.run import Environment, Gpu, Machine
+from gapbench.telemetry import cgroups, host, nvml
 from gapbench.telemetry.fitness import Snapshot
+from gapbench.telemetry.fitness import warnings as warnings
 from gapbench.telemetry.unreadable import Reasons
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
 
 
-def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> dict[str, Any]:
-    """Return the fields ``machine``, ``versions`` and ``git`` of ``run.json``.
+def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> Environment:
+    """Return the machine and the versions that code runs with here.
 
     ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
     ``proc`` and ``sys``.
     """
-    return {"machine": _machine(device_name, device_uuid, root), "versions": versions(), "git": git.describe()}
+    return Environment(_machine(device_name, device_uuid, root), versions())
 
 
-def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str, Any]:
-    """Return the machine as flat fields; ``unreadable`` has the reason for each null that is not simply "no limit"."""
+def _machine(device_name: str, device_uuid: str | None, root: Path) -> Machine:
+    """Return the machine; ``unreadable`` has the reason for each None that is not simply "no limit"."""
     import psutil
 
     reasons = Reasons()
@@ -38,31 +37,31 @@ def _machine(device_name: str, device_uuid: str | None, root: Path) -> dict[str,
     if low is None:
         reasons.unreadable["cpu_mhz_max"] = reasons.unreadable["cpu_mhz_min"]
     with nvml.every_gpu(reasons) as handles:
-        gpus = [gpu.describe(reasons, f"gpus.{index}.") for index, gpu in enumerate(handles)]
-    return {
-        "cpu": cpu["description"],
-        "cores": cpu["cores"],
-        "logical_cores": cpu["logical_cores"],
-        "usable_cores": len(host.usable_cpus()),
-        "smt": reasons.attempt("smt", lambda: host.smt(root)),
-        "governor": reasons.attempt("governor", lambda: host.governor(root)),
-        "cpu_mhz_min": low,
-        "cpu_mhz_max": high,
-        "cpu_mhz_current": reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(host.current_cpu(root), root)),
-        "cgroup_cpus": reasons.attempt("cgroup_cpus", lambda: cgroups.cpu_quota(root)),
-        "cgroup_memory_bytes": reasons.attempt("cgroup_memory_bytes", lambda: cgroups.memory_limit(root)),
-        "virtualised": reasons.attempt("virtualised", lambda: host.virtualised(root)),
+        gpus = tuple(Gpu(**gpu.describe(reasons, f"gpus.{index}.")) for index, gpu in enumerate(handles))
+    return Machine(
+        cpu=cpu["description"],
+        cores=cpu["cores"],
+        logical_cores=cpu["logical_cores"],
+        usable_cores=len(host.usable_cpus()),
+        smt=reasons.attempt("smt", lambda: host.smt(root)),
+        governor=reasons.attempt("governor", lambda: host.governor(root)),
+        cpu_mhz_min=low,
+        cpu_mhz_max=high,
+        cpu_mhz_current=reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(host.current_cpu(root), root)),
+        cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: cgroups.cpu_quota(root)),
+        cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: cgroups.memory_limit(root)),
+        virtualised=reasons.attempt("virtualised", lambda: host.virtualised(root)),
         # The kernel's sizes are those of one cache; py-cpuinfo may add up all, or call the L2 cache L3.
-        "l2_bytes": reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
-        "l3_bytes": reasons.attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.release()}",
-        "device": device_name,
-        "device_description": device(device_name).describe()["description"],
-        "device_uuid": device_uuid,
-        "gpus": gpus,
-        "unreadable": reasons.unreadable,
-    }
+        l2_bytes=reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
+        l3_bytes=reasons.attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()}",
+        device=device_name,
+        device_description=device(device_name).describe()["description"],
+        device_uuid=device_uuid,
+        gpus=gpus,
+        unreadable=reasons.unreadable,
+    )
 
 
 def versions() -> dict[str, str | None]:
@@ -77,9 +76,9 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-def load() -> list[float]:
+def load() -> tuple[float, ...]:
     """Return the load averages over 1, 5 and 15 minutes."""
-    return [round(value, 2) for value in os.getloadavg()]
+    return tuple(round(value, 2) for value in os.getloadavg())
 
 
 def snapshot(root: Path = host.ROOT) -> Snapshot:
@@ -98,16 +97,3 @@ def snapshot(root: Path = host.ROOT) -> Snapshot:
         memory_available_bytes=memory[1] if memory else None,
         gpu_processes=processes,
     )
-
-
-def warnings(
-    before: Snapshot,
-    after: Snapshot | None,
-    description: Mapping[str, Any],
-    rounds: Sequence[Mapping[str, Any]] = (),
-) -> list[str]:
-    """Return what speaks against a run that `describe` describes, one sentence each with evidence and remedy.
-
-    ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
-    """
-    return fitness.warnings(before, after, description["machine"], rounds)

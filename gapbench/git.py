@@ -6,10 +6,21 @@ import subprocess
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from msgspec import Struct
 
 _QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 """Options of git with which it starts no hooks and no monitor."""
+
+
+class Git(Struct, frozen=True, kw_only=True):
+    """A commit, and whether the tree was dirty, with a hash of the difference; None is not known."""
+
+    commit: str | None = None
+    branch: str | None = None
+    subject: str | None = None
+    dirty: bool | None = None
+    diff_hash: str | None = None
 
 
 def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str:
@@ -32,11 +43,10 @@ def ask(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str 
         return None
 
 
-def describe(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] | None:
-    """Return commit, branch, subject and whether the tree is dirty (with a hash of the difference).
+def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
+    """Return the commit of ``folder`` (the current one by default), None if it is in no repository or has no commit.
 
     A ``fresh`` checkout is clean: of a stranger's commit no more is asked, since git may start filters to compare.
-    None where ``folder`` (the current one by default) is in no repository or has no commit.
     """
     here = partial(ask, folder)
     commit = here("rev-parse", "--verify", "HEAD")
@@ -46,13 +56,13 @@ def describe(folder: Path | None = None, fresh: bool = False) -> dict[str, Any] 
     untracked = "" if fresh else here("status", "--porcelain") or ""
     dirty = bool(difference or untracked)
     digest = hashlib.sha256(f"{untracked}\n{difference}".encode()).hexdigest()[:12]
-    return {
-        "commit": commit,
-        "branch": here("rev-parse", "--abbrev-ref", "HEAD"),
-        "subject": here("log", "-1", "--format=%s"),
-        "dirty": dirty,
-        "diff_hash": digest if dirty else None,
-    }
+    return Git(
+        commit=commit,
+        branch=here("rev-parse", "--abbrev-ref", "HEAD"),
+        subject=here("log", "-1", "--format=%s"),
+        dirty=dirty,
+        diff_hash=digest if dirty else None,
+    )
 
 
 def tracked(folder: Path) -> str | None:

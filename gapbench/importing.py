@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import structs
 
 from gapbench import __version__, records, store, summary
 from gapbench.errors import GapbenchError
 from gapbench.records import Qualification
+from gapbench.run import Imported, Run
 from gapbench.store.pytest_benchmark import reading
 from gapbench.store.pytest_benchmark.reading import Entry
 
 
-def import_file(target: store.Store, path: Path, tag: str | None = None) -> dict[str, Any]:
-    """Store a file of ``gapbench store export`` as a new run of ``target``, and return its ``run.json``.
+def import_file(target: store.Store, path: Path, tag: str | None = None) -> Run:
+    """Store a file of ``gapbench store export`` as a new run of ``target``, and return it.
 
     The run's id and start are those of the exported run, but for the id's random end. Raises `GapbenchError` for a file
     that is not an export of gapbench, is damaged, or whose run is in ``target`` already.
@@ -24,19 +26,16 @@ def import_file(target: store.Store, path: Path, tag: str | None = None) -> dict
     export = reading.load(path)
     entries = list(reading.entries(export))
     _refuse_duplicates(target, export, entries)
-    described = reading.description(export.document)
-    git, when = described["git"] or {}, reading.measured_at(export.document)
     samples = pd.DataFrame.from_records(list(_rows(entries)), columns=list(records.SAMPLES))
     results = _results(entries, samples)
-    writer = target.create(
-        {
-            "run": store.new_run_id(git.get("commit"), when),
-            "tag": tag,
-            "suites": sorted(results["suite"].dropna().unique()),
-            **described,
-            "imported": {"file": path.name, "sha256": export.sha256, "run": export.run, "by": __version__},
-        }
+    run = reading.description(
+        export.document,
+        tag=tag,
+        suites=tuple(sorted(results["suite"].dropna().unique())),
+        imported=Imported(file=path.name, sha256=export.sha256, run=export.run, by=__version__),
     )
+    id_ = store.new_run_id(run.commit, reading.measured_at(export.document))
+    writer = target.create(structs.replace(run, id=id_))
     writer.append({name: samples[name].tolist() for name in samples.columns if name != "run"})
     writer.finish(results)
     return writer.run
@@ -55,7 +54,7 @@ def _refuse_duplicates(target: store.Store, export: reading.Export, entries: Seq
     if export.run in listing.ids:
         raise GapbenchError(f"{export.path} is of run {export.run}, which is in {target.url} already")
     for run, row in listing.runs.items():
-        if (row["imported"] or {}).get("sha256") == export.sha256:
+        if row.imported and row.imported.sha256 == export.sha256:
             raise GapbenchError(f"{export.path} was imported before, as run {run}")
 
 

@@ -42,11 +42,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if suite is None:
         return
     from gapbench.devices import device
-    from gapbench.operations import contenders
+    from gapbench.operations import competing
 
     where = device(metafunc.config.getoption("--gapbench-device")).name
     pairs = [
-        (case, name) for case in suite.on(where).cases for name in contenders(case.operation, suite.implementations)
+        (case, name) for case in suite.on(where).cases for name in competing(case.operation, suite.implementations)
     ]
     metafunc.parametrize("measured", pairs, ids=[f"{case.id}-{name}" for case, name in pairs], indirect=True)
 
@@ -118,7 +118,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
         mine = mine[(mine["memory"] == row["memory"]) | mine["memory"].isna()]
         replay: Replay = request.node.get_closest_marker("benchmark").kwargs["timer"]
         replay.load(mine["seconds_per_call"].tolist())
-        benchmark.extra_info.update(run=recording.run["run"], case=case.id, implementation=name, clock=row["clock"])
+        benchmark.extra_info.update(run=recording.run.id, case=case.id, implementation=name, clock=row["clock"])
         benchmark.pedantic(replay.step, setup=replay.reset, rounds=len(mine))
 
     return report
@@ -165,7 +165,7 @@ def _recording(session: pytest.Session) -> "Recording":
                 trimmed.kept,
                 effort,
                 session.config.invocation_params.args,
-                notes=[trimmed.sentence] if trimmed.sentence else [],
+                notes=trimmed.warnings,
             )
             recorded = recording.record(writer, Plan(tuple(trimmed.kept), effort))
         if recorded.interrupted:
@@ -194,4 +194,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Name the run that was stored."""
     recording = config.stash.get(_RECORDING, None)
     if recording is not None:
-        terminalreporter.write_line(f"gapbench run {recording.run['run']} in {config.getoption('--gapbench-store')}")
+        terminalreporter.write_line(f"gapbench run {recording.run.id} in {config.getoption('--gapbench-store')}")

@@ -4,14 +4,25 @@ Types are Arrow's names; every column may be null, and what was not measured is 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
 
 from gapbench.cases import Case
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of run.json, in which warnings are objects and comparisons have sides; of schema 1 it is read, too."""
+
+TABLES = 1
+"""The schema's version of the Parquet files, which columns that may be null join without a new one."""
+
+Number = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Numbers of a document that arithmetic and Arrow can take."""
 
 THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
@@ -121,8 +132,25 @@ KEPT_TUNABLES = (
 )
 """``GLIBC_TUNABLES`` under which memory is kept."""
 
-STATUSES: tuple[str, ...] = ("ok", "unsupported", "wrong", "failed", "timeout", "oom")
-"""What became of an implementation on a case; only ``ok`` rows are ranked."""
+
+class Status(StrEnum):
+    """What became of an implementation on a case; only ``ok`` rows are ranked."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    WRONG = "wrong"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it can run here, and gave no result that counts."""
+        return self not in (Status.OK, Status.UNSUPPORTED)
+
+
+STATUSES: tuple[str, ...] = tuple(Status)
+FAILURES: tuple[str, ...] = tuple(one for one in Status if one.is_failure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,23 +93,6 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
     return Interval(estimate, float(averages[cut]), float(averages[-1 - cut]))
 
 
-def shift(base: Floats, head: Floats, confidence: float = 0.95) -> Interval:
-    """Return by how much ``head`` lies above ``base``: Hodges-Lehmann, with its exact rank-sum interval.
-
-    The estimate is the median of all differences head - base; the interval inverts the Mann-Whitney test (Hollander,
-    Wolfe and Chicken, section 4.3): values are independent and both sides alike but for the shift. Without values on
-    a side the estimate is nan; with fewer than 4 on each there is no interval of 95 %.
-    """
-    if not len(base) or not len(head):
-        return Interval(np.nan)
-    differences = np.sort(np.subtract.outer(head, base), axis=None)
-    estimate = float(np.median(differences))
-    cut = _rank_sum_cut(min(len(base), len(head)), max(len(base), len(head)), confidence)
-    if cut is None:
-        return Interval(estimate)
-    return Interval(estimate, float(differences[cut]), float(differences[-1 - cut]))
-
-
 def holm(p_values: Floats) -> Floats:
     """Return ``p_values`` adjusted for being many: at most a share a of families has any false one below a.
 
@@ -171,24 +154,6 @@ def _signed_rank_cut(n: int, confidence: float) -> int | None:
         longer[: len(counts)] += counts
         longer[rank:] += counts
         counts = longer
-    return _cut(counts, confidence)
-
-
-@cache
-def _rank_sum_cut(m: int, n: int, confidence: float) -> int | None:
-    """Return how many differences of m and n values to leave out at each end, or None if even none is too many.
-
-    That is the largest k with P(U <= k) <= (1 - confidence) / 2, U being the Mann-Whitney statistic.
-    """
-    if m * n > _MOST_EXACT**2:
-        deviation = (m * n * (m + n + 1) / 12) ** 0.5
-        return int(NormalDist(m * n / 2, deviation).inv_cdf((1 - confidence) / 2) - 0.5)
-    counts = np.zeros(m * n + 1)  # counts[u]: in how many orders of the m + n values the statistic is u,
-    counts[0] = 1  # the coefficients of the product of (1 - q^(n+i)) / (1 - q^i) over i = 1..m
-    for i in range(1, m + 1):
-        counts[n + i :] -= counts[: -n - i].copy()
-        for start in range(i):
-            counts[start::i] = np.cumsum(counts[start::i])
     return _cut(counts, confidence)
 
 

@@ -26,8 +26,8 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 class Suite:
     """A named set of cases, with the decision that it serves.
 
-    Cases name the CPU until `on` puts them on a device. ``implementations`` are the names of those that compete, None
-    for each operation's usual ones.
+    Cases name the CPU until `on` puts them on a device. ``implementations`` are the names of those that compete; an
+    operation of which none is named, or any where that is None, has its usual ones.
     """
 
     name: str
@@ -38,6 +38,13 @@ class Suite:
     def on(self, device: str) -> "Suite":
         """Return the same suite on ``device``."""
         return replace(self, cases=tuple(replace(case, device=device) for case in self.cases))
+
+
+DISTINCT = (
+    "mean", "sum_scale", "avg_pool", "matmul", "compiled_mean", "compiled_avg_pool", "triton",
+)  # fmt: skip
+"""One spelling of each kind: for suites with many cases. The others are one of these inside, or were never the
+fastest (docs/findings.md)."""
 
 
 def grid(

@@ -6,6 +6,7 @@ the same turn: neighbours in time, so that spells of noise cancel. Intervals are
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +17,7 @@ from gapbench import ceilings, records
 from gapbench.cases import Case
 from gapbench.metrics import METRICS
 from gapbench.records import Qualification, with_memory
+from gapbench.run import Warning
 from gapbench.stats import FEWEST_ROUNDS, Floats, Interval, hodges_lehmann, location, lower_bound, round_log_ratio
 
 Row = dict[str, Any]
@@ -102,7 +104,7 @@ def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
 def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     """Lay one case's samples by one clock out as log seconds: a row per (round, turn), a column per implementation."""
     wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
-    return wide.map(np.log)
+    return pd.DataFrame(np.log(wide.to_numpy(dtype=float)), wide.index, wide.columns)
 
 
 def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool) -> Row:
@@ -111,8 +113,8 @@ def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, refe
     seconds = location(rounds.median().to_numpy())
     row: Row = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
-    if (limit := ceilings.limit_of(known, records.case_columns(case) | {"clock": outcome.clock})) and row["gbps"]:
-        row["ceiling_fraction"] = row["gbps"] / limit["gbps"]
+    share = ceilings.fraction(known, {**records.case_columns(case), **row, "clock": outcome.clock})
+    row |= {} if share is None else {"ceiling_fraction": share}
     if reference is not None and reference in turns:
         raced = (outcome.stopped_by == records.SLOWER, reference_raced) if name != reference else ()
         row |= _columns("ratio", _interval(log_ratios(turns, name, reference), *raced))
@@ -141,10 +143,10 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     """
     if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
-    pairs = np.exp(turns[[name, reference]].to_numpy().T)
+    mine, other = (np.exp(turns[column].to_numpy()) for column in (name, reference))
     rounds = turns.index.get_level_values("round").to_numpy()
-    starts = np.flatnonzero(np.diff(rounds)) + 1
-    ratios = [round_log_ratio(*pair) for pair in np.split(pairs, starts, axis=1)]
+    ends = [0, *(np.flatnonzero(np.diff(rounds)) + 1).tolist(), len(rounds)]
+    ratios = [round_log_ratio(mine[first:end], other[first:end]) for first, end in pairwise(ends)]
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
@@ -211,8 +213,8 @@ _OUTLYING = 1.5
 """A round whose time is off by this factor from the median of its implementation's rounds is flagged."""
 
 
-def outlying_rounds(samples: pd.DataFrame) -> list[str]:
-    """Return a sentence for each case in which some rounds took very different times. They are kept: rounds differ.
+def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
+    """Return a warning for each case in which some rounds took very different times. They are kept: rounds differ.
 
     An implementation that is slow in its first process only shows here, too.
     """
@@ -220,19 +222,20 @@ def outlying_rounds(samples: pd.DataFrame) -> list[str]:
     medians = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].median())
     off = medians - medians.groupby(row).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
-    sentences = []
+    found = []
     for case, rows in flagged.groupby("case"):
         worst = rows.loc[rows["off"].abs().idxmax()]
-        sentences.append(
-            f"{case}: {len(rows)} of its rounds took more than {_OUTLYING:g} times or less than 1/{_OUTLYING:g} of the "
-            f"usual time, the worst {np.exp(worst['off']):.2g} times (round {worst['round']} of "
-            f"{worst['implementation']}); all are kept, and widen its intervals; measure more with --budget"
+        evidence = (
+            f"{case}: {len(rows)} outlier {'round' if len(rows) == 1 else 'rounds'}, the worst "
+            f"{np.exp(worst['off']):.2g}x the median (round {worst['round']} of {worst['implementation']}); kept, so "
+            "the interval is wider"
         )
-    return sentences
+        found.append(Warning("outlier rounds", evidence, "use a larger --budget"))
+    return found
 
 
-def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
-    """Return a sentence where times are shorter than the machine's measured limits allow, and no cache explains that.
+def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning]:
+    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that.
 
     Then the ceiling is too low, or the time wrong; neither is a success.
     """
@@ -245,12 +248,12 @@ def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[str]:
     worst = max(rows, key=itemgetter("ceiling_fraction"))
     limit = ceilings.limit_of(known, worst)
     assert limit is not None
-    return [
+    evidence = (
         f"{len(rows)} of {results['ceiling_fraction'].count()} times are above their measured ceiling, the farthest "
         f"{worst['implementation']} on {worst['case']}, {100 * worst['ceiling_fraction']:.0f} % of the "
-        f"{ceilings.said(limit)}: a machine that was busy while ceilings were measured, or a time that is wrong; "
-        "run again when it rests"
-    ]
+        f"{ceilings.said(limit)}: a machine that was busy while ceilings were measured, or a time that is wrong"
+    )
+    return [Warning("ceilings", evidence, "run again when the machine is idle")]
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

@@ -1,6 +1,6 @@
 """Verdicts on what changed: arrays of log times or log ratios in, frozen dataclasses out.
 
-`unpaired` and `paired` weigh one row (a case, an implementation, a clock); `judge` then decides over all rows together.
+`student` and `paired` weigh one row (a case, an implementation, a clock); `judge` then decides over all rows together.
 Shifts are of log(head / base), and a margin of 1 % means head / base between 1/1.01 and 1.01, so that swapping the
 sides mirrors every verdict.
 """
@@ -8,13 +8,13 @@ sides mirrors every verdict.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import ceil, comb
+from math import ceil, isfinite
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 
-from gapbench.stats import Floats, Interval, holm, location, shift
+from gapbench.stats import Floats, Interval, holm, location
 
 
 class Verdict(StrEnum):
@@ -55,7 +55,8 @@ class Evidence:
 
     ``change`` is the log of head / base with its 95 % interval, ``margin`` a log too. The p-values test against being
     no more than a margin slower, no more than a margin faster, and outside the margin (TOST, the larger of its two).
-    ``smallest_p`` is what even a perfect separation of so many rounds gives; ``smallest`` the same for other rounds.
+    ``smallest`` is the smallest p-value that so many rounds can give, ``floor`` the variance of the change that no
+    number of rounds removes.
     """
 
     change: Interval
@@ -64,22 +65,8 @@ class Evidence:
     faster: float
     within: float
     rounds: int
-    smallest_p: float
     smallest: Callable[[int], float]
-    confirming: tuple[Interval, ...] = ()
-
-    def confirmed_by(self, other: "Evidence") -> "Evidence":
-        """Return evidence for what both say: neither may be refuted (an intersection-union test, so the larger p).
-
-        The change remains this one's own; the other's is kept as ``confirming``.
-        """
-        return replace(
-            self,
-            slower=max(self.slower, other.slower),
-            faster=max(self.faster, other.faster),
-            within=max(self.within, other.within),
-            confirming=(*self.confirming, other.change),
-        )
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +74,13 @@ class Judgement:
     """A statistical verdict, its p-value, and for ``inconclusive`` how many rounds a side would probably decide.
 
     ``p_value`` belongs to the verdict's own test: adjusted for all rows, or that of TOST for ``equivalent``; of an
-    ``inconclusive`` row, the smaller adjusted one. ``hopeless``: so few rounds could not have shown any change among
-    so many rows. ``rounds_needed`` is None where more rounds are no remedy (see `rounds_needed`).
+    ``inconclusive`` row, the smaller adjusted one. ``rounds_needed`` is None where more rounds are no remedy (see
+    `rounds_needed`).
     """
 
     verdict: Verdict
     p_value: float
-    hopeless: bool = False
     rounds_needed: int | None = None
-
-
-def smallest_unpaired(rounds: int) -> float:
-    """Return the smallest p of a one-sided Mann-Whitney test with so many rounds a side: 1 / C(2n, n)."""
-    return 1 / comb(2 * rounds, rounds)
 
 
 def smallest_paired(rounds: int) -> float:
@@ -107,25 +88,24 @@ def smallest_paired(rounds: int) -> float:
     return 0.5**rounds
 
 
-def unpaired(base: Floats, head: Floats, margin: float) -> Evidence:
-    """Weigh two runs: a log time (or log ratio to the reference) per round of each side, by Mann-Whitney tests.
+def student(change: float, variance: float, floor: float, degrees: float, rounds: int, margin: float) -> Evidence:
+    """Weigh a change (a log) of known ``variance`` by Student's t; ``margin`` is a share, 0.01 for 1 %.
 
-    ``margin`` is a share, 0.01 for 1 %.
+    ``floor`` is the part of the variance that more rounds would not shrink. However few the rounds, the p-values can be
+    as small as the change is large: what rounds do not tell, the variance must.
     """
+    from scipy.special import stdtr, stdtrit
+
     delta = float(np.log1p(margin))
-    rounds = min(len(base), len(head))
+    error, degrees = max(variance, 1e-24) ** 0.5, min(degrees, 1e6)
 
     def p(sign: int, alternative: _Alternative) -> float:
-        from scipy.stats import mannwhitneyu
+        t = (change - sign * delta) / error
+        return float(stdtr(degrees, t if alternative == "less" else -t))
 
-        if not rounds:
-            return 1.0
-        # method="exact" rounds a statistic with ties to the safe side
-        method: Literal["exact", "asymptotic"] = "exact" if max(len(base), len(head)) <= _MOST_EXACT else "asymptotic"
-        return float(mannwhitneyu(head - sign * delta, base, alternative=alternative, method=method).pvalue)
-
-    smallest = 1 / comb(len(base) + len(head), rounds)
-    return _evidence(shift(base, head), delta, p, rounds, smallest, smallest_unpaired)
+    half = float(stdtrit(degrees, 0.975)) * error
+    found = _evidence(Interval(change, change - half, change + half), delta, p, rounds, lambda _: 0.0)
+    return replace(found, floor=floor)
 
 
 def paired(log_ratios: Floats, margin: float) -> Evidence:
@@ -143,7 +123,7 @@ def paired(log_ratios: Floats, margin: float) -> Evidence:
         # zeros speak for neither side: half of their ranks goes to each
         return float(wilcoxon(shifted, zero_method="zsplit", alternative=alternative, method=method).pvalue)
 
-    return _evidence(location(log_ratios), delta, p, rounds, smallest_paired(rounds), smallest_paired)
+    return _evidence(location(log_ratios), delta, p, rounds, smallest_paired)
 
 
 def _evidence(
@@ -151,7 +131,6 @@ def _evidence(
     delta: float,
     p: Callable[[int, _Alternative], float],
     rounds: int,
-    smallest_p: float,
     smallest: Callable[[int], float],
 ) -> Evidence:
     """``p(sign, alternative)`` tests whether the change is greater or less than ``sign`` margins."""
@@ -162,7 +141,6 @@ def _evidence(
         faster=p(-1, "less"),
         within=max(p(1, "less"), p(-1, "greater")),
         rounds=rounds,
-        smallest_p=smallest_p,
         smallest=smallest,
     )
 
@@ -181,34 +159,27 @@ def judge(evidence: Sequence[Evidence], level: float = LEVEL) -> list[Judgement]
         elif one.within <= EQUIVALENCE_LEVEL:
             judgements.append(Judgement(Verdict.EQUIVALENT, one.within))
         else:
-            hopeless, needed = one.smallest_p > alone, rounds_needed(one, alone)
-            if hopeless and needed is None:
-                needed = fewest_rounds(alone, one.smallest)
-            judgements.append(Judgement(Verdict.INCONCLUSIVE, min(slow, fast), hopeless, needed))
+            judgements.append(Judgement(Verdict.INCONCLUSIVE, min(slow, fast), rounds_needed(one, alone)))
     return judgements
 
 
 def rounds_needed(evidence: Evidence, level: float) -> int | None:
     """Return about how many rounds (a side) would decide with 80 % probability, if the change is what it seems.
 
-    Outside the margin that is a minimum-effect test at ``level``, inside it TOST; the error shrinks with the root of
-    the rounds. Never fewer than could show a change at ``level``. None beyond 1000, and where the change and what
-    should confirm it lie on different sides of the margin: there rounds are no remedy.
+    Outside the margin that is a minimum-effect test at ``level``, inside it TOST; what rounds do to the error shrinks
+    with their root. Never fewer than could show a change at ``level``. None where more than 1000 would not do either.
     """
-    rounds = [fewest_rounds(level, evidence.smallest)]
-    sides = set()
-    for change in (evidence.change, *evidence.confirming):
-        if not np.isfinite(change.half_width):
-            continue
-        distance = abs(change.estimate) - evidence.margin
-        outside = distance > 0
-        sides.add(np.sign(change.estimate) if outside else 0)
-        deviations = quantile(1 - (level if outside else EQUIVALENCE_LEVEL)) + quantile(_POWER)
-        error = change.half_width / quantile(0.975)
-        if abs(distance) * _MOST_ROUNDS**0.5 < deviations * error * evidence.rounds**0.5 or distance == 0:
-            return None
-        rounds += [evidence.rounds + 1, ceil(evidence.rounds * (deviations * error / distance) ** 2)]
-    return max(rounds) if len(sides) <= 1 else None
+    fewest = fewest_rounds(level, evidence.smallest)
+    error = evidence.change.half_width / quantile(0.975)
+    if not isfinite(error):
+        return fewest
+    distance = abs(evidence.change.estimate) - evidence.margin
+    deviations = quantile(1 - (level if distance > 0 else EQUIVALENCE_LEVEL)) + quantile(_POWER)
+    left = (distance / deviations) ** 2 - evidence.floor  # what the rounds' part of the variance may come to
+    now = max(error**2 - evidence.floor, 0.0) * evidence.rounds
+    if left * _MOST_ROUNDS <= now:
+        return None
+    return max(fewest, evidence.rounds + 1, ceil(now / left))
 
 
 def quantile(probability: float) -> float:
@@ -216,7 +187,7 @@ def quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
-def fewest_rounds(level: float, smallest: Callable[[int], float] = smallest_unpaired) -> int:
+def fewest_rounds(level: float, smallest: Callable[[int], float]) -> int:
     """Return the fewest rounds (a side) whose smallest p-value reaches ``level``."""
     rounds = 1
     while smallest(rounds) > level:

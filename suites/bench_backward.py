@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
@@ -11,7 +11,8 @@ from gapbench.suites import grid
         dtypes=["float32", "bfloat16"],
         layouts=["contiguous", "channels_last"],
         passes=["backward"],
-    )
+    ),
+    implementations=DISTINCT,
 )
 def test_backward(measured):
     measured()

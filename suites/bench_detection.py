@@ -2,9 +2,12 @@
 
 from gapbench import suite
 from gapbench.shapes import DETECTION
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
-@suite(grid(DETECTION, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]))
+@suite(
+    grid(DETECTION, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]),
+    implementations=DISTINCT,
+)
 def test_detection(measured):
     measured()

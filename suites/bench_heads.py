@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import HEADS, batches
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
@@ -10,7 +10,8 @@ from gapbench.suites import grid
         batches(HEADS, [1, 8, 32, 128]),
         dtypes=["float32", "bfloat16", "float16"],
         layouts=["contiguous", "channels_last"],
-    )
+    ),
+    implementations=DISTINCT,
 )
 def test_heads(measured):
     measured()

@@ -3,12 +3,13 @@
 from gapbench import suite
 from gapbench.cases import LAYOUTS
 from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
     grid(RESNET50_HEAD, dtypes=["float32", "bfloat16", "float16"], layouts=list(LAYOUTS)),
     grid(RESNET50_SQUEEZE, dtypes=["float32", "bfloat16", "float16"], layouts=list(LAYOUTS)),
+    implementations=DISTINCT,
 )
 def test_layouts(measured):
     measured()

@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import AUDIO, TOKENS, VIDEO
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
@@ -10,6 +10,7 @@ from gapbench.suites import grid
     grid(VIDEO, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]),
     grid(TOKENS, dtypes=["float32", "bfloat16"], layouts=["channels_last", "sliced"]),
     grid(AUDIO, dtypes=["float32", "bfloat16"], operation="masked_mean"),
+    implementations=DISTINCT,
 )
 def test_ranks(measured):
     measured()

@@ -2,9 +2,12 @@
 
 from gapbench import suite
 from gapbench.shapes import SQUEEZE_COUNTS, SQUEEZES
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
-@suite(grid(SQUEEZES, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"], weights=SQUEEZE_COUNTS))
+@suite(
+    grid(SQUEEZES, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"], weights=SQUEEZE_COUNTS),
+    implementations=DISTINCT,
+)
 def test_squeeze(measured):
     measured()

@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import plane
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 SHAPES = plane(rows=[1, 16, 256, 4096, 65536], sides=[1, 4, 7, 14, 28, 56, 112])
 
@@ -12,7 +12,8 @@ SHAPES = plane(rows=[1, 16, 256, 4096, 65536], sides=[1, 4, 7, 14, 28, 56, 112])
         {label: shape for label, shape in SHAPES.items() if shape[0] * shape[1] * shape[2] * shape[3] <= 2**25},
         dtypes=["float32", "bfloat16"],
         layouts=["contiguous", "channels_last"],
-    )
+    ),
+    implementations=DISTINCT,
 )
 def test_sweep(measured):
     measured()

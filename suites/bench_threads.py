@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
@@ -10,7 +10,8 @@ from gapbench.suites import grid
         RESNET50_SQUEEZE | RESNET50_HEAD | TUTORIAL,
         dtypes=["float32", "bfloat16"],
         threads=[1, 2, 4],
-    )
+    ),
+    implementations=DISTINCT,
 )
 def test_threads(measured):
     measured()

@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, VGG16_HEAD
-from gapbench.suites import grid
+from gapbench.suites import DISTINCT, grid
 
 
 @suite(
@@ -13,6 +13,7 @@ from gapbench.suites import grid
         passes=["training"],
     ),
     grid(VGG16_HEAD, operation="classifier_head", passes=["training"]),
+    implementations=DISTINCT,
 )
 def test_training_step(measured):
     measured()

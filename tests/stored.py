@@ -7,11 +7,15 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.compare import Side
 from gapbench.records import RESULTS, Qualification
+from gapbench.store.documents import decode
 from gapbench.summary import Outcome
 
 CASE = Case((8, 64, 7, 7), label="small head")
 OTHER = Case((8, 256, 56, 56), dtype="bfloat16")
 NAMES = ("mean", "fast", "slow", "odd")
+
+AB = {"base": {}, "head": {}, "margin": 0.01, "command": ["main", "HEAD"], "flagged": []}
+"""What run.json of schema 1 says of a comparison."""
 
 MACHINE = {"cpu": "EPYC", "usable_cores": 2, "device": "cpu", "device_description": "EPYC", "gpus": []}
 
@@ -23,6 +27,8 @@ def side(
     seed=0,
     spread=0.005,
     state=0.0,
+    common=0.05,
+    memory=None,
     cases=(CASE,),
     names=NAMES,
     statuses=None,
@@ -30,18 +36,18 @@ def side(
 ):
     """Return a run in which each implementation takes ``changes[name]`` times its usual time.
 
-    Rounds scatter by ``spread``, and by 5 % all alike; the whole run by ``state`` (a log). ``statuses`` by name are
-    what did not work.
+    Rounds scatter by ``spread``, and by ``common`` all alike; the whole run by ``state`` (a log). ``statuses`` by name
+    are what did not work.
     """
     rng = np.random.default_rng(seed)
     statuses, changes = statuses or {}, changes or {}
     frames, outcomes = [], []
     for case in cases:
-        machine = state + rng.normal(0, 0.05, rounds)
+        machine = state + rng.normal(0, common, rounds)
         for place, name in enumerate(names):
             status = statuses.get(name, "ok")
             qualification = Qualification(status, None if status == "ok" else f"it is {status}")
-            outcomes.append(Outcome("quick", case, name, "host", qualification, "target"))
+            outcomes.append(Outcome("quick", case, name, "host", qualification, "target", memory=memory))
             if status != "ok":
                 continue
             log = machine + rng.normal(0, spread, rounds) + np.log(1e-5 * (1 + place) * changes.get(name, 1.0))
@@ -50,6 +56,7 @@ def side(
                 pd.DataFrame(
                     {
                         "run": run, "case": case.id, "implementation": name, "contender": "this", "clock": "host",
+                        "memory": memory,
                         "round": np.repeat(np.arange(rounds), 3), "process": np.repeat(np.arange(rounds), 3),
                         "turn": np.tile([0, 1, 2], rounds), "position": place, "calls": 7,
                         "seconds_per_call": np.outer(np.exp(log), turns).ravel(),
@@ -62,8 +69,9 @@ def side(
         "suites": ["quick"], "git": {"commit": "abc1234" * 5, "branch": "main", "subject": "Pool", "dirty": False},
         "machine": MACHINE, "versions": {"torch": "2.13.0+cpu"}, "plan": [], "warnings": [],
     } | fields  # fmt: skip
-    results = summary.results(samples, outcomes, document.get("ceilings"))
-    return Side(document, results.assign(run=run)[list(RESULTS)], samples)
+    described = decode(document)
+    results = summary.results(samples, outcomes, described.ceilings)
+    return Side(described, results.assign(run=run)[list(RESULTS)], samples)
 
 
 def two_sides(seed=0, base=None, head=None, **both):
@@ -79,4 +87,4 @@ def keep(store, one):
     writer = store.create(one.run)
     writer.append(dict(one.samples.drop(columns="run")))
     writer.finish(one.results)
-    return one.run["run"]
+    return one.run.id

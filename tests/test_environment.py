@@ -1,4 +1,7 @@
+from msgspec.structs import asdict, replace
+
 from gapbench import environment
+from gapbench.run import Machine
 from gapbench.telemetry.fitness import Snapshot
 from gapbench.telemetry.host import CpuTime
 
@@ -8,22 +11,22 @@ def test_the_machine_is_described_without_its_name_or_user():
     import socket
 
     described = environment.describe("cpu")
-    assert described["machine"]["memory_bytes"] > 2**28
-    assert described["versions"]["gapbench"]
-    assert socket.gethostname() not in str(described["machine"])
-    assert getpass.getuser() not in str(described["machine"])
+    assert described.machine.memory_bytes > 2**28
+    assert described.versions["gapbench"]
+    assert socket.gethostname() not in str(described.machine)
+    assert getpass.getuser() not in str(described.machine)
 
 
 def test_a_field_of_the_machine_is_null_only_with_a_reason_or_where_there_is_no_limit():
-    machine = environment.describe("cpu")["machine"]
+    machine = asdict(environment.describe("cpu").machine)
     limits = {"cgroup_cpus", "cgroup_memory_bytes", "device_uuid"}
     assert {name for name, value in machine.items() if value is None} <= set(machine["unreadable"]) | limits
     assert all(machine["unreadable"].values())
-    assert all(machine[name] is None or machine[name] == [] for name in machine["unreadable"] if "." not in name)
+    assert all(machine[name] is None or machine[name] == () for name in machine["unreadable"] if "." not in name)
 
 
 def test_a_machine_that_tells_nothing_is_described_by_reasons(tmp_path):
-    machine = environment.describe("cpu", root=tmp_path)["machine"]
+    machine = asdict(environment.describe("cpu", root=tmp_path).machine)
     silent = {"smt", "governor", "virtualised", "l2_bytes", "l3_bytes", "cgroup_cpus", "cgroup_memory_bytes"}
     silent |= {"cpu_mhz_min", "cpu_mhz_max", "cpu_mhz_current"}
     assert {name for name in silent if machine[name] is None} == silent
@@ -37,18 +40,17 @@ def test_a_snapshot_of_a_machine_that_tells_nothing_has_its_load(tmp_path):
 
 
 def test_snapshots_and_a_description_become_warnings():
-    description = environment.describe("cpu") | {"git": None}
-    description["machine"] |= {"governor": "powersave", "smt": False, "cgroup_cpus": None}
+    machine = replace(environment.describe("cpu").machine, governor="powersave", smt=False, cgroup_cpus=None)
     before = Snapshot(cpu_time=CpuTime(0, 0))
     after = Snapshot(cpu_time=CpuTime(100, 20))
-    warnings = environment.warnings(before, after, description, [{"throttle": "hw_slowdown"}])
-    assert all(part in said for part, said in zip(("20.0%", "powersave", "1 of 1 rounds"), warnings, strict=True))
-    assert environment.warnings(before, None, description)[0].startswith("the CPU frequency governor")
+    warnings = environment.warnings(before, after, machine, [{"throttle": "hw_slowdown"}])
+    assert all(part in str(said) for part, said in zip(("20.0%", "powersave", "1 of 1 rounds"), warnings, strict=True))
+    assert str(environment.warnings(before, None, machine)[0]).startswith("the CPU frequency governor")
 
 
 def test_a_busy_machine_is_warned_about_with_a_remedy():
-    description = {"machine": {"logical_cores": 4}}
-    assert environment.warnings(Snapshot(load=0.5), None, description) == []
-    (warning,) = environment.warnings(Snapshot(load=3.0), None, description)
-    assert "3.0 on 4 cores" in warning
-    assert "run again" in warning
+    machine = Machine(logical_cores=4)
+    assert environment.warnings(Snapshot(load=0.5), None, machine) == []
+    (warning,) = environment.warnings(Snapshot(load=3.0), None, machine)
+    assert "3.0 on 4 cores" in warning.evidence
+    assert "run again" in warning.remedy

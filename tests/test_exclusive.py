@@ -23,20 +23,20 @@ HOLD = """
 import pathlib, subprocess, sys, time
 from gapbench import exclusive
 from gapbench.devices import Cpu
-from gapbench.measuring.template import Template
+from gapbench.measuring.forkserver import ForkServer
 lock = exclusive.take(Cpu(), "gapbench run quick", pathlib.Path(sys.argv[1]))
-template = Template()
-template.wait_ready()
-print(template._process.pid, flush=True)
+server = ForkServer()
+server.wait_ready()
+print(server._process.pid, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the CPU, with a template of its own; its standard output names the template."""
+    """A process that holds the CPU, with a fork server of its own; its standard output names the server."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    process.template = int(process.stdout.readline())
+    process.server = int(process.stdout.readline())
     yield process
     process.kill()
     process.communicate()
@@ -59,16 +59,16 @@ def test_who_comes_second_is_told_who_is_first_and_why_not(holder, tmp_path):
     assert json.loads(file_of(tmp_path).read_text())["pid"] == holder.pid, "who is refused changes nothing"
 
 
-def test_the_lock_of_a_killed_process_is_free_at_once_even_while_its_template_lives(holder, tmp_path):
-    os.kill(holder.template, signal.SIGSTOP)  # so that it cannot end for lack of a parent
+def test_the_lock_of_a_killed_process_is_free_at_once_even_while_its_fork_server_lives(holder, tmp_path):
+    os.kill(holder.server, signal.SIGSTOP)  # so that it cannot end for lack of a parent
     try:
         holder.kill()
         holder.wait()
-        os.kill(holder.template, 0)
+        os.kill(holder.server, 0)
         with exclusive.take(Cpu(), "second", tmp_path):
             assert json.loads(file_of(tmp_path).read_text())["pid"] == os.getpid()
     finally:
-        os.kill(holder.template, signal.SIGCONT)
+        os.kill(holder.server, signal.SIGCONT)
 
 
 def test_who_waits_is_told_first_and_goes_on_when_the_holder_ends(holder, tmp_path):

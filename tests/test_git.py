@@ -20,25 +20,21 @@ def repository(tmp_path):
 
 def test_a_clean_tree_is_described_by_its_commit(repository):
     folder, command_line = repository
-    assert git.describe(folder) == {
-        "commit": command_line("rev-parse", "HEAD"),
-        "branch": "trunk",
-        "subject": "First & <only>",
-        "dirty": False,
-        "diff_hash": None,
-    }
+    assert git.describe(folder) == git.Git(
+        commit=command_line("rev-parse", "HEAD"), branch="trunk", subject="First & <only>", dirty=False
+    )
 
 
 def test_a_dirty_tree_says_so_with_a_hash_of_what_differs(repository):
     folder, _ = repository
     (folder / "file").write_text("two\n")
     first = git.describe(folder)
-    assert first["dirty"]
+    assert first.dirty
     (folder / "file").write_text("three\n")
-    assert git.describe(folder)["diff_hash"] not in (None, first["diff_hash"])
+    assert git.describe(folder).diff_hash not in (None, first.diff_hash)
     (folder / "file").write_text("one\n")
     (folder / "untracked").write_text("")
-    assert git.describe(folder)["dirty"]
+    assert git.describe(folder).dirty
 
 
 def test_outside_a_repository_there_is_no_git(tmp_path):
@@ -66,7 +62,7 @@ def test_nothing_of_a_repository_is_started(repository):
     command_line("config", "core.hooksPath", ".")
     command_line("config", "core.fsmonitor", "./monitor")
     git.call(folder, "checkout", "--quiet", "--detach")
-    assert git.describe(folder)["dirty"]
+    assert git.describe(folder).dirty
     assert not started.exists()
     command_line("status")
     assert started.exists()  # a git that is not asked quietly does start them

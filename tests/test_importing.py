@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from gapbench import importing, records, summary
 from gapbench.cases import Case
 from gapbench.errors import ExitCode, GapbenchError
+from gapbench.git import Git
 from gapbench.records import Qualification
+from gapbench.run import Machine, Warning
 from gapbench.store import Store, timestamp
+from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import writing
 from gapbench.store.verify import verify
 
@@ -54,7 +57,7 @@ def frames(store, run):
 
 def round_trip(store, other, run, path):
     writing.write(path, writing.document(store.describe(run), store.results([run]), store.samples([run])))
-    return importing.import_file(other, path)["run"]
+    return importing.import_file(other, path).id
 
 
 def test_our_own_export_comes_back_whole(store, other, tmp_path):
@@ -65,11 +68,11 @@ def test_our_own_export_comes_back_whole(store, other, tmp_path):
         pd.testing.assert_frame_equal(before, after)
     assert back.startswith("20260506T070809Z-0123456-")
     document = other.describe(back)
-    assert document["git"] == git
-    assert (document["machine"], document["versions"], document["suites"]) == (CPU, TORCH, ["quick"])
-    assert document["started"] == "2026-05-06T07:08:09Z"
-    assert document["warnings"] == ["the load was 3"]
-    assert document["imported"]["run"] == run
+    assert document.git == Git(**git)
+    assert (document.machine, document.versions, document.suites) == (Machine(**CPU | {"gpus": ()}), TORCH, ("quick",))
+    assert document.started == "2026-05-06T07:08:09Z"
+    assert document.warnings == (Warning(evidence="the load was 3"),)
+    assert document.imported.run == run
     assert verify(other) == []
     pd.testing.assert_frame_equal(
         summary.winners(store.results(), store.samples()), summary.winners(other.results(), other.samples())
@@ -97,7 +100,7 @@ batches = st.lists(st.tuples(times, st.integers(1, 2**31 - 1), st.none() | st.fl
 def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, rounds, suite):
     folder = tmp_path_factory.mktemp("trip")
     store, other = Store(str(folder / "results")), Store(str(folder / "other"))
-    writer = store.create({"run": "20260101T000000Z-nogit-0000", "started": timestamp(), "suites": [suite]})
+    writer = store.create(decode({"run": "20260101T000000Z-nogit-0000", "started": timestamp(), "suites": [suite]}))
     for number, one in enumerate(rounds):
         for name in names:
             seconds, calls, steal = zip(*one, strict=True)
@@ -216,9 +219,22 @@ def test_nothing_is_imported_twice(store, other, tmp_path):
 
 def test_a_time_that_is_unknown_stays_unknown(other, tmp_path):
     run = importing.import_file(other, written(tmp_path, entry(), datetime="yesterday"))
-    assert run["started"] is None
-    assert run["git"] is None
+    assert run.started is None
+    assert run.git is None
     assert other.runs()["complete"].tolist() == [True]
+
+
+def test_both_conditions_of_memory_come_back(store, other, tmp_path):
+    run = a_run(store, memories=("kept", "fresh"))
+    back = round_trip(store, other, run, tmp_path / "run.json")
+    order = ["memory", "implementation", "round", "turn"]
+    for before, after in zip(frames(store, run), frames(other, back), strict=True):
+        keys = [name for name in order if name in before]
+        pd.testing.assert_frame_equal(
+            before.sort_values(keys, ignore_index=True), after.sort_values(keys, ignore_index=True), check_like=True
+        )
+    assert sorted(other.results([back])["memory"]) == ["fresh", "fresh", "kept", "kept"]
+    assert verify(store) == verify(other) == []
 
 
 def test_two_contenders_come_back_as_two(store, other, tmp_path):

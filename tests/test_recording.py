@@ -36,7 +36,7 @@ def recorded(store):
 
 
 def test_the_store_has_what_was_measured(store, recorded):
-    run = recorded.run["run"]
+    run = recorded.run.id
     assert store.resolve("mine") == run
     assert len(store.samples([run])) == len(recorded.samples) > 0
     results = store.results([run])
@@ -47,19 +47,19 @@ def test_the_store_has_what_was_measured(store, recorded):
 
 def test_the_run_describes_itself(recorded):
     run = recorded.run
-    assert run["ended"] >= run["started"]
-    assert run["versions"]["torch"].startswith("2.")
-    assert 0 < run["timed_seconds"] < run["wall_seconds"]
-    assert run["suites"] == ["test"]
-    assert run["machine"]["cpu"]
+    assert run.ended >= run.started
+    assert run.versions["torch"].startswith("2.")
+    assert 0 < run.timed_seconds < run.wall_seconds
+    assert run.suites == ("test",)
+    assert run.machine.cpu
 
 
 def test_the_machines_limits_are_measured_once_and_kept(recorded):
-    known = recorded.run["ceilings"]
-    assert {one["device"] for one in known} == {"cpu"}
-    assert all(one["gbps"] or one["seconds"] or one["reason"] for one in known)
-    assert {one["level"] for one in known if one["kind"] == "read"} >= {"L1", "memory"}
-    limit = {one["level"]: one["gbps"] for one in known if one["kind"] == "read"}["L1"]
+    known = recorded.run.ceilings
+    assert {one.device for one in known} == {"cpu"}
+    assert all(one.gbps or one.seconds or one.reason for one in known)
+    assert {one.level for one in known if one.kind == "read"} >= {"L1", "memory"}
+    limit = {one.level: one.gbps for one in known if one.kind == "read"}["L1"]
     ok = recorded.results[recorded.results["status"] == "ok"]
     if limit is None:  # a machine that is never quiet
         assert ok["ceiling_fraction"].isna().all()
@@ -82,10 +82,10 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
             raise KeyboardInterrupt
 
     cut = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN, interrupt)
-    run = cut.run["run"]
+    run = cut.run.id
     assert cut.interrupted
-    assert store.describe(run)["ended"] is None
-    ceilings = store.describe(run)["ceilings"]
+    assert store.describe(run).ended is None
+    ceilings = store.describe(run).ceilings
     assert ceilings
     kept = store.samples([run])
     assert kept.groupby(["case", "round"]).ngroups == 3
@@ -93,8 +93,8 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     writer = store.reopen(run)
     resumed = recording.record(writer, planned(writer))
     assert not resumed.interrupted
-    assert store.describe(run)["ceilings"] == ceilings
-    assert store.describe(run)["ended"] is not None
+    assert store.describe(run).ceilings == ceilings
+    assert store.describe(run).ended is not None
     samples = store.samples([run])
     merged = samples.merge(kept, on=["case", "implementation", "round", "process", "turn", "seconds_per_call"])
     assert len(merged) == len(kept)
@@ -119,10 +119,10 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
 
     monkeypatch.setattr(engine, "measure", measure)
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
-    said = "\n".join(recorded.run["warnings"])
+    said = "\n".join(map(str, recorded.run.warnings))
     assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
     assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
-    assert recorded.run["clocks"] == {"host": {"floor_seconds": 5e-7}}
+    assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
 
 

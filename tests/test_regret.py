@@ -36,6 +36,25 @@ def test_who_lacks_a_case_does_not_compete_but_counts_as_the_best_where_it_is():
     assert found.loc[1, ["geometric_mean", "worst", "worst_case", "seconds"]].isna().all()
 
 
+def test_regret_is_by_the_paired_ratio_where_it_is_known():
+    """Times alone would have ``b`` win by a round that was quiet for all."""
+    rows = [row(FIRST, "a", 1e-5, best="a", best_ratio=1.0), row(FIRST, "b", 0.9e-5, best="a", best_ratio=1.2)]
+    rows += [row(FIRST, "c", 3.6e-5, best="a")]
+    found = regrets(stored(rows))
+    assert found["implementation"].tolist() == ["a", "b", "c"]
+    assert found["geometric_mean"].tolist() == pytest.approx([1.0, 1.2, 4.0])
+
+
+def test_one_choice_is_made_for_each_condition_of_memory():
+    rows = [row(FIRST, name, 1e-5 * size, memory=memory) for name, size, memory in
+            (("a", 1, "kept"), ("b", 2, "kept"), ("a", 3, "fresh"), ("b", 1, "fresh"))]  # fmt: skip
+    found = regrets(stored(rows))
+    assert found[["memory", "implementation"]].to_numpy().tolist() == [
+        ["kept", "a"], ["kept", "b"], ["fresh", "b"], ["fresh", "a"],
+    ]  # fmt: skip
+    assert found["geometric_mean"].tolist() == pytest.approx([1, 2, 1, 3])
+
+
 def test_without_weights_there_is_no_total():
     found = regrets(stored([row(FIRST, "a", 1e-5, weight=1), row(SECOND, "a", 1e-5, weight=1)]))
     assert found[["seconds", "best_of_each"]].isna().all().all()

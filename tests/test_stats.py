@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, ttest_1samp, wilcoxon
+from scipy.stats import ttest_1samp, wilcoxon
 
 from gapbench.stats import (
     FEWEST_ROUNDS,
@@ -15,7 +15,6 @@ from gapbench.stats import (
     location,
     lower_bound,
     round_log_ratio,
-    shift,
     unpaired,
     walsh_averages,
 )
@@ -256,69 +255,6 @@ def test_six_values_are_the_fewest_that_reach_95_percent():
 
 def test_equal_values_are_their_own_interval():
     assert location(np.full(12, 0.25)) == Interval(0.25, 0.25, 0.25)
-
-
-# Two sets of values
-
-RANK_SUM = {5: 2, 6: 5, 7: 8, 8: 13, 9: 17, 10: 23, 11: 30, 12: 37, 13: 45, 14: 55, 15: 64, 16: 75, 17: 87, 18: 99,
-            19: 113, 20: 127}  # fmt: skip
-"""Largest Mann-Whitney U of n and n values that is significant at 5 %, two-sided, as tables print it."""
-
-
-@pytest.mark.parametrize(("n", "critical"), RANK_SUM.items())
-def test_as_many_differences_are_left_out_at_each_end_as_the_published_table_says(n, critical):
-    base, head = np.random.default_rng(n).normal(size=(2, n))  # all differences differ
-    interval = shift(base, head)
-    differences = np.subtract.outer(head, base)
-    assert int((differences < interval.low).sum()) == int((differences > interval.high).sum()) == critical
-
-
-def test_the_shift_of_the_textbook_permeability_data():
-    """Water through membranes at term and at 12 to 26 weeks, Hollander and Wolfe, examples 4.1 to 4.4."""
-    term = np.array([0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46])
-    early = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
-    interval = shift(early, term, confidence=0.96)
-    assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.305, -0.15, 0.76))
-
-
-@pytest.mark.parametrize(("m", "n"), [(4, 4), (6, 9), (12, 7), (20, 20)])
-def test_a_shift_is_inside_where_the_mann_whitney_test_does_not_reject_it(m, n):
-    rng = np.random.default_rng(m * n)
-    base, head = rng.normal(size=m), rng.normal(size=n)
-    differences = np.sort(np.subtract.outer(head, base), axis=None)
-    between = [differences[0] - 1, *(differences[1:] + differences[:-1]) / 2, differences[-1] + 1]
-    interval = shift(base, head)
-    inside = [interval.low < point < interval.high for point in between]
-    assert inside == [mannwhitneyu(head - point, base, method="exact").pvalue > 0.05 for point in between]
-
-
-@pytest.mark.parametrize(("m", "n"), [(60, 80), (199, 201)])
-def test_the_exact_cut_of_many_values_is_about_the_normal_one(m, n):
-    rng = np.random.default_rng(m)
-    base, head = rng.normal(size=m), rng.normal(size=n)
-    below = int((np.subtract.outer(head, base) < shift(base, head).low).sum())
-    assert below == pytest.approx(m * n / 2 - 1.96 * np.sqrt(m * n * (m + n + 1) / 12), abs=3)
-
-
-def test_shifts_are_covered_as_often_as_promised():
-    rng = np.random.default_rng(7)
-    intervals = [shift(rng.laplace(size=8), rng.laplace(size=8) + 0.5) for _ in range(1500)]
-    covered = np.mean([interval.low <= 0.5 <= interval.high for interval in intervals])
-    assert covered == pytest.approx(0.95, abs=0.016)  # U <= 13 of 8 and 8 has 4.99 %
-    assert covered < 0.975
-
-
-@given(large_enough, large_enough)
-def test_swapping_the_sides_mirrors_the_shift(base, head):
-    there, back = shift(base, head), shift(head, base)
-    assert (there.estimate, there.low, there.high) == (-back.estimate, -back.high, -back.low)
-
-
-def test_few_values_have_a_shift_without_bounds_and_none_has_no_shift():
-    three = np.array([1.0, 2.0, 3.0])
-    assert shift(three, three + 5) == Interval(5.0)
-    assert np.isnan(shift(three, three[:0]).estimate)
-    assert shift(np.arange(4.0), np.arange(4.0)).low == -3
 
 
 # Many tests at once

@@ -18,6 +18,7 @@ from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, new_run_id, timestamp
+from gapbench.store.documents import decode
 
 RUN = "20261122T101112Z-abc1234-9f3c"
 CASE = Case((2, 3, 4, 4))
@@ -45,7 +46,7 @@ def results_of(**columns):
 
 
 def start(store, run=RUN, **fields):
-    return store.create({"run": run, "started": timestamp(), "suites": ["quick"], **fields})
+    return store.create(decode({"run": run, "started": timestamp(), "suites": ["quick"], **fields}))
 
 
 def complete(store, run=RUN, **fields):
@@ -87,7 +88,7 @@ def local(tmp_path):
 
 def test_a_run_is_readable_while_it_lasts_and_the_same_once_complete(store):
     writer = start(store, tag="mine")
-    assert store.describe(RUN)["ended"] is None
+    assert store.describe(RUN).ended is None
     assert store.samples().empty
     for number in range(3):
         writer.append(round_of(number))
@@ -100,8 +101,8 @@ def test_a_run_is_readable_while_it_lasts_and_the_same_once_complete(store):
     pd.testing.assert_frame_equal(after, during)
     assert store.results()["seconds"].tolist() == [1e-5]
     document = store.describe(RUN)
-    assert (document["wall_seconds"], document["tag"]) == (12.5, "mine")
-    assert document["started"] <= document["ended"] <= timestamp()
+    assert (document.wall_seconds, document.tag) == (12.5, "mine")
+    assert document.started <= document.ended <= timestamp()
     assert files(store) == ["results.parquet", "run.json", "samples.parquet"]
 
 
@@ -110,18 +111,18 @@ def test_an_interrupted_run_keeps_its_rounds_and_goes_on_where_it_stopped(store)
     writer.append(round_of(0))
     writer.append(round_of(1))
     writer.interrupt(results_of(status="ok"))
-    assert store.describe(RUN)["ended"] is None
+    assert store.describe(RUN).ended is None
     assert len(store.samples()) == 4
     assert len(store.results()) == 1
 
     resumed = store.reopen(RUN)
-    assert resumed.run["suites"] == ["quick"]
+    assert resumed.run.suites == ("quick",)
     pd.testing.assert_frame_equal(resumed.samples(), store.samples())
     resumed.append(round_of(2))
     assert files(store)[-3:] == [f"shards/00000{number}.parquet" for number in range(3)]
     resumed.finish(results_of())
     assert store.samples()["round"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert store.describe(RUN)["ended"] is not None
+    assert store.describe(RUN).ended is not None
 
 
 def test_a_complete_run_is_not_reopened(store):
@@ -136,7 +137,7 @@ def test_a_run_is_never_overwritten_by_another_of_its_name(store):
     complete(store, tag="first")
     with pytest.raises(GapbenchError, match=f"{RUN} is already in"):
         start(store, tag="second")
-    assert store.describe(RUN)["tag"] == "first"
+    assert store.describe(RUN).tag == "first"
     assert len(store.samples()) == 2
 
 
@@ -152,7 +153,7 @@ def test_a_run_finishes_where_empty_folders_do_not_exist(local):
     writer = start(local)
     shutil.rmtree(local.path(RUN, "shards"))
     writer.finish(results_of())
-    assert local.describe(RUN)["ended"] is not None
+    assert local.describe(RUN).ended is not None
 
 
 class Failing(Store):
@@ -176,7 +177,7 @@ def test_run_json_comes_last_and_a_failure_before_it_loses_nothing(tmp_path, fil
         writer.finish(results_of())
 
     store.file = "nothing"
-    assert store.describe(RUN)["ended"] is None
+    assert store.describe(RUN).ended is None
     assert store.samples()["round"].tolist() == [0, 0]
     resumed = store.reopen(RUN)
     resumed.append(round_of(1))
@@ -209,7 +210,7 @@ def test_two_writers_and_a_reader_at_once_do_not_disturb_each_other(local):
         while not done.is_set():
             try:
                 for document in map(local.describe, local.ids()):
-                    assert document["schema"] == records.SCHEMA
+                    assert document.schema == records.SCHEMA
             except Exception as error:
                 failures.append(error)
 
@@ -262,7 +263,7 @@ def test_files_have_exactly_the_columns_of_the_contract_in_order(store, file, co
     schema = stored.schema_arrow
     assert schema.names == list(columns)
     assert [str(kind) for kind in schema.types] == [str(pa.type_for_alias(kind)) for kind in columns.values()]
-    assert int(schema.metadata[b"gapbench_schema"]) == records.SCHEMA == 1
+    assert int(schema.metadata[b"gapbench_schema"]) == records.TABLES == 1
     compressions = {stored.metadata.row_group(0).column(index).compression for index in range(len(columns))}
     assert compressions == {"ZSTD"}
     frame = getattr(store, file)()
@@ -274,7 +275,7 @@ def test_shards_are_stored_as_samples_are(store):
     start(store).append(round_of(0))
     shard = parquet(store, RUN, "shards/000000.parquet")
     assert shard.schema_arrow.names == list(records.SAMPLES)
-    assert int(shard.schema_arrow.metadata[b"gapbench_schema"]) == records.SCHEMA
+    assert int(shard.schema_arrow.metadata[b"gapbench_schema"]) == records.TABLES
 
 
 SAMPLES = {
@@ -522,8 +523,8 @@ def test_a_truncated_file_is_one_clear_error(local, file, kept):
 def test_a_run_of_a_newer_schema_is_refused(local):
     complete(local)
     path = Path(local.path(RUN, "run.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
-    sentence = f"^run {RUN} has schema 2, this gapbench reads 1; use the gapbench that wrote it$"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 3}))
+    sentence = f"^run {RUN} has schema 3, this gapbench reads 1 and 2; use the gapbench that wrote it$"
     for read in (lambda: local.describe(RUN), lambda: local.reopen(RUN), lambda: local.samples([RUN])):
         with pytest.raises(GapbenchError, match=sentence):
             read()
@@ -606,8 +607,8 @@ def test_runs_from_before_a_column_was_added_are_read_with_nulls_there(local):
 def test_words_that_are_no_utf8_do_not_keep_a_run_from_being_stored(tmp_path):
     store = Store(str(tmp_path))
     typed = b"caf\xe9".decode(errors="surrogateescape")  # as Python gives such an argument
-    store.create({"run": "20260101T000000Z-nogit-0001", "argv": ["--tag", typed], "tag": typed})
-    assert store.describe("20260101T000000Z-nogit-0001")["tag"] == "caf?"
+    store.create(decode({"run": "20260101T000000Z-nogit-0001", "argv": ["--tag", typed], "tag": typed}))
+    assert store.describe("20260101T000000Z-nogit-0001").tag == "caf?"
 
 
 def test_a_store_in_a_folder_whose_name_is_no_utf8_is_read(tmp_path):

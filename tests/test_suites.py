@@ -12,7 +12,7 @@ from gapbench import shapes as named_shapes
 from gapbench import suites
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
 from gapbench.errors import GapbenchError
-from gapbench.operations import contenders, operation, why_not
+from gapbench.operations import competing, operation, why_not
 from gapbench.suites import Suite, find, folder, grid, names, suite
 
 MINE = '''
@@ -203,8 +203,8 @@ def test_a_shipped_suite_is_a_short_declaration_with_a_summary(name):
 def test_every_case_of_a_shipped_suite_has_several_implementations(name):
     (cpu,) = find(name)
     for case, on_gpu in zip(cpu.cases, cpu.on("cuda:0").cases, strict=True):
-        competing = contenders(case.operation, cpu.implementations)
-        supporting = [one for one in competing if why_not(one, case) is None]
+        found = competing(case.operation, cpu.implementations)
+        supporting = [one for one in found if why_not(one, case) is None]
         assert operation(case.operation).reference in supporting
         assert max(len(supporting), sum(why_not(one, on_gpu) is None for one in competing)) > 2
 

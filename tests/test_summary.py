@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gapbench import summary
 from gapbench.cases import Case
+from gapbench.ceilings import Ceiling
 from gapbench.records import RESULTS, SLOWER, Qualification
 from gapbench.stats import hodges_lehmann, location, lower_bound, round_log_ratio
 from gapbench.summary import Outcome, results, totals, winners
@@ -544,10 +545,9 @@ def test_rounds_that_are_far_off_are_flagged_and_kept():
         for number, one in enumerate(times)
         for turn in range(3)
     ]
-    (sentence,) = summary.outlying_rounds(pd.DataFrame(rows))
-    assert sentence.startswith("c: 1 of its rounds")
-    assert "the worst 5 times (round 0 of first)" in sentence
-    assert "--budget" in sentence
+    (warning,) = summary.outlying_rounds(pd.DataFrame(rows))
+    assert warning.evidence.startswith("c: 1 outlier round, the worst 5x the median (round 0 of first)")
+    assert "--budget" in warning.remedy
     steady = [row for row in rows if row["implementation"] == "steady"]
     assert summary.outlying_rounds(pd.DataFrame(steady)) == []
 
@@ -596,10 +596,7 @@ def test_nobody_wins_where_contenders_compute_different_things():
     assert winners(rows, samples).empty
 
 
-CEILINGS = [
-    {"level": "L2", "bytes": 2**20, "gbps": 100.0, "threads": 1, "kind": "read", "device": "cpu"},
-    {"level": "memory", "bytes": None, "gbps": 10.0, "threads": 1, "kind": "read", "device": "cpu"},
-]
+CEILINGS = [Ceiling("L2", "read", "cpu", 1, 2**20, 100.0), Ceiling("memory", "read", "cpu", 1, None, 10.0)]
 
 
 def test_the_ceiling_fraction_is_of_the_level_that_holds_the_data():
@@ -614,11 +611,11 @@ def test_a_time_that_beats_the_ceiling_is_warned_of_unless_a_cache_explains_it()
     small = CASE.bytes_moved / 200e9  # 200 GB/s from a level that gives 100
     frame = results(measured({"mean": 1.0, "slow": 4.0}, base=small), outcomes("mean", "slow"), CEILINGS)
     (said,) = summary.above_ceilings(frame, CEILINGS)
-    assert said.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}, 200 %")
-    assert "read ceiling (L2)" in said
+    assert said.evidence.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}")
+    assert "read ceiling (L2)" in said.evidence
     large = OTHER.bytes_moved / 20e9  # 12.8 MB: beyond 8 times the L2
     frame = results(measured({"mean": 1.0}, base=large, case=OTHER), outcomes("mean", case=OTHER), CEILINGS)
     assert len(summary.above_ceilings(frame, CEILINGS)) == 1
-    larger_cache = [CEILINGS[0] | {"bytes": 2**22}, CEILINGS[1]]
+    larger_cache = [dataclasses.replace(CEILINGS[0], bytes=2**22), CEILINGS[1]]
     assert summary.above_ceilings(frame, larger_cache) == []
     assert frame["ceiling_fraction"].iloc[0] == pytest.approx(2)

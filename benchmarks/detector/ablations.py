@@ -13,6 +13,7 @@ from staged import Found, Plan, Procedure, guarded, paired, two_stages, window
 
 from gapbench import stats, verdicts
 from gapbench import two_stages as stages
+from gapbench.compare import noise
 from gapbench.stats import Floats
 from gapbench.verdicts import Evidence
 
@@ -35,7 +36,8 @@ def ablations(plan: Plan) -> dict[str, Procedure]:
 def unpaired(row: Row, start: int, count: int, margin: float) -> Evidence:
     """Weigh the median times of both sides' rounds as two independent samples."""
     base, head = (np.log(np.nanmedian(window(side, start, count), axis=1)) for side in (row.base, row.head))
-    return verdicts.unpaired(base, head, margin)
+    shift = noise.shift(*noise.levels([base, head]))
+    return verdicts.student(shift.value, shift.variance, 0.0, shift.degrees, shift.rounds, margin)
 
 
 @cache

@@ -28,9 +28,10 @@ def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> I
     more of them in one process would fill the caches. The hidden copy of base takes part in a random quarter. Of the
     engine's schedule only its sweeps are used: here no row is flagged and none rests.
     """
+    from gapbench.measuring.meeting import Meeting
+
     from gapbench import checkouts
     from gapbench.measuring import ab, qualifying
-    from gapbench.measuring.meeting import Meeting
     from gapbench.measuring.plan import Contest, Effort
     from gapbench.measuring.source import Source
     from gapbench.recording.ledger import Ledger

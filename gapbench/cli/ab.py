@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import diff, exclusive, selection
+from gapbench.cli import diff, exclusive, selection, warnings
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.records import BASE, HEAD
 
 if TYPE_CHECKING:
     from gapbench.compare import Diff
@@ -86,7 +85,7 @@ def command(
         words = _words(base_side, head_side, base_python, head_python)
         stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
         described = recording_sides.describe(base_side, head_side, margin, words)
-        writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, ab=described)
+        writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, format_, policy, explain)
 
 
@@ -100,17 +99,17 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool) -> int:
     from gapbench.recording import sides as recording_sides
 
     contests, effort = recording.plan_of(writer.run)
-    described = writer.run["ab"]
-    base, head, *options = described["command"]
+    assert writer.run.comparison is not None
+    command = writer.run.comparison.command
+    base, head, *options = command
     pythons = dict(zip(options[::2], options[1::2], strict=True))
     with contextlib.ExitStack() as stack:
         revisions = _revisions(stack, base, head, pythons.get("--base-python"), pythons.get("--head-python"))
-        for name, revision in zip((BASE, HEAD), revisions, strict=True):
-            found, was = revision.describe(), described[name]
-            if found["code"] != was.get("code"):
+        for was, revision in zip(writer.run.sides, revisions, strict=True):
+            if revision.describe(was.name).code != was.code:
                 raise GapbenchError(
-                    f"run {writer.id}: {name} ({was['ref']}) is no longer the code that was measured; restore it, or "
-                    f"begin anew with: gapbench ab {' '.join(described['command'])}"
+                    f"run {writer.id}: {was.name} ({was.ref}) is no longer the code that was measured; restore it, or "
+                    f"begin anew with: gapbench ab {' '.join(command)}"
                 )
         sides = recording_sides.sides(*revisions, stack)
         plan = Plan(tuple(contests), effort, sides)
@@ -149,8 +148,7 @@ def _measured(
     if explain:
         base, head, *_ = plan.sides
         shown = _explained(store, shown, base, head)
-    for warning in writer.run["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    warnings.show(writer.run.warnings)
     diff.show(shown, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
@@ -169,7 +167,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
     try:
         if sys.stderr.isatty() and rows:
             click.echo("profiling what regressed …", err=True)
-        for row in explaining.explain(store, str(found.head["run"]), rows, base.source, head.source) if rows else ():
+        for row in explaining.explain(store, found.head.id, rows, base.source, head.source) if rows else ():
             if sys.stderr.isatty():
                 click.echo(f"profiled {row.implementation} on {row.case}", err=True)
     except KeyboardInterrupt:

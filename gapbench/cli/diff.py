@@ -95,8 +95,9 @@ def command(
 ) -> int:
     """Say what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
 
-    A row is regressed only if it is shown to be more than the margin slower, all rows considered together; what cannot
-    be told is inconclusive, with the rounds that it would take.
+    A row is regressed only if it is shown to be more than the margin slower, all rows considered together. How far runs
+    of unchanged code lie apart on this machine is learned from the store's earlier runs of the same suites. What cannot
+    be told is inconclusive, with what it would take.
 
     A run of gapbench ab alone is shown as it was then, with its own margin.
 
@@ -111,21 +112,25 @@ def command(
         return static.compare(Path(base), None if head is None else Path(head))
     from gapbench.compare import compare, interleaved
     from gapbench.report.diff.explained import explained
-    from gapbench.report.stored import side
+    from gapbench.report.stored import earlier, side
     from gapbench.store import Store
 
     store = Store(url)
     before = side(store, store.resolve(base))
-    if head is None and "ab" in before.run:
+    if head is None and before.run.is_comparison:
         found = explained(store, interleaved(before))
     else:
-        found = compare(before, side(store, store.resolve(head or "latest")), margin, allowed)
+        after = side(store, store.resolve(head or "latest"))
+        found = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
     show(found, format_)
     if policy & found.summary.keys():
         return ExitCode.POLICY
     if "environment_mismatch" in found.summary:
-        differing = ", ".join(found.environment)
-        click.echo(f"gapbench: not compared: {differing}; --allow-environment NAME compares all the same", err=True)
+        if found.environment:
+            differing = f"{', '.join(found.environment)}; --allow-environment NAME compares all the same"
+        else:
+            differing = next(row.reason for row in found.rows if row.verdict == "environment_mismatch")
+        click.echo(f"gapbench: not compared: {differing}", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
 

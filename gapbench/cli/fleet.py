@@ -27,6 +27,7 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
     from gapbench.fleet import cluster
     from gapbench.measuring.trimming import trim
     from gapbench.recording.sweep import sweep_id
+    from gapbench.run import FleetDevice
     from gapbench.store import Store
 
     store, recorded, sweep = Store(url), list["Recording"](), None
@@ -35,12 +36,10 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
             contests = Selection.of("quick", selected).contests(where=group[0].described)
             sweep = sweep or sweep_id([contests], effort)
             trimmed = trim(contests, replace(effort, budget=effort.budget * len(group)))
-            notes = [trimmed.sentence] if trimmed.sentence else []
-            devices = [{"number": one.number, "node": one.seat.address, "device": one.described.name} for one in group]
-            fields = {"sweep": sweep, "fleet": devices}
-            writer = recording.begin(
-                store, trimmed.kept, effort, sys.argv[1:], tag, notes, group[0].described.fields, **fields
-            )
+            devices = tuple(FleetDevice(one.number, one.seat.address, one.described.name) for one in group)
+            fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
+            here = group[0].described.environment
+            writer = recording.begin(store, trimmed.kept, effort, sys.argv[1:], tag, trimmed.warnings, here, **fields)
             recorded.append(_measured(writer, trimmed.kept, effort, group))
             if recorded[-1].interrupted:
                 break
@@ -50,8 +49,8 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
 def resume(on: str, url: str, name: str, as_json: bool) -> int:
     """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
     from gapbench import recording
-    from gapbench.compare import surroundings
     from gapbench.fleet import cluster
+    from gapbench.run import differences
     from gapbench.store import Store
 
     store = Store(url)
@@ -59,14 +58,14 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
     contests, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
         groups = cluster.equal(_hired(contests[0].case.device))
-        unlike = [surroundings.differences(writer.run, group[0].described.fields) for group in groups]
-        equals = [group for group, differences in zip(groups, unlike, strict=True) if not differences]
+        unlike = [differences(writer.run.environment, group[0].described.environment) for group in groups]
+        equals = [group for group, differing in zip(groups, unlike, strict=True) if not differing]
         if not equals:
             raise RefusedError(
-                f"run {writer.id} was begun on other devices than there are now: {'; '.join(unlike[0].values())}"
+                f"run {writer.id} was begun on other devices than there are now: {'; '.join(map(str, unlike[0]))}"
             )
         recorded = _measured(writer, contests, effort, equals[0])
-    return _concluded(store, [recorded], writer.run.get("sweep"), as_json)
+    return _concluded(store, [recorded], writer.run.sweep, as_json)
 
 
 def devices(on: str) -> list[dict[str, Any]]:

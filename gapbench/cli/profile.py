@@ -150,7 +150,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
     """Return the run that was named, which must have the case, or the latest that has it, if any does."""
     if named is not None:
         run = store.resolve(named)
-        if "ab" in store.describe(run):
+        if store.describe(run).is_comparison:
             raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
         found = _with_case(store, run, case)
         if found is None:
@@ -160,7 +160,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
         return found
     for run in reversed(store.ids()):
         try:
-            if "ab" not in store.describe(run) and (found := _with_case(store, run, case)):
+            if not store.describe(run).is_comparison and (found := _with_case(store, run, case)):
                 return found
         except GapbenchError:  # a damaged run has nothing to offer
             continue
@@ -173,7 +173,7 @@ def _with_case(store: "Store", run: str, case: Case) -> _Run | None:
     results = store.results([run], whole=True, case=case.id)
     if results.empty:
         return None
-    planned = {one["case"]: one.get("specs") or {} for one in store.describe(run).get("plan") or []}.get(case.id, {})
+    planned = store.describe(run).specs(case.id)
     ran = results[results["status"] != "unsupported"]["implementation"].drop_duplicates()
     specs = {str(name): str(planned.get(name, name)) for name in ran}
     return _Run(run, {name: spec for name, spec in specs.items() if name in planned or taken(name)})

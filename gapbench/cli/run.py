@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import exclusive, selection
+from gapbench.cli import exclusive, selection, warnings
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.cli.types import DURATION, SHARD, SHARE
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.records import MEMORY
+from gapbench.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
     from gapbench.measuring.plan import Contest, Effort
@@ -104,15 +104,15 @@ def command(
     writer = None
     if resume:
         writer = store.reopen(store.resolve(resume), whole=True)
-        if "ab" in writer.run:
+        if writer.run.is_comparison:
             from gapbench.cli import ab
 
             return ab.resume(store, writer, no_wait)
-        if "fleet" in writer.run:
+        if writer.run.fleet is not None:
             raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
         contests, effort = recording.plan_of(writer.run)
     else:
-        contests = under(Selection.of("quick", selected).contests(), memory)
+        contests = under(Selection.of("quick", selected).contests(everyone=everyone), memory)
         fields: dict[str, Any] = {}
         if shard:
             contests, fields = sweep.shard(contests, effort, *shard)
@@ -121,7 +121,7 @@ def command(
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
         contests = trimmed.kept
-        notes = [trimmed.sentence] if trimmed.sentence else []
+        notes = trimmed.warnings
     with exclusive.held(contests[0].case.device, no_wait):
         writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
         with Progress(contests, effort) as progress:
@@ -131,9 +131,8 @@ def command(
 
 def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, quiet: bool = False) -> ExitCode:
     """Print a run's warnings and results (as JSON only if not ``quiet``), write its page, and return the exit code."""
-    run = recorded.run["run"]
-    for warning in recorded.run["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    run = recorded.run.id
+    warnings.show(recorded.run.warnings)
     if not as_json:
         _print_results(recorded, store.url)
     elif not quiet:
@@ -141,10 +140,10 @@ def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, 
     if not as_json and not recorded.results.empty:
         write_page(store, run, open_)
     if recorded.interrupted:
-        where = " --on ray" if "fleet" in recorded.run else ""
+        where = " --on ray" if recorded.run.fleet is not None else ""
         click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {run}{where}", err=True)
         return ExitCode.INTERRUPTED
-    bad = recorded.results["status"].isin(["wrong", "failed", "timeout", "oom"]).any()
+    bad = recorded.results["status"].isin(FAILURES).any()
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
@@ -188,15 +187,15 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
         f"{len(trimmed.kept)} cases, {effort.rounds} rounds or more, about "
         f"{max(effort.budget, trimmed.needed) if not trimmed.dropped else effort.budget:.0f} s"
     )
-    if trimmed.sentence:
-        click.echo(trimmed.sentence)
+    for warning in trimmed.warnings:
+        click.echo(str(warning))
 
 
 def document(recorded: "Recording", url: str) -> dict[str, Any]:
     """Return what ``--json`` says of a run in the store ``url``."""
     from gapbench import recording
 
-    run = recorded.run["run"]
+    run = recorded.run.id
     winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
     counts = recording.counts(recorded.results)
     return {"schema": 1, "run": run, "path": f"{url.rstrip('/')}/{run}", "counts": counts, "winners": winners}
@@ -206,7 +205,7 @@ def _print_results(recorded: "Recording", url: str) -> None:
     from gapbench import recording, records, summary
     from gapbench.report import text
 
-    run = recorded.run["run"]
+    run = recorded.run.id
     statuses = recording.counts(recorded.results)
     path = f"{url.rstrip('/')}/{run}"
     results = recorded.results
@@ -219,6 +218,6 @@ def _print_results(recorded: "Recording", url: str) -> None:
     )
     text.print_memory(results)
     text.print_troubles(recorded.results)
-    text.print_clocks(recorded.run.get("clocks") or {})
+    text.print_clocks(recorded.run.clocks)
     listed = ", ".join(f"{count} {status}" for status, count in statuses.items())
     click.echo(f"run {run}: {listed or 'nothing measured'}; in {path}")

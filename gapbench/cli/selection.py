@@ -60,12 +60,17 @@ class Selection:
         return cls(**{**selected, "suites": selected["suites"] or (suite,)})
 
     def contests(
-        self, place: Callable[[str], str] | None = None, alone: bool = False, where: "Device | Described | None" = None
+        self,
+        place: Callable[[str], str] | None = None,
+        alone: bool = False,
+        where: "Device | Described | None" = None,
+        everyone: bool = False,
     ) -> "list[Contest]":
         """Return the contests selected; every one includes the reference, that ratios are taken against.
 
         Not so where each stands ``alone``. ``place`` returns the spec to keep for a user's FILE.py:FUNCTION, where that
-        is not to be looked for here. ``where`` is the device, unless it is to be found here.
+        is not to be looked for here. ``where`` is the device, unless it is to be found here. ``everyone`` adds those
+        that a suite leaves out.
 
         Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
@@ -83,7 +88,12 @@ class Selection:
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
                     operation = operations.operation(case.operation)
-                    specs = {n: n for n in operations.contenders(case.operation, named or suite.implementations)}
+                    competing = (
+                        operations.contenders(case.operation, named)
+                        if named
+                        else operations.competing(case.operation, suite.implementations, everyone)
+                    )
+                    specs = {name: name for name in competing}
                     specs |= own if operation.joinable else {}
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
                     if chosen:

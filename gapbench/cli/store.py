@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gapbench.cli import warnings
 from gapbench.errors import ExitCode, GapbenchError
 
 _STORE = click.option(
@@ -61,15 +62,14 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
         run = importing.import_file(store, Path(sources[0]), tag)
     else:
         run = merging.merge(store, merging.find(sources), tag)
-    for warning in run["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
-    path = f"{url.rstrip('/')}/{run['run']}"
-    statuses = store.results([run["run"]])["status"]
+    warnings.show(run.warnings)
+    path = f"{url.rstrip('/')}/{run.id}"
+    statuses = store.results([run.id])["status"]
     if as_json:
-        click.echo(json.dumps({"schema": 1, "run": run["run"], "path": path, "rows": len(statuses)}))
+        click.echo(json.dumps({"schema": 1, "run": run.id, "path": path, "rows": len(statuses)}))
     else:
         counts = ", ".join(f"{count} {status}" for status, count in statuses.value_counts().items())
-        click.echo(f"run {run['run']}: {counts}; in {path}")
+        click.echo(f"run {run.id}: {counts}; in {path}")
 
 
 @command.command("verify")

@@ -54,7 +54,7 @@ def command(
     speeds = results[["implementation", "clock", "memory", "gbps", "ceiling_fraction", "bytes_moved"]]
     best = winners.merge(speeds, on=["implementation", "clock", "memory"])  # each clock and memory has a winner
     described = store.describe(run)
-    known = described.get("ceilings")
+    known = described.ceilings
     rows = json.loads(best.to_json(orient="records", double_precision=15))
     for row in rows:
         limit = ceilings.limit_of(known, row) if row["ceiling_fraction"] else None

@@ -1,62 +1,88 @@
-"""Base and head compared: a verdict for each case x implementation x clock.
+"""Base and head compared: a verdict for each case x implementation x clock x condition of memory.
 
 `compare` takes two stored runs, `interleaved` one that measured both sides together. `weighing` says what is compared
-with what, `surroundings` what must be the same, `gapbench.verdicts` decides. What cannot be compared gets a structural
-verdict: no row of either run is passed over, but for what neither supports.
+with what, `noise` how far runs lie apart where nothing changed, `gapbench.run.differences` what must be the same, and
+`gapbench.verdicts` decides. What cannot be compared gets a structural verdict: no row of either run is passed over, but
+for what neither supports.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gapbench import records
 from gapbench.compare.interleaved import interleaved
 from gapbench.compare.judging import judged
-from gapbench.compare.rows import MARGIN, Diff, Key, Row, Side, matched, rows_of, spec_of, structural, unmeasured
-from gapbench.compare.surroundings import ENVIRONMENT, differences
+from gapbench.compare.rows import (
+    MARGIN,
+    Diff,
+    Key,
+    Row,
+    Side,
+    matched,
+    other_memory,
+    rows_of,
+    structural,
+)
 from gapbench.compare.weighing import weigh
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
+from gapbench.run import COMPARED, differences
 from gapbench.verdicts import LEVEL, Verdict, judge
 
-__all__ = ["ENVIRONMENT", "MARGIN", "Diff", "Row", "Side", "compare", "interleaved"]
+__all__ = ["MARGIN", "Diff", "Row", "Side", "compare", "interleaved"]
 
 
 def compare(
-    base: Side, head: Side, margin: float = MARGIN, allowed: Collection[str] = (), level: float = LEVEL
+    base: Side,
+    head: Side,
+    margin: float = MARGIN,
+    allowed: Collection[str] = (),
+    level: float = LEVEL,
+    earlier: Sequence[Side] = (),
 ) -> Diff:
-    """Compare two runs; ``allowed`` are the fields of `ENVIRONMENT` that may differ.
+    """Compare two runs; ``allowed`` are those of `gapbench.run.COMPARED` that may differ.
+
+    ``earlier`` are other plain, complete runs in the same environment, any but these two: they tell how far runs of
+    unchanged code lie apart there.
 
     Raises `GapbenchError` for a run that is incomplete or compared with itself and for an unknown field,
     `NothingMatchedError` for a run without results and for two that have no row in common.
     """
     for name in allowed:
-        if name not in ENVIRONMENT:
-            raise unknown("environment field", name, ENVIRONMENT)
+        if name not in COMPARED:
+            raise unknown("environment field", name, COMPARED)
     for side in (base, head):
-        if "ab" in side.run:
-            run = side.run["run"]
+        if side.run.is_comparison:
+            run = side.run.id
             raise GapbenchError(f"run {run} measured two sides by itself; see what changed with: gapbench diff {run}")
-    if base.run["run"] == head.run["run"]:
-        raise GapbenchError(f"run {base.run['run']} would be compared with itself; name another BASE or HEAD")
+    if base.run.id == head.run.id:
+        raise GapbenchError(f"run {base.run.id} would be compared with itself; name another BASE or HEAD")
     old, new = rows_of(base), rows_of(head)
-    if all(unmeasured(old[key]) and unmeasured(new[key]) for key in old.keys() & new.keys()):
+    pairs = list(matched(old, new))
+    if not any(before is not None and after is not None for _, before, after in pairs):
         raise NothingMatchedError(
-            f"runs {base.run['run']} and {head.run['run']} have no case and implementation in common; measure the same "
+            f"runs {base.run.id} and {head.run.id} have no case and implementation in common; measure the same "
             "suite on both sides"
         )
-    differing = differences(base.run, head.run)
-    refused = "; ".join(sentence for name, sentence in differing.items() if name not in allowed)
+    differing = differences(base.run.environment, head.run.environment)
+    refused = "; ".join(str(one) for one in differing if one.name not in allowed)
     rows: dict[Key, Row] = {}
     tested: dict[Key, str] = {}
-    for key, before, after in matched(old, new):
-        found = structural(before, after)
-        if found is None and refused:
-            found = Verdict.ENVIRONMENT_MISMATCH, refused
+    raced = set()
+    for key, before, after in pairs:
         known, side = (before, base) if after is None else (after, head)
         assert known is not None  # a key is of one run or the other
-        rows[key] = Row(known["suite"], *key, spec_of(side.run, *key), *(found or (Verdict.INCONCLUSIVE,)))
+        found = structural(before, after)
+        if found is None and (reason := refused or other_memory(before, after)):
+            found = Verdict.ENVIRONMENT_MISMATCH, reason
+        spec = side.spec(key[0], key[1])
+        verdict, reason = found or (Verdict.INCONCLUSIVE, "")
+        rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, memory=key[3])
         if found is None:
             tested[key] = known["reference"] or records.REFERENCE  # runs of old have none
-    weighed = dict(weigh(base.samples, head.samples, tested, margin))
+            if "slower" in (known["stopped_by"], before and before["stopped_by"]):
+                raced.add(key)
+    weighed = dict(weigh(base, head, earlier, tested, margin))
     judgements = judge([one.evidence for one in weighed.values()], level)
     for (key, one), judgement in zip(weighed.items(), judgements, strict=True):
-        rows[key] = judged(rows[key], one.evidence, judgement, len(weighed), one.note)
-    return Diff(base.run, head.run, margin, tuple(rows.values()), tuple(differing.values()))
+        said = one.by if judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
+        rows[key] = judged(rows[key], one.evidence, judgement, said, one.caveat, raced=key in raced)
+    return Diff(base.run, head.run, margin, tuple(rows.values()), tuple(map(str, differing)))

@@ -9,19 +9,21 @@ changes was noise of this machine, and no row is called regressed.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from gapbench import two_stages
 from gapbench.compare.judging import judged
-from gapbench.compare.rows import Diff, Key, Row, Side, matched, rows_of, spec_of, structural
-from gapbench.records import BASE, HEAD, NULL
+from gapbench.compare.rows import Diff, Key, Row, Side, matched, row_key, rows_of, structural
+from gapbench.records import BASE, HEAD, NULL, with_memory
+from gapbench.run import Run, differences
+from gapbench.run import Side as RunSide
 from gapbench.stats import Floats, round_log_ratio
 from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
-_ROW: list[Hashable] = ["case", "implementation", "clock"]
+_ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
 
 
 def interleaved(ab: Side, level: float = LEVEL) -> Diff:
@@ -29,29 +31,33 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
 
     Raises `GapbenchError` for a run that is incomplete, `NothingMatchedError` for one without results.
     """
-    described = ab.run["ab"]
-    margin = float(described["margin"])
+    comparison = ab.run.comparison
+    assert comparison is not None  # a run with several sides has one
+    margin = comparison.margin
     old, new = rows_of(ab, BASE), rows_of(ab, HEAD)
-    again = ("gapbench", "ab", *described["command"])
+    again = ("gapbench", "ab", *comparison.command)
     rows: dict[Key, Row] = {}
     for key, before, after in matched(old, new):
         known = after or before
         assert known is not None
         verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
-        rows[key] = Row(known["suite"], *key, spec_of(ab.run, *key), verdict, reason, again=again)
+        spec = ab.spec(key[0], key[1])
+        rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
-    flagged = {(one["case"], one["implementation"], one["clock"]): one["round"] for one in described["flagged"]}
+    flagged = {(one.case, one.implementation, one.clock): one.round for one in comparison.flagged or ()}
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
-        rows[key] = judged(rows[key], evidence, judgement, len(tested), paired=True)
+        rows[key] = judged(rows[key], evidence, judgement, paired=True)
     copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
-    base, head = (_side(ab.run, described[side]) for side in (BASE, HEAD))
-    return Diff(base, head, margin, tuple(rows.values()), tuple(described["differences"]), notes)
+    base, head = (_as_run(ab.run, side) for side in ab.run.sides[:2])
+    differing = tuple(map(str, differences(base.environment, head.environment, packages=True)))
+    return Diff(base, head, margin, tuple(rows.values()), differing, notes)
 
 
 def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Series[float]"]:
     """Return by row the log ratio of ``contender`` to base in each round that both took part in, by its number."""
+    samples = with_memory(samples)
     pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
         index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
     )
@@ -62,9 +68,7 @@ def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Serie
     rounds = pd.Series(
         {key: round_log_ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
     ).rename_axis([*_ROW, "round"])
-    return {
-        (str(case), str(name), str(clock)): row.droplevel(_ROW) for (case, name, clock), row in rounds.groupby(_ROW)
-    }
+    return {row_key(key): row.droplevel(_ROW) for key, row in rounds.groupby(_ROW)}
 
 
 def _array(values: "pd.Series[float]") -> Floats:
@@ -74,7 +78,7 @@ def _array(values: "pd.Series[float]") -> Floats:
 def _decide(
     rounds: Mapping[Key, "pd.Series[float]"],
     tested: Sequence[Key],
-    flagged: Mapping[Key, int],
+    flagged: Mapping[tuple[str, str, str], int],
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
@@ -82,7 +86,7 @@ def _decide(
     first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))
-        begin = flagged.get(key)
+        begin = flagged.get(key[:3])
         first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
         fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
     judgements = two_stages.decide(first, fresh, level)
@@ -95,7 +99,7 @@ def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgeme
     moved = [key for key, (_, one) in copies.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     if not moved:
         return ()
-    case, implementation, clock = moved[0]
+    case, implementation, clock, _ = moved[0]
     change = math.expm1(copies[moved[0]][0].change.estimate)
     why = (
         f"a hidden second copy of base differs from base itself by {change:+.1%} ({implementation}, {clock}, {case}): "
@@ -107,6 +111,6 @@ def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgeme
     return (why,)
 
 
-def _side(run: Mapping[str, Any], side: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a diff says of a side: the run, with the side's own commit and versions in place of the caller's."""
-    return {**run, "tag": None, "git": side.get("git"), "versions": side["versions"], "side": side}
+def _as_run(run: Run, side: RunSide) -> Run:
+    """Return the run as that of one side: with its commit and versions in place of the caller's."""
+    return structs.replace(run, tag=None, git=side.git, versions=side.versions, sides=(side,))

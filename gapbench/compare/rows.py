@@ -8,10 +8,11 @@ import pandas as pd
 
 from gapbench import records
 from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
-Key = tuple[str, str, str]
-"""Case, implementation and clock."""
+Key = tuple[str, str, str, str | None]
+"""Case, implementation, clock, and the condition of memory (None where the run does not say)."""
 
 MARGIN = 0.01
 """A change within 1 % is none."""
@@ -22,21 +23,27 @@ _DEFINITION = ("operation", "reference", "elements", "bytes_moved", "parameters"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A stored run: its run.json, results and samples."""
+    """A stored run: what is known of it, its results and samples."""
 
-    run: Mapping[str, Any]
+    run: Run
     results: pd.DataFrame
     samples: pd.DataFrame
+
+    def spec(self, case: str, implementation: str) -> str:
+        """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
+        return self.run.specs(case).get(implementation, implementation)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The verdict on one case x implementation x clock.
+    """The verdict on one case x implementation x clock x memory.
 
     ``ratio`` is head / base with its 95 % interval, above 1 is slower, None where nothing was compared; ``rounds`` are
     those that decided, of the side with fewer. ``suite`` and ``spec`` are what ``gapbench run`` calls suite and
     implementation; ``again`` are the words of the command that measured, which the selection of a row follows.
     ``explanation`` is what profiles of both sides said of why (`gapbench.profiling.comparison`), None without them.
+    ``memory`` is one of `records.MEMORY`; ``rounds_needed`` would probably decide an inconclusive row, None where more
+    rounds are no remedy.
     """
 
     suite: str
@@ -53,21 +60,28 @@ class Row:
     rounds: int | None = None
     again: tuple[str, ...] = ("gapbench", "run")
     explanation: Mapping[str, Any] | None = None
+    memory: str | None = None
+    rounds_needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What changed from ``base`` to ``head`` (their run.json).
+    """What changed from ``base`` to ``head``: two runs, or one as each of its sides (`is_interleaved`).
 
     ``environment`` has a sentence for each difference, ``notes`` what else a reader must know.
     """
 
-    base: Mapping[str, Any]
-    head: Mapping[str, Any]
+    base: Run
+    head: Run
     margin: float
     rows: tuple[Row, ...]
     environment: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether one run measured both."""
+        return self.base.id == self.head.id
 
     @property
     def summary(self) -> dict[Verdict, int]:
@@ -82,24 +96,26 @@ Result = Mapping[str, Any]
 
 def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
     """Return the rows of a run's contender, refusing a run that has not ended or has none."""
-    run = side.run["run"]
-    if side.run.get("ended") is None:
+    run = side.run.id
+    if not side.run.is_complete:
         raise GapbenchError(f"run {run} is not complete; complete it with: gapbench run --resume {run}")
     results = side.results[side.results["contender"] == contender]
     if results.empty:
         raise NothingMatchedError(f"run {run} has no results to compare; measure again with: gapbench run")
     known = results.astype(object).where(results.notna(), None)
     return {
-        (row["case"], row["implementation"], row["clock"]): {str(column): value for column, value in row.items()}
+        (row["case"], row["implementation"], row["clock"], row["memory"]): {
+            str(column): value for column, value in row.items()
+        }
         for row in known.to_dict("records")
     }
 
 
-def spec_of(run: Mapping[str, Any], case: str, implementation: str, _clock: str) -> str:
-    """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
-    plans = (one.get("specs") or {} for one in run.get("plan") or [] if one["case"] == case)
-    specs: Mapping[str, str] = next(plans, {})
-    return specs.get(implementation, implementation)
+def row_key(key: object) -> Key:
+    """Return the key of a group of samples: by case, implementation, clock and memory, null as an empty string."""
+    assert isinstance(key, tuple)
+    case, implementation, clock, memory = map(str, key)
+    return case, implementation, clock, memory or None
 
 
 def unmeasured(row: Result | None) -> bool:
@@ -108,11 +124,35 @@ def unmeasured(row: Result | None) -> bool:
 
 
 def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
-    """Yield each row with what base and head have of it, in head's order; not what neither measured."""
+    """Yield each row with what base and head have of it, in head's order; not what neither measured.
+
+    What the sides measured in different conditions of memory only is one row, with both as they are.
+    """
+    conditions = [_conditions(rows) for rows in (old, new)]
     for key in dict.fromkeys([*new, *old]):
         before, after = old.get(key), new.get(key)
+        theirs, ours = (found.get(key[:3], {}) for found in conditions)
+        if theirs and ours and not theirs.keys() & ours.keys():
+            if after is None:
+                continue
+            before = next(iter(theirs.values()))
         if not (unmeasured(before) and unmeasured(after)):
             yield key, before, after
+
+
+def _conditions(rows: Mapping[Key, Result]) -> dict[tuple[str, str, str], dict[str | None, Result]]:
+    found: dict[tuple[str, str, str], dict[str | None, Result]] = {}
+    for key, row in rows.items():
+        found.setdefault(key[:3], {})[key[3]] = row
+    return found
+
+
+def other_memory(before: Result | None, after: Result | None) -> str:
+    """Return how the conditions of memory differ that the sides measured a row in; empty where they do not."""
+    if before is None or after is None or before["memory"] == after["memory"]:
+        return ""
+    was, now = (row["memory"] or "not recorded" for row in (before, after))
+    return f"memory is {now}, was {was}: the allocator was told something else; measure base again as head was measured"
 
 
 def structural(before: Result | None, after: Result | None) -> tuple[Verdict, str] | None:

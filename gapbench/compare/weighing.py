@@ -1,107 +1,292 @@
-"""From the samples of two runs to the evidence on each row: what is compared with what, round by round.
+"""From the samples of two runs, and of earlier ones, to the evidence on each row.
 
-What holds for runs taken at different times, when the machine may have been in another state:
+Runs that were taken at different times may have met the machine in different states. So a row is looked at in three
+ways, each a shift of a log from base to head:
 
-- An implementation is compared by its time divided by the reference's in the same turns: neighbours in time, in one
-  process, so that the machine's state cancels. Times alone would call a warmer machine a regression. The reference is
-  compared with the rest of its case: the median of the other implementations.
-- A ratio cannot tell which of the two changed. Where the reference moved against the rest by more than the margin, more
-  must confirm every verdict in its case: for an implementation its ratio to the median of the others without the
-  reference, for the reference (and where there are only two) its own time. So a reference that got faster turns nobody
-  red, and one that got slower only itself.
+- *ratio*: its time divided by the reference's in the same turns. The machine's state cancels; a change of the reference
+  does not. The reference itself is held against the median of the other implementations of its case.
+- *adjusted*: its own time, less what the references of all other cases shifted by. This finds what a whole case has
+  in common, the reference included.
+- *own*: its time as it is, which any other state of the machine changes too. It confirms, and stands in for the others
+  where a run has a single case and no reference.
 
-What slows all implementations of a case alike cannot be told from a slower machine by two stored runs.
+A row has regressed if its ratio or its adjusted time says so, each at half the level. The ratio counts only as far as a
+time of the row's own says the same and shows at least half of it: for the reference always, for others where the
+reference moved against the rest of its case and a time of its own says that it was the one to move. An adjusted time
+counts if the time as it is points there too. So a reference that changed turns nobody else red.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from gapbench.compare.rows import Key
+from gapbench.compare import noise
+from gapbench.compare.noise import Level, Scale, Shift
+from gapbench.compare.rows import Key, Side, row_key
+from gapbench.records import with_memory
 from gapbench.stats import Floats
-from gapbench.summary import log_ratios, log_seconds
-from gapbench.verdicts import Evidence, unpaired
+from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired, student
 
-_ALONE = "by its time alone, which another state of the machine changes too"
+BETWEEN_RUNS = noise.scale(0.007, least=0.002, most=0.017)
+"""What ratios and adjusted times shift by between runs of the same code (standard deviation): default and bounds."""
+
+IN_COMMON = noise.scale(0.014, least=0.007, most=0.05)
+"""The same for what all times of a run have in common."""
+
+_FEWEST_ALIKE = 4
+"""Rows that it takes to say what is common to them."""
+
+_MOST_CASES = 50
+"""With more cases, leaving a row's own out of what all have in common changes nothing."""
+
+_ROW = ["case", "implementation", "clock", "memory"]
+_BATCH = ["case", "clock", "memory", "round", "turn"]
+
+Shifts = Mapping[Key, Shift]
 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The evidence on a row, and a note where it is of more or other than the ratio to the reference."""
+    """The evidence on a row, which look it is from, and what else a reader must know."""
 
     evidence: Evidence
-    note: str = ""
+    by: str
+    caveat: str = ""
 
 
 def weigh(
-    base: pd.DataFrame, head: pd.DataFrame, references: Mapping[Key, str], margin: float
+    base: Side, head: Side, earlier: Sequence[Side], references: Mapping[Key, str], margin: float
 ) -> Iterator[tuple[Key, Weighed]]:
-    """Weigh the rows of two runs' samples; ``references`` has the rows, each with its reference's name."""
-    sides = [dict(iter(samples.groupby(["case", "clock"]))) for samples in (base, head)]
-    contests: dict[tuple[str, str, str], list[str]] = {}
-    for (case, name, clock), reference in references.items():
-        contests.setdefault((case, clock, reference), []).append(name)
-    for (case, clock, reference), names in contests.items():
-        turns = [log_seconds(side.get((case, clock), base[:0])).reindex(columns=names) for side in sides]
-        for name, weighed in _Contest(turns, names, reference, margin).weigh():
-            yield (case, name, clock), weighed
+    """Weigh the rows of two runs; ``references`` has the rows, each with its reference's name.
+
+    ``earlier`` are other runs in the same environment, which say how far runs lie apart where little changed.
+    """
+    if not references:
+        return
+    past = sorted([*earlier, base], key=lambda side: side.run.id)
+    levels = {side.run.id: _levels(side, references) for side in (*past, head)}
+    history = [_Pair.of(levels[older.run.id], levels[newer.run.id], references) for older, newer in pairwise(past)]
+    pair = _Pair.of(levels[base.run.id], levels[head.run.id], references)
+    by_ratio = _Scales.of(pair.ratio, [one.ratio for one in history])
+    by_time = _Scales.of(pair.adjusted, [one.adjusted for one in history])
+    in_common = IN_COMMON.learn([(one.value, one.by_rounds) for past in history for one in past.common.values()])
+    ratio = {key: by_ratio.of_row(key, shift) for key, shift in pair.ratio.items()}
+    ratio |= _against_rest(ratio, references)
+    adjusted = {key: by_time.of_row(key, shift) for key, shift in pair.adjusted.items()}
+    own = {key: in_common.of(by_time.of_row(key, shift)) for key, shift in pair.own.items()}
+
+    def evidence(shift: Shift | None) -> Evidence | None:
+        if shift is None:
+            return None
+        return student(shift.value, shift.variance, shift.between_runs, shift.degrees, shift.rounds, margin)
+
+    looks = {
+        key: _Looks(evidence(ratio.get(key)), evidence(adjusted.get(key)), found)
+        for key in references
+        if (found := evidence(own.get(key)))
+    }
+    for key, reference in references.items():
+        if key in looks:
+            of_reference = looks.get(_reference(key, reference)) if key[1] != reference else None
+            yield key, looks[key].decide(reference, of_reference)
+        else:
+            yield key, Weighed(paired(np.empty(0), margin), "", "one of the runs has no samples of it")
+
+
+def _reference(key: Key, reference: str) -> Key:
+    return key[0], reference, key[2], key[3]
+
+
+def _against_rest(ratio: Shifts, references: Mapping[Key, str]) -> dict[Key, Shift]:
+    """Return how far each reference shifted against the median of the other implementations of its case.
+
+    Theirs are all shifts against the reference, so that their median is hardly more certain than one of them.
+    """
+    others: dict[Key, list[Shift]] = {}
+    for key, shift in ratio.items():
+        others.setdefault(_reference(key, references[key]), []).append(shift)
+    found = {}
+    for key, rest in others.items():
+        typical = sorted(rest, key=lambda one: one.variance)[len(rest) // 2]
+        found[key] = replace(typical, value=-float(np.median([one.value for one in rest])))
+    return found
+
+
+def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Mapping[Key, Level]]:
+    """Return of a run the rows' levels of ``own`` times and of the ``ratio`` to the reference in the same turns.
+
+    A round's value is the median of its turns.
+    """
+    known = with_memory(side.samples)
+    samples = known[[*_BATCH, "implementation"]].assign(own=np.log(known["seconds_per_call"].to_numpy(dtype=float)))
+    names = {(case, clock, memory or ""): name for (case, _, clock, memory), name in references.items()}
+    wanted = pd.Series(names, dtype=object).rename_axis(["case", "clock", "memory"]).rename("reference")
+    samples = samples.join(wanted, on=["case", "clock", "memory"], how="inner")
+    of_reference = samples[samples["implementation"] == samples["reference"]].set_index(_BATCH)["own"]
+    samples = samples.join(of_reference.rename("of_reference"), on=_BATCH)
+    samples["ratio"] = samples["own"] - samples["of_reference"]
+    rounds = samples.groupby([*_ROW, "round"], sort=True)[["own", "ratio"]].median()
+    found: dict[str, dict[Key, Level]] = {}
+    for way in ("own", "ratio"):
+        values: dict[Key, Floats] = {
+            row_key(key): row.to_numpy(dtype=np.float64) for key, row in rounds[way].dropna().groupby(level=_ROW)
+        }
+        found[way] = dict(zip(values, noise.levels([*values.values()]), strict=True))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Contest:
-    """One case by one clock: log seconds of base and head, a row a turn and a column for each of ``names``."""
+class _Pair:
+    """The rows' shifts from one run to another, by rounds alone; ``common`` is that of all references, by clock."""
 
-    sides: Sequence[pd.DataFrame]
-    names: Sequence[str]
-    reference: str
-    margin: float
+    own: Shifts
+    ratio: Shifts
+    adjusted: Shifts
+    common: Mapping[tuple[str, str | None], Shift]
 
-    def weigh(self) -> Iterator[tuple[str, Weighed]]:
-        rest = [name for name in self.names if name != self.reference]
-        if not rest or self.reference not in self.names:
-            for name in self.names:
-                missing = self.reference if rest else "other implementation"
-                yield name, Weighed(self._own(name), f"{_ALONE}: no {missing} to compare with")
-            return
-        against_rest = self._against(self.reference, rest)
-        moved = _moved(against_rest)
-        why = f"{self.reference} moved against the other implementations"
-        for name in self.names:
-            ratio = against_rest if name == self.reference else self._ratio(name)
-            if not moved:
-                yield name, Weighed(ratio)
-            elif name == self.reference or len(rest) == 1:
-                yield name, Weighed(ratio.confirmed_by(self._own(name)), f"{why}, so its own time must confirm")
-            else:
-                others = [other for other in rest if other != name]
-                confirmed = ratio.confirmed_by(self._against(name, others))
-                yield name, Weighed(confirmed, f"{why}, so its ratio to these must confirm")
+    @classmethod
+    def of(
+        cls,
+        before: Mapping[str, Mapping[Key, Level]],
+        after: Mapping[str, Mapping[Key, Level]],
+        references: Mapping[Key, str],
+    ) -> "_Pair":
+        def shifts(way: str) -> dict[Key, Shift]:
+            rows = (key for key in references if key in before[way] and key in after[way])
+            return {key: noise.shift(before[way][key], after[way][key]) for key in rows}
 
-    def _own(self, name: str) -> Evidence:
-        base, head = (turns[name].dropna().groupby("round").median().to_numpy(dtype=float) for turns in self.sides)
-        return unpaired(base, head, self.margin)
+        own, ratio = shifts("own"), {k: v for k, v in shifts("ratio").items() if k[1] != references[k]}
+        by_clock: dict[tuple[str, str | None], dict[str, list[Shift]]] = {}
+        for key, shift in own.items():
+            if key[1] == references[key] or _reference(key, references[key]) not in own:
+                by_clock.setdefault(key[2:], {}).setdefault(key[0], []).append(shift)
+        common = {
+            clock: noise.median([one for found in cases.values() for one in found]) for clock, cases in by_clock.items()
+        }
+        adjusted = {}
+        for key, shift in own.items():
+            cases = by_clock[key[2:]]
+            if len(cases) > _MOST_CASES:
+                adjusted[key] = shift.less(common[key[2:]])
+            elif elsewhere := [s for case, found in cases.items() if case != key[0] for s in found]:
+                adjusted[key] = shift.less(noise.median(elsewhere))
+        return cls(own, ratio, adjusted, common)
 
-    def _ratio(self, name: str) -> Evidence:
-        base, head = (log_ratios(turns, name, self.reference) for turns in self.sides)
-        return unpaired(base, head, self.margin)
 
-    def _against(self, name: str, others: Sequence[str]) -> Evidence:
-        """Weigh ``name`` by its ratio to ``others``: in each round the median of the ratios, each from its middle."""
-        base, head = (
-            turns[[*others]].rsub(turns[name], axis="index").groupby("round").median() for turns in self.sides
+@dataclass(frozen=True, slots=True)
+class _Scales:
+    """How far runs of the same code lie apart in a way of looking: in all rows, and in rows of which more is known."""
+
+    typical: Scale
+    rows: Mapping[Key, Scale]
+
+    @classmethod
+    def of(cls, now: Shifts, history: Sequence[Shifts]) -> "_Scales":
+        """Learn from what shifted in the past, and from how rows that may all have changed alike scatter now."""
+        past: dict[Key, list[tuple[float, float]]] = {}
+        for pair in history:
+            for key, shift in pair.items():
+                past.setdefault(key, []).append((shift.value, shift.by_rounds))
+        typical = BETWEEN_RUNS.learn([*_scatter(now), *(one for row in past.values() for one in row)])
+        return cls(typical, {key: typical.learn_row(row) for key, row in past.items()})
+
+    def of_row(self, key: Key, shift: Shift) -> Shift:
+        """Return a row's shift with its variance between runs."""
+        return self.rows.get(key, self.typical).of(shift)
+
+
+def _scatter(shifts: Shifts) -> Iterator[tuple[float, float]]:
+    """Yield how far the rows of an implementation shifted from what is common to them, and the variance by rounds.
+
+    Where it has few cases, from what is common to all rows.
+    """
+    groups: dict[str, list[Shift]] = {}
+    for key, shift in shifts.items():
+        groups.setdefault(key[1], []).append(shift)
+    if max(map(len, groups.values()), default=0) < _FEWEST_ALIKE:
+        groups = {"": [*shifts.values()]}
+    for found in groups.values():
+        if len(found) >= _FEWEST_ALIKE:
+            middle, spared = np.median([one.value for one in found]), len(found) / (len(found) - 1)
+            yield from (((one.value - middle) * spared**0.5, one.by_rounds) for one in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What each way of looking at a row says; None where there is no such way."""
+
+    ratio: Evidence | None
+    adjusted: Evidence | None
+    own: Evidence
+
+    def decide(self, reference: str, of_reference: "_Looks | None") -> Weighed:
+        """Choose the evidence; ``of_reference`` is None for the reference itself, and where it is missing."""
+        looks = [one for one in (self.ratio, self.adjusted) if one is not None]
+        if not looks:
+            return Weighed(self.own, "", f"{_NO_RATIO}, which another state of the machine changes too")
+        slower, faster = (self._p_values(direction, of_reference) for direction in (_SLOWER, _FASTER))
+        by_time = self.ratio is None or min(slower[1], faster[1]) < min(slower[0], faster[0], EQUIVALENCE_LEVEL)
+        suspected = of_reference is not None and any(of_reference.suspected(way) for way in (_SLOWER, _FASTER))
+        apart = self.adjusted is not None and any(_points(self.adjusted, way) for way in (_SLOWER, _FASTER))
+        shown = self.adjusted if by_time and self.adjusted else looks[0]
+        evidence = replace(
+            shown,
+            slower=min(1.0, len(looks) * min(slower)),
+            faster=min(1.0, len(looks) * min(faster)),
+            within=max(one.within for one in looks) if suspected or apart else looks[0].within,
+            floor=np.inf if suspected else shown.floor,  # rounds do not tell which of the two moved
         )
-        middle = (base.median() + head.median()) / 2
-        return unpaired(_medians(base - middle), _medians(head - middle), self.margin)
+        if self.ratio is None:
+            return Weighed(evidence, "", _NO_RATIO)
+        rest = "the other implementations"
+        by = "by its own time" if by_time else f"by its ratio to {reference if of_reference else rest}"
+        moved = f"{reference} moved against {rest}, and so did its own time: a ratio to it does not count alone"
+        return Weighed(evidence, by, moved if suspected else "")
+
+    def suspected(self, direction: str) -> bool:
+        """Tell whether a reference moved against the rest of its case, and a time of its own says that it did."""
+        return _moved(self.ratio, direction) and (_moved(self.adjusted, direction) or _moved(self.own, direction))
+
+    def _p_values(self, direction: str, of_reference: "_Looks | None") -> tuple[float, float]:
+        """Return the p-values of the ratio and the adjusted time in a direction, 1 where they do not count."""
+        opposite = _FASTER if direction == _SLOWER else _SLOWER
+        by_ratio = by_time = 1.0
+        if self.ratio is not None:
+            times = [_confirmed(one, self.ratio, direction) for one in (self.adjusted, self.own)]
+            if of_reference is None:
+                needed = min(times)
+            elif of_reference.suspected(opposite):
+                moved = [_moved(one, opposite) for one in (of_reference.adjusted, of_reference.own)]
+                needed = max(p for p, has_moved in zip(times, moved, strict=True) if has_moved)
+            else:
+                needed = 0.0
+            by_ratio = max(getattr(self.ratio, direction), needed)
+        if self.adjusted is not None and _confirmed(self.own, self.adjusted, direction) <= EQUIVALENCE_LEVEL:
+            by_time = getattr(self.adjusted, direction)
+        return by_ratio, by_time
 
 
-def _medians(rounds: pd.DataFrame) -> Floats:
-    return np.asarray(rounds.median(axis="columns").dropna(), dtype=np.float64)
+_SLOWER, _FASTER = "slower", "faster"
+_NO_RATIO = "without a ratio to compare, by its own time alone"
 
 
-def _moved(evidence: Evidence) -> bool:
-    """Tell whether a change beyond the margin is likely: without an interval, whether it seems so."""
-    change = evidence.change
-    holds_zero = change.low is not None and change.high is not None and change.low <= 0 <= change.high
-    return abs(change.estimate) > evidence.margin and not holds_zero
+def _points(evidence: Evidence | None, direction: str) -> bool:
+    """Tell whether a look by itself shows a change beyond the margin."""
+    return evidence is not None and getattr(evidence, direction) <= EQUIVALENCE_LEVEL
+
+
+def _confirmed(evidence: Evidence | None, other: Evidence, direction: str) -> float:
+    """Return a look's p-value for a change, 1 unless it shows at least half of what ``other`` shows."""
+    if evidence is None or abs(evidence.change.estimate) < abs(other.change.estimate) / 2:
+        return 1.0
+    return float(getattr(evidence, direction))
+
+
+def _moved(evidence: Evidence | None, direction: str) -> bool:
+    """Tell whether the 95 % interval of a change leaves zero out in a direction."""
+    if evidence is None or evidence.change.low is None or evidence.change.high is None:
+        return False
+    return evidence.change.low > 0 if direction == _SLOWER else evidence.change.high < 0

@@ -1,7 +1,6 @@
 """A Ray cluster as a fleet of equal devices: who is there, hiring a worker on each, and asking them."""
 
 import contextlib
-import json
 import logging
 import math
 import signal
@@ -11,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gapbench.compare import surroundings
 from gapbench.devices import Device
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.fleet.worker import Described, Worker, describe_machine
+from gapbench.run import differences
 
 _PATIENCE = 60.0
 """Seconds in which a device has to be free and its worker ready."""
@@ -170,12 +169,18 @@ def look() -> list[dict[str, Any]]:
 
 def equal(members: Sequence[Member]) -> list[list[Member]]:
     """Return the members in groups whose numbers may stand in one run: equal processors, GPUs, drivers, versions."""
-    groups: dict[str, list[Member]] = defaultdict(list)
+    groups: list[list[Member]] = []
     for member in members:
-        fields = member.described.fields
-        same = [read(fields) for read in surroundings.ENVIRONMENT.values()]
-        groups[json.dumps([member.described.name, same, fields["versions"]], sort_keys=True)].append(member)
-    return list(groups.values())
+        own = next((group for group in groups if _are_equal(group[0].described, member.described)), None)
+        if own is None:
+            groups.append([member])
+        else:
+            own.append(member)
+    return groups
+
+
+def _are_equal(one: Described, other: Described) -> bool:
+    return one.name == other.name and not differences(one.environment, other.environment, packages=True)
 
 
 def ask(member: Member, method: str, *arguments: object) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
+
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
@@ -14,6 +16,7 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.trimming import estimate
 from gapbench.records import Qualification
+from gapbench.run import Warning
 
 _MOST_LOSSES = 3
 """So many devices lost with the same case are no accident: it would take all of them along."""
@@ -23,7 +26,7 @@ _MOST_LOSSES = 3
 class Warned:
     """What a machine of the fleet says against what was measured on it."""
 
-    sentences: list[str]
+    warnings: list[Warning]
 
 
 def measure(
@@ -109,13 +112,13 @@ def _failed(contest: Contest) -> Iterator[engine.Event]:
     yield engine.CaseDone(contest.case, "failed")
 
 
-def _warnings(members: Sequence[Member]) -> Iterator[str]:
+def _warnings(members: Sequence[Member]) -> Iterator[Warning]:
     """Yield what each machine says, with who says it."""
     for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
         try:
-            yield from (f"{member.name}: {sentence}" for sentence in cluster.take(answer))
+            yield from (structs.replace(one, evidence=f"{member.name}: {one.evidence}") for one in cluster.take(answer))
         except LostError as lost:
-            yield f"{member.name} was lost after its last case: {lost}"
+            yield Warning("fleet", f"{member.name} was lost after its last case: {lost}")
 
 
 class _Energy:

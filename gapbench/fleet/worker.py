@@ -10,16 +10,17 @@ from gapbench.devices import Device, device
 from gapbench.measuring import engine, limits
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.run import Environment, Warning
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A device as its machine sees it: ``fields`` are ``machine`` and ``versions`` of run.json."""
+    """A device as its machine sees it."""
 
     name: str
     clocks: tuple[str, ...]
     selectable_clocks: tuple[str, ...]
-    fields: dict[str, Any]
+    environment: Environment
 
 
 class Worker:
@@ -32,14 +33,13 @@ class Worker:
         self._device = device(name)
         self._lock = hold(self._device)
         self._before = environment.snapshot()
-        self._fields = environment.describe(self._device.name)
+        self._environment = environment.describe(self._device.name)
         self._events: Iterator[engine.Event] = iter(())
         self._rounds: list[dict[str, Any]] = []
 
     def describe(self) -> Described:
         """Return what it measures on."""
-        fields = {name: self._fields[name] for name in ("machine", "versions")}
-        return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, fields)
+        return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, self._environment)
 
     def ceilings(self, cases: Sequence[Case]) -> engine.CeilingsMeasured:
         """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
@@ -59,14 +59,13 @@ class Worker:
             self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})
         return event
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Warning]:
         """Return what speaks against what was measured here so far."""
-        return environment.warnings(self._before, environment.snapshot(), self._fields, self._rounds)
+        return environment.warnings(self._before, environment.snapshot(), self._environment.machine, self._rounds)
 
 
 def describe_machine() -> dict[str, Any]:
     """Return the names of a machine's processors and GPUs, and the version of gapbench there."""
     described = environment.describe("cpu")
-    machine = described["machine"]
-    gpus = [gpu.get("name") for gpu in machine["gpus"]]
-    return {"cpu": [machine["cpu"]], "gpu": gpus, "gapbench": described["versions"]["gapbench"]}
+    gpus = [gpu.name for gpu in described.machine.gpus]
+    return {"cpu": [described.machine.cpu], "gpu": gpus, "gapbench": described.versions["gapbench"]}

@@ -1,11 +1,11 @@
 """In what order runs belong: that of their commits, where the repository in the current folder knows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gapbench.history import commits
+from gapbench.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,13 @@ class Order:
     phrase: str
 
 
-def order(documents: Sequence[Mapping[str, Any]], folder: Path | None = None) -> Order:
-    """Return the order of runs, given by their ``run.json``: by commit if the repository of ``folder`` has them all.
+def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
+    """Return the order of runs: by commit if the repository of ``folder`` has them all.
 
     Runs of one commit are in the order of their start. Where a commit is not known, commits and times would make two
     orders that contradict each other, so that all go by time.
     """
-    runs = {str(one["run"]): commit(one) for one in sorted(documents, key=lambda one: str(one["run"]))}  # ids are times
+    runs = {one.id: one.commit for one in sorted(documents, key=lambda one: one.id)}  # ids are times
     places = commits.places([known for known in runs.values() if known], folder)
     if places is None:
         return Order(list(runs), "start", "by start time, as this folder is in no git repository")
@@ -32,8 +32,3 @@ def order(documents: Sequence[Mapping[str, Any]], folder: Path | None = None) ->
         phrase = f"by start time, as this repository lacks the commits of {lacking} of {len(runs)} runs"
         return Order(list(runs), "start", phrase)
     return Order(sorted(runs, key=lambda run: placed[run]), "commit", "in the order of their commits")
-
-
-def commit(document: Mapping[str, Any]) -> str | None:
-    """Return the commit of a run by its ``run.json``, None if it was in no repository."""
-    return (document.get("git") or {}).get("commit")

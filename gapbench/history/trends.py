@@ -10,14 +10,13 @@ of those of 10 or 20. This finds one in 2 %, 3 % and 2 %, and of steps of 3 sigm
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gapbench.history.environments import cause, changed
-from gapbench.history.order import Order, commit
+from gapbench.history.order import Order
 from gapbench.records import THIS, with_memory
+from gapbench.run import Run, differences
 from gapbench.stats import Floats, Interval, unpaired
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
@@ -49,7 +48,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A step before the point at ``index``: the ratio of the segments' mean times, after to before, and its `cause`.
+    """A step before the point at ``index``: the ratio of the segments' mean times, after to before, and its cause.
+
+    The cause is ``environment`` if that changed, whatever the code did; ``unknown`` if a run lacks its environment or
+    commit; ``unexplained`` between clean runs of one commit; otherwise ``code``.
 
     The interval takes the step's place as given, which the same data have chosen: with few runs it is too narrow.
     """
@@ -76,10 +78,10 @@ class Trend:
     memory: str | None = None
 
 
-def trends(documents: Mapping[str, Mapping[str, Any]], order: Order, results: pd.DataFrame) -> list[Trend]:
-    """Return the trend of everything that ``results`` has times of; ``documents`` are the ``run.json`` by run.
+def trends(documents: Mapping[str, Run], order: Order, results: pd.DataFrame) -> list[Trend]:
+    """Return the trend of everything that ``results`` has times of; ``documents`` are the runs by id.
 
-    Only plain runs count: the contenders of a comparison are other checkouts than the one its run.json describes.
+    Only plain runs count: the contenders of a comparison are other checkouts than the one that it describes.
     """
     timed = results[(results["status"] == "ok") & results["seconds"].gt(0) & (results["contender"] == THIS)]
     timed = with_memory(timed).drop_duplicates(["run", "case", "implementation", "clock", "memory"])
@@ -88,22 +90,37 @@ def trends(documents: Mapping[str, Mapping[str, Any]], order: Order, results: pd
     return [_trend([documents[run] for run in rows["run"]], rows) for _, rows in groups]
 
 
-def _trend(runs: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> Trend:
-    device = str(rows["device"].iloc[0])
+def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
     points = []
     columns = [rows[name].tolist() for name in ("run", *_TIMES)]
     for index, (run, seconds, *bounds) in enumerate(zip(*columns, strict=True)):
         low, high = (None if pd.isna(bound) else float(bound) for bound in bounds)
-        news = changed(runs[index - 1], runs[index], device) if index else []
-        points.append(Point(run, commit(runs[index]), runs[index].get("started"), float(seconds), low, high, news))
+        news = _changed(runs[index - 1], runs[index]) if index else []
+        points.append(Point(run, runs[index].commit, runs[index].started, float(seconds), low, high, news))
     found = steps(logs(points))
     changes = []
     for index in found:
         ratio = ratio_of(segment(points, found, index), segment(points, found, index - 1))
-        at, why = points[index], cause(runs[index - 1], runs[index], device)
+        at, why = points[index], _cause(runs[index - 1], runs[index])
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
     return Trend(case, implementation, clock, points, changes, rows["memory"].iloc[0] or None)
+
+
+def _changed(before: Run, after: Run) -> list[str]:
+    """Return what is known to have changed, in words: ``torch 2.12.0 → 2.13.0``."""
+    found = differences(before.environment, after.environment)
+    return [f"{one.name} {one.before} → {one.after}" for one in found if None not in (one.before, one.after)]
+
+
+def _cause(before: Run, after: Run) -> str:
+    if _changed(before, after):
+        return "environment"
+    told = [fact for run in (before, after) for fact in (run.commit, *run.environment.compared().values())]
+    if None in told:
+        return "unknown"
+    dirty = any(run.git is None or run.git.dirty is not False for run in (before, after))
+    return "code" if dirty or before.commit != after.commit else "unexplained"
 
 
 def steps(values: Floats) -> list[int]:

@@ -348,11 +348,11 @@ class CaseProcesses:
             finally:
                 for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
                     os.close(descriptor)
-            answer, number = _converse(workers, assignment, self._count, timeout)
+            answer, culprit = _converse(workers, assignment, self._count, timeout)
             running = [byte.one_of(self._everyone) for byte in bytes_]
-            if number is None:  # whoever is not waiting for another
+            if culprit is None:  # whoever is not waiting for another
                 return answer, next((index for index in running if index is not None), None)
-            return answer, running[number]
+            return answer, running[culprit]
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[Forker, CaseTask | None]:
         if group.branch is not None:

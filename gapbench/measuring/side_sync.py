@@ -11,7 +11,6 @@ from typing import Protocol
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Agreement, Calibration, Channel
 
-
 LEFT_ALONE = 71
 """Exit status of a process whose fellows have gone: why is theirs to tell."""
 

@@ -4,20 +4,31 @@ Times here are estimates from before anything was measured, good to a factor of 
 are never reported as results.
 """
 
+import getpass
+import itertools
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gapbench import operations
+from gapbench.measuring import worker_env
+from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.run import Warning
 
 _START, _START_COMPILER = 2.0, 4.0
-"""Seconds until the worker template is loaded, and more where something is compiled."""
-_JUDGE, _JUDGE_COMPILED = 0.15, {"forward": 1.5, "backward": 3.0, "update": 0.0, "training": 3.0}
-"""Seconds to judge one implementation, and more for one through Inductor, by pass, whose cache on disk is half full."""
-_ROUND, _LOAD_COMPILED = 0.1, {"forward": 0.05, "backward": 0.2, "update": 0.0, "training": 0.2}
-"""Seconds of a round beside its calls: the process, and each contender that has compiled code to load, by pass."""
-_SLICE = 0.3
+"""Seconds until the processes that workers are forked from are loaded, and more where something is compiled."""
+_LOAD, _LOAD_EACH, _LOAD_COMPILED = 0.1, 0.01, {"forward": 0.1, "backward": 0.3, "update": 0.0, "training": 0.3}
+"""Seconds to load a case, for each implementation, and more for each whose compiled code is cached, by pass."""
+_JUDGE = 0.05
+"""Seconds to judge one implementation."""
+_COMPILE = {"forward": 2.5, "backward": 5.0, "update": 0.0, "training": 5.0}
+"""Seconds to compile one implementation that Inductor's cache does not have, by pass."""
+_ROUND = 0.06
+"""Seconds of a round beside its calls and inputs: the process, and what it shuffles and checks."""
+_SLICE = 0.1
 """Seconds of timing that make a round worth its process."""
 _PER_WEIGHT, _MAKE_WEIGHT = {"forward": 0.5e-9, "backward": 3e-9, "update": 5e-9, "training": 8e-9}, 6e-9
 """Seconds of a call for each weight, by pass, and to make one and its float64 twin."""
@@ -27,24 +38,51 @@ _CALL, _BYTES_PER_SECOND = 10e-6, 3e9
 """A call's fixed cost in seconds, and the bandwidth of implementations that are neither the best nor the worst."""
 _BATCHES = 9
 """Batches of a contender in the shortest round, with what warms up and calibrates; each has an uncounted call."""
-_HARNESS_PASSES = 40
+_HARNESS_PASSES = 25
 """How often the harness goes over an input of a round, at the same bandwidth: made, copied, judged in float64."""
 
 
 def estimate(contest: Contest, effort: Effort) -> float:
-    """Return about how many seconds the fewest rounds of ``contest`` take, judging included."""
+    """Return about how many seconds the fewest rounds of ``contest`` take, judging included, with all compiled before.
+
+    Two cases are loaded and judged at once.
+    """
     case = contest.case
     supported = [spec for spec in contest.specs.values() if operations.why_not(spec, case) is None]
     compiled = sum(map(operations.compiles, supported))
     weights = [operations.parameters(spec, case) for spec in supported]
     scan = (case.bytes_moved or 0) / _BYTES_PER_SECOND
     calls = [_CALL + scan + _PER_WEIGHT[case.pass_] * count for count in weights]
-    judging = _JUDGE * len(supported) + _JUDGE_COMPILED[case.pass_] * compiled
-    judging += 10 * (sum(calls) + _MAKE_WEIGHT * sum(weights))
+    load = _LOAD + _LOAD_EACH * len(supported) + _LOAD_COMPILED[case.pass_] * compiled + 2 * _MAKE_WEIGHT * sum(weights)
+    judging = load + _JUDGE * len(supported) + 10 * sum(calls) + 2 * _HARNESS_PASSES * scan
     truths = _TRUTH[case.pass_] * case.elements * operations.other_truths(supported)
-    loading = _ROUND + _LOAD_COMPILED[case.pass_] * compiled + _HARNESS_PASSES * scan + 2 * _MAKE_WEIGHT * sum(weights)
     timing = sum(max(effort.batch_seconds, call) + call for call in calls) * _BATCHES * len(contest.clocks)
-    return truths + judging / 2 + effort.rounds * (loading + truths + max(timing, _SLICE))
+    each = _ROUND + _HARNESS_PASSES * scan + truths + max(timing, _SLICE)
+    loaded_again = load * ((effort.rounds - 1) // ROUNDS_PER_PARENT)
+    return truths + judging / 2 + loaded_again + effort.rounds * each
+
+
+def _compiled(contest: Contest) -> int:
+    specs = contest.specs.values()
+    return sum(operations.compiles(spec) and operations.why_not(spec, contest.case) is None for spec in specs)
+
+
+class _Compiling:
+    """What compiling adds to the cases that are taken, beyond the graphs that Inductor's cache on disk has."""
+
+    def __init__(self, most: int) -> None:
+        named = worker_env.environment().get("TORCHINDUCTOR_CACHE_DIR")
+        folder = Path(named) if named else Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+        self._cached = sum(1 for _ in itertools.islice((folder / "fxgraph").glob("*/*"), most))
+
+    def seconds(self, contest: Contest) -> float:
+        return _COMPILE[contest.case.pass_] * max(0, _compiled(contest) - self._cached) / 2
+
+    def take(self, contest: Contest) -> float:
+        """Return the seconds, and count the graphs as compiled."""
+        seconds = self.seconds(contest)
+        self._cached = max(0, self._cached - _compiled(contest))
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +94,15 @@ class Trimmed:
     needed: float
 
     @property
-    def sentence(self) -> str | None:
-        """Say what was dropped, with the remedy; None if nothing was."""
+    def warnings(self) -> tuple[Warning, ...]:
+        """Say what was dropped: nothing, or one warning."""
         if not self.dropped:
-            return None
-        total = len(self.kept) + len(self.dropped)
-        return (
-            f"{len(self.dropped)} of {total} cases do not fit the budget and were dropped, those first that are most "
-            f"like others; all would take about {math.ceil(self.needed / 60)} minutes: measure them with --budget "
-            f"{math.ceil(self.needed / 60)}m"
+            return ()
+        evidence = (
+            f"{len(self.dropped)} of {len(self.kept) + len(self.dropped)} cases do not fit the budget and were "
+            "dropped, those first that are most like others"
         )
+        return (Warning("budget", evidence, f"measure all of them with --budget {math.ceil(self.needed / 60)}m"),)
 
 
 def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
@@ -76,9 +113,10 @@ def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
     cost: by themselves they would fill the budget with the slowest cases, by the second with the fastest.
     """
     costs = [estimate(contest, effort) for contest in contests]
-    compiled = any(operations.compiles(spec) for contest in contests for spec in contest.specs.values())
-    start = _START + _START_COMPILER * compiled
-    needed = start + sum(costs)
+    graphs = sum(map(_compiled, contests))
+    compiling, everyone = _Compiling(graphs), _Compiling(graphs)
+    start = _START + _START_COMPILER * bool(graphs)
+    needed = start + sum(cost + everyone.take(contest) for contest, cost in zip(contests, costs, strict=True))
     if needed <= effort.budget:
         return Trimmed(list(contests), [], needed)
     room = effort.budget - start
@@ -87,9 +125,9 @@ def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
     while gaps:
         chosen = next(iter(gaps)) if not kept else max(gaps, key=lambda i: gaps[i] / math.sqrt(costs[i]))
         del gaps[chosen]
-        if kept and costs[chosen] > room:
+        if kept and costs[chosen] + compiling.seconds(contests[chosen]) > room:
             continue
-        room -= costs[chosen]
+        room -= costs[chosen] + compiling.take(contests[chosen])
         kept.add(chosen)
         gaps = {i: min(gap, _distance(contests[chosen], contests[i])) for i, gap in gaps.items()}
     return Trimmed(

@@ -19,8 +19,8 @@ from gapbench.operations.varying_size import VARYING_SIZE
 from gapbench.truth import GLOBAL_AVERAGE
 
 __all__ = [
-    "OPERATIONS", "Operation", "adopt", "builtin", "compiles", "contenders", "is_user_spec", "load", "loads", "name_of",
-    "operation", "other_truths", "parameters", "restore", "state", "taken", "why_not",
+    "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
+    "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "why_not",
 ]  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
@@ -53,6 +53,16 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
             )
         competing.append(found)
     return [one for one in competing if chosen is None or one in chosen]
+
+
+def competing(name: str, chosen: Collection[str] | None, everyone: bool = False) -> list[str]:
+    """Return who competes at the operation ``name`` in a suite that chose some implementations, or None for the usual.
+
+    Those chosen, the usual ones where none of them is of this operation, and both for ``everyone``.
+    """
+    usual = contenders(name)
+    own = contenders(name, chosen) if chosen else usual
+    return list(dict.fromkeys([*own, *usual])) if everyone or not own else own
 
 
 def builtin(name: str) -> Implementation | None:

@@ -1,13 +1,15 @@
 """Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
+from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
 from gapbench.fleet.cluster import Member
@@ -18,6 +20,7 @@ from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.records import BASE, HEAD, NULL, THIS
+from gapbench.run import EnergySource, Environment, FlaggedRow, PlannedCase, Run, Settings, Warning
 
 Event = engine.Event | dealing.Warned
 
@@ -29,7 +32,7 @@ _DESCRIBED = ("label", "weight")
 class Recording:
     """A stored run: its frames, and whether it was cut short."""
 
-    run: dict[str, Any]
+    run: Run
     samples: pd.DataFrame
     results: pd.DataFrame
     winners: pd.DataFrame
@@ -42,57 +45,55 @@ def begin(
     effort: Effort,
     argv: Sequence[str],
     tag: str | None = None,
-    notes: Sequence[str] = (),
-    elsewhere: Mapping[str, Any] | None = None,
-    **fields: object,
+    notes: Sequence[Warning] = (),
+    elsewhere: Environment | None = None,
+    **described: Any,
 ) -> store.RunWriter:
     """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
 
-    ``notes`` are sentences that belong to the run's warnings; ``fields`` go to run.json as they are. Where another
-    machine measures, ``elsewhere`` are the fields ``machine`` and ``versions`` of that one.
+    ``notes`` belong to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
+    ``elsewhere`` is its environment.
     """
-    described = {**elsewhere, "git": git.describe()} if elsewhere else environment.describe(contests[0].case.device)
-    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, described)
+    here = elsewhere or environment.describe(contests[0].case.device)
+    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
     notes = [*notes, *([] if elsewhere else _unarranged(contests))]
+    commit = git.describe()
     return target.create(
-        {
-            "run": store.new_run_id((described["git"] or {}).get("commit")),
-            "started": store.timestamp(),
-            "argv": list(argv),
-            "tag": tag,
-            "suites": sorted({contest.suite for contest in contests}),
-            "seed": effort.seed,
-            **described,
-            "settings": asdict(effort),
-            "plan": [
-                {
-                    "case": one.case.id,
+        Run(
+            id=store.new_run_id(commit.commit if commit else None),
+            started=store.timestamp(),
+            argv=tuple(argv),
+            tag=tag,
+            suites=tuple(sorted({contest.suite for contest in contests})),
+            seed=effort.seed,
+            git=commit,
+            machine=here.machine,
+            versions=here.versions,
+            settings=Settings(**asdict(effort)),
+            plan=tuple(
+                PlannedCase(
+                    case=one.case.id,
                     **{name: getattr(one.case, name) for name in _DESCRIBED},
                     **{name: getattr(one, name) for name in _PLANNED},
-                }
+                )
                 for one in contests
-            ],
-            "snippets": _snippets(contests),
-            "load_before": None if elsewhere else environment.load(),
-            "load_after": None,
-            "ceilings": None,
-            "energy": None,
-            **fields,
-            "notes": list(notes),
-            "warnings": [*notes, *warned],
-        }
+            ),
+            snippets=_snippets(contests),
+            load_before=None if elsewhere else environment.load(),
+            notes=tuple(notes),
+            warnings=(*notes, *warned),
+            **described,
+        )
     )
 
 
-def _unarranged(contests: Sequence[Contest]) -> list[str]:
+def _unarranged(contests: Sequence[Contest]) -> list[Warning]:
     """Return why workers' memory is not as the rows will say, where another allocator ignores glibc's settings."""
     other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
     if other is None or all(contest.case.device != "cpu" for contest in contests):
         return []
-    return [
-        f"workers allocate with {other}, which ignores the settings of glibc: memory is as that allocator has it, "
-        "whatever the rows say; unset LD_PRELOAD, or compare with runs under the same allocator only"
-    ]
+    evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
+    return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]
 
 
 def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
@@ -102,24 +103,23 @@ def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
     return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
 
 
-def plan_of(run: Mapping[str, Any]) -> tuple[list[Contest], Effort]:
+def plan_of(run: Run) -> tuple[list[Contest], Effort]:
     """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
     contests = []
-    try:
-        for one in run["plan"]:
-            case = replace(Case.from_id(one["case"]), **{name: one[name] for name in _DESCRIBED})
-            clocks, memory = tuple(one["clocks"]), one.get("memory") or "kept"
-            contests.append(Contest(one["suite"], case, dict(one["specs"]), clocks, one["reference"], memory))
-        return contests, Effort(**run["settings"])
-    except (KeyError, TypeError) as error:
-        raise GapbenchError(
-            f"run {run['run']}: run.json is damaged (no plan can be made of {error}); begin anew"
-        ) from error
+    for one in run.plan or ():
+        if one.suite is None or one.reference is None:
+            raise GapbenchError(f"run {run.id}: run.json is damaged (the plan of {one.case} is not whole); begin anew")
+        case = replace(Case.from_id(one.case), label=one.label, weight=one.weight)
+        contests.append(Contest(one.suite, case, one.specs, one.clocks, one.reference, one.memory or "kept"))
+    settings = {one.name: getattr(run.settings, one.name) for one in fields(Effort)}
+    if run.plan is None or None in settings.values():
+        raise GapbenchError(f"run {run.id}: run.json is damaged (its plan or settings are not whole); begin anew")
+    return contests, Effort(**settings)
 
 
-def own_implementations(run: Mapping[str, Any]) -> set[str]:
+def own_implementations(run: Run) -> set[str]:
     """Return the names of the run's implementations that came from a user's file."""
-    return {name for one in run["plan"] for name, spec in one["specs"].items() if is_user_spec(spec)}
+    return {name for one in run.plan or () for name, spec in one.specs.items() if is_user_spec(spec)}
 
 
 def record(
@@ -139,11 +139,11 @@ def record(
         for event in _events(writer, plan, fleet):
             match event:
                 case engine.CeilingsMeasured(found):
-                    writer.describe(ceilings=found)
+                    writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
                 case engine.Qualified():
                     ledger.judge(event)
                 case engine.EnergyMeasured(sources, joules):
-                    writer.describe(energy=sources)
+                    writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
                     ledger.joules.update(joules)
                 case engine.RoundMeasured():
                     writer.append(ledger.enter(event))
@@ -154,9 +154,11 @@ def record(
                 case engine.Raced(case, name, clock, memory):
                     ledger.raced.add((case, memory, name, clock))
                 case engine.Flagged(rows):
-                    writer.describe(ab={**writer.run["ab"], "flagged": _flagged(rows)})
-                case dealing.Warned(sentences):
-                    ledger.said += sentences
+                    comparison = writer.run.comparison
+                    assert comparison is not None
+                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
+                case dealing.Warned(warnings):
+                    ledger.said += warnings
                 case engine.CaseDone(case, stopped_by, memory):
                     ledger.stopped_by[case, memory] = stopped_by
             observe(event)
@@ -180,30 +182,28 @@ def record(
 def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member]) -> Iterable[Event]:
     earlier = _earlier(writer.samples())
     if plan.is_comparison:
-        described = writer.run["ab"]
-        flagged = described.get("flagged")
-        rows = None if flagged is None else {_row(one): one["round"] for one in flagged}
-        return engine.measure(plan, TwoStages(plan.effort, described["margin"], rows), earlier)
-    with_ceilings = writer.run.get("ceilings") is None
+        comparison = writer.run.comparison
+        assert comparison is not None
+        flagged = comparison.flagged
+        rows = None if flagged is None else {_row(one): one.round for one in flagged}
+        return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier)
+    with_ceilings = writer.run.ceilings is None
     if fleet:
         return dealing.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
     return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True)
 
 
-def _row(one: Mapping[str, Any]) -> tuple[Case, str, str]:
-    return Case.from_id(one["case"]), one["implementation"], one["clock"]
+def _row(one: FlaggedRow) -> tuple[Case, str, str]:
+    return Case.from_id(one.case), one.implementation, one.clock
 
 
-def _flagged(rows: Mapping[tuple[Case, str, str], int]) -> list[dict[str, object]]:
-    return [
-        {"case": case.id, "implementation": name, "clock": clock, "round": first}
-        for (case, name, clock), first in rows.items()
-    ]
+def _flagged(rows: Mapping[tuple[Case, str, str], int]) -> tuple[FlaggedRow, ...]:
+    return tuple(FlaggedRow(case.id, name, clock, first) for (case, name, clock), first in rows.items())
 
 
 def _results(writer: store.RunWriter, plan: Plan, samples: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     if not plan.is_comparison:
-        return summary.results(samples, ledger.outcomes(plan.contests), writer.run.get("ceilings"))
+        return summary.results(samples, ledger.outcomes(plan.contests), writer.run.ceilings)
     found = []
     for side in plan.sides:
         mine = samples[samples["contender"] == side.name]

@@ -14,6 +14,7 @@ from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
 from gapbench.records import BASE, NULL, THIS, Qualification
+from gapbench.run import Warning
 from gapbench.store import RunWriter
 from gapbench.telemetry.fitness import Snapshot
 
@@ -28,7 +29,7 @@ _SLOWED = 1.1
 class Ledger:
     """What is known so far of a run's contenders, and of its rounds as a whole.
 
-    ``said`` are sentences for its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
+    ``said`` is among its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
     """
 
     elsewhere: bool = False
@@ -37,7 +38,7 @@ class Ledger:
     raced: set[tuple[Case, str, str, str]] = field(default_factory=set)
     joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
-    said: list[str] = field(default_factory=list)
+    said: list[Warning] = field(default_factory=list)
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
     _slowdowns: list[float] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -50,17 +51,16 @@ class Ledger:
 
     def lose(self, lost: engine.WorkerLost) -> None:
         """Take in that a worker died."""
-        self.said.append(
+        evidence = (
             f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
-            f"({lost.reason}); the round was measured again by another; look into it if it happens twice"
+            f"({lost.reason}); the round was measured again by another"
         )
+        self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
 
     def separate(self, separated: engine.SidesSeparated) -> None:
         """Take in that two sides have processes of their own."""
-        self.said.append(
-            f"{separated.case.id}: base and head were measured in processes of their own, because {separated.reason}; "
-            "smaller changes are found where they can share one"
-        )
+        evidence = f"{separated.case.id}: base and head were measured in processes of their own: {separated.reason}"
+        self.said.append(Warning("sides", evidence, "smaller changes are found where they can share one"))
 
     def enter(self, measured: engine.RoundMeasured) -> pd.DataFrame:
         """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
@@ -101,19 +101,21 @@ class Ledger:
             )
         return outcomes
 
-    def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: object) -> None:
-        """Complete the run, with what is to be known of its measuring; ``fields`` go to run.json too."""
-        here: list[str] = []
+    def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
+        """Complete the run, with what is to be known of its measuring; ``fields`` are more fields of `Run`."""
+        here: list[Warning] = []
         if not self.elsewhere:
-            here = environment.warnings(self._before, environment.snapshot(), writer.run, _telemetry(samples))
+            here = environment.warnings(self._before, environment.snapshot(), writer.run.machine, _telemetry(samples))
         writer.finish(
             results,
             load_after=None if self.elsewhere else environment.load(),
-            warnings=writer.run.get("notes", [])
-            + here
-            + self.warnings()
-            + summary.above_ceilings(results, writer.run.get("ceilings"))
-            + summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
+            warnings=(
+                *writer.run.notes,
+                *here,
+                *self.warnings(),
+                *summary.above_ceilings(results, writer.run.ceilings),
+                *summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
+            ),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),
             timed_seconds=round(self.timed_seconds, 3),
@@ -128,16 +130,16 @@ class Ledger:
             found[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
         return found
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Warning]:
         """Return what happened to this run that its numbers do not tell."""
         slowed = [one for one in self._slowdowns if one > _SLOWED]
         if not slowed:
             return self.said
-        return [
-            *self.said,
+        evidence = (
             f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
-            "for the same work as at the round's start: it was throttled; cool it or lock a lower clock, and run again",
-        ]
+            "for the same work as at the round's start: it was throttled"
+        )
+        return [*self.said, Warning("throttling", evidence, "cool it or lock a lower clock, and run again")]
 
 
 def _rows(contests: Sequence[Contest]) -> Iterator[tuple[Contest, str, str]]:

@@ -5,11 +5,13 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gapbench import environment, git
+from msgspec import structs
+
+from gapbench import environment, git, run
 from gapbench.checkouts import Checkout, harness
 from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
@@ -36,16 +38,17 @@ class Revision:
     checkout: Checkout
     python: str = sys.executable
 
-    def describe(self) -> dict[str, Any]:
-        """Return its ref, commit and versions, as run.json keeps them. No path of this machine is among them.
+    def describe(self, name: str) -> run.Side:
+        """Return the side called ``name`` as the run keeps it. No path of this machine is in it.
 
         Raises `GapbenchError` if the interpreter does not run.
         """
         commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
         if commit is not None and self.checkout.commit is not None:
-            commit["branch"] = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+            branch = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+            commit = structs.replace(commit, branch=branch)
         code = git.tracked(self.checkout.folder) if self.checkout.commit is None else self.checkout.commit
-        return {"ref": self.checkout.ref, "git": commit, "code": code, "versions": self._versions()}
+        return run.Side(name, self.checkout.ref, commit, self._versions(), code)
 
     def _versions(self) -> dict[str, str | None]:
         if self.python == sys.executable:
@@ -76,9 +79,9 @@ def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[
     return tuple(found)
 
 
-def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> Mapping[str, Any]:
-    """Return the field ``ab`` of run.json; ``command`` are the words after ``gapbench ab`` that name the sides."""
-    described = {BASE: base.describe(), HEAD: head.describe()}
-    old, new = (described[name]["versions"] for name in (BASE, HEAD))
-    differences = [f"{name} is {new[name]}, was {old[name]}" for name in new if new[name] != old.get(name)]
-    return {**described, "margin": margin, "command": list(command), "differences": differences, "flagged": None}
+def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a run that compares; ``command`` are the words after ``gapbench ab`` that name the sides."""
+    return {
+        "sides": (base.describe(BASE), head.describe(HEAD)),
+        "comparison": run.Comparison(margin, tuple(command)),
+    }

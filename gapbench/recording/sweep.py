@@ -35,5 +35,7 @@ def sweep_id(dealt: Sequence[Sequence[Contest]], effort: Effort) -> str:
     What is not committed is no part of it: the first shard's own results would change that for the second.
     """
     plan = [[(one.suite, one.case.id, one.specs, one.clocks, one.reference) for one in hand] for hand in dealt]
-    commit = (git.describe() or {}).get("commit")
-    return hashlib.sha256(json.dumps([plan, asdict(effort), commit]).encode()).hexdigest()[:_CHARACTERS]
+    commit = git.describe()
+    return hashlib.sha256(json.dumps([plan, asdict(effort), commit and commit.commit]).encode()).hexdigest()[
+        :_CHARACTERS
+    ]

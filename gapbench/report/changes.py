@@ -1,9 +1,9 @@
 """What a run's page says of change: against which run, and how many rows have each verdict."""
 
 from gapbench.compare import Diff, compare
-from gapbench.compare.surroundings import differences
 from gapbench.errors import GapbenchError
-from gapbench.report.stored import Stored, side
+from gapbench.report.stored import Stored, earlier, side
+from gapbench.run import differences
 from gapbench.store import Store
 from gapbench.verdicts import Verdict
 
@@ -26,17 +26,22 @@ def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | 
     `GapbenchError` where a baseline that was named cannot be compared with.
     """
     if baseline is not None:
-        return compare(side(store, baseline), stored.side), ""
-    if stored.run.get("ended") is None:
-        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.id} completes it"
+        return _compared(store, baseline, stored), ""
+    if not stored.run.is_complete:
+        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.run.id} completes it"
     if len(stored.results) > MOST_ROWS:
-        remedy = f"gapbench report {stored.id} --baseline RUN"
+        remedy = f"gapbench report {stored.run.id} --baseline RUN"
         return None, f"not compared: with {len(stored.results):,} rows that takes a while; compare with: {remedy}"
     for run, described in reversed(store.listing().runs.items()):
-        alike = described["ended"] is not None and described["suites"] == stored.run.get("suites")
-        if run < stored.id and alike and not differences(described, stored.run):
+        alike = described.is_complete and described.suites == stored.run.suites
+        if run < stored.run.id and alike and not differences(described.environment, stored.run.environment):
             try:
-                return compare(side(store, run), stored.side), ""
+                return _compared(store, run, stored), ""
             except GapbenchError:  # one that cannot be read or has nothing in common is no baseline
                 continue
     return None, "no baseline: no earlier run of the same suites in this environment; name one with --baseline RUN"
+
+
+def _compared(store: Store, baseline: str, stored: Stored) -> Diff:
+    base = side(store, baseline)
+    return compare(base, stored, earlier=earlier(store, base, stored))

@@ -5,6 +5,7 @@ text, not escaped. What was not measured is ``MISSING``, never 0.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 MISSING = "–"  # noqa: RUF001 - an en dash, as tables print it
@@ -77,6 +78,12 @@ def ratio_interval(value: Any, low: Any, high: Any) -> str:
         return ""
     decimals = _ratio_decimals(float(value)) + 1
     return f"[{float(low):,.{decimals}f}, {float(high):,.{decimals}f}]"
+
+
+def overheads(found: Mapping[str, float | None]) -> str:
+    """Return what a clock found out about itself: ``floor 1.2 µs, launch 3.4 µs``; empty if nothing."""
+    known = ((name.removesuffix("_seconds").replace("_", " "), value) for name, value in found.items())
+    return ", ".join(f"{name} {seconds(value)}" for name, value in known if value is not None)
 
 
 def count(value: Any) -> str:

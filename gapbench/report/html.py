@@ -69,7 +69,7 @@ def run_page(
         diff_name=None if diff is None else diffs.name(diff),
         counts=[] if diff is None else changes.counts(diff),
         why_no_diff=why_no_diff,
-        profiled=[(profiles.name(stored.id, case), case, found) for case, found in profiled.items()],
+        profiled=[(profiles.name(stored.run.id, case), case, found) for case, found in profiled.items()],
     )
 
 
@@ -96,12 +96,12 @@ def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
     run, results = stored.run, stored.results
     return {
         "kind": "run",
-        "name": stored.id,
-        "started": facts.when(run.get("started")),
+        "name": stored.run.id,
+        "started": facts.when(run.started),
         "commit": facts.commit(run),
-        "tag": str(run.get("tag") or ""),
+        "tag": run.tag or "",
         "device": facts.devices(run, results),
-        "suites": ", ".join(map(str, run.get("suites") or [])),
+        "suites": ", ".join(run.suites),
         "cases": len(results.drop_duplicates([*rows.CASE])),
         "trust": judged.badge,
         "said": headline,
@@ -117,12 +117,12 @@ def diff_page(
     profiled: Profiled = MappingProxyType({}),
 ) -> str:
     """Return the page of a diff; ``pages`` are the runs that have one to link to, ``profiled`` as of `run_page`."""
-    head = str(diff.head["run"])
-    together = "ab" in diff.head  # and what differs between the sides is what was asked about
+    head = diff.head.id
+    together = diff.is_interleaved  # and what differs between the sides is what was asked about
     card = {
         "kind": "diff",
         "name": diffs.name(diff),
-        "started": facts.when(diff.head.get("started")),
+        "started": facts.when(diff.head.started),
         "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }

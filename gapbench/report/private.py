@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import to_builtins
+
 from gapbench.report.stored import Stored
+from gapbench.run import Run
+from gapbench.store.documents import decode
 
 _PRIVATE = frozenset(
     {
         "host", "hostname", "node", "fqdn", "user", "username", "login", "home", "cwd", "executable", "path", "paths",
-        "env", "environ", "environment_variables", "uuid", "device_uuid", "serial", "mac", "ip",
+        "env", "environ", "environment_variables", "uuid", "device_uuid", "serial", "mac", "ip", "parts",
     }
 )  # fmt: skip
 _REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash"})
@@ -35,13 +39,17 @@ def public(stored: Stored, redact: bool = False) -> Stored:
     """Return a run as pages may show it; see the module's docstring for what ``redact`` takes out besides."""
     texts = [name for name in ("reason", "code_path") if name in stored.results and stored.results[name].notna().any()]
     masked = {name: stored.results[name].map(_masked, na_action="ignore") for name in texts}
-    return replace(stored, run=document(stored.run, redact), results=stored.results.assign(**masked))
+    return replace(stored, run=run(stored.run, redact), results=stored.results.assign(**masked))
 
 
-def document(run: Mapping[str, Any], redact: bool = False) -> dict[str, Any]:
-    """Return a ``run.json`` as pages may show it."""
-    left_out = _PRIVATE | _REDACTED if redact else _PRIVATE
-    return {key: _shown(value, left_out) for key, value in run.items() if key.lower() not in left_out}
+def run(shown: Run, redact: bool = False) -> Run:
+    """Return what is known of a run as pages may show it."""
+    return decode(_shown(to_builtins(shown), _PRIVATE | _REDACTED if redact else _PRIVATE))
+
+
+def document(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON document as pages may show it."""
+    return {key: _shown(value, _PRIVATE) for key, value in shown.items() if key.lower() not in _PRIVATE}
 
 
 def text(value: str) -> str:

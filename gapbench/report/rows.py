@@ -10,6 +10,7 @@ import pandas as pd
 
 from gapbench.records import KEPT_TUNABLES, THIS, UNRANKED, with_memory
 from gapbench.report import format as fmt
+from gapbench.run import Run
 from gapbench.stats import FEWEST_ROUNDS
 
 Row = dict[str, Any]
@@ -99,7 +100,7 @@ def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
     return f"{sentence}, others in {fmt.count(rest)}." if rest else f"{sentence}."
 
 
-def certainty(winner: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
     """Say how sure it is who is fastest: who ties or may be faster and what would tell, or how far off the next is.
 
     ``winner`` is a row of `summary.winners`; of ``run`` it is known how much of its time went into timed batches.
@@ -116,7 +117,7 @@ def certainty(winner: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         said += " (not timed in the same rounds)"
     else:
         said += f" (no interval: {FEWEST_ROUNDS} rounds are needed, this has {fmt.count(winner['rounds'])})"
-    wall, timed = run.get("wall_seconds"), run.get("timed_seconds")
+    wall, timed = (run.wall_seconds, run.timed_seconds) if run else (None, None)
     if fmt.missing(seconds) or not wall or not timed:
         return said
     return f"{said}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would tell"

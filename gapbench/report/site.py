@@ -46,8 +46,8 @@ def write(
         stored = load(store, run)
         if stored.results.empty:
             raise GapbenchError(f"run {run} has no results yet; complete it with: gapbench run --resume {run}")
-        if "ab" in stored.run:
-            of_sides = explained(store, interleaved(stored.side))
+        if stored.run.is_comparison:
+            of_sides = explained(store, interleaved(stored))
             profiled = _profiled(store, run)
             text = html.diff_page(of_sides, pages=(), redact=redact, single_file=single_file, profiled=profiled)
             pages.append(_write(folder, run, text))

@@ -1,34 +1,21 @@
 """A run as the store gives it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from gapbench import summary
 from gapbench.compare import Side
+from gapbench.errors import GapbenchError
+from gapbench.run import differences
 from gapbench.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A run's ``run.json``, results and samples, and `summary.winners` of them."""
+class Stored(Side):
+    """A run as a side of comparisons, and `summary.winners` of its results."""
 
-    run: Mapping[str, Any]
-    results: pd.DataFrame
-    samples: pd.DataFrame
     winners: pd.DataFrame
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return str(self.run.get("run") or "unnamed")
-
-    @property
-    def side(self) -> Side:
-        """The run as a side of a comparison."""
-        return Side(self.run, self.results, self.samples)
 
 
 def load(store: Store, run: str) -> Stored:
@@ -41,3 +28,26 @@ def load(store: Store, run: str) -> Stored:
 def side(store: Store, run: str) -> Side:
     """Read the run of this id as a side of a comparison."""
     return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
+
+
+MOST_EARLIER = 8
+"""Earlier runs that a diff reads: enough to tell how far runs lie apart."""
+
+
+def earlier(store: Store, base: Side, head: Side) -> list[Side]:
+    """Return the newest other plain runs of base's suites in head's environment that are complete and can be read."""
+    found: list[Side] = []
+    for run, described in reversed(store.listing().runs.items()):
+        if run in (base.run.id, head.run.id) or not described.is_complete or run > head.run.id:
+            continue
+        if described.suites != base.run.suites or differences(described.environment, head.run.environment):
+            continue
+        try:
+            read = side(store, run)
+        except GapbenchError:
+            continue
+        if not read.run.is_comparison:
+            found.append(read)
+        if len(found) == MOST_EARLIER:
+            break
+    return found

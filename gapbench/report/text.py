@@ -12,6 +12,7 @@ from rich.text import Text
 from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
 from gapbench.report import rows
+from gapbench.run import Run
 
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
@@ -31,9 +32,7 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def print_winners(
-    winners: pd.DataFrame, console: Console | None = None, run: Mapping[str, Any] = MappingProxyType({})
-) -> None:
+def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Run | None = None) -> None:
     """Print who is fastest on each case, its ratio to the reference with its interval, and how sure that is.
 
     Each operation has a table of its own: its reference heads the column of ratios. Where rounds were too few to tell,
@@ -116,11 +115,11 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
             name.append(f"\ncompiled {again:.0f} more times", style="dim")
         table.add_row(
             name,
-            Text("" if row["case"] == said else " ".join(filter(None, notes))),
+            Text("" if rows.key(row) == said else " ".join(filter(None, notes))),
             fmt.seconds(row["seconds"]),
             *_ratio(row, "best_ratio" if ranked else "ratio"),
         )
-        said = row["case"]
+        said = rows.key(row)
     console = console or Console()
     console.print()
     console.print(table)
@@ -163,12 +162,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
 
 def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
     """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
-    lines = [
-        f"{clock}: "
-        + ", ".join(f"{name.removesuffix('_seconds').replace('_', ' ')} {fmt.seconds(s)}" for name, s in known)
-        for clock, found in clocks.items()
-        if (known := [(name, seconds) for name, seconds in found.items() if seconds is not None])
-    ]
+    lines = [f"{clock}: {said}" for clock, found in clocks.items() if (said := fmt.overheads(found))]
     if lines:
         (console or Console()).print(Text("\n" + "\n".join(lines)))
 

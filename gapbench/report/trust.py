@@ -18,17 +18,17 @@ The rules, by check:
 - *code*: a note where the commit is not known or had uncommitted changes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gapbench.records import SLOWER
+from gapbench.records import FAILURES, SLOWER
 from gapbench.report import format as fmt
 from gapbench.report.stored import Stored
+from gapbench.run import Run
 from gapbench.stats import FEWEST_ROUNDS
 
 SHOWN = 50
@@ -94,11 +94,11 @@ def judge(stored: Stored) -> Trust:
     return Trust(tuple(checks))
 
 
-def _complete(run: Mapping[str, Any]) -> Check:
-    if run.get("complete") is not False and run.get("ended", True) is not None:
+def _complete(run: Run) -> Check:
+    if run.is_complete:
         return Check("complete", Level.PASSED, "the run ended by itself")
     evidence = "the run is not complete: the page shows what had been measured when it was written"
-    return Check("complete", Level.CAUTION, evidence, f"gapbench run --resume {run.get('run') or 'RUN'}")
+    return Check("complete", Level.CAUTION, evidence, f"gapbench run --resume {run.id}")
 
 
 def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
@@ -113,7 +113,7 @@ def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
 
 
 def _correct(results: pd.DataFrame) -> Check:
-    bad = results[results["status"].isin(["wrong", "failed", "timeout", "oom"])]
+    bad = results[results["status"].isin(FAILURES)]
     if bad.empty:
         return Check("correct", Level.PASSED, "every result that was ranked agrees with the float64 reference")
     counts = ", ".join(f"{fmt.count(count)} {status}" for status, count in bad["status"].value_counts().items())
@@ -134,9 +134,8 @@ def _intervals(ok: pd.DataFrame) -> Check:
     return Check("intervals", Level.CAUTION, f"{fmt.count(lacking)} of {fmt.count(len(ok))} have no interval", remedy)
 
 
-def _precision(run: Mapping[str, Any], ok: pd.DataFrame) -> Check:
-    settings = run.get("settings")
-    target = (settings.get("target") if isinstance(settings, Mapping) else None) or TARGET
+def _precision(run: Run, ok: pd.DataFrame) -> Check:
+    target = run.settings.target or TARGET
     known = ok[ok["best_ratio_low"].gt(0) & ok["best_ratio_high"].notna()]
     half = np.log((known["best_ratio_high"] / known["best_ratio_low"]).to_numpy(dtype=float)) / 2
     wide = half[half > target]
@@ -151,20 +150,18 @@ def _precision(run: Mapping[str, Any], ok: pd.DataFrame) -> Check:
     return Check("precision", Level.CAUTION, evidence, "measure longer with --budget, on a quieter machine")
 
 
-def _warnings(run: Mapping[str, Any]) -> Iterator[Check]:
-    said = [str(one) for one in run.get("warnings") or []]
-    for sentence in said[:SHOWN]:
-        evidence, _, remedy = sentence.rpartition("; ")
-        yield Check("warning", Level.CAUTION, evidence or remedy, remedy if evidence else "")
-    if len(said) > SHOWN:
-        yield Check("warning", Level.CAUTION, f"{fmt.count(len(said) - SHOWN)} more warnings are in the run's run.json")
-    if not said:
+def _warnings(run: Run) -> Iterator[Check]:
+    for one in run.warnings[:SHOWN]:
+        yield Check(one.topic or "warning", Level.CAUTION, one.evidence, one.remedy)
+    if (left := len(run.warnings) - SHOWN) > 0:
+        yield Check("warning", Level.CAUTION, f"{fmt.count(left)} more warnings are in the run's run.json")
+    if not run.warnings:
         yield Check("warnings", Level.PASSED, "nothing untoward was noticed while it was measured")
 
 
 def _machine(stored: Stored) -> Check:
     seen = [name for name in ("sm_clock_mhz", "temperature_c", "throttle", "steal") if _any(stored.samples, name)]
-    seen += ["load"] if stored.run.get("load_before") else []
+    seen += ["load"] if stored.run.load_before else []
     if seen:
         return Check("machine state", Level.PASSED, f"watched during the run: {', '.join(seen).replace('_', ' ')}")
     evidence = "neither load nor clocks, throttling or stolen time could be read"
@@ -174,8 +171,8 @@ def _machine(stored: Stored) -> Check:
 def _ceilings(stored: Stored) -> Check:
     fractions = stored.results["ceiling_fraction"].dropna()
     if fractions.empty:
-        known = stored.run.get("ceilings")
-        reasons = [str(one["reason"]) for one in known or [] if one.get("reason") and one.get("kind") != "datasheet"]
+        known = stored.run.ceilings or ()
+        reasons = [one.reason for one in known if one.reason and one.kind != "datasheet"]
         return Check("ceilings", Level.UNKNOWN, reasons[0] if reasons else "the machine's limits were not measured")
     above = fractions[fractions > 1]
     if above.empty:
@@ -192,11 +189,10 @@ def _any(samples: pd.DataFrame, name: str) -> bool:
     return name in samples and bool(samples[name].notna().any())
 
 
-def _code(run: Mapping[str, Any]) -> Check:
-    git = run.get("git")
-    if not isinstance(git, Mapping) or not git.get("commit"):
+def _code(run: Run) -> Check:
+    if run.git is None or run.git.commit is None:
         return Check("code", Level.NOTE, "the commit is not known", "run inside the repository")
-    commit = str(git["commit"])[:7]
-    if git.get("dirty"):
+    commit = run.git.commit[:7]
+    if run.git.dirty:
         return Check("code", Level.NOTE, f"commit {commit} had uncommitted changes", "commit, so that others find it")
     return Check("code", Level.PASSED, f"commit {commit} without uncommitted changes")

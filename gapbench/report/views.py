@@ -60,7 +60,7 @@ def _results(stored: Stored) -> Arguments:
 
 
 def _with_ceilings(stored: Stored) -> Arguments:
-    known = stored.run.get("ceilings")
+    known = stored.run.ceilings
     return (stored.results, known, ceilings.datasheet_peak(known))
 
 

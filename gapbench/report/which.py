@@ -14,6 +14,7 @@ from gapbench.report.columns import Columns, columns
 from gapbench.report.format import missing
 from gapbench.report.rows import CASE, certainty, key, names, records
 from gapbench.report.stored import Stored
+from gapbench.run import Run
 
 _CASE = (
     "suite", "operation", "label", "case", "shape", "dtype", "layout", "device", "pass", "threads", "bytes_moved",
@@ -47,19 +48,19 @@ def data(stored: Stored) -> dict[str, Any]:
     )
     results = results.assign(ceiling=_column(results, list(map(_ceiling(stored.run), records(results)))))
     return {
-        "run": stored.id,
+        "run": stored.run.id,
         "cases": _sized(cases, _CASE),
         "rows": _sized(results, _ROW),
         "unranked": list(UNRANKED),
-        "snippets": snippets(stored.run),
+        "snippets": stored.run.snippets,
     }
 
 
-def _ceiling(run: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str | None]:
+def _ceiling(run: Run) -> Callable[[Mapping[str, Any]], str | None]:
     """Return what names the ceiling that a row's share is of."""
 
     def name(row: Mapping[str, Any]) -> str | None:
-        limit = ceilings.limit_of(run.get("ceilings"), row) if not missing(row["ceiling_fraction"]) else None
+        limit = ceilings.limit_of(run.ceilings, row) if not missing(row["ceiling_fraction"]) else None
         return None if limit is None else ceilings.said(limit)
 
     return name
@@ -71,9 +72,3 @@ def _column(frame: pd.DataFrame, values: list[Any]) -> pd.Series:
 
 def _sized(frame: pd.DataFrame, wanted: tuple[str, ...]) -> dict[str, int | Columns]:
     return {"count": len(frame), "columns": columns(frame, wanted)}
-
-
-def snippets(run: Mapping[str, Any]) -> dict[str, str]:
-    """Return what to write for each implementation, as the run recorded it; runs of old did not."""
-    recorded = run.get("snippets")
-    return {str(name): str(text) for name, text in recorded.items()} if isinstance(recorded, Mapping) else {}

@@ -15,13 +15,14 @@ number of writers at once. Every file names the version of its schema; columns t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from msgspec.structs import replace
 
 from gapbench import records
 from gapbench.errors import GapbenchError, unknown
+from gapbench.run import Run
 from gapbench.store.documents import WHOLE_ID, is_id, parse
 from gapbench.store.files import Files
 from gapbench.store.finding import COLUMNS, described, resolve
@@ -47,9 +48,9 @@ class Store:
         """Whether the store is on a disk of this machine, as far as one can tell."""
         return self.storage.local
 
-    def create(self, run: Mapping[str, Any]) -> "RunWriter":
-        """Begin a run described by ``run`` (its id under ``run``). Nothing is measured before this succeeds."""
-        return RunWriter.create(self, dict(run))
+    def create(self, run: Run) -> "RunWriter":
+        """Begin a run. Nothing is measured before this succeeds."""
+        return RunWriter.create(self, run)
 
     def reopen(self, run: str, whole: bool = False) -> "RunWriter":
         """Go on with an interrupted run; ``whole`` as of `results`."""
@@ -76,12 +77,19 @@ class Store:
         """Tell whether there is a run of this id."""
         return is_id(run) and self.storage.exists(self.path(run, "run.json"))
 
-    def describe(self, run: str) -> dict[str, Any]:
-        """Return a run's ``run.json``. Its name is the folder's, whatever the file says: names lead to files."""
+    def text(self, run: str) -> bytes:
+        """Return a run's ``run.json`` as it is. Raises `GapbenchError` where there is none."""
         text = self.storage.read(run, "run.json") if is_id(run) else None
         if text is None:
             raise self._no_run(run)
-        return {**parse(run, text), "run": run}
+        return text
+
+    def describe(self, run: str) -> Run:
+        """Return what is known of a run. Its id is the folder's name, whatever the file says: ids lead to files.
+
+        Raises `GapbenchError` for one that is damaged, missing, or of a schema that is not known.
+        """
+        return replace(parse(run, self.text(run)), id=run)
 
     def runs(self) -> pd.DataFrame:
         """Return one row per run: id, times, suites, tag, commit, branch, device, and whether it is complete.
@@ -115,7 +123,7 @@ class Store:
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
             found = read(self.storage, (run, "results.parquet"), wanted, filters, whole)
-            if found is None and self.describe(run).get("ended") is not None:
+            if found is None and self.describe(run).is_complete:
                 raise GapbenchError(f"run {run}: results.parquet is missing, though the run is complete")
             return [] if found is None else [found]
 
@@ -133,7 +141,7 @@ class Store:
         """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            is_open = self.describe(run).get("ended") is None
+            is_open = not self.describe(run).is_complete
             if is_open:
                 names = [(run, "shards", name) for name in self.shard_names(run)]
                 rounds = [read(self.storage, path, wanted, filters, whole) for path in names]

@@ -25,14 +25,13 @@ def described(run: str, found: Listing) -> dict[str, Any]:
     if run in found.unreadable:
         return {**dict.fromkeys(COLUMNS), "run": run, "complete": False, "unreadable": found.unreadable[run]}
     one = found.runs[run]
-    git = one["git"] or {}
     return {
         "run": run,
-        **{name: one[name] for name in ("started", "ended", "tag")},
-        "suites": ",".join(one["suites"] or []),
-        **{name: git.get(name) for name in ("commit", "branch", "subject")},
-        "device": one["machine"]["device_description"],
-        "complete": one["ended"] is not None,
+        **{name: getattr(one, name) for name in ("started", "ended", "tag")},
+        "suites": ",".join(one.suites),
+        **{name: getattr(one.git, name, None) for name in ("commit", "branch", "subject")},
+        "device": one.machine.device_description,
+        "complete": one.is_complete,
         "unreadable": None,
     }
 
@@ -56,9 +55,8 @@ def resolve(found: Listing, name: str, url: str) -> str:
     if by_prefix:
         return by_prefix[0]
     for run, one in reversed(found.runs.items()):
-        git = one["git"] or {}
-        commit = str(git.get("commit") or "")
-        if name in (one["tag"], git.get("branch")) or (len(name) >= 4 and commit.startswith(name)):
+        named = name in (one.tag, one.git and one.git.branch)
+        if named or (len(name) >= 4 and (one.commit or "").startswith(name)):
             return run
     newest = ", ".join(found.ids[:-6:-1])
     raise GapbenchError(f"there is no run {name!r} in {url}; the newest are: {newest}")

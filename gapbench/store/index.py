@@ -9,34 +9,33 @@ Whoever lists writes the index, whole. Of two who do so at once one is lost: its
 
 import contextlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from gapbench.errors import GapbenchError
-from gapbench.store import validity
+from gapbench.run import Gpu, Machine, Run
 from gapbench.store.documents import is_id, parse
 from gapbench.store.files import Files
 
 FILE = "index.parquet"
-VERSION = 1
+VERSION = 2
 """Of the index alone: it is written anew where `about` changes. One of a newer gapbench is left as it is."""
 
 _KEY = b"gapbench_index"
-_WHOLE = ("schema", "started", "ended", "suites", "tag", "git", "versions", "imported")
+_WHOLE = ("schema", "id", "started", "ended", "suites", "tag", "git", "versions", "imported", "sides")
 _MACHINE = ("cpu", "device", "device_description", "usable_cores")
-_GPU = ("name", "driver")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The runs of a store, oldest first: what `about` says of each, and why others cannot be read."""
 
-    runs: dict[str, dict[str, Any]]
+    runs: dict[str, Run]
     unreadable: dict[str, str]
 
     @property
@@ -45,20 +44,14 @@ class Listing:
         return sorted([*self.runs, *self.unreadable])
 
 
-def about(run: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a ``run.json`` that identifies a run and says on what it was measured."""
-    machine = _mapping(document.get("machine"))
-    return {
-        **{name: document.get(name) for name in _WHOLE},
-        "run": run,
-        "git": _mapping(document.get("git")) or None,
-        "versions": _mapping(document.get("versions")),
-        "machine": {
-            **{name: machine.get(name) for name in _MACHINE},
-            "gpus": [{name: _mapping(one).get(name) for name in _GPU} for one in _list(machine.get("gpus"))],
-        },
-        **({"ab": {}} if "ab" in document else {}),
-    }
+def about(run: Run) -> Run:
+    """Return the part of a run that identifies it and says on what it was measured."""
+    machine = Machine(
+        **{name: getattr(run.machine, name) for name in _MACHINE},
+        gpus=tuple(Gpu(name=one.name, driver=one.driver) for one in run.machine.gpus),
+    )
+    comparison = run.comparison and replace(run.comparison, flagged=())
+    return Run(**{name: getattr(run, name) for name in _WHOLE}, machine=machine, comparison=comparison)
 
 
 def listing(files: Files) -> Listing:
@@ -73,23 +66,23 @@ def listing(files: Files) -> Listing:
             unreadable[run] = found
         elif found is not None:
             rows[run] = found
-    complete = {run: row for run, row in rows.items() if row["ended"] is not None}
+    complete = {run: row for run, row in rows.items() if row.is_complete}
     if known is not None and complete.keys() - known.keys():
         with contextlib.suppress(GapbenchError):  # a store that cannot be written is listed all the same
             files.write(files.path(FILE), _dump(complete))
     return Listing(dict(sorted(rows.items())), unreadable)
 
 
-def _about(files: Files, run: str) -> dict[str, Any] | str | None:
+def _about(files: Files, run: str) -> Run | str | None:
     """Return what a run.json says, the reason why it cannot be read, or None where there is none."""
     try:
         text = files.read(run, "run.json")
-        return None if text is None else about(run, parse(run, text))
+        return None if text is None else about(replace(parse(run, text), id=run))
     except GapbenchError as error:
         return str(error)
 
 
-def load(files: Files) -> dict[str, dict[str, Any]] | None:
+def load(files: Files) -> dict[str, Run] | None:
     """Return the rows of the index by run: none where it is missing or damaged, None where it must not be touched."""
     try:
         content = files.read(FILE)
@@ -100,11 +93,11 @@ def load(files: Files) -> dict[str, dict[str, Any]] | None:
         if version > VERSION:
             return None
         texts = table.column("about").to_pylist() if version == VERSION else []
-        rows = [json.loads(text) for text in texts]
-        if any(not {*_WHOLE, "run", "machine"} <= row.keys() or validity.fault(row, validity.RUN) for row in rows):
+        rows = [msgspec.json.decode(text, type=Run) for text in texts]
+        if [msgspec.json.encode(row).decode() for row in rows] != texts:
             return {}
-        return {str(row["run"]): row for row in rows if row["ended"] is not None}
-    except (GapbenchError, OSError, pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {row.id: row for row in rows if row.is_complete}
+    except (GapbenchError, OSError, pa.ArrowException, msgspec.MsgspecError, ValueError, KeyError, RecursionError):
         return {}
 
 
@@ -115,17 +108,9 @@ def forget(files: Files, run: str) -> None:
         files.write(files.path(FILE), _dump(known))
 
 
-def _dump(rows: Mapping[str, Mapping[str, Any]]) -> bytes:
+def _dump(rows: Mapping[str, Run]) -> bytes:
     schema = pa.schema([("run", pa.string()), ("about", pa.string())], metadata={_KEY: str(VERSION).encode()})
-    columns = [list(rows), [json.dumps(row, ensure_ascii=False) for row in rows.values()]]
+    columns = [list(rows), [msgspec.json.encode(row).decode() for row in rows.values()]]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
     return bytes(buffer.getvalue())
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

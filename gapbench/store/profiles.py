@@ -15,11 +15,50 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import defstruct
+
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, validity
+from gapbench.records import Number
+from gapbench.store import Store
+from gapbench.store.documents import load, typed
 
 FOLDER = "profiles"
 SCHEMA = 1
+
+
+def _shape(required: dict[str, Any], texts: str = "", numbers: str = "", **optional: Any) -> Any:
+    """Return a type of documents: what must be there, texts and numbers that may be, and what else may be."""
+    may_be: dict[str, Any] = {**dict.fromkeys(texts.split(), str), **dict.fromkeys(numbers.split(), Number), **optional}
+    return defstruct("Profile", [*required.items(), *((name, kind | None, None) for name, kind in may_be.items())])
+
+
+def _many(*of: Any) -> Any:
+    kind: Any = list
+    return kind[_shape(*of)]
+
+
+_ALWAYS = {"case": str, "implementation": str, "status": str}
+_EXPLANATION = _shape({"sentence": str, "findings": _many({"sentence": str})})
+_TOLD = {"versions": dict[str, str], "explanation": _EXPLANATION}
+
+_PROFILE = _shape(
+    _ALWAYS, "reason side sentence dtype family", "seconds bytes_moved", files=list[str], notes=list[str], **_TOLD
+)
+"""What a profile says, measured or not, of what is read."""
+
+_MEASURED = _shape(
+    {
+        **_ALWAYS, "seconds": Number, "sentence": str, "shares": dict[str, Number], "memory": list[list[Number]],
+        "operators": _many({"name": str, "dtypes": list[str]}, "", "calls self_seconds total_seconds bytes gbps"),
+        "files": list[str], "notes": list[str], "counters": _many({"name": str}, "reason", "value"),
+        "proton": _shape({"kernels": dict[str, Number]}, "reason"),
+    },
+    "reason side dtype family",
+    "bytes_moved page_faults page_fault_share one_element_seconds profiled_seconds calls peak_extra_bytes gbps "
+    "trace_calls attempts",
+    generated=_shape({"sentence": str}, "", "recompilations graph_breaks"), **_TOLD,
+)  # fmt: skip
+"""What it says where it was measured."""
 
 
 def stem(name: str) -> str:
@@ -75,13 +114,10 @@ def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
 def _read(store: Store, run: str, name: str) -> dict[str, Any]:
     remedy = "profile again, or remove it"
     try:
-        document = validity.load(store.storage.read(run, name) or b"")
+        document = load(store.storage.read(run, name) or b"")
+        if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
+            raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
+        typed(document, _MEASURED if document["status"] == "ok" else _PROFILE)
     except ValueError as error:
         raise GapbenchError(f"run {run}: {name} is damaged ({error}); {remedy}") from error
-    if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
-        raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
-    measured = document["status"] == "ok"
-    wrong = validity.fault(document, {**validity.PROFILE, **(validity.MEASURED_PROFILE if measured else {})})
-    if wrong:
-        raise GapbenchError(f"run {run}: {name} is damaged ({wrong}); {remedy}")
     return document

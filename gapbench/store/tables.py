@@ -1,7 +1,7 @@
 """How frames lie in Parquet files: columns in order, types, and the schema's version in the file's metadata."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -17,7 +17,7 @@ def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
     """Lay ``frame`` out as stored: all of ``columns`` in order, null where the frame has none."""
     schema = pa.schema(
         [(name, pa.type_for_alias(kind)) for name, kind in columns.items()],
-        metadata={_SCHEMA_KEY: str(records.SCHEMA).encode()},
+        metadata={_SCHEMA_KEY: str(records.TABLES).encode()},
     )
     return pa.Table.from_pandas(frame.reindex(columns=list(columns)), schema=schema, preserve_index=False)
 
@@ -55,9 +55,10 @@ def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, st
             raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")
 
 
-def check_schema(run: str, found: object) -> None:
-    """Refuse a run of a schema that this gapbench does not know."""
-    if found != records.SCHEMA:
+def check_schema(run: str, found: object, known: Sequence[int] = (records.TABLES,)) -> None:
+    """Refuse a run with a file of a schema that this gapbench does not know."""
+    if type(found) is not int or found not in known:
+        listed = " and ".join(map(str, known))
         raise GapbenchError(
-            f"run {run} has schema {found}, this gapbench reads {records.SCHEMA}; use the gapbench that wrote it"
+            f"run {run} has schema {found}, this gapbench reads {listed}; use the gapbench that wrote it"
         )

@@ -1,15 +1,11 @@
-"""What a run's files must hold to mean anything: said in one line where they do not, before anybody reckons with it.
+"""What the rows of a run's tables must hold to mean anything, looked at by whole columns, those that are read.
 
-Only what gapbench reads is described. Null and missing are honest nearly everywhere: older files have fewer columns
-and fields, and what was not measured is null. Of tables, whole columns are looked at, those that are read.
+Null and missing are honest nearly everywhere: older files have fewer columns, and what was not measured is null.
 """
 
-import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, reduce
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,116 +13,6 @@ import pyarrow.compute as pc
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-
-_DEEPEST = 40
-"""Levels of a document: what nests deeper was not written by gapbench, and would end in Python's stack."""
-
-_NUMBER, _WHOLE = "a number", "a whole number"
-_NAMES: Mapping[object, str] = {str: "text", bool: "true or false", dict: "a mapping"}
-
-_GIT = {"commit": str, "branch": str, "subject": str, "dirty": bool, "diff_hash": str}
-_MACHINE = {"cpu": str, "device": str, "device_description": str, "usable_cores": _NUMBER, "gpus": [object]}
-_CEILING = {"level": str, "kind": str, "device": str, "threads": _WHOLE, "bytes": _NUMBER, "gbps": _NUMBER,
-            "seconds": _NUMBER, "reason": str}  # fmt: skip
-_SIDE = {"ref!": str, "git": _GIT, "versions!": {None: str}}
-_ROUND = {"case!": str, "implementation!": str, "clock!": str, "round!": _WHOLE}
-_AB = {"base!": _SIDE, "head!": _SIDE, "margin!": _NUMBER, "command!": [str], "differences!": [str],
-       "flagged!": [_ROUND]}  # fmt: skip
-_PLANNED = {"case!": str, "suite": str, "label": str, "weight": _WHOLE, "specs": {None: str}, "clocks": [str],
-            "reference": str}  # fmt: skip
-_IMPORTED = {"file": str, "sha256": str, "run": str, "runs": [str]}
-
-RUN: Mapping[str | None, Any] = {
-    "run!": str, "started": str, "ended": str, "argv": [str], "tag": str, "suites": [str], "git": _GIT,
-    "machine": _MACHINE, "versions": {None: str}, "plan": [_PLANNED], "snippets": {None: str},
-    "load_before": [_NUMBER], "load_after": [_NUMBER], "ceilings": [_CEILING], "warnings": [str], "notes": [str],
-    "energy": [{"device": str, "source": str, "reason": str}], "clocks": {None: {None: _NUMBER}},
-    "wall_seconds": _NUMBER, "timed_seconds": _NUMBER, "ab": {}, "imported": _IMPORTED, "shard": str, "sweep": str,
-    "places": {None: _WHOLE}, "settings": {"target": _NUMBER},
-}  # fmt: skip
-"""What run.json says, of what is read. A field with ! must be there and not null; None stands for all of a mapping."""
-
-COMPARISON: Mapping[str | None, Any] = {"ab": _AB}
-"""What run.json says besides of two sides that were compared."""
-
-_OPERATOR = {"name!": str, "dtypes!": [str], "calls": _NUMBER, "self_seconds": _NUMBER, "total_seconds": _NUMBER,
-             "bytes": _NUMBER, "gbps": _NUMBER}  # fmt: skip
-_GENERATED = {"sentence!": str, "recompilations": _NUMBER, "graph_breaks": _NUMBER}
-
-PROFILE: Mapping[str | None, Any] = {
-    "case!": str, "implementation!": str, "status!": str, "reason": str, "side": str, "sentence": str,
-    "seconds": _NUMBER, "bytes_moved": _NUMBER, "dtype": str, "versions": {None: str}, "family": str, "files": [str],
-    "notes": [str], "explanation": {"sentence!": str, "findings!": [{"sentence!": str}]},
-}  # fmt: skip
-"""What a profile says, measured or not."""
-
-MEASURED_PROFILE: Mapping[str | None, Any] = {
-    "seconds!": _NUMBER, "sentence!": str, "shares!": {None: _NUMBER}, "memory!": [[_NUMBER]],
-    "operators!": [_OPERATOR], "files!": [str], "notes!": [str],
-    "counters!": [{"name!": str, "value": _NUMBER, "reason": str}],
-    "proton!": {"kernels!": {None: _NUMBER}, "reason": str}, "generated": _GENERATED, "page_faults": _NUMBER,
-    "page_fault_share": _NUMBER, "one_element_seconds": _NUMBER, "profiled_seconds": _NUMBER, "calls": _NUMBER,
-    "peak_extra_bytes": _NUMBER, "gbps": _NUMBER, "trace_calls": _NUMBER, "attempts": _NUMBER,
-}  # fmt: skip
-"""What a profile says besides where it was measured."""
-
-
-def load(text: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises `ValueError` for one that is damaged, or nested without end."""
-    try:
-        document = json.loads(text.decode())
-    except RecursionError as error:
-        raise ValueError("it is nested without end") from error
-    if not isinstance(document, dict):
-        raise ValueError("it is no mapping")
-    level: list[Any] = [document]
-    for _ in range(_DEEPEST):
-        inner = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [one for values in inner for one in values if isinstance(one, (dict, list))]
-    if level:
-        raise ValueError("it is nested without end")
-    if re.search(rb"\\u[dD][89a-fA-F]", text):  # halves of a character: one alone can be printed nowhere
-        json.dumps(document, ensure_ascii=False).encode()
-    return document
-
-
-def fault(value: object, shape: Any, where: str = "") -> str | None:
-    """Return what is wrong with a value that should have a shape such as `RUN`, None if nothing is."""
-    if value is None:
-        return None
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{where} is no list"
-        return next(filter(None, (fault(one, shape[0], where) for one in value)), None) or (
-            f"{where} has nulls" if None in value else None
-        )
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return f"{where} is no mapping"
-        return next(filter(None, _of_fields(value, shape, where)), None)
-    return None if _is(value, shape) else f"{where} is not {_NAMES.get(shape, shape)}"
-
-
-def _of_fields(value: Mapping[str, Any], shape: Mapping[str | None, Any], where: str) -> Iterator[str | None]:
-    if None in shape:
-        yield from (fault(one, shape[None], f"{where}.{name}"[:99]) for name, one in value.items())
-        return
-    for described, inner in shape.items():
-        name = str(described).removesuffix("!")
-        place = f"{where}.{name}".lstrip(".")
-        yield (
-            f"{place} is missing"
-            if name != described and value.get(name) is None
-            else fault(value.get(name), inner, place)
-        )
-
-
-def _is(value: object, shape: object) -> bool:
-    if shape in (_NUMBER, _WHOLE):
-        kinds = int if shape == _WHOLE else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < 2**63 and value == value
-    return isinstance(value, shape) if isinstance(shape, type) else False
-
 
 _ALWAYS = frozenset(
     {"run", "case", "implementation", "contender", "clock", "status", "operation", "shape", "n", "c", "spatial",

@@ -1,8 +1,7 @@
 """Is what lies in a store whole? Every file readable, of a known schema, and in agreement with the others."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from gapbench import records
 from gapbench.errors import GapbenchError
+from gapbench.run import Run
 from gapbench.store import Store, index
 from gapbench.store.documents import parse
 from gapbench.store.pytest_benchmark import KEY
@@ -48,10 +48,10 @@ def _index(store: Store) -> Iterator[Finding]:
     """Yield runs of which the index says something else than their run.json does."""
     for run, row in (index.load(store.storage) or {}).items():
         try:
-            true = index.about(run, store.describe(run))
+            true = index.about(store.describe(run))
         except GapbenchError:
             continue  # removed, or said to be damaged already
-        if json.loads(json.dumps(true)) != row:
+        if true != row:
             remedy = f"remove {index.FILE}, which the next listing writes anew"
             yield Finding(run, "damage", f"{index.FILE} says something else of it than its run.json does; {remedy}")
 
@@ -63,11 +63,11 @@ def damage(store: Store, run: str) -> Iterator[str]:
     except GapbenchError as error:
         yield _about(run, error)
         return
-    said = parse(run, store.storage.read(run, "run.json") or b"").get("run")
+    said = parse(run, store.storage.read(run, "run.json") or b"").id
     if said != run:
         yield f"run.json is of run {said!r}: the folder was renamed, or files were mixed"
     files = store.files(run)
-    ended = document.get("ended") is not None
+    ended = document.is_complete
     missing = [name for name in ("samples.parquet", "results.parquet") if ended and name not in files]
     yield from (f"{name} is missing, though the run is complete" for name in missing)
     yield from _gaps(files)
@@ -111,9 +111,7 @@ def _gaps(files: Sequence[str]) -> Iterator[str]:
         yield f"rounds are missing: {len(shards)} shards end with {shards[-1]}"
 
 
-def _disagreements(
-    document: Mapping[str, Any], samples: pd.DataFrame, results: pd.DataFrame, ended: bool
-) -> Iterator[str]:
+def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame, ended: bool) -> Iterator[str]:
     if not ended:
         return  # rounds go on after the results were written
     counts = records.with_memory(samples).groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
@@ -126,8 +124,8 @@ def _disagreements(
             stored = int(counts[column].get(key, 0))
             if stated != stored:
                 yield f"{_said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
-    if "plan" in document:
-        planned, found = {one["case"] for one in document["plan"]}, set(results["case"])
+    if document.plan is not None:
+        planned, found = {one.case for one in document.plan}, set(results["case"])
         yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - found))
         yield from (f"{case} is in results.parquet and was not planned" for case in sorted(found - planned))
 
@@ -139,7 +137,7 @@ def _said(key: Any) -> str:
 
 def _notes(store: Store, run: str) -> Iterator[str]:
     try:
-        ended = store.describe(run).get("ended") is not None
+        ended = store.describe(run).is_complete
     except GapbenchError:
         return
     files = store.files(run)

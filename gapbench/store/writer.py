@@ -4,7 +4,6 @@ Rounds are numbered files, each of which must be new when it is written: of two 
 slower finds its number taken, and stops. On a local disk it is refused before that, by a claim to the run's folder.
 """
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from msgspec.structs import replace
 
 from gapbench import records
 from gapbench.errors import GapbenchError
+from gapbench.run import Run, Warning
 from gapbench.store import disk
-from gapbench.store.documents import parse
+from gapbench.store.documents import dump, parse
 from gapbench.store.reading import DamagedFileError, distinct, read_shard
 from gapbench.store.tables import frame, parquet, table
 
@@ -36,30 +37,28 @@ def timestamp(when: datetime | None = None) -> str:
 
 
 class RunWriter:
-    """A run being measured: append a frame per finished round, then finish."""
+    """A run being measured: append a frame per finished round, then finish.
 
-    def __init__(self, store: "Store", run: dict[str, Any]) -> None:
-        self.run: dict[str, Any] = {
-            "schema": records.SCHEMA,
-            "run": None,
-            "started": None,
-            **run,
-            "ended": None,
-        }
-        self.id = str(run["run"])
+    What its run.json had ``before`` is kept where this gapbench does not know it.
+    """
+
+    def __init__(self, store: "Store", run: Run, before: bytes = b"{}") -> None:
+        self.run = replace(run, ended=None)
+        self.id = run.id
+        self._before = before
         self._store = store
         self._shards: list[pa.Table] = []
         self._next = 0  # number of the next shard
         self._claim: disk.Claim | None = None
 
     @classmethod
-    def create(cls, store: "Store", run: dict[str, Any]) -> "RunWriter":
+    def create(cls, store: "Store", run: Run) -> "RunWriter":
         """Begin a new run. Raises `GapbenchError` if there is one of that id."""
         writer = cls(store, run)
         store.make_folder(store.path(writer.id, "shards"))
         writer._own()
         try:
-            store.create_file(store.path(writer.id, "run.json"), writer._document())
+            store.create_file(store.path(writer.id, "run.json"), dump(writer.run))
         except FileExistsError as error:
             raise GapbenchError(
                 f"run {writer.id} is already in {store.url}, and runs are not overwritten; try again"
@@ -72,15 +71,16 @@ class RunWriter:
 
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
         """
-        writer = cls(store, store.describe(run))
+        writer = cls(store, store.describe(run), store.text(run))
         writer._refuse_complete()
         writer._own()
         for name in store.shard_names(run):
             try:
                 writer._shards.append(read_shard(store.storage, run, name, records.SAMPLES, whole))
             except DamagedFileError as error:
-                note = f"{error}: that round does not count, and was measured again; check the disk if it happens twice"
-                writer.run["notes"] = [*writer.run.get("notes", []), note]
+                evidence = f"{error}: that round does not count, and was measured again"
+                note = Warning("rounds", evidence, "check the disk if it happens twice")
+                writer.run = replace(writer.run, notes=(*writer.run.notes, note))
             writer._next = max(writer._next, _number(name) + 1)
         if whole and writer._shards:
             distinct(run, writer._shards)
@@ -96,7 +96,7 @@ class RunWriter:
                 ) from error
 
     def _refuse_complete(self) -> None:
-        if self._store.describe(self.id).get("ended") is not None:
+        if self._store.describe(self.id).is_complete:
             raise GapbenchError(
                 f"run {self.id} is complete, there is nothing to resume; see it with: gapbench report {self.id}"
             )
@@ -106,12 +106,8 @@ class RunWriter:
         text = self._store.storage.read(self.id, "run.json")
         if text is None:
             raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")
-        if parse(self.id, text).get("ended") is not None:
+        if parse(self.id, text).is_complete:
             raise self._overtaken()
-
-    def _document(self) -> bytes:
-        # what was typed need not be UTF-8
-        return json.dumps(self.run, indent=1, ensure_ascii=False).encode(errors="replace")
 
     def _parquet(self, content: pa.Table, *parts: str) -> None:
         self._store.write(self._store.path(self.id, *parts), parquet(content))
@@ -137,10 +133,10 @@ class RunWriter:
             "are"
         )
 
-    def describe(self, **fields: object) -> None:
-        """Add to the description of a run that goes on: if it is interrupted, these are kept."""
-        self.run.update(fields)
-        self._store.write(self._store.path(self.id, "run.json"), self._document())
+    def describe(self, **fields: Any) -> None:
+        """Change fields of a run that goes on: if it is interrupted, these are kept."""
+        self.run = replace(self.run, **fields)
+        self._store.write(self._store.path(self.id, "run.json"), dump(self.run, self._before))
 
     def samples(self) -> pd.DataFrame:
         """Return everything appended so far."""
@@ -151,7 +147,7 @@ class RunWriter:
         self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
         self.release()
 
-    def finish(self, results: pd.DataFrame, **fields: object) -> None:
+    def finish(self, results: pd.DataFrame, **fields: Any) -> None:
         """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``.
 
         Raises `GapbenchError` if another process went on with the run.
@@ -161,8 +157,7 @@ class RunWriter:
             raise self._overtaken()
         self._parquet(table(self.samples(), records.SAMPLES), "samples.parquet")
         self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
-        self.run.update(fields, ended=timestamp())
-        self._store.write(self._store.path(self.id, "run.json"), self._document())
+        self.describe(**fields, ended=timestamp())
         self._store.remove(self._store.path(self.id, "shards"))
         self.release()
 

@@ -1,4 +1,4 @@
-"""What the machine's state says against a run's numbers: one sentence each, with the evidence and the remedy."""
+"""What the machine's state says against a run's numbers."""
 
 import itertools
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gapbench.run import Machine, Warning
 from gapbench.telemetry import host, nvml
 from gapbench.telemetry.host import CpuTime
 
@@ -27,87 +28,86 @@ class Snapshot:
 
 
 def warnings(
-    before: Snapshot,
-    after: Snapshot | None,
-    machine: Mapping[str, Any],
-    rounds: Sequence[Mapping[str, Any]] = (),
-) -> list[str]:
-    """Return what is to be said against a run on ``machine`` (as in ``run.json``).
+    before: Snapshot, after: Snapshot | None, machine: Machine, rounds: Sequence[Mapping[str, Any]] = ()
+) -> list[Warning]:
+    """Return what speaks against a run on ``machine``, topics in the order of `TOPICS`.
 
     ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
     """
-    return [sentence for found in by_topic(before, after, machine, rounds).values() for sentence in found]
-
-
-def by_topic(
-    before: Snapshot,
-    after: Snapshot | None,
-    machine: Mapping[str, Any],
-    rounds: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, list[str]]:
-    """Return the same by what was looked at; an empty list is a clean bill."""
     moments = [before] if after is None else [before, after]
-    return {
-        "load": list(_load(before, machine)),
-        "stolen time": list(_steal(before, after)),
-        "processor": list(_cpu(machine)),
-        "memory": list(_memory(moments, machine)),
-        "throttling": list(_throttled(rounds)),
-        "GPUs": list(_gpus(moments, machine)),
+    found = {
+        "load": _load(before, machine),
+        "stolen time": _steal(before, after),
+        "processor": _cpu(machine),
+        "memory": _memory(moments, machine),
+        "throttling": _throttled(rounds),
+        "GPUs": _gpus(moments, machine),
     }
+    return [Warning(topic, *parts) for topic, said in found.items() for parts in said]
 
 
-def _load(before: Snapshot, machine: Mapping[str, Any]) -> Iterator[str]:
-    cores = machine.get("logical_cores") or 1
+TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")
+"""What is looked at."""
+
+_Said = Iterator[tuple[str, str]]
+"""What happened, and what to do."""
+
+
+def _load(before: Snapshot, machine: Machine) -> _Said:
+    cores = machine.logical_cores or 1
     if before.load is not None and before.load > cores / 2:
         yield (
-            f"the load was {before.load:.1f} on {cores} cores when the run began: other work slows batches down; "
-            "ratios suffer less than times; stop other work and run again"
+            f"the load was {before.load:.1f} on {cores} cores when the run began: other work slows batches down, "
+            "ratios less than times",
+            "stop other work and run again",
         )
 
 
-def _steal(before: Snapshot, after: Snapshot | None) -> Iterator[str]:
+def _steal(before: Snapshot, after: Snapshot | None) -> _Said:
     if not (after and before.cpu_time and after.cpu_time):
         return
     share = host.stolen_share(before.cpu_time, after.cpu_time)
     if share is not None and share > STEAL:
         yield (
             f"the hypervisor took {share:.1%} of the CPU time during the run: times are too long by about as much, "
-            "in spells; use a machine with dedicated cores, or raise the budget"
+            "in spells",
+            "use a machine with dedicated cores, or a larger --budget",
         )
 
 
-def _cpu(machine: Mapping[str, Any]) -> Iterator[str]:
-    governor, cores, quota = (machine.get(name) for name in ("governor", "usable_cores", "cgroup_cpus"))
+def _cpu(machine: Machine) -> _Said:
+    governor, cores, quota = machine.governor, machine.usable_cores, machine.cgroup_cpus
     if governor and governor != "performance":
         yield (
-            f"the CPU frequency governor is {governor}, so the clock follows the load; "
-            "set it with `sudo cpupower frequency-set --governor performance`"
+            f"the CPU frequency governor is {governor}, so the clock follows the load",
+            "set it with `sudo cpupower frequency-set --governor performance`",
         )
-    if machine.get("smt"):
+    if machine.smt:
         yield (
-            "SMT is on, so a neighbour on the same core slows batches down; leave the sibling threads idle, or "
-            "switch it off with `echo off | sudo tee /sys/devices/system/cpu/smt/control`"
+            "SMT is on, so a neighbour on the same core slows batches down",
+            "leave the sibling threads idle, or switch SMT off with "
+            "`echo off | sudo tee /sys/devices/system/cpu/smt/control`",
         )
     if quota and cores and quota < cores:
         yield (
             f"the cgroup may use {quota:g} of {cores} cores: once its quota is spent, every thread stands still for "
-            f"tens of milliseconds; raise the container's CPU limit, or measure with at most {max(int(quota), 1)} "
-            "threads"
+            "tens of milliseconds",
+            f"raise the container's CPU limit, or measure with at most {max(int(quota), 1)} threads",
         )
 
 
-def _memory(moments: Sequence[Snapshot], machine: Mapping[str, Any]) -> Iterator[str]:
-    total = machine.get("memory_bytes")
+def _memory(moments: Sequence[Snapshot], machine: Machine) -> _Said:
+    total = machine.memory_bytes
     told = [one.memory_available_bytes for one in moments if one.memory_available_bytes is not None]
     if total and told and (available := min(told)) < MEMORY * total:
         yield (
             f"only {available / 2**20:,.0f} MiB of {total / 2**20:,.0f} MiB of memory were available: reclaiming and "
-            "swapping slow batches down; close other programs, or measure smaller shapes"
+            "swapping slow batches down",
+            "close other programs, or measure smaller shapes",
         )
 
 
-def _throttled(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _throttled(rounds: Sequence[Mapping[str, Any]]) -> _Said:
     causes: Counter[str] = Counter()
     count = 0
     for one in rounds:
@@ -119,36 +119,36 @@ def _throttled(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if count:
         said = ", ".join(f"{cause} in {times}" for cause, times in causes.most_common())
         yield (
-            f"the GPU was throttled in {count} of {len(rounds)} rounds ({said}): its clocks fell while it was timed; "
-            "lock a clock that it can keep with `sudo nvidia-smi --lock-gpu-clocks=MHZ`, or cool it, and run again"
+            f"the GPU was throttled in {count} of {len(rounds)} rounds ({said}): its clocks fell while it was timed",
+            "lock a clock that it can keep with `sudo nvidia-smi --lock-gpu-clocks=MHZ`, or cool it, and run again",
         )
 
 
-def _gpus(moments: Sequence[Snapshot], machine: Mapping[str, Any]) -> Iterator[str]:
-    if not str(machine.get("device")).startswith("cuda"):
+def _gpus(moments: Sequence[Snapshot], machine: Machine) -> _Said:
+    if not str(machine.device).startswith("cuda"):
         return
-    for gpu in machine.get("gpus") or []:
-        if machine.get("device_uuid") not in (None, gpu.get("uuid")):
+    for gpu in machine.gpus:
+        if machine.device_uuid not in (None, gpu.uuid):
             continue
-        name = gpu.get("name") or "the GPU"
-        found = (one.gpu_processes.get(str(gpu.get("uuid")), ()) for one in moments)
+        name = gpu.name or "the GPU"
+        found = (one.gpu_processes.get(str(gpu.uuid), ()) for one in moments)
         others = list(dict.fromkeys(itertools.chain.from_iterable(found)))
         if others:
             yield (
                 f"{len(others)} other {'process computes' if len(others) == 1 else 'processes compute'} on {name}, "
-                f"{', '.join(others)}: kernels wait and share its bandwidth; look at them with `nvidia-smi`, stop them "
-                "and run again"
+                f"{', '.join(others)}: kernels wait and share its bandwidth",
+                "look at them with `nvidia-smi`, stop them and run again",
             )
-        if gpu.get("mig"):
+        if gpu.mig:
             yield (
                 f"{name} is divided by MIG: what is measured is a slice, and its clocks and power are shared with the "
-                "others; compare with the same slice only, or end it with `sudo nvidia-smi -mig 0`"
+                "others",
+                "compare with the same slice only, or end it with `sudo nvidia-smi -mig 0`",
             )
-        for mode in ("mig", "ecc"):
-            now, pending = gpu.get(mode), gpu.get(f"{mode}_pending")
+        for mode, now, pending in (("MIG", gpu.mig, gpu.mig_pending), ("ECC", gpu.ecc, gpu.ecc_pending)):
             if None not in (now, pending) and now != pending:
                 yield (
-                    f"{mode.upper()} of {name} is {'on' if now else 'off'} and will be "
-                    f"{'on' if pending else 'off'} after its next reset, which changes what it can do; "
-                    "reset it before runs that are to be compared"
+                    f"{mode} of {name} is {'on' if now else 'off'} and will be "
+                    f"{'on' if pending else 'off'} after its next reset, which changes what it can do",
+                    "reset it before runs that are to be compared",
                 )

@@ -8,7 +8,9 @@ from stored import MACHINE, OTHER, keep, side, two_sides
 from gapbench import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
+from gapbench.run import COMPARED
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.verdicts import Verdict
 
 
@@ -133,8 +135,8 @@ def test_runs_that_cannot_be_compared_are_said_in_one_line(gapbench, stored, tmp
     base, _ = stored()
     store = Store(str(tmp_path / "results"))
     keep(store, side("20261125T000000Z-aaaaaaa-0003", cases=(OTHER,), tag="elsewhere"))
-    store.create({"run": "20261126T000000Z-aaaaaaa-0004", "tag": "begun"})
-    store.create({"run": "20261127T000000Z-aaaaaaa-0005", "tag": "empty"}).finish(side().results[:0])
+    store.create(decode({"run": "20261126T000000Z-aaaaaaa-0004", "tag": "begun"}))
+    store.create(decode({"run": "20261127T000000Z-aaaaaaa-0005", "tag": "empty"})).finish(side().results[:0])
     for name, code, said in (
         ("elsewhere", 5, "in common"),
         ("begun", 2, "gapbench run --resume"),
@@ -150,6 +152,32 @@ def test_runs_that_cannot_be_compared_are_said_in_one_line(gapbench, stored, tmp
     assert "schema 99" in err
 
 
+def test_earlier_runs_of_the_store_are_taken_into_account(gapbench, stored, tmp_path, monkeypatch):
+    """Those of the same suites in the same environment, complete and readable, the newest before head."""
+    stored(head={"changes": {"slow": 1.1}})
+    store = Store(str(tmp_path / "results"))
+    for day in range(1, 12):
+        keep(store, side(f"202610{day:02}T101112Z-abc1234-0009", seed=day))
+    keep(store, side("20261101T101112Z-abc1234-0009", versions={"torch": "3.0"}))
+    keep(store, side("20261102T101112Z-abc1234-0009", suites=["other"]))
+    keep(store, side("20261224T101112Z-abc1234-0009"))
+    store.create({"run": "20261103T101112Z-abc1234-0009", "suites": ["quick"]})
+    (tmp_path / "results" / "20261011T101112Z-abc1234-0009" / "samples.parquet").write_bytes(b"damaged")
+    seen, original = [], compare.compare
+    monkeypatch.setattr(compare, "compare", lambda *given, earlier: seen.extend(earlier) or original(*given))
+    assert gapbench("diff", "old", "20261123")[0] == 1
+    assert [one.run["run"][6:8] for one in seen] == ["10", "09", "08", "07", "06", "05", "04", "03"]
+
+
+def test_another_condition_of_memory_exits_with_4_and_says_so(gapbench, stored):
+    stored(base={"memory": "fresh"}, head={"memory": "kept"})
+    code, out, err = gapbench("diff", "old")
+    assert code == 4
+    assert "4 environment_mismatch" in out
+    assert "memory is kept, was fresh" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_run_without_git_is_compared(gapbench, stored):
     stored(git=None)
     assert gapbench("diff", "old")[0] == 0
@@ -162,4 +190,4 @@ def test_the_options_repeat_what_the_libraries_know():
     assert verdicts <= set(diff_command.POLICIES)
     assert set().union(*diff_command.POLICIES.values()) == verdicts
     (option,) = [one for one in diff_command.command.params if one.name == "allowed"]
-    assert all(name in option.help for name in compare.ENVIRONMENT)
+    assert all(name in option.help for name in COMPARED)

@@ -57,14 +57,14 @@ def test_the_shards_that_two_machines_measured_become_one_run(shell, tmp_path):
     (run,) = store.ids()
     document = store.describe(run)
     assert done.stdout.splitlines()[-1].endswith(f"in results/{run}")
-    assert [part["run"] for part in document["parts"]] == shards.ids()
-    assert len({part["sweep"] for part in document["parts"]}) == 1
-    assert [part["shard"] for part in document["parts"]] == ["1/2", "2/2"]
+    assert [part["run"] for part in document.parts] == shards.ids()
+    assert len({part["sweep"] for part in document.parts}) == 1
+    assert [part["shard"] for part in document.parts] == ["1/2", "2/2"]
     assert verify(store) == []
     assert len(store.samples()) == len(shards.samples()) > 0
     whole = shell("gapbench run quick --dry-run")
     planned = [case["name"] for case in json.loads(whole.stdout)["cases"]]
-    assert [case["case"] for case in document["plan"]] == planned
+    assert [case.case for case in document.plan] == planned
 
 
 def test_the_array_of_slurm_measures_one_shard_a_job(shell, tmp_path):

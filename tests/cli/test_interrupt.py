@@ -29,7 +29,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(measuring, tmp_p
         check=False,
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert store.describe(run)["ended"] is not None
+    assert store.describe(run).ended is not None
     assert store.samples([run])["round"].nunique() >= 25
 
 

@@ -66,8 +66,8 @@ def test_the_second_run_waits_and_says_for_whom_and_then_completes(start, tmp_pa
     assert second.returncode == 0, err
     assert "waiting" not in err
     first.communicate(timeout=60)
-    (before,) = (store.describe(run) for run in store.ids() if store.describe(run)["tag"] == "mine")
-    (after,) = (store.describe(run) for run in store.ids() if store.describe(run)["tag"] == "after")
+    (before,) = (store.describe(run) for run in store.ids() if store.describe(run).tag == "mine")
+    (after,) = (store.describe(run) for run in store.ids() if store.describe(run).tag == "after")
     assert before["ended"] is None
     assert after["ended"]
     assert after["wall_seconds"] < 60
@@ -84,7 +84,7 @@ def test_a_killed_run_leaves_its_device_free_and_can_be_resumed(start, tmp_path)
     _, err = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, err
     assert "waiting" not in err
-    assert store.describe(run)["ended"]
+    assert store.describe(run).ended
 
 
 def test_ctrl_c_ends_a_wait_with_nothing_begun(start, tmp_path):

@@ -33,7 +33,7 @@ def test_export_then_import_elsewhere(gapbench, runs):
     assert out.startswith("run 2")
     (run,) = Store("other").ids()
     assert out == f"run {run}: 2 ok; in other/{run}\n"
-    assert Store("other").describe(run)["tag"] == "theirs"
+    assert Store("other").describe(run).tag == "theirs"
     assert gapbench("verify", "--store", "other")[0] == 0
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stored
+from fabricated import a_run
 
 from gapbench.store import Store
 
@@ -16,7 +17,7 @@ def run(gapbench):
     """The id of a stored run in which ``mean`` was the fastest."""
     one = stored.side()
     stored.keep(Store("results"), one)
-    return one.run["run"]
+    return one.run.id
 
 
 SHAPE = "x".join(map(str, stored.CASE.shape))
@@ -28,6 +29,18 @@ def test_the_fastest_of_the_newest_run_is_named(gapbench, run):
     assert (code, winner["run"], winner["implementation"], winner["clock"]) == (0, run, "mean", "host")
     assert winner["gbps"] > 0
     assert f"measured in run {run}" in gapbench("which", "--shape", SHAPE)[1]
+
+
+def test_each_condition_of_memory_has_a_winner(gapbench):
+    a_run(Store("results"), case=stored.CASE, memories=("kept", "fresh"))
+    code, out, _ = gapbench("which", "--shape", SHAPE)
+    assert code == 0
+    assert out.count("adaptive") == 2
+    assert "kept" in out
+    assert "fresh" in out
+    winner = json.loads(gapbench("which", "--shape", SHAPE, "--json")[1])
+    assert (winner["memory"], winner["next"]) == ("kept", "mean")
+    assert winner["next_ratio_low"] < 2 < winner["next_ratio_high"]
 
 
 @pytest.mark.parametrize("column", ["label", "suite", "ratio", "gbps"])

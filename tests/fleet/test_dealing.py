@@ -14,6 +14,7 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import RoundResult
 from gapbench.records import Qualification
+from gapbench.run import Warning
 
 CONTESTS = [Contest("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]
 EFFORT = Effort(budget=60, rounds=3)
@@ -56,7 +57,7 @@ class Actor:
         return engine.CeilingsMeasured([{"device": "cpu", "cases": len(cases)}])
 
     def warnings(self):
-        return ["warm"]
+        return [Warning("load", "warm", "cool it")]
 
 
 @dataclass
@@ -107,7 +108,7 @@ def test_all_is_measured_once_where_nobody_is_lost():
     assert sorted(case.id for case, _, _ in log) == sorted(contest.case.id for contest in CONTESTS)
     assert len(of(engine.Ready, events)) == 1
     assert [event.ceilings for event in of(engine.CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
-    assert sorted(events[-1].sentences) == ["device 1 of the fleet: warm", "device 2 of the fleet: warm"]
+    assert sorted(one.evidence for one in events[-1].warnings) == [f"device {n} of the fleet: warm" for n in (1, 2)]
     budgets = [effort.budget for _, effort, _ in log]
     assert sum(budgets) == pytest.approx(2 * EFFORT.budget)
     assert max(budgets) <= EFFORT.budget

@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec import structs
 
 from gapbench import cli
 from gapbench.cli import fleet
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import Member, Seat
 from gapbench.fleet.worker import Worker
+from gapbench.run import FleetDevice
 from gapbench.store import Store
 from gapbench.store.verify import verify
 
@@ -21,9 +23,10 @@ OPTIONS = ["--budget", "2s", "--rounds", "1", "-k", "1x64 and adaptive", "--json
 def a_member(number, **machine):
     worker = Worker("cpu", hold=lambda _device: None)
     described = worker.describe()
-    fields = {**described.fields, "machine": {**described.fields["machine"], **machine}}
+    here = described.environment
+    here = structs.replace(here, machine=structs.replace(here.machine, **machine))
     seat = Seat(f"node{number}", f"10.0.0.{number}", "cpu", 0, {"num_cpus": 2.0})
-    return Member(number, seat, replace(described, fields=fields), worker)
+    return Member(number, seat, replace(described, environment=here), worker)
 
 
 @pytest.fixture
@@ -47,8 +50,9 @@ def gapbench(monkeypatch, tmp_path, capsys):
 
 def test_members_are_equal_if_their_numbers_may_stand_in_one_run():
     one, other, xeon = a_member(1), a_member(2, cpu_mhz_current=1.0), a_member(3, cpu="Xeon")
-    fields = {**one.described.fields, "versions": {**one.described.fields["versions"], "torch": "9.9"}}
-    newer = replace(one, described=replace(one.described, fields=fields))
+    here = one.described.environment
+    here = structs.replace(here, versions={**here.versions, "torch": "9.9"})
+    newer = replace(one, described=replace(one.described, environment=here))
     assert cluster.equal([one, other, xeon, newer]) == [[one, other], [xeon], [newer]]
 
 
@@ -60,13 +64,11 @@ def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
     store = Store(str(tmp_path / "results"))
     assert sorted(one["run"] for one in document["runs"]) == store.ids()
     runs = [store.describe(one["run"]) for one in document["runs"]]
-    assert {run["sweep"] for run in runs} == {document["sweep"]}
-    assert [run["machine"]["cpu"] for run in runs] == [one.described.fields["machine"]["cpu"] for one in members]
-    assert runs[1]["machine"]["usable_cores"] == 64
-    assert [run["fleet"] for run in runs] == [
-        [{"number": number, "node": f"10.0.0.{number}", "device": "cpu"}] for number in (1, 2)
-    ]
-    assert all(run["ceilings"] and run["energy"] for run in runs)
+    assert {run.sweep for run in runs} == {document["sweep"]}
+    assert [run.machine.cpu for run in runs] == [one.described.environment.machine.cpu for one in members]
+    assert runs[1].machine.usable_cores == 64
+    assert [run.fleet for run in runs] == [(FleetDevice(n, f"10.0.0.{n}", "cpu"),) for n in (1, 2)]
+    assert all(run.ceilings and run.energy for run in runs)
     assert verify(store) == []
     assert set(store.results()["status"]) == {"ok"}
 
@@ -93,7 +95,7 @@ def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):
     member.handle.begin = begin
     code, out, err = gapbench(*resume, "--on", "ray", members=[a_member(2, cpu="Xeon"), member])
     assert (code, json.loads(out)["run"]) == (0, run), err
-    assert Store(str(tmp_path / "results")).describe(run)["ended"]
+    assert Store(str(tmp_path / "results")).describe(run).ended
 
 
 @pytest.mark.parametrize(

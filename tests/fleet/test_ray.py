@@ -27,7 +27,7 @@ def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path
     held = f"takes no part: cpu is being measured on by process {os.getpid()} (somebody) since 20"
     assert [f"warning: 127.0.0.1 cpu {held}" in line for line in err.splitlines()].count(True) == 1, err
     document = Store(str(tmp_path / "results")).describe(json.loads(out)["run"])
-    assert [device["device"] for device in document["fleet"]] == ["cpu"] * 2
+    assert [device.device for device in document.fleet] == ["cpu"] * 2
     for folder in locks:
         with exclusive.take(Cpu(), "after", folder, waiting=lambda _: None):  # Ray ends workers in its own time
             pass
@@ -50,10 +50,10 @@ def test_a_node_that_is_lost_has_its_rounds_done_elsewhere(start, cluster, tmp_p
     run = json.loads(out)["run"]
     assert [one for one in verify(store) if one.kind == "damage"] == []
     document = store.describe(run)
-    assert [one["device"] for one in document["fleet"]] == ["cpu"] * 3
-    assert len(document["sweep"]) == 12
-    assert document["load_before"] is None
-    assert sum("of the fleet is lost" in sentence for sentence in document["warnings"]) == 1
+    assert [one.device for one in document.fleet] == ["cpu"] * 3
+    assert len(document.sweep) == 12
+    assert document.load_before is None
+    assert sum("of the fleet is lost" in one.evidence for one in document.warnings) == 1
     samples = store.samples()
     key = ["case", "implementation", "round", "turn"]
     assert len(samples.merge(kept, on=[*key, "seconds_per_call"])) == len(kept)

@@ -16,12 +16,10 @@ import running
 from gapbench import environment, store
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
-from gapbench.measuring import ab, duel, engine, limits
-from gapbench.measuring.meeting import Row
-from gapbench.measuring.rounds import RoundResult
-from gapbench.measuring.schedule import Batches
+from gapbench.measuring import engine
+from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.profiling import explaining, profiles, static
-from gapbench.records import BASE, HEAD, NULL, Qualification
+from gapbench.records import NULL, Qualification
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 _SELECTED = ("--shape", "2x3x4x4", "--impl", "mean", "--impl", "adaptive", "--impl", "triton")
@@ -44,7 +42,6 @@ def install(patch):
     patch.setattr(environment, "describe", described)
     patch.setattr(environment, "warnings", lambda *_: [])  # as many everywhere: what is drawn depends on the files
     patch.setattr(engine, "measure", _measure)
-    patch.setattr(ab, "measure", _measure_sides)
     patch.setattr(explaining, "explain", lambda *_: iter(()))
     patch.setattr(profiles, "profile", _profile)
     patch.setattr(static, "inspect_all", lambda *_: [])
@@ -104,59 +101,43 @@ def _make(folder):
 _AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
-def _measure(contests, effort, earlier=(), with_ceilings=False, with_energy=False):
+def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=False):
     """Yield what `engine.measure` would of the first contests; the last implementation of each cannot run."""
-    random = Random(effort.seed)
+    effort, random = plan.effort, Random(plan.effort.seed)
     yield engine.Ready()
+    for side in plan.sides:
+        for one in plan.contests if side.name != NULL else ():
+            for name in one.specs:
+                found = Qualification() if name != "triton" else Qualification("unsupported", "no GPU")
+                yield engine.Qualified(one.case, name, found, contender=side.name, memory=one.memory)
     if with_ceilings:
-        yield limits.CeilingsMeasured([_CEILING])
-    judged = {one.case: [*one.specs] for one in contests}
-    for case, names in judged.items():
-        for name in names:
-            able = name != "triton"
-            yield engine.Qualified(case, name, Qualification() if able else Qualification("unsupported", "no GPU"))
+        yield engine.CeilingsMeasured([_CEILING])
     process = 1 + max((one.process for one in earlier), default=-1)
-    done = {(one.case, one.round) for one in earlier}
-    for one in contests[:_MOST]:
+    done = {(one.case, one.memory, one.round) for one in earlier}
+    for one in plan.contests[:_MOST]:
         names = tuple(name for name in one.specs if name != "triton")
         for number in range(_ROUNDS):
-            if names and (one.case, number) not in done:
-                yield engine.RoundMeasured(one.case, number, process, names, _round(one.clocks, names, random))
+            if names and (*one.key, number) not in done:
+                sides = tuple(side.name for side in plan.sides)
+                result = _round(one.clocks, len(names) * len(sides), random)
+                yield engine.RoundMeasured(one.case, number, process, names, result, sides, one.memory)
                 process += 1
             if effort.seed == _CUT_SHORT and number == 2 and not earlier:
                 raise KeyboardInterrupt
-        yield engine.CaseDone(one.case, "target")
+        if not plan.is_comparison:
+            yield engine.CaseDone(one.case, "target", one.memory)
+    if plan.is_comparison:  # one row seems to have changed
+        one = plan.contests[0]
+        yield engine.Flagged({(one.case, next(iter(one.specs)), one.clocks[0]): _ROUNDS // 2 + 1})
 
 
-def _round(clocks, names, random):
+def _round(clocks, contenders, random):
     batches = {clock: Batches() for clock in clocks}
     for clock in clocks:
         for turn in range(_TURNS):
-            for index in range(len(names)):
+            for index in range(contenders):
                 batches[clock].add(index, turn, index, 7, 7e-5 * (1 + index) * random.lognormvariate(0, 0.01))
     return RoundResult(batches, telemetry={"steal": 0.0})
-
-
-def _measure_sides(contests, base, head, effort, margin):
-    """Yield what `ab.measure` would: rounds of base, head and base's copy, and one row that seems to have changed."""
-    random = Random(effort.seed)
-    yield engine.Ready()
-    for side in (BASE, HEAD):
-        for one in contests:
-            for name in one.specs:
-                yield engine.Qualified(one.case, name, Qualification(), contender=side)
-    for number in range(_ROUNDS):
-        yield ab.Sweep(
-            tuple(
-                duel.Bout(one.case, number, (*one.specs,), {
-                    side: _round(one.clocks, (*one.specs,), random) for side in (BASE, HEAD, NULL)
-                })
-                for one in contests[:_MOST]
-            )
-        )  # fmt: skip
-        if number == _ROUNDS // 2:
-            one = contests[0]
-            yield ab.Flagged({Row(one.case, next(iter(one.specs)), one.clocks[0]): number + 1})
 
 
 def _profile(case, specs, *_):

@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 
+from gapbench.git import Git
 from gapbench.history import commits
 from gapbench.history.order import order
+from gapbench.run import Run
 
 AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@b"]
 
@@ -38,7 +40,7 @@ def repository(tmp_path, monkeypatch):
 def documents(*commits):
     """Return the run.json of runs of these commits, started in this order."""
     runs = [f"202601{number:02}T000000Z-x-0000" for number in range(1, len(commits) + 1)]
-    return [{"run": run, "git": commit and {"commit": commit}} for run, commit in zip(runs, commits, strict=True)]
+    return [Run(id=run, git=commit and Git(commit=commit)) for run, commit in zip(runs, commits, strict=True)]
 
 
 def places(found):

@@ -4,6 +4,7 @@ import pytest
 
 from gapbench.history.order import Order
 from gapbench.history.trends import LEAST_NOISE, SHORTEST, steps, trends
+from gapbench.store.documents import decode
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 GPU = {"name": "H100", "driver": "560"}
@@ -16,13 +17,19 @@ def history(seconds, device="cpu", **changes):
         at = {name: values[index] for name, values in changes.items()}
         run = f"202601{index + 1:02}T000000Z-x-0000"
         commit = at.get("commit", f"{index:040x}")
-        documents[run] = {
+        document = {
             "run": run,
             "started": f"2026-01-{index + 1:02}T00:00:00Z",
             "git": commit and {"commit": commit, "dirty": at.get("dirty", False)},
-            "machine": {"cpu": at.get("cpu", "CPU"), "gpus": [{**GPU, "driver": at.get("driver", "560")}]},
+            "machine": {
+                "cpu": at.get("cpu", "CPU"),
+                "usable_cores": 2,
+                "device": device,
+                "gpus": [{**GPU, "driver": at.get("driver", "560")}],
+            },
             "versions": {"torch": at.get("torch", "2.13")},
         }
+        documents[run] = decode(document)
         row = {"run": run, "case": CASE, "implementation": "mean", "contender": "this", "clock": "host"}
         interval = {"seconds_low": None, "seconds_high": None}
         rows.append({**row, **interval, "device": device, "status": "ok", "seconds": value})
@@ -45,6 +52,14 @@ def test_a_step_is_found_where_it_is_with_its_ratio():
     assert change.ratio == pytest.approx(1.2, rel=0.01)
     assert change.ratio_low < 1.2 < change.ratio_high
     assert (change.cause, change.environment) == ("code", [])
+
+
+def test_conditions_of_memory_are_trends_of_their_own():
+    """That runs begin to say what memory they had is a new trend, not a step."""
+    documents, results = history(SLOWER)
+    memory = [None] * 5 + ["kept"] * 5
+    found = trends(documents, Order(list(documents), "start", ""), results.assign(memory=memory))
+    assert [(one.memory, len(one.points), one.changes) for one in found] == [(None, 5, []), ("kept", 5, [])]
 
 
 def test_faster_is_a_step_too():
@@ -116,7 +131,7 @@ def test_one_run_that_is_off_is_no_step_wherever_it_is():
     ("device", "field", "old", "new", "said"),
     [
         ("cpu", "torch", "2.12", "2.13", "torch 2.12 → 2.13"),
-        ("cpu", "cpu", "EPYC", "Xeon", "CPU EPYC → Xeon"),
+        ("cpu", "cpu", "EPYC", "Xeon", "cpu EPYC → Xeon"),
         ("cuda:0", "driver", "550", "560", "driver 550 → 560"),
         ("cuda", "driver", "550", "560", "driver 550 → 560"),
     ],

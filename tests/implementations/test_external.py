@@ -10,8 +10,10 @@ import pytest
 from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring import worker
-from gapbench.measuring.template import Template, WorkerExit
-from gapbench.records import Qualification
+from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
+from gapbench.measuring.source import HERE
 
 LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
 EXTERNAL = [one for one in IMPLEMENTATIONS if one.family in (*LIBRARIES, "numpy")]
@@ -73,21 +75,25 @@ print({{"onnx", "onnxruntime", "numba", "cupy", "jax"}} & set(sys.modules))
 
 
 @pytest.fixture(scope="module")
-def template():
+def server():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMBA_NUM_THREADS", "2")  # on machines with one core, too
-        with Template(["gapbench.measuring.preload"]) as template:
-            template.wait_ready()
-            yield template
+        with ForkServer(["gapbench.measuring.preload"]) as server:
+            server.wait_ready()
+            yield server
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
-def test_qualifies_in_a_forked_worker_without_hidden_threads(template, implementation, threads):
+def test_qualifies_in_a_forked_worker_without_hidden_threads(server, implementation, threads):
     """With one thread, qualification measures that none but the caller's works."""
     case = Case((4, 64, 28, 28), threads=threads)
-    answers = list(template.start(worker.qualify, case, implementation.name, 0).messages(time.monotonic() + 60))
-    assert isinstance(answers[0], Qualification)
-    assert (answers[0].status, answers[0].reason) == ("ok", None)
-    assert answers[0].saved_bytes is None
-    assert answers[-1] == WorkerExit(0)
+    task = CaseTask(case, (implementation.name,), (HERE,), (0,), 0)
+    job = server.start(worker.judge_contenders, task, (0,), 0)
+    prepared, judged, end = job.messages(time.monotonic() + 60)
+    assert isinstance(prepared, Prepared)
+    assert (prepared.first_call.keys(), prepared.rejected) == ({0}, {})
+    assert isinstance(judged, Judged)
+    assert (judged.qualification.status, judged.qualification.reason) == ("ok", None)
+    assert judged.qualification.saved_bytes is None
+    assert end == WorkerExit(0)

@@ -78,9 +78,7 @@ class Machine:
     ``changes`` are ratios of head to base by case or name; ``times`` what implementations take beside 1.
     """
 
-    def __init__(
-        self, monkeypatch, changes=None, spread=0.01, overhead=0.01, statuses=None, failures=None, times=None
-    ):
+    def __init__(self, monkeypatch, changes=None, spread=0.01, overhead=0.01, statuses=None, failures=None, times=None):
         self.now, self.overhead, self.played = 1000.0, overhead, []
         self.statuses, self.failures, self._times = statuses or {}, failures or {}, times or {}
         self._changes, self._spread = changes or {}, spread

@@ -47,7 +47,9 @@ def measure(specs, effort=HASTY, case=SMALL):
 
 def test_a_first_death_in_a_round_is_forgiven_and_told_and_the_round_measured_again(user_file, tmp_path):
     source = f"import gc, os\nfrom pathlib import Path\nKILLED = Path({str(tmp_path / 'killed')!r})\n{HONEST}"
-    dies_once = "    if not gc.isenabled() and not KILLED.exists():\n        KILLED.touch()\n        os.kill(os.getpid(), 9)\n"
+    dies_once = (
+        "    if not gc.isenabled() and not KILLED.exists():\n        KILLED.touch()\n        os.kill(os.getpid(), 9)\n"
+    )
     events = measure({"pool": user_file("pool", source.replace("    return", f"{dies_once}    return"))})
     (lost,) = of(WorkerLost, events)
     assert (lost.implementation, lost.round) == ("pool", 0)
@@ -175,7 +177,9 @@ def test_gradients_are_measured_in_forks_of_one_process(user_file, pass_):
 
 def test_another_process_takes_over_after_some_rounds(user_file):
     """Where code lies in memory is a process's for life: rounds come from several."""
-    source = f"import os\nPARENT = os.getpid()\n{HONEST}".replace("    return", "    print('parent', PARENT)\n    return")
+    source = f"import os\nPARENT = os.getpid()\n{HONEST}".replace(
+        "    return", "    print('parent', PARENT)\n    return"
+    )
     contest = Contest("test", SMALL, {"mean": "mean", "pool": user_file("pool", source)})
     plan = Plan((contest,), HASTY)
     with Servers(plan.contests, plan.sides) as servers:
@@ -249,7 +253,9 @@ def pool(x):
 def play(tmp_path):
     """Return a function that qualifies sides and plays rounds between them: their events, rounds and processes."""
 
-    def run(base, head, names=(BASE, HEAD, NULL), clocks=("host",), case=SMALL, rounds=1, patience=60.0, specs=("pool",)):
+    def run(
+        base, head, names=(BASE, HEAD, NULL), clocks=("host",), case=SMALL, rounds=1, patience=60.0, specs=("pool",)
+    ):
         sides = []
         for name, files in zip(names, (base, head, base), strict=False):
             folder = tmp_path / name

@@ -232,7 +232,9 @@ def test_with_all_nobody_stops_early(monkeypatch):
 
 def test_what_computes_something_else_is_never_slower(monkeypatch):
     machine = Machine(monkeypatch, spread=0.01, times={"slow": 40.0})
-    contest = Contest("pooling", Case((1, 8, 8, 8), operation="pooling"), {"slow": "slow", "fast": "fast"}, ("host",), "fast")
+    contest = Contest(
+        "pooling", Case((1, 8, 8, 8), operation="pooling"), {"slow": "slow", "fast": "fast"}, ("host",), "fast"
+    )
     events = list(engine.measure(Plan((contest,), Effort(budget=10.0))))
     assert not of(Raced, events)
     assert len(of(RoundMeasured, events)) >= 6
@@ -272,7 +274,9 @@ def test_a_case_without_anybody_left_has_failed(monkeypatch):
 
 def test_conditions_of_memory_have_rounds_of_their_own(monkeypatch):
     machine = Machine(monkeypatch, spread=0.001)
-    contests = tuple(Contest("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh"))
+    contests = tuple(
+        Contest("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh")
+    )
     events = list(engine.measure(Plan(contests, Effort(budget=10.0))))
     for memory in ("kept", "fresh"):
         rounds = [one for one in of(RoundMeasured, events) if one.memory == memory]

@@ -84,6 +84,8 @@ def test_all_sides_of_an_implementation_take_the_longest_batches_and_seconds_gro
     agreed = merged(sides, implementations)
     assert agreed.keys() == everyone.keys()
     for index, (calls, seconds) in agreed.items():
-        of_all_sides = [one for other, (one, _) in everyone.items() if other % implementations == index % implementations]
+        of_all_sides = [
+            one for other, (one, _) in everyone.items() if other % implementations == index % implementations
+        ]
         assert calls == max(of_all_sides)
         assert seconds / calls == pytest.approx(everyone[index][1] / everyone[index][0])

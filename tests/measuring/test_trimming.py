@@ -28,7 +28,7 @@ def test_what_fits_is_kept_whole_and_in_order():
     trimmed = trim(SEVERAL, Effort(budget=600))
     assert trimmed.kept == SEVERAL
     assert trimmed.dropped == []
-    assert trimmed.sentence is None
+    assert trimmed.warnings == ()
 
 
 @settings(max_examples=50)
@@ -45,8 +45,9 @@ def test_a_short_budget_keeps_some_in_their_order_and_names_the_rest(budget):
 def test_the_first_case_stays_however_short_the_budget():
     trimmed = trim(SEVERAL, Effort(budget=1e-3))
     assert trimmed.kept == SEVERAL[:1]
-    assert "7 of 8 cases do not fit the budget" in trimmed.sentence
-    assert "--budget 1m" in trimmed.sentence
+    (warning,) = trimmed.warnings
+    assert warning.evidence.startswith("7 of 8 cases do not fit the budget")
+    assert warning.remedy.endswith("--budget 1m")
 
 
 def test_those_that_are_most_like_others_go_first():

@@ -42,9 +42,7 @@ def test_what_computing_needs_passes(name):
     assert worker_env.passes(name)
 
 
-@given(
-    st.sampled_from([*worker_env.NAMES, *worker_env.PREFIXES]), st.sampled_from(worker_env.SECRET), st.text("A_b")
-)
+@given(st.sampled_from([*worker_env.NAMES, *worker_env.PREFIXES]), st.sampled_from(worker_env.SECRET), st.text("A_b"))
 def test_a_secret_is_one_whatever_its_name_begins_with(beginning, word, rest):
     for name in (f"{beginning}{rest}{word}", f"{beginning}{word.lower()}{rest}"):
         assert not worker_env.passes(name)

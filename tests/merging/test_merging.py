@@ -11,8 +11,11 @@ from fabricated import CPU, TORCH, a_run
 
 from gapbench import records
 from gapbench.cases import Case
+from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
+from gapbench.git import Git
 from gapbench.merging import Part, find, merge
+from gapbench.run import EnergySource
 from gapbench.store import Store
 from gapbench.store.verify import verify
 
@@ -71,44 +74,45 @@ def rows(frame, columns, *but):
 
 def test_nothing_of_the_parts_is_lost(shards, target):
     run = merge(target, parts(shards))
-    assert run["run"] not in shards.ids()
-    assert target.ids() == [run["run"]]
+    assert run.id not in shards.ids()
+    assert target.ids() == [run.id]
     assert verify(target) == []
     results, samples = target.results(), target.samples()
     assert rows(results, records.RESULTS, "ceiling_fraction") == rows(
         shards.results(), records.RESULTS, "ceiling_fraction"
     )
     assert rows(samples, records.SAMPLES, "process") == rows(shards.samples(), records.SAMPLES, "process")
-    assert run["parts"] == [shards.describe(run) for run in sorted(shards.ids())]
+    assert list(run.parts) == [json.loads(shards.text(run)) for run in sorted(shards.ids())]
     assert shards.ids() == [run_id(number) for number in (1, 2, 3)]
 
 
 def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     run = merge(target, parts(shards))
-    assert [one["case"] for one in run["plan"]] == [case.id for case in CASES]
+    assert [one.case for one in run.plan] == [case.id for case in CASES]
     assert list(dict.fromkeys(target.results()["case"])) == [case.id for case in CASES]
     by_process = target.samples().groupby("process")
     assert (by_process[["case", "round"]].nunique() == 1).all(axis=None)
     assert by_process.ngroups == 3 + 4 + 5
-    assert "shard" not in run
-    assert (run["sweep"], run["tag"], run["git"]) == ("feed", "nightly", COMMIT)
-    assert (run["wall_seconds"], run["timed_seconds"]) == (30.0, 24.0)
-    assert run["load_before"] == [1.5, 0.1, 0.2]
-    assert run["energy"] == [{"device": "cpu", "source": "RAPL", "reason": None}]
-    assert run["clocks"] == {"host": {"floor_seconds": 2e-8, "hold_seconds": None}}
-    assert run["warnings"] == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
+    assert run.shard is None
+    assert (run.sweep, run.tag, run.git) == ("feed", "nightly", Git(**COMMIT))
+    assert (run.wall_seconds, run.timed_seconds) == (30.0, 24.0)
+    assert run.load_before == (1.5, 0.1, 0.2)
+    assert run.energy == (EnergySource("cpu", "RAPL"),)
+    assert run.clocks == {"host": {"floor_seconds": 2e-8}}
+    said = [one.evidence for one in run.warnings]
+    assert said == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
 
 
 def test_the_highest_ceiling_of_equal_machines_holds_for_all(shards, target):
     run = merge(target, parts(shards))
-    assert run["ceilings"] == [CEILING | {"gbps": 12.0}]
+    assert run.ceilings == (Ceiling(**CEILING, gbps=12.0),)
     ok = target.results(status="ok")
     assert (ok["ceiling_fraction"] == ok["gbps"] / 12.0).all()
     assert target.results(status="unsupported")["ceiling_fraction"].isna().all()
 
 
 def test_a_tag_of_ones_own(shards, target):
-    assert merge(target, parts(shards), "mine")["tag"] == "mine"
+    assert merge(target, parts(shards), "mine").tag == "mine"
 
 
 def test_shards_are_found_by_their_folders_and_by_their_store(shards, target, tmp_path):
@@ -126,7 +130,7 @@ def test_shards_of_several_stores_of_other_kinds_become_one_run(tmp_path, target
     for number, source in enumerate(sources, 1):
         a_shard(Store(source), number)
     run = merge(target, find([*sources[:2], f"{sources[2]}/{run_id(3)}"]))
-    assert len(run["parts"]) == 3
+    assert len(run.parts) == 3
 
 
 def test_missing_shards_are_named(shards, target):
@@ -147,7 +151,7 @@ def test_a_shard_that_is_there_twice_is_refused(shards, target):
 
 
 def test_shards_are_merged_once(shards, target):
-    run = merge(target, parts(shards))["run"]
+    run = merge(target, parts(shards)).id
     with pytest.raises(GapbenchError, match=f"these 3 shards were merged before, as run {run}"):
         merge(target, parts(shards))
     assert target.ids() == [run]
@@ -159,7 +163,7 @@ def test_shards_are_merged_once(shards, target):
         ({"machine": CPU | {"cpu": "Xeon"}}, r"cpu is Xeon, was \w+"),
         ({"machine": CPU | {"device": "cuda:0", "device_description": "H100"}}, "gpu is H100, was unknown"),
         ({"versions": TORCH | {"torch": "2.6.0"}}, "torch is 2.6.0, was 2"),
-        ({"versions": TORCH | {"numpy": "1.26.4"}}, "numpy is 1.26.4, was None"),
+        ({"versions": TORCH | {"numpy": "1.26.4"}}, "numpy is 1.26.4, was unknown"),
     ],
 )
 def test_unequal_machines_are_refused_with_the_difference(shards, target, fields, difference):
@@ -187,8 +191,8 @@ def test_two_sweeps_are_refused_with_the_difference(shards, target, fields, diff
 def test_work_that_was_not_committed_is_warned_of(shards, target):
     change(shards, run_id(2), git=COMMIT | {"dirty": True, "diff_hash": "f00d"})
     run = merge(target, parts(shards))
-    assert run["git"]["dirty"] is True
-    assert "what was not committed differs" in run["warnings"][-1]
+    assert run.git.dirty is True
+    assert "files that were not committed differ" in run.warnings[-1].evidence
 
 
 @pytest.mark.parametrize(
@@ -197,15 +201,15 @@ def test_work_that_was_not_committed_is_warned_of(shards, target):
         ({"ended": None}, "shard 2/3.* is not complete; go on with: gapbench run --resume"),
         ({"shard": None}, "is no shard"),
         ({"shard": "5/3"}, "is damaged: malformed shard '5/3'"),
-        ({"shard": ["2/3"]}, "is damaged .shard is not text"),
+        ({"shard": ["2/3"]}, "is damaged .shard: Expected `str"),
         ({"run": "another"}, "is damaged: run.json is of run 'another'"),
-        ({"places": None}, "is damaged: places is missing from its run.json, or no dict"),
-        ({"versions": []}, "is damaged .versions is no mapping"),
+        ({"places": None}, "is damaged: its places do not say where"),
+        ({"versions": []}, "is damaged .versions: Expected `object`"),
         ({"settings": None}, "is damaged: settings is missing"),
         ({"places": {"nonsense": 0}}, "is damaged: its places do not say where 8x64x7x7"),
-        ({"places": {CASES[0].id: "0"}}, "is damaged .places.8x64x7x7.* is not a whole number"),
+        ({"places": {CASES[0].id: "0"}}, "is damaged .places.*Expected `int`"),
         ({"places": {CASES[0].id: 1}}, "do not make up its plan"),
-        ({"started": "yesterday"}, "is damaged: it was started at no time .*'yesterday'"),
+        ({"started": "yesterday"}, "is damaged: its start is not a time .*'yesterday'"),
         ({"plan": []}, "is damaged: .* is in results.parquet and was not planned"),
         ({"schema": 99}, "has schema 99"),
     ],
@@ -232,7 +236,7 @@ def test_a_shard_in_which_nothing_could_be_timed_is_merged(shards, target):
         _rewrite(path, frame[frame.apply(keep, axis="columns").astype(bool)], name)
     merged = merge(target, parts(shards))
     assert verify(target) == []
-    assert len(target.results([merged["run"]])) == 2 * 3 + 1
+    assert len(target.results([merged.id])) == 2 * 3 + 1
 
 
 def test_a_shard_that_knows_no_processes_is_merged(shards, target):
@@ -240,7 +244,7 @@ def test_a_shard_that_knows_no_processes_is_merged(shards, target):
     _rewrite(path, pd.read_parquet(path).assign(process=None), "samples")
     merged = merge(target, parts(shards))
     assert verify(target) == []
-    assert target.samples([merged["run"]])["process"].isna().any()
+    assert target.samples([merged.id])["process"].isna().any()
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,15 @@ def profiling(monkeypatch):
     given, asked = {BASE: [], HEAD: []}, []
 
     @contextmanager
-    def one(template, name, request):
+    def one(_server, name, request):
         asked.append((name, request.source, request.spec))
         found = given[request.source].pop(0)
         yield SimpleNamespace(
             document=found | {"implementation": name}, files={"generated.py": found["sentence"].encode()}
         )
 
-    monkeypatch.setattr(explaining, "Template", lambda *_, **__: nullcontext(SimpleNamespace(wait_ready=lambda: None)))
+    server = SimpleNamespace(wait_ready=lambda: None)
+    monkeypatch.setattr(explaining, "ForkServer", lambda *_, **__: nullcontext(server))
     monkeypatch.setattr(explaining.profiles, "one", one)
     return SimpleNamespace(given=given, asked=asked)
 

@@ -13,8 +13,10 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import RESULTS, SAMPLES, case_columns
 from gapbench.report.stored import Stored
+from gapbench.run import Run
+from gapbench.store.documents import decode
 
-Frames = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
+Frames = tuple[Run, pd.DataFrame, pd.DataFrame]
 
 CASES = (
     Case((1, 64, 32, 32), label="tutorial example"),
@@ -94,9 +96,9 @@ def winners_of(results: pd.DataFrame) -> pd.DataFrame:
     return summary.winners(results, pd.DataFrame(columns=list(SAMPLES)))
 
 
-def described(**changes: Any) -> dict[str, Any]:
-    """Return a run.json."""
-    return {
+def described(**changes: Any) -> Run:
+    """Return what is known of a run."""
+    document = {
         "schema": 1,
         "run": "20261122T101112Z-abc1234-9f3c",
         "started": "2026-11-22T10:11:12Z",
@@ -113,14 +115,14 @@ def described(**changes: Any) -> dict[str, Any]:
         },
         "machine": {"cpu": "AMD EPYC 7763 64-Core Processor", "cores": 2, "memory_bytes": 8 * 2**30, "gpus": []},
         "versions": {"python": "3.11.9", "torch": "2.13.0+cpu", "triton": None, "gapbench": "0.1.0"},
-        "settings": {"budget_seconds": 60, "target": 0.01, "threads": 1, "power": {"governor": None, "turbo": True}},
+        "settings": {"budget": 60.0, "target": 0.01},
         "load_before": [0.52, 0.4, 0.31],
         "load_after": [1.2, 0.7, 0.4],
         "timed_seconds": 49.6,
         "wall_seconds": 61.7,
         "warnings": [],
-        "complete": True,
-    } | changes
+    }
+    return decode(document | changes)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from gapbench.records import RESULTS
 from gapbench.report import assets, html, views, which
 from gapbench.report.private import public
 from gapbench.report.stored import Stored
+from gapbench.run import Run
+from gapbench.store.documents import decode
 
 ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]
 
@@ -49,7 +51,7 @@ def test_sections_come_in_the_order_of_the_question_that_they_answer(render):
 
 def test_the_first_screen_says_which_run_who_won_and_what_speaks_against_it(render, frames):
     text = visible(render(warnings=["the machine was busy; run again"]))
-    for part in (frames()[0]["run"], "abc1234 (main, uncommitted changes)", "2026-11-22 10:11 UTC", "AMD EPYC"):
+    for part in (frames()[0].id, "abc1234 (main, uncommitted changes)", "2026-11-22 10:11 UTC", "AMD EPYC"):
         assert part in text
     assert "avg_pool2d is fastest in 3 of 5 cases, sum_scale in 2." in text
     assert text.index("the machine was busy run again") < text.index("Which implementation?")
@@ -113,15 +115,15 @@ def test_where_contenders_compute_different_things_nobody_wins(render, frames):
 
 def test_old_runs_say_what_they_know_and_nothing_else(render, frames):
     _, results, winners = frames()
-    for run in ({}, dict.fromkeys(frames()[0]), {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}):
-        text = visible(render((run, results, winners)))
+    for known in ({}, {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}, {"git": {}}):
+        text = visible(render((decode({"run": "r", **known}), results, winners)))
         assert not re.search(r"\b(None|nan|NaN|NaT|NA|null)\b", text)
         assert "Machine" not in text
         assert "the commit is not known" in text
 
 
 def test_nothing_at_all_is_a_page_too(render):
-    text = visible(render(({}, pd.DataFrame(columns=list(RESULTS)), pd.DataFrame())))
+    text = visible(render((Run(id="r"), pd.DataFrame(columns=list(RESULTS)), pd.DataFrame())))
     assert "No case has a winner: nothing was measured successfully." in text
     assert "untrusted" in text
 

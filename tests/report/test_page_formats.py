@@ -27,6 +27,10 @@ def test_numbers_read_the_same_in_the_page_and_in_the_terminal(formats, values):
     for name, python in (("secondsInterval", fmt.seconds_interval), ("ratioInterval", fmt.ratio_interval)):
         shown = formats(f"values.map((one) => {name}(one, 0.97 * one, 1.049 * one))", values)
         assert shown == [python(one, 0.97 * one, 1.049 * one) for one in values]
+    for bounds in ((0.97, None), (None, 1.049)):
+        low, high = ("null" if bound is None else f"{bound} * one" for bound in bounds)
+        shown = formats(f"values.map((one) => ratioInterval(one, {low}, {high}))", values)
+        assert shown == [fmt.ratio_interval(one, *(bound and bound * one for bound in bounds)) for one in values]
 
 
 @pytest.fixture(scope="module")

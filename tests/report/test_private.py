@@ -2,42 +2,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.report.private import document, public, text
+from gapbench.report.private import public, run, text
+from gapbench.store.documents import decode
 
-RUN = {
+RUN = decode({
     "run": "20260101T000000Z-abc1234-0001",
     "argv": ["gapbench", "run", "--impl", "/home/alice/lab/mine.py:f", "--store", "s3://secret-bucket/lab/runs"],
     "tag": "for-bob",
     "git": {"commit": "abc1234", "branch": "alice/secret", "subject": "Fix /home/alice/x/y.py", "dirty": False},
-    "machine": {"cpu": "EPYC", "hostname": "alices-box", "gpus": [{"name": "H100", "uuid": "GPU-1234", "serial": 9}]},
-    "environ": {"TOKEN": "hunter2"},
+    "machine": {"cpu": "EPYC", "gpus": [{"name": "H100", "uuid": "GPU-1234", "serial": 9}]},
+    "sides": [{"name": "this", "ref": "/home/alice/lab/HEAD"}],
+    "fleet": [{"number": 1, "node": "10.1.2.3", "device": "cpu"}],
+    "parts": [{"environ": {"TOKEN": "hunter2"}}],
     "plan": [{"case": "c", "specs": {"f": "/home/alice/lab/mine.py:f"}}],
-    "user": "alice",
     "warnings": ["/home/alice/lab/mine.py was slow; see /home/alice"],
-}
+})  # fmt: skip
 
 
 def test_hosts_users_serials_environment_and_folders_are_on_no_page():
-    shown = str(document(RUN))
-    for secret in ("/home", "lab", "alices-box", "GPU-1234", "hunter2", "secret-bucket", "'user'"):
+    shown = str(run(RUN))
+    for secret in ("/home", "lab/", "10.1.2.3", "GPU-1234", "hunter2", "secret-bucket"):
         assert secret not in shown
     for kept in ("…/mine.py:f", "EPYC", "H100", "abc1234", "alice/secret", "for-bob", "was slow"):
         assert kept in shown
 
 
 def test_redacted_pages_lack_the_work_too():
-    shown = str(document(RUN, redact=True))
-    for secret in ("alice", "for-bob", "argv", "Fix", "mine.py:f"):
+    shown = str(run(RUN, redact=True))
+    for secret in ("alice", "for-bob", "--impl", "Fix", "mine.py:f"):
         assert secret not in shown
     assert "abc1234" in shown
 
 
 def test_reasons_are_masked_and_the_run_itself_is_left_as_it_is(stored):
-    one = stored(machine={"cpu": "EPYC", "node": "alices-box"})
+    one = stored(machine={"cpu": "EPYC", "device_uuid": "GPU-1"})
     one.results.loc[0, "reason"] = "raised in /home/alice/lab/mine.py: ValueError"
     assert public(one).results.loc[0, "reason"] == "raised in …/mine.py: ValueError"
     assert "alice" in one.results.loc[0, "reason"]
-    assert one.run["machine"]["node"] == "alices-box"
+    assert one.run.machine.device_uuid == "GPU-1"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from msgspec.structs import replace
 from stored import CASE, OTHER, keep, side, two_sides
 
 from gapbench.errors import GapbenchError
@@ -64,7 +65,7 @@ def test_a_run_elsewhere_or_unfinished_is_no_baseline(store, both, tmp_path):
     elsewhere = keep(store, side("20261125T101112Z-fff0000-0004", versions={"torch": "1.0"}))
     site.write(store, [elsewhere], tmp_path)
     assert "no baseline" in (tmp_path / f"{elsewhere}.html").read_text()
-    writer = store.create({**side().run, "run": "20261126T101112Z-fff0000-0005"})
+    writer = store.create(replace(side().run, id="20261126T101112Z-fff0000-0005"))
     writer.interrupt(side().results)
     site.write(store, [writer.id], tmp_path)
     page = (tmp_path / f"{writer.id}.html").read_text()
@@ -135,7 +136,7 @@ def test_a_run_id_cannot_leave_the_folder(tmp_path, name):
 
 
 def test_a_run_without_results_says_how_to_complete_it(store, tmp_path):
-    writer = store.create({**side().run})
+    writer = store.create(side().run)
     with pytest.raises(GapbenchError, match=f"gapbench run --resume {writer.id}"):
         site.write(store, [writer.id], tmp_path)
 

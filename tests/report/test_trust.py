@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from gapbench.report import trust
-from gapbench.report.trust import Level
+from gapbench.report.trust import Check, Level
+from gapbench.run import Run
 
 
 @pytest.fixture
@@ -22,9 +23,8 @@ def test_a_sound_run_is_trusted(sound):
     assert judged.reasons == []
 
 
-@pytest.mark.parametrize("changes", [{"complete": False}, {"ended": None}])
-def test_an_interrupted_run_calls_for_caution_and_says_how_to_complete_it(sound, changes):
-    judged = trust.judge(sound(**changes))
+def test_an_interrupted_run_calls_for_caution_and_says_how_to_complete_it(sound):
+    judged = trust.judge(sound(ended=None))
     assert judged.badge == "caution"
     assert judged.reasons[0].remedy == "gapbench run --resume 20261122T101112Z-abc1234-9f3c"
 
@@ -75,10 +75,11 @@ def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored
 
 
 def test_every_warning_is_a_reason_with_its_remedy(sound):
-    judged = trust.judge(sound(warnings=["the load was 9 on 2 cores; ratios suffer; stop other work"]))
+    judged = trust.judge(
+        sound(warnings=[{"topic": "load", "evidence": "the load was 9; ratios suffer", "remedy": "stop other work"}])
+    )
     (reason,) = judged.reasons
-    assert reason.evidence == "the load was 9 on 2 cores; ratios suffer"
-    assert reason.remedy == "stop other work"
+    assert reason == Check("load", Level.CAUTION, "the load was 9; ratios suffer", "stop other work")
 
 
 def test_thousands_of_warnings_are_counted(sound):
@@ -107,10 +108,10 @@ def test_code_that_others_cannot_find_is_a_note(sound, git):
 
 
 def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
-    _, results, winners = stored().run, stored().results, stored().winners
-    bare = stored(({}, results, winners))
+    run, results, winners = Run(id="r"), stored().results, stored().winners
+    bare = stored((run, results, winners))
     assert trust.judge(bare).badge in ("trusted", "caution")
-    assert trust.judge(stored(({}, results[:0], pd.DataFrame()))).badge == "untrusted"
+    assert trust.judge(stored((run, results[:0], pd.DataFrame()))).badge == "untrusted"
 
 
 def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_told(sound):

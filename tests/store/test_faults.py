@@ -16,6 +16,7 @@ import power
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, disk
+from gapbench.store.documents import decode
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
@@ -58,7 +59,7 @@ def test_a_write_that_is_not_forced_to_the_disk_would_be_lost(tmp_path, monkeypa
 
 def test_a_run_that_another_process_writes_is_not_resumed(tmp_path):
     store = faults.fresh(tmp_path)
-    writer = store.create({"run": faults.RUN, "suites": ["quick"]})
+    writer = store.create(decode({"run": faults.RUN, "suites": ["quick"]}))
     code = f"from gapbench.store import Store; Store({store.url!r}).reopen({faults.RUN!r})"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"run {faults.RUN} is being written by another process" in asked.stderr

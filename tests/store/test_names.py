@@ -5,12 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fabricated import a_run
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gapbench import cli
 from gapbench.errors import GapbenchError
@@ -129,7 +128,7 @@ def test_a_run_is_called_as_its_folder_is(gapbench, tmp_path, name):
     a_run(store, "inside", rounds=2)
     file = tmp_path / "store" / "inside" / "run.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "run": name}))
-    assert store.describe("inside")["run"] == "inside"
+    assert store.describe("inside").id == "inside"
     code, said = gapbench("report", "inside", "--store", store.url, "-o", "pages")
     assert code == 0, said
     assert {path.parent for path in tmp_path.rglob("*.html")} == {tmp_path / "pages"}
@@ -143,11 +142,9 @@ def test_a_run_is_called_as_its_folder_is(gapbench, tmp_path, name):
 def test_an_index_that_names_what_is_not_there_is_not_believed(tmp_path, name):
     store = Store(str(tmp_path / "store"))
     a_run(store, "inside", rounds=2)
-    about = index.about("inside", store.describe("inside"))
-    rows = [about, {**about, "run": name, "tag": "v1"}]
-    table = pa.table({"run": [row["run"] for row in rows], "about": [json.dumps(row) for row in rows]})
-    metadata = {b"gapbench_index": str(index.VERSION).encode()}
-    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "store" / index.FILE)
+    about = index.about(store.describe("inside"))
+    rows = {"inside": about, name: replace(about, id=name, tag="v1")}
+    (tmp_path / "store" / index.FILE).write_bytes(index._dump(rows))
     assert index.load(store.storage).keys() == {"inside", name}  # it is one that is read
     assert Store(store.url).ids() == ["inside"]
     with pytest.raises(GapbenchError):

@@ -12,6 +12,7 @@ from fabricated import CASE, a_run
 from pytest_benchmark.stats import Stats
 
 from gapbench.errors import GapbenchError
+from gapbench.run import Machine
 from gapbench.store import Store
 from gapbench.store.pytest_benchmark import reading, writing
 
@@ -43,6 +44,13 @@ def test_pytest_benchmarks_own_compare_reads_our_medians_to_the_last_bit(store, 
         rows = {row["param:implementation"]: row for row in csv.DictReader(file)}
     assert {name: float(row["median"]) for name, row in rows.items()} == medians(store, run)
     assert {row["rounds"] for row in rows.values()} == {"12"}
+
+
+def test_conditions_of_memory_are_benchmarks_and_groups_of_their_own(store):
+    document = exported(store, a_run(store, memories=("kept", "fresh")))
+    assert {one["group"] for one in document["benchmarks"]} == {f"{CASE.id}-host-kept", f"{CASE.id}-host-fresh"}
+    assert len({one["name"] for one in document["benchmarks"]}) == 4
+    assert {one["params"]["memory"] for one in document["benchmarks"]} == {"kept", "fresh"}
 
 
 def test_two_exports_are_compared_by_name(store, tmp_path):
@@ -143,14 +151,13 @@ def test_times_are_utc_or_unknown(text, time):
 
 @pytest.mark.parametrize("word", ["unversioned", "unknown", "", "-" * 9, "../../etc", "abc", None, 7, "A" * 40])
 def test_what_is_no_commit_is_none(word):
-    assert reading.description({"commit_info": {"id": word, "branch": "main"}})["git"] is None
+    assert reading.description({"commit_info": {"id": word, "branch": "main"}}).git is None
 
 
 def test_surroundings_that_are_nonsense_are_unknown():
     hostile = {"machine": {"cpu": "\x1b[2J", "gpus": "all"}, "versions": ["torch"], "warnings": {"a": 1}}
     for machine in (7, [], {"gapbench": 3}, {"gapbench": hostile}):
         described = reading.description({"machine_info": machine, "commit_info": "x"})
-        assert described["machine"].get("cpu") is None
-        assert described["machine"]["gpus"] == []
-        assert described["versions"] == {}
-        assert described["warnings"] == []
+        assert described.machine == Machine()
+        assert described.versions == {}
+        assert described.warnings == ()

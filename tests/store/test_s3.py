@@ -8,6 +8,7 @@ from fabricated import CASE, a_run, run_id
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.store.verify import verify
 
 
@@ -32,7 +33,7 @@ def test_a_run_lives_as_on_a_disk(s3):
 
 def test_an_interrupted_run_goes_on(s3):
     open_store, _ = s3
-    writer = open_store().create({"run": run_id(), "suites": ["quick"]})
+    writer = open_store().create(decode({"run": run_id(), "suites": ["quick"]}))
     writer.append(a_round(0))
     writer = open_store().reopen(writer.id)
     writer.append(a_round(1))
@@ -41,7 +42,7 @@ def test_an_interrupted_run_goes_on(s3):
 
 def test_of_two_that_go_on_with_a_run_the_slower_stops_and_overwrites_nothing(s3):
     open_store, _ = s3
-    run = open_store().create({"run": run_id(), "suites": ["quick"]}).id
+    run = open_store().create(decode({"run": run_id(), "suites": ["quick"]})).id
     one, other = open_store().reopen(run), open_store().reopen(run)
     one.append(a_round(0))
     with pytest.raises(GapbenchError, match=f"another process went on with run {run}, and this one stops"):
@@ -86,7 +87,7 @@ def test_listing_again_takes_as_many_requests_however_many_runs_there_are(s3):
     for runs in (3, 30):
         while len(open_store().folders()) < runs:
             store = open_store()
-            writer = store.create({"run": run_id(), "suites": ["quick"], "tag": "mine"})
+            writer = store.create(decode({"run": run_id(), "suites": ["quick"], "tag": "mine"}))
             writer.finish(store.results([]))
         open_store().runs()
         requests.take()
@@ -135,7 +136,7 @@ def test_no_bucket_is_made_by_a_slip_of_the_pen(s3):
     import fsspec
 
     with pytest.raises(GapbenchError, match="cannot write to the store s3://nosuch-bucket/results: "):
-        Store("s3://nosuch-bucket/results").create({"run": run_id()})
+        Store("s3://nosuch-bucket/results").create(decode({"run": run_id()}))
     assert not fsspec.filesystem("s3").exists("nosuch-bucket")
 
 

@@ -3,12 +3,14 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fabricated import CASE, a_run, run_id
 
 from gapbench import records
 from gapbench.store import Store
+from gapbench.store.documents import decode
 from gapbench.store.tables import table
 from gapbench.store.verify import verify
 
@@ -65,8 +67,8 @@ def test_a_damaged_run_json_is_named(store, run, content):
 
 
 def test_an_unknown_schema_is_named(store, run):
-    change_json(store, run, schema=2)
-    assert damage(store) == ["has schema 2, this gapbench reads 1; use the gapbench that wrote it"]
+    change_json(store, run, schema=3)
+    assert damage(store) == ["has schema 3, this gapbench reads 1 and 2; use the gapbench that wrote it"]
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])
@@ -128,13 +130,34 @@ def test_results_that_contradict_themselves_are_named(store, run, edit, sentence
     assert any(sentence in one for one in damage(store))
 
 
+@pytest.mark.parametrize("file", ["results", "samples"])
+def test_rows_may_differ_by_their_condition_of_memory_alone(store, file):
+    run = a_run(store, memories=("kept", "fresh"))
+    assert damage(store) == []
+    change(store, run, file, lambda frame: frame.assign(memory="kept"))
+    (first, *_) = damage(store)
+    assert f"{file}.parquet has" in first
+    assert f"on {CASE.id} (this, host, kept) more than once" in first
+
+
+@pytest.mark.parametrize("file", ["results", "samples"])
+def test_of_runs_that_say_nothing_of_memory_rows_that_are_there_twice_are_named(store, file):
+    run = a_run(store)
+    path = store.path(run, f"{file}.parquet")
+    kept = pq.read_table(path)
+    old = pa.concat_tables([kept, kept]).drop_columns(["memory"])
+    pq.write_table(old.replace_schema_metadata(kept.schema.metadata), path)
+    (first, *_) = damage(store)
+    assert f"on {CASE.id} (this, host) more than once" in first
+
+
 def test_a_case_that_nobody_planned_is_named(store, run):
     change_json(store, run, plan=[])
     assert damage(store) == [f"{CASE.id} is in results.parquet and was not planned"]
 
 
 def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
-    writer = store.create({"run": run_id(), "suites": []})
+    writer = store.create(decode({"run": run_id(), "suites": []}))
     for number in range(3):
         key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
         writer.append({**key, "round": number, "turn": 0, "seconds_per_call": [1e-5]})

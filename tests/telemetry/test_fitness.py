@@ -1,7 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import convert
 
+from gapbench.run import Machine
 from gapbench.telemetry import fitness, nvml
 from gapbench.telemetry.fitness import Snapshot
 from gapbench.telemetry.host import CpuTime
@@ -23,7 +25,7 @@ CALM = Snapshot(load=0.5, cpu_time=CpuTime(1000, 10), memory_available_bytes=12 
 
 
 def said(before=CALM, after=CALM, rounds=(), **machine):
-    return fitness.warnings(before, after, QUIET | machine, rounds)
+    return fitness.warnings(before, after, convert(QUIET | machine, Machine), rounds)
 
 
 def test_a_fit_machine_is_not_warned_about():
@@ -33,8 +35,8 @@ def test_a_fit_machine_is_not_warned_about():
 
 
 def test_what_is_not_known_is_not_warned_about():
-    assert fitness.warnings(Snapshot(), Snapshot(), {}) == []
-    assert fitness.warnings(Snapshot(), None, dict.fromkeys(QUIET), [dict.fromkeys(["throttle", "steal"])]) == []
+    assert fitness.warnings(Snapshot(), Snapshot(), Machine()) == []
+    assert fitness.warnings(Snapshot(), None, Machine(), [dict.fromkeys(["throttle", "steal"])]) == []
 
 
 @pytest.mark.parametrize(
@@ -64,16 +66,17 @@ def test_what_is_not_known_is_not_warned_about():
         ({"rounds": [{"throttle": "sw_power_cap"}]}, "throttled in 1 of 1 rounds (sw_power_cap in 1)", "lock"),
     ],
 )
-def test_each_ill_is_one_sentence_with_its_evidence_and_its_remedy(facts, evidence, remedy):
+def test_each_ill_is_one_warning_with_its_evidence_and_its_remedy(facts, evidence, remedy):
     (warning,) = said(**facts)
-    assert evidence in warning
-    assert remedy in warning
+    assert evidence in warning.evidence
+    assert remedy in warning.remedy
+    assert warning.topic in fitness.TOPICS
 
 
 def test_throttled_rounds_are_counted_by_their_causes():
     throttles = ["hw_slowdown,sw_power_cap", "none", None, "sw_power_cap,applications_clocks_setting"]
     (warning,) = said(rounds=[{"throttle": throttle} for throttle in throttles])
-    assert "in 2 of 4 rounds (sw_power_cap in 2, hw_slowdown in 1)" in warning
+    assert "in 2 of 4 rounds (sw_power_cap in 2, hw_slowdown in 1)" in warning.evidence
 
 
 def test_a_run_on_the_cpu_or_on_another_gpu_is_not_warned_about_this_one():
@@ -86,7 +89,7 @@ def test_a_run_on_the_cpu_or_on_another_gpu_is_not_warned_about_this_one():
 def test_a_process_that_computes_before_and_after_a_run_is_one_process():
     before, after = (Snapshot(gpu_processes={"GPU-1": pids}) for pids in (["41", "42"], ["42", "43"]))
     (warning,) = said(before=before, after=after)
-    assert "3 other processes compute on H200, 41, 42, 43: " in warning
+    assert "3 other processes compute on H200, 41, 42, 43: " in warning.evidence
 
 
 def test_limits_are_not_yet_ills():
@@ -104,4 +107,4 @@ def test_any_reason_that_nobody_chose_counts_as_throttling(masks):
     warnings = said(rounds=rounds)
     assert len(warnings) == bool(throttled)
     if throttled:
-        assert f"in {throttled} of {len(masks)} rounds" in warnings[0]
+        assert f"in {throttled} of {len(masks)} rounds" in warnings[0].evidence

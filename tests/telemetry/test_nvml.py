@@ -188,10 +188,10 @@ def test_the_environment_has_the_gpus_and_who_else_computes_on_them(driver):
     driver.process(1, os.getppid())
     driver.process(1, 2**22 + 1)  # above the most that Linux has
     driver.refuse(NO_PERMISSION, "nvmlDeviceGetEccMode")
-    machine = environment.describe("cpu", device_uuid=f"GPU-{SECOND}")["machine"]
-    assert [gpu["uuid"] for gpu in machine["gpus"]] == [f"GPU-{FIRST}", f"GPU-{SECOND}"]
-    assert machine["device_uuid"] == f"GPU-{SECOND}"
-    assert "Insufficient Permissions" in machine["unreadable"]["gpus.1.ecc"]
+    machine = environment.describe("cpu", device_uuid=f"GPU-{SECOND}").machine
+    assert [gpu.uuid for gpu in machine.gpus] == [f"GPU-{FIRST}", f"GPU-{SECOND}"]
+    assert machine.device_uuid == f"GPU-{SECOND}"
+    assert "Insufficient Permissions" in machine.unreadable["gpus.1.ecc"]
     parent = f"{os.getppid()} ({Path(f'/proc/{os.getppid()}/comm').read_text().strip()})"
     assert environment.snapshot().gpu_processes == {f"GPU-{FIRST}": [], f"GPU-{SECOND}": [parent, str(2**22 + 1)]}
     driver.refuse(NO_PERMISSION, "nvmlDeviceGetComputeRunningProcesses_v3")

@@ -7,6 +7,7 @@ is the ceiling of.
 
 import html
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -125,10 +126,9 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
     kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
     alike = ("device", "kind", "threads")
     found = [
-        {**one, "bytes": np.inf if fmt.missing(one.get("bytes")) else float(one["bytes"])}
+        {**asdict(one), "bytes": np.inf if one.bytes is None else float(one.bytes)}
         for one in limits.bandwidths(ceilings, kinds)
-        if (fmt.missing(one.get("threads")) or one["threads"] in threads)
-        and (fmt.missing(one.get("device")) or one["device"] in devices)
+        if (one.threads is None or one.threads in threads) and (one.device is None or one.device in devices)
     ]
     found.sort(key=lambda one: (*(str(one.get(key)) for key in alike), one["bytes"]))
     for place, one in enumerate(found):
@@ -141,7 +141,7 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
 def _limits(found: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
     """Return the ceiling that each row is held against, nan where there is none."""
     of = [limits.limit_of(ceilings, row) for row in rows.records(found)]
-    return pd.Series([np.nan if one is None else float(one["gbps"]) for one in of], index=found.index, dtype=float)
+    return pd.Series([np.nan if one is None else one.gbps for one in of], index=found.index, dtype=float)
 
 
 def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: str, at_left: bool = False) -> None:

@@ -1,14 +1,15 @@
 """The JSON document of a diff (a contract: its keys are what other tools read)."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from gapbench.compare import Diff
+from gapbench.git import Git
+from gapbench.run import Run
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",
-    "explanation",
+    "explanation", "memory",
 )  # fmt: skip
 
 
@@ -25,13 +26,7 @@ def render(diff: Diff) -> str:
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
 
 
-def _side(run: Mapping[str, Any]) -> dict[str, Any]:
-    git = run.get("git") or {}
-    return {
-        "run": run["run"],
-        "commit": git.get("commit"),
-        "branch": git.get("branch"),
-        "dirty": git.get("dirty"),
-        "tag": run.get("tag"),
-        "started": run.get("started"),
-    }
+def _side(run: Run) -> dict[str, Any]:
+    git = run.git or Git()
+    said = {"run": run.id, "commit": git.commit, "branch": git.branch, "dirty": git.dirty}
+    return {**said, "tag": run.tag, "started": run.started}

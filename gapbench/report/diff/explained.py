@@ -9,9 +9,9 @@ from gapbench.verdicts import Verdict
 
 def explained(store: Store, diff: Diff) -> Diff:
     """Return a diff of a run's two sides with the explanations that are kept beside the run."""
-    if "ab" not in diff.head:
+    if not diff.is_interleaved:
         return diff
-    documents = [one for of_case in profiles.read(store, str(diff.head["run"])).values() for one in of_case]
+    documents = [one for of_case in profiles.read(store, diff.head.id).values() for one in of_case]
     found = {(one["case"], one["implementation"]): one["explanation"] for one in documents if one.get("explanation")}
 
     def with_why(row: Row) -> Row:

@@ -29,7 +29,7 @@ def render(diff: Diff) -> str:
     if (more := len(annotations) - ANNOTATIONS) > 0:
         rest = f"{more + 1} more rows changed or could not be compared: {lines.counts(diff)}"
         annotations[ANNOTATIONS - 1 :] = [f"::warning title=gapbench::{_data(rest)}"]
-    return "\n".join([*annotations, _data(lines.counts(diff))])
+    return "\n".join([*annotations, *map(_data, filter(None, (lines.remedy(diff), lines.counts(diff))))])
 
 
 def _annotation(row: Row) -> str:
@@ -37,7 +37,7 @@ def _annotation(row: Row) -> str:
     title = f"gapbench: {row.verdict}"
     if row.verdict is Verdict.ENVIRONMENT_MISMATCH:
         return f"::{level} title={_property(title)}::{_data(row.reason)}"
-    message = f"{row.implementation} {row.case} {row.clock}"
+    message = f"{row.implementation} {row.case} {lines.condition(row)}"
     message += "" if row.ratio is None else f": {lines.change(row)} of the base's time"
     message += f"; {row.reason}" if row.reason else ""
     message += "".join(f"; {sentence}" for sentence in explained.sentences(row)[:_TOLD])
@@ -62,7 +62,7 @@ def outputs(diff: Diff) -> str:
     """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
     found = diff.summary
     values = {verdict.value: found.get(verdict, 0) for verdict in Verdict}
-    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base["run"], "head": diff.head["run"], **values}.items())
+    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base.id, "head": diff.head.id, **values}.items())
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:

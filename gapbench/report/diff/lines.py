@@ -1,12 +1,14 @@
-"""What the formats of a diff share: order, counts, and the command that measures a row again."""
+"""What the formats of a diff share: order, counts, what it would take, and the command that measures a row again."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from math import ceil
 
 from gapbench.cases import Case
 from gapbench.compare import Diff, Row
+from gapbench.git import Git
 from gapbench.report import format as fmt
+from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
 RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
@@ -14,6 +16,14 @@ RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
 
 FOLDED = (Verdict.EQUIVALENT, Verdict.ENVIRONMENT_MISMATCH)
 """What is counted rather than listed: nothing happened, or the same reason holds for all."""
+
+SUMMARIZED = (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
+"""Verdicts of which a table lists `MOST_LISTED` rows: those that changed most, by what was measured."""
+
+MOST_LISTED = 10
+
+_LONGEST = 10
+"""More rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner."""
 
 
 def by_relevance(diff: Diff) -> list[Row]:
@@ -27,22 +37,73 @@ def red(diff: Diff) -> list[Row]:
     return [row for row in by_relevance(diff) if row.verdict in RED]
 
 
+def listed(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Return the rows that a table lists, and a sentence for each verdict that has more."""
+    kept, sentences = [], []
+    for verdict in Verdict:
+        of_it = [row for row in rows if row.verdict is verdict]
+        most = MOST_LISTED if verdict in SUMMARIZED else len(of_it)
+        kept += of_it[:most]
+        if len(of_it) > most:
+            sentences.append(f"{len(of_it) - most} more {verdict} rows are not listed: --format json has all")
+    return kept, sentences
+
+
+def remedy(diff: Diff) -> str:
+    """Say what is known of the inconclusive rows, and what it would take to decide them; empty without any."""
+    rows = [row for row in diff.rows if row.verdict is Verdict.INCONCLUSIVE]
+    if not rows:
+        return ""
+    said = [f"{len(rows)} rows are inconclusive"]
+    bounds = [(row.ratio_low, row.ratio_high) for row in rows if row.ratio_low and row.ratio_high]
+    if bounds:
+        low, high = min(low for low, _ in bounds) - 1, max(high for _, high in bounds) - 1
+        said[0] += f": their 95 % intervals reach from {low:+.1%} to {high:+.1%}"
+    both = diff.base.sides[0].ref is not None  # one run measured both
+    factors = sorted(row.rounds_needed / row.rounds for row in rows if row.rounds_needed and row.rounds)
+    worth = [factor for factor in factors if factor <= _LONGEST]
+    seconds = max(filter(None, (_seconds(run) for run in (diff.base, diff.head))), default=None)
+    if worth and seconds is not None:
+        budget = 30 * ceil(seconds * worth[-1] / 30)
+        runs = "a run" if both else "two runs"
+        said.append(f"{runs} of {budget / 60:g} min (--budget {budget}s) would decide about {len(worth)} of them")
+    if not both and len(worth) < len(rows):
+        which = "the others" if worth else "them"
+        said.append(f"gapbench ab decides {which}, measuring both commits together")
+    return "; ".join(said)
+
+
+def _seconds(run: Run) -> float | None:
+    """Return how long a run took, None where it does not say."""
+    if run.wall_seconds:
+        return run.wall_seconds
+    try:
+        started, ended = (datetime.fromisoformat(str(one)) for one in (run.started, run.ended))
+        return (ended - started).total_seconds() or None
+    except (ValueError, TypeError):
+        return None
+
+
+def condition(row: Row) -> str:
+    """Return the clock of a row, and its condition of memory where the run says it."""
+    return row.clock if row.memory is None else f"{row.clock}, memory {row.memory}"
+
+
 def counts(diff: Diff) -> str:
     """Return how many rows have each verdict, in a line."""
     return ", ".join(f"{count} {verdict}" for verdict, count in diff.summary.items()) or "nothing to compare"
 
 
-def side(run: Mapping[str, Any]) -> str:
-    """Return what a person needs to recognise a run."""
-    git = run.get("git") or {}
-    if side := run.get("side"):
-        commit = f"{git['commit'][:12]}" if git else "no commit"
-        uncommitted = f"with uncommitted changes, {git['diff_hash']}" if git.get("dirty") else None
-        said = ", ".join(str(note) for note in (git.get("subject"), uncommitted) if note)
-        return f"{side['ref']}: {commit}" + (f" ({said})" if said else "")
-    notes = [run.get("tag"), git.get("branch"), git.get("subject"), "uncommitted changes" if git.get("dirty") else None]
-    known = ", ".join(str(note) for note in notes if note)
-    return f"{run['run']}" + (f" ({known})" if known else "")
+def side(run: Run) -> str:
+    """Return what a person needs to recognise a run, or a side of one."""
+    git = run.git or Git()
+    if (ref := run.sides[0].ref) is not None:
+        name = f"{ref}: {git.commit[:12] if git.commit else 'no commit'}"
+        notes = [git.subject, f"with uncommitted changes, {git.diff_hash}" if git.dirty else None]
+    else:
+        name, notes = run.id, [run.tag, git.branch, git.subject, "uncommitted changes" if git.dirty else None]
+    said = ", ".join(filter(None, notes))
+    return f"{name} ({said})" if said else name
 
 
 def change(row: Row) -> str:
@@ -56,4 +117,6 @@ def command(row: Row) -> str:
     words = [*row.again, *([] if case.operation == "gap" else [row.suite])]
     words += ["--shape", "x".join(map(str, case.shape)), "--dtype", case.dtype, "--layout", case.layout]
     words += ["--device", case.device, "--pass", case.pass_, "--threads", str(case.threads)]
+    if row.memory is not None and "ab" not in row.again:  # which keeps it always
+        words += ["--memory", row.memory]
     return shlex.join([*words, "--clock", row.clock, "--impl", row.spec])

@@ -23,28 +23,28 @@ def render(diff: Diff) -> str:
 
 def document(diff: Diff, limit: int) -> str:
     """Return the Markdown in at most ``limit`` bytes: rows that have no room are counted, the least pressing first."""
-    rows = lines.by_relevance(diff)
-    text = _document(diff, rows)
+    rows, more = lines.listed(lines.by_relevance(diff))
+    text = _document(diff, rows, more)
     kept = len(rows)
     while len(text.encode()) > limit and kept:
         kept = kept * 9 // 10
-        text = _document(diff, rows[:kept])
+        text = _document(diff, rows[:kept], [f"{len(diff.rows) - kept} more rows have no room here"])
     return text
 
 
-def _document(diff: Diff, rows: list[Row]) -> str:
+def _document(diff: Diff, rows: list[Row], more: list[str]) -> str:
     sides = [f"{name} {escaped(lines.side(run)[:300])}" for name, run in (("base", diff.base), ("head", diff.head))]
-    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, (*diff.environment, *diff.notes))]
+    said = filter(None, (*diff.environment, *diff.notes, lines.remedy(diff)))
+    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, said)]
     for verdict in Verdict:
         if of_it := [row for row in rows if row.verdict is verdict]:
-            parts += _section(verdict, of_it)
-    if missing := len(diff.rows) - len(rows):
-        parts.append(f"{missing} more rows have no room here: see `gapbench diff` in a terminal.")
+            parts += _section(verdict, of_it, diff.summary[verdict])
+    parts += map(escaped, more)
     parts.append(f"Margin {diff.margin * 100:g} %; ratios are head ÷ base, above 1 is slower, with 95 % intervals.")
     return "\n\n".join(parts) + "\n"
 
 
-def _section(verdict: Verdict, rows: list[Row]) -> Iterable[str]:
+def _section(verdict: Verdict, rows: list[Row], count: int) -> Iterable[str]:
     table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|", *map(_row, rows)]
     body = ["\n".join(table)]
     if verdict in lines.RED:
@@ -52,11 +52,11 @@ def _section(verdict: Verdict, rows: list[Row]) -> Iterable[str]:
         body += [*filter(None, map(_why, rows)), "Measure again:", commands]
     if verdict in _OPEN:
         return [f"### {verdict}", *body]
-    return [f"<details><summary>{len(rows)} {verdict}</summary>", *body, "</details>"]
+    return [f"<details><summary>{count} {verdict}</summary>", *body, "</details>"]
 
 
 def _row(row: Row) -> str:
-    cells = [row.implementation, row.case, row.clock, lines.change(row), row.reason]
+    cells = [row.implementation, row.case, lines.condition(row), lines.change(row), row.reason]
     return f"| {' | '.join(escaped(cell) for cell in cells)} |"
 
 

@@ -1,6 +1,5 @@
 """What the page of a diff shows: the rows by columns, the most pressing first, and the commands that measure again."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,6 +9,7 @@ from gapbench.compare import Diff, Row
 from gapbench.report import facts, private
 from gapbench.report.columns import columns
 from gapbench.report.diff import lines
+from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
 OPEN = tuple(verdict for verdict in Verdict if verdict not in lines.FOLDED)
@@ -20,9 +20,7 @@ _SAID = ("verdict", "suite", "case", "implementation", "clock", "ratio", "ratio_
 
 def name(diff: Diff) -> str:
     """Return what the diff is called: ``BASE..HEAD``, or the run that measured both."""
-    if "ab" in diff.head:
-        return str(diff.head["run"])
-    return f"{diff.base['run']}..{diff.head['run']}"
+    return diff.head.id if diff.is_interleaved else f"{diff.base.id}..{diff.head.id}"
 
 
 def data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
@@ -34,22 +32,18 @@ def data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
 
 def sides(diff: Diff, redact: bool) -> list[tuple[str, str, facts.Facts]]:
     """Return of each side whether it is base or head, its run (or its ref), and what a person needs to recognise it."""
-    return [(name, _title(run, redact), _side(private.document(run, redact))) for name, run in _sides(diff)]
+    runs = {"base": diff.base, "head": diff.head}
+    return [(name, _title(run, redact), _side(private.run(run, redact))) for name, run in runs.items()]
 
 
-def _title(run: Mapping[str, Any], redact: bool) -> str:
-    if "side" not in run:
-        return str(run["run"])
-    return "" if redact else str(run["side"]["ref"])
+def _title(run: Run, redact: bool) -> str:
+    ref = run.sides[0].ref
+    return run.id if ref is None else "" if redact else ref
 
 
-def _sides(diff: Diff) -> list[tuple[str, Mapping[str, Any]]]:
-    return [("base", diff.base), ("head", diff.head)]
-
-
-def _side(run: Mapping[str, Any]) -> facts.Facts:
-    known = [("Commit", facts.commit(run)), ("Date", facts.when(run.get("started"))), ("Tag", run.get("tag") or "")]
-    return [(term, str(value)) for term, value in known if value]
+def _side(run: Run) -> facts.Facts:
+    known = [("Commit", facts.commit(run)), ("Date", facts.when(run.started)), ("Tag", run.tag or "")]
+    return [(term, value) for term, value in known if value]
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def render(diff: Diff) -> str:
 
 def rendered(diff: Diff, console: Console) -> str:
     """Return the table as ``console`` would show it."""
-    shown = [row for row in lines.by_relevance(diff) if row.verdict not in lines.FOLDED]
+    shown, more = lines.listed([row for row in lines.by_relevance(diff) if row.verdict not in lines.FOLDED])
     red = lines.red(diff)
     with console.capture() as capture:
         for name, run in (("base", diff.base), ("head", diff.head)):
@@ -28,6 +28,8 @@ def rendered(diff: Diff, console: Console) -> str:
             console.print(Text(sentence, style="yellow"))
         if shown:
             console.print(_table(shown))
+        for sentence in filter(None, (*more, lines.remedy(diff))):
+            console.print(Text(sentence), soft_wrap=True)
         for row in red:
             for place, sentence in enumerate(explained.sentences(row)):
                 console.print(Text(f"  {sentence}" if place else f"{row.case}: {sentence}"), soft_wrap=True)
@@ -46,7 +48,7 @@ def _table(rows: list[Row]) -> Table:
     table.add_column("head ÷ base", no_wrap=True, justify="right")
     table.add_column("95 % interval", no_wrap=True, justify="right")
     for row in rows:
-        what = Text(f"{row.implementation}, {row.clock}\n{row.case}")
+        what = Text(f"{row.implementation}, {lines.condition(row)}\n{row.case}")
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
         table.add_row(

@@ -33,7 +33,7 @@ class History:
 def read(store: Store) -> History:
     """Return the trends over the store's newest complete runs, as many as `MOST_ROWS` allow."""
     listed = store.listing()
-    runs = [run for run, about in reversed(listed.runs.items()) if about["ended"] is not None and "ab" not in about]
+    runs = [run for run, about in reversed(listed.runs.items()) if about.is_complete and not about.is_comparison]
     results, left = _newest(store, runs)
     left += len(listed.unreadable)
     if results.empty:

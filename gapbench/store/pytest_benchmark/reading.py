@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
+from gapbench.git import Git
+from gapbench.run import Run
+from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import BATCH, KEPT
 from gapbench.store.writer import timestamp
 
@@ -79,33 +84,34 @@ def measured_at(document: Mapping[str, Any]) -> datetime | None:
         return None
 
 
-def description(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of ``run.json`` that a document has."""
+def description(document: Mapping[str, Any], **fields: Any) -> Run:
+    """Return the run that a document tells of, with more ``fields`` of it; what of it makes no sense is not known."""
     ours = _mapping(_printed(_mapping(document.get("machine_info")).get("gapbench")))
     started = measured_at(document)
-    machine = _mapping(ours.get("machine"))
-    machine["gpus"] = [gpu for gpu in _list(machine.get("gpus")) if isinstance(gpu, dict)]
-    return {
-        "started": timestamp(started) if started else None,
-        "git": _git(_mapping(document.get("commit_info"))),
-        "machine": machine,
-        "versions": _mapping(ours.get("versions")),
-        "warnings": [warning for warning in _list(ours.get("warnings")) if isinstance(warning, str)],
-    }
+    try:
+        own = decode({"run": "", **{one: ours.get(one) for one in ("machine", "versions", "warnings")}})
+    except ValueError:
+        own = Run(id="")
+    return replace(
+        own,
+        started=timestamp(started) if started else None,
+        git=_git(_mapping(document.get("commit_info"))),
+        **fields,
+    )
 
 
-def _git(commit: Mapping[str, Any]) -> dict[str, Any] | None:
+def _git(commit: Mapping[str, Any]) -> Git | None:
     known = name(commit.get("id")) or ""
     if not 7 <= len(known) <= 64 or set(known) - set("0123456789abcdef"):
         return None  # 'unversioned'
     branch, dirty = name(commit.get("branch")), commit.get("dirty")
-    return {
-        "commit": known,
-        "branch": None if branch == "(unknown)" else branch,
-        "subject": name(commit.get("subject")),
-        "dirty": dirty if isinstance(dirty, bool) else None,
-        "diff_hash": name(commit.get("diff_hash")),
-    }
+    return Git(
+        commit=known,
+        branch=None if branch == "(unknown)" else branch,
+        subject=name(commit.get("subject")),
+        dirty=dirty if isinstance(dirty, bool) else None,
+        diff_hash=name(commit.get("diff_hash")),
+    )
 
 
 def entries(export: Export) -> Iterator[Entry]:

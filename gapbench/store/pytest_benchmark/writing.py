@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import to_builtins
 from pytest_benchmark.stats import Stats
 
 from gapbench import records
 from gapbench.errors import GapbenchError
+from gapbench.git import Git
 from gapbench.records import with_memory
+from gapbench.run import Run
 from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
 
 VERSION = "5.3.1"
@@ -22,7 +25,7 @@ _PYTHON = ("node", "processor", "machine", "python_compiler", "python_implementa
 _OPTIONS = ("disable_gc", "min_rounds", "max_time", "min_time", "warmup")
 
 
-def document(run: Mapping[str, Any], results: pd.DataFrame, samples: pd.DataFrame) -> dict[str, Any]:
+def document(run: Run, results: pd.DataFrame, samples: pd.DataFrame) -> dict[str, Any]:
     """Return a run as pytest-benchmark's document: one benchmark per row of ``results`` that is ok and has samples.
 
     What a run does not know is None, or the word that the format has for it. Raises `GapbenchError` where there is
@@ -30,31 +33,31 @@ def document(run: Mapping[str, Any], results: pd.DataFrame, samples: pd.DataFram
     """
     ok = dict(with_memory(results[results["status"] == "ok"]).set_index(list(KEY)).iterrows())
     groups = with_memory(samples).groupby(list(KEY), sort=False)
-    benchmarks = [_benchmark(run["run"], key, ok[key], group) for key, group in groups if key in ok]
+    benchmarks = [_benchmark(run.id, key, ok[key], group) for key, group in groups if key in ok]
     if not benchmarks:
-        raise GapbenchError(f"run {run['run']} has nothing to export: no implementation is ok and has samples")
-    machine, versions, git = (run.get(name) or {} for name in ("machine", "versions", "git"))
+        raise GapbenchError(f"run {run.id} has nothing to export: no implementation is ok and has samples")
+    machine, git, python = run.machine, run.git or Git(), run.versions.get("python")
     return {
         "machine_info": {
             **dict.fromkeys(_PYTHON),
-            "python_implementation_version": versions.get("python"),
-            "python_version": versions.get("python"),
-            "system": machine.get("system"),
-            "cpu": {"brand_raw": machine.get("cpu"), "count": machine.get("logical_cores")},
-            "gapbench": {"machine": machine, "versions": versions, "warnings": run.get("warnings") or []},
+            "python_implementation_version": python,
+            "python_version": python,
+            "system": machine.system,
+            "cpu": {"brand_raw": machine.cpu, "count": machine.logical_cores},
+            "gapbench": to_builtins({"machine": machine, "versions": run.versions, "warnings": run.warnings}),
         },
         "commit_info": {
-            "id": git.get("commit") or "unversioned",
+            "id": git.commit or "unversioned",
             "time": None,
             "author_time": None,
-            "dirty": bool(git.get("dirty")),
+            "dirty": bool(git.dirty),
             "project": None,
-            "branch": git.get("branch") or "(unknown)",
-            "subject": git.get("subject"),
-            "diff_hash": git.get("diff_hash"),
+            "branch": git.branch or "(unknown)",
+            "subject": git.subject,
+            "diff_hash": git.diff_hash,
         },
         "benchmarks": benchmarks,
-        "datetime": run.get("started"),
+        "datetime": run.started,
         "version": VERSION,
     }
 

@@ -75,7 +75,7 @@ def test_verdicts_differ_by_symbol_and_words():
     diff = compare(base, head)
     figure, words, _ = check(forest, diff)
     symbols = {trace.name: trace.marker.symbol for trace in figure.data}
-    assert {"regressed", "improved", "equivalent"} <= set(symbols)
+    assert {"regressed", "improved", "inconclusive"} <= set(symbols)
     assert len(set(symbols.values())) == len(symbols)
     said = " ".join(annotation.text for annotation in figure.layout.annotations)
     assert "<b>fast</b> regressed 1.08×" in said

@@ -2,6 +2,7 @@ import json
 import math
 
 from gapbench.report.diff import contract
+from gapbench.run import Run
 
 
 def test_the_document_has_the_contracts_keys(every):
@@ -10,12 +11,12 @@ def test_the_document_has_the_contracts_keys(every):
     assert document["schema"] == 1
     assert document["margin"] == 0.01
     assert {"run", "commit"} <= set(document["base"])
-    assert document["head"]["run"] == every.head["run"]
+    assert document["head"]["run"] == every.head.id
     assert document["summary"] == {str(verdict): 1 for verdict in every.summary}
     for case in document["cases"]:
         assert list(case) == [
             "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds",
-            "reason", "explanation",
+            "reason", "explanation", "memory",
         ]  # fmt: skip
 
 
@@ -30,5 +31,5 @@ def test_numbers_keep_their_digits(make, make_row):
 
 
 def test_a_run_without_git_has_no_commit(make, make_row):
-    diff = make(make_row(), base={"run": "r", "git": None})
+    diff = make(make_row(), base=Run(id="r"))
     assert json.loads(contract.render(diff))["base"]["commit"] is None

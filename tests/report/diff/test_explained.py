@@ -10,6 +10,7 @@ from profiled import document
 from gapbench.report import html
 from gapbench.report.diff import FORMATS, github
 from gapbench.report.diff.explained import explained, sentences
+from gapbench.run import Run
 from gapbench.store import Store, profiles
 from gapbench.verdicts import Verdict
 
@@ -43,7 +44,7 @@ def test_they_are_read_from_heads_profile_and_put_to_red_rows_alone(tmp_path, ma
         make_row(Verdict.EQUIVALENT, case=CASE.id),
         make_row(implementation="other", case=CASE.id),
     )
-    of_ab = make(*rows, head={"run": run, "ab": {}})
+    of_ab = make(*rows, base=Run(id=run), head=Run(id=run))
     assert [row.explanation for row in explained(store, of_ab).rows] == [WHY, WHY, None, None]
     stored = make(*rows)
     assert explained(store, stored) is stored
@@ -83,5 +84,5 @@ def test_the_page_masks_paths_and_links_the_profiles(red):
     diff = red(why)
     page = html.diff_page(diff, pages=(), redact=False, single_file=False, profiled={CASE.id: [document("fast")]})
     assert "alice" not in page
-    assert f'href="{diff.head["run"]}.{CASE.id}.html"' in page
+    assert f'href="{diff.head.id}.{CASE.id}.html"' in page
     assert "+x" in page

@@ -47,7 +47,7 @@ def test_summaries_and_outputs_are_appended(every, tmp_path):
     assert summary.read_text().startswith("before\n**gapbench: 1 regressed")
     found = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
     assert found["regressed"] == "1"
-    assert found["head"] == every.head["run"]
+    assert found["head"] == every.head.id
     assert set(found) == {"base", "head", *(verdict.value for verdict in Verdict)}
 
 

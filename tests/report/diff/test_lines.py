@@ -5,6 +5,8 @@ from stored import CASE
 
 from gapbench.cases import Case
 from gapbench.report.diff import lines
+from gapbench.run import Run
+from gapbench.store.documents import decode
 from gapbench.verdicts import Verdict
 
 
@@ -38,7 +40,7 @@ def test_cases_of_other_operations_are_found_in_their_suite(make_row):
 
 @pytest.mark.parametrize("git", [None, {"branch": "main", "dirty": True}])
 def test_runs_are_described_by_what_is_known(git):
-    text = lines.side({"run": "r1", "tag": "mine", "git": git})
+    text = lines.side(decode({"run": "r1", "tag": "mine", "git": git}))
     assert text.startswith("r1 (mine")
     assert ("uncommitted changes" in text) == (git is not None)
-    assert lines.side({"run": "r1"}) == "r1"
+    assert lines.side(Run(id="r1")) == "r1"

@@ -26,13 +26,21 @@ def test_a_table_follows_an_empty_line_or_it_is_no_table(every):
 
 @pytest.mark.parametrize("limit", [markdown.COMMENT_BYTES, 5000])
 def test_a_large_diff_keeps_its_size_and_what_is_most_pressing(make, make_row, limit):
-    rows = [make_row(Verdict.EQUIVALENT, f"same_{n}", reason="ünïcode " * 9) for n in range(2000)]
+    rows = [make_row(Verdict.ADDED, f"same_{n}", reason="ünïcode " * 9) for n in range(2000)]
     out = markdown.document(make(*rows, make_row(implementation="culprit")), limit)
     assert len(out.encode()) <= limit
     assert "culprit" in out
     missing = int(re.search(r"(\d+) more rows have no room", out)[1])
     assert missing + out.count("| same") == 2000
-    assert "2000 equivalent" in out.splitlines()[0]
+    assert "2000 added" in out.splitlines()[0]
+
+
+def test_ten_rows_are_listed_of_what_was_not_decided_or_did_not_change(make, make_row):
+    rows = [make_row(verdict, f"impl_{n}") for verdict in (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE) for n in range(57)]
+    out = markdown.render(make(*rows))
+    assert out.count("| impl\\_") == 20
+    assert out.count("<summary>57 ") == 2
+    assert re.search(r"47 more equivalent rows are not listed", out)
 
 
 def test_a_large_diff_of_red_rows_keeps_its_size_too(make, make_row):

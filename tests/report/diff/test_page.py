@@ -44,9 +44,9 @@ def test_the_page_counts_every_verdict_and_those_that_are_folded(every):
 def test_a_diff_of_two_stored_runs_names_both_and_links_those_that_have_pages():
     base, head = two_sides(head={"changes": {"fast": 1.3}})
     diff = compare(base, head)
-    text = rendered(diff, pages={head.run["run"]})
-    assert f'<a class="page" href="{head.run["run"]}.html">' in text
-    assert f'href="{base.run["run"]}.html"' not in text
+    text = rendered(diff, pages={head.run.id})
+    assert f'<a class="page" href="{head.run.id}.html">' in text
+    assert f'href="{base.run.id}.html"' not in text
     assert text.count("abc1234 (main) Pool") == 2
     assert "Pool" not in rendered(diff, redact=True)
 

@@ -43,3 +43,32 @@ def test_terminal_codes_appear_on_terminals_only(make, make_row):
     diff = make(make_row())
     assert "\x1b[" in table.rendered(diff, Console(force_terminal=True, color_system="standard", no_color=False))
     assert "\x1b[" not in rendered(diff)
+
+
+def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(make, make_row):
+    rows = [make_row(Verdict.INCONCLUSIVE, f"impl_{n}", ratio=1 + n / 1000, rounds_needed=36) for n in range(30)]
+    rows += [make_row(Verdict.INCONCLUSIVE, f"never_{n}", ratio=1.0) for n in range(5)]
+    rows += [make_row(Verdict.REGRESSED, f"red_{n}") for n in range(25)]
+    run = make().base
+    out = rendered(make(*rows, base={**run, "wall_seconds": 58.0}, head={**run, "wall_seconds": 62.0}), 200)
+    assert out.count("impl_") == 10
+    assert "impl_29" in out
+    assert out.count("red_") >= 25
+    assert "25 more inconclusive rows are not listed" in out
+    (said,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
+    assert said == (
+        "35 rows are inconclusive: their 95 % intervals reach from +3.1% to +7.2%; two runs of 3.5 min (--budget 210s) "
+        "would decide about 30 of them; gapbench ab decides the others, measuring both commits together"
+    )
+
+
+def test_without_a_remedy_in_minutes_ab_is_the_remedy(make, make_row):
+    out = rendered(make(make_row(Verdict.INCONCLUSIVE, rounds_needed=500)), 200)
+    assert "gapbench ab decides them, measuring both commits together" in out
+    assert "--budget" not in out
+    assert "rows are inconclusive" not in rendered(make(make_row()))
+
+
+def test_the_condition_of_memory_is_named_where_it_is_known(make, make_row):
+    assert "fast, host, memory fresh" in rendered(make(make_row(memory="fresh")))
+    assert "--memory fresh --clock host --impl" in rendered(make(make_row(memory="fresh")), 200)

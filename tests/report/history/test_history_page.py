@@ -1,11 +1,12 @@
 import json
 
 import pytest
-from stored import CASE, OTHER, keep, side
+from stored import AB, CASE, OTHER, keep, side
 
 from gapbench.report import html, site
 from gapbench.report.history import page
 from gapbench.store import Store
+from gapbench.store.documents import decode
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_the_newest_runs_are_read_as_far_as_the_page_reaches(store, monkeypatch)
 
 def test_what_is_no_plain_complete_run_is_left_out(store, tmp_path):
     runs(store, 1)
-    store.create({"run": named(2), "started": None})
-    keep(store, side(named(3), ab={"base": "x"}))
+    store.create(decode({"run": named(2), "started": None}))
+    keep(store, side(named(3), ab=AB))
     (tmp_path / "results" / named(4)).mkdir()
     (tmp_path / "results" / named(4) / "run.json").write_text("{")
     assert {point.run for one in page.read(store).trends for point in one.points} == {named(0)}

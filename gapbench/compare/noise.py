@@ -1,0 +1,166 @@
+"""How far two runs of the same code lie apart: by the scatter of their rounds, and by what runs differ beyond that.
+
+A row's shift from one run to another has two variances. That of its rounds shrinks with more of them. The other does
+not: code placement, memory, frequencies and neighbours differ between runs, and rounds within a run do not tell. It is
+estimated from rows most of which are presumed unchanged: robustly, bounded, and never without the default.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gapbench.stats import Floats, hodges_lehmann
+
+_MOST_TRUSTED = 20.0
+"""Degrees of freedom of a scale at most: what differs between runs has heavier tails than a normal distribution."""
+
+_MAD_EFFICIENCY = 0.37
+"""A median of squares tells as much about a scale as a mean of so many times fewer."""
+
+_CHI2_MEDIAN = 0.4549
+"""The median of a squared standard normal value."""
+
+_TYPICAL = 0.01**2
+_PRIOR_ROUNDS = 2.0
+_PRIOR_SHIFTS = 12.0
+"""Variance of a round where no row has enough rounds to tell, and how many rounds the typical row counts for.
+
+Rows of few rounds may agree by chance; rows differ too much from each other for more.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Where a run's rounds lie (a log), the variance of that by their scatter, its degrees of freedom, and how many."""
+
+    value: float
+    variance: float
+    degrees: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A log of head / base: what is due to ``rounds`` has the variance ``by_rounds``, the rest ``between_runs``."""
+
+    value: float
+    by_rounds: float
+    rounds_degrees: float
+    rounds: int
+    between_runs: float = 0.0
+    runs_degrees: float = np.inf
+
+    @property
+    def variance(self) -> float:
+        """The variance of the value, where nothing changed."""
+        return self.by_rounds + self.between_runs
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the variance, after Satterthwaite (Biometrics Bulletin 2 (1946) 110)."""
+        parts = self.by_rounds**2 / self.rounds_degrees + self.between_runs**2 / self.runs_degrees
+        return self.variance**2 / parts if parts else np.inf
+
+    def less(self, other: "Shift") -> "Shift":
+        """Return the shift beyond ``other``, which is independent of it."""
+        by_rounds = self.by_rounds + other.by_rounds
+        parts = self.by_rounds**2 / self.rounds_degrees + other.by_rounds**2 / other.rounds_degrees
+        degrees = by_rounds**2 / parts if parts else np.inf
+        return Shift(self.value - other.value, by_rounds, degrees, self.rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The variance of a shift between runs of the same code, and how many degrees of freedom it was known by.
+
+    ``least`` and ``most`` bound it: were every row changed, by different amounts, all would be taken for noise.
+    """
+
+    variance: float
+    degrees: float
+    least: float
+    most: float
+
+    def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
+        """Return the scale with what ``shifts`` tell that are presumed unchanged: values and variances by rounds.
+
+        The excess variance is the one at which the median of the squared standardised values is as expected, so that a
+        minority may have changed.
+        """
+        known = np.array([one for one in shifts if np.isfinite(one).all()], dtype=np.float64).reshape(-1, 2)
+        if not len(known):
+            return self
+        squares, within = known[:, 0] ** 2, known[:, 1]
+        low, high = 0.0, self.most
+        for _ in range(40):
+            middle = (low + high) / 2
+            too_small = np.median(squares / np.maximum(within + middle, 1e-300)) > _CHI2_MEDIAN
+            low, high = (middle, high) if too_small else (low, middle)
+        return self._weigh(self.degrees, high, _MAD_EFFICIENCY * len(known))
+
+    def learn_row(self, shifts: Sequence[tuple[float, float]]) -> "Scale":
+        """Return the scale for one row, given its own unchanged shifts: the mean of both, by degrees of freedom."""
+        excess = [min(max(value**2 - within, 0.0), self.most) for value, within in shifts if np.isfinite(value)]
+        return self._weigh(_PRIOR_SHIFTS, float(np.mean(excess)), float(len(excess))) if excess else self
+
+    def _weigh(self, prior: float, variance: float, degrees: float) -> "Scale":
+        mean = (prior * self.variance + degrees * variance) / (prior + degrees)
+        return replace(self, variance=min(max(mean, self.least), self.most), degrees=self.degrees + degrees)
+
+    def of(self, shift: Shift) -> Shift:
+        """Return ``shift`` with this variance between runs added to what it has."""
+        return replace(
+            shift,
+            between_runs=shift.between_runs + self.variance,
+            runs_degrees=min(shift.runs_degrees, self.degrees, _MOST_TRUSTED),
+        )
+
+
+def scale(deviation: float, least: float, most: float) -> Scale:
+    """Return a default that counts as much as a dozen observed shifts would; all three are standard deviations."""
+    return Scale(deviation**2, degrees=12.0, least=least**2, most=most**2)
+
+
+def levels(rounds: Sequence[Floats]) -> list[Level]:
+    """Return the level of each row of a run, given the values of its rounds (at least one each).
+
+    A row's variance is moderated by that of the typical row of the run (Smyth, Statistical Applications in Genetics and
+    Molecular Biology 3 (2004) 3), which matters to rows of few rounds only.
+    """
+    variances = [_variance(values) for values in rounds]
+    known = [one for one, values in zip(variances, rounds, strict=True) if len(values) > 3]
+    typical = float(np.median(known)) if known else _TYPICAL
+    found = []
+    for values, variance in zip(rounds, variances, strict=True):
+        degrees = _PRIOR_ROUNDS + len(values) - 1
+        moderated = (_PRIOR_ROUNDS * typical + (len(values) - 1) * variance) / degrees
+        found.append(Level(hodges_lehmann(values), moderated / len(values), degrees, len(values)))
+    return found
+
+
+def _variance(values: Floats) -> float:
+    """Return the variance of rounds; of enough of them, those farther off than three deviations count as at three."""
+    if len(values) < 2:
+        return 0.0
+    off = values - np.median(values)
+    bound = 3 * 1.4826 * float(np.median(np.abs(off))) if len(values) >= 8 else np.inf
+    off = np.clip(off, -bound, bound) if bound else off
+    return float(np.sum((off - off.mean()) ** 2)) / (len(values) - 1)
+
+
+def shift(base: Level, head: Level) -> Shift:
+    """Return how far ``head`` lies above ``base``, by rounds alone (Welch)."""
+    before = Shift(base.value, base.variance, base.degrees, base.rounds)
+    return Shift(head.value, head.variance, head.degrees, min(base.rounds, head.rounds)).less(before)
+
+
+def median(shifts: Sequence[Shift]) -> Shift:
+    """Return the median of independent shifts, as uncertain by rounds as that of as many typical ones."""
+    factor = (np.pi / 2 if len(shifts) > 2 else 1.0) / len(shifts)
+    return Shift(
+        float(np.median([one.value for one in shifts])),
+        factor * float(np.mean([one.by_rounds for one in shifts])),
+        float(np.sum([one.rounds_degrees for one in shifts])),
+        min(one.rounds for one in shifts),
+    )
