@@ -1,17 +1,22 @@
-"""A bench with a simulated accelerator on it, and a host whose time is simulated too."""
+"""A bench with a simulated accelerator on it, and a host whose time is simulated too; and cases loaded here."""
 
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 from simulated.cache import Cache
 from simulated.device import Costs, SimulatedDevice
 from simulated.runtime import SimulatedRuntime
 from simulated.speed import Speed
 from simulated.virtual_time import HostTime
 
+from gapbench.cases import Case
 from gapbench.devices import Accelerator, Cpu, Cuda
-from gapbench.measuring import clocks
+from gapbench.measuring import clocks, prepared
 from gapbench.measuring.clocks import loop
+from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.source import HERE
 
 MIB = 2**20
 
@@ -64,3 +69,17 @@ def bench(monkeypatch):
         return made
 
     return make
+
+
+@pytest.fixture
+def load():
+    """Return a function that loads specs in this very process: the case, what is said of it, and the byte."""
+    threads = torch.get_num_threads()
+
+    def run(*specs, case=Case((2, 8, 6, 6)), seed=3, contenders=None):
+        current = CurrentContender.create()
+        indices = tuple(range(len(specs))) if contenders is None else contenders
+        return *prepared.prepare(CaseTask(case, specs, (HERE,), indices, seed), current), current
+
+    yield run
+    torch.set_num_threads(threads)
