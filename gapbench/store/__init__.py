@@ -25,10 +25,8 @@ from gapbench.errors import GapbenchError, unknown
 from gapbench.run import Run
 from gapbench.store.documents import WHOLE_ID, is_id, parse
 from gapbench.store.files import Files
-from gapbench.store.finding import COLUMNS, described, resolve
-from gapbench.store.index import Listing, forget, listing
-from gapbench.store.reading import distinct, read, read_shard, shards
-from gapbench.store.tables import frame
+from gapbench.store.index import COLUMNS, Listing, forget, listing
+from gapbench.store.tables import distinct, frame, read, read_shard
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
 __all__ = ["Listing", "RunWriter", "Store", "new_run_id", "timestamp"]
@@ -36,17 +34,8 @@ __all__ = ["Listing", "RunWriter", "Store", "new_run_id", "timestamp"]
 Damage = Callable[[GapbenchError], object]
 
 
-class Store:
+class Store(Files):
     """A folder of runs at a path or fsspec URL. Raises `GapbenchError` for what cannot be read or written."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.storage = Files(url)
-
-    @property
-    def local(self) -> bool:
-        """Whether the store is on a disk of this machine, as far as one can tell."""
-        return self.storage.local
 
     def create(self, run: Run) -> "RunWriter":
         """Begin a run. Nothing is measured before this succeeds."""
@@ -56,18 +45,18 @@ class Store:
         """Go on with an interrupted run; ``whole`` as of `results`."""
         return RunWriter.reopen(self, run, whole)
 
-    def path(self, run: str, *parts: str) -> str:
+    def path(self, *parts: str) -> str:
         """Return where a run, or a file of it, lies. Raises `GapbenchError` for a name that would lead elsewhere."""
-        if not is_id(run):
-            raise self._no_run(run)
-        return self.storage.path(run, *parts)
+        if not is_id(parts[0]):
+            raise self._no_run(parts[0])
+        return super().path(*parts)
 
     def _no_run(self, run: str) -> GapbenchError:
         return GapbenchError(f"there is no run {run!r} in {self.url}")
 
     def listing(self) -> Listing:
         """Return what there is, and what cannot be read, without reading every run."""
-        return listing(self.storage)
+        return listing(self)
 
     def ids(self) -> list[str]:
         """Return the ids of all runs, readable or not, oldest first."""
@@ -75,11 +64,11 @@ class Store:
 
     def has(self, run: str) -> bool:
         """Tell whether there is a run of this id."""
-        return is_id(run) and self.storage.exists(self.path(run, "run.json"))
+        return is_id(run) and self.exists(self.path(run, "run.json"))
 
     def text(self, run: str) -> bytes:
         """Return a run's ``run.json`` as it is. Raises `GapbenchError` where there is none."""
-        text = self.storage.read(run, "run.json") if is_id(run) else None
+        text = self.read(run, "run.json")
         if text is None:
             raise self._no_run(run)
         return text
@@ -96,14 +85,12 @@ class Store:
 
         ``unreadable`` is the reason why nothing else is known of a run, null for most.
         """
-        found = self.listing()
-        rows = [described(run, found) for run in found.ids]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return pd.DataFrame(self.listing().rows(), columns=list(COLUMNS))
 
     def resolve(self, name: str) -> str:
         """Return the run that ``name`` means: id, unique prefix, commit, branch or tag (its newest), or latest."""
         whole = WHOLE_ID.fullmatch(name) is not None and self.has(name)  # found without a listing
-        return name if whole else resolve(self.listing(), name, self.url)
+        return name if whole else self.listing().resolve(name, self.url)
 
     def results(
         self,
@@ -122,7 +109,7 @@ class Store:
         """
 
         def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            found = read(self.storage, (run, "results.parquet"), wanted, filters, whole)
+            found = read(self, (run, "results.parquet"), wanted, filters, whole)
             if found is None and self.describe(run).is_complete:
                 raise GapbenchError(f"run {run}: results.parquet is missing, though the run is complete")
             return [] if found is None else [found]
@@ -144,13 +131,13 @@ class Store:
             is_open = not self.describe(run).is_complete
             if is_open:
                 names = [(run, "shards", name) for name in self.shard_names(run)]
-                rounds = [read(self.storage, path, wanted, filters, whole) for path in names]
+                rounds = [read(self, path, wanted, filters, whole) for path in names]
                 if rounds and None not in rounds:
                     if whole:
                         distinct(run, rounds)
                     return rounds
                 # it has been completed while it was read, or has no round yet
-            found = read(self.storage, (run, "samples.parquet"), wanted, filters, whole)
+            found = read(self, (run, "samples.parquet"), wanted, filters, whole)
             if found is None and not is_open:
                 raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")
             return [] if found is None else [found]
@@ -184,7 +171,7 @@ class Store:
                 return error
 
         tables = []
-        for found in self.storage.map(safely, listed.ids if runs is None else runs):
+        for found in self.map(safely, listed.ids if runs is None else runs):
             if not isinstance(found, GapbenchError):
                 tables += found
             elif damaged is None:
@@ -195,32 +182,11 @@ class Store:
 
     def round(self, run: str, name: str) -> pd.DataFrame:
         """Return one finished round of a run in progress, by the name of its file; its rows must be whole."""
-        return frame([read_shard(self.storage, run, name, records.SAMPLES, whole=True)], records.SAMPLES)
+        return frame([read_shard(self, run, name, records.SAMPLES, whole=True)], records.SAMPLES)
 
     def shard_names(self, run: str) -> list[str]:
         """Return the names of the files of a run's finished rounds, in order."""
-        self.path(run)
-        return shards(self.storage, run)
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a whole file; a reader sees the old one or the new one, never half."""
-        self.storage.write(path, content)
-
-    def create_file(self, path: str, content: bytes) -> None:
-        """Write a whole file. Raises `FileExistsError` where there is one."""
-        self.storage.create(path, content)
-
-    def make_folder(self, path: str) -> None:
-        """Create a folder, where the store has folders."""
-        self.storage.make_folder(path)
-
-    def folders(self) -> list[str]:
-        """Return the names of all folders of the store, runs or not."""
-        return self.storage.folders()
-
-    def files(self, run: str) -> list[str]:
-        """Return the files of a run's folder, relative to it."""
-        return self.storage.files(self.path(run))
+        return [name for name in self.names(self.path(run, "shards")) if name.endswith(".parquet")]
 
     def prune(self, run: str) -> None:
         """Remove the run of exactly this id. Raises `GapbenchError` if there is none: no prefixes, no wildcards.
@@ -231,15 +197,11 @@ class Store:
             raise GapbenchError(
                 f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
             )
-        if self.storage.is_link(self.path(run)):
+        if self.is_link(self.path(run)):
             raise GapbenchError(f"run {run} in {self.url} is a link to another place; nothing there is removed")
         try:
-            forget(self.storage, run)
-            self.storage.fs.rm_file(self.path(run, "run.json"))
+            forget(self, run)
+            self.fs.rm_file(self.path(run, "run.json"))
             self.remove(self.path(run))
         except (OSError, GapbenchError) as error:
             raise GapbenchError(f"cannot remove run {run} from {self.url}: {error}") from error
-
-    def remove(self, path: str) -> None:
-        """Remove a file, or a folder and what is in it, if it is there."""
-        self.storage.remove(path)

@@ -64,8 +64,8 @@ class Files:
             else:
                 self.fs.pipe_file(path, content)
 
-    def create(self, path: str, content: bytes) -> None:
-        """Write a file that must be new. Raises `FileExistsError` where there is one."""
+    def create_file(self, path: str, content: bytes) -> None:
+        """Write a whole file that must be new. Raises `FileExistsError` where there is one."""
         with self._explained("write to"):
             if self.local:
                 disk.write(path, content, new=True)
@@ -92,8 +92,9 @@ class Files:
         """Return the names of the folders of the store, sorted."""
         return sorted(name for name, kind in self._list(self.root) if kind != "file")
 
-    def files(self, folder: str) -> list[str]:
-        """Return all files below a folder, relative to it, sorted."""
+    def files(self, name: str) -> list[str]:
+        """Return all files below a folder of the store, relative to it, sorted."""
+        folder = self.path(name)
         with self._explained("read from"):
             self.fs.invalidate_cache()
             return sorted(str(path).removeprefix(folder).lstrip("/") for path in self.fs.find(folder))

@@ -11,6 +11,7 @@ import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +26,11 @@ from gapbench.store.files import Files
 FILE = "index.parquet"
 VERSION = 2
 """Of the index alone: it is written anew where `about` changes. One of a newer gapbench is left as it is."""
+
+COLUMNS = (
+    "run", "started", "ended", "suites", "tag", "commit", "branch", "subject", "device", "complete", "unreadable",
+)  # fmt: skip
+"""What a list says of each run."""
 
 _KEY = b"gapbench_index"
 _WHOLE = ("schema", "id", "started", "ended", "suites", "tag", "git", "versions", "imported", "sides")
@@ -42,6 +48,44 @@ class Listing:
     def ids(self) -> list[str]:
         """The ids of all, oldest first."""
         return sorted([*self.runs, *self.unreadable])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what a list says of each run, by `COLUMNS`; of one that cannot be read, why."""
+        nothing = dict.fromkeys(COLUMNS)
+        found = []
+        for run in self.ids:
+            if run in self.unreadable:
+                found.append(nothing | {"run": run, "complete": False, "unreadable": self.unreadable[run]})
+                continue
+            one = self.runs[run]
+            row = nothing | {name: getattr(one, name) for name in ("started", "ended", "tag")}
+            row |= {name: getattr(one.git, name, None) for name in ("commit", "branch", "subject")}
+            row |= {"device": one.machine.device_description, "complete": one.is_complete}
+            found.append(row | {"run": run, "suites": ",".join(one.suites)})
+        return found
+
+    def resolve(self, name: str, url: str) -> str:
+        """Return the run that ``name`` means: a unique prefix, a commit, branch or tag (its newest), or latest.
+
+        A run that cannot be read is meant by its id only. Raises `GapbenchError` where there is none.
+        """
+        if not self.ids:
+            raise GapbenchError(f"the store {url} holds no runs; measure one with: gapbench run")
+        if name == "latest":
+            if not self.runs:
+                raise GapbenchError(next(iter(self.unreadable.values())))
+            return list(self.runs)[-1]
+        by_prefix = [run for run in self.ids if name and run.startswith(name)]
+        if name in by_prefix or len(by_prefix) == 1:
+            return name if name in by_prefix else by_prefix[0]
+        if by_prefix:
+            raise GapbenchError(f"run {name!r} is ambiguous in {url}: {', '.join(by_prefix)}")
+        for run, one in reversed(self.runs.items()):
+            named = name in (one.tag, one.git and one.git.branch)
+            if named or (len(name) >= 4 and (one.commit or "").startswith(name)):
+                return run
+        newest = ", ".join(self.ids[:-6:-1])
+        raise GapbenchError(f"there is no run {name!r} in {url}; the newest are: {newest}")
 
 
 def about(run: Run) -> Run:

@@ -114,7 +114,7 @@ def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
 def _read(store: Store, run: str, name: str) -> dict[str, Any]:
     remedy = "profile again, or remove it"
     try:
-        document = load(store.storage.read(run, name) or b"")
+        document = load(store.read(run, name) or b"")
         if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
             raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
         typed(document, _MEASURED if document["status"] == "ok" else _PROFILE)

@@ -46,7 +46,7 @@ def verify(store: Store, runs: Sequence[str] | None = None) -> list[Finding]:
 
 def _index(store: Store) -> Iterator[Finding]:
     """Yield runs of which the index says something else than their run.json does."""
-    for run, row in (index.load(store.storage) or {}).items():
+    for run, row in (index.load(store) or {}).items():
         try:
             true = index.about(store.describe(run))
         except GapbenchError:
@@ -63,7 +63,7 @@ def damage(store: Store, run: str) -> Iterator[str]:
     except GapbenchError as error:
         yield _about(run, error)
         return
-    said = parse(run, store.storage.read(run, "run.json") or b"").id
+    said = parse(run, store.read(run, "run.json") or b"").id
     if said != run:
         yield f"run.json is of run {said!r}: the folder was renamed, or files were mixed"
     files = store.files(run)

@@ -18,8 +18,7 @@ from gapbench.errors import GapbenchError
 from gapbench.run import Run, Warning
 from gapbench.store import disk
 from gapbench.store.documents import dump, parse
-from gapbench.store.reading import DamagedFileError, distinct, read_shard
-from gapbench.store.tables import frame, parquet, table
+from gapbench.store.tables import DamagedFileError, distinct, frame, parquet, read_shard, table
 
 if TYPE_CHECKING:
     from gapbench.store import Store
@@ -76,7 +75,7 @@ class RunWriter:
         writer._own()
         for name in store.shard_names(run):
             try:
-                writer._shards.append(read_shard(store.storage, run, name, records.SAMPLES, whole))
+                writer._shards.append(read_shard(store, run, name, records.SAMPLES, whole))
             except DamagedFileError as error:
                 evidence = f"{error}: that round does not count, and was measured again"
                 note = Warning("rounds", evidence, "check the disk if it happens twice")
@@ -103,7 +102,7 @@ class RunWriter:
 
     def _refuse_gone(self) -> None:
         """Refuse to add to a run that somebody else has completed or removed meanwhile."""
-        text = self._store.storage.read(self.id, "run.json")
+        text = self._store.read(self.id, "run.json")
         if text is None:
             raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")
         if parse(self.id, text).is_complete:

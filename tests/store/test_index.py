@@ -27,13 +27,13 @@ def runs(store):
 
 def read_files(store, monkeypatch):
     """Return the list to which the names of the files are added that the store reads from now on."""
-    read, seen = store.storage.read, []
-    monkeypatch.setattr(store.storage, "read", lambda *parts: seen.append("/".join(parts)) or read(*parts))
+    read, seen = store.read, []
+    monkeypatch.setattr(store, "read", lambda *parts: seen.append("/".join(parts)) or read(*parts))
     return seen
 
 
 def index_of(store):
-    return Path(store.storage.path(index.FILE))
+    return Path(store.path(index.FILE))
 
 
 def test_complete_runs_are_read_once(store, runs, monkeypatch):
@@ -84,7 +84,7 @@ def test_a_damaged_index_costs_no_more_than_reading(store, runs, kept):
     before = store.runs()
     index_of(store).write_bytes(index_of(store).read_bytes()[:kept])
     assert store.runs().equals(before)
-    assert set(index.load(store.storage)) == set(runs)
+    assert set(index.load(store)) == set(runs)
 
 
 @given(st.binary(max_size=50) | st.text(max_size=30).map(lambda text: json.dumps({"run": text}).encode()))
@@ -110,7 +110,7 @@ def test_a_store_that_cannot_be_written_is_listed_all_the_same(store, runs, monk
     def refuse(path, content):
         raise GapbenchError("read-only")
 
-    monkeypatch.setattr(store.storage, "write", refuse)
+    monkeypatch.setattr(store, "write", refuse)
     assert store.runs()["run"].tolist() == runs
     assert not index_of(store).exists()
 
@@ -179,5 +179,5 @@ def test_a_row_that_lacks_a_field_is_read_anew(store, runs):
     texts = [text.replace('"tag":"tag-0",', "") for text in table["about"].to_pylist()]
     assert texts != table["about"].to_pylist()
     pq.write_table(table.set_column(1, table.schema.field(1), [texts]), index_of(store))
-    assert index.load(store.storage) == {}
+    assert index.load(store) == {}
     assert store.runs().equals(before)

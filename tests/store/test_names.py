@@ -145,7 +145,7 @@ def test_an_index_that_names_what_is_not_there_is_not_believed(tmp_path, name):
     about = index.about(store.describe("inside"))
     rows = {"inside": about, name: replace(about, id=name, tag="v1")}
     (tmp_path / "store" / index.FILE).write_bytes(index._dump(rows))
-    assert index.load(store.storage).keys() == {"inside", name}  # it is one that is read
+    assert index.load(store).keys() == {"inside", name}  # it is one that is read
     assert Store(store.url).ids() == ["inside"]
     with pytest.raises(GapbenchError):
         store.resolve("v1")

@@ -116,7 +116,7 @@ def test_an_empty_object_is_damage_and_nothing_else(s3):
     open_store, _ = s3
     good, bad = a_run(open_store(), rounds=1), a_run(open_store(), rounds=1)
     store = open_store()
-    for path in (store.path(bad, "run.json"), store.storage.path("index.parquet")):
+    for path in (store.path(bad, "run.json"), store.path("index.parquet")):
         store.write(path, b"")
     listed = open_store().runs().set_index("run")
     assert listed.loc[good, "complete"]

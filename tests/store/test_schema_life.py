@@ -80,5 +80,5 @@ def test_every_file_names_its_version(old):
         for path in Path(old.url).rglob("*.parquet")
     }
     assert found.pop("index.parquet") is None
-    assert pq.read_schema(old.storage.path("index.parquet")).metadata[b"gapbench_index"] == b"2"
+    assert pq.read_schema(old.path("index.parquet")).metadata[b"gapbench_index"] == b"2"
     assert set(found.values()) == {b"1"}
