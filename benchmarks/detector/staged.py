@@ -102,11 +102,12 @@ class State:
     """A row while its diff is replayed: acts `gapbench.measuring.case_state.CaseState` for the policy.
 
     ``shares`` are those of the rounds that were drawn so far, ``nulls`` the numbers of those that the copy of base took
-    part in.
+    part in. The screening may draw half of the recording: the rest is for the confirming rounds.
     """
 
     row: Row
     start: int
+    screening: bool = True
     shares: list[int] = field(default_factory=list)
     nulls: list[int] = field(default_factory=list)
 
@@ -138,7 +139,7 @@ class State:
     def take(self, request: policies.Request) -> float:
         """Draw the next round, if there is another one, and return the seconds that it takes."""
         seconds = min(request.seconds, self.row.slice_seconds)
-        if self.rounds < self.row.rounds:
+        if self.rounds < self.row.rounds // (2 if self.screening else 1):
             if NULL in request.sides:
                 self.nulls.append(self.rounds)
             self.shares.append(max(1, int(SHARES * seconds / self.row.slice_seconds + 1e-9)))
@@ -191,6 +192,8 @@ def replay(
                     clock.now += request.state.take(request)  # type: ignore[attr-defined]
             else:
                 flagged = {str(case): first for (case, *_), first in item.rows.items()}  # type: ignore[union-attr]
+                for state in states:
+                    state.screening = False
     return states, flagged
 
 
