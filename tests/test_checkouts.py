@@ -7,7 +7,7 @@ import pytest
 
 from gapbench import checkouts
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.recording import ab as recording
+from gapbench.recording.sides import Revision
 
 
 def git(folder, *arguments):
@@ -128,7 +128,7 @@ def test_no_program_of_a_commit_runs_when_it_is_checked_out_and_described(hostil
     repository, ran = hostile
     with checkouts.checkouts(repository, "HEAD", "HEAD~1") as sides:
         assert (sides[0].folder / "file.txt").read_text() == "two"
-        described = [recording.Side(side).describe("base").git for side in sides]
+        described = [Revision(side).describe("base").git for side in sides]
         assert [one.commit for one in described] == [side.commit for side in sides]
         assert [one.dirty for one in described] == [False, False]
     assert not ran.exists(), ran.read_text()
@@ -140,7 +140,7 @@ def test_no_hook_and_no_monitor_runs_in_the_folder_itself(hostile):
     (repository / "file.txt").write_text("three")
     ran.unlink(missing_ok=True)
     with checkouts.checkouts(repository, ".", ".") as (side, _):
-        assert recording.Side(side).describe("base").git.dirty is True
+        assert Revision(side).describe("base").git.dirty is True
     assert not ran.exists(), ran.read_text()
 
 

@@ -9,10 +9,10 @@ from functools import cache
 
 import numpy as np
 from pool import Row
-from staged import Found, Plan, Procedure, guarded, paired, two_stages, window
+from staged import Draw, Found, Plan, Procedure, guarded, paired, two_stages
 
-from gapbench import stats, verdicts
 from gapbench import two_stages as stages
+from gapbench import verdicts
 from gapbench.compare import noise
 from gapbench.stats import Floats
 from gapbench.verdicts import Evidence
@@ -33,47 +33,57 @@ def ablations(plan: Plan) -> dict[str, Procedure]:
 
 
 @cache
-def unpaired(row: Row, start: int, count: int, margin: float) -> Evidence:
+def unpaired(row: Row, draw: Draw, margin: float) -> Evidence:
     """Weigh the median times of both sides' rounds as two independent samples."""
-    base, head = (np.log(np.nanmedian(window(side, start, count), axis=1)) for side in (row.base, row.head))
+    base, head = (draw.of(row, values) for values in (_base_medians, _head_medians))
     shift = noise.shift(*noise.levels([base, head]))
     return verdicts.student(shift.value, shift.variance, 0.0, shift.degrees, shift.rounds, margin)
 
 
 @cache
-def in_blocks(row: Row, start: int, count: int, margin: float) -> Evidence:
+def _base_medians(row: Row, share: int) -> Floats:
+    return np.log(np.nanmedian(row.turns(share)[0], axis=1))
+
+
+@cache
+def _head_medians(row: Row, share: int) -> Floats:
+    return np.log(np.nanmedian(row.turns(share)[1], axis=1))
+
+
+@cache
+def in_blocks(row: Row, draw: Draw, margin: float) -> Evidence:
     """Weigh rounds that ran one side after the other: one side's first half of turns, the other's second half.
 
     Which side goes first alternates from round to round. Blocks are as long as half a round, and half of the samples go
     unused: `half` shows what that alone costs.
     """
-    return verdicts.paired(window(_block_ratios(row), start, count), margin)
+    return verdicts.paired(draw.of(row, _block_ratios), margin)
 
 
 @cache
-def _block_ratios(row: Row) -> Floats:
+def _block_ratios(row: Row, share: int) -> Floats:
     values = []
-    for number, (base, head) in enumerate(_logs(row)):
+    for number, (base, head) in enumerate(_logs(row, share)):
         count = len(base) // 2
         pairs = head[count : 2 * count] - base[:count] if number % 2 == 0 else head[:count] - base[count : 2 * count]
-        values.append(stats.hodges_lehmann(pairs))
+        values.append(float(np.median(pairs)))
     return np.array(values)
 
 
 @cache
-def half(row: Row, start: int, count: int, margin: float) -> Evidence:
+def half(row: Row, draw: Draw, margin: float) -> Evidence:
     """Weigh alternating turns, but only as many as `in_blocks` has: every round's first half."""
-    return verdicts.paired(window(_half_ratios(row), start, count), margin)
+    return verdicts.paired(draw.of(row, _half_ratios), margin)
 
 
 @cache
-def _half_ratios(row: Row) -> Floats:
-    return np.array([stats.hodges_lehmann((head - base)[: len(base) // 2]) for base, head in _logs(row)])
+def _half_ratios(row: Row, share: int) -> Floats:
+    return np.array([np.median((head - base)[: len(base) // 2]) for base, head in _logs(row, share)])
 
 
-def _logs(row: Row) -> Iterator[tuple[Floats, Floats]]:
+def _logs(row: Row, share: int) -> Iterator[tuple[Floats, Floats]]:
     """Yield each round's log seconds of base and head, turn by turn."""
-    for base, head in zip(row.base, row.head, strict=True):
+    for base, head in zip(*row.turns(share), strict=True):
         there = ~np.isnan(base)
         yield np.log(base[there]), np.log(head[there])
 
@@ -88,8 +98,8 @@ def turns_of_one(row: Row, start: int, margin: float) -> Evidence:
 def one_process(plan: Plan) -> Procedure:
     """Return the decision on one long-lived process a case and its turns, in one stage.
 
-    A recorded process has 60 turns at most, so this has less data than the others: what to look at is how often
-    identical code goes red.
+    A recorded process has some hundred turns at most, so this has less data than the others: what to look at is how
+    often identical code goes red.
     """
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
@@ -102,7 +112,8 @@ def one_stage(plan: Plan) -> Procedure:
     """Return the decision on all rounds that the budget pays for at once."""
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
-        return _judged([paired(row, int(rng.integers(row.rounds)), plan.rounds, plan.margin) for row in rows], plan)
+        draws = [Draw.whole(int(rng.integers(row.rounds)), plan.rounds) for row in rows]
+        return _judged([paired(row, draw, plan.margin) for row, draw in zip(rows, draws, strict=True)], plan)
 
     return guarded(decide, plan)
 

@@ -2,90 +2,149 @@
 
     python benchmarks/detector/collect.py FOLDER --rounds 120 --neighbour busy -o busy.parquet
 
-FOLDER is what `subject` made. Rounds follow each other without a stop, so that a window of them is what a whole diff
-would have measured.
+FOLDER is what `subject` made. One level follows another; the rounds of a level follow each other without a stop, so
+that a window of them is what a whole diff would have measured. All levels take half an hour on a small machine, less
+with fewer rounds or with some of the levels: ``--level 0 --level 3 --rounds 60`` is done in five minutes.
 """
 
 import contextlib
-import itertools
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
 
 import click
 import pandas as pd
 import subject
 from neighbour import NEIGHBOURS, neighbour
-from pool import PREFIX, SECONDS_PER_ROUND
+from pool import OVERHEADS, PREFIX, SECONDS_PER_ROUND, SLICE_SECONDS, START_SECONDS
+
+if TYPE_CHECKING:
+    from gapbench.measuring.case_state import CaseState
+    from gapbench.measuring.policies import Sweep
 
 
-def rounds(folder: Path, implementations: list[str], count: int, seed: int) -> Iterator[pd.DataFrame]:
-    """Yield the samples of ``count`` rounds of every case of the suite `ci`, measured by the engine of ``gapbench ab``.
+@dataclass(frozen=True)
+class Recorded:
+    """One round: its samples (columns of `gapbench.records.SAMPLES`), and wall seconds.
 
-    Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Each frame has the columns of
-    `gapbench.records.SAMPLES`. Every implementation has rounds of its own, as if it were the only one that is compared:
-    more of them in one process would fill the caches. The hidden copy of base takes part in a random quarter. Of the
-    engine's schedule only its sweeps are used: here no row is flagged and none rests.
+    ``start`` is how long everything took before the first round of its level, ``timed`` the seconds of its batches.
     """
-    from gapbench.measuring.meeting import Meeting
 
+    samples: pd.DataFrame
+    start: float
+    seconds: float
+    timed: float
+
+
+class EveryRound:
+    """Measures so many rounds of every case, in sweeps as `gapbench ab` has them: nothing is flagged, nothing rests.
+
+    The hidden copy of base takes part in a random quarter of each sweep.
+    """
+
+    def __init__(self, count: int, slice_seconds: float, seed: int) -> None:
+        self._count, self._seconds, self._rng = count, slice_seconds, Random(seed)
+
+    def schedule(self, states: "Sequence[CaseState]", _deadline: float) -> "Iterator[Sweep]":
+        """Yield the sweeps."""
+        from gapbench.measuring.policies import BATCH_SECONDS, NULL_SHARE, Request
+
+        for _ in range(self._count):
+            witnesses = {id(state) for state in self._rng.sample(list(states), ceil(NULL_SHARE * len(states)))}
+            yield [
+                Request(
+                    state,
+                    tuple(state.rows()),
+                    self._seconds,
+                    BATCH_SECONDS,
+                    sides=(0, 1, 2) if id(state) in witnesses else (0, 1),
+                )
+                for state in self._rng.sample(list(states), len(states))
+            ]
+
+
+def rounds(
+    folder: Path, implementations: Sequence[str], count: int, slice_seconds: float, seed: int
+) -> Iterator[Recorded]:
+    """Yield ``count`` rounds of every case of the suite `ci`, measured by the engine of ``gapbench ab``.
+
+    Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Every implementation has
+    rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
+    """
     from gapbench import checkouts
-    from gapbench.measuring import ab, qualifying
-    from gapbench.measuring.plan import Contest, Effort
-    from gapbench.measuring.source import Source
+    from gapbench.measuring import engine
+    from gapbench.measuring.plan import Contest, Effort, Plan
+    from gapbench.recording import sides as recording_sides
     from gapbench.recording.ledger import Ledger
 
-    contests = [
-        Contest("ci", case, {spec.rpartition(":")[2]: spec})
-        for case in subject.CASES.values()
-        for spec in implementations
-    ]
-    effort, ledger, processes = Effort(seed=seed), Ledger(), itertools.count()
+    ledger = Ledger()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
-        base, head = (ab.Origin(Source.of(one.folder)) for one in found)
-        sides = ab.start_sides(stack, qualifying.preload(contests), base, head)
-        meetings = {(one.case, *one.specs): Meeting(one, margin=0.01) for one in contests}
-        for side in sides[:2]:
-            for qualified in qualifying.qualify(contests, effort, side.template, side.source, side.contender):
-                if qualified.qualification.status != "ok":
-                    raise click.ClickException(f"{qualified.case.id}: {qualified.qualification.reason}")
-                meetings[qualified.case, qualified.implementation].qualify(qualified)
-        tournament = ab.Tournament(list(meetings.values()), sides, effort, deadline=0.0)
-        for _ in range(count):
-            for event in tournament.sweep(meetings.values(), tournament.witnesses(list(meetings.values()))):
-                if not isinstance(event, ab.Sweep):
-                    raise click.ClickException(str(event))
-                for bout in event.bouts:
-                    for side, result in bout.results.items():
-                        yield ledger.enter(bout.case, bout.round, next(processes), bout.names, result, side)
+        base, head = map(recording_sides.Revision, found)
+        sides = recording_sides.sides(base, head, stack)
+        for number, spec in enumerate(implementations):
+            contests = [Contest("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
+            plan = Plan(tuple(contests), Effort(seed=seed + number), sides)
+            began = before = time.monotonic()
+            start = 0.0
+            for event in engine.measure(plan, EveryRound(count, slice_seconds, seed + number)):
+                now = time.monotonic()
+                match event:
+                    case engine.RoundMeasured(result=result):
+                        start = start or before - began
+                        timed = sum(batches.timed_seconds for batches in result.batches.values())
+                        yield Recorded(ledger.enter(event), start, now - before, timed)
+                    case engine.Qualified(case, qualification=qualification):
+                        if qualification.status != "ok":
+                            raise click.ClickException(f"{case.id}: {qualification.reason}")
+                    case engine.WorkerLost() | engine.SidesSeparated():
+                        raise click.ClickException(str(event))
+                before = time.monotonic()
+
+
+def joined(recorded: Sequence[Recorded], slice_seconds: float) -> pd.DataFrame:
+    """Return all samples; the frame's attributes say what rounds took (see `pool`)."""
+    samples = pd.concat([one.samples for one in recorded], ignore_index=True)
+    beside = pd.DataFrame(
+        {
+            "case": [one.samples["case"].iloc[0] for one in recorded],
+            "beside": [one.seconds - one.timed for one in recorded],
+        }
+    )
+    samples.attrs = {
+        "machine": platform.platform(),
+        SECONDS_PER_ROUND: sum(one.seconds for one in recorded) / len(recorded),
+        START_SECONDS: max(one.start for one in recorded),
+        SLICE_SECONDS: slice_seconds,
+        OVERHEADS: {str(case): float(mean) for case, mean in beside.groupby("case")["beside"].mean().items()},
+    }
+    return samples
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--rounds", "count", default=120, show_default=True, help="Rounds of each case.")
+@click.option("--level", "levels", type=int, multiple=True, help="Levels to record, 0 among them; all by default.")
+@click.option("--slice", "slice_seconds", default=0.15, show_default=True, help="Seconds of turns in a round.")
 @click.option("--neighbour", "kind", type=click.Choice(NEIGHBOURS), default="none", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("-o", "output", required=True, type=click.Path(path_type=Path))
-def main(folder: Path, count: int, kind: str, seed: int, output: Path) -> None:
+def main(
+    folder: Path, count: int, levels: tuple[int, ...], slice_seconds: float, kind: str, seed: int, output: Path
+) -> None:
     """Record rounds of the commits of FOLDER, which `subject` made."""
-    names = [f"{subject.FILE}:{PREFIX}{level}" for level in subject.LEVELS]
+    if unknown := set(levels) - set(subject.LEVELS):
+        raise click.UsageError(f"there is no level {min(unknown)}; choose of {', '.join(map(str, subject.LEVELS))}")
+    names = [f"{subject.FILE}:{PREFIX}{level}" for level in levels or subject.LEVELS]
     started = pd.Timestamp.now("UTC").isoformat()
     with neighbour(kind, seed):
-        arrived = [(frame, time.monotonic()) for frame in rounds(folder, names, count, seed)]
-    wall = arrived[-1][1] - arrived[0][1]
-    samples = pd.concat([frame for frame, _ in arrived], ignore_index=True)
-    # the first rounds end the time in which everything was started and judged
-    later = samples[samples["round"] > samples["round"].min()]
-    measured = later.groupby(["case", "implementation", "round"]).ngroups
-    samples.attrs = {
-        "started": started,
-        "neighbour": kind,
-        "machine": platform.platform(),
-        "wall_seconds": wall,
-        SECONDS_PER_ROUND: wall / max(1, measured),
-    }
+        samples = joined(list(rounds(folder, names, count, slice_seconds, seed)), slice_seconds)
+    samples.attrs |= {"started": started, "neighbour": kind}
     samples.to_parquet(output, compression="zstd")
     click.echo(f"{count} rounds of {samples['case'].nunique()} cases, {samples.attrs[SECONDS_PER_ROUND]:.3f} s each")
 

@@ -6,7 +6,7 @@ implementation is called ``pool_<level>`` (see `subject`). Level 0 is identical 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,11 @@ PREFIX = "pool_"
 CLOCK = "host"
 SECONDS_PER_ROUND = "seconds_per_round"
 """Key of the frame's attributes: wall seconds that one round of one case and implementation took when recorded."""
+START_SECONDS, SLICE_SECONDS, OVERHEADS = "start_seconds", "slice_seconds", "overheads"
+"""Keys of wall seconds: before the first round, of a round's turns at most, and by case what a round took beside."""
+
+SHARES = 8
+"""A round that was given less time than the recorded one has so many eighths of its turns, evenly spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +31,8 @@ class Row:
     """All rounds of one case at one level: seconds per call, (rounds, turns), nan where a round had fewer turns.
 
     In a turn the batches of both sides were neighbours in time. ``null`` is the same with the hidden copy of base for
-    head, in the rounds that had one; None where none had.
+    head, in the rounds that had one; None where none had. A round took ``overhead`` seconds beside its turns, and
+    these ``slice_seconds`` at most.
     """
 
     case: str
@@ -34,6 +40,8 @@ class Row:
     base: Floats
     head: Floats
     null: "Row | None" = None
+    overhead: float = 0.1
+    slice_seconds: float = 0.05
 
     @property
     def rounds(self) -> int:
@@ -42,14 +50,19 @@ class Row:
 
     @cached_property
     def log_ratios(self) -> Floats:
-        """The value of each round: Hodges-Lehmann over its turns of log(head / base)."""
-        return per_round(self.base, self.head)
+        """The value of each round, of all its turns."""
+        return log_ratios(self, SHARES)
+
+    def turns(self, share: int) -> tuple[Floats, Floats]:
+        """Return base and head with ``share`` eighths of each round's turns."""
+        kept = [turn for turn in range(self.base.shape[1]) if turn * share % SHARES < share]
+        return self.base[:, kept], self.head[:, kept]
 
 
-def per_round(base: Floats, head: Floats) -> Floats:
-    """Return Hodges-Lehmann of log(head / base) over the turns of each round."""
-    logs = np.log(head) - np.log(base)
-    return np.array([stats.hodges_lehmann(turns[~np.isnan(turns)]) for turns in logs])
+@cache
+def log_ratios(row: Row, share: int) -> Floats:
+    """Return the value of each round, as the engine has it: the median over its turns of log(head / base)."""
+    return np.array([stats.round_log_ratio(head, base) for base, head in zip(*row.turns(share), strict=True)])
 
 
 @dataclass(frozen=True)
@@ -99,11 +112,13 @@ def from_samples(samples: pd.DataFrame) -> Pool:
     """Lay samples (columns of `gapbench.records.SAMPLES`) out as rows. Raises ValueError where nothing is a pool."""
     chosen = samples[(samples["clock"] == CLOCK) & samples["implementation"].str.startswith(PREFIX)]
     rows = {}
+    overheads, slice_seconds = samples.attrs.get(OVERHEADS, {}), samples.attrs.get(SLICE_SECONDS, Row.slice_seconds)
     for (case, name), frame in chosen.groupby(["case", "implementation"]):
         wide = frame.pivot(index=["round", "turn"], columns="contender", values="seconds_per_call")
         level = int(name.removeprefix(PREFIX))
         null = Row(case, 0, *_sides(wide, "null")) if "null" in wide and wide["null"].notna().any() else None
-        rows[case, level] = Row(case, level, *_sides(wide, "head"), null)
+        overhead = overheads.get(case, Row.overhead)
+        rows[case, level] = Row(case, level, *_sides(wide, "head"), null, overhead, slice_seconds)
     cases = {case for case, _ in rows}
     if not rows or len(rows) != len(cases) * len({level for _, level in rows}):
         raise ValueError(f"the samples are no pool: {len(rows)} rows of {len(cases)} cases named {PREFIX}<level>")

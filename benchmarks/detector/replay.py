@@ -111,13 +111,15 @@ def truths(path: Path | None, pool: Pool) -> tuple[dict[tuple[str, int], float],
 @click.option(
     "--truth", "measured", multiple=True, type=click.Path(exists=True, path_type=Path), help="One a recording."
 )
-@click.option("--seconds", default=60.0, show_default=True, help="Wall time of a whole diff that goes to rounds.")
+@click.option("--seconds", default=60.0, show_default=True, help="Wall time of a whole diff, starting included.")
 @click.option("--implementations", default=1, show_default=True, help="How many a diff would compare.")
 @click.option("--rounds", type=int, help="Rounds a case, instead of as many as fit.")
 @click.option("--margin", default=Plan.margin, show_default=True)
 @click.option("--level", default=Plan.level, show_default=True)
 @click.option("--flagged", default=Plan.flagged, show_default=True, help="One-sided p that sends a row on.")
-@click.option("--first-share", default=Plan.first_share, show_default=True, help="Share of rounds in the first stage.")
+@click.option(
+    "--first-share", default=Plan.first_share, show_default=True, help="Share of the time in the first stage."
+)
 @click.option("--most", default=Plan.most, show_default=True, help="Most rounds of a row in the second stage.")
 @click.option("--diffs", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)

@@ -1,22 +1,29 @@
-"""gapbench's own decision, on rounds drawn from a pool: screen all rows, confirm the flagged ones in fresh rounds.
+"""gapbench's own decision, on rounds drawn from a pool: `gapbench ab`'s policy and verdicts, in virtual time.
 
-The verdicts are those of `gapbench.verdicts`; only the rounds are drawn instead of measured. A draw is honest in that
-rounds stay in the order in which they were measured (a contiguous window from a random start, the last round followed
-by the first), and that the rounds of the second stage are none of the first's.
+The policy is `gapbench.measuring.policies.TwoStages` itself, the verdicts are those of `gapbench.two_stages`; only the
+rounds are drawn instead of measured. A round takes what it took when recorded, and no more of its turns than the policy
+gives it time for. A draw is honest in that rounds stay in the order in which they were measured (a contiguous window
+from a random start, the last round followed by the first), and that no round is drawn twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
+from unittest import mock
 
 import numpy as np
-from pool import Row
+from pool import CLOCK, PREFIX, SHARES, Row, log_ratios
 
 from gapbench import two_stages as stages
 from gapbench import verdicts
+from gapbench.measuring import policies
+from gapbench.measuring.plan import Effort
 from gapbench.stats import Floats, Interval
 from gapbench.verdicts import Evidence, Judgement, Verdict
+
+NULL = 2
+"""The number of the side that is base's hidden copy."""
 
 
 @dataclass(frozen=True)
@@ -27,45 +34,56 @@ class Found:
     change: Interval | None = None
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Contiguous rounds of a row from number ``start`` on, and which share of its turns (in eighths) each has."""
+
+    start: int
+    shares: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, start: int, count: int) -> "Draw":
+        """Return ``count`` rounds with all their turns."""
+        return cls(start, (SHARES,) * count)
+
+    def of(self, row: Row, values: Callable[[Row, int], Floats]) -> Floats:
+        """Return these rounds' values, given those of all rounds of a row at a share."""
+        by_share = {share: values(row, share) for share in set(self.shares)}
+        rounds = ((self.start + number) % row.rounds for number in range(len(self.shares)))
+        return np.array([by_share[share][number] for number, share in zip(rounds, self.shares, strict=True)])
+
+
 Procedure = Callable[[Sequence[Row], np.random.Generator], list[Found]]
 """How a whole diff is decided: one row a case in, one finding a row out; draws its rounds itself."""
 
-Weigh = Callable[[Row, int, int, float], Evidence]
-"""What rounds ``start`` to ``start + count`` of a row say against a margin."""
+Weigh = Callable[[Row, Draw, float], Evidence]
+"""What drawn rounds of a row say against a margin."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is frozen on the tuning set; beside it the constants of `gapbench.verdicts`, and those of the schedule.
+    """What is frozen on the tuning set; the policy's other constants are its own.
 
-    ``rounds`` is how many rounds of every case the budget pays for, if all get the same; the first look takes
-    ``first_share`` of the time. The hidden copy of base runs in ``nulls`` of the cases (a share).
+    ``rounds`` is how many rounds of every case the budget pays for, if all get the same; the screening takes
+    ``first_share`` of the time and flags rows whose p-value is ``flagged`` at most, which get ``most`` confirming
+    rounds at most.
     """
 
     rounds: int
-    first_share: float = 0.6
+    first_share: float = policies._SCREEN_SHARE
     flagged: float = stages.SCREEN_LEVEL
     margin: float = 0.01
     level: float = verdicts.LEVEL
-    most: int = 100
-    nulls: float = 0.25
+    most: int = policies._MOST_CONFIRMING
 
     @property
     def first(self) -> int:
-        """Rounds of each row in the first look, where none rests."""
-        return max(FEWEST_FIRST, round(self.rounds * self.first_share))
+        """Rounds of each row in the screening, if none rests."""
+        return max(policies.FEWEST_ROUNDS, round(self.rounds * self.first_share))
 
-    def second(self, evidence: Sequence[Evidence], left: int) -> list[int]:
-        """Return the fresh rounds of each flagged row, whose first looks are given, if the time is for ``left``."""
-        level = self.level / 2 / len(evidence)
-        fewest = stages.fewest_to_confirm(level, verdicts.smallest_paired)
-        most = max(fewest, min(left // len(evidence), self.most))
-        return [min(most, stages.rounds_to_confirm(one, level) or most) for one in evidence]
-
-
-FEWEST_FIRST = 8
-LOOK_EVERY = 8
-"""As in `gapbench.measuring.ab`."""
+    def worth_confirming(self, evidence: Evidence) -> bool:
+        """Tell whether a row is flagged."""
+        return min(evidence.slower, evidence.faster) <= self.flagged
 
 
 def window(rounds: Floats, start: int, count: int) -> Floats:
@@ -74,89 +92,161 @@ def window(rounds: Floats, start: int, count: int) -> Floats:
 
 
 @cache
-def paired(row: Row, start: int, count: int, margin: float) -> Evidence:
+def paired(row: Row, draw: Draw, margin: float) -> Evidence:
     """Weigh rounds by their paired ratios."""
-    return verdicts.paired(window(row.log_ratios, start, count), margin)
+    return verdicts.paired(draw.of(row, log_ratios), margin)
+
+
+@dataclass(eq=False)
+class State:
+    """A row while its diff is replayed: acts `gapbench.measuring.case_state.CaseState` for the policy.
+
+    ``shares`` are those of the rounds that were drawn so far, ``nulls`` the numbers of those that the copy of base took
+    part in. The screening may draw half of the recording: the rest is for the confirming rounds.
+    """
+
+    row: Row
+    start: int
+    screening: bool = True
+    shares: list[int] = field(default_factory=list)
+    nulls: list[int] = field(default_factory=list)
+
+    @property
+    def case(self) -> str:
+        """What identifies it in its diff."""
+        return self.row.case
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that a round takes beside its turns."""
+        return self.row.overhead
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were drawn."""
+        return len(self.shares)
+
+    next_round = rounds
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the one row that it has."""
+        return [(PREFIX, CLOCK)]
+
+    def draw(self, first: int = 0, end: int | None = None) -> Draw:
+        """Return the rounds from number ``first`` on, before ``end``."""
+        return Draw((self.start + first) % self.row.rounds, tuple(self.shares[first:end]))
+
+    def take(self, request: policies.Request) -> float:
+        """Draw the next round, if there is another one, and return the seconds that it takes."""
+        seconds = min(request.seconds, self.row.slice_seconds)
+        if self.rounds < self.row.rounds // (2 if self.screening else 1):
+            if NULL in request.sides:
+                self.nulls.append(self.rounds)
+            self.shares.append(max(1, int(SHARES * seconds / self.row.slice_seconds + 1e-9)))
+        return self.overhead + seconds
+
+
+class _Policy(policies.TwoStages):
+    """The policy, but for where its evidence is from."""
+
+    def __init__(self, plan: Plan, weigh: Weigh, seed: int) -> None:
+        super().__init__(Effort(seed=seed), plan.margin)
+        self._weigh = weigh
+
+    def evidence(self, state: State, _row: object) -> Evidence:  # type: ignore[override]
+        """Weigh the rounds that were drawn."""
+        return self._weigh(state.row, state.draw(), self._margin)
+
+
+class _Clock:
+    """Virtual time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def replay(
+    rows: Sequence[Row], plan: Plan, weigh: Weigh, rng: np.random.Generator
+) -> tuple[list[State], dict[str, int]]:
+    """Let the policy draw rounds until the time of ``plan`` is spent.
+
+    Return the rows' states, and of those that were flagged (by case) the number of the first confirming round.
+    """
+    clock, flagged = _Clock(), dict[str, int]()
+    states = [State(row, int(rng.integers(row.rounds))) for row in rows]
+    policy = _Policy(plan, weigh, int(rng.integers(2**32)))
+    seconds = plan.rounds * sum(row.overhead + row.slice_seconds for row in rows)
+    chosen = {
+        "time": clock,
+        "_SCREEN_SHARE": plan.first_share,
+        "_MOST_CONFIRMING": plan.most,
+        "worth_confirming": plan.worth_confirming,
+    }
+    with mock.patch.multiple(policies, **chosen):
+        for item in policy.schedule(states, seconds):  # type: ignore[arg-type]
+            if isinstance(item, list):
+                for request in item:
+                    clock.now += request.state.take(request)  # type: ignore[attr-defined]
+            else:
+                flagged = {str(case): first for (case, *_), first in item.rows.items()}  # type: ignore[union-attr]
+                for state in states:
+                    state.screening = False
+    return states, flagged
 
 
 Decision = Callable[[Sequence[Evidence], Sequence[Evidence | None], float], list[Judgement]]
-"""What the first look and the fresh rounds of each row (None where it was not flagged) come to, at a level."""
+"""What the screening and the confirming rounds of each row (None where it was not flagged) come to, at a level."""
 
 
 def two_stages(plan: Plan, weigh: Weigh = paired, decision: Decision = stages.decide) -> Procedure:
     """Return the decision of ``gapbench ab``, or a variation of it."""
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
-        starts = [int(rng.integers(row.rounds)) for row in rows]
-        budget = plan.rounds * len(rows)
+        states, flagged = replay(rows, plan, weigh, rng)
+        first, fresh, copies, copies_fresh = [], [], [], []
+        for state in states:
+            begin = flagged.get(state.case)
+            first.append(weigh(state.row, state.draw(0, begin), plan.margin))
+            fresh.append(None if begin is None else weigh(state.row, state.draw(begin), plan.margin))
+            null = state.row.null
+            if null is not None and state.nulls:
+                numbers = state.nulls[: null.rounds]
+                draw = Draw(int(rng.integers(null.rounds)), tuple(state.shares[number] for number in numbers))
+                before = sum(begin is None or number < begin for number in numbers)
+                copies.append(paired(null, replace(draw, shares=draw.shares[:before]), plan.margin))
+                after = Draw((draw.start + before) % null.rounds, draw.shares[before:])
+                copies_fresh.append(None if begin is None else paired(null, after, plan.margin))
+        judgements = decision(first, fresh, plan.level)
+        deciding = [again or one for one, again in zip(first, fresh, strict=True)]
+        found = [Found(judgement.verdict, one.change) for judgement, one in zip(judgements, deciding, strict=True)]
+        return _distrusted(found, stages.decide(copies, copies_fresh, plan.level))
 
-        def look(i: int, count: int) -> Evidence:
-            return weigh(rows[i], starts[i], count, plan.margin)
-
-        half = [row.rounds // 2 for row in rows]  # the rest of the recording is for the fresh rounds
-        counts, resting = _sweeps(look, dict.fromkeys(range(len(rows)), 0), round(budget * plan.first_share), half)
-        first = {i: look(i, count) for i, count in counts.items()}
-        flagged = [i for i in first if i not in resting and min(first[i].slower, first[i].faster) <= plan.flagged]
-        left = budget - sum(counts.values())
-        second = {}
-        if flagged:
-            for i, count in zip(flagged, plan.second([first[i] for i in flagged], left), strict=True):
-                count = min(count, rows[i].rounds - counts[i])
-                second[i] = weigh(rows[i], (starts[i] + counts[i]) % rows[i].rounds, count, plan.margin)
-                left -= count
-        undecided = {
-            i: counts[i]
-            for i in first
-            if i not in resting and i not in second and first[i].within > verdicts.EQUIVALENCE_LEVEL
-        }
-        more, _ = _sweeps(look, undecided, left, [row.rounds for row in rows], fewest=0)
-        firsts = [look(i, more.get(i, counts[i])) for i in range(len(rows))]
-        fresh = [second.get(i) for i in range(len(rows))]
-        judgements = decision(firsts, fresh, plan.level)
-        deciding = [again or one for one, again in zip(firsts, fresh, strict=True)]
-        return [Found(judgement.verdict, one.change) for judgement, one in zip(judgements, deciding, strict=True)]
-
-    return guarded(decide, plan)
-
-
-def _sweeps(
-    look: Callable[[int, int], Evidence],
-    counts: Mapping[int, int],
-    left: int,
-    most: Sequence[int],
-    fewest: int = FEWEST_FIRST,
-) -> tuple[dict[int, int], set[int]]:
-    """Give every open row a round in turn while ``left`` lasts, ``most[i]`` at most.
-
-    Return the rounds of each, and which of them rest. Now and then whatever is clearly within the margin rests,
-    as `gapbench.measuring.ab` has it.
-    """
-    counts, resting, sweep = dict(counts), set[int](), 0
-    while True:
-        open_ = [i for i in counts if i not in resting and counts[i] < most[i]]
-        if not open_ or (sweep >= fewest and len(open_) > left):
-            return counts, resting
-        sweep, left = sweep + 1, left - len(open_)
-        for i in open_:
-            counts[i] += 1
-        if sweep >= fewest and sweep % LOOK_EVERY == 0:
-            resting |= {i for i in open_ if stages.rests(look(i, counts[i]))}
+    return decide
 
 
 def guarded(decide: Procedure, plan: Plan) -> Procedure:
-    """Return the same decision with the in-run null: if base differs from its own copy, nothing is called red."""
+    """Return a decision in one stage with the in-run null: if base differs from its own copy, nothing is red."""
 
     def with_nulls(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
         found = decide(rows, rng)
         nulls = [row.null for row in rows if row.null is not None]
-        chosen = rng.permutation(len(nulls))[: ceil(plan.nulls * len(nulls))]
+        chosen = rng.permutation(len(nulls))[: ceil(policies.NULL_SHARE * len(nulls))]
         drawn = [(nulls[i], min(plan.first, nulls[i].rounds)) for i in chosen]
-        weighed = [paired(null, int(rng.integers(null.rounds)), count, plan.margin) for null, count in drawn]
-        of_nulls = verdicts.judge(weighed, plan.level)
-        if any(one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) for one in of_nulls):
-            return [
-                replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict == Verdict.REGRESSED else one for one in found
-            ]
-        return found
+        weighed = [
+            paired(null, Draw.whole(int(rng.integers(null.rounds)), count), plan.margin) for null, count in drawn
+        ]
+        return _distrusted(found, verdicts.judge(weighed, plan.level))
 
     return with_nulls
+
+
+def _distrusted(found: list[Found], copies: Sequence[Judgement]) -> list[Found]:
+    """Return what was found, without any red where a copy of base seems to have changed."""
+    if any(one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) for one in copies):
+        return [
+            replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict == Verdict.REGRESSED else one for one in found
+        ]
+    return found

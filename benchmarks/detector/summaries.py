@@ -5,7 +5,7 @@ from math import floor
 
 import numpy as np
 import pandas as pd
-from pool import Pool
+from pool import START_SECONDS, Pool
 from staged import Plan
 
 from gapbench.verdicts import Verdict
@@ -93,7 +93,9 @@ def summary(same: pd.DataFrame, found: Mapping[int, pd.DataFrame]) -> dict[str, 
 
 
 def fitting(pool: Pool, seconds: float) -> Table:
-    """Return how many rounds of every case fit in ``seconds``, by how many implementations are compared."""
+    """Return how many rounds of every case fit in ``seconds``, starting included, by how many are compared."""
+    start = pool.attributes.get(START_SECONDS, 0.0)
+    seconds -= start if isinstance(start, float) else 0.0
     rows: Table = []
     for implementations in (1, 2, 5, len(pool.levels)):
         each = pool.seconds_per_round(implementations)
@@ -107,8 +109,9 @@ def caption(pool: Pool, plan: Plan, diffs: int, truth: str) -> str:
     """Say what was drawn, and how it was decided."""
     return (
         f"Resampled from {pool.rounds} rounds of {len(pool.cases)} cases, neighbour: "
-        f"{pool.attributes.get('neighbour', 'unknown')}; {diffs} diffs each. {plan.rounds} rounds a case: "
-        f"{plan.first} to screen, flagged at p ≤ {plan.flagged:g}, the rest to confirm (at most {plan.most} a row); "
+        f"{pool.attributes.get('neighbour', 'unknown')}; {diffs} diffs each. Time for {plan.rounds} "
+        f"rounds a case: {plan.first_share:.0%} of it to screen, flagged at p ≤ {plan.flagged:g}, the rest to confirm "
+        f"(at most {plan.most} rounds a row) and for what is undecided; "
         f"margin {plan.margin:.1%}, level {plan.level:.1%} over all rows. True ratios: {truth}."
     )
 

@@ -96,20 +96,71 @@ def test_a_recording_says_what_a_round_took(recorded, monkeypatch, tmp_path):
     frame = recorded(levels=(0, 5), cases=2, rounds=3)
     asked = []
 
-    now = iter([110.0, 114.0, 118.0])  # ten seconds and a round passed before the first arrived
-
     def rounds(*arguments):
         asked.append(arguments)
-        yield from (part for _, part in frame.groupby("round"))
+        for (case, name, _), part in frame.groupby(["case", "implementation", "round"]):
+            seconds = 1.5 if case == "case01" else 0.5
+            yield collect.Recorded(part, start=7.0 if name == "pool_5" else 6.0, seconds=seconds, timed=0.25)
 
     monkeypatch.setattr(collect, "rounds", rounds)
-    monkeypatch.setattr(collect, "time", SimpleNamespace(monotonic=lambda: next(now)))
     output = tmp_path / "pool.parquet"
     done = CliRunner().invoke(collect.main, [str(tmp_path), "--rounds", "3", "-o", str(output)], catch_exceptions=False)
     assert done.output == "3 rounds of 2 cases, 1.000 s each\n"
-    ((folder, names, count, _),) = asked
+    ((folder, names, count, slice_seconds, _),) = asked
     assert (folder, names[1], count) == (tmp_path, "pool.py:pool_1", 3)
     pool = pools.read(output)
     assert pool.rounds == 3
     assert pool.attributes["neighbour"] == "none"
-    assert pool.attributes["seconds_per_round"] == 1.0  # 8 s, two rounds of two cases and levels
+    assert pool.attributes["seconds_per_round"] == 1.0
+    assert pool.attributes["start_seconds"] == 7.0
+    assert pool.rows["case01", 5].overhead == 1.25  # beside its batches
+    assert pool.rows["case01", 5].slice_seconds == slice_seconds
+
+
+def test_levels_are_chosen_and_an_unknown_one_is_refused(recorded, monkeypatch, tmp_path):
+    asked = []
+
+    def rounds(*arguments):
+        asked.append(arguments[1])
+        yield collect.Recorded(recorded(levels=(0,), cases=1, rounds=1), 1.0, 1.0, 0.5)
+
+    monkeypatch.setattr(collect, "rounds", rounds)
+    output = ["-o", str(tmp_path / "pool.parquet")]
+    CliRunner().invoke(collect.main, [str(tmp_path), "--level", "0", "--level", "3", *output], catch_exceptions=False)
+    assert asked == [["pool.py:pool_0", "pool.py:pool_3"]]
+    done = CliRunner().invoke(collect.main, [str(tmp_path), "--level", "4", *output])
+    assert done.exit_code == 2
+    assert "there is no level 4; choose of 0, 1, 2, 3, 5, 10" in done.output
+
+
+def test_every_sweep_has_all_cases_and_a_quarter_of_them_the_copy_of_base():
+    states = [SimpleNamespace(rows=lambda: [("pool_0", "host")], case=number) for number in range(12)]
+    sweeps = list(collect.EveryRound(20, 0.15, 0).schedule(states, 0.0))
+    assert len(sweeps) == 20
+    seen = set()
+    for sweep in sweeps:
+        assert {one.state.case for one in sweep} == set(range(12))
+        assert {(one.rows, one.seconds) for one in sweep} == {((("pool_0", "host"),), 0.15)}
+        copies = [one.state.case for one in sweep if one.sides == (0, 1, 2)]
+        assert len(copies) == 3
+        assert all(one.sides == (0, 1) for one in sweep if one.state.case not in copies)
+        seen |= set(copies)
+    assert seen == set(range(12))
+    assert len({tuple(one.state.case for one in sweep) for sweep in sweeps}) > 15  # in a random order
+
+
+def test_the_engine_measures_both_commits_of_the_subject_in_one_process(monkeypatch, tmp_path):
+    case_id = next(one for one in subject.CASES if "64x" in one or one == FORWARD)
+    monkeypatch.setattr(subject, "CASES", {case_id: subject.CASES[case_id]})
+    subject.make(tmp_path, {case_id: (1e-5, 5e-9)})
+    recorded = list(collect.rounds(tmp_path, ["pool.py:pool_0", "pool.py:pool_10"], 2, 0.05, 0))
+    assert [one.samples["implementation"].iloc[0] for one in recorded] == ["pool_0"] * 2 + ["pool_10"] * 2
+    assert [one.samples["round"].iloc[0] for one in recorded] == [0, 1] * 2
+    for one in recorded:
+        assert set(one.samples["contender"]) == {"base", "head", "null"}  # a quarter of one case is that case
+        assert 0 < one.timed < one.seconds
+        assert one.start > 0
+    pool = pools.from_samples(collect.joined(recorded, 0.05))
+    assert pool.rounds == 2
+    assert pool.rows[case_id, 10].null.rounds == 2
+    assert pool.rows[case_id, 10].overhead > 0

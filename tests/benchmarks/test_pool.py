@@ -5,7 +5,7 @@ import pytest
 from gapbench import stats
 
 
-def test_rows_are_rounds_by_turns_and_their_value_is_hodges_lehmann_of_the_turns_ratios(recorded):
+def test_rows_are_rounds_by_turns_and_their_value_is_the_engine_s_of_the_turns_ratios(recorded):
     frame = recorded(turn_noise=0.05, rounds=3, turns=5, cases=2)
     row = pools.from_samples(frame).rows["case01", 5]
     own = frame[(frame["case"] == "case01") & (frame["implementation"] == "pool_5")]
@@ -15,7 +15,8 @@ def test_rows_are_rounds_by_turns_and_their_value_is_hodges_lehmann_of_the_turns
     )
     assert row.rounds == 3
     assert row.base[2].tolist() == base.tolist()
-    assert row.log_ratios[2] == pytest.approx(stats.hodges_lehmann(np.log(head / base)))
+    assert row.log_ratios[2] == pytest.approx(np.median(np.log(head / base)))
+    assert row.log_ratios[2] == stats.round_log_ratio(head, base)
 
 
 def test_a_round_with_fewer_turns_has_a_value_of_the_turns_that_it_has(recorded):
@@ -24,7 +25,24 @@ def test_a_round_with_fewer_turns_has_a_value_of_the_turns_that_it_has(recorded)
     shorter = pools.from_samples(frame[(frame["round"] != 1) | (frame["turn"] < 3)]).rows["case00", 0]
     assert np.isnan(shorter.base[1]).tolist() == [False] * 3 + [True] * 2
     logs = np.log(whole.head[1, :3] / whole.base[1, :3])
-    assert shorter.log_ratios[1] == pytest.approx(stats.hodges_lehmann(logs))
+    assert shorter.log_ratios[1] == pytest.approx(np.median(logs))
+
+
+def test_a_share_of_a_round_is_of_turns_from_all_over_it(recorded):
+    row = pools.from_samples(recorded(levels=(0,), turn_noise=0.05, rounds=2, turns=16, cases=1)).rows["case00", 0]
+    for share, kept in [(8, range(16)), (4, range(0, 16, 2)), (2, range(0, 16, 4)), (1, (0, 8))]:
+        base, head = row.turns(share)
+        assert base.tolist() == row.base[:, list(kept)].tolist()
+        assert head.tolist() == row.head[:, list(kept)].tolist()
+        assert pools.log_ratios(row, share)[1] == pytest.approx(np.median(np.log(head[1] / base[1])))
+    assert len(row.turns(6)[0][0]) == 12
+
+
+def test_a_row_knows_what_its_rounds_took(recorded):
+    facts = {"overheads": {"case00": 0.3}, "slice_seconds": 0.2}
+    rows = pools.from_samples(recorded(levels=(0,), cases=2, **facts)).rows
+    assert (rows["case00", 0].overhead, rows["case00", 0].slice_seconds) == (0.3, 0.2)
+    assert rows["case01", 0].overhead == pools.Row.overhead
 
 
 def test_the_hidden_copy_is_a_row_of_its_own_where_there_is_one(quiet):

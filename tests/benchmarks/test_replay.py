@@ -78,9 +78,10 @@ def test_a_wrong_truth_shows_as_bias(quiet):
 def test_the_second_stage_sees_rounds_that_the_first_did_not(noisy, monkeypatch):
     seen = []
 
-    def weigh(row, start, count, margin):
-        seen.append((row, start, {round_ % row.rounds for round_ in range(start, start + count)}))
-        return staged.paired(row, start, count, margin)
+    def weigh(row, draw, margin):
+        count = len(draw.shares)
+        seen.append((row, draw.start, {round_ % row.rounds for round_ in range(draw.start, draw.start + count)}))
+        return staged.paired(row, draw, margin)
 
     staged.two_stages(PLAN, weigh)(noisy.diff(10, noisy.cases), np.random.default_rng(0))
     for row in {row for row, *_ in seen}:
@@ -91,30 +92,65 @@ def test_the_second_stage_sees_rounds_that_the_first_did_not(noisy, monkeypatch)
         assert not early & late
 
 
-def test_fresh_rounds_are_as_many_as_the_first_look_asks_for_and_there_is_time_for():
-    def first(change, spread=0.02):
-        return verdicts.paired(change + spread * np.linspace(-1, 1, 22), PLAN.margin)
-
-    (clear,) = PLAN.second([first(0.1)], 1000)
-    assert clear == verdicts.fewest_rounds(PLAN.level / 2, verdicts.smallest_paired) + 3
-    (some,) = PLAN.second([first(0.035)], 1000)
-    assert clear < some < PLAN.most
-    assert PLAN.second([first(0.011)], 1000) == [PLAN.most]
-    assert PLAN.second([first(0.011)] * 3, 90) == [30] * 3
+def played(pool, level, changed, plan=PLAN, seed=0):
+    """Return the states of a replayed diff and what was flagged, by case."""
+    states, flagged = staged.replay(pool.diff(level, changed), plan, staged.paired, np.random.default_rng(seed))
+    return {state.case: state for state in states}, flagged
 
 
-def test_what_is_clearly_unchanged_rests_and_leaves_its_time_to_the_others(noisy):
-    looked = []
+def test_confirming_rounds_are_as_many_as_the_screening_asks_for_and_there_is_time_for(quiet, recorded):
+    states, flagged = played(quiet, 5, ["case03"])
+    assert flagged == {"case03": 30}  # the others rest, and half of the recording is for the screening
+    fewest = two_stages.fewest_to_confirm(PLAN.level / 2, verdicts.smallest_paired)
+    assert states["case03"].rounds - flagged["case03"] == fewest
+    # where all changed by little more than the margin, as many as there is time for
+    pool = pools.from_samples(recorded(levels=(0, 2), process_noise=0.02, rounds=120))
+    states, flagged = played(pool, 2, pool.cases)
+    fresh = [state.rounds - flagged[case] for case, state in states.items() if case in flagged]
+    assert len(fresh) > 8
+    assert max(fresh) < PLAN.rounds
+    states, flagged = played(pool, 2, pool.cases, staged.Plan(rounds=36, most=13))
+    assert max(state.rounds - flagged[case] for case, state in states.items() if case in flagged) == 13
 
-    def look(i, count):
-        looked.append((i, count))
-        return verdicts.paired(np.full(count, (0.0, 0.05)[i]) + 1e-4 * np.arange(count), 0.01)
 
-    counts, resting = staged._sweeps(look, {0: 0, 1: 0}, 40, [60, 60])
-    assert resting == {0}
-    assert counts == {0: 8, 1: 32}
-    assert looked == [(0, 8), (1, 8), (1, 16), (1, 24), (1, 32)]
-    assert staged._sweeps(look, {1: 0}, 40, [60, 20])[0] == {1: 20}
+def test_what_is_clearly_unchanged_rests_and_leaves_its_time_to_the_others(quiet, recorded):
+    states, flagged = played(quiet, 5, [])
+    assert flagged == {}
+    assert {state.rounds for state in states.values()} == {8}  # the first look
+    frame = recorded(levels=(0, 5), cases=2)
+    loud = frame["case"] == "case01"
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.05, len(frame)))
+    pool = pools.from_samples(
+        frame.assign(seconds_per_call=frame["seconds_per_call"].where(~loud, lambda s: s * noise))
+    )
+    states, _ = played(pool, 5, [])
+    assert states["case00"].rounds == 8
+    assert states["case01"].rounds > 1.5 * PLAN.rounds
+
+
+def test_a_replayed_diff_takes_the_time_that_it_has(noisy):
+    for level, changed in ((2, noisy.cases), (5, noisy.cases[:1]), (0, [])):
+        states, _ = played(noisy, level, changed)
+        each = noisy.rows[noisy.cases[0], 0]
+        spent = sum(state.rounds for state in states.values()) * (each.overhead + each.slice_seconds)
+        assert spent <= PLAN.rounds * 12 * (each.overhead + each.slice_seconds) * 1.05
+
+
+def test_a_round_with_less_time_has_a_share_of_its_turns(recorded):
+    pool = pools.from_samples(recorded(cases=12, overheads={}, slice_seconds=0.4, process_noise=0.05))
+    states, _ = played(pool, 5, [], staged.Plan(rounds=8))
+    shares = {share for state in states.values() for share in state.shares}
+    assert max(shares) < 8
+    assert min(shares) >= 1
+    assert sum(state.rounds for state in states.values()) >= 8 * 12
+
+
+def test_the_copy_of_base_takes_part_in_a_quarter_of_the_cases(quiet):
+    states, _ = played(quiet, 5, ["case03"])
+    with_copy = {case for case, state in states.items() if state.nulls}
+    assert 3 <= len(with_copy) <= 4  # of the screening; and of the one case that is confirmed
+    assert "case03" in with_copy
+    assert states["case03"].nulls[-1] == states["case03"].rounds - 1
 
 
 def test_draws_are_contiguous_windows_and_the_first_round_follows_the_last():
@@ -157,8 +193,8 @@ def test_blocks_take_turns_to_be_first_so_that_a_drift_within_rounds_cancels(rec
     row = pools.from_samples(
         frame.assign(seconds_per_call=frame["seconds_per_call"] * np.exp(0.1 * frame["turn"]))
     ).rows["case00", 0]
-    assert ablations.in_blocks(row, 0, 1, 0.01).change.estimate == pytest.approx(0.4)
-    assert ablations.in_blocks(row, 0, 2, 0.01).change.estimate == pytest.approx(0)
+    assert ablations.in_blocks(row, staged.Draw.whole(0, 1), 0.01).change.estimate == pytest.approx(0.4)
+    assert ablations.in_blocks(row, staged.Draw.whole(0, 2), 0.01).change.estimate == pytest.approx(0)
 
 
 def test_rounds_of_both_stages_find_more_where_everything_changed(recorded):

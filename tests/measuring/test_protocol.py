@@ -245,7 +245,7 @@ def test_a_round_that_was_asked_for_fits():
         {"calls": [2] * 3},
         {"seconds_per_call": []},
         {"page_faults": [None]},
-        dict.fromkeys(Batches.__struct_fields__, []),
+        {key: [] for key in Batches.__struct_fields__},
     ],
 )
 def test_batches_that_nobody_asked_for_do_not(columns):

@@ -94,12 +94,16 @@ def test_samples_of_an_unknown_run_are_an_error(tmp_path):
 
 def test_a_round_after_one_that_was_lost_has_a_number_of_its_own():
     from gapbench.cases import Case
-    from gapbench.measuring.engine import RoundMeasured, _Standing
-    from gapbench.measuring.plan import Contest
-    from gapbench.measuring.rounds import RoundResult
+    from gapbench.measuring.case_processes import CaseProcesses
+    from gapbench.measuring.case_state import CaseState
+    from gapbench.measuring.engine import RoundMeasured
+    from gapbench.measuring.plan import Contest, Plan
+    from gapbench.measuring.protocol import RoundResult
 
     case = Case((1, 2, 3))
-    standing = _Standing(Contest("quick", case, {"mean": "mean"}, ("host",), "mean"), ["mean"])
+    contest = Contest("quick", case, {"mean": "mean"})
+    plan = Plan((contest,))
+    state = CaseState(contest, plan, CaseProcesses(contest, plan, None))
     for number in (0, 2):
-        standing.record(RoundMeasured(case, number, number, ("mean",), RoundResult({})))
-    assert (standing.rounds, standing.next_round) == (2, 3)
+        state.record(RoundMeasured(case, number, number, ("mean",), RoundResult({})))
+    assert (state.rounds, state.next_round) == (2, 3)
