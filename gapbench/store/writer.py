@@ -70,7 +70,8 @@ class RunWriter:
 
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
         """
-        writer = cls(store, store.describe(run), store.text(run))
+        text = store.text(run)
+        writer = cls(store, replace(parse(run, text), id=run), text)
         writer._refuse_complete()
         writer._own()
         for name in store.shard_names(run):
