@@ -23,6 +23,7 @@ from gapbench import records
 from gapbench.cases import Case
 from gapbench.compare import Side, compare
 from gapbench.records import REFERENCE
+from gapbench.run import Run
 from gapbench.stats import Floats
 from gapbench.store import Store
 from gapbench.verdicts import Verdict
@@ -117,7 +118,7 @@ class Machine:
             suite="ci", contender=records.THIS, clock="host", memory="kept", status="ok", reference=REFERENCE,
             stopped_by=np.where(is_raced, "slower", "target"),
         ).reindex(columns=[*records.RESULTS])  # fmt: skip
-        return Side({"run": name, "started": name, "ended": name}, results.astype(object), samples)
+        return Side(Run(id=name, started=name, ended=name), results.astype(object), samples)
 
 
 def changed(world: World, what: str, rng: np.random.Generator) -> "np.ndarray[Any, np.dtype[np.bool_]]":

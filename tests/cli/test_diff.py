@@ -8,7 +8,7 @@ from stored import MACHINE, OTHER, keep, side, two_sides
 from gapbench import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
-from gapbench.run import COMPARED
+from gapbench.run import COMPARED, Run
 from gapbench.store import Store
 from gapbench.store.documents import decode
 from gapbench.verdicts import Verdict
@@ -161,12 +161,12 @@ def test_earlier_runs_of_the_store_are_taken_into_account(gapbench, stored, tmp_
     keep(store, side("20261101T101112Z-abc1234-0009", versions={"torch": "3.0"}))
     keep(store, side("20261102T101112Z-abc1234-0009", suites=["other"]))
     keep(store, side("20261224T101112Z-abc1234-0009"))
-    store.create({"run": "20261103T101112Z-abc1234-0009", "suites": ["quick"]})
+    store.create(Run(id="20261103T101112Z-abc1234-0009", suites=("quick",)))
     (tmp_path / "results" / "20261011T101112Z-abc1234-0009" / "samples.parquet").write_bytes(b"damaged")
     seen, original = [], compare.compare
     monkeypatch.setattr(compare, "compare", lambda *given, earlier: seen.extend(earlier) or original(*given))
     assert gapbench("diff", "old", "20261123")[0] == 1
-    assert [one.run["run"][6:8] for one in seen] == ["10", "09", "08", "07", "06", "05", "04", "03"]
+    assert [one.run.id[6:8] for one in seen] == ["10", "09", "08", "07", "06", "05", "04", "03"]
 
 
 def test_another_condition_of_memory_exits_with_4_and_says_so(gapbench, stored):

@@ -1,4 +1,5 @@
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from gapbench.report.diff import lines, table
@@ -49,8 +50,8 @@ def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(ma
     rows = [make_row(Verdict.INCONCLUSIVE, f"impl_{n}", ratio=1 + n / 1000, rounds_needed=36) for n in range(30)]
     rows += [make_row(Verdict.INCONCLUSIVE, f"never_{n}", ratio=1.0) for n in range(5)]
     rows += [make_row(Verdict.REGRESSED, f"red_{n}") for n in range(25)]
-    run = make().base
-    out = rendered(make(*rows, base={**run, "wall_seconds": 58.0}, head={**run, "wall_seconds": 62.0}), 200)
+    base, head = (structs.replace(make().base, wall_seconds=seconds) for seconds in (58.0, 62.0))
+    out = rendered(make(*rows, base=base, head=head), 200)
     assert out.count("impl_") == 10
     assert "impl_29" in out
     assert out.count("red_") >= 25
