@@ -231,7 +231,7 @@ def test_with_all_nobody_stops_early(monkeypatch):
 
 
 def test_what_computes_something_else_is_never_slower(monkeypatch):
-    machine = Machine(monkeypatch, spread=0.01, times={"slow": 40.0})
+    Machine(monkeypatch, spread=0.01, times={"slow": 40.0})
     contest = Contest(
         "pooling", Case((1, 8, 8, 8), operation="pooling"), {"slow": "slow", "fast": "fast"}, ("host",), "fast"
     )
@@ -260,7 +260,7 @@ def test_who_was_raced_stays_so_when_a_run_is_resumed(monkeypatch):
     events = rank(machine, names, earlier=earlier, **effort)
     assert [event.implementation for event in of(Raced, events)] == ["slow"]
     assert turns_of(machine, "slow") == (0, 0)
-    assert [one.round for one in of(RoundMeasured, events)][0] == 6
+    assert next(one.round for one in of(RoundMeasured, events)) == 6
 
 
 def test_a_case_without_anybody_left_has_failed(monkeypatch):
@@ -273,7 +273,7 @@ def test_a_case_without_anybody_left_has_failed(monkeypatch):
 
 
 def test_conditions_of_memory_have_rounds_of_their_own(monkeypatch):
-    machine = Machine(monkeypatch, spread=0.001)
+    Machine(monkeypatch, spread=0.001)
     contests = tuple(
         Contest("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh")
     )

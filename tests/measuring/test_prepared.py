@@ -31,7 +31,12 @@ def test_who_cannot_be_loaded_is_rejected_with_a_reason_and_the_rest_is_loaded(l
     assert set(loaded.contenders) == {0}
     statuses = {index: status for index, (status, _) in reply.rejected.items()}
     assert statuses == {1: "failed", 2: "failed", 3: "unsupported", 4: "unsupported", 5: "failed"}
-    for index, words in {1: "ValueError: no good", 2: "no function", 4: "in this checkout", 5: "replaces time."}.items():
+    for index, words in {
+        1: "ValueError: no good",
+        2: "no function",
+        4: "in this checkout",
+        5: "replaces time.",
+    }.items():
         assert words in reply.rejected[index][1]
 
 
