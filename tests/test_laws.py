@@ -92,5 +92,5 @@ def test_there_is_one_timing_loop():
 def test_modules_stay_small_and_public_ones_open_with_their_purpose():
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 300, where(path)
+        assert len(text.splitlines()) <= 500, where(path)
         assert ast.get_docstring(ast.parse(text)), f"{where(path)} has no docstring"

@@ -9,6 +9,8 @@ from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.recording.ledger import Ledger
 from gapbench.records import Qualification
+from gapbench.run import Comparison, FlaggedRow
+from gapbench.run import Side as RunSide
 from gapbench.store import Store
 
 CONTESTS = [
@@ -130,7 +132,7 @@ def test_conditions_of_memory_are_rows_of_their_own(store):
     contests = [Contest("test", Case((4, 64, 28, 28)), {"mean": "mean"}, memory=memory) for memory in ("kept", "fresh")]
     plan = Plan(tuple(contests), EFFORT)
     writer = recording.begin(store, contests, EFFORT, [])
-    run = recording.record(writer, plan).run["run"]
+    run = recording.record(writer, plan).run.id
     assert planned(writer) == plan
     results, samples = store.results([run]), store.samples([run])
     assert sorted(results["memory"]) == ["fresh", "kept"]
@@ -220,10 +222,10 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
         yield engine.Flagged({(CASE, "mean", "host"): 8})
 
     monkeypatch.setattr(engine, "measure", measure)
-    described = {"margin": 0.01, "flagged": None}
+    described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}
     contest = Contest("test", CASE, {"mean": "mean"})
-    writer = recording.begin(store, [contest], EFFORT, [], ab=described)
+    writer = recording.begin(store, [contest], EFFORT, [], **described)
     recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
-    assert recorded.run["ab"]["flagged"] == [{"case": CASE.id, "implementation": "mean", "clock": "host", "round": 8}]
-    (said,) = [one for one in recorded.run["warnings"] if "processes of their own" in one]
-    assert "because it changes the default dtype for the whole process" in said
+    assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8),)
+    (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
+    assert "processes of their own: it changes the default dtype for the whole process" in said

@@ -19,6 +19,7 @@ from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.source import HERE
 
 MIB = 2**20
+LOADED = Case((2, 8, 6, 6))
 
 
 class SimulatedHostCpu(Cpu):
@@ -76,7 +77,7 @@ def load():
     """Return a function that loads specs in this very process: the case, what is said of it, and the byte."""
     threads = torch.get_num_threads()
 
-    def run(*specs, case=Case((2, 8, 6, 6)), seed=3, contenders=None):
+    def run(*specs, case=LOADED, seed=3, contenders=None):
         current = CurrentContender.create()
         indices = tuple(range(len(specs))) if contenders is None else contenders
         return *prepared.prepare(CaseTask(case, specs, (HERE,), indices, seed), current), current

@@ -18,17 +18,18 @@ from gapbench.records import BASE, HEAD, NULL, THIS
 
 CASE = Case((1, 8, 4, 4))
 NAMES = ("mean", "fast", "slow")
+ALONE = (Side(),)
 SIDES = tuple(map(Side, (BASE, HEAD, NULL)))
 
 
-def state(names=NAMES, sides=(Side(),), able=None, refused=(), clocks=("host",), case=CASE):
+def state(names=NAMES, sides=ALONE, able=None, refused=(), clocks=("host",), case=CASE):
     contest = Contest("test", case, {name: name for name in names}, clocks)
     able = range(len(names) * len(sides)) if able is None else able
     processes = SimpleNamespace(names=tuple(names), contenders=tuple(able), refused=set(refused))
     return CaseState(contest, Plan((contest,), sides=sides), processes)
 
 
-def measured(number, seconds, sides=(Side(),), names=NAMES, **more):
+def measured(number, seconds, sides=ALONE, names=NAMES, **more):
     return RoundMeasured(CASE, number, number, names, result(seconds, **more), tuple(side.name for side in sides))
 
 

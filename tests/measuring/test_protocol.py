@@ -42,7 +42,11 @@ plain = st.recursive(
 columns = [indices, indices, indices, counts, seconds, st.none() | seconds]
 batches = st.builds(Batches, *(st.lists(column, max_size=3) for column in columns))
 qualifications = st.builds(
-    Qualification, st.sampled_from(STATUSES), st.none() | st.text(), max_error=st.none() | seconds, operators=indices
+    Qualification,
+    st.sampled_from([str(one) for one in STATUSES]),
+    st.none() | st.text(),
+    max_error=st.none() | seconds,
+    operators=indices,
 )
 replies = st.one_of(
     st.builds(Started, indices),
@@ -245,7 +249,7 @@ def test_a_round_that_was_asked_for_fits():
         {"calls": [2] * 3},
         {"seconds_per_call": []},
         {"page_faults": [None]},
-        {key: [] for key in Batches.__struct_fields__},
+        {name: [] for name in Batches.__struct_fields__},
     ],
 )
 def test_batches_that_nobody_asked_for_do_not(columns):
