@@ -22,7 +22,7 @@ from gapbench.cases import Case
 from gapbench.records import Qualification
 from gapbench.report import site
 from gapbench.store import Store
-from gapbench.store.pytest_benchmark import writing
+from gapbench.store import pytest_benchmark as writing
 
 CASES = [Case((8, channels, 7, 7), label="head") for channels in (256, 512, 1024, 2048, 4096)]
 NAMES = ("mean", "adaptive", "sum_scale", "einsum", "matmul", "avg_pool", "flatten", "two_stage", "compiled", "mine")
