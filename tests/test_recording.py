@@ -174,7 +174,14 @@ def measured_rounds(draw, sides):
     batches = Batches()
     for turn in range(draw(st.integers(1, 3))):
         for position, index in enumerate(draw(st.permutations(sorted(chosen)))):
-            batches.add(index, turn, position, draw(st.integers(1, 50)), draw(st.floats(1e-9, 1)), draw(st.none() | st.just(1.5)))
+            batches.add(
+                index,
+                turn,
+                position,
+                draw(st.integers(1, 50)),
+                draw(st.floats(1e-9, 1)),
+                draw(st.none() | st.just(1.5)),
+            )
     clocks = draw(st.sampled_from([("host",), ("host", "host_cold")]))
     memory = draw(st.sampled_from(["kept", "fresh"]))
     result = RoundResult(dict.fromkeys(clocks, batches))
@@ -185,7 +192,12 @@ def measured_rounds(draw, sides):
 def test_rounds_are_read_back_as_the_events_that_they_were(measured):
     """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
     (again,) = recording._earlier(Ledger().enter(measured))
-    assert (again.case, again.round, again.process, again.memory) == (CASE, measured.round, measured.process, measured.memory)
+    assert (again.case, again.round, again.process, again.memory) == (
+        CASE,
+        measured.round,
+        measured.process,
+        measured.memory,
+    )
 
     def told(event, clock):
         batches = event.result.batches[clock]
@@ -212,8 +224,6 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
     contest = Contest("test", CASE, {"mean": "mean"})
     writer = recording.begin(store, [contest], EFFORT, [], ab=described)
     recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
-    assert recorded.run["ab"]["flagged"] == [
-        {"case": CASE.id, "implementation": "mean", "clock": "host", "round": 8}
-    ]
+    assert recorded.run["ab"]["flagged"] == [{"case": CASE.id, "implementation": "mean", "clock": "host", "round": 8}]
     (said,) = [one for one in recorded.run["warnings"] if "processes of their own" in one]
     assert "because it changes the default dtype for the whole process" in said
