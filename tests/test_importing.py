@@ -13,8 +13,8 @@ from gapbench.git import Git
 from gapbench.records import Qualification
 from gapbench.run import Machine, Warning
 from gapbench.store import Store, timestamp
+from gapbench.store import pytest_benchmark as writing
 from gapbench.store.documents import decode
-from gapbench.store.pytest_benchmark import writing
 from gapbench.store.verify import verify
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

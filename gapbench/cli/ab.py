@@ -160,7 +160,6 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
     """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
     from gapbench.profiling import explaining
     from gapbench.report.diff import lines
-    from gapbench.report.diff.explained import explained
     from gapbench.verdicts import Verdict
 
     rows = [row for row in lines.red(found) if row.verdict is Verdict.REGRESSED]
@@ -172,7 +171,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
                 click.echo(f"profiled {row.implementation} on {row.case}", err=True)
     except KeyboardInterrupt:
         click.echo("warning: interrupted; what was not profiled is not explained", err=True)
-    return explained(store, found)
+    return lines.explained(store, found)
 
 
 def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Contest]":

@@ -111,7 +111,7 @@ def command(
         _refuse_others(context)
         return static.compare(Path(base), None if head is None else Path(head))
     from gapbench.compare import compare, interleaved
-    from gapbench.report.diff.explained import explained
+    from gapbench.report.diff.lines import explained
     from gapbench.report.stored import earlier, side
     from gapbench.store import Store
 

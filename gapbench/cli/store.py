@@ -29,17 +29,17 @@ def export(run: str, output: Path | None, url: str) -> None:
     Every sample is in it, in seconds per call; what is not ok is not.
     """
     from gapbench.store import Store
-    from gapbench.store.pytest_benchmark import writing
+    from gapbench.store import pytest_benchmark as exporting
 
     store = Store(url)
     found = store.resolve(run)
-    document = writing.document(
+    document = exporting.document(
         store.describe(found), store.results([found], whole=True), store.samples([found], whole=True)
     )
     if output is None:
-        click.echo(writing.dumps(document))
+        click.echo(exporting.dumps(document))
     else:
-        writing.write(output, document)
+        exporting.write(output, document)
         click.echo(output)
 
 

@@ -10,18 +10,7 @@ from collections.abc import Collection, Sequence
 
 from gapbench import records
 from gapbench.compare.interleaved import interleaved
-from gapbench.compare.judging import judged
-from gapbench.compare.rows import (
-    MARGIN,
-    Diff,
-    Key,
-    Row,
-    Side,
-    matched,
-    other_memory,
-    rows_of,
-    structural,
-)
+from gapbench.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, other_memory, rows_of, structural
 from gapbench.compare.weighing import weigh
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 from gapbench.run import COMPARED, differences

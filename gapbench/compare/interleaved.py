@@ -15,8 +15,7 @@ import pandas as pd
 from msgspec import structs
 
 from gapbench import two_stages
-from gapbench.compare.judging import judged
-from gapbench.compare.rows import Diff, Key, Row, Side, matched, row_key, rows_of, structural
+from gapbench.compare.rows import Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.records import BASE, HEAD, NULL, with_memory
 from gapbench.run import Run, differences
 from gapbench.run import Side as RunSide

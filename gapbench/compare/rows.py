@@ -1,7 +1,8 @@
-"""What a comparison is made of: stored runs, their rows, and the verdicts that need no statistics."""
+"""What a comparison is made of: stored runs, their rows, and their verdicts in numbers and words."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp, isfinite
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from gapbench import records
 from gapbench.errors import GapbenchError, NothingMatchedError
 from gapbench.run import Run
-from gapbench.verdicts import Verdict
+from gapbench.verdicts import Evidence, Judgement, Verdict
 
 Key = tuple[str, str, str, str | None]
 """Case, implementation, clock, and the condition of memory (None where the run does not say)."""
@@ -180,3 +181,44 @@ def structural(before: Result | None, after: Result | None) -> tuple[Verdict, st
 
 def _failure(row: Result) -> str:
     return str(row["status"]) if row["reason"] is None else f"{row['status']}: {row['reason']}"
+
+
+def judged(
+    row: Row, evidence: Evidence, judgement: Judgement, *said: str, paired: bool = False, raced: bool = False
+) -> Row:
+    """Return ``row`` with the verdict of ``judgement``; what else is ``said`` joins its reason.
+
+    ``paired`` rounds measured both sides at once, others one of them. A row that was ``raced`` stopped early, when
+    it was clearly slower than the best.
+    """
+    change = evidence.change
+    sentences = [*said]
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        sentences.insert(0, _undecided(judgement, evidence, paired, raced))
+    return replace(
+        row,
+        verdict=judgement.verdict,
+        reason="; ".join(filter(None, sentences)),
+        ratio=exp(change.estimate) if isfinite(change.estimate) else None,
+        ratio_low=None if change.low is None else exp(change.low),
+        ratio_high=None if change.high is None else exp(change.high),
+        p_value=judgement.p_value,
+        rounds=evidence.rounds,
+        rounds_needed=judgement.rounds_needed,
+    )
+
+
+def _undecided(judgement: Judgement, evidence: Evidence, paired: bool, raced: bool) -> str:
+    rounds, needed = evidence.rounds, judgement.rounds_needed
+    if paired:
+        if needed is None:
+            return f"{rounds} rounds do not decide, nor would 1000: about as large as the margin, or too noisy"
+        return f"{rounds} rounds do not decide, about {needed} would: give it more time with --budget"
+    if raced:
+        return f"{rounds} rounds a side do not decide; it is slow and stopped early: measure all of them with --all"
+    if needed is None:
+        return (
+            f"{rounds} rounds a side do not decide, nor would more: runs differ by more than their rounds, or the "
+            "change is about as large as the margin; gapbench ab measures both sides together"
+        )
+    return f"{rounds} rounds a side do not decide; about {needed} would"

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gapbench.errors import GapbenchError
-from gapbench.history import commits
-from gapbench.history.order import Order
+from gapbench.history.order import Order, commit_of
 from gapbench.history.trends import SHORTEST, Trend, ratio_of, segment
 from gapbench.store import Store
 
@@ -54,7 +53,7 @@ def find(store: Store, name: str) -> str:
     try:
         return store.resolve(name)
     except GapbenchError:
-        commit = commits.commit_of(name)
+        commit = commit_of(name)
         if commit is None:
             raise
         runs = store.runs()

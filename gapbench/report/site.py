@@ -17,7 +17,7 @@ from gapbench.compare import interleaved
 from gapbench.errors import GapbenchError
 from gapbench.report import assets, changes, html, profiles
 from gapbench.report.diff import page as diffs
-from gapbench.report.diff.explained import explained
+from gapbench.report.diff.lines import explained
 from gapbench.report.history import page as past
 from gapbench.report.private import public
 from gapbench.report.stored import load

@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,16 +20,24 @@ _WHOLE = 34
 """Columns up to which names are not broken."""
 
 
-_NUMERIC = ("time", "95 % interval", "best of each", "cases")
+_NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
+    """Return an empty table without lines, numbers to the right; those columns and ``whole`` ones are not broken."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        numeric = header in _NUMERIC or header.startswith("÷")
-        kept_whole = numeric or header in ("fastest", "yours")
-        table.add_column(header, justify="right" if numeric else "left", no_wrap=kept_whole, overflow="fold")
+        numeric = header in _NUMERIC or "÷" in header
+        table.add_column(
+            header, justify="right" if numeric else "left", no_wrap=numeric or header in whole, overflow="fold"
+        )
     return table
+
+
+def _print_below(console: Console | None, table: Table) -> None:
+    console = console or Console()
+    console.print()
+    console.print(table)
 
 
 def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Run | None = None) -> None:
@@ -58,7 +66,9 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Ru
 
 def _winners(title: str, winners: pd.DataFrame, wide: bool, told: Sequence[str]) -> Table:
     reference = winners["reference"].iloc[0]
-    table = _table(title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []))
+    table = plain_table(
+        title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []), whole=["fastest"]
+    )
     for row in rows.records(winners):
         case = Text(f"{row['shape']} {row['dtype']}")
         notes = [row["layout"], "" if fmt.missing(row["label"]) else row["label"]]
@@ -101,7 +111,7 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
     ranked = measured["best"].notna().any()
     references = measured["reference"].dropna().unique()
     against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
-    table = _table(title, "case", "time", f"÷ {against}", "95 % interval")
+    table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval", whole=["yours"])
     table.columns[0].min_width = measured["implementation"].str.len().max()
     said = None
     for row in rows.records(measured):
@@ -120,9 +130,7 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
             *_ratio(row, "best_ratio" if ranked else "ratio"),
         )
         said = rows.key(row)
-    console = console or Console()
-    console.print()
-    console.print(table)
+    _print_below(console, table)
 
 
 def _ratio(row: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -145,7 +153,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
     """Print what each suite takes as a whole, its cases as often as they occur, with one choice or the best of each."""
     if totals.empty:
         return
-    table = _table("in all", "cases", "one choice", "time", f"÷ {REFERENCE}", "best of each")
+    table = plain_table("in all", "cases", "one choice", "time", f"÷ {REFERENCE}", "best of each")
     for row in totals.to_dict("records"):
         table.add_row(
             Text(f"{row['suite']} {row['dtype']} {row['layout']}"),
@@ -155,9 +163,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
             fmt.ratio(row["ratio"]),
             fmt.seconds(row["best_of_each"]),
         )
-    console = console or Console()
-    console.print()
-    console.print(table)
+    _print_below(console, table)
 
 
 def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
@@ -172,13 +178,11 @@ def print_troubles(results: pd.DataFrame, console: Console | None = None) -> Non
     troubles = results[results["status"] != "ok"]
     if troubles.empty:
         return
-    table = _table("not ranked", "status", "cases", "reason")
+    table = plain_table("not ranked", "status", "cases", "reason")
     for (status, reason), group in troubles.groupby(["status", "reason"], sort=False):
         names = ", ".join(group["implementation"].unique())
         table.add_row(Text(names), Text(str(status)), str(group["case"].nunique()), Text(str(reason)))
-    console = console or Console()
-    console.print()
-    console.print(table)
+    _print_below(console, table)
 
 
 def print_rows(
@@ -189,7 +193,7 @@ def print_rows(
     """Print a list of objects as a table, columns in the objects' order; ``styles`` by column and value."""
     if not rows:
         return
-    table = _table(*rows[0])
+    table = plain_table(*rows[0])
     first = table.columns[0]
     first.no_wrap = max(len(str(row[next(iter(row))])) for row in rows) <= _WHOLE  # names are there to be copied
     for row in rows:
@@ -214,7 +218,7 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | Non
     measured = [one for one in profiles if one["status"] == "ok"]
     parts = list(dict.fromkeys(part for one in measured for part in one["shares"]))
     if measured:
-        table = _table("% of the time", "time", *(_BRIEF.get(part, part) for part in parts), "memory", "GB/s")
+        table = plain_table("% of the time", "time", *(_BRIEF.get(part, part) for part in parts), "memory", "GB/s")
         for column in table.columns[1:]:
             column.justify, column.no_wrap = "right", True
         for one in measured:

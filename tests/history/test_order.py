@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from gapbench.git import Git
-from gapbench.history import commits
+from gapbench.history import order as commits
 from gapbench.history.order import order
 from gapbench.run import Run
 
@@ -87,7 +87,7 @@ def test_where_one_commit_is_not_known_all_go_by_time(repository):
 def test_what_is_no_commit_is_not_taken_for_one(repository):
     repository.commit()
     tree = repository.git("rev-parse", "HEAD^{tree}")
-    assert commits.places([tree, "f" * 40], repository.folder) == {}
+    assert commits.places_of([tree, "f" * 40], repository.folder) == {}
 
 
 def test_outside_of_repositories_runs_go_by_time(tmp_path):

@@ -11,10 +11,11 @@ import pytest
 from fabricated import CASE, a_run
 from pytest_benchmark.stats import Stats
 
+from gapbench import importing
 from gapbench.errors import GapbenchError
 from gapbench.run import Machine
 from gapbench.store import Store
-from gapbench.store.pytest_benchmark import reading, writing
+from gapbench.store import pytest_benchmark as writing
 
 FIELDS = "min max mean stddev rounds median iqr q1 q3 iqr_outliers stddev_outliers outliers ld15iqr hd15iqr ops total"
 
@@ -129,7 +130,7 @@ def test_what_is_not_an_export_is_one_line(tmp_path, content, sentence):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(GapbenchError, match=sentence) as raised:
-        reading.load(path)
+        importing.load(path)
     assert "\n" not in str(raised.value)
 
 
@@ -145,19 +146,19 @@ def test_what_is_not_an_export_is_one_line(tmp_path, content, sentence):
     ],
 )
 def test_times_are_utc_or_unknown(text, time):
-    found = reading.measured_at({"datetime": text})
+    found = importing.measured_at({"datetime": text})
     assert (found and found.isoformat(timespec="seconds")) == time
 
 
 @pytest.mark.parametrize("word", ["unversioned", "unknown", "", "-" * 9, "../../etc", "abc", None, 7, "A" * 40])
 def test_what_is_no_commit_is_none(word):
-    assert reading.description({"commit_info": {"id": word, "branch": "main"}}).git is None
+    assert importing.description({"commit_info": {"id": word, "branch": "main"}}).git is None
 
 
 def test_surroundings_that_are_nonsense_are_unknown():
     hostile = {"machine": {"cpu": "\x1b[2J", "gpus": "all"}, "versions": ["torch"], "warnings": {"a": 1}}
     for machine in (7, [], {"gapbench": 3}, {"gapbench": hostile}):
-        described = reading.description({"machine_info": machine, "commit_info": "x"})
+        described = importing.description({"machine_info": machine, "commit_info": "x"})
         assert described.machine == Machine()
         assert described.versions == {}
         assert described.warnings == ()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gapbench.compare import Diff, Row
 from gapbench.errors import GapbenchError
-from gapbench.report.diff import explained, lines, markdown
+from gapbench.report.diff import lines, markdown
 from gapbench.verdicts import Verdict
 
 ANNOTATIONS = 10
@@ -40,7 +40,7 @@ def _annotation(row: Row) -> str:
     message = f"{row.implementation} {row.case} {lines.condition(row)}"
     message += "" if row.ratio is None else f": {lines.change(row)} of the base's time"
     message += f"; {row.reason}" if row.reason else ""
-    message += "".join(f"; {sentence}" for sentence in explained.sentences(row)[:_TOLD])
+    message += "".join(f"; {sentence}" for sentence in lines.sentences(row)[:_TOLD])
     message += f"; measure again: {lines.command(row)}" if row.verdict in lines.RED else ""
     return f"::{level} title={_property(title)}::{_data(message)}"
 

@@ -1,6 +1,7 @@
-"""What the formats of a diff share: order, counts, what it would take, and the command that measures a row again."""
+"""What the formats of a diff share: order, counts, what it would take, why rows are red, and how to measure again."""
 
 import shlex
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 
@@ -9,6 +10,7 @@ from gapbench.compare import Diff, Row
 from gapbench.git import Git
 from gapbench.report import format as fmt
 from gapbench.run import Run
+from gapbench.store import Store, profiles
 from gapbench.verdicts import Verdict
 
 RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
@@ -120,3 +122,24 @@ def command(row: Row) -> str:
     if row.memory is not None and "ab" not in row.again:  # which keeps it always
         words += ["--memory", row.memory]
     return shlex.join([*words, "--clock", row.clock, "--impl", row.spec])
+
+
+def explained(store: Store, diff: Diff) -> Diff:
+    """Return a diff of a run's two sides with what ``gapbench ab --explain`` found out, as its profiles keep it."""
+    if not diff.is_interleaved:
+        return diff
+    documents = [one for of_case in profiles.read(store, diff.head.id).values() for one in of_case]
+    found = {(one["case"], one["implementation"]): one["explanation"] for one in documents if one.get("explanation")}
+
+    def with_why(row: Row) -> Row:
+        known = row.verdict is Verdict.REGRESSED
+        return replace(row, explanation=found.get((row.case, row.implementation)) if known else None)
+
+    return replace(diff, rows=tuple(map(with_why, diff.rows)))
+
+
+def sentences(row: Row) -> list[str]:
+    """Return what is known of why a row is slower: the whole in a sentence, then what makes it, the largest first."""
+    if row.explanation is None:
+        return []
+    return [row.explanation["sentence"], *(one["sentence"] for one in row.explanation["findings"])]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from gapbench.compare import Diff, Row
-from gapbench.report.diff import explained, lines
+from gapbench.report.diff import lines
 from gapbench.verdicts import Verdict
 
 COMMENT_BYTES = 64_000
@@ -62,7 +62,7 @@ def _row(row: Row) -> str:
 
 def _why(row: Row) -> str:
     """Return what is known of why a row is slower as a list; empty where nothing is."""
-    found = explained.sentences(row)
+    found = lines.sentences(row)
     return (
         "\n".join([f"{escaped(row.case)}: {escaped(found[0])}", "", *(f"- {escaped(one)}" for one in found[1:])])
         if found

@@ -6,7 +6,8 @@ from rich.text import Text
 
 from gapbench.compare import Diff, Row
 from gapbench.report import format as fmt
-from gapbench.report.diff import explained, lines
+from gapbench.report.diff import lines
+from gapbench.report.text import plain_table
 from gapbench.verdicts import Verdict
 
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
@@ -31,7 +32,7 @@ def rendered(diff: Diff, console: Console) -> str:
         for sentence in filter(None, (*more, lines.remedy(diff))):
             console.print(Text(sentence), soft_wrap=True)
         for row in red:
-            for place, sentence in enumerate(explained.sentences(row)):
+            for place, sentence in enumerate(lines.sentences(row)):
                 console.print(Text(f"  {sentence}" if place else f"{row.case}: {sentence}"), soft_wrap=True)
         if red:
             console.print(Text("measure again:"))
@@ -42,11 +43,7 @@ def rendered(diff: Diff, console: Console) -> str:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("case", overflow="fold")
-    table.add_column("head ÷ base", no_wrap=True, justify="right")
-    table.add_column("95 % interval", no_wrap=True, justify="right")
+    table = plain_table("verdict", "case", "head ÷ base", "95 % interval", whole=["verdict"])
     for row in rows:
         what = Text(f"{row.implementation}, {lines.condition(row)}\n{row.case}")
         if row.reason:

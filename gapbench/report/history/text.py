@@ -11,6 +11,7 @@ from gapbench.cases import Case
 from gapbench.history.since import Difference, Since
 from gapbench.history.trends import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
+from gapbench.report.text import plain_table
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 24
@@ -23,12 +24,7 @@ _NEW = "¦"
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        numeric = header in ("runs", "newest", "÷ before", "95 % interval")
-        kept_whole = numeric or header in ("implementation", "run", "commit")
-        table.add_column(header, justify="right" if numeric else "left", no_wrap=kept_whole, overflow="fold")
-    return table
+    return plain_table(*headers, whole=("implementation", "run", "commit"))
 
 
 def sparkline(points: Sequence[Point]) -> str:

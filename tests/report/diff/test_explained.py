@@ -9,7 +9,7 @@ from profiled import document
 
 from gapbench.report import html
 from gapbench.report.diff import FORMATS, github
-from gapbench.report.diff.explained import explained, sentences
+from gapbench.report.diff.lines import explained, sentences
 from gapbench.run import Run
 from gapbench.store import Store, profiles
 from gapbench.verdicts import Verdict

@@ -1,4 +1,8 @@
-"""A run as ``pytest --benchmark-json`` would have written it."""
+"""A run as ``pytest --benchmark-json`` (of pytest-benchmark 3 to 5) would have written it.
+
+Every entry's ``stats.data`` are seconds per call. What the format has no place for (round, turn, process, calls of a
+batch, suite, what the oracle and the probes found) travels in ``extra_info``, so that our own exports come back whole.
+"""
 
 import json
 import math
@@ -8,14 +12,21 @@ from typing import Any
 
 import pandas as pd
 from msgspec import to_builtins
-from pytest_benchmark.stats import Stats
 
 from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.git import Git
 from gapbench.records import with_memory
 from gapbench.run import Run
-from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
+
+KEY = ("case", "implementation", "contender", "clock", "memory")
+"""The columns that name a row of results, and which samples are its own."""
+
+BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "seconds_per_call"})
+"""The columns of samples in ``extra_info.batch``, each a list as long as ``stats.data``."""
+
+KEPT = ("suite", "label", "weight", "reference", "stopped_by", *records.Qualification.__dataclass_fields__)
+"""The columns of results in ``extra_info.kept``: those that follow neither from the samples nor from the case's id."""
 
 VERSION = "5.3.1"
 """The version of pytest-benchmark whose format is written."""
@@ -63,6 +74,8 @@ def document(run: Run, results: pd.DataFrame, samples: pd.DataFrame) -> dict[str
 
 
 def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame) -> dict[str, Any]:
+    from pytest_benchmark.stats import Stats
+
     case, implementation, contender, clock, memory = key
     stats = Stats()
     for seconds in samples["seconds_per_call"].tolist():
