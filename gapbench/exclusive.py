@@ -5,6 +5,9 @@ ends, however that happens, so no lock is ever stale; what the file says of a ho
 
 A run on an accelerator holds that one and not the CPU as well: it launches from one core, and eight GPUs of a machine
 can be measured at once. What a run on the CPU beside it does to its numbers is warned of as load.
+
+``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES, or under another driver's order: the UUID is
+what all agree on, found without initialising the device here. The slices of a GPU that MIG divides have their own.
 """
 
 import contextlib
@@ -13,21 +16,32 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gapbench.devices import Device
-from gapbench.devices.physical import identity
+from gapbench.devices import Accelerator, Cpu, Device
 from gapbench.errors import GapbenchError, RefusedError
+from gapbench.telemetry import nvml
+from gapbench.telemetry.unreadable import Reasons
 
 SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - what lies there is opened with care
 """Where locks lie unless another folder is named: the first that every user may write to."""
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a link would lead elsewhere, a pipe would block
 _LONGEST = 200
+
+_PATIENCE = 120.0
+_ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from gapbench.devices import device
+print(device(sys.argv[2]).uuid or "")
+"""
 
 
 class Lock:
@@ -125,3 +139,32 @@ def _holder(descriptor: int) -> str:
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProcessLookupError):
             time.sleep(0.05)
     return "another process, which does not say who it is"
+
+
+def identity(device: Device) -> str:
+    """Return what is the same for this physical device in every process: its UUID, without the driver's prefix.
+
+    The processors of a machine are one device, ``cpu``. An accelerator whose backend has no UUIDs is known by its name.
+    """
+    if isinstance(device, Cpu):
+        return device.name
+    uuid = _of_the_only_gpu() if device.family == "cuda" else None
+    return (uuid or _asked(device) or device.name).removeprefix("GPU-").removeprefix("MIG-")
+
+
+def _of_the_only_gpu() -> str | None:
+    """Return the UUID of the machine's GPU, as NVML knows it; None where there are several, or slices."""
+    reasons = Reasons()
+    with nvml.every_gpu(reasons) as gpus:
+        described = [gpu.describe(reasons, "") for gpu in gpus]
+    return described[0]["uuid"] if len(described) == 1 and not described[0]["mig"] else None
+
+
+def _asked(device: Accelerator) -> str | None:
+    """Ask a process of its own, which initialises the device and ends."""
+    command = [sys.executable, "-P", "-c", _ASK, str(Path(__file__).parents[1]), device.name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError):  # it cannot be initialised now: measuring will say why
+        return None
+    return done.stdout.strip() or None

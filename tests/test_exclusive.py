@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench import exclusive
-from gapbench.devices import Accelerator, Cpu, physical
+from gapbench.devices import Accelerator, Cpu
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
 
 HOLD = """
@@ -205,8 +205,8 @@ def test_without_a_folder_the_first_is_taken_that_every_user_may_write_to(tmp_pa
 
 def test_devices_exclude_themselves_by_any_name_and_no_others(tmp_path, monkeypatch):
     uuids = {"cuda:0": "GPU-11111111-2222", "cuda:1": None, "../evil:0": None}
-    monkeypatch.setattr(physical, "_of_the_only_gpu", lambda: None)
-    monkeypatch.setattr(physical, "_asked", lambda device: uuids[device.name])
+    monkeypatch.setattr(exclusive, "_of_the_only_gpu", lambda: None)
+    monkeypatch.setattr(exclusive, "_asked", lambda device: uuids[device.name])
     with contextlib.ExitStack() as stack:
         for device in (Cpu(), *map(Accelerator, uuids)):
             stack.enter_context(exclusive.take(device, "mine", tmp_path))

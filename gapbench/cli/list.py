@@ -35,7 +35,7 @@ def _cases(_url: str) -> Rows:
 def _implementations(_url: str) -> Rows:
     from gapbench.cases import Case
     from gapbench.devices import device
-    from gapbench.implementations import plugins
+    from gapbench.implementations import user
     from gapbench.operations import OPERATIONS
 
     plain = Case((8, 64, 8, 8), device=device("auto").name)
@@ -57,12 +57,12 @@ def _implementations(_url: str) -> Rows:
             "name": name,
             "operation": "gap",
             "family": "plug-in",
-            "summary": plugins.origin(name),
+            "summary": user.plugin_origin(name),
             "here": None,  # only its own code could tell, which is not run for a list
             "variant_of": None,
             "code": point.value,
         }
-        for name, point in plugins.found().items()
+        for name, point in user.plugins().items()
     ]
     return own + brought
 

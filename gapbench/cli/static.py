@@ -4,22 +4,33 @@ Of ``gapbench profile --static``, which inspects, and of ``gapbench diff --stati
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gapbench.errors import ExitCode, GapbenchError
 
-if TYPE_CHECKING:
-    from gapbench.profiling.baseline import Change
-
 _SHOWN = {"kernel": "kernel", "dtype": "dtype", "arch": "arch", "registers": "registers", "spills": "spills",
           "shared_bytes": "shared", "load_widths": "loads", "store_widths": "stores", "occupancy": "occupancy",
           "waves": "waves", "bytes_per_element": "bytes/element", "seconds": "at least",
           "instructions": "instructions"}  # fmt: skip
+
+_KEY = ("kernel", "dtype", "arch")
+_LESS_IS_BETTER = {"registers": True, "spills": True, "shared_bytes": True, "load_bytes": False, "store_bytes": False,
+                   "occupancy": False}  # fmt: skip
+_COSTS = frozenset({"spills", "load_bytes", "store_bytes", "occupancy"})
+"""What makes a kernel worse by itself; more registers or shared memory do so where fewer warps fit, or they spill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sentence, and whether it makes a kernel worse."""
+
+    sentence: str
+    worse: bool
 
 
 def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None, as_json: bool) -> int:
@@ -40,14 +51,14 @@ def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None
     if baseline is None or before is None:
         return ExitCode.DONE
     chosen = {one["arch"] for one in found}
-    return _said(_changes(found, [one for one in before if one.get("arch") in chosen]), baseline, err=True)
+    return _said(changes(found, [one for one in before if one.get("arch") in chosen]), baseline, err=True)
 
 
 def compare(base: Path, head: Path | None) -> int:
     """Say what differs between two files of ``profile --static --json``, or between one and what is compiled now."""
     before = _read(base)
     archs = list(dict.fromkeys(str(one.get("arch")) for one in before))
-    return _said(_changes(_inspect(archs, None) if head is None else _read(head), before), base)
+    return _said(changes(_inspect(archs, None) if head is None else _read(head), before), base)
 
 
 def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
@@ -78,13 +89,27 @@ def _no_triton(error: ImportError) -> GapbenchError:
     return GapbenchError(f"--static needs Triton ({error}); pip install 'gapbench[triton]'")
 
 
-def _changes(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> "list[Change]":
-    from gapbench.profiling.baseline import changes
+def changes(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[Change]:
+    """Return what differs between two lists of `static.Inspection` as JSON objects; a kernel that is gone is worse."""
+    old = {_key(one): one for one in before}
+    new = {_key(one): one for one in now}
+    found = [Change(f"{' '.join(key)} is gone", True) for key in old if key not in new]
+    found += [Change(f"{' '.join(key)} is new", False) for key in new if key not in old]
+    for key in new.keys() & old.keys():
+        for name, less_is_better in _LESS_IS_BETTER.items():
+            was, is_ = old[key].get(name), new[key].get(name)
+            if was is not None and is_ is not None and was != is_:
+                worse = name in _COSTS and (is_ > was) == less_is_better
+                words = f"{' '.join(key)}: {name.replace('_', ' ')} {was:g}, now {is_:g}"
+                found.append(Change(words, worse))
+    return sorted(found, key=lambda one: (not one.worse, one.sentence))
 
-    return changes(now, before)
+
+def _key(one: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one.get(name)) for name in _KEY)
 
 
-def _said(differing: "list[Change]", baseline: Path, err: bool = False) -> int:
+def _said(differing: list[Change], baseline: Path, err: bool = False) -> int:
     """Print what differs, and return the exit code."""
     for change in differing:
         click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=err)

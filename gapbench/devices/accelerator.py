@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from gapbench.devices import caches
+from gapbench.devices.caches import UNKNOWN_CACHE, Cached
 
 _GRAPHS = ("graph_warm", "graph_cold")
 _CALIBRATION_FILLS = 8
@@ -41,7 +41,7 @@ class Graph(Protocol):
 
 
 @dataclass(frozen=True)
-class Accelerator:
+class Accelerator(Cached):
     """A device with streams and events: calls return before their work is done.
 
     ``name`` is as in ``xpu:0``; without an index it is the first. ``clocks`` are those that measure it unless others
@@ -51,6 +51,7 @@ class Accelerator:
     name: str
     runtime: Any = field(default=None, repr=False, compare=False)
     clocks: tuple[str, ...] = ("event_cold", "event_warm", "host_call")
+    _canary_share: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if ":" not in self.name:
@@ -83,15 +84,6 @@ class Accelerator:
         name = getattr(module, "get_device_name", None)
         return {"description": name(self.index) if name and initialized else None}
 
-    @property
-    def torch(self) -> Any:
-        """The library that drives the device."""
-        if self.runtime is not None:
-            return self.runtime
-        import torch
-
-        return torch
-
     # Order and time.
 
     def make_current(self) -> None:
@@ -123,7 +115,7 @@ class Accelerator:
     @cached_property
     def _fill_rate(self) -> float:
         """Bytes per second, as far as fills of the whole buffer tell."""
-        nbytes = 2 * self._cache
+        nbytes = 2 * (self.cache_bytes or UNKNOWN_CACHE)
         self._sweep.fill(nbytes)
         before, after = self.event(), self.event()
         before.record()
@@ -148,28 +140,9 @@ class Accelerator:
             launch()
         return graph
 
-    # Memory and caches.
-
     @property
     def cache_bytes(self) -> int | None:
-        """Size of the last-level cache, None where the backend does not tell."""
+        """Size of the last-level cache as the backend tells it."""
         module = getattr(self.torch, self.family, None)
         properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
         return getattr(properties, "last_level_cache_size", None) or None
-
-    @property
-    def _cache(self) -> int:
-        return self.cache_bytes or caches.UNKNOWN_CACHE
-
-    @cached_property
-    def _sweep(self) -> caches.Sweep:
-        return caches.Sweep(self.torch, self.name, 2 * self._cache)
-
-    def flush(self) -> None:
-        """Queue what leaves nothing that was in the caches there, and no dirty lines either."""
-        self._sweep()
-
-    def canary(self) -> Callable[[], object]:
-        """Return a call that reads half of the last-level cache's size, fast only if the cache still holds it."""
-        nbytes = self.cache_bytes // 2 if self.cache_bytes else caches.UNKNOWN_CANARY
-        return caches.reader(self.torch, self.name, nbytes)

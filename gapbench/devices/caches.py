@@ -1,7 +1,9 @@
 """What clocks need to know and to do about a device's caches, through torch alone: sizes, flushing, a canary."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 UNKNOWN_CACHE = 256 * 2**20
 """Bytes assumed of a last-level cache whose size cannot be read: larger than nearly all there are. Whether it was
@@ -42,3 +44,39 @@ def reader(runtime: Any, device: str, nbytes: int) -> Callable[[], object]:
     column = runtime.zeros((lines, _LINE // 4), device=device)[:, 0]
     order = runtime.randperm(lines, generator=runtime.Generator().manual_seed(0)).to(device)
     return lambda: column.index_select(0, order)
+
+
+class Cached(ABC):
+    """What devices do about their caches, through torch or, in tests, through the ``runtime`` that stands in for it."""
+
+    name: str
+    runtime: Any
+    _canary_share: ClassVar[int]
+    """Into so many parts the last-level cache is divided, of which a canary is one."""
+
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int | None:
+        """Size of the last-level cache, None where it cannot be read or the backend does not tell."""
+
+    @property
+    def torch(self) -> Any:
+        """The library that drives the device."""
+        if self.runtime is not None:
+            return self.runtime
+        import torch
+
+        return torch
+
+    @cached_property
+    def _sweep(self) -> Sweep:
+        return Sweep(self.torch, self.name, 2 * (self.cache_bytes or UNKNOWN_CACHE))
+
+    def flush(self) -> None:
+        """Do, or queue, what leaves nothing that was in the caches there, and no dirty lines either."""
+        self._sweep()
+
+    def canary(self) -> Callable[[], object]:
+        """Return a call that reads a part of the last-level cache's size, fast only if the cache still holds it."""
+        nbytes = self.cache_bytes // self._canary_share if self.cache_bytes else UNKNOWN_CANARY
+        return reader(self.torch, self.name, nbytes)

@@ -3,25 +3,14 @@
 To add one, write it in its family's file and it joins `IMPLEMENTATIONS`; the oracle's tests cover it unasked.
 """
 
+from gapbench.implementations.arrays import ARRAYS
 from gapbench.implementations.base import Function, Implementation
 from gapbench.implementations.compiled import COMPILED
-from gapbench.implementations.cupy import CUPY
 from gapbench.implementations.eager import EAGER
-from gapbench.implementations.jax import JAX
 from gapbench.implementations.numba import NUMBA
-from gapbench.implementations.numpy import NUMPY
 from gapbench.implementations.onnx import ONNX
 from gapbench.implementations.triton import TRITON
 
 __all__ = ["IMPLEMENTATIONS", "Function", "Implementation"]
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (
-    *EAGER,
-    *COMPILED,
-    *TRITON,
-    *ONNX,
-    *NUMPY,
-    *NUMBA,
-    *CUPY,
-    *JAX,
-)
+IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, *TRITON, *ONNX, *NUMBA, *ARRAYS)

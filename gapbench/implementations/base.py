@@ -1,5 +1,6 @@
-"""What an implementation is."""
+"""What an implementation is, and why those on other runtimes cannot run somewhere."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,21 +14,6 @@ Function = Callable[[Tensor], Tensor]
 
 One that has weights is a `torch.nn.Module`.
 """
-
-
-def always(case: Case) -> str | None:  # noqa: ARG001 - the signature is `Implementation.unsupported`'s
-    """Support every case."""
-    return None
-
-
-def untold(function: Function) -> str | None:  # noqa: ARG001 - the signature is `Implementation.code_path`'s
-    """Tell nothing about the code that ran."""
-    return None
-
-
-def unweighted(case: Case) -> int:  # noqa: ARG001 - the signature is `Implementation.parameters`'s
-    """Have no weights."""
-    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +39,12 @@ class Implementation:
     summary: str
     snippet: str
     prepare: Callable[[Case], Function]
-    unsupported: Callable[[Case], str | None] = always
+    unsupported: Callable[[Case], str | None] = lambda _case: None
     proof: Callable[[], str | None] = lambda: None
-    code_path: Callable[[Function], str | None] = untold
+    code_path: Callable[[Function], str | None] = lambda _function: None
     differentiable: bool = True
     variant_of: str | None = None
-    parameters: Callable[[Case], int] = unweighted
+    parameters: Callable[[Case], int] = lambda _case: 0
     loads: tuple[str, ...] = ()
     truth: Truth = GLOBAL_AVERAGE
 
@@ -69,3 +55,24 @@ class Implementation:
         if case.pass_ != "forward" and not self.differentiable:
             return "autograd does not see through other runtimes; choose --pass forward"
         return self.unsupported(case)
+
+
+def missing(library: str, extra: str) -> str | None:
+    """Return that ``library`` is not installed, and how it is, or None. It is looked for, and not imported."""
+    if importlib.util.find_spec(library) is None:
+        return f"{library} is not installed; run pip install 'gapbench[{extra}]'"
+    return None
+
+
+def not_on_cpu(case: Case, runtime: str) -> str | None:
+    """Return that ``runtime`` needs a GPU, where the case has none, or None."""
+    if case.device == "cpu":
+        return f"{runtime} is measured on GPUs only, this case is on the CPU; choose a GPU such as --device cuda"
+    return None
+
+
+def not_off_cpu(case: Case, runtime: str) -> str | None:
+    """Return that ``runtime`` computes on the CPU, where the case does not, or None."""
+    if case.device != "cpu":
+        return f"{runtime} computes on the CPU; choose --device cpu or another implementation"
+    return None

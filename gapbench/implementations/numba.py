@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation
-from gapbench.implementations.external import missing, not_off_cpu
+from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu
 
 _BLOCK = 512
 """Channels whose sums are kept in the first-level cache while their columns are read."""

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation
-from gapbench.implementations.external import missing, not_off_cpu
+from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu
 
 _OPSET, _IR_VERSION = 18, 10
 """Old enough for every release of ONNX Runtime that is allowed; opset 18 takes ReduceMean's axes as an input."""

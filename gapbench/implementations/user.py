@@ -1,11 +1,22 @@
-"""Implementations that users bring: ``--impl FILE.py:FUNCTION``."""
+"""Implementations that users bring, as ``--impl FILE.py:FUNCTION``, or packages, by an entry point.
+
+Such a package declares, in its pyproject.toml::
+
+    [project.entry-points."gapbench.implementations"]
+    my_gap = "my_package:my_gap"
+
+and ``my_package.my_gap`` is a function x (N, C, *spatial) -> y (N, C, 1, ..., 1), or an `Implementation`.
+"""
 
 import importlib.util
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from gapbench.errors import GapbenchError
 from gapbench.implementations import compiled, inductor
-from gapbench.implementations.base import Function, Implementation, untold
+from gapbench.implementations.base import Function, Implementation
 
 
 class BrokenImplementationError(Exception):
@@ -54,13 +65,45 @@ def load(spec: str) -> Implementation:
 
 def wrap(name: str, function: Function, source: str) -> Implementation:
     """Return a plain function as an implementation called ``name``; ``source`` says where it comes from."""
-    claims_compiled = hasattr(function, "_torchdynamo_orig_callable")  # it is what torch.compile returned
-    return Implementation(
+    own = Implementation(
         name=name,
-        family="compiled" if claims_compiled else "user",
+        family="user",
         summary=(function.__doc__ or f"{name} of {source}").strip().splitlines()[0],
         snippet=f"{name}(x)",
         prepare=lambda _case: function,
-        proof=compiled.proof if claims_compiled else lambda: None,
-        code_path=inductor.code_path if claims_compiled else untold,
     )
+    if hasattr(function, "_torchdynamo_orig_callable"):  # it is what torch.compile returned
+        return replace(own, family="compiled", proof=compiled.proof, code_path=inductor.code_path)
+    return own
+
+
+@cache
+def plugins() -> dict[str, EntryPoint]:
+    """Return the entry points of packages by name; no package's code runs."""
+    return {one.name: one for one in entry_points(group="gapbench.implementations")}
+
+
+def plugin_origin(name: str) -> str:
+    """Return the package that brings ``name``, with its version."""
+    package = plugins()[name].dist
+    return f"{package.name} {package.version}" if package else plugins()[name].value
+
+
+def load_plugin(name: str) -> Implementation:
+    """Import a plug-in's package and return its implementation.
+
+    Runs the package's code, so only workers call it. Raises `BrokenImplementationError`.
+    """
+    try:
+        loaded = plugins()[name].load()
+    except Exception as error:
+        raise BrokenImplementationError(
+            f"the plug-in {name} of {plugin_origin(name)} does not import: {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(loaded, Implementation):
+        return replace(loaded, name=name)
+    if not callable(loaded):
+        raise BrokenImplementationError(
+            f"the plug-in {name} of {plugin_origin(name)} is neither a function f(x) nor an Implementation"
+        )
+    return wrap(name, loaded, plugin_origin(name))

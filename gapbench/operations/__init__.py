@@ -1,4 +1,4 @@
-"""Everything that is measured: one file per operation, listed in `OPERATIONS`.
+"""Everything that is measured: one file per operation beside pooling itself, listed in `OPERATIONS`.
 
 Global average pooling is the first; the others answer questions that people have about it, through the same engine,
 oracle, store and reports. An implementation's name is its own across all operations.
@@ -9,19 +9,23 @@ from pathlib import Path
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
-from gapbench.implementations import Implementation, plugins, user
+from gapbench.implementations import IMPLEMENTATIONS, Implementation, user
 from gapbench.operations.base import Operation
 from gapbench.operations.classifier_head import CLASSIFIER_HEAD
-from gapbench.operations.gap import GAP
 from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
+from gapbench.records import REFERENCE
 from gapbench.truth import GLOBAL_AVERAGE
 
 __all__ = [
     "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
     "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "why_not",
 ]  # fmt: skip
+
+GAP = Operation(
+    "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
+)
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
 
@@ -46,10 +50,10 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
         name_of(one)
     own = operation(name)
     competing = [one.name for one in own.implementations if chosen is not None or one.variant_of is None]
-    for found in plugins.found() if own.joinable else ():
+    for found in user.plugins() if own.joinable else ():
         if found in _BUILT_IN:
             raise GapbenchError(
-                f"the plug-in {found!r} of {plugins.origin(found)} takes a built-in name; rename or uninstall it"
+                f"the plug-in {found!r} of {user.plugin_origin(found)} takes a built-in name; rename or uninstall it"
             )
         competing.append(found)
     return [one for one in competing if chosen is None or one in chosen]
@@ -102,19 +106,19 @@ def name_of(spec: str) -> str:
         return user.parse(spec)[1]
     if taken(spec):
         return spec
-    raise unknown("implementation", spec, [*_BUILT_IN, *plugins.found()])
+    raise unknown("implementation", spec, [*_BUILT_IN, *user.plugins()])
 
 
 def taken(name: str) -> bool:
     """Tell whether an implementation is called ``name``."""
-    return name in _BUILT_IN or name in plugins.found()
+    return name in _BUILT_IN or name in user.plugins()
 
 
 def load(spec: str) -> Implementation:
     """Return the implementation that ``spec`` names, running the code of users and plug-ins (in a worker only)."""
     if is_user_spec(spec):
         return user.load(spec)
-    return _BUILT_IN[spec] if spec in _BUILT_IN else plugins.load(spec)
+    return _BUILT_IN[spec] if spec in _BUILT_IN else user.load_plugin(spec)
 
 
 def why_not(spec: str, case: Case) -> str | None:

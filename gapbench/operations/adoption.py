@@ -15,9 +15,7 @@ from gapbench.operations.base import Operation
 
 _HARNESS = {
     "gapbench.implementations.base",
-    "gapbench.implementations.external",
     "gapbench.implementations.inductor",
-    "gapbench.implementations.plugins",
     "gapbench.implementations.user",
     "gapbench.operations",
     "gapbench.operations.adoption",

@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gapbench.measuring import worker_env
+import torch
+
+from gapbench import inputs, operations
+from gapbench.cases import Case
+from gapbench.devices import device
+from gapbench.measuring import prepared, worker_env
+from gapbench.passes import bind
 from gapbench.profiling.counters import Counter, unknown
 
 METRICS = {
@@ -32,8 +38,9 @@ _UNITS = {
     "byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9, "nsecond": 1e-9, "usecond": 1e-6, "msecond": 1e-3,
     "second": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
 }  # fmt: skip
-_REPLAY = "from gapbench.profiling.replay import replay; replay({case!r}, {spec!r})"
-_MARKS = "gapbench/"  # the range in which ncu looks
+_REPLAY = "from gapbench.profiling.gpu_counters import replay; replay({case!r}, {spec!r})"
+_RANGE = "gapbench"
+"""The NVTX range in which ncu looks."""
 
 
 def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.0) -> list[Counter]:
@@ -41,7 +48,7 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     program = program or shutil.which("ncu")
     if program is None:
         return unknown("ncu is not installed; it comes with the CUDA toolkit, as Nsight Compute", NAMES)
-    command = [program, "--csv", "--nvtx", "--nvtx-include", _MARKS, "--metrics", ",".join(METRICS)]
+    command = [program, "--csv", "--nvtx", "--nvtx-include", f"{_RANGE}/", "--metrics", ",".join(METRICS)]
     command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
         done = subprocess.run(
@@ -50,6 +57,22 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     except (OSError, subprocess.TimeoutExpired) as error:
         return unknown(f"ncu did not answer: {error}", NAMES)
     return parse_ncu(done.stdout)
+
+
+def replay(case_id: str, spec: str) -> None:
+    """Make a call twice in a process that ncu watches, the second time inside an NVTX range called `_RANGE`."""
+    case = Case.from_id(case_id)
+    prepared.make_ready(case)
+    implementation = operations.load(spec)
+    function = implementation.prepare(case)
+    call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, implementation.truth.shape(case)))
+    call()
+    where = device(case.device)
+    where.synchronize()
+    torch.cuda.nvtx.range_push(_RANGE)  # type: ignore[no-untyped-call]
+    call()
+    where.synchronize()
+    torch.cuda.nvtx.range_pop()  # type: ignore[no-untyped-call]
 
 
 def parse_ncu(said: str) -> list[Counter]:

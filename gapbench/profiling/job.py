@@ -15,13 +15,12 @@ from gapbench import inputs, operations
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
 from gapbench.implementations import Implementation
-from gapbench.measuring import clocks, prepared
-from gapbench.measuring import memory as memory_condition
+from gapbench.measuring import clocks, memory, prepared
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Answer, Channel
 from gapbench.measuring.source import HERE, Source
 from gapbench.passes import Call, bind
-from gapbench.profiling import counters, generated, gpu_counters, memory, trace, windows, words
+from gapbench.profiling import counters, generated, gpu_counters, trace, windows, words
 from gapbench.profiling.split import PARTS, Split, split
 
 _EXPLAINED = 2.0
@@ -61,7 +60,7 @@ def _profile(request: Request) -> dict[str, Any]:
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
-    kept = memory_condition.shuffle_heap(Random(request.seed))
+    kept = memory.shuffle_heap(Random(request.seed))
     function, calls = _prepared(implementation, case, request.seed, where)
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}
@@ -105,7 +104,7 @@ def _profile(request: Request) -> dict[str, Any]:
             forward=case.pass_ == "forward",
         ),
         "operators": [asdict(row) | {"gbps": row.gbps} for row in rows],
-        "peak_extra_bytes": memory.peak(traced.timeline),
+        "peak_extra_bytes": trace.peak(traced.timeline),
         "memory": traced.timeline,
         "generated": made.document() if made else None,
         "counters": [asdict(one) for one in counted],

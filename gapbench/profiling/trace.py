@@ -2,12 +2,14 @@
 
 import gzip
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gapbench.devices import Device
 from gapbench.passes import Call
-from gapbench.profiling import memory, windows
+from gapbench.profiling import windows
+from gapbench.profiling.events import MEMORY, Event
 
 NAME = "trace.json.gz"
 
@@ -17,12 +19,18 @@ MOST_BYTES = 500 * 10**6
 _CALLS = 5
 _BYTES_PER_EVENT = 300  # at the least
 
+Timeline = list[tuple[float, int]]
+"""Seconds from the first event, and the bytes that are allocated from then on beyond those at the beginning."""
+
+MOST = 1000
+"""Points that are kept of a timeline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What one call allocated, how many calls the trace has (0: there is none), and what is to be said of it."""
 
-    timeline: memory.Timeline
+    timeline: Timeline
     calls: int
     notes: list[str] = field(default_factory=list)
 
@@ -30,9 +38,9 @@ class Trace:
 def write(call: Call, where: Device, folder: Path, most_bytes: int = MOST_BYTES) -> Trace:
     """Write a trace to `NAME` in ``folder``: of a few calls, of one where a few would be too much, or none."""
     _, recorded = windows.record([call], where, with_stack=False)
-    timeline = memory.timeline(recorded)
+    allocated = timeline(recorded)
     limit = f"{most_bytes / 1e6:,.0f} MB"
-    too_much = Trace(timeline, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
+    too_much = Trace(allocated, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
     if len(recorded) * _BYTES_PER_EVENT > most_bytes:
         return too_much  # not even tried: it would fill the disk
     plain = folder / "trace.json"
@@ -42,10 +50,10 @@ def write(call: Call, where: Device, folder: Path, most_bytes: int = MOST_BYTES)
         return too_much
     if one * _CALLS > most_bytes:
         _pack(plain)
-        return Trace(timeline, 1, [f"the trace has one call: {_CALLS} would make more than {limit}"])
+        return Trace(allocated, 1, [f"the trace has one call: {_CALLS} would make more than {limit}"])
     _save([call] * _CALLS, where, plain)
     _pack(plain)
-    return Trace(timeline, _CALLS)
+    return Trace(allocated, _CALLS)
 
 
 def _save(calls: list[Call], where: Device, path: Path) -> int:
@@ -59,3 +67,31 @@ def _pack(plain: Path) -> None:
     with plain.open("rb") as source, gzip.open(plain.with_name(NAME), "wb", compresslevel=6) as packed:
         shutil.copyfileobj(source, packed)
     plain.unlink()
+
+
+def timeline(events: Iterable[Event]) -> Timeline:
+    """Return the timeline of one call: frees of what was there before make it negative."""
+    ordered = sorted(events, key=lambda event: event.start)
+    if not ordered:
+        return []
+    began, allocated = ordered[0].start, 0
+    found: Timeline = [(0.0, 0)]
+    for event in ordered:
+        if event.name == MEMORY:
+            allocated += event.nbytes
+            found.append(((event.start - began) * 1e-9, allocated))
+    return thinned(found)
+
+
+def thinned(points: Timeline, most: int = MOST) -> Timeline:
+    """Return at most ``most`` (3 or more) points of a timeline, its peak and its ends among them."""
+    if len(points) <= most:
+        return points
+    top = max(range(len(points)), key=lambda place: points[place][1])
+    step = -(-len(points) // (most - 2))
+    return [points[place] for place in sorted({top, len(points) - 1, *range(0, len(points), step)})]
+
+
+def peak(points: Timeline) -> int:
+    """Return the most that was allocated at once, in bytes; 0 where nothing was."""
+    return max((allocated for _, allocated in points), default=0)

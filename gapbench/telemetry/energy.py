@@ -6,10 +6,10 @@ packages (cores, caches, and on some the memory controller; not memory itself); 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from gapbench.telemetry import host, nvml
 from gapbench.telemetry.unreadable import UnreadableError, number, text
@@ -17,22 +17,18 @@ from gapbench.telemetry.unreadable import UnreadableError, number, text
 _POWERCAP = "sys/class/powercap"
 
 
-class Counter(Protocol):
-    """Counts energy. ``source`` names what does."""
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts energy: ``joules`` returns what was used since some moment, and never falls; ``source`` is what counts."""
 
     source: str
-
-    def joules(self) -> float:
-        """Return the energy used since some moment; it never falls."""
-        ...
+    joules: Callable[[], float]
 
 
-class Rapl:
+class _Rapl:
     """The processor packages' counters together. It must be read more often than a package's counter wraps around."""
 
-    source = "RAPL, all processor packages"
-
-    def __init__(self, root: Path = host.ROOT) -> None:
+    def __init__(self, root: Path) -> None:
         folders = [one for one in (root / _POWERCAP).glob("intel-rapl:*") if re.fullmatch(r"intel-rapl:\d+", one.name)]
         packages = sorted(one for one in folders if text(one / "name").startswith("package"))
         if not packages:
@@ -50,26 +46,12 @@ class Rapl:
         return self._used / 1e6
 
 
-class _Nvml:
-    source = "NVML's total energy counter"
-
-    def __init__(self, gpu: nvml.Gpu) -> None:
-        self.joules = gpu.energy_joules
-
-
 @contextmanager
 def opened(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Counter]:
     """Hold a device's counter open; ``uuid`` is the GPU's. Raises `UnreadableError` where it has none."""
-    family = device_name.partition(":")[0]
-    if family == "cpu":
-        yield Rapl(root)
+    if device_name == "cpu":
+        yield Counter("RAPL, all processor packages", _Rapl(root).joules)
         return
-    if family != "cuda":
-        raise UnreadableError(f"NVML reads NVIDIA GPUs, and {family} is none")
-    bindings = nvml.start()
-    try:
-        gpu = nvml.find(bindings, uuid)
+    with nvml.opened(device_name, uuid) as gpu:
         gpu.energy_joules()  # older boards lack it
-        yield _Nvml(gpu)
-    finally:
-        bindings.nvmlShutdown()
+        yield Counter("NVML's total energy counter", gpu.energy_joules)

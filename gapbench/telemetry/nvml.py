@@ -7,7 +7,7 @@ the call): the failing one raises `UnreadableError` with NVML's answer, the othe
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -57,21 +57,16 @@ class Gpu:
         """Return the clock of the streaming multiprocessors."""
         return float(_ask(self.nvml, "nvmlDeviceGetClockInfo", self.handle, self.nvml.NVML_CLOCK_SM))
 
-    def memory_clock_mhz(self) -> float:
-        """Return the memory's clock."""
-        return float(_ask(self.nvml, "nvmlDeviceGetClockInfo", self.handle, self.nvml.NVML_CLOCK_MEM))
-
     def temperature_c(self) -> float:
         """Return the temperature of the die.
 
         Drivers and bindings of before 2025 lack the versioned call: only there the one that it replaced is used.
         """
+        arguments = self.handle, self.nvml.NVML_TEMPERATURE_GPU
         try:
-            name = "nvmlDeviceGetTemperatureV"
-            return float(_ask(self.nvml, name, self.handle, self.nvml.NVML_TEMPERATURE_GPU))
+            return float(_ask(self.nvml, "nvmlDeviceGetTemperatureV", *arguments))
         except _MissingCallError:
-            name = "nvmlDeviceGetTemperature"
-            return float(_ask(self.nvml, name, self.handle, self.nvml.NVML_TEMPERATURE_GPU))
+            return float(_ask(self.nvml, "nvmlDeviceGetTemperature", *arguments))
 
     def power_w(self) -> float:
         """Return the power drawn at this instant (other calls give an average over a second on newer boards)."""
@@ -159,8 +154,9 @@ def _ask(nvml: ModuleType, name: str, *arguments: Any) -> Any:
         raise UnreadableError(f"{name}: {error}") from None
 
 
-def start() -> ModuleType:
-    """Initialise NVML and return its bindings; whoever calls it must call ``nvmlShutdown`` of these."""
+@contextmanager
+def _started() -> Iterator[ModuleType]:
+    """Hold NVML open, and give its bindings."""
     import pynvml
 
     assert isinstance(pynvml, ModuleType)
@@ -170,22 +166,34 @@ def start() -> ModuleType:
         raise UnreadableError("there is no libnvidia-ml.so.1: no NVIDIA driver is installed") from None
     except pynvml.NVMLError as error:
         raise UnreadableError(f"NVML did not start: {error}") from None
-    return pynvml
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
 
 
-def find(nvml: ModuleType, uuid: str | None) -> Gpu:
-    """Return the GPU with this UUID, with or without its ``GPU-`` or ``MIG-``; None means the only one there is.
+@contextmanager
+def opened(device_name: str, uuid: str | None) -> Iterator[Gpu]:
+    """Hold NVML open, and give the GPU with this UUID, with or without its ``GPU-`` or ``MIG-``.
 
-    An index would not do: CUDA_VISIBLE_DEVICES and CUDA's own order make CUDA's indices differ from NVML's. Of a MIG
-    slice it is the whole GPU that is returned, which is what has clocks, power and temperature.
+    None means the only one there is. An index would not do: CUDA_VISIBLE_DEVICES and CUDA's own order make CUDA's
+    indices differ from NVML's. Of a MIG slice it is the whole GPU that is given, which is what has clocks, power and
+    temperature.
     """
+    family = device_name.partition(":")[0]
+    if family != "cuda":
+        raise UnreadableError(f"NVML reads NVIDIA GPUs, and {family} is none")
+    with _started() as nvml:
+        yield _find(nvml, uuid)
+
+
+def _find(nvml: ModuleType, uuid: str | None) -> Gpu:
     if uuid is None:
         count = _ask(nvml, "nvmlDeviceGetCount")
         if count != 1:
             raise UnreadableError(f"there are {count} GPUs and no UUID says which of them is measured")
         return Gpu(nvml, _ask(nvml, "nvmlDeviceGetHandleByIndex", 0))
-    names = [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]
-    for name in names:
+    for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
         try:
             handle = _ask(nvml, "nvmlDeviceGetHandleByUUID", name)
         except UnreadableError as error:
@@ -200,17 +208,11 @@ def find(nvml: ModuleType, uuid: str | None) -> Gpu:
 @contextmanager
 def every_gpu(reasons: Reasons) -> Iterator[list[Gpu]]:
     """Hold NVML open and give all GPUs that it lists, none (after noting why) where it cannot be used."""
-    nvml = reasons.attempt("gpus", start)
-    if nvml is None:
-        yield []
-        return
-    try:
-        handles = reasons.attempt(
-            "gpus",
-            lambda: [
-                _ask(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(_ask(nvml, "nvmlDeviceGetCount"))
-            ],
-        )
-        yield [Gpu(nvml, handle) for handle in handles or []]
-    finally:
-        nvml.nvmlShutdown()
+    with ExitStack() as stack:
+
+        def listed() -> list[Gpu]:
+            nvml = stack.enter_context(_started())
+            count = _ask(nvml, "nvmlDeviceGetCount")
+            return [Gpu(nvml, _ask(nvml, "nvmlDeviceGetHandleByIndex", index)) for index in range(count)]
+
+        yield reasons.attempt("gpus", listed) or []

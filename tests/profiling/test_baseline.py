@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.profiling.baseline import changes
+from gapbench.cli.static import changes
 
 
 def kernel(name="column", arch="sm_90", **figures):

@@ -87,11 +87,8 @@ def test_without_a_driver_there_is_a_reason(no_driver):
 
 
 def test_the_datasheet_peak_is_clock_by_width_by_two(driver):
-    bindings = nvml.start()
-    try:
-        assert nvml.find(bindings, FIRST).memory_peak_gbps() == pytest.approx(2 * 2619e6 * 5120 / 8 / 1e9)
+    with nvml.opened("cuda:0", FIRST) as gpu:
+        assert gpu.memory_peak_gbps() == pytest.approx(2 * 2619e6 * 5120 / 8 / 1e9)
         driver.refuse(3, "nvmlDeviceGetMemoryBusWidth")
         with pytest.raises(UnreadableError, match="Not Supported"):
-            nvml.find(bindings, FIRST).memory_peak_gbps()
-    finally:
-        bindings.nvmlShutdown()
+            gpu.memory_peak_gbps()

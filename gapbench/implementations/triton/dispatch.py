@@ -1,11 +1,82 @@
-"""The function that serves a case: it picks its plans in its first call, and tells them afterwards."""
+"""The function that serves a case: it times its plans in its first call, remembers the choice, and tells it afterwards.
+
+Triton's own benchmark does the timing (device events, the L2 cache cleared before every call), and Triton's cache
+folder does the remembering, beside the compiled kernels, so that every worker process of a run takes the same plan.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
+import triton
 from torch import Tensor
+from triton.runtime.cache import get_cache_manager
+from triton.runtime.errors import OutOfResources
 
 from gapbench.cases import Case
-from gapbench.implementations.triton import op, tilings, tuning
-from gapbench.implementations.triton.plans import Geometry
+from gapbench.implementations.triton import kernels, op, tilings
+from gapbench.implementations.triton.plans import Chip, Geometry, Plan
+
+_FILE = "gapbench.plan.txt"
+_WARMUP_MS, _REPEAT_MS = 5, 20
+
+
+def chip_of(device: str) -> Chip:
+    """Return what plans need to know of a device; an H100's figures for what torch does not describe."""
+    if not device.startswith("cuda"):
+        return Chip()
+    properties = torch.cuda.get_device_properties(device)
+    return Chip(properties.multi_processor_count, getattr(properties, "warp_size", Chip().lanes))
+
+
+def can_time(x: Tensor) -> bool:
+    """Tell whether launches on ``x`` can be timed: not in the interpreter, nor while a graph is captured."""
+    capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
+    return not (x.is_cpu or capturing or x.numel() == 0)
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Return the median device time of one call with a cold L2 cache; infinite where the GPU cannot hold its tile."""
+    try:
+        return float(triton.testing.do_bench(call, warmup=_WARMUP_MS, rep=_REPEAT_MS, return_mode="median"))
+    except OutOfResources:
+        return float("inf")
+
+
+class Memory:
+    """The plan that was chosen among ``plans`` for a workload on a device, in Triton's cache folder.
+
+    Another GPU, another version of Triton or of torch, another kernel or another list of plans is another memory.
+    """
+
+    def __init__(self, plans: Sequence[Plan], device: torch.device, *workload: object) -> None:
+        gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        source = Path(kernels.__file__).read_text(encoding="utf-8")
+        identity = (source, triton.__version__, torch.__version__, gpu, *map(str, (*plans, *workload)))
+        self._plans = {str(plan): plan for plan in plans}
+        self._cache = get_cache_manager(hashlib.sha256(json.dumps(identity).encode()).hexdigest())
+
+    def recall(self) -> Plan | None:
+        """Return the plan that `remember` was told, by whichever process; None where it was told none."""
+        path = self._cache.get_file(_FILE)
+        return None if path is None else self._plans.get(Path(path).read_text(encoding="utf-8"))
+
+    def remember(self, plan: Plan) -> None:
+        """Store the choice."""
+        self._cache.put(str(plan), _FILE, binary=False)
+
+
+def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory) -> Plan:
+    """Return the plan of the least ``time``, the earlier of equals; the remembered one, or the only one, untimed."""
+    if len(plans) == 1:
+        return plans[0]
+    chosen = memory.recall()
+    if chosen is None:
+        chosen = min(plans, key=time)
+        memory.remember(chosen)
+    return chosen
 
 
 class Gap:
@@ -17,7 +88,7 @@ class Gap:
     """
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:
-        geometry, chip = Geometry.of(case), tuning.chip(case.device)
+        geometry, chip = Geometry.of(case), chip_of(case.device)
         forward = tilings.forward(geometry, chip) if kernel is None else tilings.FORWARD[kernel](geometry, chip)
         backward = tilings.backward(geometry, chip, kernel)
         timed = {"forward": forward, "backward": backward}
@@ -28,7 +99,7 @@ class Gap:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the average of x (N, C, *spatial) as (N, C, 1, ..., 1)."""
-        if self._untimed and not torch.compiler.is_compiling() and tuning.can_time(x):
+        if self._untimed and not torch.compiler.is_compiling() and can_time(x):
             self._tune(x.detach())
         y: Tensor = op.gap(x, self._chosen["forward"], self._chosen["backward"])
         return y
@@ -41,10 +112,10 @@ class Gap:
     def _tune(self, x: Tensor) -> None:
         untimed, self._untimed = self._untimed, {}
         gradient, order = x.new_ones((x.shape[0], x.shape[1], *(1 for _ in x.shape[2:]))), op.storage_order(x)
-        milliseconds = {
-            "forward": lambda plan: tuning.milliseconds(lambda: op.gap(x, str(plan), self._chosen["backward"])),
-            "backward": lambda plan: tuning.milliseconds(lambda: op.gap_backward(gradient, x.shape, order, str(plan))),
+        timers = {
+            "forward": lambda plan: milliseconds(lambda: op.gap(x, str(plan), self._chosen["backward"])),
+            "backward": lambda plan: milliseconds(lambda: op.gap_backward(gradient, x.shape, order, str(plan))),
         }
         for pass_, candidates in untimed.items():
-            memory = tuning.Memory(candidates, x.device, self._geometry, x.dtype)
-            self._chosen[pass_] = str(tuning.choose(candidates, milliseconds[pass_], memory))
+            memory = Memory(candidates, x.device, self._geometry, x.dtype)
+            self._chosen[pass_] = str(choose(candidates, timers[pass_], memory))

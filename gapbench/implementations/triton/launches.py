@@ -22,17 +22,13 @@ class Launch:
     warps: int
 
 
-def _merged(x: Tensor) -> tuple[int, int, tuple[int, int, int]]:
+def _merged(x: Tensor) -> tuple[int, int, dict[str, int]]:
     """Return images, channels and strides of ``x`` (N, C, window), as one image where one stride serves N and C."""
     n, c, _ = x.shape
-    stride_n, stride_c, stride_r = x.stride()
-    if n == 1 or stride_n == c * stride_c:
-        return 1, n * c, (0, stride_c, stride_r)
-    return n, c, (stride_n, stride_c, stride_r)
-
-
-def _strides(values: tuple[int, int, int]) -> dict[str, int]:
-    return dict(zip(("stride_n", "stride_c", "stride_r"), values, strict=True))
+    strides = dict(zip(("stride_n", "stride_c", "stride_r"), x.stride(), strict=True))
+    if n == 1 or strides["stride_n"] == c * strides["stride_c"]:
+        return 1, n * c, strides | {"stride_n": 0}
+    return n, c, strides
 
 
 def _tile(plan: Plan, x: Tensor, y: Tensor, divisor: int) -> Launch:
@@ -45,7 +41,7 @@ def _tile(plan: Plan, x: Tensor, y: Tensor, divisor: int) -> Launch:
         {
             "x": x,
             "y": y,
-            **_strides(strides),
+            **strides,
             "rows": images * channels,
             "channels": channels,
             "window": window,
@@ -89,8 +85,8 @@ def _single_pass(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
     ]
 
 
-def _stretch(plan: Plan, kernel: Any, window: int, arguments: dict[str, Any]) -> Launch:
-    constants = {"WINDOW": window, "BLOCK_C": plan.block_c, "BLOCK": power(plan.block_c * window)}
+def _stretch(plan: Plan, kernel: Any, window: int, arguments: dict[str, Any], **more: int) -> Launch:
+    constants = {"WINDOW": window, "BLOCK_C": plan.block_c, "BLOCK": power(plan.block_c * window), **more}
     return Launch(kernel, cdiv(arguments["rows"], plan.block_c), arguments, constants, plan.warps)
 
 
@@ -102,10 +98,7 @@ def forward(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
         return _single_pass(plan, x, y)
     if plan.kernel == "flat":
         arguments = {"x": x.contiguous(), "y": y, "rows": x.shape[0] * x.shape[1]}
-        launch = _stretch(plan, kernels.flat_kernel, x.shape[2], arguments)
-        return [
-            Launch(launch.kernel, launch.programs, arguments, {**launch.constants, "BLOCK_R": plan.block_r}, plan.warps)
-        ]
+        return [_stretch(plan, kernels.flat_kernel, x.shape[2], arguments, BLOCK_R=plan.block_r)]
     return [_tile(plan, x, y, divisor=x.shape[2])]
 
 
@@ -114,21 +107,10 @@ def backward(plan: Plan, gradient: Tensor, out: Tensor) -> list[Launch]:
     images, channels, strides = _merged(out)
     window = out.shape[2]
     if plan.kernel == "spread_flat" and out.is_contiguous():
-        return [
-            _stretch(plan, kernels.spread_flat_kernel, window, {"gradient": gradient, "out": out, "rows": channels})
-        ]
+        flat = {"gradient": gradient, "out": out, "rows": channels}
+        return [_stretch(plan, kernels.spread_flat_kernel, window, flat)]
     parts = cdiv(window, plan.block_r)
-    arguments = {
-        "gradient": gradient,
-        "out": out,
-        **_strides(strides),
-        "channels": channels,
-        "window": window,
-        "parts": parts,
-    }
+    arguments = {"gradient": gradient, "out": out, **strides, "channels": channels, "window": window, "parts": parts}
     programs = images * cdiv(channels, plan.block_c) * parts
-    return [
-        Launch(
-            kernels.spread_kernel, programs, arguments, {"BLOCK_C": plan.block_c, "BLOCK_R": plan.block_r}, plan.warps
-        )
-    ]
+    constants = {"BLOCK_C": plan.block_c, "BLOCK_R": plan.block_r}
+    return [Launch(kernels.spread_kernel, programs, arguments, constants, plan.warps)]

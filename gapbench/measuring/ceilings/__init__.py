@@ -11,7 +11,6 @@ from typing import Any
 from gapbench.ceilings import Ceiling
 from gapbench.devices import Accelerator, device
 from gapbench.measuring.ceilings import accelerator, cpu
-from gapbench.measuring.ceilings.tries import UnmeasurableError
 from gapbench.measuring.clocks import ClockError
 
 PATIENCE = 30.0
@@ -23,7 +22,7 @@ def measure(device_name: str, threads: Sequence[int]) -> list[dict[str, Any]]:
     where = device(device_name)
     try:
         found = accelerator.measure(where) if isinstance(where, Accelerator) else cpu.measure(threads)
-    except (UnmeasurableError, ClockError) as error:
+    except (cpu.UnmeasurableError, ClockError) as error:
         found = [Ceiling(None, "read", device_name, reason=str(error))]
     return [asdict(one) | {"device": device_name} for one in found]
 

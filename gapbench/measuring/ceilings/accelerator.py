@@ -12,7 +12,7 @@ from gapbench.devices import Accelerator
 from gapbench.measuring import clocks
 from gapbench.passes import Call
 from gapbench.telemetry import nvml
-from gapbench.telemetry.unreadable import Reasons
+from gapbench.telemetry.unreadable import UnreadableError
 
 _CALLS = 20
 _TRIES = 5
@@ -67,17 +67,8 @@ def _bandwidths(
 
 def _datasheet(device: Accelerator) -> Ceiling:
     """Return the memory's peak by NVML's clock and bus width: two transfers a clock, as in HBM and GDDR."""
-    reasons = Reasons()
-    gbps = None
-    if device.family == "cuda":
-        gbps = reasons.attempt("peak", lambda: _peak(device.uuid))
-    reason = reasons.unreadable.get("peak", f"NVML reads NVIDIA GPUs, and {device.family} is none")
-    return Ceiling(MEMORY, "datasheet", device.name, gbps=gbps, reason=None if gbps else reason)
-
-
-def _peak(uuid: str | None) -> float:
-    bindings = nvml.start()
     try:
-        return nvml.find(bindings, uuid).memory_peak_gbps()
-    finally:
-        bindings.nvmlShutdown()
+        with nvml.opened(device.name, device.uuid) as gpu:
+            return Ceiling(MEMORY, "datasheet", device.name, gbps=gpu.memory_peak_gbps())
+    except UnreadableError as error:
+        return Ceiling(MEMORY, "datasheet", device.name, reason=str(error))

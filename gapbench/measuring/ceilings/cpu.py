@@ -3,23 +3,27 @@
 Summing rows that lie in the L1 cache, torch reached 240 GB/s where a loop of wide loads reaches 510 (a Zen 5 core);
 from the L2 cache on it is 5 to 12 % short. Each level is measured with data that fills a part of it and is much more
 than the level before holds; memory with six times the last level: of less, a part may stay in it.
+
+The best of many tries is the only estimate of a ceiling. Whatever else a machine does only slows a try down, so the
+fastest is nearest to the truth. But one that was never seen again may be a fluke, and where none was quiet the best is
+no ceiling: only a best that recurs counts.
 """
 
 import contextlib
 import ctypes
+import itertools
 import mmap
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from gapbench.ceilings import MEMORY, Ceiling
-from gapbench.measuring.ceilings.tries import Tries, UnmeasurableError, settle, smallest_call
+from gapbench.measuring.clocks import loop
 from gapbench.telemetry import host
 
 KINDS = {"read": (0,), "copy": (1, 2), "write": (3, 4)}
@@ -39,12 +43,81 @@ _MOST_SECONDS = 0.9
 _DISPATCHES, _DISPATCH_TRIES = 200, 20
 
 
-class Loops(Protocol):
-    """The compiled loops: number ``loop`` over ``nbytes`` of each thread's own part of a buffer, ``repeats`` times."""
+SHORTEST_TRY = 0.3e-3
+"""Seconds of one try: what starting and ending it costs is below 1 % of that."""
 
-    def __call__(self, loop: int, nbytes: int, repeats: int, threads: int) -> object:
-        """Return when all threads are done."""
-        ...
+_AGREEING = 3
+_AGREEMENT = 0.04
+_FEWEST = 2
+"""Tries a visit, however long each takes: of memory, one takes some milliseconds."""
+
+_VISIT_SECONDS = 4e-3
+
+Loops = Callable[[int, int, int, int], object]
+"""The compiled loops: the one with this ``number`` over ``nbytes`` of each thread's own part of a buffer, ``repeats`` times, by so
+many ``threads``; it returns when all are done."""
+
+
+class UnmeasurableError(Exception):
+    """A ceiling cannot be measured here; the message is the reason, with the remedy."""
+
+
+@dataclass(slots=True)
+class Tries:
+    """Work, done so many times, that moves ``nbytes`` each time, and what its tries have taken so far.
+
+    A best below ``least`` (bytes per second) cannot be the truth, as where threads together are slower than one alone.
+    """
+
+    nbytes: int
+    work: Callable[[int], object]
+    repeats: int = 1
+    least: float = 0.0
+    rates: list[float] = field(default_factory=list)
+
+    def go_on(self, seconds: float = _VISIT_SECONDS) -> None:
+        """Try for so long, some times at least; tries that were too short to be told are made longer, and forgotten."""
+        self.work(1)  # wakes threads that sleep
+        began, tried = loop.now(), 0
+        while True:
+            start = loop.now()
+            self.work(self.repeats)
+            taken = loop.now() - start
+            if taken < SHORTEST_TRY:
+                self.repeats = max(2 * self.repeats, int(self.repeats * 1.2 * SHORTEST_TRY / max(taken, 1e-9)))
+                self.rates.clear()
+                continue
+            self.rates.append(self.repeats * self.nbytes / taken)
+            tried += 1
+            if tried >= _FEWEST and loop.now() - began >= seconds:
+                return
+
+    @property
+    def recurs(self) -> bool:
+        """Whether the best was nearly reached again, and again, and may be the truth."""
+        best = sorted(self.rates)[-_AGREEING:]
+        return len(best) == _AGREEING and best[0] >= max(self.least, best[-1] * (1 - _AGREEMENT))
+
+    @property
+    def gbps(self) -> float:
+        """The best so far, in 10^9 bytes a second."""
+        return max(self.rates, default=0.0) / 1e9
+
+
+def settle(all_tries: Iterable[Tries], visits: int, most_seconds: float) -> None:
+    """Try all in turns, so that a spell of noise meets no one alone.
+
+    Those whose best does not recur after so many ``visits`` get more, until ``most_seconds`` have passed.
+    """
+    open_ = list(all_tries)
+    deadline = loop.now() + most_seconds
+    for visit in itertools.count(1):
+        for one in open_:
+            one.go_on()
+        if visit >= visits:
+            open_ = [one for one in open_ if not one.recurs]
+        if not open_ or loop.now() >= deadline:
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +148,8 @@ def measure(threads: Sequence[int]) -> list[Ceiling]:
             found.append(Ceiling(None, "read", "cpu", count, reason=reason))
     found.append(Ceiling(MEMORY, "datasheet", "cpu", reason="an operating system tells neither channels nor speed"))
     one = torch.zeros(1)
-    dispatch = smallest_call(one.zero_, _DISPATCHES, _DISPATCH_TRIES)
-    return [*found, Ceiling(None, "dispatch", "cpu", seconds=dispatch)]
+    dispatch = min(loop.timed(itertools.repeat(one.zero_, _DISPATCHES))[0] for _ in range(_DISPATCH_TRIES))
+    return [*found, Ceiling(None, "dispatch", "cpu", seconds=dispatch / _DISPATCHES)]
 
 
 def levels(caches: Sequence[host.DataCache], threads: int, usable: int) -> list[Level]:
@@ -96,7 +169,7 @@ def measured(some: Sequence[Level], threads: int, loops: Loops) -> Iterator[Ceil
     loops(KINDS["write"][0], some[-1].shares["write"][0] // threads // _STEP * _STEP, 1, threads)
     tries = {
         (level.name, kind): [
-            _tries(loops, loop, level, size, threads) for loop in numbers for size in level.shares[kind]
+            _tries(loops, number, level, size, threads) for number in numbers for size in level.shares[kind]
         ]
         for level in some
         for kind, numbers in KINDS.items()
@@ -114,14 +187,14 @@ def measured(some: Sequence[Level], threads: int, loops: Loops) -> Iterator[Ceil
                 yield Ceiling(level.name, kind, "cpu", threads, level.nbytes, reason=reason)
 
 
-def _tries(loops: Loops, loop: int, level: Level, nbytes: int, threads: int) -> Tries:
+def _tries(loops: Loops, number: int, level: Level, nbytes: int, threads: int) -> Tries:
     part = nbytes // threads // (2 * _STEP) * 2 * _STEP  # halves of it are whole steps
     # Threads that wait for a core would make any try seem long enough, so one alone says how many repeats are.
-    alone = Tries(part, lambda repeats: loops(loop, part, repeats, 1))
+    alone = Tries(part, lambda repeats: loops(number, part, repeats, 1))
     alone.go_on(0.0)
     shares_all = threads == 1 or level.nbytes is None  # a part of what fills memory may fit a cache
     least = 0.0 if shares_all else _LEAST * max(alone.rates)
-    return Tries(part * threads, lambda repeats: loops(loop, part, repeats, threads), alone.repeats, least)
+    return Tries(part * threads, lambda repeats: loops(number, part, repeats, threads), alone.repeats, least)
 
 
 def load(folder: Path, nbytes: int) -> Loops:
@@ -145,8 +218,8 @@ def load(folder: Path, nbytes: int) -> Loops:
             buffer.madvise(mmap.MADV_HUGEPAGE)
     start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
-    def loops(loop: int, nbytes: int, repeats: int, threads: int) -> object:
+    def loops(number: int, nbytes: int, repeats: int, threads: int) -> object:
         assert threads * nbytes <= len(buffer)
-        return run(loop, start, nbytes, repeats, threads)
+        return run(number, start, nbytes, repeats, threads)
 
     return loops

@@ -1,10 +1,10 @@
-"""Clocks: named timing protocols, one file each. All time that gapbench reports comes from a clock.
+"""Clocks: named timing protocols, a class each. All time that gapbench reports comes from a clock.
 
 `host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
 accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
 
-What they share: `base` (what a clock is, and how it refuses), `loop` (the one timing loop), `rotation` and `canary`
-(cold, and proved so), `hold` (launches behind a delay), `events`, `graphs`.
+What they share: `base` (what a clock is, and how it refuses), `loop` (the one timing loop), `cold` (rotation, and the
+proof that it was cold), `hold` (launches behind a delay).
 """
 
 from gapbench.devices import Cpu, Device
@@ -16,13 +16,10 @@ from gapbench.measuring.clocks.base import (
     ClockUnsupportedError,
     Preparation,
 )
-from gapbench.measuring.clocks.event_cold import EventCold
-from gapbench.measuring.clocks.event_warm import EventWarm
-from gapbench.measuring.clocks.graph_cold import GraphCold
-from gapbench.measuring.clocks.graph_warm import GraphWarm
-from gapbench.measuring.clocks.host import Host
+from gapbench.measuring.clocks.events import EventCold, EventWarm
+from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
+from gapbench.measuring.clocks.host import Host, HostCold
 from gapbench.measuring.clocks.host_call import HostCall
-from gapbench.measuring.clocks.host_cold import HostCold
 
 __all__ = [
     "BURN_IN_SECONDS",

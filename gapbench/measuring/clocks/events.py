@@ -1,13 +1,20 @@
-"""What the clocks that use events share: burn-in, the event floor, the canary, and judging the sum."""
+"""`event_cold` and `event_warm`, and what the clocks that use events share: floor, canary, and judging the sum.
 
-from collections.abc import Callable
+Launches queue up behind a delay, so the host's launch time is outside the events.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from torch import Tensor
+
 from gapbench.devices import Accelerator
+from gapbench.measuring.clocks import loop
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, ClockRefusedError, Preparation
-from gapbench.measuring.clocks.canary import Canary
+from gapbench.measuring.clocks.cold import Canary
 from gapbench.measuring.clocks.hold import MOST_CALLS, Hold
-from gapbench.measuring.clocks.loop import now
+from gapbench.passes import Call
 
 _FLUSHES_BETWEEN_LOOKS = 10
 _FLOOR_RUNS = 6
@@ -35,8 +42,8 @@ class Pair:
 
 def burn_in(device: Accelerator, seconds: float) -> None:
     """Keep the device busy until its clocks have risen."""
-    began = now()
-    while now() - began < seconds:
+    began = loop.now()
+    while loop.now() - began < seconds:
         for _ in range(_FLUSHES_BETWEEN_LOOKS):
             device.flush()
         device.synchronize()
@@ -67,6 +74,16 @@ class EventClock(Clock):
         self._canary = canary = Canary(self._device)
         canary.calibrate(self._read)
         return Preparation(floor_seconds=floor, warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
+
+    def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
+        self._hold.slowdown = None
+        seconds, pairs, output = self._held(calls, count)
+        self.slowdown = self._hold.slowdown
+        return self._net(seconds, pairs, count), output
+
+    @abstractmethod
+    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        """Run a batch; return the seconds that pairs of events show, how many pairs these are, and the last output."""
 
     def _measure_floor(self) -> float:
         """Return what a pair of events shows with nothing in between: time that is the protocol's, not the call's."""
@@ -124,3 +141,56 @@ class EventClock(Clock):
                 "their work on another stream, or none at all"
             )
         return net
+
+
+class EventCold(EventClock):
+    """Time calls on the device from event to event around each, its caches flushed before each, outside of events."""
+
+    name = "event_cold"
+    cold = True
+
+    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        seconds = 0.0
+        for first in range(0, count, MOST_CALLS):
+            pairs = self._pairs[: min(MOST_CALLS, count - first)]
+
+            def launch(first: int = first, pairs: list[Pair] = pairs) -> Tensor:
+                self._touch_canary()
+                for pair, call in zip(pairs, loop.cycled(calls, len(pairs), first), strict=True):
+                    self._hold.dither()
+                    self._device.flush()
+                    with pair:
+                        output = call()
+                self._look_at_canary()
+                return output
+
+            output = self._hold.run(launch)
+            self._judge_canary()
+            seconds += sum(pair.seconds for pair in pairs)
+        return seconds, count, output
+
+
+class EventWarm(EventClock):
+    """Time calls on the device back to back, inputs where the call before left them.
+
+    The time that the device itself needs between two kernels is inside of the events.
+    """
+
+    name = "event_warm"
+
+    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        pair, seconds = self._pairs[0], 0.0
+        firsts = range(0, count, MOST_CALLS)
+        for first in firsts:
+
+            def launch(first: int = first) -> Tensor:
+                self._hold.dither()
+                output = calls[first % len(calls)]()  # the contender before left other data in the cache
+                with pair:
+                    for call in loop.cycled(calls, min(MOST_CALLS, count - first), first):
+                        output = call()
+                return output
+
+            output = self._hold.run(launch)
+            seconds += pair.seconds
+        return seconds, len(firsts), output

@@ -1,4 +1,7 @@
-"""What the clocks that replay graphs share: capturing, keeping graphs, and the cost of a replay itself."""
+"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
+
+Calls in a graph follow each other as closely as the device allows: the nearest to a kernel's own duration.
+"""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -6,13 +9,15 @@ from statistics import fmean
 from torch import Tensor
 
 from gapbench.devices import Accelerator, Graph
-from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import ClockRefusedError
+from gapbench.measuring.clocks import cold, loop
+from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
 from gapbench.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200
+_BEYOND = 5
+_MOST_INPUTS = 2048
 
 
 class GraphClock(EventClock):
@@ -79,3 +84,54 @@ class GraphClock(EventClock):
 
         self._hold.run(launch)
         return pair.seconds
+
+
+class GraphWarm(GraphClock):
+    """Time a graph of calls on the device, inputs where the call before left them."""
+
+    name = "graph_warm"
+
+    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        graph, output = self._graph(calls, count)
+        return self._replay(graph, before=calls[0]), 1, output  # the contender before left other data in the cache
+
+
+class GraphCold(GraphClock):
+    """Time a graph of calls on the device, inputs rotated through more than five times the cache.
+
+    A graph cannot be interrupted by flushes that are not counted, so it holds whole rotations: each input is met again
+    only when all others have been read.
+    """
+
+    name = "graph_cold"
+    cold = True
+
+    def __init__(self, device: Accelerator) -> None:
+        super().__init__(device)
+        self._needed: int | None = None
+
+    def rotations(self, case_bytes: int) -> int:
+        """Return how many inputs exceed five times the last-level cache.
+
+        Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
+        """
+        needed = cold.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        if needed > _MOST_INPUTS:
+            raise ClockUnsupportedError(
+                f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
+                f"{_MOST_INPUTS:,} calls that a graph should hold; event_cold measures this case"
+            )
+        self._needed = needed
+        return needed
+
+    def whole(self, count: int, rotations: int) -> int:
+        """Return ``count``, rounded up to whole rotations."""
+        return -(-count // rotations) * rotations
+
+    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        cold.refuse_fewer(calls, self._needed)
+        assert count % len(calls) == 0, "whole rotations: see `whole`"
+        graph, output = self._graph(calls, count)
+        seconds = self._replay(graph, before=self._touch_canary, after=self._look_at_canary)
+        self._judge_canary()
+        return seconds, 1, output

@@ -1,28 +1,33 @@
-"""`host`: wall time of the calling thread, with warm caches. For devices that compute synchronously.
+"""`host` and `host_cold`: wall time of the calling thread, for devices that compute synchronously."""
 
-One call before each batch is not counted: another contender has just used the caches, and the first call after it pays
-for that. Where calls of 70 µs were counted from the first on, in batches of 0.25 ms, they came out up to 50 % too long.
-
-Where in memory an input and the temporaries lie changes a call by up to 20 %, for as long as a process lives. So the
-input lies in several places, and turns go from one to the next, all contenders together: rounds of a bfloat16 mean
-then scatter by 2 % and not by 9.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from torch import Tensor
 
-from gapbench.measuring.clocks import loop
-from gapbench.measuring.clocks.base import Clock
+from gapbench.devices import Device
+from gapbench.measuring.clocks import cold, loop
+from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.passes import Call
 
 _PLACES = 4
 _LARGEST = 1 << 26
+_BEYOND = 2
+_WARM_READINGS = 3
+"""So many in a row are no accident. A slow spell makes warm readings look cold, never cold ones warm."""
 
 
 class Host(Clock):
-    """Time calls that are complete when they return."""
+    """Time calls that are complete when they return, with warm caches.
+
+    One call before each batch is not counted: another contender has just used the caches, and the first call after it
+    pays for that. Where calls of 70 µs were counted from the first on, in batches of 0.25 ms, they came out up to 50 %
+    too long.
+
+    Where in memory an input and the temporaries lie changes a call by up to 20 %, for as long as a process lives. So
+    the input lies in several places, and turns go from one to the next, all contenders together: rounds of a bfloat16
+    mean then scatter by 2 % and not by 9.
+    """
 
     name = "host"
     uncounted_calls = 1
@@ -38,3 +43,62 @@ class Host(Clock):
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         calls[0]()
         return loop.timed(repeat(calls[0], count))
+
+
+class HostCold(Clock):
+    """Time calls that are complete when they return, every input read from memory.
+
+    Inputs rotate through more than twice the last-level cache, and the rotation goes on from batch to batch (contenders
+    share inputs, in the same order), so that a batch may be shorter than a cold.
+    """
+
+    name = "host_cold"
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device)
+        self._needed: int | None = None
+        self._next = 0  # the input whose turn it is
+        self._since_touched = 0
+        self._warm_readings = 0
+        self._canary: cold.Canary | None = None
+
+    def rotations(self, case_bytes: int) -> int:
+        """Return how many inputs exceed twice the last-level cache."""
+        self._needed = cold.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        return self._needed
+
+    def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
+        """Prove that as many bytes as are rotated do displace what was in the cache."""
+        canary = cold.Canary(self._device)
+
+        def read(displace: Callable[[], object]) -> float:
+            canary.touch()
+            displace()
+            return self._read(canary)
+
+        canary.calibrate(read)
+        self._canary = canary
+        return Preparation(warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
+
+    def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
+        assert self._canary is not None, "a clock is prepared before it measures"
+        cold.refuse_fewer(calls, self._needed)
+        seconds, output = loop.timed(loop.cycled(calls, count, self._next))
+        self._next += count
+        self._since_touched += count
+        if self._since_touched >= len(calls):
+            self._judge(self._canary)
+        return seconds, output
+
+    def _judge(self, canary: cold.Canary) -> None:
+        """Read the canary, a rotation after it was touched last (which this does as well)."""
+        self._warm_readings = self._warm_readings + 1 if canary.was_warm(self._read(canary)) else 0
+        self._since_touched = 0
+        if self._warm_readings == _WARM_READINGS:
+            raise canary.refusal()
+
+    @staticmethod
+    def _read(canary: cold.Canary) -> float:
+        began = loop.now()
+        canary.touch()
+        return loop.now() - began

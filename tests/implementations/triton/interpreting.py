@@ -15,7 +15,7 @@ from triton.runtime.interpreter import GridExecutor, InterpretedFunction, Interp
 
 from gapbench import inputs, oracle
 from gapbench.cases import Case
-from gapbench.implementations.triton import launches, op, tuning
+from gapbench.implementations.triton import dispatch, launches, op
 from gapbench.implementations.triton.dispatch import Gap
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
@@ -54,7 +54,7 @@ def tune(case: Case, times: list[float]) -> tuple[str, str, int]:
 
     before = function.plan
     x = inputs.sample(case, 0).requires_grad_(case.pass_ == "backward")
-    with mock.patch.multiple(tuning, can_time=lambda _: True, milliseconds=milliseconds):
+    with mock.patch.multiple(dispatch, can_time=lambda _: True, milliseconds=milliseconds):
         function(x)
         again = Gap(case)
         again(x)

@@ -8,7 +8,6 @@ from simulated.virtual_time import HostTime
 
 from gapbench.measuring import ceilings
 from gapbench.measuring.ceilings import cpu
-from gapbench.measuring.ceilings.tries import UnmeasurableError
 from gapbench.measuring.clocks import loop
 from gapbench.telemetry.host import DataCache
 
@@ -90,7 +89,7 @@ def test_threads_have_caches_of_their_own_as_far_as_there_are_any(threads, usabl
 
 def test_without_a_compiler_there_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu.shutil, "which", lambda name: None)
-    with pytest.raises(UnmeasurableError, match="install gcc"):
+    with pytest.raises(cpu.UnmeasurableError, match="install gcc"):
         cpu.load(tmp_path, KIB)
     (only,) = ceilings.measure("cpu", [1])
     assert only["gbps"] is None
@@ -102,7 +101,7 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho 'unsupported option -fopenmp' >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setattr(cpu.shutil, "which", lambda name: str(compiler))
-    with pytest.raises(UnmeasurableError, match="unsupported option -fopenmp"):
+    with pytest.raises(cpu.UnmeasurableError, match="unsupported option -fopenmp"):
         cpu.load(tmp_path, KIB)
 
 
@@ -113,7 +112,7 @@ def test_more_threads_than_cpus_are_refused(monkeypatch):
     only, *_ = cpu.measure([4])
     assert only.reason == "4 threads on 1 CPUs take turns; ceilings need a CPU for each"
     monkeypatch.setattr(cpu.host, "data_caches", list)
-    with pytest.raises(UnmeasurableError, match="cannot be read"):
+    with pytest.raises(cpu.UnmeasurableError, match="cannot be read"):
         cpu.measure([1])
 
 

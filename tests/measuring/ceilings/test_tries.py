@@ -3,7 +3,7 @@ import itertools
 import pytest
 from simulated.virtual_time import HostTime
 
-from gapbench.measuring.ceilings.tries import SHORTEST_TRY, Tries, settle, smallest_call
+from gapbench.measuring.ceilings.cpu import SHORTEST_TRY, Tries, settle
 from gapbench.measuring.clocks import loop
 
 
@@ -48,11 +48,6 @@ def test_a_visit_has_some_tries_however_long_each_takes(host):
     assert not tries.recurs
     tries.go_on(0.0)
     assert len(tries.rates) == 2
-
-
-def test_the_smallest_call_is_the_best_of_many(host):
-    slowed = itertools.cycle([3.0] * 10 + [1.0] * 10)
-    assert smallest_call(lambda: host.spend(1e-6 * next(slowed)), 10, 4) == pytest.approx(1e-6)
 
 
 def test_a_best_below_what_is_possible_never_recurs(host):

@@ -1,9 +1,14 @@
-"""A canary: data of our own, put into the cache, that must be gone when a batch claims to have been cold."""
+"""Cold, and proved so: inputs that together exceed the cache so far that none is left in it, and a canary.
 
-from collections.abc import Callable
+The canary is data of our own, put into the cache, that must be gone when a batch claims to have been cold.
+"""
+
+from collections.abc import Callable, Sequence
 
 from gapbench.devices import Device
+from gapbench.devices.caches import UNKNOWN_CACHE
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
+from gapbench.passes import Call
 
 Read = Callable[[Callable[[], object]], float]
 
@@ -45,4 +50,18 @@ class Canary:
         return ClockRefusedError(
             f"the canary was still in {self._device.name}'s cache after the calls: inputs were, too, and the time "
             "would be warm"
+        )
+
+
+def inputs_beyond(factor: int, cache_bytes: int | None, case_bytes: int) -> int:
+    """Return how many inputs of ``case_bytes`` together exceed ``factor`` times the cache."""
+    return factor * (cache_bytes or UNKNOWN_CACHE) // max(1, case_bytes) + 1
+
+
+def refuse_fewer(calls: Sequence[Call], needed: int | None) -> None:
+    """Refuse calls with fewer inputs than the clock asked for."""
+    assert needed is not None, "a clock is asked for its rotations before it measures"
+    if len(calls) < needed:
+        raise ClockRefusedError(
+            f"{len(calls)} inputs were rotated where {needed} are needed to exceed the cache: the time would be warm"
         )

@@ -1,0 +1,105 @@
+"""GAP by other array libraries, on the memory of the tensors: NumPy on the CPU, CuPy and JAX on GPUs."""
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from gapbench.cases import Case
+from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu, not_on_cpu
+
+
+def _numpy_mean(case: Case) -> Function:
+    dims = case.spatial_dims
+    return lambda x: torch.from_numpy(x.numpy().mean(dims, keepdims=True))
+
+
+def _numpy_unsupported(case: Case) -> str | None:
+    if case.dtype == "bfloat16":
+        return "NumPy has no bfloat16; choose --dtype float16 or another implementation"
+    if not case.window:
+        return "NumPy warns at every mean of nothing; use mean for empty windows"
+    return not_off_cpu(case, "NumPy")
+
+
+def _cupy_mean(case: Case) -> Function:
+    import cupy
+
+    dims = case.spatial_dims
+
+    def cupy_mean(x: Tensor) -> Tensor:
+        # On PyTorch's own stream nothing waits for anything else, and its events see the work.
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream):
+            y: Tensor = from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
+        return y
+
+    return cupy_mean
+
+
+def _cupy_unsupported(case: Case) -> str | None:
+    if reason := not_on_cpu(case, "CuPy"):
+        return reason
+    if not case.device.startswith("cuda"):
+        return f"CuPy knows CUDA devices, not {case.device}; choose --device cuda"
+    if case.dtype == "bfloat16":
+        return "CuPy has no bfloat16; choose --dtype float16 or another implementation"
+    if not case.window:
+        return "CuPy's mean of nothing is not PyTorch's; use mean for empty windows"
+    return missing("cupy", "cupy")
+
+
+def _jax_mean(case: Case) -> Function:
+    """Return a mean by XLA, whose streams PyTorch's events do not see: a call waits until its result is there."""
+    import jax
+
+    # Or the first call would take three quarters of the GPU's memory, from all others in this process.
+    preallocate = {"preallocate": False}
+    jax.config.update("jax_pjrt_client_create_options", preallocate)  # type: ignore[no-untyped-call]
+    dims = case.spatial_dims
+    mean = jax.jit(lambda a: a.mean(dims, keepdims=True))
+
+    def jax_mean(x: Tensor) -> Tensor:
+        y: Tensor = from_dlpack(mean(jax.dlpack.from_dlpack(x)).block_until_ready())
+        return y
+
+    return jax_mean
+
+
+def _jax_unsupported(case: Case) -> str | None:
+    if reason := not_on_cpu(case, "JAX"):
+        return reason
+    if case.dtype == "float64":
+        return "JAX computes in float32 unless a whole process is told otherwise; choose --dtype float32"
+    if case.layout == "sliced":
+        return "JAX takes dense tensors only, without gaps; choose --layout channels_last"
+    return missing("jax", "jax")
+
+
+ARRAYS: tuple[Implementation, ...] = (
+    Implementation(
+        "numpy_mean",
+        "numpy",
+        "NumPy's mean on the tensor's memory, in one thread; float16 is summed in float32",
+        "torch.from_numpy(x.numpy().mean((2, 3), keepdims=True))",
+        _numpy_mean,
+        _numpy_unsupported,
+        differentiable=False,
+    ),
+    Implementation(
+        "cupy_mean",
+        "cupy",
+        "CuPy's mean on the tensor's memory and PyTorch's stream; float16 is summed in float32",
+        "torch.from_dlpack(cupy.from_dlpack(x).mean((2, 3), keepdims=True))",
+        _cupy_mean,
+        _cupy_unsupported,
+        differentiable=False,
+    ),
+    Implementation(
+        "jax_mean",
+        "jax",
+        "JAX's mean, compiled by XLA, on the tensor's memory; waits for its result in every call",
+        "torch.from_dlpack(jax.jit(lambda a: a.mean((2, 3), keepdims=True))(jax.dlpack.from_dlpack(x)))",
+        _jax_mean,
+        _jax_unsupported,
+        differentiable=False,
+    ),
+)
