@@ -54,8 +54,8 @@ _FEWEST = 2
 _VISIT_SECONDS = 4e-3
 
 Loops = Callable[[int, int, int, int], object]
-"""The compiled loops: the one with this ``number`` over ``nbytes`` of each thread's own part of a buffer, ``repeats`` times, by so
-many ``threads``; it returns when all are done."""
+"""The compiled loops: the one with this ``number`` over ``nbytes`` of each thread's own part of a buffer, ``repeats``
+times, by so many ``threads``; it returns when all are done."""
 
 
 class UnmeasurableError(Exception):
