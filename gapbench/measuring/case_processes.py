@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -145,7 +145,7 @@ class CaseProcesses:
             branch = self._server(group).branch(worker.serve_case, self._task(contenders))
             reply, answer = None, None
             try:
-                for message in branch.worker.messages(time.monotonic() + self._patience):
+                for message in branch.worker.messages(*self._patient(branch, contenders)):
                     answer = message
                     break
             except WorkerTimeoutError as error:
@@ -180,7 +180,7 @@ class CaseProcesses:
             end: object = None
             complete = False
             try:
-                for message in job.messages(time.monotonic() + self._patience):
+                for message in job.messages(*self._patient(forker, contenders)):
                     end = message
                     match message:
                         case Judged(index, found) if index in contenders and protocol.is_judgement(found):
@@ -205,6 +205,19 @@ class CaseProcesses:
                 yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving)
             elif not any(index in self.qualifications for index in contenders):
                 yield from self._died(culprit, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
+
+    def _patient(self, forker: Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
+        """Return a worker's deadline, and what puts it off where another contender runs by then, once for each."""
+        seen = {forker.current.get()}
+
+        def grace() -> float:
+            running = forker.current.one_of(self._everyone)
+            if running in seen or running not in contenders:
+                return 0.0
+            seen.add(running)
+            return self._patience
+
+        return time.monotonic() + self._patience, grace
 
     def _fits(self, reply: Prepared, contenders: Sequence[int]) -> bool:
         told = {*reply.first_call, *reply.rejected}

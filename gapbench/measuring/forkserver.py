@@ -103,12 +103,13 @@ class Worker:
         self._pid: int | None = None
         self._begun = False
 
-    def messages(self, deadline: float) -> Iterator[Any]:
+    def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
         """Yield what the worker sends, ending with a `WorkerExit`.
 
-        Raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) passes; the worker is dead then.
+        Raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) passes, and ``grace`` says that
+        there are no more seconds; the worker is dead then.
         """
-        for _, message in conversation([self], deadline):
+        for _, message in conversation([self], deadline, grace):
             yield message
 
     def send(self, message: object) -> None:
@@ -160,7 +161,9 @@ class Worker:
         self._channel.close()
 
 
-def conversation(workers: Sequence[Worker], deadline: float) -> Iterator[tuple[int, Any]]:
+def conversation(
+    workers: Sequence[Worker], deadline: float, grace: Callable[[], float] = lambda: 0.0
+) -> Iterator[tuple[int, Any]]:
     """Yield what ``workers`` say as they say it, each with the speaker's index; ends when each has sent a `WorkerExit`.
 
     Raises `WorkerTimeoutError` when ``deadline`` passes; all are dead then. What has been said by then is still taken,
@@ -172,6 +175,9 @@ def conversation(workers: Sequence[Worker], deadline: float) -> Iterator[tuple[i
         descriptors = {worker.fileno(): index for index, worker in speaking.items()}
         ready = wait(descriptors, timeout=max(0.0, deadline - time.monotonic()))
         now = time.monotonic()
+        if now > deadline and (more := grace()):
+            deadline = now + more
+            continue
         over = now + _LAST_WORDS if over is None and now > deadline else over
         if not ready or (over is not None and now > over):
             for worker in speaking.values():

@@ -126,6 +126,14 @@ def test_a_worker_that_does_not_answer_is_killed(server):
         next(messages)
 
 
+def test_a_worker_gets_more_time_as_long_as_there_is_some(server):
+    left = [0.01, 0.01, 0.0]
+    stream = server.start(sleep).messages(time.monotonic(), lambda: left.pop(0))
+    with pytest.raises(WorkerTimeoutError):
+        list(stream)
+    assert left == []
+
+
 def test_closing_a_server_ends_its_workers():
     with ForkServer() as server:
         server.wait_ready()
