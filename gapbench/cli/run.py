@@ -96,7 +96,7 @@ def command(
     if on:
         from gapbench.cli import fleet
 
-        fleet.check(on, shard=shard, dry_run=dry_run, open=open_, no_wait=no_wait)
+        fleet.check(on, shard=shard, dry_run=dry_run, open=open_, no_wait=no_wait, memory=memory != ("kept",))
         if resume:
             return fleet.resume(on, url, resume, as_json)
         return fleet.run(on, url, effort, selected, tag, as_json)
