@@ -243,8 +243,8 @@ def inject(name: str, times: int, seed: int = 0) -> int:
 def victims(parent: psutil.Process, kind: str) -> list[psutil.Process]:
     if kind == "parent":
         return [parent]
-    templates = [one for one in parent.children() if "template_server" in " ".join(one.cmdline())]
-    return templates if kind == "template" else [worker for one in templates for worker in one.children()]
+    servers = [one for one in parent.children() if "forkserver_process" in " ".join(one.cmdline())]
+    return servers if kind == "server" else [worker for one in servers for worker in one.children(recursive=True)]
 
 
 def kill(process: psutil.Process, kind: str) -> bool:
@@ -264,7 +264,7 @@ def refuse_memory(process: psutil.Process) -> bool:
 WHOLE: dict[str, Callable[[psutil.Process], bool]] = {
     "kill -9 of the parent of `gapbench run`": lambda process: kill(process, "parent"),
     "kill -9 of the worker of `gapbench run`": lambda process: kill(process, "worker"),
-    "kill -9 of the template of `gapbench run`": lambda process: kill(process, "template"),
+    "kill -9 of the fork server of `gapbench run`": lambda process: kill(process, "server"),
     "no more memory for the parent of `gapbench run`": refuse_memory,
 }
 

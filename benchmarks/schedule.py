@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 from workloads import CASES
 
 from gapbench import recording, stats
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.store import Store
 
 Estimator = Callable[[np.ndarray, np.ndarray], float]
@@ -34,17 +34,18 @@ ESTIMATORS: dict[str, Estimator] = {
 
 def measure(batch_seconds: float, budget: float, seed: int) -> recording.Recording:
     contests = [Contest("aa", case, {"mean": "mean", "mean_again": "mean", "sum_scale": "sum_scale"}) for case in CASES]
-    effort = Effort(budget=budget, target=1e-6, seed=seed, batch_seconds=batch_seconds)
+    effort = Effort(budget=budget, target=1e-6, seed=seed, batch_seconds=batch_seconds, race=False)
     with tempfile.TemporaryDirectory() as folder:
-        return recording.record(recording.begin(Store(folder), contests, effort, []), contests, effort)
+        writer = recording.begin(Store(folder), contests, effort, [])
+        return recording.record(writer, Plan(tuple(contests), effort))
 
 
 def log_ratios(samples: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return one row per case and round, one column per estimator of the log ratio of ``name`` to mean."""
     wide = np.log(samples.pivot(index=["case", "round", "turn"], columns="implementation", values="seconds_per_call"))
-    rows = {
+    rows = {  # of the turns that both took: who is slow takes part less often
         key: {e: estimate(turns["mean"].to_numpy(), turns[name].to_numpy()) for e, estimate in ESTIMATORS.items()}
-        for key, turns in wide.groupby(["case", "round"])
+        for key, turns in wide[["mean", name]].dropna().groupby(["case", "round"])
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 

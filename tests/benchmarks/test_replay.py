@@ -158,7 +158,7 @@ def test_draws_are_contiguous_windows_and_the_first_round_follows_the_last():
 
 
 def test_a_hidden_copy_that_differs_takes_the_reds_away(recorded):
-    frame = recorded(levels=(0, 5), nulls=4)
+    frame = recorded(levels=(0, 5), nulls=12)
     broken = frame["seconds_per_call"].where(frame["contender"] != "null", frame["seconds_per_call"] * 1.05)
     pool = pools.from_samples(frame.assign(seconds_per_call=broken))
     found = replay.simulate(staged.two_stages(PLAN), pool, 5, 12, 5, 0)
