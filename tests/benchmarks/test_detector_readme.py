@@ -13,8 +13,16 @@ TEXT = (FOLDER / "README.md").read_text(encoding="utf-8").split("## detector")[1
 COMMANDS = re.findall(r"^ *python (\w+)\.py (.*?)(?: *#.*)?$", TEXT, flags=re.MULTILINE)
 
 
-def test_all_five_steps_are_there():
-    assert [script for script, _ in COMMANDS] == ["subject", "subject", "truth", "collect", "replay"]
+def test_all_steps_are_there():
+    assert [script for script, _ in COMMANDS] == [
+        "subject",
+        "subject",
+        "truth",
+        "collect",
+        "replay",
+        "stored_runs",
+        "stored_runs",
+    ]
 
 
 @pytest.mark.parametrize(("script", "arguments"), COMMANDS)
