@@ -1,26 +1,27 @@
 import math
+from dataclasses import replace
 
 import pytest
 from frames import CASES, EMPTY, check, results, row, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gapbench.ceilings import Ceiling
 from gapbench.report.charts import roofline
 
 SMALL, LARGE = CASES[0], CASES[3]  # 102,400 and 12,849,152 bytes
 
-L2 = {"level": "L2", "bytes": 2**20, "gbps": 100.0, "threads": 1, "kind": "read"}
-MEMORY = {"level": "DRAM", "bytes": None, "gbps": 10.0, "threads": 1, "kind": "read"}
+L2 = Ceiling(level="L2", bytes=2**20, gbps=100.0, threads=1)
+MEMORY = Ceiling(level="DRAM", gbps=10.0, threads=1)
 
 ceilings = st.lists(
-    st.fixed_dictionaries(
-        {
-            "level": st.sampled_from(["L1", "L2", "<b>", None]),
-            "bytes": st.sampled_from([None, 2**15, 2**20, 2**25]),
-            "gbps": st.sampled_from([None, 0.0, 10.0, 200.0]),
-            "threads": st.sampled_from([None, 1, 2]),
-            "kind": st.sampled_from([None, "read", "copy"]),
-        }
+    st.builds(
+        Ceiling,
+        level=st.sampled_from(["L1", "L2", "<b>", None]),
+        bytes=st.sampled_from([None, 2**15, 2**20, 2**25]),
+        gbps=st.sampled_from([None, 0.0, 10.0, 200.0]),
+        threads=st.sampled_from([None, 1, 2]),
+        kind=st.sampled_from([None, "read", "copy"]),
     ),
     max_size=5,
 )
@@ -54,7 +55,7 @@ def test_above_the_ceiling_is_said():
 
 
 def test_ceilings_of_other_threads_are_not_drawn():
-    two = MEMORY | {"threads": 2, "gbps": 20.0}
+    two = replace(MEMORY, threads=2, gbps=20.0)
     assert roofline.table(run(5), [MEMORY, two])["ceiling GB/s"].tolist() == [10]
     assert "Ceilings were not measured" in roofline.summary(run(5), [two])
     both = stored([row(LARGE, "a", 1e-3), row(LARGE, "b", 1e-3, threads=2)])
@@ -86,8 +87,8 @@ def test_the_datasheet_is_compared_with_the_largest_size():
 
 
 def test_ceilings_of_other_devices_and_of_copies_hold_for_nobody():
-    gpu = MEMORY | {"device": "cuda:0", "gbps": 2000.0}
-    copy = MEMORY | {"kind": "copy", "gbps": 30.0}
+    gpu = replace(MEMORY, device="cuda:0", gbps=2000.0)
+    copy = replace(MEMORY, kind="copy", gbps=30.0)
     assert roofline.table(run(5), [MEMORY, gpu, copy])["ceiling GB/s"].tolist() == [10]
     lines = [trace for trace in roofline.figure(run(5), [MEMORY, gpu, copy]).data if trace.mode == "lines+text"]
     assert len(lines) == 1
