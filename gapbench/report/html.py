@@ -18,13 +18,13 @@ from markupsafe import Markup
 import gapbench
 from gapbench.compare import Diff
 from gapbench.records import MEMORY
-from gapbench.report import assets, changes, facts, private, profiles, rows, trust, views, which
+from gapbench.report import assets, facts, private, profiles, rows, trust, views, which
 from gapbench.report import format as fmt
 from gapbench.report.columns import script_json
 from gapbench.report.diff import lines
 from gapbench.report.diff import page as diffs
 from gapbench.report.history import page as past
-from gapbench.report.stored import Stored
+from gapbench.report.stored import Stored, counts
 from gapbench.store.profiles import stem
 
 Card = dict[str, Any]
@@ -60,14 +60,14 @@ def run_page(
         memory_kinds=MEMORY,
         memory_remedy=rows.MEMORY_REMEDY,
         shared=rows.shared(stored.results, rows.CONTEXT),
-        section_views=views.of_run(stored),
+        section_views=views.sections("run", stored),
         case_views=list(views.of_cases(stored)),
         not_measured=rows.not_measured(stored.results),
         environment=facts.environment(stored.run),
         environment_changes="" if diff is None else private.text("; ".join(diff.environment)),
         diff=diff,
         diff_name=None if diff is None else diffs.name(diff),
-        counts=[] if diff is None else changes.counts(diff),
+        counts=[] if diff is None else counts(diff),
         why_no_diff=why_no_diff,
         profiled=[(profiles.name(stored.run.id, case), case, found) for case, found in profiled.items()],
     )
@@ -86,7 +86,7 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
         folder=stem(case),
         documents=documents,
         profiles=profiles,
-        section_views=views.of_profile(documents),
+        section_views=views.sections("profile", documents),
         case_views=[],
     )
 
@@ -133,10 +133,10 @@ def diff_page(
         data=diffs.data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=diffs.sides(diff, redact),
         margin=diff.margin,
-        counts=changes.counts(diff),
+        counts=counts(diff),
         environment=[] if together else [private.text(sentence) for sentence in diff.environment],
         notes=[private.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
-        section_views=views.of_diff(diff),
+        section_views=views.sections("diff", diff),
         case_views=[],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,

@@ -10,21 +10,22 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
 from gapbench.compare import interleaved
 from gapbench.errors import GapbenchError
-from gapbench.report import assets, changes, html, profiles
+from gapbench.report import assets, html, profiles
 from gapbench.report.diff import page as diffs
 from gapbench.report.diff.lines import explained
 from gapbench.report.history import page as past
 from gapbench.report.private import public
-from gapbench.report.stored import load
+from gapbench.report.stored import against, load
 from gapbench.store import Store
 from gapbench.store import profiles as stored_profiles
 
 _HEAD = 65536  # a page's card stands in its first bytes
+_CARD = re.compile(r'<meta name="gapbench" content="([^"]*)"')  # where jinja2 escapes quotes
 
 
 def write(
@@ -56,7 +57,7 @@ def write(
         # a baseline among the runs that are shown is a page like the others, without a diff against itself
         named = None if run == baseline and len(runs) > 1 else baseline
         profiled = _profiled(store, run)
-        diff, why_not = changes.against(store, stored, named)
+        diff, why_not = against(store, stored, named)
         text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file, profiled=profiled)
         pages.append(_write(folder, run, text))
         _write_profiles(profiled, run, folder, single_file)
@@ -111,24 +112,11 @@ def cards(folder: Path) -> tuple[list[html.Card], list[html.Card]]:
 
 def card_of(path: Path) -> html.Card | None:
     """Return a page's card, None for a page that has none or is of another gapbench's making."""
-    finder = _CardFinder()
     with path.open(encoding="utf-8", errors="replace") as page:
-        finder.feed(page.read(_HEAD).partition("<title")[0])  # escaped, it occurs in no card
+        found = _CARD.search(page.read(_HEAD))
     try:
-        card = json.loads(finder.content)
+        card = json.loads(unescape(found[1] if found else ""))
     except ValueError:
         return None
     known = isinstance(card, dict) and card.get("kind") in html.FIELDS
     return {**card, "name": path.stem} if known and html.FIELDS[card["kind"]] <= card.keys() else None
-
-
-class _CardFinder(HTMLParser):
-    """Finds the content of ``<meta name="gapbench">``."""
-
-    content = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one element."""
-        found = dict(attrs)
-        if tag == "meta" and found.get("name") == "gapbench":
-            self.content = found.get("content") or ""

@@ -1,14 +1,17 @@
-"""A run as the store gives it."""
+"""A run as the store gives it, and what its page says of change: against which run, and how many rows of a verdict."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from gapbench import summary
-from gapbench.compare import Side
+from gapbench.compare import Diff, Side, compare
 from gapbench.errors import GapbenchError
-from gapbench.run import differences
+from gapbench.run import Run, differences
 from gapbench.store import Store
+from gapbench.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +33,62 @@ def side(store: Store, run: str) -> Side:
     return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
 
 
+MOST_ROWS = 1000
+"""Runs of more rows are compared only where a baseline is named: weighing takes milliseconds a row."""
+
+_ALWAYS = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
+"""Verdicts whose count is said even where it is 0."""
+
 MOST_EARLIER = 8
 """Earlier runs that a diff reads: enough to tell how far runs lie apart."""
+
+
+def alike(store: Store, suites: tuple[str, ...], head: Run) -> Iterator[str]:
+    """Yield the complete runs of ``suites`` before ``head``, in its environment, newest first."""
+    for run, described in reversed(store.listing().runs.items()):
+        same = described.is_complete and described.suites == suites
+        if run < head.id and same and not differences(described.environment, head.environment):
+            yield run
 
 
 def earlier(store: Store, base: Side, head: Side) -> list[Side]:
     """Return the newest other plain runs of base's suites in head's environment that are complete and can be read."""
     found: list[Side] = []
-    for run, described in reversed(store.listing().runs.items()):
-        if run in (base.run.id, head.run.id) or not described.is_complete or run > head.run.id:
+    for run in alike(store, base.run.suites, head.run):
+        if run == base.run.id:
             continue
-        if described.suites != base.run.suites or differences(described.environment, head.run.environment):
-            continue
-        try:
+        with contextlib.suppress(GapbenchError):
             read = side(store, run)
-        except GapbenchError:
-            continue
-        if not read.run.is_comparison:
-            found.append(read)
+            found += [] if read.run.is_comparison else [read]
         if len(found) == MOST_EARLIER:
             break
     return found
+
+
+def counts(diff: Diff) -> list[tuple[Verdict, int]]:
+    """Return how many rows have each verdict, most pressing first."""
+    return [(one, diff.summary.get(one, 0)) for one in Verdict if one in _ALWAYS or one in diff.summary]
+
+
+def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | None, str]:
+    """Return what changed from a run's baseline, or None and a sentence that says why nothing was compared.
+
+    Without a ``baseline`` it is the newest earlier complete run of the same suites in the same environment. Raises
+    `GapbenchError` where a baseline that was named cannot be compared with.
+    """
+    if baseline is not None:
+        return _compared(store, baseline, stored), ""
+    if not stored.run.is_complete:
+        return None, f"no baseline: the run is not complete; gapbench run --resume {stored.run.id} completes it"
+    if len(stored.results) > MOST_ROWS:
+        remedy = f"gapbench report {stored.run.id} --baseline RUN"
+        return None, f"not compared: with {len(stored.results):,} rows that takes a while; compare with: {remedy}"
+    for run in alike(store, stored.run.suites, stored.run):
+        with contextlib.suppress(GapbenchError):  # one that cannot be read or has nothing in common is no baseline
+            return _compared(store, run, stored), ""
+    return None, "no baseline: no earlier run of the same suites in this environment; name one with --baseline RUN"
+
+
+def _compared(store: Store, baseline: str, stored: Stored) -> Diff:
+    base = side(store, baseline)
+    return compare(base, stored, earlier=earlier(store, base, stored))

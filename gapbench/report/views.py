@@ -93,19 +93,9 @@ class Drawn:
     table: dict[str, Any] | None = None
 
 
-def of_run(stored: Stored) -> list[Drawn]:
-    """Draw the views of a whole run."""
-    return [_drawn(view, stored) for view in VIEWS if view.of == "run"]
-
-
-def of_diff(diff: Diff) -> list[Drawn]:
-    """Draw the views of a diff."""
-    return [_drawn(view, diff) for view in VIEWS if view.of == "diff"]
-
-
-def of_profile(documents: profiles.Documents) -> list[Drawn]:
-    """Draw the views of a case's profiles."""
-    return [_drawn(view, documents) for view in VIEWS if view.of == "profile"]
+def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Drawn]:
+    """Draw the views of a whole run, of a diff, or of a case's profiles."""
+    return [_drawn(view, source) for view in VIEWS if view.of == of]
 
 
 def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
