@@ -69,7 +69,7 @@ def test_an_empty_store_and_a_run_of_another_schema_say_what_to_do(gapbench, sto
     assert "measure one with: gapbench run" in gapbench("report")[2]
     run = a_run(store)
     path = tmp_path / "results" / run / "run.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 0'))
     code, _, err = gapbench("report")
     assert code == 2
     assert "use the gapbench that wrote it" in err

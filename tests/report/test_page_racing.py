@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from msgspec import structs
 from playwright.sync_api import expect
 
 from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import SLOWER, Qualification
 from gapbench.report import site
+from gapbench.run import Machine, Run
 from gapbench.store import Store
 
 RUN = "20261122T101112Z-abc1234-0001"
@@ -19,12 +21,9 @@ SPEEDS = {"compiled_mean": 1.0, "matmul": 1.005, "sum_scale": 1.3, "mean": 3.0}
 def raced(url):
     """Store a run in which ``mean`` stops after three rounds, and takes longer still with fresh memory."""
     rng = np.random.default_rng(1)
-    writer = Store(url).create(
-        {
-            "run": RUN, "started": "2026-11-22T10:11:12Z", "suites": ["quick"], "git": None, "warnings": [],
-            "machine": {"cpu": "EPYC", "device": "cpu", "gpus": []}, "wall_seconds": 60.0, "timed_seconds": 0.1,
-        }
-    )  # fmt: skip
+    machine = Machine(cpu="EPYC", device="cpu")
+    run = Run(id=RUN, started="2026-11-22T10:11:12Z", suites=("quick",), machine=machine)
+    writer = Store(url).create(structs.replace(run, wall_seconds=60.0, timed_seconds=0.1))
     outcomes = []
     for case in CASES:
         for memory in ("kept", "fresh"):

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from gapbench.records import KEPT_TUNABLES
 from gapbench.report import rows, text
+from gapbench.run import Run
 
 WINNER = {
     "case": "8x256x56x56-bfloat16-channels_last-cpu-forward-t1", "label": "SE-ResNet-50 [squeeze]",
@@ -36,7 +37,7 @@ def test_ties_are_named_where_there_is_room_and_counted_where_not():
 
 
 UNDECIDED = {**WINNER, "within": 1.037, "undecided_seconds": 2.0}
-RUN = {"wall_seconds": 60.0, "timed_seconds": 6.0}
+RUN = Run(id="20261122T101112Z-abc1234-0001", wall_seconds=60.0, timed_seconds=6.0)
 
 
 @pytest.mark.parametrize("width", [80, 140])
