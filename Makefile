@@ -21,8 +21,9 @@ types: $(VENV)/.installed-dev
 laws: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# Two files at a time: most tests wait for processes of theirs.
 check: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The report's tests drive a real browser.
 browser:

@@ -216,13 +216,13 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(repository, meas
     commit("slower", pool=SLOW)
     process, store = measuring("ab", "main~1", "main", *POOL, "--budget", "8s")
     (run,) = store.ids()
-    while stage == "confirming" and not store.describe(run)["ab"]["flagged"]:
+    while stage == "confirming" and not store.describe(run).comparison.flagged:
         assert process.poll() is None
         time.sleep(0.02)
     assert f"go on with: gapbench run --resume {run}" in interrupt(process)
-    assert store.describe(run)["ended"] is None
+    assert store.describe(run).ended is None
     assert len(git("worktree", "list").splitlines()) == 1
-    kept, flagged = store.samples([run]), store.describe(run)["ab"]["flagged"]
+    kept, flagged = store.samples([run]), store.describe(run).comparison.flagged
     assert not kept.empty
     assert bool(flagged) == (stage == "confirming")
 
@@ -230,16 +230,16 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(repository, meas
     assert code == 1, err
     assert "regressed" in out
     document = store.describe(run)
-    assert document["ended"]
-    (row,) = document["ab"]["flagged"]
-    assert flagged in (None, [row])
+    assert document.ended
+    (row,) = document.comparison.flagged
+    assert flagged in (None, (row,))
     samples = store.samples([run])
     assert not samples.duplicated(["case", "contender", "implementation", "round", "turn"]).any()
     again = samples.merge(kept, on=["contender", "round", "process", "turn", "position", "seconds_per_call"])
     assert len(again) == len(kept)
     numbers = sorted(samples["round"].unique())
     assert numbers == list(range(len(numbers)))
-    assert len(numbers) - row["round"] >= 7
+    assert len(numbers) - row.round >= 7
     assert len(git("worktree", "list").splitlines()) == 1
     assert repository("store", "verify")[0] == 0
 
