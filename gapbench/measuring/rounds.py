@@ -15,7 +15,7 @@ from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase
 from gapbench.measuring.protocol import Batches, Calibration, RoundFailure, RoundResult
 from gapbench.measuring.schedule import Turns
-from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync
+from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, merged
 from gapbench.passes import Call, expect
 from gapbench.truth import Expected
 
@@ -182,7 +182,7 @@ class _Round:
         entries = assignment.entries[timer.name]
         mine = [index for index in entries if index in self._calls]
         try:
-            calibration = sync.agree(self._calibrate(timer, mine, rotations))
+            calibration = merged([sync.agree(self._calibrate(timer, mine, rotations))], self._implementations)
             lengths = {index: count for index, (count, _) in calibration.items()}
             turns = Turns.within(
                 assignment.slice_seconds / len(assignment.entries), calibration, self._implementations,
