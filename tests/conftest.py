@@ -1,5 +1,6 @@
 """Fixtures that several layers' tests share."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def user_file(tmp_path: Path) -> Callable[..., str]:
         return f"{path}:{function}"
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_are_no_xdist_workers():
+    """pytest-benchmark switches itself off where these say that it runs in a worker of pytest-xdist."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            patch.delenv(name)
+        yield
