@@ -41,7 +41,7 @@ def test_import_repeats_the_warnings_of_the_run_and_prints_json(gapbench):
     a_run(Store("results"), warnings=["the load was 3"])
     gapbench("export", "latest", "-o", "run.json")
     code, out, err = gapbench("import", "run.json", "--json", "--store", "other")
-    assert (code, err) == (0, "warning: the load was 3\n")
+    assert (code, err) == (0, "warning: the load was 3.\n")
     assert json.loads(out)["rows"] == 2
 
 

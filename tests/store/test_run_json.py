@@ -72,7 +72,7 @@ compared = {
 fields = {
     "started": texts, "ended": texts, "argv": many(texts), "tag": texts, "suites": many(texts),
     "seed": wholes, "git": gits, "machine": machines, "versions": versions, "notes": warnings, "warnings": warnings,
-    "settings": of(Settings, budget=numbers, rounds=wholes, memory=texts | many(texts)),
+    "settings": of(Settings, budget=numbers, rounds=wholes, race=st.booleans()),
     "plan": many(st.builds(PlannedCase, case=texts, specs=st.dictionaries(texts, texts), clocks=many(texts))),
     "snippets": st.dictionaries(texts, texts), "load_before": many(numbers),
     "ceilings": many(of(Ceiling, level=texts, threads=wholes, bytes=wholes, gbps=numbers)),
