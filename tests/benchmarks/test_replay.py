@@ -109,8 +109,13 @@ def test_confirming_rounds_are_as_many_as_the_screening_asks_for_and_there_is_ti
     fresh = [state.rounds - flagged[case] for case, state in states.items() if case in flagged]
     assert len(fresh) > 8
     assert max(fresh) < PLAN.rounds
-    states, flagged = played(pool, 2, pool.cases, staged.Plan(rounds=36, most=13))
-    assert max(state.rounds - flagged[case] for case, state in states.items() if case in flagged) == 13
+    # no more than wanted, but never fewer than can show anything
+    for most, plan in ((20, staged.Plan(rounds=72, most=20)), (None, staged.Plan(rounds=72, most=1))):
+        states, flagged = played(pool, 2, pool.cases, plan)
+        fewest = two_stages.fewest_to_confirm(plan.level / 2 / len(flagged), verdicts.smallest_paired)
+        fresh = {state.rounds - flagged[case] for case, state in states.items() if case in flagged}
+        assert max(fresh) == (most or fewest)
+        assert min(fresh) >= fewest
 
 
 def test_what_is_clearly_unchanged_rests_and_leaves_its_time_to_the_others(quiet, recorded):
