@@ -17,15 +17,6 @@ import triton.language as tl
 
 
 @triton.jit
-def _place(channels, parts, BLOCK_C: tl.constexpr):
-    """Return this program's part, block, image and channels: they are numbered image by image, block by block."""
-    block = tl.program_id(0) // parts
-    blocks = tl.cdiv(channels, BLOCK_C)
-    channel = (block % blocks).to(tl.int64) * BLOCK_C + tl.arange(0, BLOCK_C)
-    return (tl.program_id(0) % parts).to(tl.int64), block, (block // blocks).to(tl.int64), channel
-
-
-@triton.jit
 def _window_sums(
     rows, exists, first, chunk, window, stride_r, ACCUMULATOR, BLOCK_R: tl.constexpr, LOOPED: tl.constexpr
 ):
@@ -71,7 +62,11 @@ def tile_kernel(
     this is the average; with several it is the first pass of a split, and with x the partial sums its second.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    part, _, image, channel = _place(channels, parts, BLOCK_C)
+    part = (tl.program_id(0) % parts).to(tl.int64)
+    block = tl.program_id(0) // parts
+    blocks = tl.cdiv(channels, BLOCK_C)
+    image = (block // blocks).to(tl.int64)
+    channel = (block % blocks).to(tl.int64) * BLOCK_C + tl.arange(0, BLOCK_C)
     exists = channel < channels
     source = x + image * stride_n + channel[:, None] * stride_c
     sums = _window_sums(source, exists, part * chunk, chunk, window, stride_r, ACCUMULATOR, BLOCK_R, LOOPED)
@@ -103,7 +98,11 @@ def single_pass_kernel(
     comes last adds in the order of the parts, so the result does not depend on who that is. BLOCK_P >= parts.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    part, block, image, channel = _place(channels, parts, BLOCK_C)
+    part = (tl.program_id(0) % parts).to(tl.int64)
+    block = tl.program_id(0) // parts
+    blocks = tl.cdiv(channels, BLOCK_C)
+    image = (block // blocks).to(tl.int64)
+    channel = (block % blocks).to(tl.int64) * BLOCK_C + tl.arange(0, BLOCK_C)
     exists = channel < channels
     source = x + image * stride_n + channel[:, None] * stride_c
     row = image * channels + channel
@@ -160,8 +159,11 @@ def spread_kernel(
     are numbered as in `tile_kernel`, with BLOCK_R positions to a part.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if out.dtype.element_ty == tl.float64 else tl.float32
-    part, _, image, channel = _place(channels, parts, BLOCK_C)
-    position = part * BLOCK_R + tl.arange(0, BLOCK_R)
+    position = (tl.program_id(0) % parts).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
+    block = tl.program_id(0) // parts
+    blocks = tl.cdiv(channels, BLOCK_C)
+    image = (block // blocks).to(tl.int64)
+    channel = (block % blocks).to(tl.int64) * BLOCK_C + tl.arange(0, BLOCK_C)
     exists = channel < channels
     g = tl.load(gradient + image * channels + channel, mask=exists, other=0.0).to(ACCUMULATOR) / window
     target = out + image * stride_n + channel[:, None] * stride_c + position[None, :] * stride_r
