@@ -68,9 +68,9 @@ def test_the_second_run_waits_and_says_for_whom_and_then_completes(start, tmp_pa
     first.communicate(timeout=60)
     (before,) = (store.describe(run) for run in store.ids() if store.describe(run).tag == "mine")
     (after,) = (store.describe(run) for run in store.ids() if store.describe(run).tag == "after")
-    assert before["ended"] is None
-    assert after["ended"]
-    assert after["wall_seconds"] < 60
+    assert before.ended is None
+    assert after.ended
+    assert after.wall_seconds < 60
 
 
 def test_a_killed_run_leaves_its_device_free_and_can_be_resumed(start, tmp_path):

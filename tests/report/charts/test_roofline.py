@@ -38,7 +38,7 @@ def test_any_run_and_any_ceilings_give_a_roofline(found, limits, peak):
     known = found[(found["status"] == "ok") & found["gbps"].gt(0) & found["bytes_moved"].gt(0)]
     assert len(table) == len(known)
     assert words.startswith("No bandwidth is known") == known.empty
-    if len(known) and not any(limit["gbps"] for limit in limits or ()):
+    if len(known) and not any(limit.gbps for limit in limits or ()):
         assert "Ceilings were not measured" in words
 
 
