@@ -67,7 +67,7 @@ def compare(
         rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, memory=key[3])
         if found is None:
             tested[key] = known["reference"] or records.REFERENCE  # runs of old have none
-            if "slower" in (known["stopped_by"], before and before["stopped_by"]):
+            if records.SLOWER in (known["stopped_by"], before and before["stopped_by"]):
                 raced.add(key)
     weighed = dict(weigh(base, head, earlier, tested, margin))
     judgements = judge([one.evidence for one in weighed.values()], level)

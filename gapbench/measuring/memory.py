@@ -15,10 +15,9 @@ from pathlib import Path
 from random import Random
 from resource import RUSAGE_SELF, getrusage
 
-_TUNABLES: Mapping[str, Mapping[str, int]] = {
-    "kept": {"mmap_threshold": 1 << 30, "trim_threshold": 1 << 30, "top_pad": 1 << 28, "hugetlb": 1},
-    "fresh": {"mmap_threshold": 1 << 17},
-}
+from gapbench.records import KEPT_TUNABLES
+
+_TUNABLES: Mapping[str, str] = {"kept": KEPT_TUNABLES, "fresh": "glibc.malloc.mmap_threshold=131072"}
 """glibc's settings (its manual, Memory Allocation Tunables): keep what is freed and ask for huge pages; or map every
 block of 128 KiB or more anew, which is where glibc itself begins before it adapts."""
 
@@ -29,7 +28,7 @@ _SMALLEST, _LARGEST = 1 << 8, 1 << 20
 
 def setting(memory: str) -> str:
     """Return the value of ``GLIBC_TUNABLES`` that makes the condition called ``memory``."""
-    return ":".join(f"glibc.malloc.{name}={value}" for name, value in _TUNABLES[memory].items())
+    return _TUNABLES[memory]
 
 
 def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
@@ -37,11 +36,8 @@ def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
 
     ``inherited`` is the caller's own ``GLIBC_TUNABLES``, whose other settings stay.
     """
-    own = [
-        one
-        for one in (inherited or "").split(":")
-        if one.partition("=")[0].removeprefix("glibc.malloc.") not in _TUNABLES["kept"]
-    ]
+    ours = {one.partition("=")[0] for one in KEPT_TUNABLES.split(":")}
+    own = [one for one in (inherited or "").split(":") if one.partition("=")[0] not in ours]
     return {"GLIBC_TUNABLES": ":".join([*filter(None, own), setting(memory)])}
 
 

@@ -13,7 +13,7 @@ from gapbench import environment, summary
 from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
-from gapbench.records import BASE, NULL, THIS, Qualification
+from gapbench.records import BASE, NULL, SLOWER, THIS, Qualification
 from gapbench.run import Warning
 from gapbench.store import RunWriter
 from gapbench.telemetry.fitness import Snapshot
@@ -92,7 +92,7 @@ class Ledger:
             found = replace(found, energy_joules=self.joules.get((case, name)))
             stopped_by = self.stopped_by.get((case, memory)) if found.status == "ok" else None
             if stopped_by and (case, memory, name, clock) in self.raced:
-                stopped_by = "slower"
+                stopped_by = SLOWER
             reference = contest.reference if contender == THIS else None
             outcomes.append(
                 summary.Outcome(
