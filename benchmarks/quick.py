@@ -4,9 +4,9 @@
     python benchmarks/quick.py --cold            (as on a new machine: nothing is compiled yet)
     python benchmarks/quick.py --seven           (beside it, seven suites in five minutes: how many cases)
 
-Ratios are to the fastest implementation of a case, computed anew from samples.parquet: of each round the median over
-turns of the difference of log seconds, then the location over rounds and half the width of its 95 % interval. Those
-within 1.5x of the fastest count. Runs go to a scratch folder.
+Ratios are to the fastest implementation of a case, computed anew from samples.parquet: of each round
+`stats.round_log_ratio`, then the location over rounds and half the width of its 95 % interval. Those within 1.5x of the
+fastest count. Runs go to a scratch folder.
 """
 
 import json
@@ -51,11 +51,15 @@ def half_widths(samples: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (case, *_), frame in samples.groupby(["case", "clock", "memory"], dropna=False):
-        logs = np.log(frame.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call"))
-        fastest = logs.groupby("round").median().median().idxmin()
-        for name in logs.columns.drop(fastest):
-            ratios = (logs[name] - logs[fastest]).dropna().groupby("round").median()
-            found = stats.location(ratios.to_numpy())
+        turns = frame.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
+        rounds = [values.to_numpy(dtype=float) for _, values in turns.groupby("round")]
+        fastest = turns.groupby("round").quantile(stats.UNDISTURBED).median().idxmin()
+        of_fastest = turns.columns.get_loc(fastest)
+        for column, name in enumerate(turns.columns):
+            if name == fastest:
+                continue
+            ratios = np.array([stats.round_log_ratio(values[:, column], values[:, of_fastest]) for values in rounds])
+            found = stats.location(ratios[~np.isnan(ratios)])
             if found.estimate <= np.log(CLOSE):  # not nan: those that never met the fastest are far from it
                 rows.append((case, name, float(np.exp(found.estimate)), float(found.half_width)))
     return pd.DataFrame(rows, columns=["case", "implementation", "ratio", "half_width"])

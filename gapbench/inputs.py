@@ -1,4 +1,4 @@
-"""Seeded input tensors, in any layout and at a random place in memory."""
+"""Seeded input tensors, in any layout and at a random place in memory, and a guard that tells whether one changed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -131,3 +131,51 @@ def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
         x = empty(case, generator).copy_(patterns[chosen].view(case.shape))
         inputs.append((x, [STRESS[index] for index in chosen.tolist()]))
     return inputs
+
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _same_bits(tensor: Tensor, other: Tensor) -> bool:
+    """Compare two tensors of one shape and dtype as integers, eight bytes at a time where that is possible.
+
+    Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
+    """
+    count, size = tensor.numel(), tensor.element_size()
+    pair = [one.view(_INTEGERS[size]) for one in (tensor, other)]
+    dense = count == 0 or count == 1 + sum(
+        (length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    aligned = all(one.storage_offset() * size % 8 == 0 for one in pair)
+    if not dense or not aligned or tensor.stride() != other.stride():
+        return torch.equal(*pair)
+    whole = count * size // 8 * 8 // size
+    (mine, rest), (others, their_rest) = (
+        (flat[:whole].view(torch.int64), flat[whole:]) for flat in (one.as_strided((count,), (1,)) for one in pair)
+    )
+    return torch.equal(mine, others) and torch.equal(rest, their_rest)
+
+
+class GuardedTensor:
+    """A tensor that nobody but the harness may change, with a copy to tell by."""
+
+    def __init__(self, tensor: Tensor, copy: Tensor | None = None) -> None:
+        self.tensor = tensor
+        self._copy = tensor.clone() if copy is None else copy
+
+    def __bool__(self) -> bool:
+        """Tell whether the tensor still holds what it should."""
+        return _same_bits(self.tensor, self._copy)
+
+    def restore(self) -> None:
+        """Put back what it should hold."""
+        self.replace(self._copy)
+
+    def replace(self, content: Tensor) -> None:
+        """Put other content in the same memory, so that an answer remembered for this tensor becomes wrong.
+
+        Autograd does not notice: the graph of the backward pass, recorded once, may have saved the tensor.
+        """
+        self.tensor.data.copy_(content)
+        if content is not self._copy:
+            self._copy.copy_(content)

@@ -9,6 +9,7 @@ from torch import Tensor
 from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.implementations import Function
+from gapbench.inputs import GuardedTensor
 from gapbench.passes import bind, expect
 from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
 
@@ -126,7 +127,7 @@ class Examination:
             *(self._question(inputs.sample(case, one), one, None) for one in (seed, seed + 1)),
             *(self._question(x, seed, patterns) for x, patterns in stressed),
         ]
-        self._untouched = [question.x.clone() for question in self._questions]
+        self._guards = [GuardedTensor(question.x) for question in self._questions]
 
     def _question(self, x: Tensor, seed: int, patterns: list[str] | None) -> _Question:
         gradient = inputs.upstream(self._case, seed, self._truth.shape(self._case))
@@ -160,13 +161,10 @@ class Examination:
 
     def _changed(self) -> bool:
         """Tell whether an input was changed, and put all back: the next function is asked the same."""
-        changed = False
-        for question, untouched in zip(self._questions, self._untouched, strict=True):
-            x = question.x
-            if not ((x == untouched) | (x.isnan() & untouched.isnan())).all():
-                question.x.copy_(untouched)
-                changed = True
-        return changed
+        changed = [guard for guard in self._guards if not guard]
+        for guard in changed:
+            guard.restore()
+        return bool(changed)
 
     def _ask(self, function: Function, question: _Question) -> Judgement:
         call = bind(self._case, function, question.x, question.gradient)

@@ -162,7 +162,8 @@ class Qualification:
 
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
+    the backward pass (null for compiled functions in forward cases: asking would compile them once more, for training),
+    ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
     decided at run time. ``energy_joules`` is what the device draws during one call.
     """
 

@@ -139,12 +139,16 @@ class Side(Struct, frozen=True, omit_defaults=True):
 
 
 class FlaggedRow(Struct, frozen=True):
-    """A row that seemed to have changed; from ``round`` on its rounds are fresh."""
+    """A row that seemed to have changed: from ``round`` on its rounds are fresh, ``rounds`` of them are planned.
+
+    Runs of gapbench before 2026-11-29 do not say how many; those that are resumed take the default.
+    """
 
     case: str
     implementation: str
     clock: str
     round: Whole
+    rounds: Whole = 16
 
 
 class Comparison(Struct, frozen=True):

@@ -15,6 +15,15 @@ Floats = NDArray[np.float64]
 FEWEST_ROUNDS = 6
 """With fewer values no signed-rank interval reaches 95 %: the widest, from 5, has 1 - 2/2^5 = 93.75 %."""
 
+UNDISTURBED = 0.1
+"""The quantile of a round's batches that ratios compare.
+
+Other work on a machine only ever adds time, in spells that hit one batch of a pair and not the other. On recordings of
+identical code a round's log ratio scattered half as much by this quantile as by the median of pairs, on a busy machine
+a quarter as much (docs/measuring.md). What it cannot see is work that a function does in some of its batches only:
+`excess` looks for that.
+"""
+
 CLEARLY_SLOWER = 1.5
 """An implementation stops taking turns once it is shown to take this many times as long as the fastest of its case."""
 
@@ -37,14 +46,22 @@ class Interval:
 
 
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
-    """Return a round's log ratio of two implementations: the median over turns of the difference of log seconds.
+    """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
 
-    Both hold a value per turn, in the same order, nan where an implementation sat a turn out: such turns are dropped.
-    Without a turn that both took the ratio is nan.
+    Both hold a value per turn, in the same order, nan where an implementation sat a turn out: only turns that both took
+    count. Without one the ratio is nan.
     """
-    differences = np.log(seconds) - np.log(others)
-    shared = differences[~np.isnan(differences)]
-    return float(np.median(shared)) if len(shared) else np.nan
+    shared = ~np.isnan(seconds + others)
+    if not shared.any():
+        return np.nan
+    mine, theirs = np.quantile(np.log(np.stack([seconds[shared], others[shared]])), UNDISTURBED, axis=1)
+    return float(mine - theirs)
+
+
+def excess(seconds: Floats) -> float:
+    """Return how far the median of a round's batches lies above their `UNDISTURBED` quantile, in log seconds."""
+    low, median = np.quantile(np.log(seconds), [UNDISTURBED, 0.5])
+    return float(median - low)
 
 
 def lower_bound(values: Floats, alpha: float = 0.05) -> float:

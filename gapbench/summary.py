@@ -1,7 +1,8 @@
 """From samples to results: time and ratio with their intervals, and who wins.
 
-A round's time is the median of its turns. A round's ratio is the median over turns of the log ratio of two batches of
-the same turn: neighbours in time, so that spells of noise cancel. Intervals are over rounds.
+A round's time is the median of its turns: what a call typically takes, other work on the machine included. A round's
+ratio compares the fastest tenths of the turns that both took, which other work hardly touches
+(`stats.round_log_ratio`). Intervals are over rounds.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,7 +19,16 @@ from gapbench.cases import Case
 from gapbench.metrics import METRICS
 from gapbench.records import Qualification, with_memory
 from gapbench.run import Warning
-from gapbench.stats import FEWEST_ROUNDS, Floats, Interval, hodges_lehmann, location, lower_bound, round_log_ratio
+from gapbench.stats import (
+    FEWEST_ROUNDS,
+    Floats,
+    Interval,
+    excess,
+    hodges_lehmann,
+    location,
+    lower_bound,
+    round_log_ratio,
+)
 
 Row = dict[str, Any]
 Key = tuple[Hashable, ...]
@@ -209,6 +219,7 @@ def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict
         best = first
 
 
+_FEWEST_BATCHES = 10
 _OUTLYING = 1.5
 """A round whose time is off by this factor from the median of its implementation's rounds is flagged."""
 
@@ -232,6 +243,32 @@ def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
         )
         found.append(Warning("outlier rounds", evidence, "use a larger --budget"))
     return found
+
+
+_UNEVEN = 1.15
+"""An implementation is uneven if its typical batch is so many times further above its fastest ones than others' are."""
+
+
+def uneven(samples: pd.DataFrame) -> list[Warning]:
+    """Return a warning for each case in which an implementation's own batches vary far more than the others'.
+
+    Ratios compare the fastest tenth of batches, so they do not show what it does in the rest.
+    """
+    row = ["case", "clock", "memory", "implementation"]
+    batches = with_memory(samples).groupby([*row, "round"])["seconds_per_call"]
+    rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
+    typical = rounds.groupby(row).quantile(0.25)  # most rounds must agree
+    beyond = (typical - typical.groupby(row[:-1]).transform("median")).reset_index(name="beyond")
+    flagged = beyond[beyond["beyond"] > np.log(_UNEVEN)]
+    return [
+        Warning(
+            "uneven batches",
+            f"{found['case']}: most batches of {found['implementation']} take {np.expm1(found['beyond']):.0%} more "
+            "than its fastest, beyond what others' do, and ratios compare the fastest",
+            "see its distribution on the run's page",
+        )
+        for found in _rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
+    ]
 
 
 def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning]:

@@ -192,3 +192,18 @@ def test_rows_contain_what_their_pattern_says(shape, layout, dtype):
     }
     for pattern in inputs.STRESS:
         assert all(holds[pattern](row) for row in rows[pattern]), pattern
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_guarded_tensor_of_any_layout_notices_a_single_element(layout, n):
+    case = Case((n, 3, 5, 7), dtype="bfloat16", layout=layout)
+    x = inputs.sample(case, 0)
+    x[0, 0, 0, 0] = float("nan")
+    guard = inputs.GuardedTensor(x)
+    assert guard
+    for index in ((0, 1, 2, 3), (n - 1, 2, 4, 6)):
+        x[index] += 1
+        assert not guard
+        guard.restore()
+        assert guard

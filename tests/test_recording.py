@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from gapbench import recording
 from gapbench.cases import Case
 from gapbench.measuring import engine
+from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.recording.ledger import Ledger
@@ -219,13 +220,13 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
         for side in ("base", "head"):
             yield engine.Qualified(CASE, "mean", Qualification(), contender=side)
         yield engine.SidesSeparated(CASE, "it changes the default dtype for the whole process")
-        yield engine.Flagged({(CASE, "mean", "host"): 8})
+        yield engine.Flagged({(CASE, "mean", "host"): Confirmation(8, 11)})
 
     monkeypatch.setattr(engine, "measure", measure)
     described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}
     contest = Contest("test", CASE, {"mean": "mean"})
     writer = recording.begin(store, [contest], EFFORT, [], **described)
     recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
-    assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8),)
+    assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
     (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
     assert "processes of their own: it changes the default dtype for the whole process" in said

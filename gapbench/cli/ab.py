@@ -18,6 +18,7 @@ from gapbench.errors import ExitCode, GapbenchError
 if TYPE_CHECKING:
     from gapbench.compare import Diff
     from gapbench.measuring.plan import Contest, Plan, Side
+    from gapbench.measuring.servers import Servers
     from gapbench.recording.sides import Revision
     from gapbench.store import RunWriter, Store
 
@@ -67,6 +68,11 @@ def command(
     Exits with 1 if a verdict of --fail-on occurs, with 4 if --no-wait finds the device in use, with 5 if nothing
     matches the selection.
     """
+    from gapbench.measuring.servers import Servers
+
+    # They load torch while this process does.
+    own_side = sys.executable in (base_python or sys.executable, head_python or sys.executable)
+    servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
     from gapbench import recording
     from gapbench.measuring.plan import Effort, Plan
     from gapbench.recording import sides as recording_sides
@@ -86,10 +92,10 @@ def command(
         stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
         described = recording_sides.describe(base_side, head_side, margin, words)
         writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
-        return _measured(store, writer, plan, format_, policy, explain)
+        return _measured(store, writer, plan, servers, format_, policy, explain)
 
 
-def resume(store: "Store", writer: "RunWriter", no_wait: bool) -> int:
+def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
     """Go on with an interrupted comparison, from the same commits and interpreters.
 
     Raises `GapbenchError` where one of them is no longer what it was.
@@ -114,7 +120,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool) -> int:
         sides = recording_sides.sides(*revisions, stack)
         plan = Plan(tuple(contests), effort, sides)
         stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
-        return _measured(store, writer, plan, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
+        return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
 
 
 def _revisions(
@@ -128,14 +134,20 @@ def _revisions(
 
 
 def _measured(
-    store: "Store", writer: "RunWriter", plan: "Plan", format_: str, policy: frozenset[str], explain: bool
+    store: "Store",
+    writer: "RunWriter",
+    plan: "Plan",
+    servers: "Servers",
+    format_: str,
+    policy: frozenset[str],
+    explain: bool,
 ) -> int:
     from gapbench import compare, recording
     from gapbench.cli.progress import Progress
     from gapbench.report import stored
 
     with Progress(plan.contests, plan.effort, sides=2) as progress:
-        recorded = recording.record(writer, plan, progress.observe)
+        recorded = recording.record(writer, plan, progress.observe, servers=servers)
     path = f"{store.url.rstrip('/')}/{writer.id}"
     if recorded.interrupted:
         click.echo(

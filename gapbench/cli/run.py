@@ -85,6 +85,10 @@ def command(
     Exits with 3 if a selected implementation was wrong or failed, 4 if --no-wait finds the device in use, 5 if nothing
     matches the selection.
     """
+    from gapbench.measuring.servers import Servers
+
+    # They load torch while this process does.
+    servers = click.get_current_context().with_resource(Servers(() if on or dry_run else memory))
     from gapbench import recording
     from gapbench.cli.progress import Progress
     from gapbench.measuring.plan import Effort, Plan
@@ -107,7 +111,7 @@ def command(
         if writer.run.is_comparison:
             from gapbench.cli import ab
 
-            return ab.resume(store, writer, no_wait)
+            return ab.resume(store, writer, no_wait, servers)
         if writer.run.fleet is not None:
             raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
         contests, effort = recording.plan_of(writer.run)
@@ -125,7 +129,7 @@ def command(
     with exclusive.held(contests[0].case.device, no_wait):
         writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
         with Progress(contests, effort) as progress:
-            recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe)
+            recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe, servers=servers)
     return conclude(store, recorded, as_json, open_)
 
 

@@ -1,13 +1,14 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
-A round's value is the median, over its turns, of log(head / base) of two batches that followed one another.
+A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. A row is not
+called equivalent if its typical batches moved away from its fastest ones: there is work in some of its calls only.
 `two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which nothing
 was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was taken for
 changes was noise of this machine, and no row is called regressed.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from gapbench.compare.rows import Diff, Key, Row, Side, judged, matched, row_key
 from gapbench.records import BASE, HEAD, NULL, with_memory
 from gapbench.run import Run, differences
 from gapbench.run import Side as RunSide
-from gapbench.stats import Floats, round_log_ratio
+from gapbench.stats import Floats, Interval, excess, location, round_log_ratio
 from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
 
 _ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
@@ -47,6 +48,10 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, paired=True)
+    rises = _log_ratios(ab.samples, HEAD, lambda head, base: excess(head) - excess(base))
+    for key, row in rows.items():
+        if row.verdict is Verdict.EQUIVALENT and key in rises:
+            rows[key] = _questioned(row, location(_array(rises[key])), margin)
     copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
     base, head = (_as_run(ab.run, side) for side in ab.run.sides[:2])
@@ -54,8 +59,21 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     return Diff(base, head, margin, tuple(rows.values()), differing, notes)
 
 
-def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Series[float]"]:
-    """Return by row the log ratio of ``contender`` to base in each round that both took part in, by its number."""
+def _questioned(row: Row, rise: Interval, margin: float) -> Row:
+    """Return an equivalent row; inconclusive if its typical batch rose above its fastest ones beyond the margin."""
+    if rise.low is None or rise.low <= math.log1p(margin):
+        return row
+    why = (
+        f"its fastest batches are equivalent, but head's typical batch is {math.expm1(rise.estimate):.1%} farther "
+        "above them than base's: look for work in some of its calls only, and at the run's samples"
+    )
+    return replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
+
+
+def _log_ratios(
+    samples: pd.DataFrame, contender: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
+) -> Mapping[Key, "pd.Series[float]"]:
+    """Return by row the ``ratio`` of ``contender`` to base in each round that both took part in, by its number."""
     samples = with_memory(samples)
     pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
         index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
@@ -65,7 +83,7 @@ def _log_ratios(samples: pd.DataFrame, contender: str) -> Mapping[Key, "pd.Serie
     pairs = pairs.dropna(subset=[BASE, contender])
     turns = pairs.groupby([*_ROW, "round"])
     rounds = pd.Series(
-        {key: round_log_ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
+        {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
     ).rename_axis([*_ROW, "round"])
     return {row_key(key): row.droplevel(_ROW) for key, row in rounds.groupby(_ROW)}
 

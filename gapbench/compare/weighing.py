@@ -27,7 +27,7 @@ from gapbench.compare import noise
 from gapbench.compare.noise import Level, Scale, Shift
 from gapbench.compare.rows import Key, Side, row_key
 from gapbench.records import with_memory
-from gapbench.stats import Floats
+from gapbench.stats import UNDISTURBED, Floats
 from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired, student
 
 BETWEEN_RUNS = noise.scale(0.007, least=0.002, most=0.017)
@@ -118,7 +118,7 @@ def _against_rest(ratio: Shifts, references: Mapping[Key, str]) -> dict[Key, Shi
 def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Mapping[Key, Level]]:
     """Return of a run the rows' levels of ``own`` times and of the ``ratio`` to the reference in the same turns.
 
-    A round's value is the median of its turns.
+    A round's value is as in `stats.round_log_ratio`.
     """
     known = with_memory(side.samples)
     samples = known[[*_BATCH, "implementation"]].assign(own=np.log(known["seconds_per_call"].to_numpy(dtype=float)))
@@ -127,8 +127,10 @@ def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Mapping[K
     samples = samples.join(wanted, on=["case", "clock", "memory"], how="inner")
     of_reference = samples[samples["implementation"] == samples["reference"]].set_index(_BATCH)["own"]
     samples = samples.join(of_reference.rename("of_reference"), on=_BATCH)
-    samples["ratio"] = samples["own"] - samples["of_reference"]
-    rounds = samples.groupby([*_ROW, "round"], sort=True)[["own", "ratio"]].median()
+    by_round = [*_ROW, "round"]
+    rounds = samples.groupby(by_round)[["own"]].quantile(UNDISTURBED)
+    shared = samples[samples["of_reference"].notna()].groupby(by_round)[["own", "of_reference"]].quantile(UNDISTURBED)
+    rounds["ratio"] = shared["own"] - shared["of_reference"]
     found: dict[str, dict[Key, Level]] = {}
     for way in ("own", "ratio"):
         values: dict[Key, Floats] = {

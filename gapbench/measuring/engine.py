@@ -4,6 +4,7 @@
 it writes nothing and prints nothing.
 """
 
+import contextlib
 import itertools
 import os
 import time
@@ -59,12 +60,14 @@ def measure(
     earlier: Sequence[RoundMeasured] = (),
     with_ceilings: bool = False,
     with_energy: bool = False,
+    servers: Servers | None = None,
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
     ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run that were measured before it was
     interrupted; they count. The machine's limits are measured before the cases ``with_ceilings``, the energy of a call
-    after them ``with_energy``, where the device counts it.
+    after them ``with_energy``, where the device counts it. ``servers`` are processes that started early; the caller
+    ends them.
 
     Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
     measured.
@@ -72,8 +75,9 @@ def measure(
     effort = plan.effort
     policy = policy or Precision(effort)
     deadline = time.monotonic() + effort.budget
-    with Servers(plan.contests, plan.sides) as servers:
-        servers.wait_ready()
+    with contextlib.ExitStack() as stack:
+        servers = servers or stack.enter_context(Servers())
+        servers.load(plan.contests, plan.sides)
         yield Ready()
         states = [CaseState(contest, plan, CaseProcesses(contest, plan, servers)) for contest in plan.contests]
         try:

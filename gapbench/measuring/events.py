@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,11 +110,22 @@ class Raced:
     memory: str = "kept"
 
 
+class Confirmation(NamedTuple):
+    """The fresh rounds that confirm a row: the number of the ``first`` of them, and how many of its case are planned.
+
+    They are planned before the first is measured, and kept where the run is interrupted: whoever plans again after a
+    look at some of them could stop where it suits.
+    """
+
+    first: int
+    rounds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """The screening is over; these rows (case, implementation, clock) are confirmed by rounds from the number given."""
+    """The screening is over; these rows (case, implementation, clock) are confirmed by fresh rounds."""
 
-    rows: Mapping[tuple[Case, str, str], int]
+    rows: Mapping[tuple[Case, str, str], Confirmation]
 
 
 @dataclass(frozen=True, slots=True)

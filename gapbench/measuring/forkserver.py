@@ -287,7 +287,8 @@ class ForkServer(Forker):
     """A first process, started at once and loading in the background; a context manager that ends it and its workers.
 
     ``preload`` are modules to import there; ``python`` is its interpreter, ``harness`` the folder in which that one
-    finds gapbench, and ``variables`` join what it inherits of this process's environment.
+    finds gapbench, and ``variables`` join what it inherits of this process's environment. With ``wait_for_load`` it
+    waits for a call of `load` after that.
     """
 
     def __init__(
@@ -296,6 +297,7 @@ class ForkServer(Forker):
         python: str = sys.executable,
         harness: Path = _PACKAGE.parent,
         variables: Mapping[str, str] = MappingProxyType({}),
+        wait_for_load: bool = False,
     ) -> None:
         ours, theirs = socket.socketpair()
         super().__init__(ours, CurrentContender.create())
@@ -312,10 +314,22 @@ class ForkServer(Forker):
             start_new_session=True,
         )
         theirs.close()
+        if not wait_for_load:
+            self.load(())
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Name more modules to import, once, before the first job."""
+        listed = "\n".join(modules).encode()
+        with contextlib.suppress(OSError):  # `wait_ready` tells of its death
+            self._control.sendall(len(listed).to_bytes(4, "little") + listed)
 
     def wait_ready(self) -> None:
         """Block until everything is loaded. Raises `GapbenchError` if the process could not start."""
-        if self._control.recv(1) != READY:
+        try:
+            ready = self._control.recv(1) == READY
+        except ConnectionError:
+            ready = False
+        if not ready:
             raise GapbenchError(
                 f"the process that workers are forked from could not start (exit status {self._process.wait()}); "
                 "its error is above"

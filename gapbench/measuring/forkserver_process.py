@@ -1,7 +1,7 @@
 """The forking process itself: it loads what workers need, forks one on request and reports how each ended.
 
 Started by `forkserver.ForkServer` with the file descriptors of its control socket and of the shared byte, and the
-modules to preload. A worker becomes one as well by calling `serve`.
+modules to preload; more of them are named on the socket. A worker becomes one as well by calling `serve`.
 """
 
 import array
@@ -73,10 +73,7 @@ class _Server:
         content = ancillary[0][2]
         passed.frombytes(content[: len(content) // size * size])
         channel, *descriptors = Channel(passed[0]), *passed[1:]
-        length = int.from_bytes(header, "little")
-        job = b""
-        while len(job) < length:
-            job += self._control.recv(length - len(job))
+        job = _receive(self._control, int.from_bytes(header, "little"))
         pid = os.fork()
         if pid == 0:
             self._work(channel, job, tuple(descriptors))
@@ -110,6 +107,17 @@ class _Server:
             os._exit(status)
 
 
+def _receive(control: socket.socket, length: int) -> bytes:
+    """Read ``length`` bytes. Raises `EOFError` where the parent ends before."""
+    data = b""
+    while len(data) < length:
+        part = control.recv(length - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
 def serve(control: socket.socket, current: CurrentContender) -> None:
     """Fork workers on request, which share this process's memory until they write to it; return when told to end."""
     gc.collect()
@@ -122,6 +130,12 @@ def main(control_descriptor: str, current_descriptor: str, *preload: str) -> Non
     for module in preload:
         importlib.import_module(module)
     control = socket.socket(fileno=int(control_descriptor))
+    try:
+        listed = _receive(control, int.from_bytes(_receive(control, 4), "little")).decode()
+    except EOFError:
+        return  # the parent has nothing to measure after all
+    for module in listed.split():
+        importlib.import_module(module)
     control.sendall(READY)
     try:
         serve(control, CurrentContender(int(current_descriptor)))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from torch import nn
 
 from gapbench import inputs, oracle
-from gapbench.measuring import defence, probes
+from gapbench.measuring import cheat_checks, probes
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase, status_of
 from gapbench.measuring.protocol import Judged
@@ -47,9 +47,9 @@ def _judge_one(prepared: PreparedCase, index: int, seed: int, truth: Truth, exam
     errors = judgement.max_error, judgement.max_error_ulp
     if judgement.reason:
         return Qualification("wrong", judgement.reason, *errors)
-    x = defence.Untouched(prepared.sample(seed))
+    x = inputs.GuardedTensor(prepared.sample(seed))
     call = prepared.bind(index, x.tensor, inputs.upstream(case, seed, truth.shape(case)))
-    if reason := defence.replaced_clock() or defence.work_elsewhere(call, case.threads):
+    if reason := cheat_checks.replaced_clock() or cheat_checks.off_thread_work(call, case.threads):
         return Qualification("failed", reason, *errors)
     if not x:
         return Qualification("wrong", "changes its input, not in the first calls, but later", *errors)
@@ -57,13 +57,15 @@ def _judge_one(prepared: PreparedCase, index: int, seed: int, truth: Truth, exam
     again, code_path = probes.compilation() if compiled else None, implementation.code_path(function)
     if again and again.graph_breaks:
         return Qualification("failed", "torch.compile broke the graph when it was called again", *errors)
+    # Compiled code of a forward case would be compiled once more, for training.
+    saves = implementation.differentiable and not (compiled and case.pass_ == "forward")
     footprint = probes.footprint(call) if case.device == "cpu" else None
     return Qualification(
         max_error=judgement.max_error,
         max_error_ulp=judgement.max_error_ulp,
         peak_extra_bytes=footprint.peak_extra_bytes if footprint else None,
         operators=footprint.operators if footprint else None,
-        saved_bytes=probes.saved_bytes(case, function, x.tensor) if implementation.differentiable else None,
+        saved_bytes=probes.saved_bytes(case, function, x.tensor) if saves else None,
         compile_seconds=contender.first_call if compiled else None,
         code_path=code_path,
         graph_breaks=contender.compilation.graph_breaks if contender.compilation else None,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gapbench.cases import Case
 from gapbench.measuring.case_state import CaseState, Row
-from gapbench.measuring.events import CaseDone, Event, Flagged, Raced
+from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced
 from gapbench.measuring.plan import Effort
 from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.records import BASE, HEAD
@@ -158,16 +158,16 @@ class TwoStages:
 
     ``margin`` is a share: a change within it does not count. A hidden second copy of base takes part in a random
     quarter of the cases: what is found there cannot be a change. ``flagged`` are the rows of an interrupted run that
-    were past the screening, each with the number of its first confirming round.
+    were past the screening.
     """
 
     def __init__(
-        self, effort: Effort, margin: float, flagged: Mapping[tuple[Case, str, str], int] | None = None
+        self, effort: Effort, margin: float, flagged: Mapping[tuple[Case, str, str], Confirmation] | None = None
     ) -> None:
         self._effort, self._margin = effort, margin
         self._rng = Random(effort.seed)
         self._resting: set[tuple[Case, str, str]] = set()
-        self._flagged: dict[tuple[Case, str, str], int] = dict(flagged or {})
+        self._flagged: dict[tuple[Case, str, str], Confirmation] = dict(flagged or {})
         self._screened = flagged is not None
 
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
@@ -175,14 +175,9 @@ class TwoStages:
         if not self._screened:
             screened = time.monotonic() + _SCREEN_SHARE * max(0.0, deadline - time.monotonic())
             yield from self._until(screened, states, max(FEWEST_ROUNDS, self._effort.rounds))
-            for state in states:
-                for row in self._open(state):
-                    if worth_confirming(self.evidence(state, row)):
-                        self._flagged[state.case, *row] = state.next_round
+            self._flag(states, deadline)
         yield Flagged(self._flagged)
-        confirming = [state for state in states if self._flagged_of(state)]
-        if confirming:
-            yield from self._confirm(confirming, deadline)
+        yield from self._confirm([state for state in states if self._flagged_of(state)], deadline)
         yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
 
     def evidence(self, state: CaseState, row: Row) -> Evidence:
@@ -200,29 +195,40 @@ class TwoStages:
     def _undecided(self, state: CaseState) -> bool:
         return any(self.evidence(state, row).within > EQUIVALENCE_LEVEL for row in self._open(state))
 
-    def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
-        """Measure what was flagged afresh: so many rounds as were settled before the first of them."""
-        level = LEVEL / 2 / max(1, sum(len(self._flagged_of(state)) for state in states))
-        shortest = sum(state.overhead + _SHORTEST_SLICE for state in states)
-        affordable = int((deadline - time.monotonic()) / shortest)
+    def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
+        """Flag what seems to have changed, and settle how many fresh rounds will confirm it."""
+        evidence = {}
+        for state in states:
+            weighed = {row: self.evidence(state, row) for row in self._open(state)}
+            evidence[id(state)] = {row: seen for row, seen in weighed.items() if worth_confirming(seen)}
+        confirming = [state for state in states if evidence[id(state)]]
+        level = LEVEL / 2 / max(1, sum(map(len, evidence.values())))
+        shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
+        affordable = int((deadline - time.monotonic()) / shortest) if confirming else 0
         most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
-        planned = {
-            id(state): max(
-                min(most, rounds_to_confirm(self.evidence(state, row), level) or most)
-                for row in self._flagged_of(state)
-            )
-            for state in states
-        }
-        had = {id(state): state.next_round - self._first_confirming(state) for state in states}
-        seconds = _slice(deadline, states, sum(planned.values()) / len(states))
-        witnesses = self._witnesses(states)
-        for number in range(max(planned.values())):
-            going_on = [state for state in states if had[id(state)] + number < planned[id(state)]]
-            if going_on:
-                yield self._sweep(going_on, self._flagged_of, seconds, witnesses)
+        for state in confirming:
+            rows = evidence[id(state)]
+            rounds = max(min(most, rounds_to_confirm(seen, level) or most) for seen in rows.values())
+            planned = Confirmation(state.next_round, rounds)
+            self._flagged.update({(state.case, *row): planned for row in rows})
 
-    def _first_confirming(self, state: CaseState) -> int:
-        return min(self._flagged[state.case, *row] for row in self._flagged_of(state))
+    def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
+        """Measure what was flagged afresh, as far as that was not done before an interruption."""
+        left = {}
+        for state in states:
+            planned = self._planned(state)
+            left[id(state)] = planned.first + planned.rounds - state.next_round
+        states = [state for state in states if left[id(state)] > 0]
+        seconds = _slice(deadline, states, sum(left[id(state)] for state in states) / max(1, len(states)))
+        witnesses = self._witnesses(states)
+        for number in range(max(left.values(), default=0)):
+            yield self._sweep(
+                [state for state in states if number < left[id(state)]], self._flagged_of, seconds, witnesses
+            )
+
+    def _planned(self, state: CaseState) -> Confirmation:
+        """Return the confirmation of a case: its rows share their rounds."""
+        return next(self._flagged[state.case, *row] for row in self._flagged_of(state))
 
     def _until(self, deadline: float, states: Sequence[CaseState], fewest: int) -> Iterator[Sweep]:
         """Sweep over the rows that are open until the deadline, each case ``fewest`` times at least."""

@@ -19,7 +19,7 @@ from gapbench.devices import Accelerator, device
 from gapbench.errors import is_out_of_memory
 from gapbench.implementations import Function, Implementation
 from gapbench.implementations.user import BrokenImplementationError
-from gapbench.measuring import defence, probes, side_modules
+from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Prepared
 from gapbench.measuring.side_modules import SideModules
@@ -99,7 +99,7 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
             _load(made, index, x)
         except Exception as error:
             rejected[index] = status_of(error, case)
-        if reason := defence.replaced_clock():
+        if reason := cheat_checks.replaced_clock():
             made.contenders.pop(index, None)
             rejected[index] = "failed", reason
         if several and conflict is None:

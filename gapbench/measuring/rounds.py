@@ -10,7 +10,7 @@ from torch import Tensor
 from gapbench import inputs, oracle, telemetry
 from gapbench.cases import DTYPES
 from gapbench.devices import device
-from gapbench.measuring import clocks, defence, memory, schedule
+from gapbench.measuring import cheat_checks, clocks, memory, schedule
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase
 from gapbench.measuring.protocol import Batches, Calibration, RoundFailure, RoundResult
@@ -44,7 +44,7 @@ class Assignment:
 class _Question:
     """What is asked of those with the same truth: the gradient that is sent back, and the answer."""
 
-    gradient: defence.Untouched
+    gradient: inputs.GuardedTensor
     expected: Expected
     later: tuple[Tensor, Expected]
     """Gradient and answer for the content of the second half."""
@@ -67,7 +67,7 @@ class _Inputs:
         first, self._later = (prepared.sample(one) for one in self._seeds)
         copy = first.clone()
         others = [inputs.place(first, prepared.case, rng.getrandbits(32)) for _ in range(rotations - 1)]
-        self.xs = [defence.Untouched(x, copy) for x in (first, *others)]
+        self.xs = [inputs.GuardedTensor(x, copy) for x in (first, *others)]
         self._questions: dict[object, _Question] = {}
 
     def question(self, index: int) -> _Question:
@@ -81,7 +81,7 @@ class _Inputs:
                 expect(case, truth, function, x, gradient)
                 for x, gradient in zip((self.xs[0].tensor, self._later), gradients, strict=True)
             )
-            self._questions[key] = _Question(defence.Untouched(gradients[0]), first, (gradients[1], later))
+            self._questions[key] = _Question(inputs.GuardedTensor(gradients[0]), first, (gradients[1], later))
         return self._questions[key]
 
     def calls(self, index: int) -> list[Call]:
@@ -133,7 +133,7 @@ def measure(
         current.set(index)
         calls[index] = shared.calls(index)
         calls[index][0]()
-        if reason := defence.replaced_clock():
+        if reason := cheat_checks.replaced_clock():
             return RoundFailure(index, "failed", reason)
     play = _Round(prepared, assignment, current, sync, shared, calls, order)
     found = RoundResult({}, {}, {}, {}, {})

@@ -5,12 +5,18 @@ are forked from several processes.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gapbench import operations
 from gapbench.measuring import memory, worker_env
 from gapbench.measuring.forkserver import ForkServer
-from gapbench.measuring.plan import Contest, Side
+
+if TYPE_CHECKING:
+    from gapbench.measuring.plan import Contest, Side
+# This module is imported before torch: the first processes load it while this one does.
 
 SERVERS = 2
 _PRELOAD = "gapbench.measuring.preload"
@@ -18,30 +24,45 @@ _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
 class Servers:
-    """Started as they are asked for; a context manager that ends them all."""
+    """A context manager that ends them all.
 
-    def __init__(self, contests: Sequence[Contest], sides: Sequence[Side]) -> None:
-        self._preload = preload(contests)
+    Those for this interpreter and the memory ``conditions`` start at once; `load` starts the others of a plan.
+    """
+
+    def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}
         self._stack = contextlib.ExitStack()
-        on_cpu = any(contest.case.device == "cpu" for contest in contests)
-        for condition in dict.fromkeys(contest.memory for contest in contests):
-            for side in {side.python: side for side in sides}.values():
-                for number in range(SERVERS if on_cpu else 1):
-                    inherited = worker_env.environment().get("GLIBC_TUNABLES")
-                    variables = memory.variables(condition, inherited) if on_cpu else {}
-                    server = ForkServer(self._preload, side.python, side.harness, variables)
-                    self._servers[condition, side.python, number] = self._stack.enter_context(server)
+        for condition in conditions:
+            for number in range(SERVERS):
+                self._start(condition, sys.executable, number)
 
-    def wait_ready(self) -> None:
-        """Block until all are loaded. Raises `GapbenchError` if one could not start."""
+    def load(self, contests: "Sequence[Contest]", sides: "Sequence[Side]") -> None:
+        """Load what workers need for ``contests`` on all sides, and block until that is done.
+
+        Raises `GapbenchError` if a process could not start.
+        """
+        numbers = range(SERVERS if any(contest.case.device == "cpu" for contest in contests) else 1)
+        for condition in dict.fromkeys(contest.memory for contest in contests):
+            for side in sides:
+                for number in numbers:
+                    if (condition, side.python, number) not in self._servers:
+                        self._start(condition, side.python, number, side.harness)
+        modules = preload(contests)
+        for server in self._servers.values():
+            server.load(modules[1:])
         for server in self._servers.values():
             server.wait_ready()
 
+    def _start(self, condition: str, python: str, number: int, harness: Path | None = None) -> None:
+        variables = memory.variables(condition, worker_env.environment().get("GLIBC_TUNABLES"))
+        folder = {} if harness is None else {"harness": harness}
+        server = ForkServer([_PRELOAD], python, variables=variables, wait_for_load=True, **folder)
+        self._servers[condition, python, number] = self._stack.enter_context(server)
+
     def of(self, condition: str, python: str, number: int) -> ForkServer:
         """Return the server for a memory condition and interpreter, in turn by ``number``."""
-        found = self._servers.get((condition, python, number % SERVERS))
-        return found or self._servers[condition, python, 0]
+        server = self._servers.get((condition, python, number % SERVERS))
+        return server or self._servers[condition, python, 0]
 
     @property
     def any(self) -> ForkServer:
@@ -55,22 +76,16 @@ class Servers:
         self._stack.close()
 
 
-def preload(contests: Sequence[Contest]) -> list[str]:
+def preload(contests: "Sequence[Contest]") -> list[str]:
     """Return the modules that workers for ``contests`` should not have to import each."""
+    from gapbench import operations
+
     modules = [_PRELOAD]
     if any(contest.case.pass_ != "forward" for contest in contests):
         modules.append("torch.fx.experimental.symbolic_shapes")  # half a second of sympy at a process's first gradient
-    if any(_compiles_on_cpu(contest) for contest in contests):
+    on_cpu = [contest for contest in contests if contest.case.device == "cpu"]
+    if any(operations.compiles(spec) for contest in on_cpu for spec in contest.specs.values()):
         modules.append(_PRELOAD_COMPILER)
-    return [*modules, *dict.fromkeys(_slow_imports(contests))]
-
-
-def _compiles_on_cpu(contest: Contest) -> bool:
-    return contest.case.device == "cpu" and any(map(operations.compiles, contest.specs.values()))
-
-
-def _slow_imports(contests: Sequence[Contest]) -> Iterator[str]:
-    for contest in contests:
-        for spec in contest.specs.values():
-            if operations.why_not(spec, contest.case) is None:
-                yield from operations.loads(spec)
+    supported = [spec for one in contests for spec in one.specs.values() if operations.why_not(spec, one.case) is None]
+    slow_imports = itertools.chain.from_iterable(map(operations.loads, supported))
+    return [*modules, *dict.fromkeys(slow_imports)]

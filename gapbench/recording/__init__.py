@@ -14,9 +14,11 @@ from gapbench.errors import GapbenchError
 from gapbench.fleet import dealing
 from gapbench.fleet.cluster import Member
 from gapbench.measuring import engine, memory, worker_env
+from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.records import BASE, HEAD, NULL, THIS
@@ -127,16 +129,17 @@ def record(
     plan: Plan,
     observe: Callable[[Event], None] = lambda _event: None,
     fleet: Sequence[Member] = (),
+    servers: Servers | None = None,
 ) -> Recording:
     """Measure a plan here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
 
     Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
-    that ``writer`` already has are not measured again.
+    that ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
     """
     ledger = Ledger(elsewhere=bool(fleet))
     interrupted = False
     try:
-        for event in _events(writer, plan, fleet):
+        for event in _events(writer, plan, fleet, servers):
             match event:
                 case engine.CeilingsMeasured(found):
                     writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
@@ -179,26 +182,26 @@ def record(
     return Recording(writer.run, samples, results, winners, interrupted)
 
 
-def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member]) -> Iterable[Event]:
+def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member], servers: Servers | None) -> Iterable[Event]:
     earlier = _earlier(writer.samples())
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
         flagged = comparison.flagged
-        rows = None if flagged is None else {_row(one): one.round for one in flagged}
-        return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier)
+        rows = None if flagged is None else {_row(one): Confirmation(one.round, one.rounds) for one in flagged}
+        return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if fleet:
         return dealing.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
-    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True)
+    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True, servers=servers)
 
 
 def _row(one: FlaggedRow) -> tuple[Case, str, str]:
     return Case.from_id(one.case), one.implementation, one.clock
 
 
-def _flagged(rows: Mapping[tuple[Case, str, str], int]) -> tuple[FlaggedRow, ...]:
-    return tuple(FlaggedRow(case.id, name, clock, first) for (case, name, clock), first in rows.items())
+def _flagged(rows: Mapping[tuple[Case, str, str], Confirmation]) -> tuple[FlaggedRow, ...]:
+    return tuple(FlaggedRow(case.id, name, clock, *fresh) for (case, name, clock), fresh in rows.items())
 
 
 def _results(writer: store.RunWriter, plan: Plan, samples: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:

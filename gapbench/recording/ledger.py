@@ -115,6 +115,7 @@ class Ledger:
                 *self.warnings(),
                 *summary.above_ceilings(results, writer.run.ceilings),
                 *summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
+                *summary.uneven(samples[samples["contender"] == THIS]),
             ),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),

@@ -1,4 +1,4 @@
-"""The repository whose head does more: right by the oracle, honest by the defence, its work where it is timed."""
+"""The repository whose head does more: right by the oracle, honest by the cheat checks, its work where it is timed."""
 
 import json
 from itertools import repeat
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from gapbench import inputs, oracle
 from gapbench.implementations import user
-from gapbench.measuring import defence
+from gapbench.measuring import cheat_checks
 from gapbench.passes import bind
 
 CALIBRATION = dict.fromkeys(subject.CASES, (1e-5, 5e-9))
@@ -61,7 +61,7 @@ def test_it_works_in_the_calling_thread(repository, case):
     torch.set_num_threads(1)
     function = user.load(f"{repository / subject.FILE}:pool_10").prepare(case)
     call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
-    assert defence.work_elsewhere(call, case.threads) is None
+    assert cheat_checks.off_thread_work(call, case.threads) is None
 
 
 @pytest.mark.parametrize("case", [FORWARD, BACKWARD], ids=lambda case: case.pass_)

@@ -17,6 +17,7 @@ from gapbench import environment, store
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
 from gapbench.measuring import engine
+from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.profiling import explaining, profiles, static
 from gapbench.records import NULL, Qualification
@@ -128,7 +129,8 @@ def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=Fal
             yield engine.CaseDone(one.case, "target", one.memory)
     if plan.is_comparison:  # one row seems to have changed
         one = plan.contests[0]
-        yield engine.Flagged({(one.case, next(iter(one.specs)), one.clocks[0]): _ROUNDS // 2 + 1})
+        row = (one.case, next(iter(one.specs)), one.clocks[0])
+        yield engine.Flagged({row: Confirmation(_ROUNDS // 2 + 1, _ROUNDS)})
 
 
 def _round(clocks, contenders, random):

@@ -182,8 +182,8 @@ def test_another_process_takes_over_after_some_rounds(user_file):
     )
     contest = Contest("test", SMALL, {"mean": "mean", "pool": user_file("pool", source)})
     plan = Plan((contest,), HASTY)
-    with Servers(plan.contests, plan.sides) as servers:
-        servers.wait_ready()
+    with Servers() as servers:
+        servers.load(plan.contests, plan.sides)
         processes = CaseProcesses(contest, plan, servers)
         list(processes.qualify())
         parents = []
@@ -267,8 +267,8 @@ def play(tmp_path):
         contest = Contest("ci", case, {name: f"mine.py:{name}" for name in specs}, clocks)
         plan = Plan((contest,), Effort(patience=patience), tuple(sides))
         events = []
-        with Servers(plan.contests, plan.sides) as servers:
-            servers.wait_ready()
+        with Servers() as servers:
+            servers.load(plan.contests, plan.sides)
             processes = CaseProcesses(contest, plan, servers)
             events += processes.qualify()
             for number in range(rounds):

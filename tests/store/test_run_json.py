@@ -65,9 +65,10 @@ machines = of(
 versions = st.dictionaries(st.sampled_from(["torch", "numpy", "python"]), texts)
 environments = st.builds(Environment, machines, versions)
 warnings = many(st.builds(Warning, texts, texts, texts))
+flagged_rows = st.builds(FlaggedRow, texts, texts, texts, wholes, wholes)
 compared = {
     "sides": st.lists(st.builds(Side, texts, texts, gits, versions), min_size=2, max_size=3).map(tuple),
-    "comparison": st.builds(Comparison, numbers, many(texts), many(st.builds(FlaggedRow, texts, texts, texts, wholes))),
+    "comparison": st.builds(Comparison, numbers, many(texts), many(flagged_rows)),
 }
 fields = {
     "started": texts, "ended": texts, "argv": many(texts), "tag": texts, "suites": many(texts),

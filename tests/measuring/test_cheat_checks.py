@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from gapbench.measuring import defence
+from gapbench.inputs import GuardedTensor
+from gapbench.measuring import cheat_checks
 
 
 def busy(seconds=2e-3):
@@ -22,11 +23,11 @@ def busy_elsewhere():
 
 
 def test_work_in_the_calling_thread_is_fine():
-    assert defence.work_elsewhere(busy, threads=1) is None
+    assert cheat_checks.off_thread_work(busy, threads=1) is None
 
 
 def test_work_on_another_thread_is_told_with_its_share_and_the_remedy():
-    reason = defence.work_elsewhere(busy_elsewhere, threads=1)
+    reason = cheat_checks.off_thread_work(busy_elsewhere, threads=1)
     assert "on other threads" in reason
     assert "--threads" in reason
 
@@ -37,9 +38,9 @@ class Counters:
     def __init__(self, monkeypatch, elsewhere):
         self.now, self.caller, self.process = 0.0, 0, 0
         self.watches, self._elsewhere = 0, elsewhere
-        monkeypatch.setattr(defence, "_perf_counter", lambda: self.now)
-        monkeypatch.setattr(defence, "_thread_time_ns", lambda: self.caller)
-        monkeypatch.setattr(defence, "_process_time_ns", self.begin_or_end)
+        monkeypatch.setattr(cheat_checks, "_perf_counter", lambda: self.now)
+        monkeypatch.setattr(cheat_checks, "_thread_time_ns", lambda: self.caller)
+        monkeypatch.setattr(cheat_checks, "_process_time_ns", self.begin_or_end)
 
     def begin_or_end(self):
         self.watches += 0.5  # read at the beginning and at the end
@@ -57,14 +58,14 @@ class Counters:
 def test_one_quiet_watch_acquits(monkeypatch, noisy, share):
     """The counters are read one after the other, and a busy machine may come between: for 10 ms, not always."""
     counters = Counters(monkeypatch, [share] * noisy + [0.05] * 3)
-    assert defence.work_elsewhere(counters.call, threads=1) is None
+    assert cheat_checks.off_thread_work(counters.call, threads=1) is None
     assert counters.watches == min(noisy, 2) + 1
 
 
 @pytest.mark.parametrize("shares", [[0.2, 0.9, 0.5], [0.11] * 3, [1.0] * 3])
 def test_who_works_elsewhere_in_every_watch_is_told_the_least_of_it(monkeypatch, shares):
     counters = Counters(monkeypatch, shares)
-    reason = defence.work_elsewhere(counters.call, threads=1)
+    reason = cheat_checks.off_thread_work(counters.call, threads=1)
     assert reason.startswith(f"{min(shares):.0%} of its processor time")
     assert counters.watches == 3
 
@@ -75,23 +76,23 @@ def test_counters_that_stand_still_accuse_nobody(monkeypatch):
     def call():
         counters.now += 1e-3
 
-    assert defence.work_elsewhere(call, threads=1) is None
+    assert cheat_checks.off_thread_work(call, threads=1) is None
 
 
 def test_a_case_with_several_threads_may_use_them():
-    assert defence.work_elsewhere(busy_elsewhere, threads=2) is None
+    assert cheat_checks.off_thread_work(busy_elsewhere, threads=2) is None
 
 
 @pytest.mark.parametrize("name", ["perf_counter", "perf_counter_ns", "monotonic", "time"])
 def test_a_replaced_clock_is_named(monkeypatch, name):
-    assert defence.replaced_clock() is None
+    assert cheat_checks.replaced_clock() is None
     monkeypatch.setattr(time, name, lambda: 0)
-    assert f"replaces time.{name}" in defence.replaced_clock()
+    assert f"replaces time.{name}" in cheat_checks.replaced_clock()
 
 
 def test_untouched_notices_restores_and_replaces():
     tensor = torch.arange(4.0)
-    watched = defence.Untouched(tensor)
+    watched = GuardedTensor(tensor)
     assert watched
     tensor[2] = 7
     assert not watched
@@ -108,6 +109,6 @@ def test_untouched_notices_restores_and_replaces():
 def test_replacing_is_not_noticed_by_a_recorded_graph():
     x = torch.ones(3, requires_grad=True)
     y = (x * x).sum()
-    defence.Untouched(x.detach()).replace(torch.full((3,), 2.0))
+    GuardedTensor(x.detach()).replace(torch.full((3,), 2.0))
     (grad,) = torch.autograd.grad(y, x)
     assert grad.tolist() == [4, 4, 4]
