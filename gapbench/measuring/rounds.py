@@ -194,9 +194,6 @@ class _Round:
                 steps = schedule.order(turns, first, half, self._implementations, self._order)
                 first += half
                 calls = {index: self._calls[index][:rotations] for index in mine}
-                if not batches.turn:  # the first turn is taken once more, to warm the alternation up
-                    warm = [step for step in steps if step.turn == 0]
-                    schedule.run_turns(timer, self._mine(warm), calls, lengths, self._begin, None)
                 last = {step.contender: step for step in steps}
                 outputs = schedule.run_turns(
                     timer, self._mine(steps), calls, lengths, self._begin, batches, set(last.values())

@@ -52,12 +52,13 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
 
 
 def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
-    """Run batches until one of them touches hardly any new memory, for ``seconds`` at most.
+    """Run calls, a quarter of a batch at a time, until they touch hardly any new memory, for ``seconds`` at most.
 
     A forked process copies every page that it writes to for the first time. Where many modules were loaded before the
     fork, free memory is scattered, and a call of 5 µs took 14 in its first thousand repetitions.
     """
     deadline = monotonic() + seconds
+    count = clock.whole(max(1, count // 4), len(calls))
     faults = -1
     while faults < 0 or (faults > _FEW_FAULTS * count and monotonic() < deadline):
         before = memory.page_faults()
@@ -154,10 +155,10 @@ def run_turns(
     calls: Mapping[int, Sequence[Call]],
     lengths: Mapping[int, int],
     begin: Callable[[int], None],
-    batches: Batches | None,
+    batches: Batches,
     last: Collection[Batch] = (),
 ) -> dict[int, Tensor]:
-    """Take the batches of ``steps`` and add each to ``batches`` (None while warming up).
+    """Take the batches of ``steps`` and add each to ``batches``.
 
     ``begin(index)`` is told who runs next. Outputs are dropped at once, so that contenders meet the same memory; copies
     of those of ``last`` are returned.
@@ -169,8 +170,7 @@ def run_turns(
         faults = memory.page_faults()
         seconds, output = clock.batch(clock.at_place(calls[index], step.place), count)
         faults = memory.page_faults() - faults
-        if batches is not None:
-            batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
+        batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
         if step in last:
             outputs[index] = output.clone()
         del output
