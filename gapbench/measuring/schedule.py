@@ -22,8 +22,8 @@ FEWEST_TURNS = 4
 MOST_TURNS = 1000
 """More turns make a round's median no better than more rounds would."""
 _MOST_WALL = 10
-_FEWEST_CALLS, _LONGEST = 3, 6e-3
-"""A batch has three calls where those take at most 6 ms: its first call is not counted, and should not be half of
+_FEWEST_CALLS, _LONGEST = 5, 6e-3
+"""A batch has five calls where those take at most 6 ms: its first call is not counted, and should not be half of
 it."""
 _SETTLING_SECONDS = 0.015
 _FEW_FAULTS = 0.05
