@@ -140,8 +140,8 @@ def _recording(session: pytest.Session) -> "Recording":
     if _RECORDING not in session.config.stash:
         from gapbench import recording
         from gapbench.devices import device
+        from gapbench.measuring.budget import fit_to_budget
         from gapbench.measuring.plan import Contest, Effort, Plan
-        from gapbench.measuring.trimming import trim
         from gapbench.operations import operation
         from gapbench.quantities import parse_duration
         from gapbench.store import Store
@@ -158,7 +158,7 @@ def _recording(session: pytest.Session) -> "Recording":
                 contests.setdefault(case, contest).specs[name] = name
         # pytest-benchmark has no word for who stopped early: everyone is measured to the end
         effort = Effort(budget=parse_duration(option("--gapbench-budget")), race=False)
-        trimmed = trim(list(contests.values()), effort)
+        trimmed = fit_to_budget(list(contests.values()), effort)
         with _held(session.config, trimmed.kept[0].case.device):
             writer = recording.begin(
                 Store(option("--gapbench-store")),

@@ -25,7 +25,7 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
     """Measure the selection on each kind of device of the cluster, and store a run for each, all of one sweep."""
     from gapbench import recording
     from gapbench.fleet import cluster
-    from gapbench.measuring.trimming import trim
+    from gapbench.measuring.budget import fit_to_budget
     from gapbench.recording.sweep import sweep_id
     from gapbench.run import FleetDevice
     from gapbench.store import Store
@@ -35,7 +35,7 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
         for group in cluster.equal(_hired(selected["device"])):
             contests = Selection.of("quick", selected).contests(where=group[0].described)
             sweep = sweep or sweep_id([contests], effort)
-            trimmed = trim(contests, replace(effort, budget=effort.budget * len(group)))
+            trimmed = fit_to_budget(contests, replace(effort, budget=effort.budget * len(group)))
             devices = tuple(FleetDevice(one.number, one.seat.address, one.described.name) for one in group)
             fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
             here = group[0].described.environment

@@ -17,8 +17,8 @@ from gapbench.errors import ExitCode, GapbenchError
 from gapbench.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
+    from gapbench.measuring.budget import Trimmed
     from gapbench.measuring.plan import Contest, Effort
-    from gapbench.measuring.trimming import Trimmed
     from gapbench.recording import Recording
     from gapbench.store import Store
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
@@ -91,8 +91,8 @@ def command(
     servers = click.get_current_context().with_resource(Servers(() if on or dry_run else memory))
     from gapbench import recording
     from gapbench.cli.progress import Progress
+    from gapbench.measuring.budget import fit_to_budget
     from gapbench.measuring.plan import Effort, Plan
-    from gapbench.measuring.trimming import trim
     from gapbench.recording import sweep
     from gapbench.store import Store
 
@@ -120,7 +120,7 @@ def command(
         fields: dict[str, Any] = {}
         if shard:
             contests, fields = sweep.shard(contests, effort, *shard)
-        trimmed = trim(contests, effort)
+        trimmed = fit_to_budget(contests, effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
@@ -161,7 +161,7 @@ def under(contests: "list[Contest]", memory: Sequence[str]) -> "list[Contest]":
 
 
 def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
-    from gapbench.measuring.trimming import estimate
+    from gapbench.measuring.budget import estimate
     from gapbench.operations import why_not
 
     plan: list[dict[str, Any]] = [

@@ -13,8 +13,8 @@ from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import LostError, Member
 from gapbench.measuring import engine
+from gapbench.measuring.budget import estimate
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.trimming import estimate
 from gapbench.records import Qualification
 from gapbench.run import Warning
 

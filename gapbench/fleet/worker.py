@@ -43,7 +43,7 @@ class Worker:
 
     def ceilings(self, cases: Sequence[Case]) -> engine.CeilingsMeasured:
         """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
-        with ForkServer(["gapbench.measuring.preload"]) as server:
+        with ForkServer(["gapbench.measuring.worker"]) as server:
             server.wait_ready()
             return limits.ceilings(cases, server)
 

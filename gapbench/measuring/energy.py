@@ -6,7 +6,7 @@ wrong by a step at each end.
 
 from collections.abc import Callable
 
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.telemetry.energy import Counter
 from gapbench.telemetry.unreadable import UnreadableError
 
@@ -24,9 +24,9 @@ def joules_per_call(run: Callable[[int], object], counter: Counter) -> float:
     """
     count = _batch(run)
     _until_step(run, count, counter)
-    began, before = loop.now(), counter.joules()
+    began, before = base.now(), counter.joules()
     calls = 0
-    while loop.now() - began < WINDOW_SECONDS:
+    while base.now() - began < WINDOW_SECONDS:
         run(count)
         calls += count
     calls += _until_step(run, count, counter)
@@ -37,18 +37,18 @@ def _batch(run: Callable[[int], object]) -> int:
     """Return how many calls take about a millisecond, beside which reading the counter is short."""
     count = 1
     while True:
-        began = loop.now()
+        began = base.now()
         run(count)
-        if loop.now() - began >= _BATCH_SECONDS / 2:
+        if base.now() - began >= _BATCH_SECONDS / 2:
             return count
         count *= 2
 
 
 def _until_step(run: Callable[[int], object], count: int, counter: Counter) -> int:
     """Go on until the counter has moved; return how many calls that took."""
-    began, before, calls = loop.now(), counter.joules(), 0
+    began, before, calls = base.now(), counter.joules(), 0
     while counter.joules() == before:
-        if loop.now() - began > _PATIENCE:
+        if base.now() - began > _PATIENCE:
             raise UnreadableError(f"{counter.source} did not move in {_PATIENCE:g} s of work")
         run(count)
         calls += count

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # This module is imported before torch: the first processes load it while this one does.
 
 SERVERS = 2
-_PRELOAD = "gapbench.measuring.preload"
+_PRELOAD = "gapbench.measuring.worker"
 _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 

@@ -15,7 +15,7 @@ import torch
 
 from gapbench.devices import Device
 from gapbench.measuring import probes
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.passes import Call
 from gapbench.profiling import events, operators
 from gapbench.profiling.events import Event, Node
@@ -55,8 +55,8 @@ class Watched:
 def window(calls: Sequence[Call], count: int, where: Device) -> Window:
     """Time ``count`` calls in a row; on an accelerator until their work is done."""
     faults, on_core = getrusage(RUSAGE_SELF).ru_minflt, time.thread_time()
-    seconds, output = loop.timed(loop.cycled([*calls], count))
-    waited, _ = loop.timed(iter([lambda: (where.synchronize(), output)[1]]))
+    seconds, output = base.timed(base.cycled([*calls], count))
+    waited, _ = base.timed(iter([lambda: (where.synchronize(), output)[1]]))
     on_core, faults = time.thread_time() - on_core, getrusage(RUSAGE_SELF).ru_minflt - faults
     return Window((seconds + waited) / count, min(seconds + waited, on_core) / count, faults / count)
 

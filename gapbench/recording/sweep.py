@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from gapbench import git
+from gapbench.measuring.budget import partition
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.sharding import deal
 
 _CHARACTERS = 12
 
@@ -19,7 +19,7 @@ def shard(contests: Sequence[Contest], effort: Effort, number: int, count: int) 
     ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` says for each case where it
     stands in the whole plan. Raises `GapbenchError` if there are more shards than contests.
     """
-    hands = deal(contests, effort, count)
+    hands = partition(contests, effort, count)
     mine = hands[number - 1]
     fields: dict[str, Any] = {
         "sweep": sweep_id([[contests[index] for index in hand] for hand in hands], effort),

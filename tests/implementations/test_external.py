@@ -78,7 +78,7 @@ print({{"onnx", "onnxruntime", "numba", "cupy", "jax"}} & set(sys.modules))
 def server():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMBA_NUM_THREADS", "2")  # on machines with one core, too
-        with ForkServer(["gapbench.measuring.preload"]) as server:
+        with ForkServer(["gapbench.measuring.worker"]) as server:
             server.wait_ready()
             yield server
 

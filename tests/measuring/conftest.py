@@ -13,7 +13,7 @@ from simulated.virtual_time import HostTime
 from gapbench.cases import Case
 from gapbench.devices import Accelerator, Cpu, Cuda
 from gapbench.measuring import clocks, prepared
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.source import HERE
@@ -66,7 +66,7 @@ def bench(monkeypatch):
 
     def make(**parts):
         made = Bench(**parts)
-        monkeypatch.setattr(loop, "perf_counter_ns", made.host.perf_counter_ns)
+        monkeypatch.setattr(base, "perf_counter_ns", made.host.perf_counter_ns)
         return made
 
     return make

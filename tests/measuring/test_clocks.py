@@ -6,7 +6,7 @@ import torch
 
 from gapbench import devices
 from gapbench.measuring import clocks
-from gapbench.measuring.clocks import host, loop
+from gapbench.measuring.clocks import base, host
 
 
 def test_every_clock_has_a_name_of_its_own_and_lies_in_its_family_s_file():
@@ -38,7 +38,7 @@ def test_host_reports_the_wall_time_of_exactly_the_calls(monkeypatch):
     def read():
         return now
 
-    monkeypatch.setattr(loop, "perf_counter_ns", read)
+    monkeypatch.setattr(base, "perf_counter_ns", read)
     seconds, output = clocks.clock("host").batch(call, 40)
     assert seconds == pytest.approx(40 * 250e-9)
     assert now == 41 * 250  # one call to warm the caches, which is not counted
@@ -54,7 +54,7 @@ def test_host_does_not_follow_a_replaced_time_module(monkeypatch):
 @pytest.mark.parametrize("first", [0, 2, 7])
 def test_calls_are_cycled_through_in_order_from_any_of_them(first):
     calls = [lambda number=number: number for number in range(5)]
-    made = [call() for call in loop.cycled(calls, 12, first)]
+    made = [call() for call in base.cycled(calls, 12, first)]
     assert made == [(first + position) % 5 for position in range(12)]
 
 

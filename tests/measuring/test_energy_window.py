@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from simulated.virtual_time import HostTime
 
 from gapbench.measuring import energy
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.telemetry.unreadable import UnreadableError
 
 
@@ -30,7 +30,7 @@ def measured(watts, step, seconds, phase=0.0):
         host.spend(count * seconds)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "perf_counter_ns", host.perf_counter_ns)
+        patch.setattr(base, "perf_counter_ns", host.perf_counter_ns)
         return energy.joules_per_call(run, Stepping(host, watts, step)), host.seconds - phase * step
 
 

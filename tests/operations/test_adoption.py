@@ -14,7 +14,7 @@ PACKAGE = Path(gapbench.__file__).parent
 ADOPT = """
 import sys
 from pathlib import Path
-import gapbench.measuring.preload
+import gapbench.measuring.worker
 from gapbench import operations, oracle
 from gapbench.cases import Case
 from gapbench.measuring.source import Source

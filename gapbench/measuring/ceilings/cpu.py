@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from gapbench.ceilings import MEMORY, Ceiling
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.telemetry import host
 
 KINDS = {"read": (0,), "copy": (1, 2), "write": (3, 4)}
@@ -78,18 +78,18 @@ class Tries:
     def go_on(self, seconds: float = _VISIT_SECONDS) -> None:
         """Try for so long, some times at least; tries that were too short to be told are made longer, and forgotten."""
         self.work(1)  # wakes threads that sleep
-        began, tried = loop.now(), 0
+        began, tried = base.now(), 0
         while True:
-            start = loop.now()
+            start = base.now()
             self.work(self.repeats)
-            taken = loop.now() - start
+            taken = base.now() - start
             if taken < SHORTEST_TRY:
                 self.repeats = max(2 * self.repeats, int(self.repeats * 1.2 * SHORTEST_TRY / max(taken, 1e-9)))
                 self.rates.clear()
                 continue
             self.rates.append(self.repeats * self.nbytes / taken)
             tried += 1
-            if tried >= _FEWEST and loop.now() - began >= seconds:
+            if tried >= _FEWEST and base.now() - began >= seconds:
                 return
 
     @property
@@ -110,13 +110,13 @@ def settle(all_tries: Iterable[Tries], visits: int, most_seconds: float) -> None
     Those whose best does not recur after so many ``visits`` get more, until ``most_seconds`` have passed.
     """
     open_ = list(all_tries)
-    deadline = loop.now() + most_seconds
+    deadline = base.now() + most_seconds
     for visit in itertools.count(1):
         for one in open_:
             one.go_on()
         if visit >= visits:
             open_ = [one for one in open_ if not one.recurs]
-        if not open_ or loop.now() >= deadline:
+        if not open_ or base.now() >= deadline:
             return
 
 
@@ -148,7 +148,7 @@ def measure(threads: Sequence[int]) -> list[Ceiling]:
             found.append(Ceiling(None, "read", "cpu", count, reason=reason))
     found.append(Ceiling(MEMORY, "datasheet", "cpu", reason="an operating system tells neither channels nor speed"))
     one = torch.zeros(1)
-    dispatch = min(loop.timed(itertools.repeat(one.zero_, _DISPATCHES))[0] for _ in range(_DISPATCH_TRIES))
+    dispatch = min(base.timed(itertools.repeat(one.zero_, _DISPATCHES))[0] for _ in range(_DISPATCH_TRIES))
     return [*found, Ceiling(None, "dispatch", "cpu", seconds=dispatch / _DISPATCHES)]
 
 

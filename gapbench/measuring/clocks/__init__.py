@@ -3,7 +3,7 @@
 `host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
 accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
 
-What they share: `base` (what a clock is, and how it refuses), `loop` (the one timing loop), `cold` (rotation, and the
+What they share: `base` (the one timing loop; what a clock is, and how it refuses), `cold` (rotation, and the
 proof that it was cold), `hold` (launches behind a delay).
 """
 
@@ -18,8 +18,7 @@ from gapbench.measuring.clocks.base import (
 )
 from gapbench.measuring.clocks.events import EventCold, EventWarm
 from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
-from gapbench.measuring.clocks.host import Host, HostCold
-from gapbench.measuring.clocks.host_call import HostCall
+from gapbench.measuring.clocks.host import Host, HostCall, HostCold
 
 __all__ = [
     "BURN_IN_SECONDS",

@@ -10,7 +10,7 @@ from statistics import fmean
 from torch import Tensor
 
 from gapbench.devices import Accelerator
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, ClockRefusedError, Preparation
 from gapbench.measuring.clocks.cold import Canary
 from gapbench.measuring.clocks.hold import MOST_CALLS, Hold
@@ -42,8 +42,8 @@ class Pair:
 
 def burn_in(device: Accelerator, seconds: float) -> None:
     """Keep the device busy until its clocks have risen."""
-    began = loop.now()
-    while loop.now() - began < seconds:
+    began = base.now()
+    while base.now() - began < seconds:
         for _ in range(_FLUSHES_BETWEEN_LOOKS):
             device.flush()
         device.synchronize()
@@ -156,7 +156,7 @@ class EventCold(EventClock):
 
             def launch(first: int = first, pairs: list[Pair] = pairs) -> Tensor:
                 self._touch_canary()
-                for pair, call in zip(pairs, loop.cycled(calls, len(pairs), first), strict=True):
+                for pair, call in zip(pairs, base.cycled(calls, len(pairs), first), strict=True):
                     self._hold.dither()
                     self._device.flush()
                     with pair:
@@ -187,7 +187,7 @@ class EventWarm(EventClock):
                 self._hold.dither()
                 output = calls[first % len(calls)]()  # the contender before left other data in the cache
                 with pair:
-                    for call in loop.cycled(calls, min(MOST_CALLS, count - first), first):
+                    for call in base.cycled(calls, min(MOST_CALLS, count - first), first):
                         output = call()
                 return output
 

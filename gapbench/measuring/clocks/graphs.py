@@ -9,7 +9,7 @@ from statistics import fmean
 from torch import Tensor
 
 from gapbench.devices import Accelerator, Graph
-from gapbench.measuring.clocks import cold, loop
+from gapbench.measuring.clocks import base, cold
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
 from gapbench.passes import Call
@@ -42,7 +42,7 @@ class GraphClock(EventClock):
 
         def launch() -> None:
             output = None
-            for call in loop.cycled(calls, count):
+            for call in base.cycled(calls, count):
                 output = call()
             assert output is not None
             outputs.append(output)

@@ -5,8 +5,7 @@ from random import Random
 from typing import TypeVar
 
 from gapbench.devices import Accelerator
-from gapbench.measuring.clocks.base import ClockRefusedError
-from gapbench.measuring.clocks.loop import now
+from gapbench.measuring.clocks.base import ClockRefusedError, now
 
 T = TypeVar("T")
 

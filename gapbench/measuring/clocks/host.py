@@ -1,13 +1,14 @@
-"""`host` and `host_cold`: wall time of the calling thread, for devices that compute synchronously."""
+"""Wall time of the calling thread: `host` and `host_cold` where calls compute synchronously, `host_call` elsewhere."""
 
 from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from torch import Tensor
 
-from gapbench.devices import Device
-from gapbench.measuring.clocks import cold, loop
+from gapbench.devices import Accelerator, Device
+from gapbench.measuring.clocks import base, cold
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
+from gapbench.measuring.clocks.events import burn_in
 from gapbench.passes import Call
 
 _PLACES = 4
@@ -42,7 +43,7 @@ class Host(Clock):
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         calls[0]()
-        return loop.timed(repeat(calls[0], count))
+        return base.timed(repeat(calls[0], count))
 
 
 class HostCold(Clock):
@@ -83,7 +84,7 @@ class HostCold(Clock):
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         assert self._canary is not None, "a clock is prepared before it measures"
         cold.refuse_fewer(calls, self._needed)
-        seconds, output = loop.timed(loop.cycled(calls, count, self._next))
+        seconds, output = base.timed(base.cycled(calls, count, self._next))
         self._next += count
         self._since_touched += count
         if self._since_touched >= len(calls):
@@ -99,6 +100,39 @@ class HostCold(Clock):
 
     @staticmethod
     def _read(canary: cold.Canary) -> float:
-        began = loop.now()
+        began = base.now()
         canary.touch()
-        return loop.now() - began
+        return base.now() - began
+
+
+_MOST_CALLS = 50
+"""Calls in a row before the device is waited for: in a full launch queue, launching would wait for it, too."""
+
+_LAUNCHES = 1000
+
+
+class HostCall(Clock):
+    """Time calls on the host, without waiting for their work: what the calling thread pays on an accelerator.
+
+    Compared with the same call by `event_warm`, it says which of host and device is waited for.
+    """
+
+    name = "host_call"
+    _device: Accelerator
+
+    def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:
+        """Burn in, and measure the smallest launch."""
+        self._device.make_current()
+        burn_in(self._device, burn_in_seconds)
+        one = self._device.torch.zeros(1, device=self._device.name)
+        seconds, _ = self._batch((one.zero_,), _LAUNCHES)
+        return Preparation(launch_seconds=seconds / _LAUNCHES)
+
+    def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
+        seconds = 0.0
+        for first in range(0, count, _MOST_CALLS):
+            self._device.synchronize()
+            spent, output = base.timed(base.cycled(calls, min(_MOST_CALLS, count - first), first))
+            seconds += spent
+        self._device.synchronize()
+        return seconds, output

@@ -8,7 +8,7 @@ from simulated.virtual_time import HostTime
 
 from gapbench.measuring import ceilings
 from gapbench.measuring.ceilings import cpu
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 from gapbench.telemetry.host import DataCache
 
 KIB, MIB = 2**10, 2**20
@@ -40,7 +40,7 @@ class Machine:
 @pytest.fixture
 def host(monkeypatch):
     host = HostTime()
-    monkeypatch.setattr(loop, "perf_counter_ns", host.perf_counter_ns)
+    monkeypatch.setattr(base, "perf_counter_ns", host.perf_counter_ns)
     return host
 
 

@@ -4,13 +4,13 @@ import pytest
 from simulated.virtual_time import HostTime
 
 from gapbench.measuring.ceilings.cpu import SHORTEST_TRY, Tries, settle
-from gapbench.measuring.clocks import loop
+from gapbench.measuring.clocks import base
 
 
 @pytest.fixture
 def host(monkeypatch):
     host = HostTime()
-    monkeypatch.setattr(loop, "perf_counter_ns", host.perf_counter_ns)
+    monkeypatch.setattr(base, "perf_counter_ns", host.perf_counter_ns)
     return host
 
 

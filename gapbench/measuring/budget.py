@@ -1,4 +1,6 @@
-"""Which cases fit a budget: those that differ most from each other come first, the least informative are dropped.
+"""Which cases fit a budget, and which of them each of several machines measures.
+
+Those that differ most from each other come first, the least informative are dropped.
 
 Times here are estimates from before anything was measured, good to a factor of two: they decide what is begun, and
 are never reported as results.
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapbench import operations
+from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
 from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
 from gapbench.measuring.plan import Contest, Effort
@@ -105,7 +108,7 @@ class Trimmed:
         return (Warning("budget", evidence, f"measure all of them with --budget {math.ceil(self.needed / 60)}m"),)
 
 
-def trim(contests: Sequence[Contest], effort: Effort) -> Trimmed:
+def fit_to_budget(contests: Sequence[Contest], effort: Effort) -> Trimmed:
     """Return the contests that fit the budget of ``effort``, at least one, in their own order.
 
     Cases are taken one by one, as long as they fit, each the one that differs most from all that are taken (the
@@ -145,3 +148,23 @@ def _distance(one: Contest, other: Contest) -> float:
     kinds += len(a.spatial) != len(b.spatial)
     sizes = abs(math.log2((1 + a.n * a.c) / (1 + b.n * b.c))) + abs(math.log2((1 + a.window) / (1 + b.window)))
     return 8.0 * questions + 4.0 * kinds + sizes
+
+
+def partition(contests: Sequence[Contest], effort: Effort, count: int) -> list[list[int]]:
+    """Return for each of ``count`` shards the indices of its contests, in their order; no shard is empty.
+
+    The longest come first, each to whom has least to do (Graham, SIAM J. Appl. Math. 17 (1969) 416), by estimates: the
+    same plan is dealt alike everywhere. Raises `GapbenchError` if there are more shards than contests.
+    """
+    if count > len(contests):
+        raise GapbenchError(
+            f"{count} shards are too many: the selection has {len(contests)} cases, and every shard needs one"
+        )
+    costs = [estimate(contest, effort) for contest in contests]
+    hands: list[list[int]] = [[] for _ in range(count)]
+    loads = [0.0] * count
+    for index in sorted(range(len(contests)), key=lambda index: (-costs[index], index)):
+        least = loads.index(min(loads))
+        hands[least].append(index)
+        loads[least] += costs[index]
+    return [sorted(hand) for hand in hands]

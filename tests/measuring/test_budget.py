@@ -3,8 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapbench.cases import Case
+from gapbench.errors import GapbenchError
+from gapbench.measuring.budget import estimate, fit_to_budget, partition
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.measuring.trimming import estimate, trim
 from gapbench.suites import find, grid, names
 
 EFFORT = Effort()
@@ -25,7 +26,7 @@ SEVERAL = contests(
 
 
 def test_what_fits_is_kept_whole_and_in_order():
-    trimmed = trim(SEVERAL, Effort(budget=600))
+    trimmed = fit_to_budget(SEVERAL, Effort(budget=600))
     assert trimmed.kept == SEVERAL
     assert trimmed.dropped == []
     assert trimmed.warnings == ()
@@ -34,7 +35,7 @@ def test_what_fits_is_kept_whole_and_in_order():
 @settings(max_examples=50)
 @given(st.floats(0.1, 60))
 def test_a_short_budget_keeps_some_in_their_order_and_names_the_rest(budget):
-    trimmed = trim(SEVERAL, Effort(budget=budget))
+    trimmed = fit_to_budget(SEVERAL, Effort(budget=budget))
     assert trimmed.kept
     assert [one for one in SEVERAL if one in trimmed.kept] == trimmed.kept
     assert sorted(SEVERAL.index(one) for one in trimmed.kept + trimmed.dropped) == list(range(len(SEVERAL)))
@@ -43,7 +44,7 @@ def test_a_short_budget_keeps_some_in_their_order_and_names_the_rest(budget):
 
 
 def test_the_first_case_stays_however_short_the_budget():
-    trimmed = trim(SEVERAL, Effort(budget=1e-3))
+    trimmed = fit_to_budget(SEVERAL, Effort(budget=1e-3))
     assert trimmed.kept == SEVERAL[:1]
     (warning,) = trimmed.warnings
     assert warning.evidence.startswith("7 of 8 cases do not fit the budget")
@@ -52,7 +53,7 @@ def test_the_first_case_stays_however_short_the_budget():
 
 def test_those_that_are_most_like_others_go_first():
     dear, cheap = estimate(SEVERAL[-1], EFFORT), estimate(SEVERAL[0], EFFORT)
-    kept = [one.case for one in trim(SEVERAL, Effort(budget=2 + 2 * dear + 2.5 * cheap)).kept]
+    kept = [one.case for one in fit_to_budget(SEVERAL, Effort(budget=2 + 2 * dear + 2.5 * cheap)).kept]
     assert {case.dtype for case in kept} == {"float32", "bfloat16"}
     assert {case.pass_ for case in kept} == {"forward", "backward"}
     assert len(kept) == 4
@@ -60,13 +61,13 @@ def test_those_that_are_most_like_others_go_first():
 
 def test_every_suite_of_several_is_represented():
     cheap = [contest(Case((1, 8, n, n)), suite=f"suite {n % 3}") for n in range(2, 20)]
-    kept = trim(cheap, Effort(budget=2 + 4 * estimate(cheap[0], EFFORT))).kept
+    kept = fit_to_budget(cheap, Effort(budget=2 + 4 * estimate(cheap[0], EFFORT))).kept
     assert {one.suite for one in kept} == {"suite 0", "suite 1", "suite 2"}
 
 
 def test_what_fits_is_taken_where_a_costly_one_does_not():
     small, huge, other = contests(Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9)))
-    trimmed = trim([small, huge, other], Effort(budget=8))
+    trimmed = fit_to_budget([small, huge, other], Effort(budget=8))
     assert trimmed.kept == [small, other]
 
 
@@ -102,11 +103,51 @@ def test_what_is_unsupported_costs_nothing():
 
 def test_the_quick_suite_fits_its_minute_as_it_is():
     (quick,) = find("quick")
-    assert trim([contest(case, *quick.implementations) for case in quick.cases], EFFORT).dropped == []
+    assert fit_to_budget([contest(case, *quick.implementations) for case in quick.cases], EFFORT).dropped == []
 
 
 def test_the_ci_suite_fits_about_a_minute():
     assert "ci" in names()
     (ci,) = find("ci")
     assert len(ci.cases) == 12
-    assert trim([contest(case, *ci.implementations) for case in ci.cases], EFFORT).dropped == []
+    assert fit_to_budget([contest(case, *ci.implementations) for case in ci.cases], EFFORT).dropped == []
+
+
+# Shards
+
+shapes = st.tuples(st.integers(1, 64), st.integers(1, 2048), st.integers(1, 112), st.integers(1, 112))
+specs = st.sets(st.sampled_from(["sum_scale", "adaptive", "compiled_mean"]))
+
+
+@st.composite
+def plans(draw, least=1):
+    """Draw contests of very different lengths, each of another case."""
+    drawn = draw(st.lists(st.tuples(shapes, specs), min_size=least, max_size=30, unique_by=lambda one: one[0]))
+    return [
+        Contest("test", Case(shape), {"mean": "mean", **{name: name for name in sorted(more)}}) for shape, more in drawn
+    ]
+
+
+@given(plans(), st.data())
+def test_every_case_is_in_exactly_one_shard_and_no_shard_is_empty(contests, data):
+    count = data.draw(st.integers(1, len(contests)))
+    hands = partition(contests, EFFORT, count)
+    assert len(hands) == count
+    assert sorted(index for hand in hands for index in hand) == list(range(len(contests)))
+    assert all(hand and hand == sorted(hand) for hand in hands)
+    assert partition(contests, EFFORT, count) == hands
+
+
+@given(plans(least=2), st.data())
+def test_no_shard_could_give_a_case_away_and_be_done_before_the_one_that_takes_it(contests, data):
+    hands = partition(contests, EFFORT, data.draw(st.integers(2, len(contests))))
+    costs = [estimate(contest, EFFORT) for contest in contests]
+    loads = [sum(costs[index] for index in hand) for hand in hands]
+    for hand, load in zip(hands, loads, strict=True):
+        assert load - min(costs[index] for index in hand) <= min(loads) * (1 + 1e-9)
+
+
+@given(plans(), st.integers(1, 5))
+def test_more_shards_than_cases_are_refused(contests, more):
+    with pytest.raises(GapbenchError, match=rf"too many: the selection has {len(contests)} cases"):
+        partition(contests, EFFORT, len(contests) + more)
