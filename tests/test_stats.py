@@ -10,6 +10,7 @@ from scipy.stats import ttest_1samp, wilcoxon
 from gapbench.stats import (
     FEWEST_ROUNDS,
     Interval,
+    excess,
     hodges_lehmann,
     holm,
     location,
@@ -51,10 +52,14 @@ turns = st.lists(st.tuples(*[st.one_of(st.just(np.nan), st.floats(1e-7, 1.0))] *
 
 
 @given(turns)
-def test_a_rounds_log_ratio_is_the_median_over_the_turns_that_both_took(turns):
-    shared = [np.log(mine) - np.log(other) for mine, other in turns if not np.isnan(mine) and not np.isnan(other)]
+def test_a_rounds_log_ratio_compares_the_fastest_tenths_of_the_turns_that_both_took(turns):
+    shared = np.array([pair for pair in turns if not np.isnan(pair).any()])
     ratio = round_log_ratio(*np.array(turns).T)
-    assert ratio == statistics.median(shared) if shared else np.isnan(ratio)
+    if len(shared):
+        mine, other = np.quantile(np.log(shared), 0.1, axis=0)
+        assert ratio == pytest.approx(mine - other, abs=1e-12)
+    else:
+        assert np.isnan(ratio)
 
 
 @given(turns, st.floats(1e-3, 1e3))
@@ -65,9 +70,18 @@ def test_swapping_the_implementations_negates_a_rounds_log_ratio_and_a_factor_sh
     assert round_log_ratio(seconds * factor, others) == pytest.approx(ratio + np.log(factor), nan_ok=True)
 
 
-def test_a_spell_of_noise_that_meets_both_neighbours_cancels():
-    spell = np.array([1.0, 1.0, 8.0, 9.0, 1.0])
-    assert round_log_ratio(3 * spell, spell) == pytest.approx(np.log(3))
+@given(st.integers(0, 2**32), st.floats(0.0, 0.8))
+def test_spells_of_noise_that_slow_most_batches_of_either_do_not_move_a_rounds_log_ratio(seed, share):
+    rng = np.random.default_rng(seed)
+    slowed = rng.random((2, 200)) < share
+    mine, other = np.where(slowed, rng.uniform(1.1, 9, slowed.shape), 1.0)
+    assert round_log_ratio(3 * mine, other) == pytest.approx(np.log(3))
+    assert excess(mine) >= 0
+
+
+def test_the_excess_is_the_median_above_the_fastest_tenth():
+    assert excess(np.full(20, 2e-6)) == 0
+    assert excess(np.array([1.0] * 5 + [2.0] * 15)) == pytest.approx(np.log(2))
 
 
 @given(large_enough)

@@ -98,6 +98,19 @@ def test_what_fresh_rounds_confirm_has_regressed_by_their_ratio_alone():
     assert row.rounds == 40
 
 
+def test_work_in_most_but_not_all_batches_is_not_called_equivalent():
+    side = run(spread=0.001)
+    samples = pd.concat([side.samples.assign(turn=side.samples["turn"] + 3 * more) for more in range(10)])
+    case = samples["case"] == CASES[2].id
+    slowed = case & (samples["contender"] == "head") & (samples["turn"] >= 6)
+    samples.loc[slowed, "seconds_per_call"] *= 1.3
+    diff = interleaved(replace(side, samples=samples))
+    row = next(row for row in diff.rows if row.case == CASES[2].id)
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "typical batch is 30.0% farther above" in row.reason
+    assert [row.verdict for row in diff.rows].count(Verdict.EQUIVALENT) == len(CASES) - 1
+
+
 def test_what_fresh_rounds_do_not_confirm_has_not():
     diff = interleaved(run(fresh={CASES[0]: 40}, changes={CASES[0]: 1.2}, confirmed={}))
     assert diff.summary == {Verdict.EQUIVALENT: 12}
