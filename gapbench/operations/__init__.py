@@ -4,8 +4,12 @@ Global average pooling is the first; the others answer questions that people hav
 oracle, store and reports. An implementation's name is its own across all operations.
 """
 
+import importlib
+import importlib.util
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from types import ModuleType
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
@@ -28,6 +32,15 @@ GAP = Operation(
 )
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
+
+_HARNESS = {
+    "gapbench.implementations.base",
+    "gapbench.implementations.inductor",
+    "gapbench.implementations.user",
+    "gapbench.operations",
+    "gapbench.operations.base",
+}
+"""Modules of the two packages that serve every implementation, and have none."""
 
 _BUILT_IN: dict[str, Implementation] = {one.name: one for own in OPERATIONS for one in own.implementations}
 
@@ -75,11 +88,39 @@ def builtin(name: str) -> Implementation | None:
 
 
 def adopt(package: Path, operation: str) -> None:
-    """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on."""
-    from gapbench.operations import adoption
+    """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on.
 
-    found = adoption.implementations(package, operation)
-    restore((found, list(__path__)))
+    Only the code under test comes from there, and what that imports late (a kernel, say); what judges and describes it
+    stays this gapbench's, on both sides of a comparison. Raises whatever the checkout raises when it is imported.
+    """
+    for name in [name for name in sys.modules if name.startswith(("gapbench.implementations", "gapbench.operations"))]:
+        if name not in _HARNESS:
+            del sys.modules[name]
+    folder = package / "operations"
+    built_in = {
+        one.name: one for one in _import("gapbench.implementations", package / "implementations").IMPLEMENTATIONS
+    }
+    __path__[:] = [str(folder)]
+    if (folder / f"{operation}.py").is_file():
+        for own in vars(importlib.import_module(f"gapbench.operations.{operation}")).values():
+            if isinstance(own, Operation):
+                built_in |= {one.name: one for one in own.implementations}
+    restore((built_in, list(__path__)))
+
+
+def _import(name: str, folder: Path) -> ModuleType:
+    """Import a package from ``folder`` in place of the one of that name."""
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    setattr(sys.modules[parent], child, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 def state() -> tuple[dict[str, Implementation], list[str]]:
