@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import exclusive
+from gapbench.cli import common
 from gapbench.cli import run as run_command
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
@@ -79,7 +79,7 @@ def devices(on: str) -> list[dict[str, Any]]:
 def _hired(device: str) -> "list[Member]":
     from gapbench.fleet import cluster
 
-    hold = partial(exclusive.take, told=exclusive.command())  # who is told of the command is told on each machine
+    hold = partial(common.take, told=common.typed())  # who is told of the command is told on each machine
     members, absent = cluster.hire(cluster.seats(device), hold, device)
     for sentence in absent:
         click.echo(f"warning: {sentence}", err=True)
