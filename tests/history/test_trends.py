@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gapbench.history.order import Order
-from gapbench.history.trends import LEAST_NOISE, SHORTEST, steps, trends
+from gapbench.history import LEAST_NOISE, SHORTEST, Order, steps, trends
 from gapbench.store.documents import decode
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"

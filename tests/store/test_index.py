@@ -59,7 +59,7 @@ def test_runs_in_progress_and_new_ones_are_read_again(store, runs, monkeypatch):
 
 def test_it_holds_what_baselines_and_trends_ask_for(store, runs):
 
-    from gapbench.history.order import order
+    from gapbench.history import order
     from gapbench.run import differences
 
     store.runs()
