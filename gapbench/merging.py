@@ -67,7 +67,7 @@ class Part:
             datetime.fromisoformat(document.started or "")
         except ValueError as error:
             raise GapbenchError(f"{which} is damaged: its start is not a time ({error})") from error
-        if strange := [one.case for one in document.plan or () if one.case not in document.places]:
+        if strange := [planned.case for planned in document.plan or () if planned.case not in document.places]:
             raise GapbenchError(f"{which} is damaged: its places do not say where {strange[0]} stands")
 
 
@@ -83,10 +83,10 @@ def find(sources: Sequence[str]) -> list[Part]:
         if (holder := store.Store(above or ("/" if source.startswith("/") else "."))).has(run):
             parts.append(Part(holder, run))
             continue
-        found = [part for run in here.ids() if (part := Part(here, run)).document.shard]
-        if not found:
+        shards = [part for run in here.ids() if (part := Part(here, run)).document.shard]
+        if not shards:
             raise GapbenchError(f"{source} is neither a run nor a store with shards; see: gapbench run --shard")
-        parts += found
+        parts += shards
     return parts
 
 
@@ -122,14 +122,14 @@ def _sweep_difference(ours: Run, theirs: Run) -> str:
     """Say in what two sweeps differ, as far as two of their shards tell."""
     old, new = (
         {
-            "shards": parse_shard(str(one.shard))[1],
-            "commit": one.commit,
-            **msgspec.to_builtins(one.settings),
+            "shards": parse_shard(str(run.shard))[1],
+            "commit": run.commit,
+            **msgspec.to_builtins(run.settings),
         }
-        for one in (ours, theirs)
+        for run in (ours, theirs)
     )
-    said = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
-    return ", ".join(said) or "other cases or implementations were selected, or others can be measured there"
+    differing = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
+    return ", ".join(differing) or "other cases or implementations were selected, or others can be measured there"
 
 
 def _refuse_gaps(parts: Sequence[Part]) -> None:
@@ -170,7 +170,7 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
     _refuse_twice(target, parts)
     runs = [part.document for part in parts]
     places = {case: place for run in runs for case, place in run.places.items()}
-    known = _ceilings(runs)
+    limits = _ceilings(runs)
     begun = min(str(run.started) for run in runs)
     git = _git(runs)
     tags = {run.tag for run in runs}
@@ -182,11 +182,11 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
             tag=tag or (tags.pop() if len(tags) == 1 else None),
             suites=tuple(sorted({suite for run in runs for suite in run.suites})),
             git=git,
-            plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda one: places[one.case])),
+            plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
             snippets={name: text for run in runs for name, text in run.snippets.items()},
             load_before=_worst(run.load_before for run in runs),
             load_after=_worst(run.load_after for run in runs),
-            ceilings=known,
+            ceilings=limits,
             energy=_energy(runs),
             clocks=_clocks(runs),
             wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
@@ -202,14 +202,14 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
     frames = [part.store.results([part.run], whole=True).dropna(axis="columns", how="all") for part in parts]
     results = pd.concat(frames, ignore_index=True)
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
-    writer.finish(results.assign(ceiling_fraction=_fractions(results, known)))
+    writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
     return writer.run
 
 
 def _refuse_twice(target: store.Store, parts: Sequence[Part]) -> None:
     ours = tuple(part.run for part in parts)
-    for run, one in target.listing().runs.items():
-        if one.imported and one.imported.runs == ours:
+    for run, stored in target.listing().runs.items():
+        if stored.imported and stored.imported.runs == ours:
             raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
 
 
@@ -223,19 +223,19 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
             used += 1 + int(samples["process"].fillna(0).max())
 
 
-def _fractions(results: pd.DataFrame, known: ceilings.Known) -> "pd.Series[float]":
+def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
     """Return which share of its ceiling each row reaches: the parts' own shares are of the ceilings they knew."""
     rows = results.reindex(columns=["device", "threads", "pass", "clock", "bytes_moved", "gbps"]).to_dict("records")
-    found = (ceilings.fraction(known, {str(name): value for name, value in row.items()}) for row in rows)
-    return pd.Series(list(found), dtype=float)
+    fractions = (ceilings.fraction(limits, {str(name): value for name, value in row.items()}) for row in rows)
+    return pd.Series(list(fractions), dtype=float)
 
 
 def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
     """Return each ceiling once, as high as the best of equal machines reached."""
     of_all = (ceiling for part in parts for ceiling in part.ceilings or ())
-    alike = _grouped(of_all, lambda one: (one.device, one.kind, one.level, one.threads, one.bytes))
+    alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
     # bandwidth, or the reciprocal of a time; nothing where it is not known
-    return tuple(max(same, key=lambda one: one.gbps or 1 / (one.seconds or math.inf)) for same in alike.values())
+    return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
 
 
 def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:

@@ -109,8 +109,8 @@ def student(change: float, variance: float, floor: float, degrees: float, rounds
         return float(stdtr(degrees, t if alternative == "less" else -t))
 
     half = float(stdtrit(degrees, 0.975)) * error
-    found = _evidence(Interval(change, change - half, change + half), delta, p, rounds, lambda _: 0.0)
-    return replace(found, floor=floor)
+    evidence = _evidence(Interval(change, change - half, change + half), delta, p, rounds, lambda _: 0.0)
+    return replace(evidence, floor=floor)
 
 
 def paired(log_ratios: Floats, margin: float) -> Evidence:

@@ -116,9 +116,9 @@ def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame) 
             if stated != stored:
                 yield f"{_said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
     if document.plan is not None:
-        planned, found = {case.case for case in document.plan}, set(results["case"])
-        yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - found))
-        yield from (f"{case} is in results.parquet and was not planned" for case in sorted(found - planned))
+        planned, present = {case.case for case in document.plan}, set(results["case"])
+        yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - present))
+        yield from (f"{case} is in results.parquet and was not planned" for case in sorted(present - planned))
 
 
 def _said(key: Any) -> str:

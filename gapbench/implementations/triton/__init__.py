@@ -34,8 +34,8 @@ def _code_path(function: Function) -> str | None:
 
 def _unsupported(case: Case) -> str | None:
     if case.device.partition(":")[0] in ("cpu", "mps"):
-        where = case.device.partition(":")[0].upper()
-        return f"triton kernels need a GPU; this case is on the {where}, choose a GPU such as --device cuda"
+        family = case.device.partition(":")[0].upper()
+        return f"triton kernels need a GPU; this case is on the {family}, choose a GPU such as --device cuda"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed; run pip install 'gapbench[triton]'"
     return None
