@@ -129,10 +129,8 @@ class Files:
             yield
         except (GapbenchError, FileExistsError):
             raise
-        except OSError as error:
-            raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error
         except Exception as error:
-            if self.local:
-                raise
             # clients of object stores have errors of their own: no credentials, no such host, ...
+            if self.local and not isinstance(error, OSError):
+                raise
             raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error

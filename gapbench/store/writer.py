@@ -71,8 +71,12 @@ class RunWriter:
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
         """
         text = store.text(run)
-        writer = cls(store, replace(parse(run, text), id=run), text)
-        writer._refuse_complete()
+        described = parse(run, text)
+        if described.is_complete:
+            raise GapbenchError(
+                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
+            )
+        writer = cls(store, replace(described, id=run), text)
         writer._own()
         for name in store.shard_names(run):
             try:
@@ -94,12 +98,6 @@ class RunWriter:
                 raise GapbenchError(
                     f"run {self.id} is being written by another process; let it end, or stop it, and resume then"
                 ) from error
-
-    def _refuse_complete(self) -> None:
-        if self._store.describe(self.id).is_complete:
-            raise GapbenchError(
-                f"run {self.id} is complete, there is nothing to resume; see it with: gapbench report {self.id}"
-            )
 
     def _refuse_gone(self) -> None:
         """Refuse to add to a run that somebody else has completed or removed meanwhile."""

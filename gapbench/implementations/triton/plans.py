@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from gapbench.cases import DTYPES, Case
 
@@ -185,6 +185,7 @@ def column(geometry: Geometry, chip: Chip) -> list[Plan]:
 
 
 def _split(geometry: Geometry, chip: Chip, kernel: str) -> list[Plan]:
+    """Return plans that share a window out to several programs, whose sums a second launch or the last one adds up."""
     shortest = 8 if geometry.column else 128
     if geometry.window < 2 * shortest:
         return []
@@ -197,16 +198,6 @@ def _split(geometry: Geometry, chip: Chip, kernel: str) -> list[Plan]:
             block_r = min(tile.block_r, power(cdiv(geometry.window, parts)))
             plans.append(Plan(kernel, tile.block_c, block_r, _warps(tile.block_c * block_r, chip), parts))
     return _ranked(plans, geometry, chip)
-
-
-def split_two_pass(geometry: Geometry, chip: Chip) -> list[Plan]:
-    """Return plans that share a window out to several programs and add up in a second launch."""
-    return _split(geometry, chip, "split_two_pass")
-
-
-def split_single_pass(geometry: Geometry, chip: Chip) -> list[Plan]:
-    """Return plans that share a window out and have the last program of each block add up."""
-    return _split(geometry, chip, "split_single_pass")
 
 
 def flat(geometry: Geometry, chip: Chip, kernel: str = "flat") -> list[Plan]:
@@ -228,8 +219,8 @@ FORWARD: dict[str, Callable[[Geometry, Chip], list[Plan]]] = {
     "row_persistent": row_persistent,
     "row_looped": row_looped,
     "column": column,
-    "split_two_pass": split_two_pass,
-    "split_single_pass": split_single_pass,
+    "split_two_pass": partial(_split, kernel="split_two_pass"),
+    "split_single_pass": partial(_split, kernel="split_single_pass"),
     "flat": flat,
 }
 """The kernels, and the plans that each has for a geometry: none where it does not apply."""
@@ -246,7 +237,7 @@ def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
     programs, steps = whole[0].programs(geometry), whole[0].steps(geometry)
     if programs >= 2 * chip.enough:
         return whole
-    split = [*split_two_pass(geometry, chip)[:2], *split_single_pass(geometry, chip)[:2]]
+    split = [plan for kernel in ("split_two_pass", "split_single_pass") for plan in _split(geometry, chip, kernel)[:2]]
     return [*split, *whole] if programs < chip.enough and steps >= LONG else [*whole, *split]
 
 
