@@ -5,32 +5,29 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from gapbench import recording
 from gapbench.cli import common
 from gapbench.cli import run as run_command
+from gapbench.cli.progress import Progress
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
+from gapbench.fleet import cluster
+from gapbench.fleet.cluster import Member
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.trimming import trim
+from gapbench.recording import Recording
+from gapbench.recording.sweep import sweep_id
+from gapbench.run import FleetDevice, differences
+from gapbench.store import RunWriter, Store
 
-if TYPE_CHECKING:
-    from gapbench.fleet.cluster import Member
-    from gapbench.measuring.plan import Contest, Effort
-    from gapbench.recording import Recording
-    from gapbench.store import RunWriter, Store
 
-
-def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
+def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
     """Measure the selection on each kind of device of the cluster, and store a run for each, all of one sweep."""
-    from gapbench import recording
-    from gapbench.fleet import cluster
-    from gapbench.measuring.trimming import trim
-    from gapbench.recording.sweep import sweep_id
-    from gapbench.run import FleetDevice
-    from gapbench.store import Store
-
-    store, recorded, sweep = Store(url), list["Recording"](), None
+    store, recorded, sweep = Store(url), list[Recording](), None
     with cluster.connected(on):
         for group in cluster.equal(_hired(selected["device"])):
             contests = Selection.of("quick", selected).contests(where=group[0].described)
@@ -48,11 +45,6 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
 
 def resume(on: str, url: str, name: str, as_json: bool) -> int:
     """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
-    from gapbench import recording
-    from gapbench.fleet import cluster
-    from gapbench.run import differences
-    from gapbench.store import Store
-
     store = Store(url)
     writer = store.reopen(store.resolve(name), whole=True)
     contests, effort = recording.plan_of(writer.run)
@@ -70,15 +62,11 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
 
 def devices(on: str) -> list[dict[str, Any]]:
     """Return the devices of the cluster as `gapbench list devices` shows them."""
-    from gapbench.fleet import cluster
-
     with cluster.connected(on):
         return cluster.look()
 
 
-def _hired(device: str) -> "list[Member]":
-    from gapbench.fleet import cluster
-
+def _hired(device: str) -> list[Member]:
     hold = partial(common.take, told=common.typed())  # who is told of the command is told on each machine
     members, absent = cluster.hire(cluster.seats(device), hold, device)
     for sentence in absent:
@@ -86,18 +74,12 @@ def _hired(device: str) -> "list[Member]":
     return members
 
 
-def _measured(
-    writer: "RunWriter", contests: "Sequence[Contest]", effort: "Effort", group: "Sequence[Member]"
-) -> "Recording":
-    from gapbench import recording
-    from gapbench.cli.progress import Progress
-    from gapbench.measuring.plan import Plan
-
+def _measured(writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[Member]) -> Recording:
     with Progress(contests, effort) as progress:
         return recording.record(writer, Plan(tuple(contests), effort), progress.observe, group)
 
 
-def _concluded(store: "Store", recorded: "Sequence[Recording]", sweep: object, as_json: bool) -> int:
+def _concluded(store: Store, recorded: Sequence[Recording], sweep: object, as_json: bool) -> int:
     codes = [run_command.conclude(store, one, as_json, open_=False, quiet=len(recorded) > 1) for one in recorded]
     if as_json and len(recorded) > 1:
         runs = [run_command.document(one, store.url) for one in recorded]
