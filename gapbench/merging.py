@@ -17,7 +17,7 @@ from gapbench import __version__, ceilings, store
 from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
 from gapbench.git import Git
-from gapbench.quantities import parse_shard
+from gapbench.parsing import parse_shard
 from gapbench.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences
 from gapbench.store.documents import load
 from gapbench.store.verify import damage

@@ -143,7 +143,7 @@ def _recording(session: pytest.Session) -> "Recording":
         from gapbench.measuring.plan import Contest, Effort, Plan
         from gapbench.measuring.trimming import trim
         from gapbench.operations import operation
-        from gapbench.quantities import parse_duration
+        from gapbench.parsing import parse_duration
         from gapbench.store import Store
 
         option = session.config.getoption

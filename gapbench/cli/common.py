@@ -11,7 +11,7 @@ import click
 
 from gapbench.cases import parse_shape
 from gapbench.errors import GapbenchError
-from gapbench.quantities import parse_duration, parse_shard, parse_share
+from gapbench.parsing import parse_duration, parse_shard, parse_share
 
 if TYPE_CHECKING:
     from gapbench.devices import Device
