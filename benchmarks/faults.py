@@ -31,7 +31,7 @@ from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, disk
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 RUN, OTHER = "20260102T000000Z-nogit-0002", "20260101T000000Z-nogit-0001"

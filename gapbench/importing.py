@@ -23,8 +23,8 @@ from gapbench.errors import GapbenchError
 from gapbench.git import Git
 from gapbench.records import Qualification
 from gapbench.run import Imported, Run
-from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
+from gapbench.store.run_json import decode
 from gapbench.summary import Outcome, results
 
 _LONGEST = {"name": 200, "text": 10_000}

@@ -19,7 +19,7 @@ from gapbench.errors import GapbenchError
 from gapbench.git import Git
 from gapbench.parsing import parse_shard
 from gapbench.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences
-from gapbench.store.documents import load
+from gapbench.store.run_json import load
 from gapbench.store.verify import damage
 
 Item = TypeVar("Item")

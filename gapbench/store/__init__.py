@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from gapbench import records
 from gapbench.errors import GapbenchError, unknown
 from gapbench.run import Run
-from gapbench.store.documents import WHOLE_ID, is_id, parse
 from gapbench.store.files import Files
 from gapbench.store.index import COLUMNS, Listing, forget, listing
+from gapbench.store.run_json import WHOLE_ID, is_id, parse
 from gapbench.store.tables import distinct, frame, read, read_shard
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 

@@ -12,8 +12,8 @@ from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.run import Run
 from gapbench.store import Store, index
-from gapbench.store.documents import parse
 from gapbench.store.pytest_benchmark import KEY
+from gapbench.store.run_json import parse
 
 _TABLES = ("samples", "results")
 _SHARD = r"shards/\d{6}\.parquet"

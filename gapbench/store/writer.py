@@ -17,7 +17,7 @@ from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.run import Run, Warning
 from gapbench.store import disk
-from gapbench.store.documents import dump, parse
+from gapbench.store.run_json import dump, parse
 from gapbench.store.tables import DamagedFileError, distinct, frame, parquet, read_shard, table
 
 if TYPE_CHECKING:

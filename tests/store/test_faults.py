@@ -16,7 +16,7 @@ import power
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, disk
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, index
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 
