@@ -83,7 +83,7 @@ def command(
         sides = recording_sides.sides(base_side, head_side, stack)
         plan = Plan(tuple(_contests(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
-        stack.enter_context(common.held(plan.contests[0].case.device, no_wait))
+        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
         described = recording_sides.describe(base_side, head_side, margin, words)
         writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, format_, policy, explain)
@@ -113,7 +113,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool) -> int:
                 )
         sides = recording_sides.sides(*revisions, stack)
         plan = Plan(tuple(contests), effort, sides)
-        stack.enter_context(common.held(plan.contests[0].case.device, no_wait))
+        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
         return _measured(store, writer, plan, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
 
 

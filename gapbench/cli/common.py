@@ -14,8 +14,8 @@ from gapbench.errors import GapbenchError
 from gapbench.parsing import parse_duration, parse_shard, parse_share
 
 if TYPE_CHECKING:
+    from gapbench.device_lock import Lock
     from gapbench.devices import Device
-    from gapbench.exclusive import Lock
 
 Command = Callable[..., Any]
 
@@ -78,7 +78,7 @@ def show_warnings(warnings: Iterable[object]) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-def held(device: str, no_wait: bool) -> "Lock":
+def locked(device: str, no_wait: bool) -> "Lock":
     """Hold the device of this name: to be used as a context manager around all measuring.
 
     While another process holds it, say so on stderr and wait; with ``no_wait``, raise `RefusedError`.
@@ -90,10 +90,10 @@ def held(device: str, no_wait: bool) -> "Lock":
 
 def take(device: "Device", told: str, waiting: Callable[[str], None] | None = None) -> "Lock":
     """Take the lock of a device of the machine that this runs on, whose environment may name the folder of locks."""
-    from gapbench import exclusive
+    from gapbench import device_lock
 
     folder = os.environ.get("GAPBENCH_LOCKS")
-    return exclusive.take(device, told, Path(folder) if folder else None, waiting)
+    return device_lock.take(device, told, Path(folder) if folder else None, waiting)
 
 
 def typed() -> str:

@@ -24,7 +24,7 @@ def command(device: str, budget: float, strict: bool, no_wait: bool, as_json: bo
     from gapbench.devices import device as find_device
     from gapbench.report import text
 
-    with common.held(device, no_wait):
+    with common.locked(device, no_wait):
         checks = list(doctor.examine(find_device(device).name, budget))
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks]))

@@ -96,7 +96,7 @@ def command(
     chosen = _specs(case, specs, found)
     place, id_ = (store, found.id) if found and output is None else (Store(output or FOLDER), None)
     documents: list[dict[str, Any]] = []
-    with common.held(case.device, no_wait):
+    with common.locked(case.device, no_wait):
         kept.prepare(place, id_, case.id)
         for profile in _announced(profiles.profile(case, chosen), list(chosen)):
             documents.append(profile.document)

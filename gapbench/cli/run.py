@@ -122,7 +122,7 @@ def command(
             return ExitCode.DONE
         contests = trimmed.kept
         notes = trimmed.warnings
-    with common.held(contests[0].case.device, no_wait):
+    with common.locked(contests[0].case.device, no_wait):
         writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
         with Progress(contests, effort) as progress:
             recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe)
