@@ -8,8 +8,8 @@ from pathlib import Path
 from gapbench.devices import device
 from gapbench.run import Environment, Gpu, Machine
 from gapbench.telemetry import host, nvml
-from gapbench.telemetry.fitness import Snapshot
-from gapbench.telemetry.fitness import warnings as warnings
+from gapbench.telemetry.machine_warnings import Snapshot
+from gapbench.telemetry.machine_warnings import warnings as warnings
 from gapbench.telemetry.unreadable import Reasons
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
