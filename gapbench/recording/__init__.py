@@ -11,7 +11,7 @@ from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
 from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
-from gapbench.fleet import dealing
+from gapbench.fleet import dispatch
 from gapbench.fleet.cluster import Member
 from gapbench.measuring import engine, memory, worker_env
 from gapbench.measuring.plan import Contest, Effort, Plan
@@ -22,7 +22,7 @@ from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.records import BASE, HEAD, NULL, THIS
 from gapbench.run import EnergySource, Environment, FlaggedRow, PlannedCase, Run, Settings, Warning
 
-Event = engine.Event | dealing.Warned
+Event = engine.Event | dispatch.Warned
 
 _PLANNED = ("suite", "specs", "clocks", "reference", "memory")
 _DESCRIBED = ("label", "weight")
@@ -157,7 +157,7 @@ def record(
                     comparison = writer.run.comparison
                     assert comparison is not None
                     writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
-                case dealing.Warned(warnings):
+                case dispatch.Warned(warnings):
                     ledger.said += warnings
                 case engine.CaseDone(case, stopped_by, memory):
                     ledger.stopped_by[case, memory] = stopped_by
@@ -189,7 +189,7 @@ def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member]) -> Ite
         return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier)
     with_ceilings = writer.run.ceilings is None
     if fleet:
-        return dealing.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
+        return dispatch.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
     return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True)
 
 
