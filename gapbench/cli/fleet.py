@@ -16,7 +16,7 @@ from gapbench.cli.progress import Progress
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
 from gapbench.fleet import cluster
-from gapbench.fleet.cluster import Member
+from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.trimming import trim
 from gapbench.recording import Recording
@@ -29,11 +29,11 @@ def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str
     """Measure the selection on each kind of device of the cluster, and store a run for each, all of one sweep."""
     store, recorded, sweep = Store(url), list[Recording](), None
     with cluster.connected(on):
-        for group in cluster.equal(_hired(selected["device"])):
+        for group in cluster.equal(_acquired(selected["device"])):
             contests = Selection.of("quick", selected).contests(where=group[0].described)
             sweep = sweep or sweep_id([contests], effort)
             trimmed = trim(contests, replace(effort, budget=effort.budget * len(group)))
-            devices = tuple(FleetDevice(one.number, one.seat.address, one.described.name) for one in group)
+            devices = tuple(FleetDevice(one.number, one.slot.address, one.described.name) for one in group)
             fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
             here = group[0].described.environment
             writer = recording.begin(store, trimmed.kept, effort, sys.argv[1:], tag, trimmed.warnings, here, **fields)
@@ -49,7 +49,7 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
     writer = store.reopen(store.resolve(name), whole=True)
     contests, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
-        groups = cluster.equal(_hired(contests[0].case.device))
+        groups = cluster.equal(_acquired(contests[0].case.device))
         unlike = [differences(writer.run.environment, group[0].described.environment) for group in groups]
         equals = [group for group, differing in zip(groups, unlike, strict=True) if not differing]
         if not equals:
@@ -63,18 +63,20 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
 def devices(on: str) -> list[dict[str, Any]]:
     """Return the devices of the cluster as `gapbench list devices` shows them."""
     with cluster.connected(on):
-        return cluster.look()
+        return cluster.list_devices()
 
 
-def _hired(device: str) -> list[Member]:
+def _acquired(device: str) -> list[DeviceWorker]:
     hold = partial(common.take, told=common.typed())  # who is told of the command is told on each machine
-    members, absent = cluster.hire(cluster.seats(device), hold, device)
+    members, absent = cluster.acquire(cluster.slots(device), hold, device)
     for sentence in absent:
         click.echo(f"warning: {sentence}", err=True)
     return members
 
 
-def _measured(writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[Member]) -> Recording:
+def _measured(
+    writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[DeviceWorker]
+) -> Recording:
     with Progress(contests, effort) as progress:
         return recording.record(writer, Plan(tuple(contests), effort), progress.observe, group)
 

@@ -12,7 +12,7 @@ from gapbench.cases import Case
 from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
 from gapbench.fleet import dispatch
-from gapbench.fleet.cluster import Member
+from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring import engine, memory, worker_env
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.policies import TwoStages
@@ -126,7 +126,7 @@ def record(
     writer: store.RunWriter,
     plan: Plan,
     observe: Callable[[Event], None] = lambda _event: None,
-    fleet: Sequence[Member] = (),
+    fleet: Sequence[DeviceWorker] = (),
 ) -> Recording:
     """Measure a plan here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
 
@@ -179,7 +179,7 @@ def record(
     return Recording(writer.run, samples, results, winners, interrupted)
 
 
-def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member]) -> Iterable[Event]:
+def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[DeviceWorker]) -> Iterable[Event]:
     earlier = _earlier(writer.samples())
     if plan.is_comparison:
         comparison = writer.run.comparison
