@@ -30,8 +30,8 @@ from power import Disk, PowerCut
 from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, disk
-from gapbench.store.documents import decode
+from gapbench.store import Store, durable_io
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 RUN, OTHER = "20260102T000000Z-nogit-0002", "20260101T000000Z-nogit-0001"
@@ -153,13 +153,13 @@ def refused(store: Store, rng: random.Random, code: int) -> int:
         if left < 0:
             raise OSError(code, os.strerror(code))
 
-    with mock.patch.object(disk.os, "fsync", fail):
+    with mock.patch.object(durable_io.os, "fsync", fail):
         try:
             drive(store, RUN, finished.add)
         except GapbenchError as error:
             assert os.strerror(code) in str(error)
             assert "\n" not in str(error)
-    assert not list(Path(store.url).rglob(f"*{disk.PART}"))
+    assert not list(Path(store.url).rglob(f"*{durable_io.PART}"))
     return check(store, finished)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from gapbench.store import disk
+from gapbench.store import durable_io
 
 
 class PowerCut(BaseException):
@@ -19,7 +19,7 @@ class PowerCut(BaseException):
 
 
 class Disk:
-    """Counts the steps of `gapbench.store.disk`, and goes off before step ``off``."""
+    """Counts the steps of `gapbench.store.durable_io`, and goes off before step ``off``."""
 
     def __init__(self, off: float, rng: random.Random) -> None:
         self.steps = 0
@@ -63,7 +63,7 @@ class Disk:
 
     def lose(self, root: Path) -> None:
         """Do to the files below ``root`` what the power cut does."""
-        parts = {path for path in root.rglob(f"*{disk.PART}") if str(path.resolve()) not in self._synced}
+        parts = {path for path in root.rglob(f"*{durable_io.PART}") if str(path.resolve()) not in self._synced}
         for path in sorted(parts | self._unsynced):
             if path.exists():
                 os.truncate(path, self._rng.randrange(path.stat().st_size + 1))
@@ -79,8 +79,8 @@ class Disk:
     def plugged_in(self):
         """Put this disk below the store."""
         with (
-            mock.patch.object(disk.os, "fsync", self.fsync),
-            mock.patch.object(disk, "_link", self.link),
+            mock.patch.object(durable_io.os, "fsync", self.fsync),
+            mock.patch.object(durable_io, "_link", self.link),
             mock.patch.object(Path, "replace", lambda part, path: self.replace(part, path)),
             mock.patch.object(Path, "unlink", lambda path: self.is_off or os.remove(path)),  # noqa: PTH107
         ):

@@ -24,7 +24,7 @@ from gapbench.report import site
 from gapbench.run import Run
 from gapbench.store import Store
 from gapbench.store import pytest_benchmark as writing
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 CASES = [Case((8, channels, 7, 7), label="head") for channels in (256, 512, 1024, 2048, 4096)]
 NAMES = ("mean", "adaptive", "sum_scale", "einsum", "matmul", "avg_pool", "flatten", "two_stage", "compiled", "mine")

@@ -48,19 +48,18 @@ def top(folder: Path) -> Path:
 
 def resolve(folder: Path, ref: str) -> str:
     """Return the commit that ``ref`` names. Raises `GapbenchError` where there is none, saying what to fetch."""
-    try:
-        # --end-of-options: a ref may not become an option of git's
-        return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    except subprocess.CalledProcessError as error:
-        try:
-            shallow = _git(folder, "rev-parse", "--is-shallow-repository") == "true"
-        except subprocess.CalledProcessError:
-            raise GapbenchError(
-                f"{folder} is in no git repository, so there is no commit {ref!r}; run this inside one, or compare "
-                f"the folder as it is under two interpreters: gapbench ab {HERE} {HERE} --head-python PYTHON"
-            ) from error
-        remedy = "this clone is shallow: git fetch --unshallow" if shallow else "fetch it first, or see: git log"
-        raise GapbenchError(f"there is no commit {ref!r} in {folder}; {remedy}") from error
+    # --end-of-options: a ref may not become an option of git's
+    commit = git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if commit is not None:
+        return commit
+    shallow = git.ask(folder, "rev-parse", "--is-shallow-repository")
+    if shallow is None:
+        raise GapbenchError(
+            f"{folder} is in no git repository, so there is no commit {ref!r}; run this inside one, or compare "
+            f"the folder as it is under two interpreters: gapbench ab {HERE} {HERE} --head-python PYTHON"
+        )
+    remedy = "this clone is shallow: git fetch --unshallow" if shallow == "true" else "fetch it first, or see: git log"
+    raise GapbenchError(f"there is no commit {ref!r} in {folder}; {remedy}")
 
 
 @contextlib.contextmanager
@@ -78,8 +77,8 @@ def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
     parent = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
         yield [
-            Checkout(ref, commit, whole if commit is None else _add(whole, parent / str(place), commit))
-            for place, (ref, commit) in enumerate(zip(refs, commits, strict=True))
+            Checkout(ref, commit, whole if commit is None else _add(whole, parent / str(number), commit))
+            for number, (ref, commit) in enumerate(zip(refs, commits, strict=True))
         ]
     finally:
         _remove(whole, parent)
@@ -97,18 +96,15 @@ def _add(whole: Path, folder: Path, commit: str) -> Path:
     try:
         _git(whole, *_no_filters(whole), "worktree", "add", "--quiet", "--detach", str(folder), commit)
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines()
-        raise GapbenchError(f"git cannot check {commit[:12]} out: {said[-1] if said else error}") from error
+        lines = error.stderr.strip().splitlines()
+        raise GapbenchError(f"git cannot check {commit[:12]} out: {lines[-1] if lines else error}") from error
     return folder
 
 
 def _no_filters(whole: Path) -> list[str]:
     """Return the options with which git filters nothing that it checks out, whatever ``.gitattributes`` asks for."""
-    try:
-        found = _git(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$").splitlines()
-    except subprocess.CalledProcessError:  # there are none
-        return []
-    names = dict.fromkeys(one.removeprefix("filter.").rpartition(".")[0] for one in found)
+    keys = git.ask(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$") or ""
+    names = dict.fromkeys(key.removeprefix("filter.").rpartition(".")[0] for key in keys.splitlines())
     settings = ("smudge=", "process=", "required=false")
     return [
         word
@@ -121,8 +117,7 @@ def _no_filters(whole: Path) -> list[str]:
 
 def _remove(whole: Path, parent: Path) -> None:
     shutil.rmtree(parent, ignore_errors=True)
-    with contextlib.suppress(subprocess.CalledProcessError):
-        _git(whole, "worktree", "prune")
+    git.ask(whole, "worktree", "prune")
 
 
 def _remove_stale(whole: Path) -> None:

@@ -12,7 +12,7 @@ from gapbench.devices import device as find_device
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.records import THIS
-from gapbench.telemetry import fitness
+from gapbench.telemetry import machine_warnings
 
 CASES: tuple[Case, ...] = (Case((1, 64, 32, 32)), Case((8, 2048, 7, 7)), Case((4, 256, 56, 56)))
 """Small, medium and large: 5 µs, 70 µs and 0.4 ms a call of `mean` on the CPU that they were chosen on."""
@@ -57,7 +57,7 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
     floor = noise_floor(device, seconds)
     after = environment.snapshot()
     warnings = environment.warnings(before, after, machine)
-    for topic in fitness.TOPICS:
+    for topic in machine_warnings.TOPICS:
         said = [str(one) for one in warnings if one.topic == topic]
         status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
         yield Check(topic, status, " ".join(said) or "nothing to object to")

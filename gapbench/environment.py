@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gapbench.devices import device
 from gapbench.run import Environment, Gpu, Machine
-from gapbench.telemetry import cgroups, host, nvml
-from gapbench.telemetry.fitness import Snapshot
-from gapbench.telemetry.fitness import warnings as warnings
+from gapbench.telemetry import host, nvml
+from gapbench.telemetry.machine_warnings import Snapshot
+from gapbench.telemetry.machine_warnings import warnings as warnings
 from gapbench.telemetry.unreadable import Reasons
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
@@ -48,8 +48,8 @@ def _machine(device_name: str, device_uuid: str | None, root: Path) -> Machine:
         cpu_mhz_min=low,
         cpu_mhz_max=high,
         cpu_mhz_current=reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(host.current_cpu(root), root)),
-        cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: cgroups.cpu_quota(root)),
-        cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: cgroups.memory_limit(root)),
+        cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: host.cpu_quota(root)),
+        cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: host.memory_limit(root)),
         virtualised=reasons.attempt("virtualised", lambda: host.virtualised(root)),
         # The kernel's sizes are those of one cache; py-cpuinfo may add up all, or call the L2 cache L3.
         l2_bytes=reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),

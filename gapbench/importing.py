@@ -23,8 +23,8 @@ from gapbench.errors import GapbenchError
 from gapbench.git import Git
 from gapbench.records import Qualification
 from gapbench.run import Imported, Run
-from gapbench.store.documents import decode
 from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
+from gapbench.store.run_json import decode
 from gapbench.summary import Outcome, results
 
 _LONGEST = {"name": 200, "text": 10_000}
@@ -58,7 +58,7 @@ def import_file(target: store.Store, path: Path, tag: str | None = None) -> Run:
         imported=Imported(file=path.name, sha256=export.sha256, run=export.run, by=__version__),
     )
     writer = target.create(replace(run, id=store.new_run_id(run.commit, measured_at(export.document))))
-    writer.append({name: samples[name].tolist() for name in samples.columns if name != "run"})
+    writer.append(samples)
     writer.finish(measured)
     return writer.run
 

@@ -1,11 +1,13 @@
 """From the shards of a sweep to one run. No torch: nothing is measured, and nothing is chosen between."""
 
+import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import itemgetter
+from typing import TypeVar
 
 import msgspec
 import pandas as pd
@@ -15,10 +17,13 @@ from gapbench import __version__, ceilings, store
 from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
 from gapbench.git import Git
-from gapbench.quantities import parse_shard
+from gapbench.parsing import parse_shard
 from gapbench.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences
-from gapbench.store.documents import load
+from gapbench.store.run_json import load
 from gapbench.store.verify import damage
+
+Item = TypeVar("Item")
+Group = TypeVar("Group", bound=Hashable)
 
 _ALIKE = ("sweep", "argv", "seed", "settings", "machine", "versions")
 
@@ -62,7 +67,7 @@ class Part:
             datetime.fromisoformat(document.started or "")
         except ValueError as error:
             raise GapbenchError(f"{which} is damaged: its start is not a time ({error})") from error
-        if strange := [one.case for one in document.plan or () if one.case not in document.places]:
+        if strange := [planned.case for planned in document.plan or () if planned.case not in document.places]:
             raise GapbenchError(f"{which} is damaged: its places do not say where {strange[0]} stands")
 
 
@@ -78,10 +83,10 @@ def find(sources: Sequence[str]) -> list[Part]:
         if (holder := store.Store(above or ("/" if source.startswith("/") else "."))).has(run):
             parts.append(Part(holder, run))
             continue
-        found = [part for run in here.ids() if (part := Part(here, run)).document.shard]
-        if not found:
+        shards = [part for run in here.ids() if (part := Part(here, run)).document.shard]
+        if not shards:
             raise GapbenchError(f"{source} is neither a run nor a store with shards; see: gapbench run --shard")
-        parts += found
+        parts += shards
     return parts
 
 
@@ -117,26 +122,24 @@ def _sweep_difference(ours: Run, theirs: Run) -> str:
     """Say in what two sweeps differ, as far as two of their shards tell."""
     old, new = (
         {
-            "shards": parse_shard(str(one.shard))[1],
-            "commit": one.commit,
-            **msgspec.to_builtins(one.settings),
+            "shards": parse_shard(str(run.shard))[1],
+            "commit": run.commit,
+            **msgspec.to_builtins(run.settings),
         }
-        for one in (ours, theirs)
+        for run in (ours, theirs)
     )
-    said = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
-    return ", ".join(said) or "other cases or implementations were selected, or others can be measured there"
+    differing = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
+    return ", ".join(differing) or "other cases or implementations were selected, or others can be measured there"
 
 
 def _refuse_gaps(parts: Sequence[Part]) -> None:
-    by_number: dict[int, list[str]] = defaultdict(list)
-    for part in parts:
-        by_number[part.shard[0]].append(part.run)
+    by_number = _grouped(parts, lambda part: part.shard[0])
     count = parts[0].shard[1]
-    for number, runs in by_number.items():
-        if len(runs) > 1:
+    for number, same in by_number.items():
+        if len(same) > 1:
             raise GapbenchError(
-                f"shard {number}/{count} is there {len(runs)} times, as runs {', '.join(runs)}; name the folders of "
-                "the runs to merge, one for each shard"
+                f"shard {number}/{count} is there {len(same)} times, as runs {', '.join(part.run for part in same)}; "
+                "name the folders of the runs to merge, one for each shard"
             )
     if missing := [f"{number}/{count}" for number in range(1, count + 1) if number not in by_number]:
         what = "shard is" if len(missing) == 1 else "shards are"
@@ -149,6 +152,13 @@ def _refuse_gaps(parts: Sequence[Part]) -> None:
         raise GapbenchError(f"the shards of sweep {parts[0].document.sweep} do not make up its plan: one is damaged")
 
 
+def _grouped(items: Iterable[Item], key: Callable[[Item], Group]) -> dict[Group, list[Item]]:
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     """Store the shards of one sweep as a new run of ``target``, and return it.
 
@@ -158,32 +168,32 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
     """
     parts = check(parts)
     _refuse_twice(target, parts)
-    said = [part.document for part in parts]
-    places = {case: place for one in said for case, place in one.places.items()}
-    known = _ceilings(said)
-    begun = min(str(one.started) for one in said)
-    git = _git(said)
-    tags = {one.tag for one in said}
+    runs = [part.document for part in parts]
+    places = {case: place for run in runs for case, place in run.places.items()}
+    limits = _ceilings(runs)
+    begun = min(str(run.started) for run in runs)
+    git = _git(runs)
+    tags = {run.tag for run in runs}
     writer = target.create(
         Run(
-            **{name: getattr(said[0], name) for name in _ALIKE},
+            **{name: getattr(runs[0], name) for name in _ALIKE},
             id=store.new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
             started=begun,
             tag=tag or (tags.pop() if len(tags) == 1 else None),
-            suites=tuple(sorted({suite for one in said for suite in one.suites})),
+            suites=tuple(sorted({suite for run in runs for suite in run.suites})),
             git=git,
-            plan=tuple(sorted((case for one in said for case in one.plan or ()), key=lambda one: places[one.case])),
-            snippets={name: text for one in said for name, text in one.snippets.items()},
-            load_before=_worst(one.load_before for one in said),
-            load_after=_worst(one.load_after for one in said),
-            ceilings=known,
-            energy=_energy(said),
-            clocks=_clocks(said),
-            wall_seconds=sum(one.wall_seconds or 0.0 for one in said),
-            timed_seconds=sum(one.timed_seconds or 0.0 for one in said),
+            plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
+            snippets={name: text for run in runs for name, text in run.snippets.items()},
+            load_before=_worst(run.load_before for run in runs),
+            load_after=_worst(run.load_after for run in runs),
+            ceilings=limits,
+            energy=_energy(runs),
+            clocks=_clocks(runs),
+            wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
+            timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
             imported=Imported(runs=tuple(part.run for part in parts), by=__version__),
             parts=tuple(load(part.store.text(part.run)) for part in parts),
-            warnings=tuple(_warnings(said)),
+            warnings=tuple(_warnings(runs)),
         )
     )
     for samples in _samples(parts):
@@ -192,14 +202,14 @@ def merge(target: store.Store, parts: Sequence[Part], tag: str | None = None) ->
     frames = [part.store.results([part.run], whole=True).dropna(axis="columns", how="all") for part in parts]
     results = pd.concat(frames, ignore_index=True)
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
-    writer.finish(results.assign(ceiling_fraction=_fractions(results, known)))
+    writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
     return writer.run
 
 
 def _refuse_twice(target: store.Store, parts: Sequence[Part]) -> None:
     ours = tuple(part.run for part in parts)
-    for run, one in target.listing().runs.items():
-        if one.imported and one.imported.runs == ours:
+    for run, stored in target.listing().runs.items():
+        if stored.imported and stored.imported.runs == ours:
             raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
 
 
@@ -213,48 +223,35 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
             used += 1 + int(samples["process"].fillna(0).max())
 
 
-def _fractions(results: pd.DataFrame, known: ceilings.Known) -> "pd.Series[float]":
+def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
     """Return which share of its ceiling each row reaches: the parts' own shares are of the ceilings they knew."""
     rows = results.reindex(columns=["device", "threads", "pass", "clock", "bytes_moved", "gbps"]).to_dict("records")
-    found = (ceilings.fraction(known, {str(name): value for name, value in row.items()}) for row in rows)
-    return pd.Series(list(found), dtype=float)
+    fractions = (ceilings.fraction(limits, {str(name): value for name, value in row.items()}) for row in rows)
+    return pd.Series(list(fractions), dtype=float)
 
 
 def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
     """Return each ceiling once, as high as the best of equal machines reached."""
-    best: dict[tuple[object, ...], Ceiling] = {}
-    for one in (one for part in parts for one in part.ceilings or ()):
-        key = one.device, one.kind, one.level, one.threads, one.bytes
-        if key not in best or _height(one) > _height(best[key]):
-            best[key] = one
-    return tuple(best.values())
-
-
-def _height(one: Ceiling) -> float:
-    """Return how far a limit allows to go: bandwidth, or the reciprocal of a time; nothing where it is not known."""
-    return one.gbps or (1 / one.seconds if one.seconds else 0.0)
+    of_all = (ceiling for part in parts for ceiling in part.ceilings or ())
+    alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
+    # bandwidth, or the reciprocal of a time; nothing where it is not known
+    return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
 
 
 def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:
     """Return for each device what counts its energy, as the first says that knows."""
-    found: dict[str | None, EnergySource] = {}
-    for one in (one for part in parts for one in part.energy or ()):
-        if found.setdefault(one.device, one).source is None:
-            found[one.device] = one
-    return tuple(found.values())
+    by_device = _grouped((source for part in parts for source in part.energy or ()), lambda source: source.device)
+    return tuple(max(sources, key=lambda source: source.source is not None) for sources in by_device.values())
 
 
 def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
     """Return what each clock found out about itself: the median over the parts."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for part in parts:
-        for clock, values in part.clocks.items():
-            for name, value in values.items():
-                found[clock][name] += [] if value is None else [value]
-    return {
-        clock: {name: statistics.median(known) if known else None for name, known in values.items()}
-        for clock, values in found.items()
-    }
+    told = [(clock, name, value) for part in parts for clock, of in part.clocks.items() for name, value in of.items()]
+    medians: dict[str, dict[str, float | None]] = {}
+    for (clock, name), same in _grouped(told, itemgetter(0, 1)).items():
+        values = [value for _, _, value in same if value is not None]
+        medians.setdefault(clock, {})[name] = statistics.median(values) if values else None
+    return medians
 
 
 def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:
@@ -264,13 +261,10 @@ def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | Non
 
 def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
     """Yield each warning once, with the shards that have it, unless all do."""
-    said: dict[Warning, list[str]] = defaultdict(list)
-    for part in parts:
-        for warning in part.warnings:
-            said[warning].append(str(part.shard))
-    for warning, shards in said.items():
-        named = replace(warning, evidence=f"shard {', '.join(shards)}: {warning.evidence}")
-        yield warning if len(shards) == len(parts) else named
+    of_all = [(warning, str(part.shard)) for part in parts for warning in part.warnings]
+    for warning, same in _grouped(of_all, itemgetter(0)).items():
+        shards = ", ".join(shard for _, shard in same)
+        yield warning if len(same) == len(parts) else replace(warning, evidence=f"shard {shards}: {warning.evidence}")
     if len({part.git and part.git.diff_hash for part in parts}) > 1:
         evidence = "files that were not committed differ between the shards' folders: other code may have been measured"
         yield Warning("code", evidence, "commit all, and put results/ into .gitignore")

@@ -17,7 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from gapbench.cases import Case
-    from gapbench.exclusive import Lock
+    from gapbench.device_lock import Lock
     from gapbench.recording import Recording
     from gapbench.suites import Suite
 
@@ -143,7 +143,7 @@ def _recording(session: pytest.Session) -> "Recording":
         from gapbench.measuring.budget import fit_to_budget
         from gapbench.measuring.plan import Contest, Effort, Plan
         from gapbench.operations import operation
-        from gapbench.quantities import parse_duration
+        from gapbench.parsing import parse_duration
         from gapbench.store import Store
 
         option = session.config.getoption
@@ -176,7 +176,7 @@ def _recording(session: pytest.Session) -> "Recording":
 
 def _held(config: pytest.Config, name: str) -> "Lock":
     """Hold the device while it is measured on; whoever waits for another process is told so at once."""
-    from gapbench import exclusive
+    from gapbench import device_lock
     from gapbench.devices import device
 
     capture: Any = config.pluginmanager.getplugin("capturemanager")
@@ -187,7 +187,7 @@ def _held(config: pytest.Config, name: str) -> "Lock":
 
     folder = os.environ.get("GAPBENCH_LOCKS")
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-    return exclusive.take(device(name), command, Path(folder) if folder else None, say)
+    return device_lock.take(device(name), command, Path(folder) if folder else None, say)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

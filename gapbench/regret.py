@@ -28,8 +28,8 @@ def regrets(results: pd.DataFrame) -> pd.DataFrame:
     The fastest of several noisy ones is a little too fast, so that regret within the noise is above 1 for all.
     """
     contested = results[~results["operation"].isin(UNRANKED)]
-    found = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
-    frames = [frame for frame in found if len(frame)]
+    frames = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
+    frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
@@ -45,20 +45,16 @@ def _of_one(key: tuple[object, ...], group: pd.DataFrame) -> pd.DataFrame:
     ratios = paired.reindex_like(times).fillna(times.div(best, axis="index")).loc[:, lacks == 0]
     weights = group.groupby("case")["weight"].first().reindex(times.index).astype("float64")
     weighted = bool((weights > 1).any() and weights.notna().all())
-    frame = pd.DataFrame(
-        {
-            "implementation": times.columns,
-            "lacks": lacks.to_numpy(),
-            "geometric_mean": np.exp(np.log(ratios).mean()).reindex(times.columns).to_numpy(),
-            "worst": ratios.max().reindex(times.columns).to_numpy(),
-            "worst_case": (ratios.idxmax() if len(ratios.columns) else pd.Series(dtype="object"))
-            .reindex(times.columns)
-            .to_numpy(),
-            "seconds": times.mul(weights, axis="index").sum(skipna=False).to_numpy() if weighted else np.nan,
-            "best_of_each": float((best * weights).sum()) if weighted else np.nan,
-            "cases": len(times),
-            "unanswered": group["case"].nunique() - len(times),
-        }
-    )
+    columns = {
+        "lacks": lacks,
+        "geometric_mean": np.exp(np.log(ratios).mean()),
+        "worst": ratios.max(),
+        "worst_case": ratios.idxmax() if len(ratios.columns) else pd.Series(dtype="object"),
+        "seconds": times.mul(weights, axis="index").sum(skipna=False) if weighted else np.nan,
+        "best_of_each": float((best * weights).sum()) if weighted else np.nan,
+        "cases": len(times),
+        "unanswered": group["case"].nunique() - len(times),
+    }
+    frame = pd.DataFrame(columns, index=times.columns).rename_axis("implementation").reset_index()
     frame[[*BY]] = pd.DataFrame([key] * len(frame), columns=[*BY])
     return frame.sort_values(["lacks", "geometric_mean"], kind="stable")[list(COLUMNS)]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,30 +22,12 @@ class Expected:
     steps: int = 1
 
 
-class Truth(Protocol):
-    """The right answer to an operation, for inputs (N, C, *spatial) in any float dtype on any device."""
-
-    @property
-    def stressed(self) -> bool:
-        """Whether the patterns of `gapbench.inputs.STRESS` make sense as inputs."""
-        ...
-
-    def forward(self, case: Case, x: Tensor) -> Expected:
-        """Return the output."""
-        ...
-
-    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:
-        """Return the gradient of x, given the output's."""
-        ...
-
-    def shape(self, case: Case) -> tuple[int, ...]:
-        """Return the output's shape."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """The mean of each row; its gradient is the row's, divided by the window, everywhere."""
+    """The mean of each row; its gradient is the row's, divided by the window, everywhere.
+
+    ``stressed`` tells of each truth whether the patterns of `gapbench.inputs.STRESS` make sense as inputs.
+    """
 
     stressed: bool = True
 
@@ -116,8 +97,11 @@ class Differentiated:
 
 def _gradient(function: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> Tensor:
     leaf = x.detach().requires_grad_()
-    (found,) = torch.autograd.grad(function(leaf), leaf, gradient)
-    return found
+    (of_leaf,) = torch.autograd.grad(function(leaf), leaf, gradient)
+    return of_leaf
 
+
+Truth = GlobalAverage | Differentiated
+"""The right answer to an operation, for inputs (N, C, *spatial) in any float dtype on any device."""
 
 GLOBAL_AVERAGE = GlobalAverage()

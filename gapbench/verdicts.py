@@ -3,6 +3,11 @@
 `student` and `paired` weigh one row (a case, an implementation, a clock); `judge` then decides over all rows together.
 Shifts are of log(head / base), and a margin of 1 % means head / base between 1/1.01 and 1.01, so that swapping the
 sides mirrors every verdict.
+
+`decide` judges in two stages: a first look at every row, then fresh rounds for those in which a change seems likely.
+The error is kept at `LEVEL` over all rows of a diff, whatever the first look decides. Half of it goes to the fresh
+rounds alone, corrected for the flagged rows only; half to both stages together, corrected for all rows. The first finds
+a lone change, which gets many fresh rounds; the second many changes, which share them.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,8 +109,8 @@ def student(change: float, variance: float, floor: float, degrees: float, rounds
         return float(stdtr(degrees, t if alternative == "less" else -t))
 
     half = float(stdtrit(degrees, 0.975)) * error
-    found = _evidence(Interval(change, change - half, change + half), delta, p, rounds, lambda _: 0.0)
-    return replace(found, floor=floor)
+    evidence = _evidence(Interval(change, change - half, change + half), delta, p, rounds, lambda _: 0.0)
+    return replace(evidence, floor=floor)
 
 
 def paired(log_ratios: Floats, margin: float) -> Evidence:
@@ -147,20 +152,31 @@ def _evidence(
 
 def judge(evidence: Sequence[Evidence], level: float = LEVEL) -> list[Judgement]:
     """Decide over all rows: ``regressed`` and ``improved`` each hold over the whole family at ``level`` (Holm)."""
-    slower = holm(np.array([one.slower for one in evidence]))
-    faster = holm(np.array([one.faster for one in evidence]))
+    slower = holm(np.array([row.slower for row in evidence])).tolist()
+    faster = holm(np.array([row.faster for row in evidence])).tolist()
     alone = level / max(1, len(evidence))  # what Holm asks of a lone change
-    judgements = []
-    for one, slow, fast in zip(evidence, map(float, slower), map(float, faster), strict=True):
-        if slow <= level:
-            judgements.append(Judgement(Verdict.REGRESSED, slow))
-        elif fast <= level:
-            judgements.append(Judgement(Verdict.IMPROVED, fast))
-        elif one.within <= EQUIVALENCE_LEVEL:
-            judgements.append(Judgement(Verdict.EQUIVALENT, one.within))
-        else:
-            judgements.append(Judgement(Verdict.INCONCLUSIVE, min(slow, fast), rounds_needed(one, alone)))
-    return judgements
+    return [
+        _changed(slow, fast, level) or unconfirmed(row, alone, min(slow, fast))
+        for row, slow, fast in zip(evidence, slower, faster, strict=True)
+    ]
+
+
+def _changed(slower: float, faster: float, level: float) -> Judgement | None:
+    """Return the verdict on a row with these adjusted p-values, None where they show no change."""
+    if slower <= level:
+        return Judgement(Verdict.REGRESSED, slower)
+    return Judgement(Verdict.IMPROVED, faster) if faster <= level else None
+
+
+def unconfirmed(evidence: Evidence, level: float = LEVEL, p_value: float | None = None) -> Judgement:
+    """Decide on a row that did not change, or whose change no fresh rounds were asked to confirm: equivalent at most.
+
+    ``p_value`` is what an inconclusive row is said to have, by default the smaller of its own.
+    """
+    if evidence.within <= EQUIVALENCE_LEVEL:
+        return Judgement(Verdict.EQUIVALENT, evidence.within)
+    smaller = min(evidence.slower, evidence.faster) if p_value is None else p_value
+    return Judgement(Verdict.INCONCLUSIVE, smaller, rounds_needed(evidence, level))
 
 
 def rounds_needed(evidence: Evidence, level: float) -> int | None:
@@ -193,3 +209,83 @@ def fewest_rounds(level: float, smallest: Callable[[int], float]) -> int:
     while smallest(rounds) > level:
         rounds += 1
     return rounds
+
+
+# Two stages: a first look at every row, then fresh rounds for those in which a change seems likely.
+
+SCREEN_LEVEL = 0.25
+"""A first look asks for fresh rounds of every row whose p-value against the margin, as it stands, is below this."""
+
+INTERIM_LEVEL = 0.005
+"""A row looked at now and then while it is measured rests as soon as its TOST is this clear: ten looks cost 5 %."""
+
+_CONFIRMING_POWER = 0.99
+_SPARE_ROUNDS = 3
+"""With the very fewest rounds that can fire, a single one that disagrees would prevent it."""
+
+
+def decide(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float = LEVEL) -> list[Judgement]:
+    """Judge rows by what the first look says, and the fresh rounds of those that it flagged (None for the others).
+
+    A flagged row has regressed if its fresh rounds say so, among the flagged at half the level; or if both stages do,
+    combined with equal weights (Stouffer's inverse normal method, which holds however many rounds the second got),
+    among all rows at half the level, and the fresh rounds point there by themselves. The others are equivalent at most.
+    """
+    slower = _p_values([row.slower for row in first], [None if row is None else row.slower for row in fresh])
+    faster = _p_values([row.faster for row in first], [None if row is None else row.faster for row in fresh])
+    return [
+        unconfirmed(row, level)
+        if again is None
+        else _changed(slow, fast, level) or unconfirmed(again, level / len(first))
+        for row, again, slow, fast in zip(first, fresh, slower, faster, strict=True)
+    ]
+
+
+def _p_values(first: Sequence[float], fresh: Sequence[float | None]) -> list[float]:
+    """Return the rows' p-values adjusted for being many and for the two ways to be found; 1 for unflagged rows."""
+    flagged = [index for index, p in enumerate(fresh) if p is not None]
+    alone = np.ones(len(first))
+    alone[flagged] = holm(np.array([fresh[index] for index in flagged], dtype=np.float64))
+    together = holm(np.array([1.0 if p is None else _stouffer(q, p) for q, p in zip(first, fresh, strict=True)]))
+    points_there = np.array([p is not None and p <= SCREEN_LEVEL for p in fresh])
+    return [float(p) for p in np.minimum(1, 2 * np.minimum(alone, np.where(points_there, together, 1)))]
+
+
+def _stouffer(*p_values: float) -> float:
+    from scipy.stats import combine_pvalues
+
+    inside = np.clip(p_values, 1e-300, 1 - 1e-16)  # a p-value of 1 would be infinitely far off
+    return float(combine_pvalues(inside, method="stouffer").pvalue)
+
+
+def worth_confirming(evidence: Evidence) -> bool:
+    """Tell whether a first look makes a change beyond the margin likely enough to measure the row afresh."""
+    return min(evidence.slower, evidence.faster) <= SCREEN_LEVEL
+
+
+def rests(evidence: Evidence) -> bool:
+    """Tell whether a row is so clearly within the margin that its rounds are better spent on others."""
+    return evidence.within <= INTERIM_LEVEL
+
+
+def fewest_to_confirm(level: float, smallest: Callable[[int], float]) -> int:
+    """Return the fewest fresh rounds to ask for: those that can fire at ``level``, and a few to spare."""
+    return fewest_rounds(level, smallest) + _SPARE_ROUNDS
+
+
+def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
+    """Return how many fresh rounds show at ``level``, 99 times in a hundred, what a first look found.
+
+    As if the change were only the end of its interval that is nearer to none; None where that is within the margin,
+    so that as many as there is time for are wanted.
+    """
+    change = evidence.change
+    if change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return None
+    distance = min(abs(change.low), abs(change.high)) - evidence.margin
+    if distance <= 0:
+        return None
+    error = float(change.half_width) / quantile(0.975) * evidence.rounds**0.5
+    root = error * (quantile(1 - level) + quantile(_CONFIRMING_POWER)) / distance
+    wanted: int = ceil(root * root)
+    return max(fewest_to_confirm(level, evidence.smallest), wanted)

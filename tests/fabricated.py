@@ -8,7 +8,7 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import Qualification
 from gapbench.store import timestamp
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 CASE = Case((2, 3, 4, 4), label="a head", weight=2)
 CPU = {"cpu": "Some CPU", "logical_cores": 2, "usable_cores": 2, "system": "Linux 6", "gpus": []}

@@ -7,7 +7,7 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.compare import Side
 from gapbench.records import RESULTS, Qualification
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.summary import Outcome
 
 CASE = Case((8, 64, 7, 7), label="small head")

@@ -2,8 +2,8 @@ from msgspec.structs import asdict, replace
 
 from gapbench import environment
 from gapbench.run import Machine
-from gapbench.telemetry.fitness import Snapshot
 from gapbench.telemetry.host import CpuTime
+from gapbench.telemetry.machine_warnings import Snapshot
 
 
 def test_the_machine_is_described_without_its_name_or_user():

@@ -14,7 +14,7 @@ from gapbench.records import Qualification
 from gapbench.run import Machine, Warning
 from gapbench.store import Store, timestamp
 from gapbench.store import pytest_benchmark as writing
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

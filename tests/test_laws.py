@@ -68,7 +68,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 
 def test_only_store_report_and_profiling_write_files():
-    # forkserver.py's byte is shared memory in an anonymous file; exclusive.py's files are locks, not data
+    # forkserver.py's byte is shared memory in an anonymous file; device_lock.py's files are locks, not data
     writing = {
         "write_text",
         "write_bytes",
@@ -81,7 +81,9 @@ def test_only_store_report_and_profiling_write_files():
         "write_table",
     }
     writers = {where(path) for path in MODULES if any(name.rpartition(".")[2] in writing for name in names(path))}
-    assert all(writer.startswith(("store/", "report/", "profiling/")) or writer == "exclusive.py" for writer in writers)
+    assert all(
+        writer.startswith(("store/", "report/", "profiling/")) or writer == "device_lock.py" for writer in writers
+    )
 
 
 def test_there_is_one_timing_loop():

@@ -10,7 +10,7 @@ import pandas as pd
 import pandas.core.arrays.arrow.extension_types  # pytester forgets modules, and pyarrow takes these only once
 import pytest
 
-from gapbench import exclusive, suites
+from gapbench import device_lock, suites
 from gapbench.devices import Cpu
 
 QUICK = suites.folder() / "bench_quick.py"
@@ -82,7 +82,7 @@ def test_a_device_that_is_being_measured_on_is_waited_for_and_that_is_said_at_on
     pytester.makepyfile(bench_tiny=SUITE)
     options = ["-k", "mean_flat and float32", "--gapbench-budget", "1s", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "bench_tiny.py", *options]
-    with exclusive.take(Cpu(), "somebody", locks):
+    with device_lock.take(Cpu(), "somebody", locks):
         waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         said = next((line for line in waiting.stderr if line.strip()), "")
         begun = Path("results").exists()

@@ -18,7 +18,7 @@ from gapbench import records
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, new_run_id, timestamp
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 RUN = "20261122T101112Z-abc1234-9f3c"
 CASE = Case((2, 3, 4, 4))

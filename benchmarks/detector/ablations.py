@@ -11,7 +11,6 @@ import numpy as np
 from pool import Row
 from staged import Draw, Found, Plan, Procedure, guarded, paired, two_stages
 
-from gapbench import two_stages as stages
 from gapbench import verdicts
 from gapbench.compare import noise
 from gapbench.stats import Floats
@@ -122,12 +121,14 @@ def fresh_alone(first: Sequence[Evidence], fresh: Sequence[Evidence | None], lev
     """Decide flagged rows by their fresh rounds and nothing else, corrected for the flagged rows."""
     flagged = [one for one in fresh if one is not None]
     judged = iter(verdicts.judge(flagged, level))
-    return [stages.unconfirmed(one) if again is None else next(judged) for one, again in zip(first, fresh, strict=True)]
+    return [
+        verdicts.unconfirmed(one) if again is None else next(judged) for one, again in zip(first, fresh, strict=True)
+    ]
 
 
 def uncorrected(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float) -> list[verdicts.Judgement]:
     """Decide every flagged row as if it were the only row."""
-    return [stages.decide([one], [again], level)[0] for one, again in zip(first, fresh, strict=True)]
+    return [verdicts.decide([one], [again], level)[0] for one, again in zip(first, fresh, strict=True)]
 
 
 def _judged(evidence: list[Evidence], plan: Plan) -> list[Found]:

@@ -1,6 +1,6 @@
 """gapbench's own decision, on rounds drawn from a pool: `gapbench ab`'s policy and verdicts, in virtual time.
 
-The policy is `gapbench.measuring.policies.TwoStages` itself, the verdicts are those of `gapbench.two_stages`; only the
+The policy is `gapbench.measuring.policies.TwoStages` itself, the verdicts are those of `gapbench.verdicts`; only the
 rounds are drawn instead of measured. A round takes what it took when recorded, and no more of its turns than the policy
 gives it time for. A draw is honest in that rounds stay in the order in which they were measured (a contiguous window
 from a random start, the last round followed by the first), and that no round is drawn twice.
@@ -15,7 +15,6 @@ from unittest import mock
 import numpy as np
 from pool import CLOCK, PREFIX, SHARES, Row, log_ratios
 
-from gapbench import two_stages as stages
 from gapbench import verdicts
 from gapbench.measuring import policies
 from gapbench.measuring.plan import Effort
@@ -71,7 +70,7 @@ class Plan:
 
     rounds: int
     first_share: float = policies._SCREEN_SHARE
-    flagged: float = stages.SCREEN_LEVEL
+    flagged: float = verdicts.SCREEN_LEVEL
     margin: float = 0.01
     level: float = verdicts.LEVEL
     most: int = policies._MOST_CONFIRMING
@@ -201,7 +200,7 @@ Decision = Callable[[Sequence[Evidence], Sequence[Evidence | None], float], list
 """What the screening and the confirming rounds of each row (None where it was not flagged) come to, at a level."""
 
 
-def two_stages(plan: Plan, weigh: Weigh = paired, decision: Decision = stages.decide) -> Procedure:
+def two_stages(plan: Plan, weigh: Weigh = paired, decision: Decision = verdicts.decide) -> Procedure:
     """Return the decision of ``gapbench ab``, or a variation of it."""
 
     def decide(rows: Sequence[Row], rng: np.random.Generator) -> list[Found]:
@@ -222,7 +221,7 @@ def two_stages(plan: Plan, weigh: Weigh = paired, decision: Decision = stages.de
         judgements = decision(first, fresh, plan.level)
         deciding = [again or one for one, again in zip(first, fresh, strict=True)]
         found = [Found(judgement.verdict, one.change) for judgement, one in zip(judgements, deciding, strict=True)]
-        return _distrusted(found, stages.decide(copies, copies_fresh, plan.level))
+        return _distrusted(found, verdicts.decide(copies, copies_fresh, plan.level))
 
     return decide
 

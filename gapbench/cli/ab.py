@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import diff, exclusive, selection, warnings
+from gapbench.cli import common, diff, selection
+from gapbench.cli.common import DURATION
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.cli.types import DURATION
 from gapbench.errors import ExitCode, GapbenchError
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ BUDGET = 60.0
 @click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole measurement.  [default: 60s]")
 @diff.options
 @click.option("--explain", is_flag=True, help="Profile both sides of what regressed, and say what changed.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
-@click.option("--tag", help="A name to find the run by.")
-@exclusive.option
+@common.seed
+@common.store
+@common.tag
+@common.no_wait
 def command(
     base: str,
     head: str,
@@ -89,7 +89,7 @@ def command(
         sides = recording_sides.sides(base_side, head_side, stack)
         plan = Plan(tuple(_contests(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
-        stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
+        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
         described = recording_sides.describe(base_side, head_side, margin, words)
         writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, servers, format_, policy, explain)
@@ -119,7 +119,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
                 )
         sides = recording_sides.sides(*revisions, stack)
         plan = Plan(tuple(contests), effort, sides)
-        stack.enter_context(exclusive.held(plan.contests[0].case.device, no_wait))
+        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
         return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
 
 
@@ -160,7 +160,7 @@ def _measured(
     if explain:
         base, head, *_ = plan.sides
         shown = _explained(store, shown, base, head)
-    warnings.show(writer.run.warnings)
+    common.show_warnings(writer.run.warnings)
     diff.show(shown, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":

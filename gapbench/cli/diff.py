@@ -1,14 +1,13 @@
 """``gapbench diff``: what changed between two stored runs."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from gapbench.cli import static
-from gapbench.cli.types import SHARE, Parsed
+from gapbench.cli import common, static
+from gapbench.cli.common import SHARE
 from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
@@ -46,21 +45,15 @@ def parse_policy(text: str) -> frozenset[str]:
     return frozenset(verdicts)
 
 
-_OPTIONS = (
+options = common.joined(
     click.option("--margin", type=SHARE, default=MARGIN, help="A change within this is none.  [default: 1%]"),
     click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True,
                  help="github prints annotations and writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
-    click.option("--fail-on", "policy", type=Parsed("policy", parse_policy), default=FAIL_ON,
+    click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
                  show_default=True, metavar="NAME,...",
                  help=f"Exit with 1 if any row has such a verdict: {', '.join(POLICIES)}."),
 )  # fmt: skip
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what counts as a change and how it is shown."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""What counts as a change, and how it is shown."""
 
 
 @click.command("diff")
@@ -74,7 +67,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="NAME",
     help="Compare though this differs: cpu, gpu, driver, torch, threads. Repeatable.",
 )
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@common.store
 @click.option(
     "--static",
     "is_static",

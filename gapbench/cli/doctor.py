@@ -5,26 +5,26 @@ from dataclasses import asdict
 
 import click
 
-from gapbench.cli import exclusive
-from gapbench.cli.types import DURATION
+from gapbench.cli import common
+from gapbench.cli.common import DURATION
 from gapbench.errors import ExitCode
 
 STYLES = {"ok": "green", "caution": "yellow", "unfit": "bold red", "unknown": "dim"}
 
 
 @click.command("doctor")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@common.device
 @click.option("--budget", type=DURATION, default=15.0, help="Wall time of the A/A.  [default: 15s]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if the machine is unfit.")
-@exclusive.option
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@common.no_wait
+@common.as_json("a list of objects")
 def command(device: str, budget: float, strict: bool, no_wait: bool, as_json: bool) -> int:
     """Check the machine's state, and measure identical code against itself for its noise floor."""
     from gapbench import doctor
     from gapbench.devices import device as find_device
     from gapbench.report import text
 
-    with exclusive.held(device, no_wait):
+    with common.locked(device, no_wait):
         checks = list(doctor.examine(find_device(device).name, budget))
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks]))

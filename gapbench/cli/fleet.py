@@ -5,38 +5,35 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gapbench.cli import exclusive
+from gapbench import recording
+from gapbench.cli import common
 from gapbench.cli import run as run_command
+from gapbench.cli.progress import Progress
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
+from gapbench.fleet import cluster
+from gapbench.fleet.cluster import DeviceWorker
+from gapbench.measuring.budget import fit_to_budget
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.recording import Recording
+from gapbench.recording.sweep import sweep_id
+from gapbench.run import FleetDevice, differences
+from gapbench.store import RunWriter, Store
 
-if TYPE_CHECKING:
-    from gapbench.fleet.cluster import Member
-    from gapbench.measuring.plan import Contest, Effort
-    from gapbench.recording import Recording
-    from gapbench.store import RunWriter, Store
 
-
-def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
+def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
     """Measure the selection on each kind of device of the cluster, and store a run for each, all of one sweep."""
-    from gapbench import recording
-    from gapbench.fleet import cluster
-    from gapbench.measuring.budget import fit_to_budget
-    from gapbench.recording.sweep import sweep_id
-    from gapbench.run import FleetDevice
-    from gapbench.store import Store
-
-    store, recorded, sweep = Store(url), list["Recording"](), None
+    store, recorded, sweep = Store(url), list[Recording](), None
     with cluster.connected(on):
-        for group in cluster.equal(_hired(selected["device"])):
+        for group in cluster.equal(_acquired(selected["device"])):
             contests = Selection.of("quick", selected).contests(where=group[0].described)
             sweep = sweep or sweep_id([contests], effort)
             trimmed = fit_to_budget(contests, replace(effort, budget=effort.budget * len(group)))
-            devices = tuple(FleetDevice(one.number, one.seat.address, one.described.name) for one in group)
+            devices = tuple(FleetDevice(one.number, one.slot.address, one.described.name) for one in group)
             fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
             here = group[0].described.environment
             writer = recording.begin(store, trimmed.kept, effort, sys.argv[1:], tag, trimmed.warnings, here, **fields)
@@ -48,16 +45,11 @@ def run(on: str, url: str, effort: "Effort", selected: Mapping[str, Any], tag: s
 
 def resume(on: str, url: str, name: str, as_json: bool) -> int:
     """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
-    from gapbench import recording
-    from gapbench.fleet import cluster
-    from gapbench.run import differences
-    from gapbench.store import Store
-
     store = Store(url)
     writer = store.reopen(store.resolve(name), whole=True)
     contests, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
-        groups = cluster.equal(_hired(contests[0].case.device))
+        groups = cluster.equal(_acquired(contests[0].case.device))
         unlike = [differences(writer.run.environment, group[0].described.environment) for group in groups]
         equals = [group for group, differing in zip(groups, unlike, strict=True) if not differing]
         if not equals:
@@ -70,34 +62,26 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
 
 def devices(on: str) -> list[dict[str, Any]]:
     """Return the devices of the cluster as `gapbench list devices` shows them."""
-    from gapbench.fleet import cluster
-
     with cluster.connected(on):
-        return cluster.look()
+        return cluster.list_devices()
 
 
-def _hired(device: str) -> "list[Member]":
-    from gapbench.fleet import cluster
-
-    hold = partial(exclusive.take, told=exclusive.command())  # who is told of the command is told on each machine
-    members, absent = cluster.hire(cluster.seats(device), hold, device)
+def _acquired(device: str) -> list[DeviceWorker]:
+    hold = partial(common.take, told=common.typed())  # who is told of the command is told on each machine
+    members, absent = cluster.acquire(cluster.slots(device), hold, device)
     for sentence in absent:
         click.echo(f"warning: {sentence}", err=True)
     return members
 
 
 def _measured(
-    writer: "RunWriter", contests: "Sequence[Contest]", effort: "Effort", group: "Sequence[Member]"
-) -> "Recording":
-    from gapbench import recording
-    from gapbench.cli.progress import Progress
-    from gapbench.measuring.plan import Plan
-
+    writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[DeviceWorker]
+) -> Recording:
     with Progress(contests, effort) as progress:
         return recording.record(writer, Plan(tuple(contests), effort), progress.observe, group)
 
 
-def _concluded(store: "Store", recorded: "Sequence[Recording]", sweep: object, as_json: bool) -> int:
+def _concluded(store: Store, recorded: Sequence[Recording], sweep: object, as_json: bool) -> int:
     codes = [run_command.conclude(store, one, as_json, open_=False, quiet=len(recorded) > 1) for one in recorded]
     if as_json and len(recorded) > 1:
         runs = [run_command.document(one, store.url) for one in recorded]

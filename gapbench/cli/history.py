@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from gapbench.cli.warnings import left_out
+from gapbench.cli import common
 from gapbench.errors import NothingMatchedError
 
 
@@ -14,8 +14,8 @@ from gapbench.errors import NothingMatchedError
 @click.option(
     "--since", "name", metavar="TAG", help="Say what got slower since a run: its id, tag, commit, git tag, ..."
 )
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common.store
+@common.as_json()
 def command(case: str | None, name: str | None, url: str, as_json: bool) -> None:
     """Show how times went over the stored runs: of every CASE that has this text in its id, by default of all.
 
@@ -23,27 +23,25 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     found in the run's times; one where the machine, torch or the driver changed too is put down to those. Exits with 5
     if no run has timed such a case.
     """
-    from gapbench.history import since
-    from gapbench.history.order import order
-    from gapbench.history.trends import COLUMNS, trends
+    from gapbench import history
     from gapbench.report.history import text as report
     from gapbench.store import Store
 
     store = Store(url)
-    results = store.results(columns=COLUMNS, damaged=left_out, whole=True)
+    results = store.results(columns=history.COLUMNS, damaged=common.left_out, whole=True)
     if case is not None:
         results = results.loc[[case in one for one in results["case"]]]
-    start = since.find(store, name) if name is not None else None
+    start = history.find(store, name) if name is not None else None
     known = store.listing().runs
     if start is not None and start not in known:
         store.describe(start)  # raises, and says why it cannot be read
     documents = {run: known[run] for run in {*results["run"], *filter(None, [start])}}
-    ordered = order(list(documents.values()))
-    found = trends(documents, ordered, results)
+    ordered = history.order(list(documents.values()))
+    found = history.trends(documents, ordered, results)
     if not found:
         what = "any case" if case is None else f"a case like {case!r}"
         raise NothingMatchedError(f"no run in {url} has timed {what}; measure with: gapbench run")
-    difference = since.since(found, ordered, start) if start is not None else None
+    difference = history.since(found, ordered, start) if start is not None else None
     if as_json:
         document = {"schema": 1, "order": ordered.by, "order_reason": ordered.phrase}
         told = {"trends": [asdict(trend) for trend in found]} if difference is None else {"since": asdict(difference)}

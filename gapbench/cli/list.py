@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gapbench.cli import common
 from gapbench.errors import GapbenchError
 
 Rows = list[dict[str, Any]]
@@ -102,7 +103,7 @@ LISTS: Mapping[str, Callable[[str], Rows]] = {
 @click.argument("what", type=click.Choice(list(LISTS)))
 @click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from.")
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Of devices, those of a Ray cluster.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@common.as_json("a list of objects")
 def command(what: str, url: str, on: str | None, as_json: bool) -> None:
     """List suites, cases, implementations, devices or runs."""
     if on:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.cases import Case
-from gapbench.cli import exclusive, selection, static
+from gapbench.cli import common, selection, static
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _CLOSE = 3
     "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Only these implementations. Repeatable."
 )
 @click.option("--run", metavar="RUN", help="The run whose case it is.  [default: the latest that has it, if any]")
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@common.store
 @click.option(
     "-o", "--output", metavar="FOLDER", help=f"In place of the run's profiles.  [default without a run: {FOLDER}]"
 )
@@ -52,8 +52,8 @@ _CLOSE = 3
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --static: an earlier --json; exits with 1 if a kernel got worse.",
 )
-@exclusive.option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common.no_wait
+@common.as_json()
 def command(
     case_id: str | None,
     specs: tuple[str, ...],
@@ -96,7 +96,7 @@ def command(
     chosen = _specs(case, specs, found)
     place, id_ = (store, found.id) if found and output is None else (Store(output or FOLDER), None)
     documents: list[dict[str, Any]] = []
-    with exclusive.held(case.device, no_wait):
+    with common.locked(case.device, no_wait):
         kept.prepare(place, id_, case.id)
         for profile in _announced(profiles.profile(case, chosen), list(chosen)):
             documents.append(profile.document)

@@ -7,7 +7,7 @@ from types import TracebackType
 import rich.progress
 from rich.console import Console
 
-from gapbench.fleet.dealing import Warned
+from gapbench.fleet.dispatch import Warned
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gapbench.cli import common
 from gapbench.errors import GapbenchError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ FOLDER = Path("reports")
 )
 @click.option("--single-file", is_flag=True, help="Put all that a page needs into it: one file a run, to pass around.")
 @click.option("--redact", is_flag=True, help="Leave out command line, tag, branch and the commit's subject, too.")
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
+@common.store
 @click.option("--open", "open_", is_flag=True, help="Open the page (of several runs, the index) in a browser.")
 def command(
     runs: tuple[str, ...],

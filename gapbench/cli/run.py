@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cli import exclusive, selection, warnings
+from gapbench.cli import common, selection
+from gapbench.cli.common import DURATION, SHARD, SHARE
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.cli.types import DURATION, SHARD, SHARE
 from gapbench.errors import ExitCode, GapbenchError
 from gapbench.records import FAILURES, MEMORY
 
@@ -48,17 +48,17 @@ _CHOICES = 3
     show_default=True,
     help="Let the allocator keep freed memory, or map large blocks anew. Repeatable.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders.")
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
-@click.option("--tag", help="A name to find the run by.")
+@common.seed
+@common.store
+@common.tag
 @click.option(
     "--shard", type=SHARD, metavar="I/N", help="Of the cases only these, as in 2/8; gapbench store import joins all N."
 )
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Measure on the machines of a Ray cluster, not on this one.")
-@exclusive.option
+@common.no_wait
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
 @click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and write no page.")
+@common.as_json("one JSON document, and write no page")
 @click.option("--open", "open_", is_flag=True, help="Open the run's page in a browser.")
 def command(
     budget: float,
@@ -126,7 +126,7 @@ def command(
             return ExitCode.DONE
         contests = trimmed.kept
         notes = trimmed.warnings
-    with exclusive.held(contests[0].case.device, no_wait):
+    with common.locked(contests[0].case.device, no_wait):
         writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
         with Progress(contests, effort) as progress:
             recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe, servers=servers)
@@ -136,7 +136,7 @@ def command(
 def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, quiet: bool = False) -> ExitCode:
     """Print a run's warnings and results (as JSON only if not ``quiet``), write its page, and return the exit code."""
     run = recorded.run.id
-    warnings.show(recorded.run.warnings)
+    common.show_warnings(recorded.run.warnings)
     if not as_json:
         _print_results(recorded, store.url)
     elif not quiet:

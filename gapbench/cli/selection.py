@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
-from gapbench.cli.types import SHAPE
+from gapbench.cli import common
+from gapbench.cli.common import SHAPE
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from gapbench.fleet.worker import Described
     from gapbench.measuring.plan import Contest
 
-_OPTIONS = (
+options = common.joined(
     click.argument("suites", metavar="[SUITE]...", nargs=-1),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    common.device,
     click.option("--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True,
                  help="Only these implementations; a function of your own joins the others. Repeatable."),
     click.option("-k", "expression", metavar="EXPR", help="As in pytest: 'bfloat16 and not matmul'."),
@@ -30,13 +31,7 @@ _OPTIONS = (
     click.option("--threads", type=int, multiple=True, help="In place of the suite's thread counts."),
     click.option("--clock", "clocks", multiple=True, help="In place of the device's: host_cold, graph_cold, ..."),
 )  # fmt: skip
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the selection options to a command; it passes them on to `Selection`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""What to measure; a command passes them on to `Selection`."""
 
 
 @dataclass(frozen=True, slots=True)

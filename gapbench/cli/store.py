@@ -6,12 +6,8 @@ from pathlib import Path
 
 import click
 
-from gapbench.cli import warnings
+from gapbench.cli import common
 from gapbench.errors import ExitCode, GapbenchError
-
-_STORE = click.option(
-    "--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL."
-)
 
 
 @click.group("store")
@@ -22,7 +18,7 @@ def command() -> None:
 @command.command("export")
 @click.argument("run")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Else stdout.")
-@_STORE
+@common.store
 def export(run: str, output: Path | None, url: str) -> None:
     """Write RUN as pytest-benchmark's JSON, which github-action-benchmark, Bencher and others read.
 
@@ -45,9 +41,9 @@ def export(run: str, output: Path | None, url: str) -> None:
 
 @command.command("import")
 @click.argument("sources", metavar="FILE|SHARD...", nargs=-1, required=True)
-@click.option("--tag", help="A name to find the run by.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@_STORE
+@common.tag
+@common.as_json()
+@common.store
 def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) -> None:
     """Store FILE, written by gapbench store export, as a run again. Other tools' files are refused.
 
@@ -62,7 +58,7 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
         run = importing.import_file(store, Path(sources[0]), tag)
     else:
         run = merging.merge(store, merging.find(sources), tag)
-    warnings.show(run.warnings)
+    common.show_warnings(run.warnings)
     path = f"{url.rstrip('/')}/{run.id}"
     statuses = store.results([run.id])["status"]
     if as_json:
@@ -74,8 +70,8 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
 
 @command.command("verify")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-@_STORE
+@common.as_json("a list of objects")
+@common.store
 def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
     """Read all of every RUN (of the whole store by default) and name what is damaged, open or left over.
 
@@ -103,7 +99,7 @@ def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
 @command.command("prune")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@_STORE
+@common.store
 def prune(runs: tuple[str, ...], dry_run: bool, url: str) -> None:
     """Remove the runs named, by their whole ids, for good and without asking.
 

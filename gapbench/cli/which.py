@@ -5,8 +5,8 @@ import json
 import click
 
 from gapbench.cases import Case
-from gapbench.cli.types import SHAPE
-from gapbench.cli.warnings import left_out
+from gapbench.cli import common
+from gapbench.cli.common import SHAPE
 from gapbench.errors import NothingMatchedError
 
 
@@ -17,8 +17,8 @@ from gapbench.errors import NothingMatchedError
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--pass", "pass_", default="forward", show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@common.store
+@common.as_json()
 def command(
     shape: tuple[int, ...],
     dtype: str,
@@ -40,7 +40,7 @@ def command(
 
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
-    results = store.results(damaged=left_out, whole=True, case=case.id, status="ok", contender=THIS)
+    results = store.results(damaged=common.left_out, whole=True, case=case.id, status="ok", contender=THIS)
     results = results[results["seconds"].notna()]
     if results.empty:
         size = "x".join(map(str, shape))

@@ -2,9 +2,9 @@
 
 A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. A row is not
 called equivalent if its typical batches moved away from its fastest ones: there is work in some of its calls only.
-`two_stages` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which nothing
-was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was taken for
-changes was noise of this machine, and no row is called regressed.
+`verdicts.decide` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
+nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
+taken for changes was noise of this machine, and no row is called regressed.
 """
 
 import math
@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from gapbench import two_stages
 from gapbench.compare.rows import Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.records import BASE, HEAD, NULL, with_memory
 from gapbench.run import Run, differences
 from gapbench.run import Side as RunSide
 from gapbench.stats import Floats, Interval, excess, location, round_log_ratio
-from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, paired
+from gapbench.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, paired
 
 _ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
 
@@ -106,7 +105,7 @@ def _decide(
         begin = flagged.get(key[:3])
         first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
         fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
-    judgements = two_stages.decide(first, fresh, level)
+    judgements = decide(first, fresh, level)
     evidence = [again or one for one, again in zip(first, fresh, strict=True)]
     return dict(zip(tested, zip(evidence, judgements, strict=True), strict=True))
 

@@ -31,18 +31,11 @@ Rows of few rounds may agree by chance; rows differ too much from each other for
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """Where a run's rounds lie (a log), the variance of that by their scatter, its degrees of freedom, and how many."""
-
-    value: float
-    variance: float
-    degrees: float
-    rounds: int
-
-
-@dataclass(frozen=True, slots=True)
 class Shift:
-    """A log of head / base: what is due to ``rounds`` has the variance ``by_rounds``, the rest ``between_runs``."""
+    """A log of head / base, or where one run's rounds lie (a log, too).
+
+    What is due to the scatter of ``rounds`` has the variance ``by_rounds``, the rest ``between_runs``.
+    """
 
     value: float
     by_rounds: float
@@ -58,16 +51,22 @@ class Shift:
 
     @property
     def degrees(self) -> float:
-        """Degrees of freedom of the variance, after Satterthwaite (Biometrics Bulletin 2 (1946) 110)."""
-        parts = self.by_rounds**2 / self.rounds_degrees + self.between_runs**2 / self.runs_degrees
-        return self.variance**2 / parts if parts else np.inf
+        """Degrees of freedom of the variance."""
+        return _degrees((self.by_rounds, self.rounds_degrees), (self.between_runs, self.runs_degrees))
 
     def less(self, other: "Shift") -> "Shift":
         """Return the shift beyond ``other``, which is independent of it."""
-        by_rounds = self.by_rounds + other.by_rounds
-        parts = self.by_rounds**2 / self.rounds_degrees + other.by_rounds**2 / other.rounds_degrees
-        degrees = by_rounds**2 / parts if parts else np.inf
-        return Shift(self.value - other.value, by_rounds, degrees, self.rounds)
+        degrees = _degrees((self.by_rounds, self.rounds_degrees), (other.by_rounds, other.rounds_degrees))
+        return Shift(self.value - other.value, self.by_rounds + other.by_rounds, degrees, self.rounds)
+
+
+def _degrees(*parts: tuple[float, float]) -> float:
+    """Return the degrees of freedom of a sum of variances, given those of each.
+
+    Satterthwaite, Biometrics Bulletin 2 (1946) 110.
+    """
+    squares = sum(variance**2 / degrees for variance, degrees in parts)
+    return sum(variance for variance, _ in parts) ** 2 / squares if squares else np.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +121,21 @@ def scale(deviation: float, least: float, most: float) -> Scale:
     return Scale(deviation**2, degrees=12.0, least=least**2, most=most**2)
 
 
-def levels(rounds: Sequence[Floats]) -> list[Level]:
+def levels(rounds: Sequence[Floats]) -> list[Shift]:
     """Return the level of each row of a run, given the values of its rounds (at least one each).
 
     A row's variance is moderated by that of the typical row of the run (Smyth, Statistical Applications in Genetics and
     Molecular Biology 3 (2004) 3), which matters to rows of few rounds only.
     """
     variances = [_variance(values) for values in rounds]
-    known = [one for one, values in zip(variances, rounds, strict=True) if len(values) > 3]
-    typical = float(np.median(known)) if known else _TYPICAL
-    found = []
+    telling = [variance for variance, values in zip(variances, rounds, strict=True) if len(values) > 3]
+    typical = float(np.median(telling)) if telling else _TYPICAL
+    moderated = []
     for values, variance in zip(rounds, variances, strict=True):
         degrees = _PRIOR_ROUNDS + len(values) - 1
-        moderated = (_PRIOR_ROUNDS * typical + (len(values) - 1) * variance) / degrees
-        found.append(Level(hodges_lehmann(values), moderated / len(values), degrees, len(values)))
-    return found
+        of_round = (_PRIOR_ROUNDS * typical + (len(values) - 1) * variance) / degrees
+        moderated.append(Shift(hodges_lehmann(values), of_round / len(values), degrees, len(values)))
+    return moderated
 
 
 def _variance(values: Floats) -> float:
@@ -149,10 +148,9 @@ def _variance(values: Floats) -> float:
     return float(np.sum((off - off.mean()) ** 2)) / (len(values) - 1)
 
 
-def shift(base: Level, head: Level) -> Shift:
-    """Return how far ``head`` lies above ``base``, by rounds alone (Welch)."""
-    before = Shift(base.value, base.variance, base.degrees, base.rounds)
-    return Shift(head.value, head.variance, head.degrees, min(base.rounds, head.rounds)).less(before)
+def shift(base: Shift, head: Shift) -> Shift:
+    """Return how far the level ``head`` lies above ``base``, by rounds alone (Welch)."""
+    return replace(head, rounds=min(base.rounds, head.rounds)).less(base)
 
 
 def median(shifts: Sequence[Shift]) -> Shift:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from gapbench.compare import noise
-from gapbench.compare.noise import Level, Scale, Shift
+from gapbench.compare.noise import Scale, Shift
 from gapbench.compare.rows import Key, Side, row_key
 from gapbench.records import with_memory
 from gapbench.stats import UNDISTURBED, Floats
@@ -115,7 +115,7 @@ def _against_rest(ratio: Shifts, references: Mapping[Key, str]) -> dict[Key, Shi
     return found
 
 
-def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Mapping[Key, Level]]:
+def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Shifts]:
     """Return of a run the rows' levels of ``own`` times and of the ``ratio`` to the reference in the same turns.
 
     A round's value is as in `stats.round_log_ratio`.
@@ -131,7 +131,7 @@ def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Mapping[K
     rounds = samples.groupby(by_round)[["own"]].quantile(UNDISTURBED)
     shared = samples[samples["of_reference"].notna()].groupby(by_round)[["own", "of_reference"]].quantile(UNDISTURBED)
     rounds["ratio"] = shared["own"] - shared["of_reference"]
-    found: dict[str, dict[Key, Level]] = {}
+    found: dict[str, Shifts] = {}
     for way in ("own", "ratio"):
         values: dict[Key, Floats] = {
             row_key(key): row.to_numpy(dtype=np.float64) for key, row in rounds[way].dropna().groupby(level=_ROW)
@@ -152,8 +152,8 @@ class _Pair:
     @classmethod
     def of(
         cls,
-        before: Mapping[str, Mapping[Key, Level]],
-        after: Mapping[str, Mapping[Key, Level]],
+        before: Mapping[str, Shifts],
+        after: Mapping[str, Shifts],
         references: Mapping[Key, str],
     ) -> "_Pair":
         def shifts(way: str) -> dict[Key, Shift]:

@@ -1,4 +1,4 @@
-"""A Ray cluster as a fleet of equal devices: who is there, hiring a worker on each, and asking them."""
+"""A Ray cluster as a fleet of equal devices: who is there, a worker on each, and asking them."""
 
 import contextlib
 import logging
@@ -20,8 +20,8 @@ _PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """A device that can be hired whole: a GPU, or all processors of a node."""
+class DeviceSlot:
+    """A device that can be acquired whole: a GPU, or all processors of a node."""
 
     node: str
     address: str
@@ -36,11 +36,11 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class DeviceWorker:
     """A device with a worker on it."""
 
     number: int
-    seat: Seat
+    slot: DeviceSlot
     described: Described
     handle: Any
 
@@ -79,34 +79,34 @@ def connected(on: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def seats(device: str = "auto") -> list[Seat]:
+def slots(device: str = "auto") -> list[DeviceSlot]:
     """Return the devices of the cluster: with ``cpu`` each node's processors, else its GPUs; auto means GPUs if any."""
-    found = _all_seats()
-    kinds = {seat.kind for seat in found}
+    every = _all_slots()
+    kinds = {slot.kind for slot in every}
     wanted = "cpu" if device == "cpu" or (device == "auto" and "gpu" not in kinds) else "gpu"
-    chosen = [seat for seat in found if seat.kind == wanted]
+    chosen = [slot for slot in every if slot.kind == wanted]
     if not chosen:
         raise GapbenchError(f"the cluster has no {wanted} to measure on; see: gapbench list devices --on ray")
     return chosen
 
 
-def _all_seats() -> list[Seat]:
+def _all_slots() -> list[DeviceSlot]:
     import ray
 
-    found = []
+    every = []
     for node in ray.nodes():
         resources = node["Resources"] if node["Alive"] else {}
-        place = node["NodeID"], node["NodeManagerAddress"]
+        address = node["NodeID"], node["NodeManagerAddress"]
         gpus, processors = int(resources.get("GPU", 0)), math.floor(resources.get("CPU", 0))
-        found += [Seat(*place, "gpu", index, {"num_gpus": 1.0}) for index in range(gpus)]
-        found += [Seat(*place, "cpu", 0, {"num_cpus": float(processors)})] if processors else []
-    return found
+        every += [DeviceSlot(*address, "gpu", index, {"num_gpus": 1.0}) for index in range(gpus)]
+        every += [DeviceSlot(*address, "cpu", 0, {"num_cpus": float(processors)})] if processors else []
+    return every
 
 
-def hire(
-    places: Sequence[Seat], hold: Callable[[Device], object], device: str = "auto"
-) -> tuple[list[Member], list[str]]:
-    """Put a worker on each of ``places``, alone there, and return those that came, and why others did not.
+def acquire(
+    slots: Sequence[DeviceSlot], hold: Callable[[Device], object], device: str = "auto"
+) -> tuple[list[DeviceWorker], list[str]]:
+    """Put a worker on each of ``slots``, alone there, and return those that came, and why others did not.
 
     Each holds its device by ``hold``, which is called where the device is, so that what measures there outside of the
     cluster and this keep out of each other's way.
@@ -117,40 +117,40 @@ def hire(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     asked = {}
-    for seat in places:
-        there = NodeAffinitySchedulingStrategy(seat.node, soft=False)
-        actor: Any = ray.remote(Worker).options(**seat.resources, scheduling_strategy=there, max_restarts=0)
-        handle = actor.remote("cpu" if seat.kind == "cpu" else device, hold)
-        asked[handle.describe.remote()] = seat, handle
+    for slot in slots:
+        there = NodeAffinitySchedulingStrategy(slot.node, soft=False)
+        actor: Any = ray.remote(Worker).options(**slot.resources, scheduling_strategy=there, max_restarts=0)
+        handle = actor.remote("cpu" if slot.kind == "cpu" else device, hold)
+        asked[handle.describe.remote()] = slot, handle
     ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE)
     members, absent = [], []
     for answer in ready:
-        seat, handle = asked[answer]
+        slot, handle = asked[answer]
         try:
-            members.append(Member(places.index(seat) + 1, seat, ray.get(answer), handle))
+            members.append(DeviceWorker(slots.index(slot) + 1, slot, ray.get(answer), handle))
         except ray.exceptions.RayError as error:
-            absent.append(f"{seat.name} takes no part: {_reason(error)}")
+            absent.append(f"{slot.name} takes no part: {_reason(error)}")
     for answer in late:
-        seat, handle = asked[answer]
+        slot, handle = asked[answer]
         ray.kill(handle)
-        absent.append(f"{seat.name} takes no part: it was not free within {_PATIENCE:.0f} s")
+        absent.append(f"{slot.name} takes no part: it was not free within {_PATIENCE:.0f} s")
     if not members:
         raise RefusedError(f"no device of the fleet can be measured on: {'; '.join(absent)}")
     return sorted(members, key=lambda member: member.number), absent
 
 
-def look() -> list[dict[str, Any]]:
+def list_devices() -> list[dict[str, Any]]:
     """Return one row for each device, free or not: where it is, what it is, and the gapbench that would measure it."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    places = [seat for kind in ("gpu", "cpu") for seat in _all_seats() if seat.kind == kind]
+    slots = [slot for kind in ("gpu", "cpu") for slot in _all_slots() if slot.kind == kind]
     remote = ray.remote(describe_machine)
     asked = {
         node: remote.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False), max_retries=0
         ).remote()
-        for node in dict.fromkeys(seat.node for seat in places)
+        for node in dict.fromkeys(slot.node for slot in slots)
     }
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
     machines = defaultdict[str, dict[str, Any]](dict)
@@ -159,17 +159,17 @@ def look() -> list[dict[str, Any]]:
             with contextlib.suppress(ray.exceptions.RayError):  # a node that is lost meanwhile is shown by its name
                 machines[node] = ray.get(answer)
     rows = []
-    for seat in places:
-        machine = machines[seat.node]
-        names = machine.get(seat.kind) or []
-        description = names[seat.index] if seat.index < len(names) else None
-        rows.append({"name": seat.name, "description": description, "gapbench": machine.get("gapbench")})
+    for slot in slots:
+        machine = machines[slot.node]
+        names = machine.get(slot.kind) or []
+        description = names[slot.index] if slot.index < len(names) else None
+        rows.append({"name": slot.name, "description": description, "gapbench": machine.get("gapbench")})
     return rows
 
 
-def equal(members: Sequence[Member]) -> list[list[Member]]:
+def equal(members: Sequence[DeviceWorker]) -> list[list[DeviceWorker]]:
     """Return the members in groups whose numbers may stand in one run: equal processors, GPUs, drivers, versions."""
-    groups: list[list[Member]] = []
+    groups: list[list[DeviceWorker]] = []
     for member in members:
         own = next((group for group in groups if _are_equal(group[0].described, member.described)), None)
         if own is None:
@@ -183,7 +183,7 @@ def _are_equal(one: Described, other: Described) -> bool:
     return one.name == other.name and not differences(one.environment, other.environment, packages=True)
 
 
-def ask(member: Member, method: str, *arguments: object) -> Any:
+def ask(member: DeviceWorker, method: str, *arguments: object) -> Any:
     """Ask a worker for something, and return what stands for its answer."""
     return getattr(member.handle, method).remote(*arguments)
 

@@ -1,16 +1,15 @@
 """GAP by other array libraries, on the memory of the tensors: NumPy on the CPU, CuPy and JAX on GPUs."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu, not_on_cpu
+from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu, not_on_cpu
 
-
-def _numpy_mean(case: Case) -> Function:
-    dims = case.spatial_dims
-    return lambda x: torch.from_numpy(x.numpy().mean(dims, keepdims=True))
+_on_other_runtimes = partial(implementation, differentiable=False)
 
 
 def _numpy_unsupported(case: Case) -> str | None:
@@ -21,18 +20,15 @@ def _numpy_unsupported(case: Case) -> str | None:
     return not_off_cpu(case, "NumPy")
 
 
-def _cupy_mean(case: Case) -> Function:
-    import cupy
-
+@_on_other_runtimes(
+    "numpy",
+    "NumPy's mean on the tensor's memory, in one thread; float16 is summed in float32",
+    "torch.from_numpy(x.numpy().mean((2, 3), keepdims=True))",
+    unsupported=_numpy_unsupported,
+)
+def _numpy_mean(case: Case) -> Function:
     dims = case.spatial_dims
-
-    def cupy_mean(x: Tensor) -> Tensor:
-        # On PyTorch's own stream nothing waits for anything else, and its events see the work.
-        with cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream):
-            y: Tensor = from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
-        return y
-
-    return cupy_mean
+    return lambda x: torch.from_numpy(x.numpy().mean(dims, keepdims=True))
 
 
 def _cupy_unsupported(case: Case) -> str | None:
@@ -47,6 +43,42 @@ def _cupy_unsupported(case: Case) -> str | None:
     return missing("cupy", "cupy")
 
 
+@_on_other_runtimes(
+    "cupy",
+    "CuPy's mean on the tensor's memory and PyTorch's stream; float16 is summed in float32",
+    "torch.from_dlpack(cupy.from_dlpack(x).mean((2, 3), keepdims=True))",
+    unsupported=_cupy_unsupported,
+)
+def _cupy_mean(case: Case) -> Function:
+    import cupy
+
+    dims = case.spatial_dims
+
+    def cupy_mean(x: Tensor) -> Tensor:
+        # On PyTorch's own stream nothing waits for anything else, and its events see the work.
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream):
+            y: Tensor = from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
+        return y
+
+    return cupy_mean
+
+
+def _jax_unsupported(case: Case) -> str | None:
+    if reason := not_on_cpu(case, "JAX"):
+        return reason
+    if case.dtype == "float64":
+        return "JAX computes in float32 unless a whole process is told otherwise; choose --dtype float32"
+    if case.layout == "sliced":
+        return "JAX takes dense tensors only, without gaps; choose --layout channels_last"
+    return missing("jax", "jax")
+
+
+@_on_other_runtimes(
+    "jax",
+    "JAX's mean, compiled by XLA, on the tensor's memory; waits for its result in every call",
+    "torch.from_dlpack(jax.jit(lambda a: a.mean((2, 3), keepdims=True))(jax.dlpack.from_dlpack(x)))",
+    unsupported=_jax_unsupported,
+)
 def _jax_mean(case: Case) -> Function:
     """Return a mean by XLA, whose streams PyTorch's events do not see: a call waits until its result is there."""
     import jax
@@ -64,42 +96,4 @@ def _jax_mean(case: Case) -> Function:
     return jax_mean
 
 
-def _jax_unsupported(case: Case) -> str | None:
-    if reason := not_on_cpu(case, "JAX"):
-        return reason
-    if case.dtype == "float64":
-        return "JAX computes in float32 unless a whole process is told otherwise; choose --dtype float32"
-    if case.layout == "sliced":
-        return "JAX takes dense tensors only, without gaps; choose --layout channels_last"
-    return missing("jax", "jax")
-
-
-ARRAYS: tuple[Implementation, ...] = (
-    Implementation(
-        "numpy_mean",
-        "numpy",
-        "NumPy's mean on the tensor's memory, in one thread; float16 is summed in float32",
-        "torch.from_numpy(x.numpy().mean((2, 3), keepdims=True))",
-        _numpy_mean,
-        _numpy_unsupported,
-        differentiable=False,
-    ),
-    Implementation(
-        "cupy_mean",
-        "cupy",
-        "CuPy's mean on the tensor's memory and PyTorch's stream; float16 is summed in float32",
-        "torch.from_dlpack(cupy.from_dlpack(x).mean((2, 3), keepdims=True))",
-        _cupy_mean,
-        _cupy_unsupported,
-        differentiable=False,
-    ),
-    Implementation(
-        "jax_mean",
-        "jax",
-        "JAX's mean, compiled by XLA, on the tensor's memory; waits for its result in every call",
-        "torch.from_dlpack(jax.jit(lambda a: a.mean((2, 3), keepdims=True))(jax.dlpack.from_dlpack(x)))",
-        _jax_mean,
-        _jax_unsupported,
-        differentiable=False,
-    ),
-)
+ARRAYS: tuple[Implementation, ...] = (_numpy_mean, _cupy_mean, _jax_mean)

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -55,6 +56,18 @@ class Implementation:
         if case.pass_ != "forward" and not self.differentiable:
             return "autograd does not see through other runtimes; choose --pass forward"
         return self.unsupported(case)
+
+
+Prepare = Callable[[Case], Function]
+
+
+def implementation(family: str, summary: str, snippet: str, **fields: Any) -> Callable[[Prepare], Implementation]:
+    """Return a decorator that makes an `Implementation` of a ``prepare``, by that function's name less a ``_``."""
+
+    def decorate(prepare: Prepare) -> Implementation:
+        return Implementation(prepare.__name__.removeprefix("_"), family, summary, snippet, prepare, **fields)
+
+    return decorate
 
 
 def missing(library: str, extra: str) -> str | None:

@@ -45,7 +45,7 @@ def kernels(source: str) -> list[str]:
 
 def fallbacks(source: str) -> list[str]:
     """Return the operators that a wrapper calls because no code was generated for them."""
-    return list(dict.fromkeys(one or f"aten.{other}" for one, other in _FALLBACK.findall(source)))
+    return list(dict.fromkeys(name or f"aten.{external}" for name, external in _FALLBACK.findall(source)))
 
 
 def _say(wrappers: Iterable[str]) -> str:

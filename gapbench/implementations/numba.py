@@ -6,14 +6,14 @@ along the rows where positions are adjacent in memory, along the columns where c
 
 import functools
 import math
-import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu
+from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu
+from gapbench.telemetry import host
 
 _BLOCK = 512
 """Channels whose sums are kept in the first-level cache while their columns are read."""
@@ -76,7 +76,25 @@ def _kernels(parallel: bool) -> tuple[Kernel, Kernel]:
     return rows, columns
 
 
-def _mean(case: Case) -> Function:
+def _unsupported(case: Case) -> str | None:
+    if reason := not_off_cpu(case, "Numba's loop") or missing("numba", "numba"):
+        return reason
+    if case.dtype in ("float16", "bfloat16"):
+        return "Numba has no half-precision types on the CPU; choose --dtype float32 or another implementation"
+    if case.threads > (most := len(host.usable_cpus())):  # by Numba's own count
+        return f"Numba starts no more threads than there are processors; choose --threads {most} or fewer"
+    return None
+
+
+@implementation(
+    "numba",
+    "a loop of one's own, compiled by Numba, that reads every layout where it lies",
+    "NUMBA[0].prepare(case)(x)  # from gapbench.implementations.numba import NUMBA",
+    unsupported=_unsupported,
+    differentiable=False,
+    loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call looks for BLAS in the last
+)
+def _numba_mean(case: Case) -> Function:
     """Return GAP for (N, C, *spatial) inputs of ``case``'s shape and dtype, in any of `LAYOUTS`.
 
     Other views, whose spatial dimensions do not collapse into one stride or where neither positions nor channels are
@@ -114,30 +132,4 @@ def _mean(case: Case) -> Function:
     return numba_mean
 
 
-def _unsupported(case: Case) -> str | None:
-    if reason := not_off_cpu(case, "Numba's loop") or missing("numba", "numba"):
-        return reason
-    if case.dtype in ("float16", "bfloat16"):
-        return "Numba has no half-precision types on the CPU; choose --dtype float32 or another implementation"
-    if case.threads > (most := _processors()):
-        return f"Numba starts no more threads than there are processors; choose --threads {most} or fewer"
-    return None
-
-
-def _processors() -> int:
-    """Return how many threads Numba can start, by its own count."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-NUMBA: tuple[Implementation, ...] = (
-    Implementation(
-        "numba_mean",
-        "numba",
-        "a loop of one's own, compiled by Numba, that reads every layout where it lies",
-        "NUMBA[0].prepare(case)(x)  # from gapbench.implementations.numba import NUMBA",
-        _mean,
-        _unsupported,
-        differentiable=False,
-        loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call looks for BLAS in the last
-    ),
-)
+NUMBA: tuple[Implementation, ...] = (_numba_mean,)

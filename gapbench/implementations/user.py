@@ -80,7 +80,7 @@ def wrap(name: str, function: Function, source: str) -> Implementation:
 @cache
 def plugins() -> dict[str, EntryPoint]:
     """Return the entry points of packages by name; no package's code runs."""
-    return {one.name: one for one in entry_points(group="gapbench.implementations")}
+    return {point.name: point for point in entry_points(group="gapbench.implementations")}
 
 
 def plugin_origin(name: str) -> str:

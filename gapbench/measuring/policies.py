@@ -17,8 +17,17 @@ from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Ra
 from gapbench.measuring.plan import Effort
 from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.records import BASE, HEAD
-from gapbench.two_stages import fewest_to_confirm, rests, rounds_to_confirm, worth_confirming
-from gapbench.verdicts import EQUIVALENCE_LEVEL, LEVEL, Evidence, paired, smallest_paired
+from gapbench.verdicts import (
+    EQUIVALENCE_LEVEL,
+    LEVEL,
+    Evidence,
+    fewest_to_confirm,
+    paired,
+    rests,
+    rounds_to_confirm,
+    smallest_paired,
+    worth_confirming,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,12 @@ Global average pooling is the first; the others answer questions that people hav
 oracle, store and reports. An implementation's name is its own across all operations.
 """
 
+import importlib
+import importlib.util
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from types import ModuleType
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
@@ -29,15 +33,24 @@ GAP = Operation(
 
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
 
-_BUILT_IN: dict[str, Implementation] = {one.name: one for own in OPERATIONS for one in own.implementations}
+_HARNESS = {
+    "gapbench.implementations.base",
+    "gapbench.implementations.inductor",
+    "gapbench.implementations.user",
+    "gapbench.operations",
+    "gapbench.operations.base",
+}
+"""Modules of the two packages that serve every implementation, and have none."""
+
+_BUILT_IN: dict[str, Implementation] = {each.name: each for own in OPERATIONS for each in own.implementations}
 
 
 def operation(name: str) -> Operation:
     """Return the operation called ``name``. Raises `GapbenchError`, listing those there are."""
-    for one in OPERATIONS:
-        if one.name == name:
-            return one
-    raise unknown("operation", name, (one.name for one in OPERATIONS))
+    operations = {operation.name: operation for operation in OPERATIONS}
+    if name not in operations:
+        raise unknown("operation", name, operations)
+    return operations[name]
 
 
 def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
@@ -46,17 +59,17 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
     The usual ones are all but variants. Raises `GapbenchError` for a chosen name that nobody has, and for a plug-in
     that takes a built-in name.
     """
-    for one in chosen or ():
-        name_of(one)
+    for spec in chosen or ():
+        name_of(spec)
     own = operation(name)
-    competing = [one.name for one in own.implementations if chosen is not None or one.variant_of is None]
-    for found in user.plugins() if own.joinable else ():
-        if found in _BUILT_IN:
+    competing = [each.name for each in own.implementations if chosen is not None or each.variant_of is None]
+    for plugin in user.plugins() if own.joinable else ():
+        if plugin in _BUILT_IN:
             raise GapbenchError(
-                f"the plug-in {found!r} of {user.plugin_origin(found)} takes a built-in name; rename or uninstall it"
+                f"the plug-in {plugin!r} of {user.plugin_origin(plugin)} takes a built-in name; rename or uninstall it"
             )
-        competing.append(found)
-    return [one for one in competing if chosen is None or one in chosen]
+        competing.append(plugin)
+    return [each for each in competing if chosen is None or each in chosen]
 
 
 def competing(name: str, chosen: Collection[str] | None, everyone: bool = False) -> list[str]:
@@ -75,11 +88,39 @@ def builtin(name: str) -> Implementation | None:
 
 
 def adopt(package: Path, operation: str) -> None:
-    """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on."""
-    from gapbench.operations import adoption
+    """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on.
 
-    found = adoption.implementations(package, operation)
-    restore((found, list(__path__)))
+    Only the code under test comes from there, and what that imports late (a kernel, say); what judges and describes it
+    stays this gapbench's, on both sides of a comparison. Raises whatever the checkout raises when it is imported.
+    """
+    for name in [name for name in sys.modules if name.startswith(("gapbench.implementations", "gapbench.operations"))]:
+        if name not in _HARNESS:
+            del sys.modules[name]
+    folder = package / "operations"
+    built_in = {
+        each.name: each for each in _import("gapbench.implementations", package / "implementations").IMPLEMENTATIONS
+    }
+    __path__[:] = [str(folder)]
+    if (folder / f"{operation}.py").is_file():
+        for own in vars(importlib.import_module(f"gapbench.operations.{operation}")).values():
+            if isinstance(own, Operation):
+                built_in |= {each.name: each for each in own.implementations}
+    restore((built_in, list(__path__)))
+
+
+def _import(name: str, folder: Path) -> ModuleType:
+    """Import a package from ``folder`` in place of the one of that name."""
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    setattr(sys.modules[parent], child, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 def state() -> tuple[dict[str, Implementation], list[str]]:
@@ -123,29 +164,29 @@ def load(spec: str) -> Implementation:
 
 def why_not(spec: str, case: Case) -> str | None:
     """Return why a built-in implementation cannot run on ``case``; of any other, only a worker can tell."""
-    one = builtin(spec)
-    return one.why_not(case) if one else None
+    own = builtin(spec)
+    return own.why_not(case) if own else None
 
 
 def other_truths(specs: Iterable[str]) -> int:
     """Return how many answers other than the global average those of ``specs`` that are built in are judged by."""
-    truths = {id(one.truth) for one in map(builtin, specs) if one is not None}
+    truths = {id(own.truth) for own in map(builtin, specs) if own is not None}
     return len(truths - {id(GLOBAL_AVERAGE)})
 
 
 def loads(spec: str) -> tuple[str, ...]:
     """Return the modules that ``spec`` is known to be slow to import."""
-    one = builtin(spec)
-    return one.loads if one else ()
+    own = builtin(spec)
+    return own.loads if own else ()
 
 
 def compiles(spec: str) -> bool:
     """Tell whether ``spec`` is known to call torch.compile."""
-    one = builtin(spec)
-    return one is not None and one.family == "compiled"
+    own = builtin(spec)
+    return own is not None and own.family == "compiled"
 
 
 def parameters(spec: str, case: Case) -> int:
     """Return how many weights ``spec`` is known to have."""
-    one = builtin(spec)
-    return one.parameters(case) if one else 0
+    own = builtin(spec)
+    return own.parameters(case) if own else 0

@@ -7,6 +7,7 @@ new size or pays for symbolic ones; the results count the recompilations.
 import functools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -37,27 +38,11 @@ def _maps(x: Tensor, case: Case) -> list[Tensor]:
 
 def _each(pool: Function) -> Callable[[Case], Function]:
     """Return GAP of every map, joined along the first spatial dimension."""
-    return lambda case: lambda x: torch.cat([pool(one) for one in _maps(x, case)], 2)
+    return lambda case: lambda x: torch.cat([pool(each) for each in _maps(x, case)], 2)
 
 
 def _mean(x: Tensor) -> Tensor:
     return x.mean((2, 3), keepdim=True)
-
-
-def _adaptive(x: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(x, 1)
-
-
-def _adaptive7(x: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(x, 7)
-
-
-def _compiled(dynamic: bool | None) -> Callable[[Case], Function]:
-    def prepare(case: Case) -> Function:
-        one = compiled.compile_fresh(_mean, dynamic=dynamic)
-        return functools.update_wrapper(_each(one)(case), one)  # so that it can be asked what Inductor made
-
-    return prepare
 
 
 def _unsupported(case: Case) -> str | None:
@@ -72,28 +57,31 @@ def _flatten_unsupported(_case: Case) -> str:
     return "a linear layer over flattened positions raises on every size but its own; use global average pooling"
 
 
-def _outputs(rows: int, columns: int) -> Callable[[Case], tuple[int, ...]]:
-    return lambda case: (case.n, case.c, rows * len(PIXELS), columns)
+def _truth(pool: Callable[[Case], Function], size: int) -> Differentiated:
+    """Return the answer of ``pool`` for maps of ``size`` x ``size``, joined."""
+    return Differentiated(pool, lambda case: (case.n, case.c, size * len(PIXELS), size), lambda case: case.window, pool)
 
 
-_EACH_MEAN = _each(_mean)
-_TRUTH = Differentiated(_EACH_MEAN, _outputs(1, 1), lambda case: case.window, _EACH_MEAN)
-_EACH_7 = _each(_adaptive7)
+_EACH_MEAN, _EACH_7 = _each(_mean), _each(lambda x: F.adaptive_avg_pool2d(x, 7))
+
+_varying = partial(Implementation, unsupported=_unsupported, truth=_truth(_EACH_MEAN, 1))
 
 
-def _varying(name: str, family: str, summary: str, snippet: str, prepare: Callable[[Case], Function]) -> Implementation:
-    if family != "compiled":
-        return Implementation(name, family, summary, snippet, prepare, _unsupported, truth=_TRUTH)
-    return Implementation(
+def _compiled(name: str, summary: str, **dynamic: bool) -> Implementation:
+    def prepare(case: Case) -> Function:
+        pool = compiled.compile_fresh(_mean, **{"dynamic": None, **dynamic})
+        return functools.update_wrapper(_each(pool)(case), pool)  # so that it can be asked what Inductor made
+
+    arguments = "".join(f", {key}={value}" for key, value in dynamic.items())
+    return _varying(
         name,
-        family,
+        "compiled",
         summary,
-        snippet,
+        f"torch.compile(lambda x: x.mean((2, 3), keepdim=True){arguments})(x)",
         prepare,
-        lambda case: compiled.unsupported(case) or _unsupported(case),
-        compiled.proof,
-        inductor.code_path,
-        truth=_TRUTH,
+        unsupported=lambda case: compiled.unsupported(case) or _unsupported(case),
+        proof=compiled.proof,
+        code_path=inductor.code_path,
     )
 
 
@@ -104,38 +92,30 @@ VARYING_SIZE = Operation(
     (
         _varying("varying_mean", "eager", "mean of each size", "x.mean((2, 3), keepdim=True)", _EACH_MEAN),
         _varying(
-            "varying_adaptive", "eager", "adaptive pooling to 1 of each size", "F.adaptive_avg_pool2d(x, 1)",
-            _each(_adaptive),
+            "varying_adaptive",
+            "eager",
+            "adaptive pooling to 1 of each size",
+            "F.adaptive_avg_pool2d(x, 1)",
+            _each(lambda x: F.adaptive_avg_pool2d(x, 1)),
         ),
+        _compiled("varying_compiled_static", "compiled mean, one more compilation for each size", dynamic=False),
+        _compiled("varying_compiled_auto", "compiled mean, sizes symbolic once a second one is seen"),
+        _compiled("varying_compiled_dynamic", "compiled mean, sizes symbolic from the start", dynamic=True),
         _varying(
-            "varying_compiled_static", "compiled", "compiled mean, one more compilation for each size",
-            "torch.compile(lambda x: x.mean((2, 3), keepdim=True), dynamic=False)(x)", _compiled(False),
-        ),
-        _varying(
-            "varying_compiled_auto", "compiled", "compiled mean, sizes symbolic once a second one is seen",
-            "torch.compile(lambda x: x.mean((2, 3), keepdim=True))(x)", _compiled(None),
-        ),
-        _varying(
-            "varying_compiled_dynamic", "compiled", "compiled mean, sizes symbolic from the start",
-            "torch.compile(lambda x: x.mean((2, 3), keepdim=True), dynamic=True)(x)", _compiled(True),
-        ),
-        Implementation(
             "varying_adaptive_7x7",
             "eager",
             "adaptive pooling to 7x7 of each size, as VGG takes any: the control",
             "F.adaptive_avg_pool2d(x, 7)",
             _EACH_7,
-            _unsupported,
-            truth=Differentiated(_EACH_7, _outputs(7, 7), lambda case: case.window, _EACH_7),
+            truth=_truth(_EACH_7, 7),
         ),
-        Implementation(
+        _varying(
             "varying_flatten",
             "eager",
             "a linear layer over flattened positions, which takes one size only",
             "torch.nn.Linear(x[0].numel(), 1000)(x.flatten(1))",
             _EACH_MEAN,
-            _flatten_unsupported,
-            truth=_TRUTH,
+            unsupported=_flatten_unsupported,
         ),
     ),
-)  # fmt: skip
+)

@@ -19,7 +19,7 @@ from gapbench.profiling.architectures import ARCHITECTURES, Architecture, archit
 from gapbench.profiling.machine_code import MachineCode, read_amd, read_nvidia
 
 if TYPE_CHECKING:
-    from gapbench.implementations.triton.launches import Launch
+    from gapbench.implementations.triton.op import Launch
 
 DTYPES = ("float16", "float32")
 
@@ -82,8 +82,8 @@ def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> li
     """
     import torch
 
-    from gapbench.implementations.triton import launches, tilings
-    from gapbench.implementations.triton.plans import Chip, Geometry
+    from gapbench.implementations.triton.op import backward_launches, forward_launches
+    from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, backward_plans
 
     where = architecture(arch)
     geometry, chip = Geometry.of(case), Chip(where.units, where.lanes)
@@ -94,11 +94,11 @@ def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> li
     x = x.mT if geometry.column else x
     y = torch.empty((case.n, case.c), dtype=dtype, device="meta")
     if case.pass_ == "backward":
-        plan = tilings.backward(geometry, chip, kernel)[0]
-        found = launches.backward(plan, y, x)
+        plan = backward_plans(geometry, chip, kernel)[0]
+        found = backward_launches(plan, y, x)
     else:
-        plan = tilings.FORWARD[kernel](geometry, chip)[0]
-        found = launches.forward(plan, x, y)
+        plan = FORWARD[kernel](geometry, chip)[0]
+        found = forward_launches(plan, x, y)
     names = [plan.kernel] if len(found) == 1 else [f"{plan.kernel}, launch {i}" for i in range(1, len(found) + 1)]
     gbps = gbps or where.gbps
     return [_describe(name, case, str(plan), one, where, gbps) for name, one in zip(names, found, strict=True)]

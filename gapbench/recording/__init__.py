@@ -11,8 +11,8 @@ from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
 from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
-from gapbench.fleet import dealing
-from gapbench.fleet.cluster import Member
+from gapbench.fleet import dispatch
+from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring import engine, memory, worker_env
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import Contest, Effort, Plan
@@ -24,7 +24,7 @@ from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.records import BASE, HEAD, NULL, THIS
 from gapbench.run import EnergySource, Environment, FlaggedRow, PlannedCase, Run, Settings, Warning
 
-Event = engine.Event | dealing.Warned
+Event = engine.Event | dispatch.Warned
 
 _PLANNED = ("suite", "specs", "clocks", "reference", "memory")
 _DESCRIBED = ("label", "weight")
@@ -128,7 +128,7 @@ def record(
     writer: store.RunWriter,
     plan: Plan,
     observe: Callable[[Event], None] = lambda _event: None,
-    fleet: Sequence[Member] = (),
+    fleet: Sequence[DeviceWorker] = (),
     servers: Servers | None = None,
 ) -> Recording:
     """Measure a plan here or on a ``fleet`` and store every round as it ends; ``observe`` is told each event.
@@ -160,7 +160,7 @@ def record(
                     comparison = writer.run.comparison
                     assert comparison is not None
                     writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
-                case dealing.Warned(warnings):
+                case dispatch.Warned(warnings):
                     ledger.said += warnings
                 case engine.CaseDone(case, stopped_by, memory):
                     ledger.stopped_by[case, memory] = stopped_by
@@ -182,7 +182,9 @@ def record(
     return Recording(writer.run, samples, results, winners, interrupted)
 
 
-def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member], servers: Servers | None) -> Iterable[Event]:
+def _events(
+    writer: store.RunWriter, plan: Plan, fleet: Sequence[DeviceWorker], servers: Servers | None
+) -> Iterable[Event]:
     earlier = _earlier(writer.samples())
     if plan.is_comparison:
         comparison = writer.run.comparison
@@ -192,7 +194,7 @@ def _events(writer: store.RunWriter, plan: Plan, fleet: Sequence[Member], server
         return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if fleet:
-        return dealing.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
+        return dispatch.measure(fleet, plan.contests, plan.effort, earlier, with_ceilings)
     return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True, servers=servers)
 
 

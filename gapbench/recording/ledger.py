@@ -16,7 +16,7 @@ from gapbench.measuring.plan import Contest
 from gapbench.records import BASE, NULL, SLOWER, THIS, Qualification
 from gapbench.run import Warning
 from gapbench.store import RunWriter
-from gapbench.telemetry.fitness import Snapshot
+from gapbench.telemetry.machine_warnings import Snapshot
 
 BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
 """Columns of `records.SAMPLES` that are those of `protocol.Batches`."""

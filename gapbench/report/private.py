@@ -14,7 +14,7 @@ from msgspec import to_builtins
 
 from gapbench.report.stored import Stored
 from gapbench.run import Run
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 _PRIVATE = frozenset(
     {

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from gapbench import ceilings
 from gapbench.compare import Diff
-from gapbench.history.trends import Trend
+from gapbench.history import Trend
 from gapbench.report import profiles, rows
 from gapbench.report.charts import (
     accuracy,

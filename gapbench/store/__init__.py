@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from gapbench import records
 from gapbench.errors import GapbenchError, unknown
 from gapbench.run import Run
-from gapbench.store.documents import WHOLE_ID, is_id, parse
 from gapbench.store.files import Files
 from gapbench.store.index import COLUMNS, Listing, forget, listing
+from gapbench.store.run_json import WHOLE_ID, is_id, parse
 from gapbench.store.tables import distinct, frame, read, read_shard
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 
@@ -107,14 +107,7 @@ class Store(Files):
         A run that cannot be read raises `GapbenchError`; where ``damaged`` is given, it is told that error, and the run
         is left out. Where rows must be ``whole``, a run with such as can mean nothing cannot be read either.
         """
-
-        def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            found = read(self, (run, "results.parquet"), wanted, filters, whole)
-            if found is None and self.describe(run).is_complete:
-                raise GapbenchError(f"run {run}: results.parquet is missing, though the run is complete")
-            return [] if found is None else [found]
-
-        return self._frame(of, records.RESULTS, runs, columns, damaged, filters)
+        return self._frame("results", records.RESULTS, runs, columns, damaged, whole, filters)
 
     def samples(
         self,
@@ -126,59 +119,60 @@ class Store(Files):
         **filters: object,
     ) -> pd.DataFrame:
         """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
-
-        def of(run: str, wanted: Mapping[str, str]) -> list[pa.Table]:
-            is_open = not self.describe(run).is_complete
-            if is_open:
-                names = [(run, "shards", name) for name in self.shard_names(run)]
-                rounds = [read(self, path, wanted, filters, whole) for path in names]
-                if rounds and None not in rounds:
-                    if whole:
-                        distinct(run, rounds)
-                    return rounds
-                # it has been completed while it was read, or has no round yet
-            found = read(self, (run, "samples.parquet"), wanted, filters, whole)
-            if found is None and not is_open:
-                raise GapbenchError(f"run {run}: samples.parquet is missing, though the run is complete")
-            return [] if found is None else [found]
-
-        return self._frame(of, records.SAMPLES, runs, columns, damaged, filters)
+        return self._frame("samples", records.SAMPLES, runs, columns, damaged, whole, filters)
 
     def _frame(
         self,
-        of: Callable[[str, Mapping[str, str]], list[pa.Table]],
-        known: Mapping[str, str],
+        name: str,
+        types: Mapping[str, str],
         runs: Iterable[str] | None,
         columns: Sequence[str] | None,
         damaged: Damage | None,
+        whole: bool,
         filters: Mapping[str, object],
     ) -> pd.DataFrame:
-        chosen = list(known) if columns is None else list(columns)
-        for name in [*chosen, *filters]:
-            if name not in known:
-                raise unknown("column", name, known)
-        wanted = {name: known[name] for name in dict.fromkeys([*chosen, *filters])}
-
+        chosen = list(types) if columns is None else list(columns)
+        for column in [*chosen, *filters]:
+            if column not in types:
+                raise unknown("column", column, types)
+        wanted = {column: types[column] for column in dict.fromkeys([*chosen, *filters])}
         listed = self.listing() if runs is None else Listing({}, {})
 
-        def safely(run: str) -> list[pa.Table] | GapbenchError:
+        def tables_of(run: str) -> list[pa.Table] | GapbenchError:
             if run in listed.unreadable:
                 return GapbenchError(listed.unreadable[run])
             try:
                 self.path(run)
-                return of(run, wanted)
+                return self._tables(name, run, wanted, whole, filters)
             except GapbenchError as error:
                 return error
 
         tables = []
-        for found in self.map(safely, listed.ids if runs is None else runs):
-            if not isinstance(found, GapbenchError):
-                tables += found
+        for result in self.map(tables_of, listed.ids if runs is None else runs):
+            if not isinstance(result, GapbenchError):
+                tables += result
             elif damaged is None:
-                raise found
+                raise result
             else:
-                damaged(found)
+                damaged(result)
         return frame(tables, wanted)[chosen]
+
+    def _tables(
+        self, name: str, run: str, wanted: Mapping[str, str], whole: bool, filters: Mapping[str, object]
+    ) -> list[pa.Table]:
+        is_open = name == "samples" and not self.describe(run).is_complete
+        if is_open:
+            paths = [(run, "shards", shard) for shard in self.shard_names(run)]
+            rounds = [read(self, path, wanted, filters, whole) for path in paths]
+            if rounds and None not in rounds:
+                if whole:
+                    distinct(run, rounds)
+                return rounds
+            # it has been completed while it was read, or has no round yet
+        table = read(self, (run, f"{name}.parquet"), wanted, filters, whole)
+        if table is None and not is_open and self.describe(run).is_complete:
+            raise GapbenchError(f"run {run}: {name}.parquet is missing, though the run is complete")
+        return [] if table is None else [table]
 
     def round(self, run: str, name: str) -> pd.DataFrame:
         """Return one finished round of a run in progress, by the name of its file; its rows must be whole."""

@@ -14,7 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from gapbench.errors import GapbenchError
-from gapbench.store import disk
+from gapbench.store import durable_io
 
 _AT_ONCE = 16
 """Requests under way at once: an object store answers each in 10 to 100 ms, however many there are."""
@@ -60,7 +60,7 @@ class Files:
         """Write a whole file; a reader sees the old one or the new one, never half."""
         with self._explained("write to"):
             if self.local:
-                disk.write(path, content)
+                durable_io.write(path, content)
             else:
                 self.fs.pipe_file(path, content)
 
@@ -68,7 +68,7 @@ class Files:
         """Write a whole file that must be new. Raises `FileExistsError` where there is one."""
         with self._explained("write to"):
             if self.local:
-                disk.write(path, content, new=True)
+                durable_io.write(path, content, new=True)
                 return
             if self.exists(path):  # not every object store knows the condition that follows
                 raise FileExistsError(path)
@@ -78,7 +78,7 @@ class Files:
         """Create a folder, where the store has folders."""
         with self._explained("write to"):
             if self.local:
-                disk.make_folder(path)
+                durable_io.make_folder(path)
             elif _FOLDERLESS.isdisjoint([self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol):
                 self.fs.makedirs(path, exist_ok=True)
 
@@ -129,10 +129,8 @@ class Files:
             yield
         except (GapbenchError, FileExistsError):
             raise
-        except OSError as error:
-            raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error
         except Exception as error:
-            if self.local:
-                raise
             # clients of object stores have errors of their own: no credentials, no such host, ...
+            if self.local and not isinstance(error, OSError):
+                raise
             raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error

@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from gapbench.errors import GapbenchError
 from gapbench.run import Gpu, Machine, Run
-from gapbench.store.documents import is_id, parse
 from gapbench.store.files import Files
+from gapbench.store.run_json import is_id, parse
 
 FILE = "index.parquet"
 VERSION = 2

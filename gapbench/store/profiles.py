@@ -20,7 +20,7 @@ from msgspec import defstruct
 from gapbench.errors import GapbenchError
 from gapbench.records import Number
 from gapbench.store import Store
-from gapbench.store.documents import load, typed
+from gapbench.store.run_json import load, typed
 
 FOLDER = "profiles"
 SCHEMA = 1

@@ -12,9 +12,10 @@ from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.run import Run
 from gapbench.store import Store, index
-from gapbench.store.documents import parse
 from gapbench.store.pytest_benchmark import KEY
+from gapbench.store.run_json import parse
 
+_TABLES = ("samples", "results")
 _SHARD = r"shards/\d{6}\.parquet"
 _FILES = re.compile(rf"run\.json|(samples|results)\.parquet|profiles/.+|{_SHARD}")
 
@@ -30,18 +31,15 @@ class Finding:
 
 def verify(store: Store, runs: Sequence[str] | None = None) -> list[Finding]:
     """Return what is to be said of ``runs``, by default of all in the store and of its other folders."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for run in store.folders() if runs is None else runs:
-        if not store.has(run):
-            found.append(
-                Finding(run, "note", "leftover: a folder without run.json is no run; remove it if it is yours")
-            )
-            continue
-        found += [Finding(run, "damage", sentence) for sentence in damage(store, run)]
-        found += [Finding(run, "note", sentence) for sentence in _notes(store, run)]
-    if runs is None:
-        found += _index(store)
-    return found
+        if store.has(run):
+            findings += [Finding(run, "damage", sentence) for sentence in damage(store, run)]
+            findings += [Finding(run, "note", sentence) for sentence in _notes(store, run)]
+        else:
+            sentence = "leftover: a folder without run.json is no run; remove it if it is yours"
+            findings.append(Finding(run, "note", sentence))
+    return findings + (list(_index(store)) if runs is None else [])
 
 
 def _index(store: Store) -> Iterator[Finding]:
@@ -63,41 +61,36 @@ def damage(store: Store, run: str) -> Iterator[str]:
     except GapbenchError as error:
         yield _about(run, error)
         return
-    said = parse(run, store.read(run, "run.json") or b"").id
-    if said != run:
-        yield f"run.json is of run {said!r}: the folder was renamed, or files were mixed"
+    stated = parse(run, store.read(run, "run.json") or b"").id
+    if stated != run:
+        yield f"run.json is of run {stated!r}: the folder was renamed, or files were mixed"
     files = store.files(run)
-    ended = document.is_complete
-    missing = [name for name in ("samples.parquet", "results.parquet") if ended and name not in files]
+    missing = [f"{name}.parquet" for name in _TABLES if document.is_complete and f"{name}.parquet" not in files]
     yield from (f"{name} is missing, though the run is complete" for name in missing)
     yield from _gaps(files)
-    frames: dict[str, list[pd.DataFrame]] = {"samples": [], "results": []}
-    whole = not missing
-    for name, read in _tables(store, run, files, ended):
+    frames: dict[str, pd.DataFrame] = {}
+    broken = []
+    for name, read in _reads(store, run, files, document.is_complete):
         try:
-            frames[name].append(read())
+            frames[name] = read()
         except GapbenchError as error:
-            whole = False
-            yield _about(run, error)
-    if whole:
-        samples, results = (
-            pd.concat(parts) if parts else pd.DataFrame(columns=list(columns))
-            for parts, columns in ((frames["samples"], records.SAMPLES), (frames["results"], records.RESULTS))
-        )
-        yield from _disagreements(document, samples, results, ended)
+            broken.append(_about(run, error))
+    yield from broken
+    if document.is_complete and not missing and not broken:  # rounds go on after the results were written
+        yield from _disagreements(document, frames["samples"], frames["results"])
 
 
-def _tables(
-    store: Store, run: str, files: Sequence[str], ended: bool
+def _reads(
+    store: Store, run: str, files: Sequence[str], is_complete: bool
 ) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
     """Yield how each table of a run is read: by itself, since one that is damaged says nothing of the others."""
     if "results.parquet" in files:
-        yield "results", lambda: store.results([run], whole=True)
-    if ended and "samples.parquet" in files:
-        yield "samples", lambda: store.samples([run], whole=True)
-    for file in files if not ended else ():
+        yield "results", partial(store.results, [run], whole=True)
+    if is_complete and "samples.parquet" in files:
+        yield "samples", partial(store.samples, [run], whole=True)
+    for file in files if not is_complete else ():
         if re.fullmatch(_SHARD, file):
-            yield "samples", partial(store.round, run, file.removeprefix("shards/"))
+            yield file, partial(store.round, run, file.removeprefix("shards/"))
 
 
 def _about(run: str, error: GapbenchError) -> str:
@@ -111,9 +104,7 @@ def _gaps(files: Sequence[str]) -> Iterator[str]:
         yield f"rounds are missing: {len(shards)} shards end with {shards[-1]}"
 
 
-def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame, ended: bool) -> Iterator[str]:
-    if not ended:
-        return  # rounds go on after the results were written
+def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
     counts = records.with_memory(samples).groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
     rows = records.with_memory(results).drop_duplicates(list(KEY)).set_index(list(KEY))
     for key in counts.index.difference(rows.index):
@@ -125,9 +116,9 @@ def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame, 
             if stated != stored:
                 yield f"{_said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
     if document.plan is not None:
-        planned, found = {one.case for one in document.plan}, set(results["case"])
-        yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - found))
-        yield from (f"{case} is in results.parquet and was not planned" for case in sorted(found - planned))
+        planned, present = {case.case for case in document.plan}, set(results["case"])
+        yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - present))
+        yield from (f"{case} is in results.parquet and was not planned" for case in sorted(present - planned))
 
 
 def _said(key: Any) -> str:

@@ -1,7 +1,7 @@
 """A run being written.
 
 Rounds are numbered files, each of which must be new when it is written: of two processes that go on with one run, the
-slower finds its number taken, and stops. On a local disk it is refused before that, by a claim to the run's folder.
+slower finds its number taken, and stops. On a local disk it is refused before that, by a lock of the run's folder.
 """
 
 import secrets
@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from gapbench import records
 from gapbench.errors import GapbenchError
 from gapbench.run import Run, Warning
-from gapbench.store import disk
-from gapbench.store.documents import dump, parse
+from gapbench.store import durable_io
+from gapbench.store.run_json import dump, parse
 from gapbench.store.tables import DamagedFileError, distinct, frame, parquet, read_shard, table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RunWriter:
         self._store = store
         self._shards: list[pa.Table] = []
         self._next = 0  # number of the next shard
-        self._claim: disk.Claim | None = None
+        self._lock: durable_io.FolderLock | None = None
 
     @classmethod
     def create(cls, store: "Store", run: Run) -> "RunWriter":
@@ -71,8 +71,12 @@ class RunWriter:
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
         """
         text = store.text(run)
-        writer = cls(store, replace(parse(run, text), id=run), text)
-        writer._refuse_complete()
+        described = parse(run, text)
+        if described.is_complete:
+            raise GapbenchError(
+                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
+            )
+        writer = cls(store, replace(described, id=run), text)
         writer._own()
         for name in store.shard_names(run):
             try:
@@ -89,17 +93,11 @@ class RunWriter:
     def _own(self) -> None:
         if self._store.local:
             try:
-                self._claim = disk.claim(self._store.path(self.id))
+                self._lock = durable_io.lock_folder(self._store.path(self.id))
             except OSError as error:
                 raise GapbenchError(
                     f"run {self.id} is being written by another process; let it end, or stop it, and resume then"
                 ) from error
-
-    def _refuse_complete(self) -> None:
-        if self._store.describe(self.id).is_complete:
-            raise GapbenchError(
-                f"run {self.id} is complete, there is nothing to resume; see it with: gapbench report {self.id}"
-            )
 
     def _refuse_gone(self) -> None:
         """Refuse to add to a run that somebody else has completed or removed meanwhile."""
@@ -163,7 +161,7 @@ class RunWriter:
 
     def release(self) -> None:
         """Let others write to the run."""
-        self._claim = None
+        self._lock = None
 
 
 def _number(name: str) -> int:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench import two_stages, verdicts
+from gapbench import verdicts
 from gapbench.verdicts import Verdict
 
 PLAN = staged.Plan(rounds=36)
@@ -101,7 +101,7 @@ def played(pool, level, changed, plan=PLAN, seed=0):
 def test_confirming_rounds_are_as_many_as_the_screening_asks_for_and_there_is_time_for(quiet, recorded):
     states, flagged = played(quiet, 5, ["case03"])
     assert flagged == {"case03": 30}  # the others rest, and half of the recording is for the screening
-    fewest = two_stages.fewest_to_confirm(PLAN.level / 2, verdicts.smallest_paired)
+    fewest = verdicts.fewest_to_confirm(PLAN.level / 2, verdicts.smallest_paired)
     assert states["case03"].rounds - flagged["case03"] == fewest
     # where all changed by little more than the margin, as many as there is time for
     pool = pools.from_samples(recorded(levels=(0, 2), process_noise=0.02, rounds=120))
@@ -112,7 +112,7 @@ def test_confirming_rounds_are_as_many_as_the_screening_asks_for_and_there_is_ti
     # no more than wanted, but never fewer than can show anything
     for most, plan in ((20, staged.Plan(rounds=72, most=20)), (None, staged.Plan(rounds=72, most=1))):
         states, flagged = played(pool, 2, pool.cases, plan)
-        fewest = two_stages.fewest_to_confirm(plan.level / 2 / len(flagged), verdicts.smallest_paired)
+        fewest = verdicts.fewest_to_confirm(plan.level / 2 / len(flagged), verdicts.smallest_paired)
         fresh = {state.rounds - flagged[case] for case, state in states.items() if case in flagged}
         assert max(fresh) == (most or fewest)
         assert min(fresh) >= fewest
@@ -216,9 +216,9 @@ def test_without_correction_more_identical_rows_go_red(recorded):
     plan = staged.Plan(rounds=36, margin=1e-9, level=0.2)
     alarms = {
         decision: shares(replay.false_alarms(staged.two_stages(plan, decision=decision), pool, 50, 0)).any().mean()
-        for decision in (two_stages.decide, ablations.uncorrected)
+        for decision in (verdicts.decide, ablations.uncorrected)
     }
-    assert alarms[ablations.uncorrected] > alarms[two_stages.decide] + 0.1
+    assert alarms[ablations.uncorrected] > alarms[verdicts.decide] + 0.1
 
 
 def test_tools_that_measure_one_side_after_the_other_see_the_machine_s_mood_as_a_change(recorded):

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 
 def _slower(case):
-    function = _mean(case)
+    function = _mean.prepare(case)
 
     def slower(x):
         for _ in range(3000):

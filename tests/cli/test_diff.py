@@ -10,7 +10,7 @@ from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
 from gapbench.run import COMPARED, Run
 from gapbench.store import Store
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.verdicts import Verdict
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gapbench import exclusive
+from gapbench import device_lock
 from gapbench.devices import Cpu
 from gapbench.store import Store
 
@@ -88,7 +88,7 @@ def test_a_killed_run_leaves_its_device_free_and_can_be_resumed(start, tmp_path)
 
 
 def test_ctrl_c_ends_a_wait_with_nothing_begun(start, tmp_path):
-    with exclusive.take(Cpu(), "somebody", tmp_path / "locks"):
+    with device_lock.take(Cpu(), "somebody", tmp_path / "locks"):
         waiting = start(*RUN)
         assert "somebody" in waiting.stderr.readline()
         os.killpg(waiting.pid, signal.SIGINT)
@@ -105,7 +105,7 @@ def test_every_command_that_measures_exits_with_4_on_request(gapbench, tmp_path,
     for command in (["init", "--quiet"], ["add", "pool.py"], [*identity, "commit", "--quiet", "-m", "first"]):
         subprocess.run(["git", *command], check=True)
     before = sorted(tmp_path.iterdir())
-    with exclusive.take(Cpu(), "somebody", tmp_path / "locks"):
+    with device_lock.take(Cpu(), "somebody", tmp_path / "locks"):
         for command in (
             RUN,
             ["ab", "HEAD", ".", "--impl", "pool.py:pool", "--shape", "1x16x8x8"],
@@ -134,7 +134,7 @@ def test_a_resume_waits_as_well_and_may_be_tried_again(gapbench, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAPBENCH_LOCKS", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["gapbench"])
-    with exclusive.take(Cpu(), "somebody", tmp_path):
+    with device_lock.take(Cpu(), "somebody", tmp_path):
         assert gapbench("run", "--resume", run, "--no-wait")[0] == 4
     code, _, err = gapbench("run", "--resume", run, "--no-wait")
     assert code == 0, err

@@ -15,7 +15,7 @@ from gapbench.compare import Side, interleaved
 from gapbench.errors import GapbenchError
 from gapbench.records import RESULTS, Qualification
 from gapbench.report.diff import FORMATS
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.summary import Outcome
 from gapbench.verdicts import Verdict
 

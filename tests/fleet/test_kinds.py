@@ -11,7 +11,7 @@ from msgspec import structs
 from gapbench import cli
 from gapbench.cli import fleet
 from gapbench.fleet import cluster
-from gapbench.fleet.cluster import Member, Seat
+from gapbench.fleet.cluster import DeviceSlot, DeviceWorker
 from gapbench.fleet.worker import Worker
 from gapbench.run import FleetDevice
 from gapbench.store import Store
@@ -25,8 +25,8 @@ def a_member(number, **machine):
     described = worker.describe()
     here = described.environment
     here = structs.replace(here, machine=structs.replace(here.machine, **machine))
-    seat = Seat(f"node{number}", f"10.0.0.{number}", "cpu", 0, {"num_cpus": 2.0})
-    return Member(number, seat, replace(described, environment=here), worker)
+    slot = DeviceSlot(f"node{number}", f"10.0.0.{number}", "cpu", 0, {"num_cpus": 2.0})
+    return DeviceWorker(number, slot, replace(described, environment=here), worker)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def gapbench(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cluster, "take", lambda answer: answer())
 
     def run(*arguments, members=()):
-        monkeypatch.setattr(fleet, "_hired", lambda device: list(members))
+        monkeypatch.setattr(fleet, "_acquired", lambda device: list(members))
         monkeypatch.setattr("sys.argv", ["gapbench", *arguments])
         code = cli._exit_code()
         captured = capsys.readouterr()

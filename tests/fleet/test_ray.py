@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from gapbench import exclusive
+from gapbench import device_lock
 from gapbench.devices import Cpu
 from gapbench.store import Store
 from gapbench.store.verify import verify
@@ -20,7 +20,7 @@ def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
 
 def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path):
     one = ["--impl", "mean", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous"]
-    with exclusive.take(Cpu(), "somebody", locks[0]):
+    with device_lock.take(Cpu(), "somebody", locks[0]):
         gapbench = start("run", *one, "--on", "ray", "--budget", "1s", "--rounds", "1", "--json")
         out, err = gapbench.communicate(timeout=300)
     assert gapbench.returncode == 0, err
@@ -29,7 +29,7 @@ def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path
     document = Store(str(tmp_path / "results")).describe(json.loads(out)["run"])
     assert [device.device for device in document.fleet] == ["cpu"] * 2
     for folder in locks:
-        with exclusive.take(Cpu(), "after", folder, waiting=lambda _: None):  # Ray ends workers in its own time
+        with device_lock.take(Cpu(), "after", folder, waiting=lambda _: None):  # Ray ends workers in its own time
             pass
 
 

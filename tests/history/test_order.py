@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
+from gapbench import history
 from gapbench.git import Git
-from gapbench.history import order as commits
-from gapbench.history.order import order
+from gapbench.history import order
 from gapbench.run import Run
 
 AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@b"]
@@ -87,7 +87,7 @@ def test_where_one_commit_is_not_known_all_go_by_time(repository):
 def test_what_is_no_commit_is_not_taken_for_one(repository):
     repository.commit()
     tree = repository.git("rev-parse", "HEAD^{tree}")
-    assert commits.places_of([tree, "f" * 40], repository.folder) == {}
+    assert history.places_of([tree, "f" * 40], repository.folder) == {}
 
 
 def test_outside_of_repositories_runs_go_by_time(tmp_path):
@@ -112,7 +112,7 @@ def test_names_that_git_knows_are_commits(repository):
     first = repository.commit(1)
     repository.git("tag", "v1")
     second = repository.commit(2)
-    found = [commits.commit_of(name, repository.folder) for name in ("v1", "main~1", "main", second[:9])]
+    found = [history.commit_of(name, repository.folder) for name in ("v1", "main~1", "main", second[:9])]
     assert found == [first, first, second, second]
     for name in ("v2", "--help", "-h", "", "a b", "\0", "HEAD:nosuch"):
-        assert commits.commit_of(name, repository.folder) is None
+        assert history.commit_of(name, repository.folder) is None

@@ -1,11 +1,9 @@
 import pytest
 from fabricated import CASE, a_run, run_id
 
+from gapbench import history
 from gapbench.errors import GapbenchError
-from gapbench.history import since as since_module
-from gapbench.history.order import order
-from gapbench.history.since import find, since
-from gapbench.history.trends import trends
+from gapbench.history import find, order, since, trends
 from gapbench.store import Store
 
 BEFORE, AFTER = 2e-5, 3e-5
@@ -86,7 +84,7 @@ def test_a_run_is_found_as_everywhere_or_by_what_git_knows(store, monkeypatch):
     assert find(store, "latest") == runs[2]
     assert find(store, f"{1:040x}") == runs[1]
     known = {"v1": f"{1:040x}", "v2": "f" * 40}
-    monkeypatch.setattr(since_module, "commit_of", known.get)
+    monkeypatch.setattr(history, "commit_of", known.get)
     assert find(store, "v1") == runs[1]
     with pytest.raises(GapbenchError, match="v2 is commit fffffff, of which .*results has no run; name a run"):
         find(store, "v2")

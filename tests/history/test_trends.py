@@ -2,9 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gapbench.history.order import Order
-from gapbench.history.trends import LEAST_NOISE, SHORTEST, steps, trends
-from gapbench.store.documents import decode
+from gapbench.history import LEAST_NOISE, SHORTEST, Order, steps, trends
+from gapbench.store.run_json import decode
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 GPU = {"name": "H100", "driver": "560"}

@@ -139,7 +139,7 @@ print(json.dumps([sum(rows.stats.cache_hits.values()), sum(rows.stats.cache_miss
 
 def test_what_numba_cannot_do_has_a_remedy(monkeypatch):
     assert "choose --dtype float32" in NUMBA_MEAN.unsupported(Case((2, 3, 7), dtype="bfloat16"))
-    monkeypatch.setattr(numba, "_processors", lambda: 2)
+    monkeypatch.setattr(numba.host, "usable_cpus", lambda: frozenset({0, 1}))
     assert "choose --threads 2 or fewer" in NUMBA_MEAN.unsupported(Case((2, 3, 7), threads=3))
     assert NUMBA_MEAN.unsupported(Case((2, 3, 7), threads=2)) is None
 
@@ -147,7 +147,7 @@ def test_what_numba_cannot_do_has_a_remedy(monkeypatch):
 def test_the_limit_of_threads_is_numbas_own():
     import numba as library
 
-    assert numba._processors() == library.config.NUMBA_DEFAULT_NUM_THREADS
+    assert len(numba.host.usable_cpus()) == library.config.NUMBA_DEFAULT_NUM_THREADS
 
 
 def test_empty_inputs_average_to_nothing_or_nan():

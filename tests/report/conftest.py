@@ -14,7 +14,7 @@ from gapbench.cases import Case
 from gapbench.records import RESULTS, SAMPLES, case_columns
 from gapbench.report.stored import Stored
 from gapbench.run import Run
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 Frames = tuple[Run, pd.DataFrame, pd.DataFrame]
 

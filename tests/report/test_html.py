@@ -17,7 +17,7 @@ from gapbench.report import assets, html, views, which
 from gapbench.report.private import public
 from gapbench.report.stored import Stored
 from gapbench.run import Run
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]
 

@@ -15,8 +15,8 @@ import faults
 import power
 
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, disk
-from gapbench.store.documents import decode
+from gapbench.store import Store, durable_io
+from gapbench.store.run_json import decode
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
@@ -40,12 +40,12 @@ def test_power_that_goes_at_every_single_step_loses_nothing(tmp_path):
 
 def test_a_write_that_is_not_forced_to_the_disk_would_be_lost(tmp_path, monkeypatch):
     """The model of power cuts can tell: without fsync it finds losses."""
-    monkeypatch.setattr(disk.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(durable_io.os, "fsync", lambda descriptor: None)
     lost = 0
     for seed in range(12):
         store, rng, finished = faults.fresh(tmp_path / str(seed)), random.Random(seed), set()
         with power.Disk(rng.randrange(8, 20), rng).plugged_in() as off:
-            monkeypatch.setattr(disk.os, "fsync", lambda descriptor, off=off: off._step())
+            monkeypatch.setattr(durable_io.os, "fsync", lambda descriptor, off=off: off._step())
             try:
                 faults.drive(store, faults.RUN, finished.add)
             except power.PowerCut:
@@ -68,9 +68,9 @@ def test_a_run_that_another_process_writes_is_not_resumed(tmp_path):
 
 
 def test_a_new_file_takes_nobodys_place(tmp_path):
-    disk.write(str(tmp_path / "file"), b"first", new=True)
+    durable_io.write(str(tmp_path / "file"), b"first", new=True)
     with pytest.raises(FileExistsError):
-        disk.write(str(tmp_path / "file"), b"second", new=True)
+        durable_io.write(str(tmp_path / "file"), b"second", new=True)
     assert (tmp_path / "file").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -80,7 +80,7 @@ def test_nor_where_there_are_no_hard_links(tmp_path, monkeypatch, code):
     def refuse(*paths):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(disk.os, "link", refuse)
+    monkeypatch.setattr(durable_io.os, "link", refuse)
     test_a_new_file_takes_nobodys_place(tmp_path)
 
 

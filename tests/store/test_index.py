@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store, index
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 
@@ -59,7 +59,7 @@ def test_runs_in_progress_and_new_ones_are_read_again(store, runs, monkeypatch):
 
 def test_it_holds_what_baselines_and_trends_ask_for(store, runs):
 
-    from gapbench.history.order import order
+    from gapbench.history import order
     from gapbench.run import differences
 
     store.runs()

@@ -30,7 +30,7 @@ from gapbench.run import (
     differences,
 )
 from gapbench.store import Store
-from gapbench.store.documents import decode, dump, parse
+from gapbench.store.run_json import decode, dump, parse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 

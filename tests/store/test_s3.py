@@ -8,7 +8,7 @@ from fabricated import CASE, a_run, run_id
 
 from gapbench.errors import GapbenchError
 from gapbench.store import Store
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.verify import verify
 
 

@@ -10,7 +10,7 @@ from fabricated import CASE, a_run, run_id
 
 from gapbench import records
 from gapbench.store import Store
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.store.tables import table
 from gapbench.store.verify import verify
 

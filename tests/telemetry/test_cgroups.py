@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.telemetry import cgroups
+from gapbench.telemetry import host
 from gapbench.telemetry.unreadable import Reasons, UnreadableError
 
 MOUNT = "sys/fs/cgroup"
@@ -20,8 +20,8 @@ def test_version_2_writes_quota_and_period_and_a_limit(tree):
             f"{MOUNT}/jobs/one/memory.max": "2147483648\n",
         }
     )
-    assert cgroups.cpu_quota(root) == 1.5
-    assert cgroups.memory_limit(root) == 2**31
+    assert host.cpu_quota(root) == 1.5
+    assert host.memory_limit(root) == 2**31
 
 
 def test_version_1_writes_them_in_files_of_their_own(tree):
@@ -33,8 +33,8 @@ def test_version_1_writes_them_in_files_of_their_own(tree):
             f"{MOUNT}/memory/box/memory.limit_in_bytes": "1073741824\n",
         }
     )
-    assert cgroups.cpu_quota(root) == 0.5
-    assert cgroups.memory_limit(root) == 2**30
+    assert host.cpu_quota(root) == 0.5
+    assert host.memory_limit(root) == 2**30
 
 
 def test_no_limit_is_none_in_either_version(tree):
@@ -45,8 +45,8 @@ def test_no_limit_is_none_in_either_version(tree):
             f"{MOUNT}/memory.max": "max\n",
         }
     )
-    assert cgroups.cpu_quota(root) is None
-    assert cgroups.memory_limit(root) is None
+    assert host.cpu_quota(root) is None
+    assert host.memory_limit(root) is None
     root = tree(
         {
             "proc/self/cgroup": "2:memory:/\n1:cpu:/\n",
@@ -55,8 +55,8 @@ def test_no_limit_is_none_in_either_version(tree):
             f"{MOUNT}/memory/memory.limit_in_bytes": "9223372036854710272\n",  # of pages of 64 KiB
         }
     )
-    assert cgroups.cpu_quota(root) is None
-    assert cgroups.memory_limit(root) is None
+    assert host.cpu_quota(root) is None
+    assert host.memory_limit(root) is None
 
 
 def test_a_hybrid_holds_each_controller_in_one_version(tree):
@@ -67,14 +67,14 @@ def test_a_hybrid_holds_each_controller_in_one_version(tree):
             f"{MOUNT}/unified/box/memory.max": "4096\n",
         }
     )
-    assert cgroups.cpu_quota(root) is None
-    assert cgroups.memory_limit(root) == 4096
+    assert host.cpu_quota(root) is None
+    assert host.memory_limit(root) == 4096
 
 
 @pytest.mark.parametrize("group", ["/docker/0123", "/../../other", "/"])
 def test_in_a_container_the_mounts_root_is_the_group(tree, group):
     root = tree({"proc/self/cgroup": f"0::{group}\n", f"{MOUNT}/cpu.max": "200000 100000\n"})
-    assert cgroups.cpu_quota(root) == 2
+    assert host.cpu_quota(root) == 2
 
 
 @given(st.lists(st.none() | st.integers(1, 10**7), min_size=1, max_size=5), st.integers(1000, 10**6))
@@ -90,8 +90,8 @@ def test_the_tightest_limit_of_all_ancestors_binds(quotas, period):
             (group / "memory.max").write_text(f"{'max' if quota is None else quota}\n")
             group /= "abcd"[level : level + 1] or "unused"
         known = [quota for quota in quotas if quota is not None]
-        assert cgroups.cpu_quota(root) == (min(known) / period if known else None)
-        assert cgroups.memory_limit(root) == min(known, default=None)
+        assert host.cpu_quota(root) == (min(known) / period if known else None)
+        assert host.memory_limit(root) == min(known, default=None)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
@@ -104,13 +104,13 @@ def test_garbage_is_a_reason_or_a_number_and_never_a_crash(content):
         (root / "proc/self/cgroup").write_text("0::/alices-job\n")
         (group / "cpu.max").write_text(content)
         (group / "memory.max").write_text(content)
-        for read in (cgroups.cpu_quota, cgroups.memory_limit):
+        for read in (host.cpu_quota, host.memory_limit):
             reasons = Reasons()
             limit = reasons.attempt("limit", lambda read=read: read(root))
             assert limit is None or isinstance(limit, int | float)
             assert "alice" not in str(reasons.unreadable)
         (root / "proc/self/cgroup").write_text(content)
-        reasons.attempt("limit", lambda: cgroups.cpu_quota(root))
+        reasons.attempt("limit", lambda: host.cpu_quota(root))
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_garbage_is_a_reason_or_a_number_and_never_a_crash(content):
 )
 def test_what_is_not_there_is_a_reason(tree, files, reason):
     with pytest.raises(UnreadableError, match=reason):
-        cgroups.cpu_quota(tree(files))
+        host.cpu_quota(tree(files))

@@ -1,6 +1,6 @@
 """GAP by our own Triton kernels, forward and backward: one that dispatches, and each of its kernels by itself.
 
-docs/triton.md says what each kernel is for. This module, `plans` and `tilings` import without Triton.
+docs/triton.md says what each kernel is for. This module and `plans` import without Triton.
 """
 
 import importlib.util
@@ -8,8 +8,7 @@ from functools import partial
 
 from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation
-from gapbench.implementations.triton.plans import Chip, Geometry
-from gapbench.implementations.triton.tilings import FLAT, FORWARD, PERSISTENT
+from gapbench.implementations.triton.plans import FLAT, FORWARD, PERSISTENT, Chip, Geometry
 
 __all__ = ["TRITON"]
 
@@ -35,8 +34,8 @@ def _code_path(function: Function) -> str | None:
 
 def _unsupported(case: Case) -> str | None:
     if case.device.partition(":")[0] in ("cpu", "mps"):
-        where = case.device.partition(":")[0].upper()
-        return f"triton kernels need a GPU; this case is on the {where}, choose a GPU such as --device cuda"
+        family = case.device.partition(":")[0].upper()
+        return f"triton kernels need a GPU; this case is on the {family}, choose a GPU such as --device cuda"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed; run pip install 'gapbench[triton]'"
     return None

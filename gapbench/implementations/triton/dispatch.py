@@ -16,8 +16,8 @@ from triton.runtime.cache import get_cache_manager
 from triton.runtime.errors import OutOfResources
 
 from gapbench.cases import Case
-from gapbench.implementations.triton import kernels, op, tilings
-from gapbench.implementations.triton.plans import Chip, Geometry, Plan
+from gapbench.implementations.triton import kernels, op
+from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, Plan, backward_plans, forward_plans
 
 _FILE = "gapbench.plan.txt"
 _WARMUP_MS, _REPEAT_MS = 5, 20
@@ -89,8 +89,8 @@ class Gap:
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:
         geometry, chip = Geometry.of(case), chip_of(case.device)
-        forward = tilings.forward(geometry, chip) if kernel is None else tilings.FORWARD[kernel](geometry, chip)
-        backward = tilings.backward(geometry, chip, kernel)
+        forward = forward_plans(geometry, chip) if kernel is None else FORWARD[kernel](geometry, chip)
+        backward = backward_plans(geometry, chip, kernel)
         timed = {"forward": forward, "backward": backward}
         self._geometry = geometry
         self._chosen = {pass_: str(plans[0]) for pass_, plans in timed.items()}

@@ -1,8 +1,13 @@
-"""What a plan is: a kernel and its tile, for a case as kernels see it. Nothing here needs Triton or a GPU."""
+"""Plans: every kernel with every tile worth timing for a case as kernels see it, the one that arithmetic prefers first.
 
+docs/triton.md gives the arithmetic behind the numbers. Nothing here needs Triton or a GPU.
+"""
+
+import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from gapbench.cases import DTYPES, Case
 
@@ -91,3 +96,158 @@ def cdiv(a: int, b: int) -> int:
 def power(number: int) -> int:
     """Return the power of two at or above ``number``, 1 for 0."""
     return 1 << max(number - 1, 0).bit_length()
+
+
+PERSISTENT = 1024
+"""The longest window, in positions, that one tile covers."""
+
+FLAT = 512
+"""The longest row, in positions, that is read as part of a flat stretch."""
+
+ALIGNED = 16
+"""Elements: Triton reads rows 16 bytes at a time where it knows their starts to be multiples of this apart."""
+
+TILES = (2048, 1024, 4096, 512)
+"""Elements that a program holds at once, 16 a thread with 1 to 8 warps; the first where that fills the GPU."""
+
+PER_THREAD = 16
+"""Elements a thread holds of a tile: two 16-byte loads of a half type in flight, four of float32."""
+
+LINES = (128, 256, 512)
+"""Bytes of adjacent channels that a column tile reads at a time: whole cache lines."""
+
+LONG = 4
+"""Steps, each a memory round trip of most of a microsecond, that take longer than a split's second launch."""
+
+PARTIALS = 8192
+"""Partial sums that one program adds up: 64 a thread with four warps."""
+
+
+def _warps(elements: int, chip: Chip) -> int:
+    return min(8, max(1, elements // (PER_THREAD * chip.lanes)))
+
+
+def _tiles(
+    geometry: Geometry, chip: Chip, kernel: str, *, column: bool, longest: int = PERSISTENT, whole: bool = False
+) -> list[Plan]:
+    """Return tiles that are long in channels (``column``) or in positions, of at most ``longest`` positions.
+
+    ``whole`` keeps rows in one piece, where a tile would be shorter.
+    """
+    longest = min(longest, power(geometry.window))
+    plans = []
+    for tile in TILES:
+        for line in LINES if column else (1,):
+            if column:
+                block_c = min(line // geometry.itemsize, power(geometry.channels))
+                block_r = min(max(1, tile // block_c), longest)
+            else:
+                block_r = longest if whole else min(tile, longest)
+                block_c = min(max(1, tile // block_r), power(geometry.channels))
+            plans.append(Plan(kernel, block_c, block_r, _warps(block_c * block_r, chip)))
+    return _ranked(plans, geometry, chip)
+
+
+def _ranked(plans: Iterable[Plan], geometry: Geometry, chip: Chip) -> list[Plan]:
+    """Return distinct plans, those that fill the GPU first, among equals those of the preferred tile, then line."""
+
+    def badness(plan: Plan) -> tuple[int, float, int]:
+        tile = plan.block_c * plan.block_r
+        return (
+            max(0, chip.enough - plan.programs(geometry)),
+            abs(math.log2(tile / TILES[0])),
+            plan.block_c if geometry.column else 0,
+        )
+
+    return sorted(dict.fromkeys(plans), key=badness)
+
+
+def row_persistent(geometry: Geometry, chip: Chip) -> list[Plan]:
+    """Return plans whose tile covers the whole window of some rows; none beyond `PERSISTENT`."""
+    if geometry.window > PERSISTENT:
+        return []
+    return _tiles(geometry, chip, "row_persistent", column=False, whole=True)
+
+
+def row_looped(geometry: Geometry, chip: Chip) -> list[Plan]:
+    """Return plans whose tile slides along longer windows."""
+    if geometry.window <= PERSISTENT:
+        return []
+    return [
+        *_tiles(geometry, chip, "row_looped", column=False, longest=PERSISTENT),
+        *_tiles(geometry, chip, "row_looped", column=False, longest=2 * PERSISTENT),
+    ]
+
+
+def column(geometry: Geometry, chip: Chip) -> list[Plan]:
+    """Return plans that sum whole cache lines of adjacent channels, position by position."""
+    return _tiles(geometry, chip, "column", column=True)
+
+
+def _split(geometry: Geometry, chip: Chip, kernel: str) -> list[Plan]:
+    """Return plans that share a window out to several programs, whose sums a second launch or the last one adds up."""
+    shortest = 8 if geometry.column else 128
+    if geometry.window < 2 * shortest:
+        return []
+    plans = []
+    for tile in _tiles(geometry, chip, kernel, column=geometry.column):
+        blocks = tile.programs(geometry)
+        for wanted in (chip.enough, 2 * chip.enough):
+            most = min(PARTIALS // tile.block_c, geometry.window // shortest)
+            parts = max(2, min(power(cdiv(wanted, max(blocks, 1))), most))
+            block_r = min(tile.block_r, power(cdiv(geometry.window, parts)))
+            plans.append(Plan(kernel, tile.block_c, block_r, _warps(tile.block_c * block_r, chip), parts))
+    return _ranked(plans, geometry, chip)
+
+
+def flat(geometry: Geometry, chip: Chip, kernel: str = "flat") -> list[Plan]:
+    """Return plans for short contiguous rows, as many to a stretch as make it start on 16 bytes; else none."""
+    window = geometry.window
+    if geometry.column or not 0 < window <= FLAT:
+        return []
+    aligned = 16 // math.gcd(16, window * geometry.itemsize)
+    counts = {max(aligned, power(tile // window + 1) // 2) for tile in TILES}
+    plans = [
+        Plan(kernel, rows, power(window), _warps(power(rows * window), chip))
+        for rows in counts
+        if rows * window <= max(TILES)
+    ]
+    return _ranked(plans, geometry, chip)
+
+
+FORWARD: dict[str, Callable[[Geometry, Chip], list[Plan]]] = {
+    "row_persistent": row_persistent,
+    "row_looped": row_looped,
+    "column": column,
+    "split_two_pass": partial(_split, kernel="split_two_pass"),
+    "split_single_pass": partial(_split, kernel="split_single_pass"),
+    "flat": flat,
+}
+"""The kernels, and the plans that each has for a geometry: none where it does not apply."""
+
+
+def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
+    """Return what the dispatcher times for the forward pass, the best guess first."""
+    if geometry.column:
+        whole = column(geometry, chip)[:3]
+    else:
+        whole = [*row_persistent(geometry, chip)[:3], *row_looped(geometry, chip)[:3]]
+    if geometry.window % ALIGNED:
+        whole = [*flat(geometry, chip)[:3], *whole]
+    programs, steps = whole[0].programs(geometry), whole[0].steps(geometry)
+    if programs >= 2 * chip.enough:
+        return whole
+    split = [plan for kernel in ("split_two_pass", "split_single_pass") for plan in _split(geometry, chip, kernel)[:2]]
+    return [*split, *whole] if programs < chip.enough and steps >= LONG else [*whole, *split]
+
+
+def backward_plans(geometry: Geometry, chip: Chip, kernel: str | None = None) -> list[Plan]:
+    """Return plans that write the gradient: of the dispatcher, or of one forward ``kernel``."""
+    by_column = geometry.column if kernel is None or kernel.startswith("split") else kernel == "column"
+    spread = _tiles(geometry, chip, f"spread_{'column' if by_column else 'row'}", column=by_column)
+    flat_spread = flat(geometry, chip, "spread_flat")
+    if kernel is not None:
+        return flat_spread if kernel == "flat" else spread
+    if geometry.window % ALIGNED:
+        return [*flat_spread[:3], *spread[:3]]
+    return spread[:4]

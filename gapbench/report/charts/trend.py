@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.history.trends import SHORTEST, Change, Point, Trend, logs
+from gapbench.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
@@ -22,7 +22,7 @@ MOST_RUNS = 500
 
 
 def figure(trend: Trend) -> go.Figure:
-    """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.history.trends.trends`), oldest left."""
+    """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.history.trends`), oldest left."""
     first, points = _shown(trend)
     if not points:
         return style.nothing()

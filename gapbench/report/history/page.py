@@ -9,8 +9,7 @@ import pandas as pd
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.history.order import order
-from gapbench.history.trends import COLUMNS, Trend, trends
+from gapbench.history import COLUMNS, Trend, order, trends
 from gapbench.report import format as fmt
 from gapbench.report import private
 from gapbench.report.charts import trend as chart

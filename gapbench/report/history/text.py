@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gapbench.cases import Case
-from gapbench.history.since import Difference, Since
-from gapbench.history.trends import SHORTEST, Change, Point, Trend, logs
+from gapbench.history import SHORTEST, Change, Difference, Point, Since, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.text import plain_table
 

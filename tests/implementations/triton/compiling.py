@@ -17,7 +17,7 @@ from triton.runtime.jit import JITFunction
 
 from gapbench import inputs
 from gapbench.cases import Case
-from gapbench.implementations.triton import launches, op
+from gapbench.implementations.triton import op
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
 from gapbench.profiling import static
@@ -74,7 +74,7 @@ def beside_swapped(case: Case, plan: Plan, _backward_plan: Plan) -> tuple[list[s
     import swapped
 
     x = inputs.sample(case, 0).flatten(2)
-    (launch,) = launches.forward(plan, x, x.new_empty(x.shape[:2]))
+    (launch,) = op.forward_launches(plan, x, x.new_empty(x.shape[:2]))
     pair = launch, replace(launch, kernel=swapped.tile_kernel)
     listings = [static.compile_launch(one, architecture("sm_90")).asm["sass"].splitlines() for one in pair]
     ours, theirs = ([line.strip() for line in listing if line.rstrip().endswith(";")] for listing in listings)

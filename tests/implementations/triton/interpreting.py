@@ -15,7 +15,7 @@ from triton.runtime.interpreter import GridExecutor, InterpretedFunction, Interp
 
 from gapbench import inputs, oracle
 from gapbench.cases import Case
-from gapbench.implementations.triton import dispatch, launches, op
+from gapbench.implementations.triton import dispatch, op
 from gapbench.implementations.triton.dispatch import Gap
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
@@ -178,7 +178,7 @@ def averages_far_apart(plan: Plan, strides: tuple[int, int, int], sizes: tuple[i
         x = buffer.as_strided(sizes, strides)
         x.copy_(torch.arange(1, x.numel() + 1).view(sizes))
         y = torch.full(sizes[:2], -1.0)
-        for launch in launches.forward(plan, x, y):
+        for launch in op.forward_launches(plan, x, y):
             launch.kernel[(launch.programs,)](**launch.arguments, **launch.constants)
         return y, x.float().mean(2)
 
@@ -189,7 +189,7 @@ def spreads_far_apart(plan: Plan, strides: tuple[int, int, int], sizes: tuple[in
     with lazily(last + 1) as buffer:
         out = buffer.as_strided(sizes, strides)
         gradient = torch.arange(1.0, sizes[0] * sizes[1] + 1).view(sizes[:2])
-        for launch in launches.backward(plan, gradient, out):
+        for launch in op.backward_launches(plan, gradient, out):
             launch.kernel[(launch.programs,)](**launch.arguments, **launch.constants)
         return out.float(), (gradient / sizes[2])[..., None].expand(sizes)
 
@@ -202,10 +202,10 @@ def last_program(plan: Plan, sizes: tuple[int, int, int], backward: bool) -> tup
         x, y = x.view(sizes), y.view(sizes[:2])
         if backward:
             y[-1, -1] = 6
-            found = launches.backward(plan, y, x)
+            found = op.backward_launches(plan, y, x)
         else:
             x[-1, -1] = torch.arange(window)
-            found = launches.forward(plan, x, y)
+            found = op.forward_launches(plan, x, y)
         (launch,) = found
         with mock.patch.multiple(
             InterpreterBuilder,

@@ -9,8 +9,7 @@ from test_kernels import plans_for
 
 from gapbench import inputs
 from gapbench.cases import LAYOUTS, Case
-from gapbench.implementations.triton.plans import Chip
-from gapbench.implementations.triton.tilings import FORWARD
+from gapbench.implementations.triton.plans import FORWARD, Chip
 
 CASES = {
     "row_persistent": Case((8, 512, 28, 28)),

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from strategies import AVERAGING
 
 from gapbench.cases import DTYPES, LAYOUTS, Case
-from gapbench.implementations.triton import tilings
-from gapbench.implementations.triton.plans import Chip, Geometry, Plan
-from gapbench.implementations.triton.tilings import FORWARD
+from gapbench.implementations.triton import plans
+from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, Plan
 
 H100 = Chip()
 
@@ -20,8 +19,8 @@ H100 = Chip()
 def plans_for(case, kernel, chip=H100, index=0):
     """Return the forward and the backward plan of a kernel, None for the dispatcher's, at one place of the lists."""
     geometry = Geometry.of(case)
-    forward = FORWARD[kernel](geometry, chip) if kernel else tilings.forward(geometry, chip)
-    backward = tilings.backward(geometry, chip, kernel)
+    forward = FORWARD[kernel](geometry, chip) if kernel else plans.forward_plans(geometry, chip)
+    backward = plans.backward_plans(geometry, chip, kernel)
     return forward[index % len(forward)], backward[index % len(backward)]
 
 

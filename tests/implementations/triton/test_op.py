@@ -7,8 +7,7 @@ import torch
 from test_kernels import plans_for
 
 from gapbench.cases import LAYOUTS, Case
-from gapbench.implementations.triton.plans import Chip
-from gapbench.implementations.triton.tilings import FORWARD
+from gapbench.implementations.triton.plans import FORWARD, Chip
 
 CASES = {
     "row_persistent": Case((2, 16, 16, 16)),

@@ -6,7 +6,7 @@ from stored import CASE
 from gapbench.cases import Case
 from gapbench.report.diff import lines
 from gapbench.run import Run
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 from gapbench.verdicts import Verdict
 
 

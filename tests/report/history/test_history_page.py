@@ -6,7 +6,7 @@ from stored import AB, CASE, OTHER, keep, side
 from gapbench.report import html, site
 from gapbench.report.history import page
 from gapbench.store import Store
-from gapbench.store.documents import decode
+from gapbench.store.run_json import decode
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gapbench.history.since import Difference, Since
-from gapbench.history.trends import Change, Point, Trend
+from gapbench.history import Change, Difference, Point, Since, Trend
 from gapbench.report.history import text as history
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"

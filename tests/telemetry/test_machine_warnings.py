@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from msgspec import convert
 
 from gapbench.run import Machine
-from gapbench.telemetry import fitness, nvml
-from gapbench.telemetry.fitness import Snapshot
+from gapbench.telemetry import machine_warnings, nvml
 from gapbench.telemetry.host import CpuTime
+from gapbench.telemetry.machine_warnings import Snapshot
 
 GIB = 2**30
 GPU = {"uuid": "GPU-1", "name": "H200", "mig": False, "mig_pending": False, "ecc": True, "ecc_pending": True}
@@ -25,7 +25,7 @@ CALM = Snapshot(load=0.5, cpu_time=CpuTime(1000, 10), memory_available_bytes=12 
 
 
 def said(before=CALM, after=CALM, rounds=(), **machine):
-    return fitness.warnings(before, after, convert(QUIET | machine, Machine), rounds)
+    return machine_warnings.warnings(before, after, convert(QUIET | machine, Machine), rounds)
 
 
 def test_a_fit_machine_is_not_warned_about():
@@ -35,8 +35,8 @@ def test_a_fit_machine_is_not_warned_about():
 
 
 def test_what_is_not_known_is_not_warned_about():
-    assert fitness.warnings(Snapshot(), Snapshot(), Machine()) == []
-    assert fitness.warnings(Snapshot(), None, Machine(), [dict.fromkeys(["throttle", "steal"])]) == []
+    assert machine_warnings.warnings(Snapshot(), Snapshot(), Machine()) == []
+    assert machine_warnings.warnings(Snapshot(), None, Machine(), [dict.fromkeys(["throttle", "steal"])]) == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_each_ill_is_one_warning_with_its_evidence_and_its_remedy(facts, evidenc
     (warning,) = said(**facts)
     assert evidence in warning.evidence
     assert remedy in warning.remedy
-    assert warning.topic in fitness.TOPICS
+    assert warning.topic in machine_warnings.TOPICS
 
 
 def test_throttled_rounds_are_counted_by_their_causes():

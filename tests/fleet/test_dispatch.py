@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.fleet import cluster, dealing
+from gapbench.fleet import cluster, dispatch
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import RoundResult
@@ -91,7 +91,7 @@ def play(lives, seed=0, plan=CONTESTS, **options):
             monkeypatch.setattr(cluster, name, getattr(stage, name))
         members = [Actor(number, answers, log) for number, answers in enumerate(lives, 1)]
         try:
-            for event in dealing.measure(members, plan, EFFORT, **options):
+            for event in dispatch.measure(members, plan, EFFORT, **options):
                 seen.append(event)  # noqa: PERF402 - what was seen before an error counts
         except GapbenchError as error:
             return seen, str(error), log

@@ -11,7 +11,7 @@ from msgspec import structs
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
-from gapbench.fleet.cluster import LostError, Member
+from gapbench.fleet.cluster import DeviceWorker, LostError
 from gapbench.measuring import engine
 from gapbench.measuring.budget import estimate
 from gapbench.measuring.plan import Contest, Effort
@@ -30,7 +30,7 @@ class Warned:
 
 
 def measure(
-    members: Sequence[Member],
+    members: Sequence[DeviceWorker],
     contests: Sequence[Contest],
     effort: Effort,
     earlier: Sequence[engine.RoundMeasured] = (),
@@ -52,7 +52,7 @@ def measure(
     waiting: deque[Contest | None] = deque(longest)
     if with_ceilings:
         waiting.appendleft(None)
-    free, pending = deque(members), dict[Any, tuple[Member, Contest | None]]()
+    free, pending = deque(members), dict[Any, tuple[DeviceWorker, Contest | None]]()
     losses: Counter[Case] = Counter()
     energy = _Energy()
     is_ready = False
@@ -112,7 +112,7 @@ def _failed(contest: Contest) -> Iterator[engine.Event]:
     yield engine.CaseDone(contest.case, "failed")
 
 
-def _warnings(members: Sequence[Member]) -> Iterator[Warning]:
+def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
     """Yield what each machine says, with who says it."""
     for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
         try:

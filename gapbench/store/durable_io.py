@@ -1,4 +1,4 @@
-"""Writes to a local disk that a power cut cannot undo, and the claim to a folder that dies with its process.
+"""Writes to a local disk that a power cut cannot undo, and the lock of a folder that dies with its process.
 
 A file comes whole or not at all: it is written beside its place, forced to the disk, and put in place; then its folder
 is forced too, or the name could still be lost. Files of interrupted writes end with `PART`.
@@ -71,7 +71,7 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-class Claim:
+class FolderLock:
     """The right to write to a folder, of this process alone; given back when it is released, or by any kind of death.
 
     A process that asks twice has the same one.
@@ -96,13 +96,13 @@ class Claim:
     __del__ = release
 
 
-_claims: "WeakValueDictionary[str, Claim]" = WeakValueDictionary()
+_locks: "WeakValueDictionary[str, FolderLock]" = WeakValueDictionary()
 
 
-def claim(folder: str) -> Claim:
-    """Claim a folder. Raises `BlockingIOError` if another process has it."""
+def lock_folder(folder: str) -> FolderLock:
+    """Lock a folder. Raises `BlockingIOError` if another process has it."""
     folder = os.path.realpath(folder)
-    found = _claims.get(folder)
-    if found is None:
-        found = _claims[folder] = Claim(folder)
-    return found
+    lock = _locks.get(folder)
+    if lock is None:
+        lock = _locks[folder] = FolderLock(folder)
+    return lock

@@ -1,4 +1,7 @@
-"""How the time of an implementation on a case went from run to run, and where it stepped.
+"""How times went over stored runs, where they stepped, and what got slower since a run. No torch.
+
+Runs are not interleaved with each other: each has a weather of its own, and none are pairs. Whether one commit is
+slower than another is decided by measuring both together; a step over runs says where to look.
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
 Processing 167 (2020) 107299), by least squares and exactly. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
@@ -8,16 +11,74 @@ which finds too much in few runs: in 2,000 series of white noise it found a step
 of those of 10 or 20. This finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gapbench.history.order import Order
+from gapbench import git
+from gapbench.errors import GapbenchError
 from gapbench.records import THIS, with_memory
 from gapbench.run import Run, differences
 from gapbench.stats import Floats, Interval, unpaired
+from gapbench.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Runs, oldest first, ``by`` commit or start, and a phrase that says which and why."""
+
+    runs: list[str]
+    by: str
+    phrase: str
+
+
+def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
+    """Return the order of runs: by commit if the repository of ``folder`` has them all.
+
+    Runs of one commit are in the order of their start. Where a commit is not known, commits and times would make two
+    orders that contradict each other, so that all go by time.
+    """
+    runs = {one.id: one.commit for one in sorted(documents, key=lambda one: one.id)}  # ids are times
+    places = places_of([known for known in runs.values() if known], folder)
+    if places is None:
+        return Order(list(runs), "start", "by start time, as this folder is in no git repository")
+    placed = {run: places[known] for run, known in runs.items() if known in places}
+    if lacking := len(runs) - len(placed):
+        phrase = f"by start time, as this repository lacks the commits of {lacking} of {len(runs)} runs"
+        return Order(list(runs), "start", phrase)
+    return Order(sorted(runs, key=lambda run: placed[run]), "commit", "in the order of their commits")
+
+
+def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, int] | None:
+    """Return the place of every commit in git's topological order: parents first, branches kept together.
+
+    Commits that the repository does not have are left out. None where ``folder`` (the current one by default) is in no
+    repository.
+    """
+    asked = [commit for commit in dict.fromkeys(commits) if commit and not set(commit) - set("0123456789abcdef")]
+    # asked for by name, each gets a line: "<full hash> commit", or "<name> missing"
+    found = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
+    if found is None:
+        return None
+    full = {
+        commit: line.split()[0]
+        for commit, line in zip(asked, found.splitlines(), strict=True)
+        if line.split()[1:] == ["commit"]
+    }
+    if not full:
+        return {}
+    walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
+    place = {commit: index for index, commit in enumerate(walked.splitlines())}
+    return {commit: place[known] for commit, known in full.items() if known in place}
+
+
+def commit_of(name: str, folder: Path | None = None) -> str | None:
+    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if by no means."""
+    return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None
+
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
 
@@ -162,3 +223,103 @@ def ratio_of(after: Floats, before: Floats) -> Interval:
     difference = unpaired(after, before)
     low, high = (None if bound is None else float(np.exp(bound)) for bound in (difference.low, difference.high))
     return Interval(float(np.exp(difference.estimate)), low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A trend's newest segment against the one that the run lies in, as a ratio of mean times (above 1 is slower).
+
+    ``causes`` are those of the steps between, ``environment`` what changed with them. The interval is unpaired: both
+    means hold what the machine was like.
+    """
+
+    case: str
+    implementation: str
+    clock: str
+    ratio: float
+    ratio_low: float | None
+    ratio_high: float | None
+    runs_before: int
+    runs_after: int
+    causes: list[str]
+    environment: list[str]
+    memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What became of all trends since ``run``: the slower ones, worst first, the faster ones, and how many neither.
+
+    ``undecided`` counts those with too few runs for a step to show, ``absent`` those that were not measured by then.
+    """
+
+    run: str
+    slower: list[Difference]
+    faster: list[Difference]
+    unchanged: int
+    undecided: int
+    absent: int
+
+
+def find(store: Store, name: str) -> str:
+    """Return the run that ``name`` means: as everywhere, or by a tag, branch or other name that git knows.
+
+    Raises `GapbenchError` if there is none.
+    """
+    try:
+        return store.resolve(name)
+    except GapbenchError:
+        commit = commit_of(name)
+        if commit is None:
+            raise
+        runs = store.runs()
+        if commit not in set(runs["commit"]):
+            raise GapbenchError(f"{name} is commit {commit[:7]}, of which {store.url} has no run; name a run") from None
+        return store.resolve(commit)
+
+
+def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
+    """Return what is slower and what is faster in the newest segment of each trend than in the one of ``run``.
+
+    A trend that ``run`` did not measure begins with its last run before that. Without a step since then it is
+    unchanged, and so it is where the interval of the ratio holds 1: there and back again.
+    """
+    place = {one: index for index, one in enumerate(order.runs)}
+    differences, unchanged, undecided, absent = [], 0, 0, 0
+    for trend in trends:
+        before = [index for index, point in enumerate(trend.points) if place[point.run] <= place[run]]
+        if not before:
+            absent += 1
+        elif len(trend.points) < 2 * SHORTEST:
+            undecided += 1
+        elif (difference := _difference(trend, before[-1])) is not None:
+            differences.append(difference)
+        else:
+            unchanged += 1
+    slower = sorted((one for one in differences if one.ratio > 1), key=lambda one: -one.ratio)
+    faster = sorted((one for one in differences if one.ratio < 1), key=lambda one: one.ratio)
+    return Since(run, slower, faster, unchanged, undecided, absent)
+
+
+def _difference(trend: Trend, index: int) -> Difference | None:
+    changes = [change for change in trend.changes if change.index > index]
+    if not changes:
+        return None
+    found = [change.index for change in trend.changes]
+    before, after = segment(trend.points, found, index), segment(trend.points, found, len(trend.points) - 1)
+    ratio = ratio_of(after, before)
+    if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
+        return None
+    return Difference(
+        trend.case,
+        trend.implementation,
+        trend.clock,
+        ratio.estimate,
+        ratio.low,
+        ratio.high,
+        len(before),
+        len(after),
+        list(dict.fromkeys(change.cause for change in changes)),
+        list(dict.fromkeys(news for point in trend.points[index + 1 :] for news in point.environment)),
+        trend.memory,
+    )

@@ -1,0 +1,105 @@
+"""What several commands share: options and their types, warnings, and the device that is held while measuring."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gapbench.cases import parse_shape
+from gapbench.errors import GapbenchError
+from gapbench.parsing import parse_duration, parse_shard, parse_share
+
+if TYPE_CHECKING:
+    from gapbench.device_lock import Lock
+    from gapbench.devices import Device
+
+Command = Callable[..., Any]
+
+
+class Parsed(click.ParamType[Any]):
+    """What a function makes of the text; its errors are gapbench's own, one line with the remedy."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Parse text; leave defaults, which have their type already, alone."""
+        return self._parse(value) if isinstance(value, str) else value
+
+
+DURATION = Parsed("duration", parse_duration)
+SHARE = Parsed("share", parse_share)
+SHARD = Parsed("shard", parse_shard)
+SHAPE = Parsed("shape", parse_shape)
+
+
+def joined(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds several options, the first of them first in ``--help``."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def as_json(what: str = "one JSON document") -> Callable[[Command], Command]:
+    """Return the option ``--json``, which prints ``what``."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
+
+
+store = click.option(
+    "--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL."
+)
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+tag = click.option("--tag", help="A name to find the run by.")
+seed = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders."
+)
+no_wait = click.option(
+    "--no-wait", is_flag=True, help="If another gapbench measures on the device, exit with 4; by default, wait for it."
+)
+
+
+def left_out(error: GapbenchError) -> None:
+    """Say on stderr that a run is left out, and why."""
+    click.echo(f"warning: left out: {error}", err=True)
+
+
+def show_warnings(warnings: Iterable[object]) -> None:
+    """Print a run's warnings on stderr, a line each."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def locked(device: str, no_wait: bool) -> "Lock":
+    """Hold the device of this name: to be used as a context manager around all measuring.
+
+    While another process holds it, say so on stderr and wait; with ``no_wait``, raise `RefusedError`.
+    """
+    from gapbench.devices import device as find_device
+
+    return take(find_device(device), typed(), None if no_wait else _say)
+
+
+def take(device: "Device", told: str, waiting: Callable[[str], None] | None = None) -> "Lock":
+    """Take the lock of a device of the machine that this runs on, whose environment may name the folder of locks."""
+    from gapbench import device_lock
+
+    folder = os.environ.get("GAPBENCH_LOCKS")
+    return device_lock.take(device, told, Path(folder) if folder else None, waiting)
+
+
+def typed() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["gapbench", *sys.argv[1:]])
+
+
+def _say(busy: str) -> None:
+    click.echo(f"waiting: {busy}; Ctrl-C gives up, and --no-wait would not wait", err=True)
