@@ -26,7 +26,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     from gapbench.history import since
     from gapbench.history.order import order
     from gapbench.history.trends import COLUMNS, trends
-    from gapbench.report.history import text as report
+    from gapbench.report import text as report
     from gapbench.store import Store
 
     store = Store(url)

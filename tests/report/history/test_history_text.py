@@ -5,7 +5,7 @@ from rich.console import Console
 
 from gapbench.history.since import Difference, Since
 from gapbench.history.trends import Change, Point, Trend
-from gapbench.report.history import text as history
+from gapbench.report import text as history
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 
