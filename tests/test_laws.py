@@ -48,7 +48,7 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 def test_reports_and_diffs_load_without_torch():
     modules = "gapbench.compare, gapbench.importing, gapbench.store.verify, gapbench.report.diff, gapbench.report.html"
-    modules += ", gapbench.report.text, gapbench.report.history.text"
+    modules += ", gapbench.report.text, gapbench.report.text"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

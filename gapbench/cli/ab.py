@@ -144,7 +144,7 @@ def _measured(
 ) -> int:
     from gapbench import compare, recording
     from gapbench.cli.progress import Progress
-    from gapbench.report import stored
+    from gapbench.report import loaded_run
 
     with Progress(plan.contests, plan.effort, sides=2) as progress:
         recorded = recording.record(writer, plan, progress.observe, servers=servers)
@@ -156,7 +156,7 @@ def _measured(
             err=True,
         )
         return ExitCode.INTERRUPTED
-    shown = compare.interleaved(stored.side(store, writer.id))
+    shown = compare.interleaved(loaded_run.side(store, writer.id))
     if explain:
         base, head, *_ = plan.sides
         shown = _explained(store, shown, base, head)
@@ -170,7 +170,7 @@ def _measured(
 
 def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Diff":
     """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
-    from gapbench.profiling import explaining
+    from gapbench.profiling import explain
     from gapbench.report.diff import lines
     from gapbench.verdicts import Verdict
 
@@ -178,7 +178,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
     try:
         if sys.stderr.isatty() and rows:
             click.echo("profiling what regressed …", err=True)
-        for row in explaining.explain(store, found.head.id, rows, base.source, head.source) if rows else ():
+        for row in explain.explain(store, found.head.id, rows, base.source, head.source) if rows else ():
             if sys.stderr.isatty():
                 click.echo(f"profiled {row.implementation} on {row.case}", err=True)
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ def command(
         return static.compare(Path(base), None if head is None else Path(head))
     from gapbench.compare import compare, interleaved
     from gapbench.report.diff.lines import explained
-    from gapbench.report.stored import earlier, side
+    from gapbench.report.loaded_run import earlier, side
     from gapbench.store import Store
 
     store = Store(url)

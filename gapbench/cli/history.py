@@ -24,7 +24,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     if no run has timed such a case.
     """
     from gapbench import history
-    from gapbench.report.history import text as report
+    from gapbench.report import text as report
     from gapbench.store import Store
 
     store = Store(url)

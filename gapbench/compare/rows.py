@@ -42,7 +42,7 @@ class Row:
     ``ratio`` is head / base with its 95 % interval, above 1 is slower, None where nothing was compared; ``rounds`` are
     those that decided, of the side with fewer. ``suite`` and ``spec`` are what ``gapbench run`` calls suite and
     implementation; ``again`` are the words of the command that measured, which the selection of a row follows.
-    ``explanation`` is what profiles of both sides said of why (`gapbench.profiling.comparison`), None without them.
+    ``explanation`` is what profiles of both sides said of why (`gapbench.profiling.explain`), None without them.
     ``memory`` is one of `records.MEMORY`; ``rounds_needed`` would probably decide an inconclusive row, None where more
     rounds are no remedy.
     """

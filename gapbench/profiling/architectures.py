@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Architecture:
     ``lone_blocks`` is the most blocks of one warp.
     ``shared_bytes`` of shared memory (LDS) are given out in steps of ``shared_step``, after ``shared_reserved`` for
     each block. Without ``limits`` those are a relative's: enough to choose plans, not to tell an occupancy.
+    What is left out is as on NVIDIA's data center GPUs.
     """
 
     name: str
@@ -22,16 +24,16 @@ class Architecture:
     target: int | str
     product: str
     units: int
-    lanes: int
-    warps: int
-    blocks: int
-    lone_blocks: int
-    registers: int
-    register_step: int
     shared_bytes: int
-    shared_step: int
-    shared_reserved: int
     gbps: float | None = None
+    lanes: int = 32
+    warps: int = 64
+    blocks: int = 32
+    lone_blocks: int = 32
+    registers: int = 65536
+    register_step: int = 8
+    shared_step: int = 128
+    shared_reserved: int = 1024
     partitions: int = 4
     limits: bool = True
 
@@ -53,33 +55,27 @@ class Architecture:
         return blocks
 
 
-def _nvidia(capability: int, product: str, units: int, shared_kib: int, gbps: float) -> Architecture:
-    return Architecture(
-        name=f"sm_{capability}",
-        backend="cuda",
-        target=capability,
-        product=product,
-        units=units,
-        lanes=32,
-        warps=64,
-        blocks=32,
-        lone_blocks=32,
-        registers=65536,
-        register_step=8,
-        shared_bytes=shared_kib * 1024,
-        shared_step=128,
-        shared_reserved=1024,
-        gbps=gbps,
-    )
-
-
 ARCHITECTURES: tuple[Architecture, ...] = (
-    _nvidia(80, "A100", 108, 164, 2039),
-    _nvidia(90, "H100", 132, 228, 3350),
-    _nvidia(100, "B200", 148, 228, 8000),
+    Architecture("sm_80", "cuda", 80, "A100", units=108, shared_bytes=164 * 1024, gbps=2039),
+    Architecture("sm_90", "cuda", 90, "H100", units=132, shared_bytes=228 * 1024, gbps=3350),
+    Architecture("sm_100", "cuda", 100, "B200", units=148, shared_bytes=228 * 1024, gbps=8000),
     # 512 registers (VGPRs and AGPRs together) for each of 64 lanes on each of four SIMDs, 8 waves on each. Blocks of
     # several waves need one of 16 barriers; those of one wave do not, and are limited by waves alone.
-    Architecture("gfx942", "hip", "gfx942", "MI300X", 304, 64, 32, 16, 32, 512 * 64 * 4, 8, 64 * 1024, 512, 0, 5300),
+    Architecture(
+        "gfx942",
+        "hip",
+        "gfx942",
+        "MI300X",
+        units=304,
+        shared_bytes=64 * 1024,
+        gbps=5300,
+        lanes=64,
+        warps=32,
+        blocks=16,
+        registers=512 * 64 * 4,
+        shared_step=512,
+        shared_reserved=0,
+    ),
 )
 """Where `static` compiles for.
 
@@ -95,13 +91,13 @@ def architecture(name: str) -> Architecture:
 
     Raises `KeyError` for what is no such name. Whether there is one, and Triton compiles for it, is not asked here.
     """
-    known = {one.name: one for one in ARCHITECTURES}
-    if name in known:
-        return known[name]
-    if found := re.fullmatch(r"sm_(\d{2,3})", name):
-        return replace(known["sm_90"], name=name, target=int(found[1]), product=name, gbps=None, limits=False)
+    ours = {architecture.name: architecture for architecture in ARCHITECTURES}
+    if name in ours:
+        return ours[name]
+    other: dict[str, Any] = {"name": name, "product": name, "gbps": None, "limits": False}
+    if capability := re.fullmatch(r"sm_(\d{2,3})", name):
+        return replace(ours["sm_90"], **other, target=int(capability[1]))
     if re.fullmatch(r"gfx[0-9a-f]{3,4}", name):
         lanes = 64 if re.fullmatch(r"gfx[789]\w\w", name) else 32  # GCN and CDNA, then RDNA
-        relative = replace(known["gfx942"], name=name, target=name, lanes=lanes)
-        return replace(relative, product=name, gbps=None, limits=False)
+        return replace(ours["gfx942"], **other, target=name, lanes=lanes)
     raise KeyError(name)

@@ -1,15 +1,13 @@
-"""What a profiler recorded, freed of the profiler: events with a beginning and a duration, nested by thread."""
+"""What a profiler recorded, freed of the profiler: events nested by thread, and a table of operators and kernels."""
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ITEMSIZES = {
-    "float32": 4, "bfloat16": 2, "float16": 2, "float64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
-    "bool": 1,
-}  # fmt: skip
-"""Bytes of an element by dtype."""
+import torch
 
 _DTYPES = {
     "float": "float32", "c10::BFloat16": "bfloat16", "c10::Half": "float16", "double": "float64", "long int": "int64",
@@ -73,28 +71,28 @@ class Node:
 def read(kineto: Any) -> list[Event]:
     """Return what Kineto recorded (``profiler.kineto_results``), in order of time."""
     began = kineto.trace_start_ns()
-    found = [_event(one, began) for one in kineto.events() if not (_on_device(one) and one.is_user_annotation())]
-    return sorted(found, key=lambda event: (event.start, -event.nanoseconds))
+    work = [event for event in kineto.events() if not (_on_device(event) and event.is_user_annotation())]
+    return sorted((_event(event, began) for event in work), key=lambda event: (event.start, -event.nanoseconds))
 
 
-def _on_device(one: Any) -> bool:
-    return not str(one.device_type()).endswith("CPU")
+def _on_device(recorded: Any) -> bool:
+    return not str(recorded.device_type()).endswith("CPU")
 
 
-def _event(one: Any, began: int) -> Event:
+def _event(recorded: Any, began: int) -> Event:
     tensors = tuple(
         (tuple(shape), _DTYPES[dtype])
-        for shape, dtype in zip(one.shapes(), one.dtypes(), strict=False)
+        for shape, dtype in zip(recorded.shapes(), recorded.dtypes(), strict=False)
         if dtype in _DTYPES and all(isinstance(size, int) for size in shape)
     )
     return Event(
-        name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, one.name())),
-        start=one.start_ns() - began,
-        nanoseconds=one.duration_ns(),
-        thread=one.start_thread_id(),
-        device=_on_device(one),
+        name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, recorded.name())),
+        start=recorded.start_ns() - began,
+        nanoseconds=recorded.duration_ns(),
+        thread=recorded.start_thread_id(),
+        device=_on_device(recorded),
         tensors=tensors,
-        nbytes=one.nbytes() if one.name() == MEMORY else 0,
+        nbytes=recorded.nbytes() if recorded.name() == MEMORY else 0,
     )
 
 
@@ -118,7 +116,7 @@ def _trees(events: list[Event]) -> list[Node]:
         event, children = open_.pop()
         (open_[-1][1] if open_ else roots).append(Node(event, tuple(children)))
 
-    for event in sorted(events, key=lambda one: (one.start, -one.nanoseconds)):
+    for event in sorted(events, key=lambda event: (event.start, -event.nanoseconds)):
         while open_ and open_[-1][0].end <= event.start:
             close()
         open_.append((event, []))
@@ -130,7 +128,88 @@ def _trees(events: list[Event]) -> list[Node]:
 def busy_seconds(events: Iterable[Event]) -> float:
     """Return for how long at least one kernel ran on the accelerator: overlapping ones count once."""
     busy, until = 0, 0
-    for event in sorted((one for one in events if one.device), key=lambda one: one.start):
+    for event in sorted((event for event in events if event.device), key=lambda event: event.start):
         busy += max(0, event.end - max(event.start, until))
         until = max(until, event.end)
     return busy * 1e-9
+
+
+ALLOCATES = ("aten::empty", "aten::new_empty", "aten::resize")
+"""How the names of operators begin that do nothing but get memory."""
+
+VIEWS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "alias", "as_strided", "as_strided_", "detach", "expand", "expand_as", "flatten", "lift_fresh", "narrow",
+        "permute", "reshape", "result_type", "select", "slice", "squeeze", "t", "transpose", "unflatten", "unsqueeze",
+        "view", "_reshape_alias", "_unsafe_view",
+    )
+) | {"detach"}  # fmt: skip
+"""Operators that touch no element."""
+
+_STARTS = frozenset({"aten::fill_", "aten::zero_"})
+"""What a reduction begins with; it touches its output only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """All calls of one operator (or kernel) with arguments of the same dtypes, per call of the implementation.
+
+    ``self_seconds`` is its time without that of the operators that it called, as the profiler saw it. ``bytes`` are
+    those of its tensors, arguments and results once each; None where it left the work to others, or where shapes do not
+    tell: an argument that is expanded counts in full.
+    """
+
+    name: str
+    dtypes: tuple[str, ...]
+    calls: float
+    self_seconds: float
+    total_seconds: float
+    bytes: float | None
+    device: bool = False
+
+    @property
+    def gbps(self) -> float | None:
+        """Return 10^9 bytes a second of its own time."""
+        return self.bytes / self.self_seconds / 1e9 if self.bytes and self.self_seconds > 0 else None
+
+
+def allocates(name: str) -> bool:
+    """Tell whether an operator only gets memory."""
+    return name.startswith(ALLOCATES)
+
+
+def computes(name: str) -> bool:
+    """Tell whether an operator may touch elements, rather than get memory or make a view."""
+    return not allocates(name) and name not in VIEWS
+
+
+def table(roots: Sequence[Node], events: Iterable[Event], calls: int) -> list[Operator]:
+    """Return what ran beneath ``roots`` and on the accelerator in ``calls`` calls, the most expensive first."""
+    given = [event for event in events if event.name == MEMORY and event.nbytes > 0]
+    seen = [(node.event, node.own_seconds, moved(node, given)) for root in roots for node in root.walk()]
+    seen += [(event, event.seconds, None) for event in events if event.device]
+    groups = defaultdict(list)
+    for event, own, nbytes in seen:
+        dtypes = tuple(dtype for _, dtype in event.tensors)
+        groups[event.name, dtypes, event.device].append((own, event.seconds, nbytes))
+    rows = []
+    for (name, dtypes, device), group in groups.items():
+        own, total = sum(own for own, _, _ in group) / calls, sum(seconds for _, seconds, _ in group) / calls
+        sizes = [nbytes for _, _, nbytes in group if nbytes is not None]
+        nbytes = sum(sizes) / calls if len(sizes) == len(group) else None
+        rows.append(Operator(name, dtypes, len(group) / calls, own, total, nbytes or None, device))
+    return sorted(rows, key=lambda row: -row.self_seconds)
+
+
+def moved(node: Node, given: Sequence[Event]) -> float | None:
+    """Return the bytes of an operator's tensors: its arguments, and the memory that it was ``given`` for results."""
+    event = node.event
+    if not computes(event.name) or not event.tensors:
+        return None
+    beneath = [below.event.name for child in node.children for below in child.walk()]
+    if any(computes(name) and name not in _STARTS for name in beneath):
+        return None
+    arguments = sum(math.prod(shape) * getattr(torch, dtype).itemsize for shape, dtype in event.tensors)
+    own = [memory for memory in given if memory.thread == event.thread and event.start <= memory.start <= event.end]
+    return float(arguments + sum(memory.nbytes for memory in own))

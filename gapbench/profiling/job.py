@@ -9,6 +9,7 @@ from resource import getpagesize
 from typing import Any
 
 import torch
+from msgspec import Struct, to_builtins
 from torch import Tensor
 
 from gapbench import inputs, operations
@@ -20,8 +21,8 @@ from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Answer, Channel
 from gapbench.measuring.source import HERE, Source
 from gapbench.passes import Call, bind
-from gapbench.profiling import counters, generated, gpu_counters, trace, windows, words
-from gapbench.profiling.split import PARTS, Split, split
+from gapbench.profiling import counters, inductor_code, sampling, trace
+from gapbench.profiling.split import PARTS, Split, sentence, split
 
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
@@ -43,25 +44,55 @@ class Request:
     attempts: int = 3
 
 
+class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
+    """What a worker says of an implementation that it profiled, per call.
+
+    ``seconds`` are measured without the profiler, and ``shares`` are per cent of them (see
+    `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s,
+    ``memory`` the bytes that are allocated from a moment on, ``proton`` the seconds of kernels, or the reason for none.
+    """
+
+    reason: None = None
+    family: str
+    seconds: float
+    shares: dict[str, float]
+    page_faults: float
+    page_fault_share: float
+    one_element_seconds: float | None
+    profiled_seconds: float
+    calls: int
+    attempts: int
+    gbps: float | None
+    sentence: str
+    operators: list[dict[str, Any]]
+    peak_extra_bytes: int | None
+    memory: list[tuple[float, int]]
+    generated: dict[str, Any] | None
+    counters: list[counters.Counter]
+    proton: dict[str, Any]
+    trace_calls: int
+    notes: list[str]
+
+
 def profile(channel: Channel, current: CurrentContender, request: Request) -> None:  # noqa: ARG001
     """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
     try:
         request.source.enter(request.case.operation)
         prepared.make_ready(request.case)
-        channel.send(Answer(_profile(request)))
+        channel.send(Answer(to_builtins(_profile(request))))
     except Exception as error:
         status, reason = prepared.status_of(error, request.case)
         channel.send(Answer({"status": status, "reason": reason}))
 
 
-def _profile(request: Request) -> dict[str, Any]:
-    case, where = request.case, device(request.case.device)
+def _profile(request: Request) -> Measured | dict[str, Any]:
+    case, target = request.case, device(request.case.device)
     implementation = operations.load(request.source.spec(request.spec))
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
     kept = memory.shuffle_heap(Random(request.seed))
-    function, calls = _prepared(implementation, case, request.seed, where)
+    function, calls = _prepared(implementation, case, request.seed, target)
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}
     if torch._C._autograd._profiler_enabled():
@@ -70,69 +101,66 @@ def _profile(request: Request) -> dict[str, Any]:
             "reason": "a profiler is already active in its process, which the implementation must have started; end it "
             "before the function returns",
         }
-    made = generated.read(function) if implementation.family == "compiled" else None
-    traced = trace.write(calls[0], where, request.folder, request.most_trace_bytes)
-    watched, one_element, found, attempts, notes = _watch(implementation, calls, request, where)
+    made = inductor_code.read(function) if implementation.family == "compiled" else None
+    traced = trace.write(calls[0], target, request.folder, request.most_trace_bytes)
+    watched, one_element, parts, attempts, notes = _watch(implementation, calls, request, target)
     del kept
     rows = watched.rows
     if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
-    counted = _counted(calls[0], watched.observed.seconds, where)
     for name, source in (made.sources if made else {}).items():
         (request.folder / name).write_text(source, encoding="utf-8")
-    seconds = watched.observed.seconds
-    return {
-        "status": "ok",
-        "reason": None,
-        "family": implementation.family,
-        "seconds": seconds,
-        "shares": {part: found.share(part) for part in PARTS},
-        "page_faults": watched.observed.faults,
-        "page_fault_share": 100 * found.fault_seconds / seconds,
-        "one_element_seconds": one_element.observed.seconds if one_element else None,
-        "profiled_seconds": watched.observed.profiled_seconds,
-        "calls": watched.calls,
-        "attempts": attempts,
-        "gbps": case.bytes_moved / seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
-        "sentence": words.sentence(
+    observed = watched.observed
+    return Measured(
+        family=implementation.family,
+        seconds=observed.seconds,
+        shares={part: parts.share(part) for part in PARTS},
+        page_faults=observed.faults,
+        page_fault_share=100 * parts.fault_seconds / observed.seconds,
+        one_element_seconds=one_element.observed.seconds if one_element else None,
+        profiled_seconds=observed.profiled_seconds,
+        calls=watched.calls,
+        attempts=attempts,
+        gbps=case.bytes_moved / observed.seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
+        sentence=sentence(
             implementation.name,
             case.dtype,
-            found,
+            parts,
             rows,
-            round(watched.observed.faults * getpagesize()),
-            on_accelerator=watched.observed.busy_seconds is not None,
+            round(observed.faults * getpagesize()),
+            on_accelerator=observed.busy_seconds is not None,
             forward=case.pass_ == "forward",
         ),
-        "operators": [asdict(row) | {"gbps": row.gbps} for row in rows],
-        "peak_extra_bytes": trace.peak(traced.timeline),
-        "memory": traced.timeline,
-        "generated": made.document() if made else None,
-        "counters": [asdict(one) for one in counted],
-        "proton": _proton(calls[0], watched.observed.seconds, where),
-        "trace_calls": traced.calls,
-        "notes": notes + traced.notes,
-    }
+        operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
+        peak_extra_bytes=trace.peak(traced.timeline),
+        memory=traced.timeline,
+        generated=made.document() if made else None,
+        counters=_counted(calls[0], observed.seconds, target),
+        proton=_proton(calls[0], observed.seconds, target),
+        trace_calls=traced.calls,
+        notes=notes + traced.notes,
+    )
 
 
 def _prepared(
-    implementation: Implementation, case: Case, seed: int, where: Device
+    implementation: Implementation, case: Case, seed: int, target: Device
 ) -> tuple[Callable[[Tensor], Tensor], list[Call]]:
     """Return the function and its calls, warm, on the inputs that the CPU's clock would rotate."""
     function = implementation.prepare(case)
-    places = clocks.clock("host", where).rotations(case.elements * DTYPES[case.dtype]) if where.name == "cpu" else 1
+    places = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
     first = inputs.sample(case, seed)
     xs = [first, *(inputs.place(first, case, seed + number) for number in range(1, places))]
     gradient = inputs.upstream(case, seed, implementation.truth.shape(case))
     calls = [bind(case, function, x, gradient) for x in xs]
     for call in calls:
         call()
-    where.synchronize()
+    target.synchronize()
     return function, calls
 
 
 def _watch(
-    implementation: Implementation, calls: list[Call], request: Request, where: Device
-) -> tuple[windows.Watched, windows.Watched | None, Split, int, list[str]]:
+    implementation: Implementation, calls: list[Call], request: Request, target: Device
+) -> tuple[sampling.Watched, sampling.Watched | None, Split, int, list[str]]:
     """Watch the case and one element; again if too little is explained, and then keep what explains most."""
     case, notes = request.case, []
     small = replace(case, shape=(1,) * len(case.shape))
@@ -141,42 +169,42 @@ def _watch(
             raise ValueError("its weights would be as large")
         if reason := implementation.why_not(small):
             raise ValueError(reason)
-        _, small_calls = _prepared(implementation, small, request.seed, where)
+        _, small_calls = _prepared(implementation, small, request.seed, target)
     except Exception as error:  # an implementation may rely on sizes
         small_calls = []
         notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
-    cost = windows.seconds_per_fault(where) if where.name == "cpu" else 0.0
-    found: list[tuple[windows.Watched, windows.Watched | None, Split]] = []
-    while len(found) < request.attempts:
-        one = windows.watch(small_calls, where) if small_calls else None
-        all_ = windows.watch(calls, where)
-        found.append((all_, one, split(all_.observed, one.observed if one else None, cost)))
-        if abs(found[-1][2].share("unexplained")) <= _EXPLAINED:
+    cost = sampling.seconds_per_fault(target) if target.name == "cpu" else 0.0
+    tries: list[tuple[sampling.Watched, sampling.Watched | None, Split]] = []
+    while len(tries) < request.attempts:
+        least = sampling.watch(small_calls, target) if small_calls else None
+        all_ = sampling.watch(calls, target)
+        tries.append((all_, least, split(all_.observed, least.observed if least else None, cost)))
+        if abs(tries[-1][2].share("unexplained")) <= _EXPLAINED:
             break
-    watched, one, best = min(found, key=lambda each: abs(each[2].share("unexplained")))
+    watched, least, best = min(tries, key=lambda each: abs(each[2].share("unexplained")))
     if (left := best.share("unexplained")) and abs(left) > _EXPLAINED:
         notes.append(
             f"{left:+.1f} % of the time is not explained: other work on the machine, or a call too short to divide"
         )
-    return watched, one, best, len(found), notes
+    return watched, least, best, len(tries), notes
 
 
-def _counted(call: Call, seconds: float, where: Device) -> list[counters.Counter]:
-    if where.name != "cpu":
+def _counted(call: Call, seconds: float, target: Device) -> list[counters.Counter]:
+    if target.name != "cpu":
         return []  # the parent asks ncu, which needs a process of its own
     calls = max(1, min(10_000, round(_COUNTED_SECONDS / seconds)))
     return counters.count(lambda: [call() for _ in range(calls)], calls)
 
 
-def _proton(call: Call, seconds: float, where: Device) -> dict[str, Any]:
-    if where.name == "cpu":
+def _proton(call: Call, seconds: float, target: Device) -> dict[str, Any]:
+    if target.name == "cpu":
         return {"kernels": {}, "reason": "Proton sees GPUs only; the case is on the CPU"}
     calls = max(1, min(1000, round(_COUNTED_SECONDS / seconds)))
 
     def run() -> None:
         for _ in range(calls):
             call()
-        where.synchronize()
+        target.synchronize()
 
-    kernels, reason = gpu_counters.proton(run, calls)
+    kernels, reason = counters.proton(run, calls)
     return {"kernels": kernels, "reason": reason}

@@ -1,20 +1,8 @@
 """Profile the implementations of a case, each in a fresh worker process; the parent's side.
 
-A profile is a document, as stored in JSON::
-
-    {"schema": 1, "case", "implementation", "dtype", "bytes_moved", "versions": {"torch", …},
-     "status", "reason",              as of a result; what follows is of ok ones only
-     "seconds",                       per call, measured without the profiler
-     "shares": {part: per cent},      see gapbench.profiling.split
-     "page_faults", "page_fault_share", "one_element_seconds", "profiled_seconds", "calls", "attempts",
-     "gbps", "sentence",
-     "operators": [{"name", "dtypes", "calls", "self_seconds", "total_seconds", "bytes", "device", "gbps"}, …],
-     "peak_extra_bytes", "memory": [[seconds, bytes], …],
-     "generated": null or {"sentence", "kernels", "fallbacks", "graph_breaks", "recompilations"},
-     "counters": [{"name", "value", "reason"}, …], "proton": {"kernels": {name: seconds}, "reason"},
-     "trace_calls", "files": [name, …], "notes": [sentence, …]}
-
-One that `explaining` made of a side of ``gapbench ab`` has "side" as well, and head's has its "explanation".
+A profile is a document, as stored in JSON: ``schema``, ``case``, ``implementation``, ``dtype``, ``bytes_moved``,
+``versions``, the names of its ``files``, then ``status`` and ``reason`` as of a result, and of ok ones `job.Measured`.
+One that `explain` made of a side of ``gapbench ab`` has "side" as well, and head's has its "explanation".
 
 Implementations are not judged here: ``gapbench run`` says which of them are right.
 """
@@ -26,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 
@@ -37,37 +25,12 @@ from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
 from gapbench.measuring.plan import Contest
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
 from gapbench.measuring.source import HERE
-from gapbench.profiling import counters, gpu_counters, job, trace
+from gapbench.profiling import counters, job, trace
 from gapbench.records import STATUSES
 
 SCHEMA = 1
 PATIENCE = 300.0
 """Seconds after which an implementation that is still being profiled is given up."""
-
-
-class _Document(TypedDict):
-    """What a worker's document of an ok profile has."""
-
-    reason: None
-    family: str
-    seconds: float
-    shares: dict[str, float]
-    page_faults: float
-    page_fault_share: float
-    one_element_seconds: float | None
-    profiled_seconds: float
-    calls: int
-    attempts: int
-    gbps: float | None
-    sentence: str
-    operators: list[dict[str, Any]]
-    peak_extra_bytes: int | None
-    memory: Any
-    generated: dict[str, Any] | None
-    counters: list[dict[str, Any]]
-    proton: dict[str, Any]
-    trace_calls: int
-    notes: list[str]
 
 
 _VERSIONS = ("torch", "triton", "gapbench")
@@ -96,12 +59,14 @@ def profile(
     with ForkServer(servers.preload([Contest("profile", case, dict(specs))])) as server:
         server.wait_ready()
         for name, spec in specs.items():
-            with one(server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience) as found:
-                yield found
+            with profile_one(
+                server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience
+            ) as profiled:
+                yield profiled
 
 
 @contextlib.contextmanager
-def one(server: ForkServer, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
+def profile_one(server: ForkServer, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
     """Profile an implementation, which is called ``name``, in a fresh worker of a server that is ready.
 
     The files lie in a folder of their own, in place of the request's, until the end.
@@ -109,19 +74,19 @@ def one(server: ForkServer, name: str, request: job.Request, patience: float = P
     case = request.case
     described = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
     described |= {"implementation": name, "versions": {package: _version(package) for package in _VERSIONS}}
-    with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as place:
-        folder = Path(place)
-        found = _one(server, replace(request, folder=folder), patience)
-        files = sorted(path.name for path in folder.iterdir() if found["status"] == "ok" and _is_plain(path))
-        yield Profile({**described, **found, "files": files}, folder)
+    with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as temporary:
+        folder = Path(temporary)
+        content = _one(server, replace(request, folder=folder), patience)
+        files = sorted(path.name for path in folder.iterdir() if content["status"] == "ok" and _is_plain(path))
+        yield Profile({**described, **content, "files": files}, folder)
 
 
-def _is_document(said: dict[str, Any]) -> bool:
+def _is_document(content: dict[str, Any]) -> bool:
     """Tell whether a worker's document has what is needed to keep and compare it."""
-    if said.get("status") != "ok":
-        return said.get("status") in STATUSES and isinstance(said.get("reason"), str)
+    if content.get("status") != "ok":
+        return content.get("status") in STATUSES and isinstance(content.get("reason"), str)
     try:
-        msgspec.convert(said, _Document)
+        msgspec.convert(content, job.Measured)
     except msgspec.ValidationError:
         return False
     return True
@@ -139,20 +104,20 @@ def _one(server: ForkServer, request: job.Request, patience: float) -> dict[str,
     if not isinstance(answer, Answer) or not isinstance(answer.content, dict):
         status, reason = how_it_ended(answer, patience)
         return {"status": status, "reason": reason}
-    said = answer.content
-    if not _is_document(said):
+    content = answer.content
+    if not _is_document(content):
         return {"status": "failed", "reason": PROTOCOL_ERROR}
-    if said["status"] == "ok" and request.case.device != "cpu":
-        said["counters"] = [asdict(one) for one in _of_the_gpu(request)]
-    return said
+    if content["status"] == "ok" and request.case.device != "cpu":
+        content["counters"] = [asdict(counter) for counter in _of_the_gpu(request)]
+    return content
 
 
 def _of_the_gpu(request: job.Request) -> list[counters.Counter]:
     if request.case.device.partition(":")[0] != "cuda":
-        return counters.unknown("ncu sees NVIDIA's GPUs only", gpu_counters.NAMES)
+        return counters.unknown("ncu sees NVIDIA's GPUs only", counters.NAMES)
     if request.source != HERE:
-        return counters.unknown("ncu starts a process of its own, with what is installed", gpu_counters.NAMES)
-    return gpu_counters.ncu(request.case.id, request.spec)
+        return counters.unknown("ncu starts a process of its own, with what is installed", counters.NAMES)
+    return counters.ncu(request.case.id, request.spec)
 
 
 def _version(package: str) -> str | None:

@@ -24,10 +24,10 @@ On an accelerator the kernels' own clocks tell how long at least one of them ran
 is waited for, as far as its own work goes, and the rest is gaps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gapbench.profiling.operators import allocates
+from gapbench.profiling.events import GENERATED, Operator, allocates, computes
 
 OUTSIDE = ""
 """In place of an operator's name: what ran outside of operators."""
@@ -117,8 +117,8 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
     in_profile = max(0.0, profiled) * seconds_per_fault
     of_outside = min(in_profile, outside)  # temporaries are freed there
     of_kernel = min(in_profile - of_outside, kernel)
-    found = (of_outside + of_kernel) / in_profile if in_profile else 1.0
-    faults = case.faults * seconds_per_fault * found
+    seen = (of_outside + of_kernel) / in_profile if in_profile else 1.0
+    faults = case.faults * seconds_per_fault * seen
     parts = {
         "python": python + outside - of_outside,
         "dispatch": dispatch,
@@ -147,8 +147,8 @@ def _growth(case: Observed, one_element: Observed) -> tuple[dict[str, float], fl
     """Return by how much each operator's own seconds grow, and what dispatching it more often takes."""
     each = one_element.seconds_per_event
     large, small = (
-        {name: seconds - each * one.beneath.get(name, 0.0) for name, seconds in one.own_on_core.items()}
-        for one in (case, one_element)
+        {name: seconds - each * observed.beneath.get(name, 0.0) for name, seconds in observed.own_on_core.items()}
+        for observed in (case, one_element)
     )
     more = {
         name: max(0.0, seconds) * (case.calls[name] / one_element.calls[name] - 1)
@@ -167,3 +167,86 @@ def _on_accelerator(case: Observed, busy: float) -> Split:
     python, dispatch, allocation = (seconds * scale for seconds in hosts)
     parts = {"python": python, "dispatch": dispatch, "allocation": allocation, "kernel": kernel}
     return Split(case.seconds, parts | {"gaps": idle - python - dispatch - allocation, "unexplained": 0.0})
+
+
+_MANY_FAULTS = 25.0
+"""Per cent of the time from which page faults are worth a clause of their own."""
+
+_MUCH_LOST = 10.0
+"""The same for a caller's thread that was on no core."""
+
+
+def sentence(
+    name: str,
+    dtype: str,
+    split: Split,
+    rows: Sequence[Operator],
+    fault_bytes: int = 0,
+    on_accelerator: bool = False,
+    forward: bool = True,
+) -> str:
+    """Say what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
+
+    ``fault_bytes`` are those of the pages that one call touches for the first time.
+    """
+    subject = f"`{name}` in {dtype}"
+    # On a CPU other work took what is in gaps, which says little of the implementation.
+    spent = [part for part in PARTS if part != "unexplained" and (on_accelerator or part != "gaps")]
+    part = max(spent, key=split.share)
+    return _what(subject, part, split, rows, fault_bytes, forward) + ("" if on_accelerator else _lost(split))
+
+
+def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault_bytes: int, forward: bool) -> str:
+    share = f"{split.share(part):.0f} %"
+    faults = 100 * split.fault_seconds / split.seconds
+    if part == "gaps":
+        idle = "the accelerator has nothing to do, and the host's own work does not account for it"
+        return f"{share} of {subject} is waiting: {idle}"
+    if part == "dispatch":
+        count = sum(row.calls for row in rows if not row.device)
+        return f"{share} of {subject} is dispatch, of {count:.0f} operators: there is little to compute"
+    if part == "python":
+        what = "Python" if forward else "Python and autograd's engine"
+        return f"{share} of {subject} is {what}, outside of every operator"
+    if faults < _MANY_FAULTS and part == "allocation":
+        return f"{share} of {subject} is getting memory from the allocator"
+    clauses = [_most(subject, rows, split)] if part == "kernel" or faults >= _MANY_FAULTS else []
+    if faults >= _MANY_FAULTS:
+        clauses.append(
+            f"{faults:.0f} % of the time is page faults: the operating system hands out {_megabytes(fault_bytes)} anew "
+            "in every call"
+        )
+    return "; ".join(filter(None, clauses))
+
+
+def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
+    """Say which operator or kernel takes most, in per cent of the time of all."""
+    on_device = any(row.device for row in rows)
+    able = [row for row in rows if row.device == on_device and (row.device or computes(row.name))]
+    if not able or split.other_runtime:
+        return f"{split.share('kernel'):.0f} % of {subject} is code of another runtime, outside of PyTorch's operators"
+    top = max(able, key=lambda row: row.self_seconds)
+    total = sum(row.self_seconds for row in rows if row.device == on_device)
+    share = 100 * top.self_seconds / total if total else 0.0
+    rate = f", at {top.gbps:.3g} GB/s" if top.gbps else ""
+    return f"{share:.0f} % of {subject} is {label(top)}{rate}"
+
+
+def label(row: Operator) -> str:
+    """Return what a person would call an operator."""
+    if row.name == GENERATED:
+        return "code that Inductor generated"
+    if row.name in ("aten::copy_", "aten::_to_copy") and len(set(row.dtypes)) == 2:
+        return f"the copy to {row.dtypes[0]}"
+    return row.name
+
+
+def _lost(split: Split) -> str:
+    share = split.share("gaps")
+    if share < _MUCH_LOST:
+        return ""
+    return f"; for {share:.0f} % the caller's thread was on no core: it waited for others, or other work had it"
+
+
+def _megabytes(value: int) -> str:
+    return f"{value / 1e6:.3g} MB"

@@ -4,9 +4,11 @@
 """
 
 import math
+import re
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -16,10 +18,93 @@ from typing import TYPE_CHECKING, Any
 
 from gapbench.cases import Case
 from gapbench.profiling.architectures import ARCHITECTURES, Architecture, architecture
-from gapbench.profiling.machine_code import MachineCode, read_amd, read_nvidia
 
 if TYPE_CHECKING:
     from gapbench.implementations.triton.op import Launch
+
+_SASS_BYTES = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
+_AMD_BYTES = {"dwordx4": 16, "dwordx3": 12, "dwordx2": 8, "dword": 4, "short": 2, "ushort": 2, "sshort": 2, "ubyte": 1,
+              "b128": 16, "b96": 12, "b64": 8, "b32": 4, "b16": 2, "u16": 2, "i16": 2, "b8": 1, "u8": 1,
+              "i8": 1}  # fmt: skip
+"""By the last part of the names: of GCN and CDNA, and of RDNA since its third generation."""
+
+_SASS_KINDS = {
+    "memory": r"LDG|STG|LDL|STL|LD|ST|ATOMG|ATOM|RED|CCTL",
+    "shared": r"LDS|LDSM|STS|STSM|ATOMS",
+    "shuffle": r"SHFL|VOTEU?|REDUX|MATCH",
+    "convert": r"[FIU]2\w*",
+    "float": r"F(?!LO)\w+|H\w+|D\w+|MUFU",
+    "control": r"BRA|BRX|EXIT|BAR|BSSY|BSYNC|BREAK|WARPSYNC|CALL|RET|MEMBAR|ERRBAR|CGAERRBAR|DEPBAR",
+}
+_AMD_KINDS = {
+    "memory": r"(?:global|buffer|flat|scratch)_\w+",
+    "shuffle": r"ds_\w*(?:permute|swizzle)\w*|\w+_dpp\d*|v_(?:read|write|readfirst|perm)lane\w*",
+    "shared": r"ds_\w+",
+    "convert": r"v_cvt_\w+",
+    "float": r"v_(?!cmp)\w+_f(?:16|32|64)\w*|v_(?:rcp|rsq|sqrt)_\w+",
+    "control": r"s_(?:waitcnt|wait_|barrier|branch|cbranch|endpgm|delay)\w*",
+}
+_AMD_IDLE = ("s_nop", "s_code_end", "s_delay_alu")
+INTEGER = "integer"
+"""All other instructions: indices, comparisons, moves, constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCode:
+    """What the compiler made of a kernel: registers a thread, spilled registers, bytes of each global access.
+
+    ``instructions`` are how many there are of each kind, `INTEGER` among them; those that do nothing are not counted.
+    """
+
+    registers: int
+    spills: int
+    loads: tuple[int, ...]
+    stores: tuple[int, ...]
+    instructions: Mapping[str, int]
+
+
+def read_nvidia(dump: str) -> MachineCode:
+    """Read the output of ``cuobjdump -sass -res-usage``. Raises `ValueError` if it is none."""
+    usage = re.search(r"REG:(\d+)", dump)
+    if usage is None:
+        raise ValueError("no resource usage in the dump; run cuobjdump with -res-usage")
+    # A spill is a store to local memory, one for each register and place.
+    spills = len(re.findall(r"\bSTL\b", dump))
+    names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z]\w*)", dump)
+    mix = _mix((name for name in names if name != "NOP"), _SASS_KINDS)
+    return MachineCode(int(usage[1]), spills, _sass_widths(dump, "LDG"), _sass_widths(dump, "STG"), mix)
+
+
+def _mix(names: Iterable[str], kinds: Mapping[str, str]) -> dict[str, int]:
+    """Count instructions by the first of ``kinds`` whose pattern is theirs."""
+    counts = Counter(
+        next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, name)), INTEGER) for name in names
+    )
+    return {kind: counts[kind] for kind in (*kinds, INTEGER)}
+
+
+def _sass_widths(dump: str, instruction: str) -> tuple[int, ...]:
+    widths = re.findall(rf"\b{instruction}\.([\w.]+)", dump)
+    return tuple(next((_SASS_BYTES[part] for part in name.split(".") if part in _SASS_BYTES), 4) for name in widths)
+
+
+def read_amd(assembly: str) -> MachineCode:
+    """Read LLVM's assembly of one kernel, with its metadata. Raises `ValueError` if it has none."""
+    counts = dict(re.findall(r"\.(\w+_(?:count|spill_count)): +(\d+)", assembly))
+    if "vgpr_count" not in counts:
+        raise ValueError("no kernel metadata in the assembly")
+    spills = int(counts["vgpr_spill_count"]) + int(counts["sgpr_spill_count"])
+    # vgpr_count includes the accumulation registers, which come from the same file.
+    loads, stores = (_amd_widths(assembly, access) for access in ("load", "store"))
+    names = re.findall(r"^\s+([a-z]\w+)", assembly, re.MULTILINE)
+    mix = _mix((name for name in names if name not in _AMD_IDLE), _AMD_KINDS)
+    return MachineCode(int(counts["vgpr_count"]), spills, loads, stores, mix)
+
+
+def _amd_widths(assembly: str, access: str) -> tuple[int, ...]:
+    widths = re.findall(rf"\b(?:global|buffer|flat)_{access}_(?:d16_)?(?:hi_)?([a-z]+\d*)(?:_\w+)?\s", assembly)
+    return tuple(_AMD_BYTES[name] for name in widths)
+
 
 DTYPES = ("float16", "float32")
 
@@ -85,8 +170,8 @@ def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> li
     from gapbench.implementations.triton.op import backward_launches, forward_launches
     from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, backward_plans
 
-    where = architecture(arch)
-    geometry, chip = Geometry.of(case), Chip(where.units, where.lanes)
+    gpu = architecture(arch)
+    geometry, chip = Geometry.of(case), Chip(gpu.units, gpu.lanes)
     dtype = getattr(torch, case.dtype)
     # Tensors without memory: sizes and strides are all that a launch is specialised for.
     sizes = (case.n, case.window, case.c) if geometry.column else (case.n, case.c, case.window)
@@ -95,35 +180,33 @@ def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> li
     y = torch.empty((case.n, case.c), dtype=dtype, device="meta")
     if case.pass_ == "backward":
         plan = backward_plans(geometry, chip, kernel)[0]
-        found = backward_launches(plan, y, x)
+        planned = backward_launches(plan, y, x)
     else:
         plan = FORWARD[kernel](geometry, chip)[0]
-        found = forward_launches(plan, x, y)
-    names = [plan.kernel] if len(found) == 1 else [f"{plan.kernel}, launch {i}" for i in range(1, len(found) + 1)]
-    gbps = gbps or where.gbps
-    return [_describe(name, case, str(plan), one, where, gbps) for name, one in zip(names, found, strict=True)]
+        planned = forward_launches(plan, x, y)
+    names = [plan.kernel] if len(planned) == 1 else [f"{plan.kernel}, launch {i}" for i in range(1, len(planned) + 1)]
+    gbps = gbps or gpu.gbps
+    return [_describe(name, case, str(plan), launch, gpu, gbps) for name, launch in zip(names, planned, strict=True)]
 
 
-def _describe(
-    name: str, case: Case, plan: str, launch: "Launch", where: Architecture, gbps: float | None
-) -> Inspection:
-    compiled = compile_launch(launch, where)
+def _describe(name: str, case: Case, plan: str, launch: "Launch", gpu: Architecture, gbps: float | None) -> Inspection:
+    compiled = compile_launch(launch, gpu)
     code = _machine_code(compiled)
     shared = int(compiled.metadata.shared)
-    moved = sum(one.nbytes for one in launch.arguments.values() if hasattr(one, "nbytes"))
-    resident = where.resident(code.registers, shared, launch.warps) * where.units if where.limits else 0
+    moved = sum(argument.nbytes for argument in launch.arguments.values() if hasattr(argument, "nbytes"))
+    resident = gpu.resident(code.registers, shared, launch.warps) * gpu.units if gpu.limits else 0
     return Inspection(
         kernel=name,
         dtype=case.dtype,
         plan=plan,
-        arch=where.name,
+        arch=gpu.name,
         registers=code.registers,
         spills=code.spills,
         shared_bytes=shared,
         load_bytes=max(code.loads, default=0),
         store_bytes=max(code.stores, default=0),
         load_widths=tuple(sorted(set(code.loads))),
-        occupancy=where.occupancy(code.registers, shared, launch.warps) if where.limits else None,
+        occupancy=gpu.occupancy(code.registers, shared, launch.warps) if gpu.limits else None,
         case=f"{'x'.join(map(str, case.shape))} {case.layout} {case.pass_}",
         store_widths=tuple(sorted(set(code.stores))),
         instructions=code.instructions,
@@ -132,11 +215,11 @@ def _describe(
         waves=launch.programs / resident if resident else None,
         gbps=gbps,
         seconds=moved / gbps / 1e9 if gbps else None,
-        reason=None if where.limits else f"what a unit of {where.name} holds is not known here",
+        reason=None if gpu.limits else f"what a unit of {gpu.name} holds is not known here",
     )
 
 
-def compile_launch(launch: "Launch", where: Architecture) -> Any:
+def compile_launch(launch: "Launch", gpu: Architecture) -> Any:
     """Return Triton's compiled kernel, specialised as a real launch is: by type, by 1, and by multiples of 16."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -153,11 +236,11 @@ def compile_launch(launch: "Launch", where: Architecture) -> Any:
         signature[name] = _type(value)
         if not isinstance(value, int) or value % 16 == 0:
             attributes[index,] = [["tt.divisibility", 16]]
-        if not isinstance(value, int) and where.backend == "hip":
+        if not isinstance(value, int) and gpu.backend == "hip":
             attributes[index,].append(["tt.pointer_range", 32])  # as for every tensor below 2 GiB
     return triton.compile(
         ASTSource(launch.kernel, signature, constants, attributes),
-        target=GPUTarget(where.backend, where.target, where.lanes),
+        target=GPUTarget(gpu.backend, gpu.target, gpu.lanes),
         options={"num_warps": launch.warps},
     )
 
@@ -204,7 +287,7 @@ def _attempt(arch: str) -> str | None:
     return None
 
 
-_EVERY = tuple(where.name for where in ARCHITECTURES)
+_EVERY = tuple(gpu.name for gpu in ARCHITECTURES)
 
 
 def inspect_all(archs: Sequence[str] = _EVERY, gbps: float | None = None) -> list[Inspection]:
@@ -221,10 +304,10 @@ def inspect_all(archs: Sequence[str] = _EVERY, gbps: float | None = None) -> lis
 def table(inspections: list[Inspection]) -> str:
     """Return inspections for `ARCHITECTURES` as a Markdown table: a row for each kernel and dtype, a column each."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for one in inspections:
-        cell = f"{one.registers} / {one.spills} / {one.shared_bytes} / {one.load_bytes} / {one.store_bytes}"
-        rows.setdefault((one.kernel, one.dtype), {})[one.arch] = f"{cell} / {one.occupancy:.0%}"
-    names = [where.name for where in ARCHITECTURES]
+    for row in inspections:
+        cell = f"{row.registers} / {row.spills} / {row.shared_bytes} / {row.load_bytes} / {row.store_bytes}"
+        rows.setdefault((row.kernel, row.dtype), {})[row.arch] = f"{cell} / {row.occupancy:.0%}"
+    names = [gpu.name for gpu in ARCHITECTURES]
     lines = [f"| kernel | dtype | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
     lines += [
         f"| {kernel} | {dtype} | {' | '.join(cells[name] for name in names)} |"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gapbench.devices import Device
 from gapbench.passes import Call
-from gapbench.profiling import windows
+from gapbench.profiling import sampling
 from gapbench.profiling.events import MEMORY, Event
 
 NAME = "trace.json.gz"
@@ -35,30 +35,30 @@ class Trace:
     notes: list[str] = field(default_factory=list)
 
 
-def write(call: Call, where: Device, folder: Path, most_bytes: int = MOST_BYTES) -> Trace:
+def write(call: Call, target: Device, folder: Path, most_bytes: int = MOST_BYTES) -> Trace:
     """Write a trace to `NAME` in ``folder``: of a few calls, of one where a few would be too much, or none."""
-    _, recorded = windows.record([call], where, with_stack=False)
+    _, recorded = sampling.record([call], target, with_stack=False)
     allocated = timeline(recorded)
     limit = f"{most_bytes / 1e6:,.0f} MB"
     too_much = Trace(allocated, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
     if len(recorded) * _BYTES_PER_EVENT > most_bytes:
         return too_much  # not even tried: it would fill the disk
     plain = folder / "trace.json"
-    one = _save([call], where, plain)
-    if one > most_bytes:
+    size = _save([call], target, plain)
+    if size > most_bytes:
         plain.unlink()
         return too_much
-    if one * _CALLS > most_bytes:
+    if size * _CALLS > most_bytes:
         _pack(plain)
         return Trace(allocated, 1, [f"the trace has one call: {_CALLS} would make more than {limit}"])
-    _save([call] * _CALLS, where, plain)
+    _save([call] * _CALLS, target, plain)
     _pack(plain)
     return Trace(allocated, _CALLS)
 
 
-def _save(calls: list[Call], where: Device, path: Path) -> int:
+def _save(calls: list[Call], target: Device, path: Path) -> int:
     """Write a trace of ``calls``, and return its bytes."""
-    results, _ = windows.record(calls, where, with_stack=True)
+    results, _ = sampling.record(calls, target, with_stack=True)
     results.save(str(path))
     return path.stat().st_size
 
@@ -75,21 +75,21 @@ def timeline(events: Iterable[Event]) -> Timeline:
     if not ordered:
         return []
     began, allocated = ordered[0].start, 0
-    found: Timeline = [(0.0, 0)]
+    points: Timeline = [(0.0, 0)]
     for event in ordered:
         if event.name == MEMORY:
             allocated += event.nbytes
-            found.append(((event.start - began) * 1e-9, allocated))
-    return thinned(found)
+            points.append(((event.start - began) * 1e-9, allocated))
+    return thinned(points)
 
 
 def thinned(points: Timeline, most: int = MOST) -> Timeline:
     """Return at most ``most`` (3 or more) points of a timeline, its peak and its ends among them."""
     if len(points) <= most:
         return points
-    top = max(range(len(points)), key=lambda place: points[place][1])
+    top = max(range(len(points)), key=lambda index: points[index][1])
     step = -(-len(points) // (most - 2))
-    return [points[place] for place in sorted({top, len(points) - 1, *range(0, len(points), step)})]
+    return [points[index] for index in sorted({top, len(points) - 1, *range(0, len(points), step)})]
 
 
 def peak(points: Timeline) -> int:

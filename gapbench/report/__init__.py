@@ -1,6 +1,6 @@
 """Reports on stored runs, for people: they read what the store gives and never import torch.
 
 `text` and `diff` are for the terminal and for CI. Pages to browse: `site` says which files there are, `html` renders
-them, `which` and `columns` are the data that their scripts (``templates/js``) work on, `trust` judges a run, `stored`
-finds what to compare it with, `private` takes out what pages must not tell, and `views` lists the charts.
+them, `page_data` is what their scripts (``templates/js``) work on, `quality` judges a run, `loaded_run` chooses what to
+compare it with, `redaction` takes out what pages must not tell, and `views` lists the charts.
 """

@@ -12,19 +12,19 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
-import plotly.graph_objects as go
+import pandas as pd
 from markupsafe import Markup
 
 import gapbench
-from gapbench.compare import Diff
-from gapbench.records import MEMORY
-from gapbench.report import assets, facts, private, profiles, rows, trust, views, which
+from gapbench.cases import Case
+from gapbench.compare import Diff, Row
+from gapbench.records import MEMORY, case_columns
+from gapbench.report import assets, page_data, profiles, quality, redaction, rows, run_metadata, views
 from gapbench.report import format as fmt
-from gapbench.report.columns import script_json
+from gapbench.report import history as past
 from gapbench.report.diff import lines
-from gapbench.report.diff import page as diffs
-from gapbench.report.history import page as past
-from gapbench.report.stored import Stored, counts
+from gapbench.report.loaded_run import Stored, counts
+from gapbench.run import Run
 from gapbench.store.profiles import stem
 
 Card = dict[str, Any]
@@ -42,18 +42,18 @@ FIELDS = {
 def run_page(
     stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
-    """Return the page of a run as `private.public` gives it; ``why_no_diff`` is a sentence where there is none.
+    """Return the page of a run as `redaction.public` gives it; ``why_no_diff`` is a sentence where there is none.
 
     ``profiled`` are the documents of its profiles by case, as `profiles.public` gives them.
     """
-    judged = trust.judge(stored)
+    judged = quality.judge(stored)
     headline = rows.headline(stored.results, stored.winners)
     return _render(
         "run.html.j2",
         single_file,
         run_card(stored, judged, headline),
-        data=which.data(stored),
-        identity=facts.identity(stored.run, stored.results),
+        data=page_data.data(stored),
+        identity=run_metadata.identity(stored.run, stored.results),
         trust=judged,
         headline=headline,
         memory_effects=rows.memory_effects(stored.results),
@@ -63,13 +63,13 @@ def run_page(
         section_views=views.sections("run", stored),
         case_views=list(views.of_cases(stored)),
         not_measured=rows.not_measured(stored.results),
-        environment=facts.environment(stored.run),
-        environment_changes="" if diff is None else private.text("; ".join(diff.environment)),
+        environment=run_metadata.environment(stored.run),
+        environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)),
         diff=diff,
-        diff_name=None if diff is None else diffs.name(diff),
+        diff_name=None if diff is None else diff_name(diff),
         counts=[] if diff is None else counts(diff),
         why_no_diff=why_no_diff,
-        profiled=[(profiles.name(stored.run.id, case), case, found) for case, found in profiled.items()],
+        profiled=[(profiles.name(stored.run.id, case), case, documents) for case, documents in profiled.items()],
     )
 
 
@@ -91,16 +91,16 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
     )
 
 
-def run_card(stored: Stored, judged: trust.Trust, headline: str) -> Card:
+def run_card(stored: Stored, judged: quality.Trust, headline: str) -> Card:
     """Return what the index says of a run."""
     run, results = stored.run, stored.results
     return {
         "kind": "run",
         "name": stored.run.id,
-        "started": facts.when(run.started),
-        "commit": facts.commit(run),
+        "started": run_metadata.when(run.started),
+        "commit": run_metadata.commit(run),
         "tag": run.tag or "",
-        "device": facts.devices(run, results),
+        "device": run_metadata.devices(run, results),
         "suites": ", ".join(run.suites),
         "cases": len(results.drop_duplicates([*rows.CASE])),
         "trust": judged.badge,
@@ -121,8 +121,8 @@ def diff_page(
     together = diff.is_interleaved  # and what differs between the sides is what was asked about
     card = {
         "kind": "diff",
-        "name": diffs.name(diff),
-        "started": facts.when(diff.head.started),
+        "name": diff_name(diff),
+        "started": run_metadata.when(diff.head.started),
         "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }
@@ -130,28 +130,58 @@ def diff_page(
         "diff.html.j2",
         single_file,
         card,
-        data=diffs.data(diff, None if single_file or head not in pages else f"{head}.html"),
-        sides=diffs.sides(diff, redact),
+        data=diff_data(diff, None if single_file or head not in pages else f"{head}.html"),
+        sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
         margin=diff.margin,
         counts=counts(diff),
-        environment=[] if together else [private.text(sentence) for sentence in diff.environment],
-        notes=[private.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
+        environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
+        notes=[redaction.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
         section_views=views.sections("diff", diff),
         case_views=[],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
-        red=[(row, private.text(lines.command(row))) for row in lines.red(diff)],
+        red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
         explained=[
-            (row, private.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
+            (row, redaction.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
             for row in lines.red(diff)
             if row.explanation is not None
         ],
     )
 
 
+def diff_name(diff: Diff) -> str:
+    """Return what the diff is called: ``BASE..HEAD``, or the run that measured both."""
+    return diff.head.id if diff.is_interleaved else f"{diff.base.id}..{diff.head.id}"
+
+
+def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
+    """Return the rows by columns for the page's table, which verdicts it folds, and the page that rows link to."""
+    rows = pd.DataFrame(list(map(_diff_row, lines.by_relevance(diff))))
+    return {"rows": page_data.sized(rows), "folded": list(lines.FOLDED), "page": head_page}
+
+
+def _side(run: Run, redact: bool) -> tuple[str, run_metadata.Facts]:
+    """Return what a side is called (its run, or its ref), and what a person needs to recognise it."""
+    ref = run.sides[0].ref
+    shown = redaction.run(run, redact)
+    facts = [("Commit", run_metadata.commit(shown)), ("Date", run_metadata.when(shown.started)), ("Tag", shown.tag)]
+    return run.id if ref is None else "" if redact else ref, [(term, value) for term, value in facts if value]
+
+
+_ROW = ("suite", "case", "implementation", "clock", "ratio", "ratio_low", "ratio_high", "p_value", "rounds")
+
+
+def _diff_row(row: Row) -> dict[str, Any]:
+    case = case_columns(Case.from_id(row.case))
+    shown = {"verdict": row.verdict.value} | {name: getattr(row, name) for name in _ROW}
+    shown |= {name: case[name] for name in ("dtype", "layout", "device", "pass")}
+    command = redaction.text(lines.command(row)) if row.verdict in lines.RED else None
+    return {**shown, "reason": redaction.text(row.reason) or None, "command": command}
+
+
 def history_page(history: past.History) -> str:
     """Return the page of history of a site."""
-    stepped, count = sum(bool(one.changes) for one in history.trends), len(history.trends)
+    stepped, count = sum(bool(trend.changes) for trend in history.trends), len(history.trends)
     summary = f"{fmt.count(stepped)} of {fmt.count(count)} trends stepped; the largest of the newest steps come first."
     return _render(
         "history.html.j2",
@@ -185,20 +215,14 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["script_json"] = script_json
-    environment.filters["figure_json"] = figure_json
+    environment.filters["script_json"] = page_data.script_json
+    environment.filters["figure_json"] = page_data.figure_json
     environment.globals.update(
         fmt=fmt,
         lines=lines,
         assets=assets,
-        levels=trust.Level,
+        levels=quality.Level,
         version=gapbench.__version__,
         css=Markup(assets.style().text),  # noqa: S704 - our own file
     )
     return environment
-
-
-def figure_json(figure: go.Figure) -> Markup:
-    """Return a figure as JSON that cannot end the script element which it stands in."""
-    escaped = str(figure.to_json()).translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&"})
-    return Markup(escaped)  # noqa: S704 - no markup is left in it

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from gapbench.report import format as fmt
-from gapbench.report import private
+from gapbench.report import redaction
 from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
@@ -32,37 +32,36 @@ def name(run: str, case: str) -> str:
 
 def public(documents: Documents) -> list[dict[str, Any]]:
     """Return documents as pages may show them: with the ``stem`` of their files, and names that tell sides apart."""
-    return [private.document(one) | {"implementation": _label(one), "stem": stem_of(one)} for one in documents]
+    return [
+        redaction.document(document) | {"implementation": _label(document), "stem": stem_of(document)}
+        for document in documents
+    ]
 
 
 def _label(document: Mapping[str, Any]) -> str:
-    name = private.text(document["implementation"])
+    name = redaction.text(document["implementation"])
     return f"{name}, {document['side']}" if document.get("side") else name
 
 
 def shares(documents: Documents) -> pd.DataFrame:
     """Return a row for each implementation and part: ``share`` in per cent of ``seconds``."""
-    found = [
-        {"implementation": one["implementation"], "part": part, "share": share, "seconds": one["seconds"]}
-        for one in measured(documents)
-        for part, share in one["shares"].items()
+    rows = [
+        (document["implementation"], part, share, document["seconds"])
+        for document in measured(documents)
+        for part, share in document["shares"].items()
     ]
-    return pd.DataFrame(found, columns=["implementation", "part", "share", "seconds"])
+    return pd.DataFrame(rows, columns=["implementation", "part", "share", "seconds"])
 
 
 def timelines(documents: Documents) -> pd.DataFrame:
     """Return a row for each moment at which an implementation's allocated ``bytes`` changed, ``at`` seconds."""
-    found = [
-        {"implementation": one["implementation"], "at": at, "bytes": allocated}
-        for one in measured(documents)
-        for at, allocated in one["memory"]
-    ]
-    return pd.DataFrame(found, columns=["implementation", "at", "bytes"])
+    rows = [(document["implementation"], *point) for document in measured(documents) for point in document["memory"]]
+    return pd.DataFrame(rows, columns=["implementation", "at", "bytes"])
 
 
 def measured(documents: Documents) -> list[Mapping[str, Any]]:
     """Return those that were profiled."""
-    return [one for one in documents if one["status"] == "ok"]
+    return [document for document in documents if document["status"] == "ok"]
 
 
 def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -83,7 +82,7 @@ def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ..
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what else is known of a profile, as terms and texts."""
     faults = f"{fmt.number(document['page_faults'])}, {fmt.number(document['page_fault_share'], 2)} % of the time"
-    known = [
+    facts = [
         ("time per call", fmt.seconds(document["seconds"])),
         ("with one element", fmt.seconds(document["one_element_seconds"])),
         ("while profiled", fmt.seconds(document["profiled_seconds"])),
@@ -91,25 +90,12 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("page faults", faults),
         ("peak extra memory", fmt.size(document["peak_extra_bytes"])),
         ("GB/s", fmt.number(document["gbps"])),
-        *_generated(document.get("generated")),
-        *((one["name"], _counted(one)) for one in document["counters"]),
-        *_proton(document["proton"]),
     ]
-    return [(term, text) for term, text in known if text != fmt.MISSING]
-
-
-def _generated(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    if not found:
-        return []
-    counts = f"{fmt.count(found['recompilations'])}, graph breaks {fmt.count(found['graph_breaks'])}"
-    return [("compiled", found["sentence"]), ("recompilations", counts)]
-
-
-def _counted(counter: Mapping[str, Any]) -> str:
-    if fmt.missing(counter["value"]):
-        return f"not known: {counter['reason']}"
-    return f"{fmt.number(counter['value'], 4)} a call"
-
-
-def _proton(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(f"Proton: {kernel}", fmt.seconds(seconds)) for kernel, seconds in found["kernels"].items()]
+    if code := document.get("generated"):
+        counts = f"{fmt.count(code['recompilations'])}, graph breaks {fmt.count(code['graph_breaks'])}"
+        facts += [("compiled", code["sentence"]), ("recompilations", counts)]
+    for counter in document["counters"]:
+        unknown, count = f"not known: {counter['reason']}", f"{fmt.number(counter['value'], 4)} a call"
+        facts.append((counter["name"], unknown if fmt.missing(counter["value"]) else count))
+    facts += [(f"Proton: {name}", fmt.seconds(seconds)) for name, seconds in document["proton"]["kernels"].items()]
+    return [(term, text) for term, text in facts if text != fmt.MISSING]

@@ -64,16 +64,12 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
     ties = names(winner["ties"])
     best, reference = fmt.text(winner["implementation"]), fmt.text(winner["reference"])
 
-    def marks(name: str, status: str) -> str:
-        flags = {
-            "fastest": name == best,
-            "tie": name in ties and name != best,
-            "reference": name == reference,
-        }
-        return ", ".join(flag for flag, holds in flags.items() if holds and status == "ok")
+    def marks(row: Row) -> str:
+        name = fmt.text(row["implementation"])
+        flags = {"fastest": name == best, "tie": name in ties and name != best, "reference": name == reference}
+        return ", ".join(flag for flag, holds in flags.items() if holds and row["status"] == "ok")
 
-    pairs = zip(rows["implementation"], rows["status"], strict=True)
-    return rows.assign(marks=[marks(fmt.text(name), fmt.text(status)) for name, status in pairs])
+    return rows.assign(marks=list(map(marks, records(rows[["implementation", "status"]]))))
 
 
 def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +90,7 @@ def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
         return f"No single winner: {len(wins)} implementations are fastest in one case each."
     total = len(contested.drop_duplicates([*CASE]))
     (first, count), *others = wins.most_common(4)
-    sentence = f"{first} is fastest in {fmt.count(count)} of {fmt.count(total)} {'case' if total == 1 else 'cases'}"
+    sentence = f"{first} is fastest in {fmt.count(count)} of {fmt.counted(total, 'case')}"
     sentence += "".join(f", {name} in {fmt.count(wins)}" for name, wins in others[:2])
     rest = sum(wins.values()) - count - sum(wins for _, wins in others[:2])
     return f"{sentence}, others in {fmt.count(rest)}." if rest else f"{sentence}."
@@ -110,31 +106,35 @@ def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
         return f"next is {winner['next']}, {slower(winner, 'next_ratio')}" if not fmt.missing(winner["next"]) else ""
     if seconds == 0:
         return f"ties with {', '.join(ties)}"
-    said = f"or {ties[0]}" if len(ties) == 1 else f"or one of {len(ties)} others"
+    sentence = f"or {ties[0]}" if len(ties) == 1 else f"or one of {len(ties)} others"
     if not fmt.missing(winner["within"]):
-        said += f" ({'each ' if len(ties) > 1 else ''}within {math.ceil(100 * (winner['within'] - 1))} %)"
+        sentence += f" ({'each ' if len(ties) > 1 else ''}within {math.ceil(100 * (winner['within'] - 1))} %)"
     elif fmt.missing(seconds):
-        said += " (not timed in the same rounds)"
+        sentence += " (not timed in the same rounds)"
     else:
-        said += f" (no interval: {FEWEST_ROUNDS} rounds are needed, this has {fmt.count(winner['rounds'])})"
+        sentence += f" (no interval: {FEWEST_ROUNDS} rounds are needed, this has {fmt.count(winner['rounds'])})"
     wall, timed = (run.wall_seconds, run.timed_seconds) if run else (None, None)
     if fmt.missing(seconds) or not wall or not timed:
-        return said
-    return f"{said}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would tell"
+        return sentence
+    return f"{sentence}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would tell"
 
 
 def slower(row: Mapping[str, Any], name: str = "best_ratio") -> str:
     """Say by how much a row is slower, by its ratio of that ``name``: ``1.03× [1.021, 1.039] slower``."""  # noqa: RUF002
     ratio, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    interval = fmt.ratio_interval(ratio, low, high)
-    return f"{interval if fmt.missing(high) and interval else f'{fmt.ratio(ratio)} {interval}'.rstrip()} slower"
+    bound = fmt.ratio_interval(ratio, low, high) if fmt.missing(high) else ""
+    return f"{bound or fmt.ratio_with_interval(ratio, low, high)} slower"
+
+
+def unusual(row: Mapping[str, Any], *columns: str) -> list[str]:
+    """Return what of a case does not go without saying: contiguous, forward and one thread do."""
+    usual = {"layout": "contiguous", "pass": "forward", "threads": 1}
+    return [fact(name, row[name]) for name in columns or usual if row[name] != usual[name]]
 
 
 def brief(row: Mapping[str, Any]) -> str:
-    """Return a case in few words: what is usual (contiguous, forward, one thread) goes without saying."""
-    unusual = {"layout": "contiguous", "pass": "forward", "threads": 1}
-    said = [fact(name, row[name]) for name, usual in unusual.items() if row[name] != usual]
-    return ", ".join([f"{row['shape']} {row['dtype']}", *said])
+    """Return a case in few words."""
+    return ", ".join([f"{row['shape']} {row['dtype']}", *unusual(row)])
 
 
 MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
@@ -164,18 +164,13 @@ def not_measured(results: pd.DataFrame) -> list[Row]:
     """Group what is not ``ok`` by implementation, status and reason; what needs a person comes first."""
     bad = results[results["status"] != "ok"]
     bad = bad.assign(**{name: bad[name].map(fmt.text) for name in ("status", "implementation", "reason")})
-    rank = {status: place for place, status in enumerate(_SEVERITY)}
-    found = [
-        {
-            "status": status,
-            "implementation": name,
-            "reason": reason,
-            "cases": rows["case"].drop_duplicates().head(NAMED).tolist(),
-            "count": int(rows["case"].nunique()),
-        }
-        for (status, name, reason), rows in bad.groupby(["status", "implementation", "reason"], sort=False)
+    rank = {status: rank for rank, status in enumerate(_SEVERITY)}
+    groups = [
+        dict(zip(("status", "implementation", "reason"), names, strict=True))
+        | {"cases": rows["case"].drop_duplicates().head(NAMED).tolist(), "count": int(rows["case"].nunique())}
+        for names, rows in bad.groupby(["status", "implementation", "reason"], sort=False)
     ]
-    return sorted(found, key=lambda one: (rank.get(one["status"], len(rank)), one["implementation"]))
+    return sorted(groups, key=lambda group: (rank.get(group["status"], len(rank)), group["implementation"]))
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:

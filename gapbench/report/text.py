@@ -2,23 +2,28 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gapbench.cases import Case
+from gapbench.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.records import REFERENCE
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.run import Run
 
+if TYPE_CHECKING:
+    from gapbench.history import Difference, Since
+
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
 _WHOLE = 34
 """Columns up to which names are not broken."""
-
 
 _NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
@@ -32,6 +37,14 @@ def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
             header, justify="right" if numeric else "left", no_wrap=numeric or header in whole, overflow="fold"
         )
     return table
+
+
+def _with_note(text: str, *notes: str, style: str = "") -> Text:
+    """Return a cell with notes in small print below."""
+    cell = Text(text, style=style)
+    for note in filter(None, notes):
+        cell.append(f"\n{note}", style="dim")
+    return cell
 
 
 def _print_below(console: Console | None, table: Table) -> None:
@@ -70,15 +83,14 @@ def _winners(title: str, winners: pd.DataFrame, wide: bool, told: Sequence[str])
         title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []), whole=["fastest"]
     )
     for row in rows.records(winners):
-        case = Text(f"{row['shape']} {row['dtype']}")
-        notes = [row["layout"], "" if fmt.missing(row["label"]) else row["label"]]
-        notes += [row["pass"] if row["pass"] != "forward" else ""]
-        notes += [f"{row['threads']} threads" if row["threads"] != 1 else ""]
+        notes = [
+            row["layout"],
+            "" if fmt.missing(row["label"]) else row["label"],
+            *rows.unusual(row, "pass", "threads"),
+        ]
         notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
-        case.append(f"\n{', '.join(filter(None, notes))}", style="dim")
-        fastest = Text(row["implementation"], style="bold green")
-        if not wide and (how := _how_sure(row)):
-            fastest.append(f"\n{how}", style="dim")
+        case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
+        fastest = _with_note(row["implementation"], "" if wide else _how_sure(row), style="bold green")
         table.add_row(
             case,
             fastest,
@@ -113,23 +125,20 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
     against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
     table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval", whole=["yours"])
     table.columns[0].min_width = measured["implementation"].str.len().max()
-    said = None
+    before = None
     for row in rows.records(measured):
-        notes = [row["shape"], row["dtype"], row["layout"], row["pass"] if row["pass"] != "forward" else ""]
-        notes += ["" if fmt.missing(row["memory"]) else rows.fact("memory", row["memory"])]
-        name = Text(row["implementation"])
-        if not fmt.missing(row["parameters"]):
-            weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
-            name.append(f"\n{weights} weights, peak {memory}", style="dim")
-        if not fmt.missing(again := row["recompilations"]) and again:
-            name.append(f"\ncompiled {again:.0f} more times", style="dim")
-        table.add_row(
-            name,
-            Text("" if rows.key(row) == said else " ".join(filter(None, notes))),
-            fmt.seconds(row["seconds"]),
-            *_ratio(row, "best_ratio" if ranked else "ratio"),
+        case = [row["shape"], row["dtype"], row["layout"], *rows.unusual(row, "pass")]
+        case += [] if fmt.missing(row["memory"]) else [rows.fact("memory", row["memory"])]
+        weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
+        again = 0 if fmt.missing(row["recompilations"]) else row["recompilations"]
+        name = _with_note(
+            row["implementation"],
+            "" if fmt.missing(row["parameters"]) else f"{weights} weights, peak {memory}",
+            f"compiled {again:.0f} more times" if again else "",
         )
-        said = rows.key(row)
+        listed, ratio = rows.key(row) == before, _ratio(row, "best_ratio" if ranked else "ratio")
+        table.add_row(name, Text("" if listed else " ".join(case)), fmt.seconds(row["seconds"]), *ratio)
+        before = rows.key(row)
     _print_below(console, table)
 
 
@@ -168,7 +177,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
 
 def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
     """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
-    lines = [f"{clock}: {said}" for clock, found in clocks.items() if (said := fmt.overheads(found))]
+    lines = [f"{clock}: {text}" for clock, costs in clocks.items() if (text := fmt.overheads(costs))]
     if lines:
         (console or Console()).print(Text("\n" + "\n".join(lines)))
 
@@ -193,16 +202,11 @@ def print_rows(
     """Print a list of objects as a table, columns in the objects' order; ``styles`` by column and value."""
     if not rows:
         return
-    table = plain_table(*rows[0])
-    first = table.columns[0]
-    first.no_wrap = max(len(str(row[next(iter(row))])) for row in rows) <= _WHOLE  # names are there to be copied
-    for row in rows:
-        table.add_row(
-            *(
-                Text("" if value is None else str(value), style=styles.get(column, {}).get(str(value), ""))
-                for column, value in row.items()
-            )
-        )
+    cells = [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
+    table, first = plain_table(*rows[0]), next(iter(rows[0]))
+    table.columns[0].no_wrap = max(len(str(row[first])) for row in rows) <= _WHOLE  # names are there to be copied
+    for row in cells:
+        table.add_row(*(Text(value, styles.get(name, {}).get(value, "")) for name, value in row.items()))
     (console or Console()).print(table)
 
 
@@ -215,24 +219,129 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | Non
     What could not be profiled comes last, with its reason.
     """
     console = console or Console()
-    measured = [one for one in profiles if one["status"] == "ok"]
-    parts = list(dict.fromkeys(part for one in measured for part in one["shares"]))
+    measured = [profile for profile in profiles if profile["status"] == "ok"]
+    parts = list(dict.fromkeys(part for profile in measured for part in profile["shares"]))
     if measured:
         table = plain_table("% of the time", "time", *(_BRIEF.get(part, part) for part in parts), "memory", "GB/s")
         for column in table.columns[1:]:
             column.justify, column.no_wrap = "right", True
-        for one in measured:
-            shares = (f"{one['shares'][part]:.1f}" if part in one["shares"] else fmt.MISSING for part in parts)
-            memory, rate = fmt.size(one["peak_extra_bytes"]), fmt.number(one["gbps"])
-            table.add_row(Text(one["implementation"]), fmt.seconds(one["seconds"]), *shares, memory, rate)
+        for profile in measured:
+            shares = profile["shares"]
+            cells = (f"{shares[part]:.1f}" if part in shares else fmt.MISSING for part in parts)
+            memory, rate = fmt.size(profile["peak_extra_bytes"]), fmt.number(profile["gbps"])
+            table.add_row(Text(profile["implementation"]), fmt.seconds(profile["seconds"]), *cells, memory, rate)
         console.print(table)
         console.print()
-    for one in profiles:
-        if one["status"] == "ok":
-            console.print(Text(one["sentence"]))
-            if one["generated"]:
-                console.print(Text(f"  {one['generated']['sentence']}"))
-            for note in one["notes"]:
-                console.print(Text(f"  {note}", style="dim"))
-        else:
-            console.print(Text(f"{one['implementation']} is {one['status']}: {one['reason']}"))
+    for profile in profiles:
+        if profile["status"] != "ok":
+            console.print(Text(f"{profile['implementation']} is {profile['status']}: {profile['reason']}"))
+            continue
+        console.print(Text(profile["sentence"]))
+        if profile["generated"]:
+            console.print(Text(f"  {profile['generated']['sentence']}"))
+        for note in profile["notes"]:
+            console.print(Text(f"  {note}", style="dim"))
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN = 24
+"""Runs that a trend shows, the newest."""
+_LISTED = 40
+"""Runs of a trend that are listed one by one, the newest, beside all that have a step."""
+_FLAT = 0.02
+"""Log times that differ less than this are drawn as one height."""
+_NEW = "¦"
+_NAMES = ("implementation", "run", "commit")
+
+
+def sparkline(points: Sequence[Point]) -> str:
+    """Draw the newest points as bars, slower is higher, with a mark wherever the environment changed."""
+    points = points[-_SHOWN:]
+    heights = logs(points)
+    span = max(float(np.ptp(heights)), _FLAT)
+    bars = ((heights - heights.min()) / span * (len(_BARS) - 1)).round().astype(int)
+    return "".join((_NEW if p.environment else "") + _BARS[bar] for p, bar in zip(points, bars, strict=True))
+
+
+def print_trends(trends: Sequence[Trend], console: Console | None = None) -> None:
+    """Print how each trend went, its newest time, and its newest step."""
+    console = console or Console()
+    table = plain_table("case", "implementation", "trend", "newest", "÷ before", whole=_NAMES)
+    table.columns[2].min_width = max((len(sparkline(trend.points)) for trend in trends), default=0)
+    for trend in trends:
+        step = trend.changes[-1] if trend.changes else None
+        what = "too few runs to tell" if len(trend.points) < 2 * SHORTEST else ""
+        if step:
+            what = f"{step.commit[:7] if step.commit else step.run}: {'; '.join([step.cause, *step.environment])}"
+        table.add_row(
+            _case(trend),
+            _with_note(trend.implementation, fmt.counted(len(trend.points), "run")),
+            Text.assemble(sparkline(trend.points), (f"\n{what}", "dim")),
+            fmt.seconds(trend.points[-1].seconds),
+            "\n".join(_step(step)),
+        )
+    console.print(table)
+
+
+def print_points(trend: Trend, console: Console | None = None) -> None:
+    """Print the newest runs of a trend, and those with a step: their times, the environment's changes, the steps."""
+    console = console or Console()
+    console.print(Text(f"\n{trend.implementation} on {trend.case}, {_clock(trend)}", style="bold"))
+    table = plain_table("run", "commit", "time", "95 % interval", "÷ before", "what happened", whole=_NAMES)
+    steps = {change.index: change for change in trend.changes}
+    older = len(trend.points) - _LISTED
+    for index, point in enumerate(trend.points):
+        step = steps.get(index)
+        if index < older and step is None:
+            continue
+        happened = [f"step, {step.cause}"] if step else []
+        table.add_row(
+            Text(point.run),
+            Text((point.commit or fmt.MISSING)[:7]),
+            fmt.seconds(point.seconds),
+            fmt.seconds_interval(point.seconds, point.seconds_low, point.seconds_high),
+            _step(step)[0],
+            Text("; ".join([*happened, *point.environment])),
+        )
+    console.print(table)
+    if older > 0:
+        console.print(
+            f"the newest {_LISTED} of {fmt.count(len(trend.points))} runs, and those with a step; --json has all",
+            style="dim",
+        )
+
+
+def print_since(since: "Since", console: Console | None = None) -> None:
+    """Print what got slower since a run, worst first, then what got faster, then how much did neither."""
+    console = console or Console()
+    for title, differences in (("slower", since.slower), ("faster", since.faster)):
+        if not differences:
+            console.print(f"nothing got {title} since {since.run}")
+            continue
+        table = plain_table(title, "implementation", "÷ before", "95 % interval", "runs", "what changed", whole=_NAMES)
+        for row in differences:
+            what, runs = "; ".join([*row.causes, *row.environment]), f"{row.runs_before} → {row.runs_after}"
+            table.add_row(_case(row), Text(row.implementation), *_step(row), runs, Text(what))
+        console.print(table)
+    console.print(
+        f"{since.unchanged} without a step since, {since.undecided} with less than the {2 * SHORTEST} runs that show "
+        f"one, {since.absent} first measured later"
+    )
+
+
+def _case(measured: "Trend | Difference") -> Text:
+    case = Case.from_id(measured.case)
+    facts = {"pass": case.pass_, "threads": case.threads}
+    notes = [case.operation if case.operation != "gap" else "", case.layout, case.device]
+    notes += [*rows.unusual(facts, *facts), _clock(measured)]
+    return _with_note(f"{'x'.join(map(str, case.shape))} {case.dtype}", ", ".join(filter(None, notes)))
+
+
+def _clock(measured: "Trend | Difference") -> str:
+    return f"{measured.clock}, {measured.memory} memory" if measured.memory else measured.clock
+
+
+def _step(step: "Change | Difference | None") -> tuple[str, str]:
+    if step is None:
+        return "", ""
+    return fmt.ratio(step.ratio), fmt.ratio_interval(step.ratio, step.ratio_low, step.ratio_high)

@@ -27,8 +27,8 @@ from gapbench.report.charts import (
     trend,
     winners_map,
 )
-from gapbench.report.columns import columns
-from gapbench.report.stored import Stored
+from gapbench.report.loaded_run import Stored
+from gapbench.report.page_data import sized
 
 Scope = Literal["run", "case", "diff", "trend", "profile"]
 Arguments = tuple[Any, ...]
@@ -59,13 +59,17 @@ def _results(stored: Stored) -> Arguments:
     return (stored.results,)
 
 
+def _with_winners(stored: Stored) -> Arguments:
+    return (stored.results, stored.winners)
+
+
 def _with_ceilings(stored: Stored) -> Arguments:
-    known = stored.run.ceilings
-    return (stored.results, known, ceilings.datasheet_peak(known))
+    limits = stored.run.ceilings
+    return (stored.results, limits, ceilings.datasheet_peak(limits))
 
 
 VIEWS: tuple[View, ...] = (
-    View("map", "Map", "Which one for my shape?", "run", winners_map, lambda one: (one.results, one.winners)),
+    View("map", "Map", "Which one for my shape?", "run", winners_map, _with_winners),
     View("compare", "Compare", "What differs, and how sure?", "run", forest, _results),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline, _with_ceilings),
     View("cost", "Cost model", "What is fixed, and what grows with the size?", "run", cost_model, _results),
@@ -73,10 +77,10 @@ VIEWS: tuple[View, ...] = (
     View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, _results),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
     View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
-    View("history", "History", "What changed when?", "trend", trend, lambda one: (one,)),
+    View("history", "History", "What changed when?", "trend", trend, lambda it: (it,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
-    View("shares", "Shares", "Where does the time go?", "profile", shares, lambda one: (profiles.shares(one),)),
-    View("memory", "Memory", "How much, and when?", "profile", memory, lambda one: (profiles.timelines(one),)),
+    View("shares", "Shares", "Where does the time go?", "profile", shares, lambda it: (profiles.shares(it),)),
+    View("memory", "Memory", "How much, and when?", "profile", memory, lambda it: (profiles.timelines(it),)),
 )  # fmt: skip
 """All views, in the pages' order."""
 
@@ -100,8 +104,7 @@ def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Draw
 
 def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
     given = view.arguments(source)
-    frame = view.chart.table(*given) if hasattr(view.chart, "table") else None
-    table = None if frame is None else {"count": len(frame), "columns": columns(frame)}
+    table = sized(view.chart.table(*given)) if hasattr(view.chart, "table") else None
     return Drawn(view, view.chart.summary(*given), view.chart.figure(*given), table=table)
 
 
@@ -118,7 +121,7 @@ def of_cases(stored: Stored) -> Iterator[Drawn]:
 
 def of_trends(trends: Sequence[Trend]) -> Iterator[Drawn]:
     """Draw the views of trends, those of the first as far as `BYTES` reach."""
-    return _windows("trend", lambda: ((number, one.implementation, one) for number, one in enumerate(trends)))
+    return _windows("trend", lambda: ((number, each.implementation, each) for number, each in enumerate(trends)))
 
 
 def _windows(of: Scope, sources: Callable[[], Iterable[tuple[int, str, Any]]]) -> Iterator[Drawn]:

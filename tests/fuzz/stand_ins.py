@@ -19,7 +19,7 @@ from gapbench.fleet import cluster
 from gapbench.measuring import engine
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.profiling import explaining, profiles, static
+from gapbench.profiling import explain, profiles, static
 from gapbench.records import NULL, Qualification
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
@@ -43,7 +43,7 @@ def install(patch):
     patch.setattr(environment, "describe", described)
     patch.setattr(environment, "warnings", lambda *_: [])  # as many everywhere: what is drawn depends on the files
     patch.setattr(engine, "measure", _measure)
-    patch.setattr(explaining, "explain", lambda *_: iter(()))
+    patch.setattr(explain, "explain", lambda *_: iter(()))
     patch.setattr(profiles, "profile", _profile)
     patch.setattr(static, "inspect_all", lambda *_: [])
     patch.setattr(cluster, "connected", _no_cluster)

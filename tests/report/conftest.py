@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from gapbench import summary
 from gapbench.cases import Case
 from gapbench.records import RESULTS, SAMPLES, case_columns
-from gapbench.report.stored import Stored
+from gapbench.report.loaded_run import Stored
 from gapbench.run import Run
 from gapbench.store.run_json import decode
 

@@ -13,9 +13,9 @@ from gapbench import summary
 from gapbench.cases import Case
 from gapbench.compare import compare
 from gapbench.records import RESULTS
-from gapbench.report import assets, html, views, which
-from gapbench.report.private import public
-from gapbench.report.stored import Stored
+from gapbench.report import assets, html, page_data, views
+from gapbench.report.loaded_run import Stored
+from gapbench.report.redaction import public
 from gapbench.run import Run
 from gapbench.store.run_json import decode
 
@@ -59,7 +59,7 @@ def test_the_first_screen_says_which_run_who_won_and_what_speaks_against_it(rend
 
 
 def test_every_case_and_row_is_in_the_data_once(stored):
-    data = which.data(stored())
+    data = page_data.data(stored())
     assert data["cases"]["count"] == 5
     assert data["rows"]["count"] == 55
     assert json.dumps(data["rows"]).count("adaptive_avg_pool2d") == 1
@@ -72,7 +72,7 @@ def test_every_case_and_row_is_in_the_data_once(stored):
 def test_rows_of_a_case_lie_together_whatever_their_order_in_the_results(stored):
     one = stored()
     mixed = stored((one.run, one.results.sample(frac=1, random_state=1), one.winners))
-    data = which.data(mixed)
+    data = page_data.data(mixed)
     rows, cases = (data[name]["columns"] for name in ("rows", "cases"))
     names = [rows["implementation"]["names"][code] for code in rows["implementation"]["codes"]]
     for number, case in enumerate(cases["case"]["values"]):
@@ -81,8 +81,8 @@ def test_rows_of_a_case_lie_together_whatever_their_order_in_the_results(stored)
 
 
 def test_snippets_are_those_that_the_run_recorded(stored):
-    assert which.data(stored())["snippets"] == {}
-    assert which.data(stored(snippets={"mean": "x.mean()"}))["snippets"] == {"mean": "x.mean()"}
+    assert page_data.data(stored())["snippets"] == {}
+    assert page_data.data(stored(snippets={"mean": "x.mean()"}))["snippets"] == {"mean": "x.mean()"}
 
 
 def test_what_is_not_ok_is_listed_once_with_its_reason_the_worst_first(render):
@@ -235,7 +235,7 @@ def test_a_view_of_the_whole_run_gets_its_section_its_summary_and_its_table(rend
 
 def test_a_figure_cannot_end_the_script_that_holds_it():
     text = "</script><!-- & <script>"
-    script = html.figure_json(go.Figure(layout={"title": {"text": text}}))
+    script = page_data.figure_json(go.Figure(layout={"title": {"text": text}}))
     assert not re.search("[<>&]", script)
     assert json.loads(script)["layout"]["title"]["text"] == text
 

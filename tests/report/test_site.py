@@ -74,7 +74,7 @@ def test_a_run_elsewhere_or_unfinished_is_no_baseline(store, both, tmp_path):
 
 
 def test_runs_too_large_to_compare_unasked_say_how_to_ask(store, both, tmp_path, monkeypatch):
-    monkeypatch.setattr("gapbench.report.stored.MOST_ROWS", 3)
+    monkeypatch.setattr("gapbench.report.loaded_run.MOST_ROWS", 3)
     site.write(store, both[1:], tmp_path)
     assert f"gapbench report {both[1]} --baseline RUN" in (tmp_path / f"{both[1]}.html").read_text()
 

@@ -5,7 +5,7 @@ pass, threads and clock. Dotted verticals are where the fastest line changes.
 """
 
 import html
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -28,57 +28,55 @@ POOR = 0.2
 _PANEL, _GAP = 300, 84  # pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The fits of one context: all of them, those that are drawn, and where the fastest line changes."""
+
+    context: Context
+    fits: list[Fit]
+    drawn: list[Fit]
+    crossings: list[Crossover]
+
+
 def figure(results: pd.DataFrame) -> go.Figure:
     """Draw the fits of one run, with the measured times that they go through."""
-    panels, named = _panels(results), _named(results)
+    models, named = _models(results), _named(results)
+    if not models:
+        return style.nothing()
     frame = points.measured(results[[*CONTEXT, "implementation", "status", "bytes_moved", "seconds"]])
     frame = frame[frame["bytes_moved"].gt(0)]
-    marks = style.marks(fit.implementation for fits, _, _ in panels.values() for fit in fits)
-    if not panels:
-        return style.nothing()
-    heights = [_PANEL] * len(panels)
+    marks = style.marks(fit.implementation for model in models for fit in model.drawn)
+    heights = [_PANEL] * len(models)
     tall = sum(heights) + _GAP * (len(heights) - 1)
-    layout: dict[str, Any] = style.LAYOUT | {
-        "height": tall + 22 * min(len(marks), 9) + 90,
-        "margin": {"l": 8, "r": 16, "t": 40, "b": 44},
-        "showlegend": True,
-        "legend": style.LEGEND | {"y": 1 + 28 / tall},
-    }
-    traces, shapes, annotations = [], [], []
-    seen: set[str] = set()
-    most = style.MOST // max(1, len(panels)) - 24 * MOST_LINES  # what the lines themselves leave
-    for place, ((context, (fits, crossings, _)), domain) in enumerate(
-        zip(panels.items(), style.stack(heights, _GAP), strict=True)
-    ):
-        x, y = style.axes(place)
-        names = [fit.implementation for fit in fits]
-        own = _of(frame, context)
-        own = points.cells(own[own["implementation"].isin(names)], ["implementation"], "bytes_moved", "seconds", most)
-        for fit in fits:
-            some, mark = own[own["implementation"] == fit.implementation], marks[fit.implementation]
+    legend = {"y": 1 + 28 / tall}
+    figure = style.figure(tall + 22 * min(len(marks), 9) + 90, {"r": 16, "t": 40}, legend)
+    listed: set[str] = set()
+    most = style.MOST // len(models) - 24 * MOST_LINES  # what the lines themselves leave
+    for model, panel in zip(models, style.panels(heights, _GAP), strict=True):
+        own = _of(frame, model.context)
+        own = own[own["implementation"].isin([fit.implementation for fit in model.drawn])]
+        own = points.cells(own, ["implementation"], "bytes_moved", "seconds", most)
+        for fit in model.drawn:
+            mark = marks[fit.implementation]
             name = "others" if mark is style.OTHER else style.short(fit.implementation)
-            drawn = _fitted(fit, some, mark, "" if name in seen else name)
-            traces += [trace.update(xaxis=x, yaxis=y) for trace in drawn]
-            seen.add(name)
-        for number, crossing in enumerate(crossings):
-            at = {"xref": x, "yref": f"{y} domain"}
-            line = {"color": style.PLAIN, "width": 1.5, "dash": "dot"}
-            shapes.append(
-                at | {"type": "line", "x0": crossing.bytes, "x1": crossing.bytes, "y0": 0, "y1": 1, "line": line}
-            )
-            label = {"text": fmt.size(crossing.bytes), "hovertext": html.escape(_crossed(crossing)), "showarrow": False}
-            annotations.append(
-                at | label | {"x": np.log10(crossing.bytes), "y": 0.02 + 0.07 * (number % 4), "yanchor": "bottom"}
-            )
-        sizes = [size for fit in fits for size in (fit.smallest, fit.largest)]
-        times = [fit.seconds(size) for fit in fits for size in (fit.smallest, fit.largest)]
-        across = style.bytes_axis(*style.bounds(sizes)) | {"anchor": y}
-        up = style.seconds_axis(*style.bounds([*times, *own["seconds"]]))
-        up |= {"anchor": x, "domain": domain, "automargin": True}
-        layout[style.layout_key(x)] = across | {"title": {"text": "bytes that must move", "standoff": 4}}
-        layout[style.layout_key(y)] = up | {"title": {"text": "time per call"}}
-        annotations.append(style.title(html.escape(_name(context, named)), y))
-    return go.Figure(traces, layout | {"shapes": shapes, "annotations": annotations})
+            timed = own[own["implementation"] == fit.implementation]
+            for trace in _fitted(fit, timed, mark, "" if name in listed else name):
+                figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y))
+            listed.add(name)
+        for number, crossing in enumerate(model.crossings):
+            at = {"xref": panel.x, "yref": f"{panel.y} domain"}
+            figure.add_shape(style.vertical(crossing.bytes, "dot", width=1.5, **at))
+            figure.add_annotation(
+                x=np.log10(crossing.bytes), y=0.02 + 0.07 * (number % 4), yanchor="bottom", showarrow=False,
+                text=fmt.size(crossing.bytes), hovertext=html.escape(_crossed(crossing)), **at,
+            )  # fmt: skip
+        sizes = [size for fit in model.drawn for size in (fit.smallest, fit.largest)]
+        times = [fit.seconds(size) for fit in model.drawn for size in (fit.smallest, fit.largest)]
+        across = style.bytes_axis(*style.bounds(sizes))
+        up = style.seconds_axis(*style.bounds([*times, *own["seconds"]])) | {"automargin": True}
+        across |= {"title": {"text": "bytes that must move", "standoff": 4}}
+        panel.show(figure, across, up | {"title": {"text": "time per call"}}, _name(model.context, named))
+    return figure
 
 
 def summary(results: pd.DataFrame) -> str:
@@ -87,72 +85,61 @@ def summary(results: pd.DataFrame) -> str:
     refused = f" {len(refusals)} without a line: {refusals[0].reason}." if refusals else ""
     if not fits:
         return f"No cost model could be fitted.{refused or ' Nothing was measured.'}"
-    panels = _panels(results)
-    context, (_, crossings, own) = next(iter(panels.items()))
-    cheap = min(own, key=lambda fit: fit.fixed.estimate)
-    wide = max(own, key=lambda fit: fit.gbps.estimate)
+    models = _models(results)
+    first = models[0]
+    cheap = min(first.fits, key=lambda fit: fit.fixed.estimate)
+    wide = max(first.fits, key=lambda fit: fit.gbps.estimate)
     sentence = (
-        f"{_name(context, _named(results))}: the smallest fixed cost is that of {cheap.implementation}, "
-        f"{_fixed(cheap)}; the most bandwidth has {wide.implementation}, {_gbps(wide)}."
+        f"{_name(first.context, _named(results))}: the smallest fixed cost is that of {cheap.implementation}, "
+        f"{_fixed(cheap)}; the most bandwidth has {wide.implementation}, {_gbps(wide)}. "
     )
-    sentence += f" {'; '.join(map(_crossed, crossings))}." if crossings else " The same line is fastest at all sizes."
-    poor = sum(fit.misfit > POOR for fit in fits)
-    if poor:
+    sentence += f"{'; '.join(map(_crossed, first.crossings)) or 'The same line is fastest at all sizes'}."
+    if poor := sum(fit.misfit > POOR for fit in fits):
         sentence += f" {poor} of {len(fits)} lines fit poorly (off by more than {POOR:.0%}, as where caches end)."
-    contexts = len({fit.context for fit in fits})
-    drawn = f" {len(panels)} of {contexts} panels are drawn." if contexts > len(panels) else ""
-    lines = sum(len(drawn) for drawn, _, _ in panels.values())
-    if sum(len(own) for _, _, own in panels.values()) > lines:
-        drawn += f" A panel has {MOST_LINES} lines at most."
-    return sentence + refused + drawn
+    sentence += refused
+    if (contexts := len({fit.context for fit in fits})) > len(models):
+        sentence += f" {len(models)} of {contexts} panels are drawn."
+    if any(len(model.drawn) < len(model.fits) for model in models):
+        sentence += f" A panel has {MOST_LINES} lines at most."
+    return sentence
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
     """Return all fits with their intervals, and the refusals with their reasons."""
     fits, refusals = cost_model.fits(points.numeric(results))
     named = _named(results)
-    found = [
-        {
-            "panel": _name(fit.context, named),
-            "implementation": fit.implementation,
-            "fixed cost (µs)": fit.fixed.estimate * 1e6,
-            "fixed low (µs)": None if fit.fixed.low is None else fit.fixed.low * 1e6,
-            "fixed high (µs)": None if fit.fixed.high is None else fit.fixed.high * 1e6,
-            "GB/s": fit.gbps.estimate,
-            "GB/s low": fit.gbps.low,
-            "GB/s high": fit.gbps.high,
-            "off the line (%)": 100 * fit.misfit,
-            "sizes": fit.sizes,
-            "why not": "",
-        }
-        for fit in fits
-    ]
-    found += [
-        {"panel": _name(no.context, named), "implementation": no.implementation, "why not": no.reason}
-        for no in refusals
-    ]
     columns = [
         "panel", "implementation", "fixed cost (µs)", "fixed low (µs)", "fixed high (µs)", "GB/s", "GB/s low",
         "GB/s high", "off the line (%)", "sizes", "why not",
     ]  # fmt: skip
-    return pd.DataFrame(found, columns=columns)
+
+    def ends(interval: Interval, scale: float = 1) -> list[float | None]:
+        return [None if end is None else end * scale for end in (interval.estimate, interval.low, interval.high)]
+
+    lines = [
+        (_name(fit.context, named), fit.implementation, *ends(fit.fixed, 1e6), *ends(fit.gbps), 100 * fit.misfit,
+         fit.sizes, "")
+        for fit in fits
+    ]  # fmt: skip
+    lines += [(_name(no.context, named), no.implementation, *[None] * 8, no.reason) for no in refusals]
+    return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(columns[2:-1], "float64"))
 
 
-def _panels(results: pd.DataFrame) -> dict[Context, tuple[list[Fit], list[Crossover], list[Fit]]]:
-    """Return of the contexts with the most fits and sizes: the fits drawn, the crossovers, and all fits."""
+def _models(results: pd.DataFrame) -> list[_Model]:
+    """Return the contexts with the most fits and sizes."""
     fits, _ = cost_model.fits(points.numeric(results))
     by_context: dict[Context, list[Fit]] = {}
     for fit in fits:
         by_context.setdefault(fit.context, []).append(fit)
     largest = sorted(by_context.items(), key=lambda item: -sum(fit.sizes for fit in item[1]))[:MOST_PANELS]
-    panels = {}
+    models = []
     for context, own in largest:
         crossings = cost_model.crossovers(own)
         leading = {name for crossing in crossings for name in (crossing.below, crossing.above)}
         middle = np.sqrt(min(fit.smallest for fit in own) * max(fit.largest for fit in own))
         ranked = sorted(own, key=lambda fit: (fit.implementation not in leading, fit.seconds(middle)))
-        panels[context] = (ranked[:MOST_LINES], crossings, own)
-    return panels
+        models.append(_Model(context, own, ranked[:MOST_LINES], crossings))
+    return models
 
 
 def _of(frame: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -176,21 +163,11 @@ def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, name: str) -> tuple[g
     """Return the line and the measured times, which the legend lists under ``name`` if there is one."""
     sizes = np.geomspace(fit.smallest, fit.largest, 24)
     label = f"{style.short(fit.implementation)}: {_fixed(fit)} + {_gbps(fit)}"
-    line = go.Scatter(
-        showlegend=False, mode="lines", x=sizes, y=[fit.seconds(size) for size in sizes],
-        line={"color": mark.colour, "width": 2, "dash": mark.dash}, hovertext=label, hoverinfo="text",
-    )  # fmt: skip
-    times = go.Scatter(
-        name=name, showlegend=bool(name), mode="markers",
-        x=own["bytes_moved"], y=own["seconds"],
-        marker={"symbol": mark.symbol, "color": mark.colour, "size": 8},
-        hovertext=[
-            f"{label}<br>{fmt.seconds(seconds)} at {fmt.size(size)}"
-            for size, seconds in zip(own["bytes_moved"], own["seconds"], strict=True)
-        ],
-        hoverinfo="text",
-    )  # fmt: skip
-    return line, times
+    seconds = [fit.seconds(size) for size in sizes]
+    line = style.line(None, sizes, seconds, label, (mark.colour, mark.dash), showlegend=False)
+    x, y = own["bytes_moved"], own["seconds"]
+    hover = [f"{label}<br>{fmt.seconds(time)} at {fmt.size(size)}" for size, time in zip(x, y, strict=True)]
+    return line, style.dots(name, x, y, hover, (mark.symbol, mark.colour), showlegend=bool(name))
 
 
 def _fixed(fit: Fit) -> str:

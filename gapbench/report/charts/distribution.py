@@ -4,188 +4,192 @@ Rounds are fresh processes: medians that differ by round, spells in which everyt
 that move with them, are what an interval is made of.
 """
 
-import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from gapbench.records import SAMPLES
 from gapbench.report import format as fmt
-from gapbench.report.charts import style, timeline
+from gapbench.report.charts import style
 
 MOST_LINES = 6
 """Implementations drawn: those with the least median time."""
 
-_MOST_SAMPLES, _STEPS = 900, 60
+_MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
+
+_STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
+          "steal": "stolen CPU time, %"}  # fmt: skip
+"""What is known of the machine during a round, each in its own panel where it was read."""
+
+Traces = Iterator[go.Scatter]
 
 
 def figure(samples: pd.DataFrame) -> go.Figure:
     """Draw the samples of one case by one clock."""
-    ordered = timeline.ordered(samples)
+    ordered = _ordered(samples)
     if ordered.empty:
         return style.nothing()
-    names = timeline.names(ordered)[:MOST_LINES]
+    names = _names(ordered)[:MOST_LINES]
     drawn = ordered[ordered["implementation"].isin(names)]
-    marks = style.marks(names)
-    panels = [
-        "Samples in time order, a line at each round",
-        "Median of each round",
-        "ECDF: share that takes at most so long",
-        *timeline.state(drawn),
-    ]
-    heights = [_TALL] * 3 + [_LOW] * (len(panels) - 3)
+    marks, state = style.marks(names), _state(drawn)
+    heights = [_TALL] * 3 + [_LOW] * len(state)
     full = sum(heights) + _GAP * (len(heights) - 1)
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": full + 22 * len(marks) + 90,
-            "margin": {"l": 8, "r": 16, "t": 40, "b": 44},
-            "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 26 / full},
-        }
-    )
-    low, high = style.bounds(drawn["seconds_per_call"])
-    ends = [-0.5, float(drawn["time"].max()) + 0.5]
-    starts = drawn.groupby("round_place")["time"].min().sort_index()
-    seconds = style.seconds_axis(low, high) | {"automargin": True}
-    time = style.AXIS | {"range": ends, "showgrid": False, "tickvals": []}
-    for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):
-        x, y = style.axes(place)
-        figure.add_annotation(style.title(timeline.STATE.get(panel, panel), y))
-        up, across = seconds, time
-        match place:
-            case 0:
-                traces = list(_in_time(drawn, marks))
-            case 1:
-                traces = list(_by_round(drawn, marks))
-                up = style.seconds_axis(*style.bounds([y for trace in traces for y in trace.y], 0.1)) | {
-                    "automargin": True
-                }
-            case 2:
-                traces, across, up = list(_ecdf(drawn, marks)), seconds | {"automargin": False}, _shares()
-            case _:
-                traces, up = list(_of_state(drawn, panel)), style.AXIS | {"automargin": True, "nticks": 4}
-                up |= {"rangemode": "tozero"} if panel in ("steal", "power_w") else {}
+    figure = style.figure(full + 22 * len(marks) + 90, {"r": 16, "t": 40}, legend={"y": 1 + 26 / full})
+    panels = style.panels(heights, _GAP)
+    rounds = drawn.groupby("round_place")["time"].min().sort_index().iloc[1:200]
+    seconds = style.seconds_axis(*style.bounds(drawn["seconds_per_call"])) | {"automargin": True}
+    time = style.AXIS | {"range": [-0.5, float(drawn["time"].max()) + 0.5], "showgrid": False, "tickvals": []}
+    in_percent = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1], "ticktext": ["0 %", "50 %", "100 %"]}
+
+    def draw(panel: style.Panel, title: str, traces: Traces, across: Mapping[str, Any], up: Mapping[str, Any]) -> None:
         for trace in traces:
-            figure.add_trace(trace.update(xaxis=x, yaxis=y, showlegend=place == 1, hoverinfo="text"))
-        if across is time:
-            figure.layout.shapes += tuple(
-                go.layout.Shape(
-                    type="line", xref=x, yref=f"{y} domain", x0=at - 0.5, x1=at - 0.5, y0=0, y1=1, layer="below",
-                    line={"color": style.GRID, "width": 1},
-                )
-                for at in starts.iloc[1:200]
-            )  # fmt: skip
-        figure.layout[style.layout_key(x)] = across | {"anchor": y}
-        figure.layout[style.layout_key(y)] = up | {"anchor": x, "domain": domain}
+            figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y, showlegend=panel is panels[1]))
+        for start in rounds if across is time else ():
+            line = {"color": style.GRID, "width": 1}
+            at, yref = start - 0.5, f"{panel.y} domain"
+            figure.add_shape(style.vertical(at, "solid", xref=panel.x, yref=yref, layer="below", line=line))
+        panel.show(figure, {**across}, {**up}, title)
+
+    draw(panels[0], "Samples in time order, a line at each round", _each(drawn, marks, _in_time), time, seconds)
+    medians = [*_each(drawn, marks, _by_round)]
+    ends = style.bounds([median for trace in medians for median in trace.y], 0.1)
+    draw(panels[1], "Median of each round", iter(medians), time, style.seconds_axis(*ends) | {"automargin": True})
+    shares = _each(drawn, marks, _ecdf)
+    title = "ECDF: share that takes at most so long"
+    draw(panels[2], title, shares, seconds | {"automargin": False}, style.AXIS | in_percent)
+    for name, panel in zip(state, panels[3:], strict=True):
+        up = style.AXIS | {"automargin": True, "nticks": 4}
+        up |= {"rangemode": "tozero"} if name in ("steal", "power_w") else {}
+        draw(panel, _STATE[name], iter([_of_state(drawn, name)]), time, up)
     return figure
 
 
 def summary(samples: pd.DataFrame) -> str:
     """Say how many samples there are, how much their rounds differ, and what is known of the machine."""
-    ordered = timeline.ordered(samples)
+    ordered = _ordered(samples)
     if ordered.empty:
         return "There are no samples of this case: nothing was timed."
-    names = timeline.names(ordered)
-    medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median()
+    names, times = _names(ordered), ordered.groupby("implementation")["seconds_per_call"]
     rounds = ordered["round_place"].nunique()
-    contenders = "1 implementation" if len(names) == 1 else f"{len(names)} implementations"
-    sentence = f"{fmt.count(len(ordered))} samples of {contenders}"
-    sentence += (
-        f" in {rounds} {'round' if rounds == 1 else 'rounds'}; {names[0]} is fastest by the median of all samples, "
+    sentence = (
+        f"{fmt.counted(len(ordered), 'samples', 'samples')} of {fmt.counted(len(names), 'implementation')} in "
+        f"{fmt.counted(rounds, 'round')}; {names[0]} is fastest by the median of all samples, "
+        f"{fmt.seconds(times.median()[names[0]])}."
     )
-    sentence += f"{fmt.seconds(ordered.loc[ordered['implementation'] == names[0], 'seconds_per_call'].median())}."
     if rounds > 1:
+        medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median()
         ranges = medians.groupby("implementation").max() / medians.groupby("implementation").min()
         sentence += f" The medians of rounds differ by up to {fmt.ratio(ranges.max())} ({ranges.idxmax()})."
-    lacking = [label.partition(",")[0] for name, label in timeline.STATE.items() if name not in timeline.state(ordered)]
-    known = [label.partition(",")[0] for name, label in timeline.STATE.items() if name in timeline.state(ordered)]
-    if known:
-        sentence += f" Drawn beside them: {', '.join(known)}."
-    if lacking:
-        sentence += f" Not read on this machine: {', '.join(lacking)}."
-    if throttled := timeline.throttled(ordered):
-        sentence += f" {throttled} {'round was' if throttled == 1 else 'rounds were'} throttled."
+    state = _state(ordered)
+    for title, wanted in (("Drawn beside them", True), ("Not read on this machine", False)):
+        if labels := [text.partition(",")[0] for name, text in _STATE.items() if (name in state) is wanted]:
+            sentence += f" {title}: {', '.join(labels)}."
+    reasons = ordered["throttle"]
+    if throttled := ordered.loc[reasons.notna() & (reasons != "none"), "round_place"].nunique():
+        sentence += f" {fmt.counted(throttled, 'round was', 'rounds were')} throttled."
     if len(names) > MOST_LINES:
         sentence += f" The {MOST_LINES} fastest are drawn."
-    if len(ordered[ordered["implementation"].isin(names[:MOST_LINES])]) > _MOST_SAMPLES:
+    if times.size()[names[:MOST_LINES]].sum() > _MOST_SAMPLES:
         sentence += " Of every stretch of time the least, the middle and the largest sample are drawn."
     return sentence
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the medians of rounds, with the machine's state in each."""
-    ordered = timeline.ordered(samples)
-    groups = ordered.groupby(["implementation", "round"], sort=True, dropna=False)
-    found = groups.agg(
+    groups = _ordered(samples).groupby(["implementation", "round"], sort=True, dropna=False)
+    rounds = groups.agg(
         samples=("seconds_per_call", "size"),
         low=("seconds_per_call", "min"),
         middle=("seconds_per_call", "median"),
         high=("seconds_per_call", "max"),
-        **{name: (name, "median") for name in timeline.STATE},
+        **{name: (name, "median") for name in _STATE},
     ).reset_index()
-    names = {"low": "least (s)", "middle": "median (s)", "high": "largest (s)"}
-    return found.rename(columns=names | timeline.STATE)
+    return rounds.rename(columns={"low": "least (s)", "middle": "median (s)", "high": "largest (s)"} | _STATE)
 
 
-def _each(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[str, style.Mark, pd.DataFrame]]:
+def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples in the order they were taken: rounds, turns and positions; ``time`` counts turns."""
+    kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}
+    frame = samples.reindex(columns=list(SAMPLES)).astype(kinds)
+    frame = frame[frame["seconds_per_call"].gt(0) & np.isfinite(frame["seconds_per_call"])]
+    frame = frame.sort_values(["round", "process", "turn", "position"], kind="stable")
+    frame["time"] = frame.groupby(["round", "turn"], dropna=False, sort=True).ngroup()
+    frame["round_place"] = frame["round"].rank(method="dense").fillna(0)
+    in_order: pd.DataFrame = frame.assign(steal=100 * frame["steal"])
+    return in_order
+
+
+def _names(ordered: pd.DataFrame) -> list[str]:
+    """Return the implementations, that of the least median time first."""
+    return [str(name) for name in ordered.groupby("implementation")["seconds_per_call"].median().sort_values().index]
+
+
+def _state(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of `_STATE` that were read."""
+    return [name for name in _STATE if frame[name].notna().any()]
+
+
+def _thinned(own: pd.DataFrame, room: int) -> pd.DataFrame:
+    """Return all samples, or of each of ``room`` / 3 equal stretches the least, the middle and the largest."""
+    if len(own) <= room:
+        return own
+    stretch = np.arange(len(own)) * (room // 3) // len(own)
+    ranked = own["seconds_per_call"].groupby(stretch).rank(method="first").to_numpy()
+    size = pd.Series(stretch).groupby(stretch).transform("size").to_numpy()
+    kept: pd.DataFrame = own[(ranked == 1) | (ranked == size) | (ranked == (size + 1) // 2)]
+    return kept
+
+
+def _each(
+    frame: pd.DataFrame,
+    marks: Mapping[str, style.Mark],
+    draw: Callable[[str, style.Mark, pd.DataFrame, int], go.Scatter],
+) -> Traces:
+    """Yield what ``draw`` makes of each implementation, which is told how many samples it has room for."""
     for name, mark in marks.items():
-        yield name, mark, frame[frame["implementation"] == name]
+        yield draw(name, mark, frame[frame["implementation"] == name], _MOST_SAMPLES // len(marks))
 
 
-def _in_time(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.Scatter]:
-    room = _MOST_SAMPLES // max(1, len(marks))
-    for name, mark, own in _each(frame, marks):
-        shown = timeline.thinned(own, room)
-        yield go.Scatter(
-            mode="markers", x=shown["time"], y=shown["seconds_per_call"],
-            marker={"symbol": mark.symbol, "color": mark.colour, "size": 5, "opacity": 0.6},
-            hovertext=[
-                f"<b>{html.escape(name)}</b><br>{fmt.seconds(row.seconds_per_call)}<br>round {fmt.text(row.round)}, "
-                f"turn {fmt.text(row.turn)}, place {fmt.text(row.position)}"
-                for row in shown.itertuples()
-            ],
-        )  # fmt: skip
+def _in_time(name: str, mark: style.Mark, own: pd.DataFrame, room: int) -> go.Scatter:
+    shown = _thinned(own, room)
+    hover = [
+        style.hover(
+            name, fmt.seconds(row.seconds_per_call),
+            f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, place {fmt.text(row.position)}",
+        )
+        for row in shown.itertuples()
+    ]  # fmt: skip
+    look, faint = (mark.symbol, mark.colour), {"opacity": 0.6}
+    return style.dots(None, shown["time"], shown["seconds_per_call"], hover, look, 5, marker=faint)
 
 
-def _by_round(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.Scatter]:
-    for name, mark, own in _each(frame, marks):
-        groups = own.groupby("round_place")
-        medians, places = groups["seconds_per_call"].median().iloc[-200:], groups["time"].mean().iloc[-200:]
-        yield go.Scatter(
-            name=style.short(name), mode="lines+markers", x=places, y=medians,
-            line={"color": mark.colour, "width": 1.5, "dash": mark.dash},
-            marker={"symbol": mark.symbol, "color": mark.colour, "size": 8},
-            hovertext=[f"<b>{html.escape(name)}</b><br>median of a round {fmt.seconds(one)}" for one in medians],
-        )  # fmt: skip
+def _by_round(name: str, mark: style.Mark, own: pd.DataFrame, _: int) -> go.Scatter:
+    groups = own.groupby("round_place")
+    medians, middles = (groups[column] for column in ("seconds_per_call", "time"))
+    y = medians.median().iloc[-_MOST_ROUNDS:]
+    hover = [style.hover(name, f"median of a round {fmt.seconds(median)}") for median in y]
+    x, look = middles.mean().iloc[-_MOST_ROUNDS:], (mark.symbol, mark.colour)
+    line = {"color": mark.colour, "width": 1.5, "dash": mark.dash}
+    return style.dots(style.short(name), x, y, hover, look, mode="lines+markers", line=line)
 
 
-def _ecdf(frame: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[go.Scatter]:
-    for name, mark, own in _each(frame, marks):
-        shares = np.linspace(0, 1, min(_STEPS, max(2, len(own))))
-        values = np.quantile(own["seconds_per_call"], shares, method="inverted_cdf") if len(own) else np.empty(0)
-        yield go.Scatter(
-            mode="lines", x=values, y=shares[: len(values)],
-            line={"color": mark.colour, "width": 2, "dash": mark.dash, "shape": "vh"},
-            hovertext=[
-                f"<b>{html.escape(name)}</b><br>{share:.0%} of samples take at most {fmt.seconds(value)}"
-                for share, value in zip(shares, values, strict=False)
-            ],
-        )  # fmt: skip
+def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame, _: int) -> go.Scatter:
+    shares = np.linspace(0, 1, min(_STEPS, max(2, len(own))))
+    times = np.quantile(own["seconds_per_call"], shares, method="inverted_cdf")
+    hover = [
+        style.hover(name, f"{share:.0%} of samples take at most {fmt.seconds(value)}")
+        for share, value in zip(shares, times, strict=True)
+    ]
+    return style.line(None, times, shares, hover, (mark.colour, mark.dash), line={"shape": "vh"})
 
 
-def _shares() -> dict[str, object]:
-    return style.AXIS | {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1], "ticktext": ["0 %", "50 %", "100 %"]}
-
-
-def _of_state(frame: pd.DataFrame, name: str) -> Iterator[go.Scatter]:
+def _of_state(frame: pd.DataFrame, name: str) -> go.Scatter:
     groups = frame.groupby("round_place")
-    values = groups[name].median().iloc[-200:]
-    yield go.Scatter(
-        mode="lines+markers", x=groups["time"].mean().iloc[-200:], y=values,
-        line={"color": style.PLAIN, "width": 1.5}, marker={"symbol": "circle", "color": style.PLAIN, "size": 6},
-        cliponaxis=False,
-        hovertext=[f"{timeline.STATE[name]}: {fmt.number(value)}" for value in values],
-    )  # fmt: skip
+    x, y = groups["time"].mean().iloc[-_MOST_ROUNDS:], groups[name].median().iloc[-_MOST_ROUNDS:]
+    hover = [f"{_STATE[name]}: {fmt.number(value)}" for value in y]
+    look, line = ("circle", style.PLAIN), {"color": style.PLAIN, "width": 1.5}
+    return style.dots(None, x, y, hover, look, 6, mode="lines+markers", line=line, cliponaxis=False)

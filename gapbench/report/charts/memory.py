@@ -3,8 +3,6 @@
 Given is a frame of `gapbench.report.profiles.timelines`: seconds and allocated bytes of each implementation.
 """
 
-import html
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -20,28 +18,17 @@ def figure(timelines: pd.DataFrame) -> go.Figure:
     if drawn.empty:
         return style.nothing()
     marks = style.marks(drawn["implementation"])
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": 320 + 22 * min(len(marks), 9),
-            "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
-            "showlegend": True,
-            "legend": style.LEGEND,
-            "xaxis": style.AXIS | {"title": {"text": "ms since the call began, profiled", "standoff": 6}},
-            "yaxis": style.AXIS | {"title": {"text": "MB"}, "automargin": True, "rangemode": "tozero"},
-        }
+    figure = style.figure(
+        320 + 22 * min(len(marks), 9),
+        legend={},
+        xaxis=style.AXIS | {"title": {"text": "ms since the call began, profiled", "standoff": 6}},
+        yaxis=style.AXIS | {"title": {"text": "MB"}, "automargin": True, "rangemode": "tozero"},
     )
-    for name, found in drawn.groupby("implementation", sort=False):
+    for name, own in drawn.groupby("implementation", sort=False):
         mark = marks[str(name)]
-        figure.add_scatter(
-            name=style.short(name),
-            mode="lines",
-            x=found["at"] * 1e3,
-            y=found["bytes"] / 1e6,
-            line={"shape": "hv", "color": mark.colour, "dash": mark.dash, "width": 2},
-            hovertext=[f"<b>{html.escape(str(name))}</b><br>{fmt.size(value)}" for value in found["bytes"]],
-            hoverinfo="text",
-        )
+        hover = [style.hover(name, fmt.size(value)) for value in own["bytes"]]
+        look, stepped = (mark.colour, mark.dash), {"shape": "hv"}
+        figure.add_trace(style.line(style.short(name), own["at"] * 1e3, own["bytes"] / 1e6, hover, look, line=stepped))
     return figure
 
 
@@ -57,8 +44,7 @@ def summary(timelines: pd.DataFrame) -> str:
 
 def table(timelines: pd.DataFrame) -> pd.DataFrame:
     """Return the points drawn."""
-    names = {"implementation": "implementation", "at": "seconds", "bytes": "allocated bytes"}
-    return _drawn(timelines)[[*names]].rename(columns=names).reset_index(drop=True)
+    return style.table(_drawn(timelines), "implementation at bytes", at="seconds", bytes="allocated bytes")
 
 
 def _drawn(timelines: pd.DataFrame) -> pd.DataFrame:

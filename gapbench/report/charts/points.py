@@ -80,6 +80,6 @@ def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> 
         if side == 1 or keys.max() < most:
             break
     groups = frame.groupby(keys)
-    found = frame.assign(cell=keys).drop_duplicates("cell").set_index("cell")
-    found[[x, y]], found["cases"] = groups[[x, y]].median(), groups.size()
-    return found.reset_index(drop=True)
+    drawn = frame.assign(cell=keys).drop_duplicates("cell").set_index("cell")
+    drawn[[x, y]], drawn["cases"] = groups[[x, y]].median(), groups.size()
+    return drawn.reset_index(drop=True)

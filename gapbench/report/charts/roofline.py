@@ -7,7 +7,7 @@ is the ceiling of.
 
 import html
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -31,27 +31,16 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
     marks = style.marks(points.by_wins(drawn))
     left, right = style.bounds(drawn["bytes_moved"])
     low, high = style.bounds([*drawn["gbps"], *(level["gbps"] for level in levels), *([peak] if peak else [])])
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": 420 + 22 * min(len(marks), 9),
-            "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
-            "showlegend": True,
-            "legend": style.LEGEND,
-            "xaxis": style.bytes_axis(left, right) | {"title": {"text": "bytes that must move", "standoff": 6}},
-            "yaxis": style.number_axis(low, high) | {"title": {"text": "GB/s"}, "automargin": True},
-        }
+    figure = style.figure(
+        420 + 22 * min(len(marks), 9),
+        legend={},
+        xaxis=style.bytes_axis(left, right) | {"title": {"text": "bytes that must move", "standoff": 6}},
+        yaxis=style.number_axis(low, high) | {"title": {"text": "GB/s"}, "automargin": True},
     )
     for label, mark, some in style.grouped(drawn, marks):
-        figure.add_scatter(
-            name=label,
-            mode="markers",
-            x=some["bytes_moved"],
-            y=some["gbps"],
-            marker={"symbol": mark.symbol, "color": mark.colour, "size": 8, "opacity": 0.85},
-            hovertext=[_hover(row) for row in rows.records(some)],
-            hoverinfo="text",
-        )
+        hover = [_hover(row) for row in rows.records(some)]
+        x, y, look = some["bytes_moved"], some["gbps"], (mark.symbol, mark.colour)
+        figure.add_trace(style.dots(label, x, y, hover, look, marker={"opacity": 0.85}))
     for level in levels:
         ends = [max(left, level["from"]), min(right, level["bytes"])]
         if ends[0] < ends[1]:
@@ -64,28 +53,28 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
 
 def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> str:
     """Say who reaches how much of what limit, or that no limit is known."""
-    found = _measured(results)
-    if found.empty:
+    timed = _measured(results)
+    if timed.empty:
         return "No bandwidth is known: nothing that moves a known number of bytes was measured."
     _, words = _drawn(results)
-    best = found.sort_values("gbps").iloc[-1]
+    best = timed.sort_values("gbps").iloc[-1]
     sentence = f"{best['implementation']} moves the most, {fmt.number(best['gbps'])} GB/s at {_size(best)}"
     if _levels(results, ceilings):
-        share = found["gbps"] / _limits(found, ceilings)
-        top = found.assign(share=share).sort_values("share", na_position="first").iloc[-1]
+        share = timed["gbps"] / _limits(timed, ceilings)
+        top = timed.assign(share=share).sort_values("share", na_position="first").iloc[-1]
         sentence += (
             f"; nearest to its measured ceiling is {top['implementation']} at {_size(top)}, "
             f"{fmt.number(100 * share.max())} % of it."
         )
         if above := int((share > 1).sum()):
             sentence += (
-                f" {fmt.count(above)} of {fmt.count(len(found))} measurements are above their ceiling: a nearer "
+                f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: a nearer "
             )
             sentence += "cache served a part, or the ceiling is too low."
     else:
         sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
     if peak:
-        largest = found[found["bytes_moved"] == found["bytes_moved"].max()]  # smaller ones may be served by caches
+        largest = timed[timed["bytes_moved"] == timed["bytes_moved"].max()]  # smaller ones may be served by caches
         top = largest.sort_values("gbps").iloc[-1]
         sentence += f" At the largest size, {_size(top)}, {top['implementation']} reaches "
         sentence += f"{fmt.number(100 * top['gbps'] / peak)} % of the datasheet peak of {fmt.number(peak)} GB/s."
@@ -97,25 +86,28 @@ def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None =
     drawn, _ = _drawn(results)
     drawn = drawn.assign(ceiling=_limits(drawn, ceilings), peak=np.nan if peak is None else peak)
     drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
-    names = {
-        "case": "case", "cases": "cases", "implementation": "implementation", "bytes_moved": "bytes moved",
-        "gbps": "GB/s", "ceiling": "ceiling GB/s", "share": "% of ceiling", "peak": "datasheet peak GB/s",
-    }  # fmt: skip
-    return drawn[[*names]].rename(columns=names).reset_index(drop=True)
+    return style.table(
+        drawn,
+        "case cases implementation bytes_moved gbps ceiling share peak",
+        gbps="GB/s",
+        ceiling="ceiling GB/s",
+        share="% of ceiling",
+        peak="datasheet peak GB/s",
+    )
 
 
 def _measured(results: pd.DataFrame) -> pd.DataFrame:
-    found = points.measured(results)
-    kept: pd.DataFrame = found[found["gbps"].gt(0) & np.isfinite(found["gbps"]) & found["bytes_moved"].gt(0)]
+    timed = points.measured(results)
+    kept: pd.DataFrame = timed[timed["gbps"].gt(0) & np.isfinite(timed["gbps"]) & timed["bytes_moved"].gt(0)]
     return kept
 
 
 def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    found = _measured(results)
-    drawn = points.cells(found, ["implementation"], "bytes_moved", "gbps")
+    timed = _measured(results)
+    drawn = points.cells(timed, ["implementation"], "bytes_moved", "gbps")
     words = []
-    if len(drawn) < len(found):
-        words = [f"{fmt.count(len(found))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."]
+    if len(drawn) < len(timed):
+        words = [f"{fmt.count(len(timed))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."]
     return drawn, words
 
 
@@ -124,38 +116,27 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
     frame = points.numeric(results)
     threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
     kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
-    alike = ("device", "kind", "threads")
-    found = [
-        {**asdict(one), "bytes": np.inf if one.bytes is None else float(one.bytes)}
-        for one in limits.bandwidths(ceilings, kinds)
-        if (one.threads is None or one.threads in threads) and (one.device is None or one.device in devices)
-    ]
-    found.sort(key=lambda one: (*(str(one.get(key)) for key in alike), one["bytes"]))
-    for place, one in enumerate(found):
-        before = found[place - 1] if place else None
-        follows = before is not None and all(before.get(key) == one.get(key) for key in alike)
-        one["from"] = before["bytes"] if follows and before is not None else 0.0
-    return found
+    alike, known = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
+    levels = pd.DataFrame([asdict(limit) for limit in known], columns=[field.name for field in fields(limits.Ceiling)])
+    levels = levels[levels["threads"].isna() | levels["threads"].isin(threads)]
+    levels = levels[levels["device"].isna() | levels["device"].isin(devices)]
+    levels["bytes"] = levels["bytes"].astype(float).fillna(np.inf)
+    levels = levels.sort_values([*alike, "bytes"], na_position="first", kind="stable")
+    levels["from"] = levels.groupby(alike, dropna=False)["bytes"].shift(fill_value=0.0)
+    return rows.records(levels)
 
 
-def _limits(found: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
+def _limits(timed: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
     """Return the ceiling that each row is held against, nan where there is none."""
-    of = [limits.limit_of(ceilings, row) for row in rows.records(found)]
-    return pd.Series([np.nan if one is None else one.gbps for one in of], index=found.index, dtype=float)
+    of = [limits.limit_of(ceilings, row) for row in rows.records(timed)]
+    return pd.Series([np.nan if limit is None else limit.gbps for limit in of], index=timed.index, dtype=float)
 
 
 def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: str, at_left: bool = False) -> None:
-    figure.add_scatter(
-        showlegend=False,
-        mode="lines+text",
-        x=ends,
-        y=[gbps, gbps],
-        line={"color": style.PLAIN, "width": 2, "dash": dash},
-        text=[label, ""] if at_left else ["", label],
-        textposition="top right" if at_left else "top left",
-        hovertext=label,
-        hoverinfo="text",
-    )
+    text, look = [label, ""] if at_left else ["", label], (style.PLAIN, dash)
+    position = "top right" if at_left else "top left"
+    more = {"mode": "lines+text", "text": text, "textposition": position, "showlegend": False}
+    figure.add_trace(style.line(None, ends, [gbps, gbps], label, look, **more))
 
 
 def _name(level: Mapping[str, Any]) -> str:
@@ -169,7 +150,5 @@ def _size(row: Any) -> str:
 
 
 def _hover(row: rows.Row) -> str:
-    lines = [f"<b>{html.escape(fmt.text(row['implementation']))}</b>", html.escape(fmt.text(row["case"]))]
-    if row["cases"] > 1:
-        lines[1] = f"{row['cases']} measurements around"
-    return "<br>".join([*lines, f"{fmt.number(row['gbps'])} GB/s at {_size(row)}"])
+    case = f"{row['cases']} measurements around" if row["cases"] > 1 else fmt.text(row["case"])
+    return style.hover(row["implementation"], case, f"{fmt.number(row['gbps'])} GB/s at {_size(row)}")

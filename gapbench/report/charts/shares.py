@@ -35,42 +35,37 @@ def figure(shares: pd.DataFrame) -> go.Figure:
     if drawn.empty:
         return style.nothing()
     names = list(dict.fromkeys(drawn["implementation"]))
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: index for index, name in enumerate(names)}
     low = min(0.0, float(drawn[drawn["share"] < 0].groupby("implementation")["share"].sum().min() or 0.0))
     high = max(100.0, float(drawn[drawn["share"] > 0].groupby("implementation")["share"].sum().max()))
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": _ROW * len(names) + 130,
-            "margin": {"l": 8, "r": 12, "t": 62, "b": 44},
-            "barmode": "relative",
-            "bargap": 0,
-            "showlegend": True,
-            "legend": style.LEGEND | {"traceorder": "normal"},
-            "xaxis": style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}},
-            "yaxis": style.AXIS | {"range": [len(names) - 0.2, -0.55], "tickvals": [], "showgrid": False},
-        }
+    figure = style.figure(
+        _ROW * len(names) + 130,
+        {"t": 62},
+        legend={"traceorder": "normal"},
+        barmode="relative",
+        bargap=0,
+        xaxis=style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}},
+        yaxis=style.AXIS | {"range": [len(names) - 0.2, -0.55], "tickvals": [], "showgrid": False},
     )
-    for part, found in drawn.groupby("part", sort=False):
+    for part, own in drawn.groupby("part", sort=False):
         colour, pattern = _LOOKS.get(str(part), (style.PLAIN, ""))
         figure.add_bar(
             name=html.escape(str(part)),
             orientation="h",
-            x=found["share"],
-            y=[places[name] + 0.25 for name in found["implementation"]],
+            x=own["share"],
+            y=[places[name] + 0.25 for name in own["implementation"]],
             width=0.5,
             marker={"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}},
-            text=[f"{share:.0f}" if share >= _LABELLED else "" for share in found["share"]],
+            text=[f"{share:.0f}" if share >= _LABELLED else "" for share in own["share"]],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            hovertext=[_hover(row) for row in rows.records(found)],
+            hovertext=[_hover(row) for row in rows.records(own)],
             hoverinfo="text",
         )
-    for name, found in drawn.groupby("implementation", sort=False):
-        text = f"<b>{style.short(name)}</b> {fmt.seconds(found['seconds'].iloc[0])}"
-        left = {"x": 0, "xref": "paper", "xanchor": "left", "yref": "y", "y": places[name] - 0.2, "showarrow": False}
-        figure.add_annotation(left | {"text": text})
+    for name, own in drawn.groupby("implementation", sort=False):
+        text = f"<b>{style.short(name)}</b> {fmt.seconds(own['seconds'].iloc[0])}"
+        figure.add_annotation(style.caption(text, places[name] - 0.2))
     return figure
 
 
@@ -78,25 +73,24 @@ def summary(shares: pd.DataFrame) -> str:
     """Say what takes most of each of the first implementations, and how much is not explained at most."""
     if shares.empty:
         return "No implementation could be profiled."
-    known = shares[shares["part"] != "unexplained"]
-    said = []
-    for name, found in known.groupby("implementation", sort=False):
-        top = found.sort_values("share").iloc[-1]
-        said.append(f"{name}: {fmt.number(top['share'], 2)} % {top['part']}")
-    words = f"What takes most, fastest first: {'; '.join(said[:8])}{', and others' if len(said) > 8 else ''}."
+    each = []
+    for name, own in shares[shares["part"] != "unexplained"].groupby("implementation", sort=False):
+        top = own.sort_values("share").iloc[-1]
+        each.append(f"{name}: {fmt.number(top['share'], 2)} % {top['part']}")
+    words = f"What takes most, fastest first: {'; '.join(each[:8])}{', and others' if len(each) > 8 else ''}."
     left = shares[shares["part"] == "unexplained"]["share"].abs().max()
     if not fmt.missing(left):
         words += f" At most {fmt.number(left, 2)} % of a time is not explained."
-    if len(said) > MOST_ROWS:
-        words += f" The first {MOST_ROWS} of {len(said)} are drawn."
+    if len(each) > MOST_ROWS:
+        words += f" The first {MOST_ROWS} of {len(each)} are drawn."
     return words
 
 
 def table(shares: pd.DataFrame) -> pd.DataFrame:
     """Return the parts drawn, in per cent and seconds."""
-    names = {"implementation": "implementation", "part": "part", "share": "% of its time", "of_seconds": "seconds"}
     drawn = _drawn(shares)
-    return drawn.assign(of_seconds=drawn["seconds"] * drawn["share"] / 100)[[*names]].rename(columns=names)
+    drawn["of_seconds"] = drawn["seconds"] * drawn["share"] / 100
+    return style.table(drawn, "implementation part share of_seconds", share="% of its time", of_seconds="seconds")
 
 
 def _drawn(shares: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +99,5 @@ def _drawn(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hover(row: rows.Row) -> str:
-    seconds = row["seconds"] * row["share"] / 100
-    lines = [f"<b>{html.escape(fmt.text(row['implementation']))}</b>", f"{fmt.number(row['share'])} %"]
-    return "<br>".join([*lines, f"{html.escape(str(row['part']))}, {fmt.seconds(seconds)}"])
+    part = f"{row['part']}, {fmt.seconds(row['seconds'] * row['share'] / 100)}"
+    return style.hover(row["implementation"], f"{fmt.number(row['share'])} %", part)

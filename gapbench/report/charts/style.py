@@ -1,4 +1,4 @@
-"""What charts share: colours and symbols, the layout that every figure starts from, axes, and names as labels.
+"""What charts share: colours and symbols, figures and their panels, axes, marks, hover texts, and tables.
 
 A figure cannot know its background, so it is transparent and its colours are mid-tones that hold 3:1 against white
 and against near-black; the page's style sheet colours the text.
@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def grouped(frame: pd.DataFrame, marks: Mapping[str, Mark]) -> Iterator[tuple[st
 
 def marks(names: Iterable[str]) -> dict[str, Mark]:
     """Return how each of ``names``, most important first, is drawn."""
-    return {name: SERIES[place] if place < len(SERIES) else OTHER for place, name in enumerate(dict.fromkeys(names))}
+    return {name: SERIES[index] if index < len(SERIES) else OTHER for index, name in enumerate(dict.fromkeys(names))}
 
 
 LAYOUT: dict[str, Any] = {
@@ -99,35 +100,105 @@ def short(name: object, width: int = 26) -> str:
     return html.escape(text if len(text) <= width else f"{text[: width - 1]}…")
 
 
+def figure(
+    height: float,
+    margin: Mapping[str, int] = MappingProxyType({}),
+    legend: Mapping[str, Any] | None = None,
+    **layout: Any,
+) -> go.Figure:
+    """Return an empty figure; ``margin`` and ``legend`` are what differs from the usual, without a legend for None."""
+    shown = {} if legend is None else {"showlegend": True, "legend": LEGEND | {**legend}}
+    margins = {"l": 8, "r": 12, "t": 8, "b": 44, **margin}
+    return go.Figure(layout=LAYOUT | shown | {"height": height, "margin": margins} | layout)
+
+
 def nothing() -> go.Figure:
     """Return what is drawn where there is nothing to draw; the summary says why."""
     hidden = {"visible": False, "fixedrange": True}
     text = {"text": "nothing to draw", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    layout = {"height": 60, "margin": {"l": 8, "r": 8, "t": 8, "b": 8}, "xaxis": hidden, "yaxis": hidden}
-    return go.Figure(layout=LAYOUT | layout | {"annotations": [text]})
+    return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden, annotations=[text])
+
+
+def dots(
+    name: str | None, x: Any, y: Any, hover: Sequence[str], look: tuple[str, str], size: float = 8, **more: Any
+) -> go.Scatter:
+    """Return a series of marks that look like ``look``, symbol and colour; ``more`` is of the trace, or its ``marker``.
+
+    A mark with ``edge`` has a line around it: symbols that are lines or open show by it alone.
+    """
+    symbol, colour = look
+    edge = {"line": {"width": 2, "color": colour}} if more.pop("edge", False) else {}
+    marker = {"symbol": symbol, "color": colour, "size": size, **edge, **more.pop("marker", {})}
+    return go.Scatter(
+        **{"name": name, "mode": "markers", "x": x, "y": y, "marker": marker, "hovertext": hover, "hoverinfo": "text"}
+        | more
+    )
+
+
+def line(name: str | None, x: Any, y: Any, hover: Any, look: tuple[str, str], **more: Any) -> go.Scatter:
+    """Return a line that looks like ``look``, colour and dash; ``more`` is of the trace, or its ``line``."""
+    colour, dash = look
+    drawn = {"color": colour, "dash": dash, "width": more.pop("width", 2), **more.pop("line", {})}
+    shown = {"hoverinfo": "skip"} if hover is None else {"hovertext": hover, "hoverinfo": "text"}
+    return go.Scatter(**{"name": name, "mode": "lines", "x": x, "y": y, "line": drawn} | shown | more)
+
+
+def error_bars(low: Any, middle: Any, high: Any, **look: Any) -> dict[str, Any]:
+    """Return the intervals around marks."""
+    return {"array": high - middle, "arrayminus": middle - low, "thickness": 2, "width": 4, **look}
+
+
+def hover(name: object, *lines: str) -> str:
+    """Return what hovering over a mark shows, escaped: a name, and the lines that are not empty."""
+    return "<br>".join([f"<b>{html.escape(fmt.text(name))}</b>", *map(html.escape, filter(None, lines))])
+
+
+def vertical(x: float, dash: str, **more: Any) -> dict[str, Any]:
+    """Return a vertical line through the whole figure, or through the panel that ``more`` names."""
+    line = {"color": PLAIN, "width": more.pop("width", 1), "dash": dash}
+    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, **more}
+
+
+def caption(text: str, y: float, axis: str = "y", **more: Any) -> dict[str, Any]:
+    """Return a text (already escaped) that begins at the left edge, at ``y`` of an axis."""
+    left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
+    return {"text": text, "y": y, "yref": axis, **left, **more}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One of several charts below each other: what traces call its axes, and where it lies in the figure."""
+
+    x: str
+    y: str
+    domain: tuple[float, float]
+
+    def show(self, figure: go.Figure, xaxis: dict[str, Any], yaxis: dict[str, Any], title: object) -> None:
+        """Give the figure the panel's axes, and its title above them."""
+        figure.layout[f"xaxis{self.x[1:]}"] = xaxis | {"anchor": self.y}
+        figure.layout[f"yaxis{self.y[1:]}"] = yaxis | {"anchor": self.x, "domain": self.domain}
+        text = f"<b>{html.escape(str(title))}</b>"
+        figure.add_annotation(caption(text, 1, f"{self.y} domain", yanchor="bottom"))
+
+
+def panels(heights: Sequence[float], gap: float) -> list[Panel]:
+    """Return panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
+    numbers = ["", *map(str, range(2, len(heights) + 1))]
+    return [Panel(f"x{n}", f"y{n}", domain) for n, domain in zip(numbers, stack(heights, gap), strict=False)]
 
 
 def stack(heights: Sequence[float], gap: float) -> list[tuple[float, float]]:
-    """Return the vertical domains of panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
+    """Return the vertical domains of such panels."""
     total = sum(heights) + gap * (len(heights) - 1)
-    tops = [sum(heights[:place]) + gap * place for place in range(len(heights))]
+    tops = [sum(heights[:index]) + gap * index for index in range(len(heights))]
     return [(max(0.0, 1 - (top + height) / total), 1 - top / total) for top, height in zip(tops, heights, strict=True)]
 
 
-def axes(place: int) -> tuple[str, str]:
-    """Return what traces call the axes of the panel at ``place``: ``x``, ``y``, then ``x2``, ``y2``."""
-    return (f"x{place + 1}", f"y{place + 1}") if place else ("x", "y")
-
-
-def layout_key(axis: str) -> str:
-    """Return what the layout calls a trace's axis: ``xaxis2`` for ``x2``."""
-    return f"{axis[0]}axis{axis[1:]}"
-
-
-def title(text: str, axis: str) -> dict[str, Any]:
-    """Return a panel's title (already escaped), which stands above its y ``axis``."""
-    place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": f"{axis} domain", "y": 1, "yanchor": "bottom"}
-    return {"text": f"<b>{text}</b>", "showarrow": False, "align": "left", **place}
+def table(frame: pd.DataFrame, names: str, **titles: str) -> pd.DataFrame:
+    """Return the columns with these ``names`` as a page tabulates them, under other ``titles`` where a name is none."""
+    columns = names.split()
+    shown = frame[columns].reset_index(drop=True)
+    return shown.set_axis([titles.get(name, name.replace("_", " ")) for name in columns], axis=1)
 
 
 def bounds(values: Any, share: float = 0.04) -> tuple[float, float]:
@@ -148,12 +219,12 @@ def seconds_axis(low: float, high: float) -> dict[str, Any]:
 
 def ratio_axis(low: float, high: float) -> dict[str, Any]:
     """Return a log axis of ratios, with labels such as ``0.5×``."""  # noqa: RUF002
-    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}×")  # noqa: RUF001
+    return number_axis(low, high, "×")  # noqa: RUF001
 
 
-def number_axis(low: float, high: float) -> dict[str, Any]:
+def number_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
     """Return a log axis of plain numbers."""
-    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}")
+    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}{unit}")
 
 
 def bytes_axis(low: float, high: float) -> dict[str, Any]:

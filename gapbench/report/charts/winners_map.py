@@ -5,14 +5,19 @@ A tile is the cases of one H·W and N·C; its letter and colour name the winner,
 
 import html
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from gapbench.records import UNRANKED
 from gapbench.report import format as fmt
-from gapbench.report.charts import style
-from gapbench.report.charts.tiles import cases_of, tiles_of
+from gapbench.report import rows
+from gapbench.report.charts import points, style
+
+_STEPS = 24
+"""With more sizes than this on an axis, sizes share a step with all that have the same power of two."""
 
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
 _WIDE, _TALL = 0.96, 0.86  # shares of its place that a tile fills
@@ -22,58 +27,42 @@ _NOBODY = style.Mark("–", "#5b6672", "x", "dot")  # noqa: RUF001
 
 def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     """Draw the winners of one run; ``winners`` is `summary.winners` of its results and samples."""
-    tiles, _ = tiles_of(results, winners)
+    tiles, _ = _tiles(results, winners)
     if tiles.empty:
         return style.nothing()
-    marks = _marks(tiles)
-    places = sorted(tiles["facet_place"].unique())
-    panels = [tiles[tiles["facet_place"] == place] for place in places]
-    heights = [_ROW * panel["y"].nunique() for panel in panels]
+    marks = style.marks(map(str, tiles.groupby("winner")["cases"].sum().sort_values(ascending=False).index))
+    groups = [group for _, group in tiles.groupby("facet_place")]
+    heights = [_ROW * group["y"].nunique() for group in groups]
+    figure = style.figure(
+        sum(heights) + _GAP * len(heights) + 24 * math.ceil((len(marks) + 2) / 2) + 40,
+        legend={"y": 1 + 28 / sum(heights), "traceorder": "normal"},
+        barmode="overlay",
+        bargap=0,
+    )
+    for entry, marker in _legend(tiles, marks):
+        figure.add_bar(name=entry, x=[None], y=[None], marker=marker)
     steps = _order(tiles["x"])
-    figure = go.Figure(
-        layout=style.LAYOUT
-        | {
-            "height": sum(heights) + _GAP * len(heights) + 24 * math.ceil((len(marks) + 2) / 2) + 40,
-            "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
-            "barmode": "overlay",
-            "bargap": 0,
-            "showlegend": True,
-            "legend": style.LEGEND | {"y": 1 + 28 / sum(heights), "traceorder": "normal"},
-            "annotations": [
-                style.title(html.escape(str(panel["facet"].iloc[0])), style.axes(place)[1])
-                for place, panel in enumerate(panels)
-            ],
-        }
-    )
-    few = [f"{mark.letter}  {style.short(name)}" for name, mark in marks.items()]
-    shown = (
-        few
-        if len(few) <= len(style.SERIES) + 1
-        else [*few[: len(style.SERIES)], f"+  {len(few) - len(style.SERIES)} others"]
-    )
-    for label, mark in zip(shown, marks.values(), strict=False):  # the legend alone: its order is that of importance
-        figure.add_bar(name=label, x=[None], y=[None], marker={"color": mark.colour})
-    if tiles["winner"].isna().any():
-        figure.add_bar(name="–  nobody is ok", x=[None], y=[None], marker={"color": _NOBODY.colour})  # noqa: RUF001
-    if tiles["tie"].any():
-        figure.add_bar(name="≈  hatched: others tie", x=[None], y=[None], marker=_fill(style.PLAIN, ["/"]))
-    for place, (panel, domain) in enumerate(zip(panels, style.stack(heights, _GAP), strict=True)):
-        x, y = style.axes(place)
-        up = _order(panel["y"])
-        for name, some in panel.groupby("winner", dropna=False):
+    across = _axis(steps, tiles["x_label"], tiles["x"]) | {
+        "title": {"text": "H·W", "font": {"size": 11}, "standoff": 4}
+    }
+    many = len(steps) > 8  # labels below so many columns need room
+    across |= {"tickangle": -90, "tickfont": {"size": 10}} if many else {"tickangle": 0}
+    for group, panel in zip(groups, style.panels(heights, _GAP), strict=True):
+        order = _order(group["y"])
+        for name, some in group.groupby("winner", dropna=False):
             mark = _NOBODY if fmt.missing(name) else marks[str(name)]
             ties = some["tie"].to_numpy(dtype=bool)
             figure.add_bar(
                 name=style.short(name),
                 showlegend=False,
-                x=[steps[value] for value in some["x"]],
+                x=some["x"].map(steps),
                 y=[_TALL] * len(some),
-                base=[up[value] - _TALL / 2 for value in some["y"]],
+                base=some["y"].map(order) - _TALL / 2,
                 width=_WIDE,
-                xaxis=x,
-                yaxis=y,
+                xaxis=panel.x,
+                yaxis=panel.y,
                 marker=_fill(mark.colour, np.where(ties, "/", "")),
-                text=[f"{mark.letter}{'≈' if tie else ''}" for tie in ties],
+                text=np.where(ties, f"{mark.letter}≈", mark.letter),
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -82,27 +71,24 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
                 hovertext=some["hover"],
                 hoverinfo="text",
             )
-        figure.layout[style.layout_key(x)] = _axis(steps, tiles["x_label"], tiles["x"]) | _narrow(steps) | {"anchor": y}
-        figure.layout[style.layout_key(y)] = _axis(up, panel["y_label"], panel["y"]) | {"anchor": x, "domain": domain}
-        figure.layout[style.layout_key(y)].title = {"text": "N·C", "font": {"size": 11}}
-        figure.layout[style.layout_key(x)].title = {"text": "H·W", "font": {"size": 11}, "standoff": 4}
+        up = _axis(order, group["y_label"], group["y"]) | {"title": {"text": "N·C", "font": {"size": 11}}}
+        panel.show(figure, across, up, group["facet"].iloc[0])
     return figure
 
 
 def summary(results: pd.DataFrame, winners: pd.DataFrame) -> str:
     """Say who wins how many cases, how many of these are ties, and what is not drawn."""
-    tiles, words = tiles_of(results, winners)
-    cases = cases_of(results, winners)
+    tiles, words = _tiles(results, winners)
+    cases = _cases(results, winners)
     won = cases.dropna(subset=["winner"])
     if won.empty:
         return " ".join([f"No winner in {fmt.count(len(cases))} cases: nothing was measured successfully.", *words])
     counts = won["winner"].value_counts()
-    said = [f"{name} in {fmt.count(count)}" for name, count in counts.head(3).items()]
-    rest = len(counts) - len(said)
-    sentence = f"Fastest of {fmt.count(len(won))} {'case' if len(won) == 1 else 'cases'}: {', '.join(said)}"
-    others = f"{rest} {'other' if rest == 1 else 'others'}"
-    sentence += f", {others} in {fmt.count(int(counts.iloc[3:].sum()))}." if rest else "."
-    sentence += f" In {fmt.count(int(won['tie'].sum()))} another ties with it."
+    first = ", ".join(f"{name} in {fmt.count(count)}" for name, count in counts.head(3).items())
+    sentence = f"Fastest of {fmt.counted(len(won), 'case')}: {first}"
+    if rest := counts.iloc[3:].tolist():
+        sentence += f", {fmt.counted(len(rest), 'other')} in {fmt.count(sum(rest))}"
+    sentence += f". In {fmt.count(int(won['tie'].sum()))} another ties with it."
     if lacking := len(cases) - len(won):
         sentence += f" {fmt.count(lacking)} without a winner."
     if len(tiles) and tiles["cases"].max() > 1:
@@ -115,20 +101,26 @@ def summary(results: pd.DataFrame, winners: pd.DataFrame) -> str:
 
 def table(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
     """Return the tiles: where each lies, and who wins there by how much."""
-    tiles, _ = tiles_of(results, winners)
-    names = {
-        "facet": "panel", "x_label": "H·W", "y_label": "N·C", "cases": "cases", "winner": "winner", "ties": "ties",
-        "ratio": "ratio to reference", "ratio_low": "ratio low", "ratio_high": "ratio high", "seconds": "seconds",
-    }  # fmt: skip
-    return tiles[[*names]].rename(columns=names).reset_index(drop=True)
+    columns = "facet x_label y_label cases winner ties ratio ratio_low ratio_high seconds"
+    titles = {"facet": "panel", "x_label": "H·W", "y_label": "N·C", "ratio": "ratio to reference"}
+    return style.table(_tiles(results, winners)[0], columns, **titles)
 
 
 def _order(values: pd.Series) -> dict[float, int]:
-    return {value: place for place, value in enumerate(sorted(values.unique()))}
+    return {value: index for index, value in enumerate(sorted(values.unique()))}
 
 
-def _marks(tiles: pd.DataFrame) -> dict[str, style.Mark]:
-    return style.marks(str(name) for name in tiles.groupby("winner")["cases"].sum().sort_values(ascending=False).index)
+def _legend(tiles: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield what the legend lists, most important first, and how that is filled."""
+    most = len(style.SERIES)
+    for name, mark in [*marks.items()][: most + (len(marks) == most + 1)]:
+        yield f"{mark.letter}  {style.short(name)}", {"color": mark.colour}
+    if len(marks) > most + 1:
+        yield f"+  {len(marks) - most} others", {"color": style.OTHER.colour}
+    if tiles["winner"].isna().any():
+        yield "–  nobody is ok", {"color": _NOBODY.colour}  # noqa: RUF001
+    if tiles["tie"].any():
+        yield "≈  hatched: others tie", _fill(style.PLAIN, ["/"])
 
 
 def _fill(colour: str, shapes: object) -> dict[str, object]:
@@ -142,11 +134,6 @@ def _fill(colour: str, shapes: object) -> dict[str, object]:
     return {"color": colour, "line": {"width": 0}, "pattern": pattern}
 
 
-def _narrow(order: dict[float, int]) -> dict[str, object]:
-    """Return what makes room for labels below many columns."""
-    return {"tickangle": -90, "tickfont": {"size": 10}} if len(order) > 8 else {"tickangle": 0}
-
-
 def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict[str, object]:
     names = dict(zip(values, labels, strict=True))
     return style.AXIS | {
@@ -156,3 +143,91 @@ def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict
         "showgrid": False,
         "automargin": True,
     }
+
+
+def _cases(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per contested case, clock and memory: H·W, N·C, the winner (None: nobody) and its ratio."""
+    contested = points.numeric(results[~results["operation"].isin(UNRANKED)])
+    cases = contested.drop_duplicates([*rows.CASE]).copy()
+    sizes = cases["spatial"].fillna("").str.split("x", expand=True).reindex(columns=range(3))
+    cases["hw"] = sizes.apply(pd.to_numeric, errors="coerce").prod(axis=1, min_count=1)
+    cases["square"] = (sizes[0] == sizes[1]) & sizes[2].isna()
+    cases["nc"] = cases["n"] * cases["c"]
+    kept = [*rows.CASE, "implementation", "ties", "ratio", "ratio_low", "ratio_high", "seconds"]
+    won = points.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
+    won = won.drop_duplicates([*rows.CASE]).astype(dict.fromkeys(rows.CASE, object))  # also without any
+    own = [*rows.CASE, "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
+    contest = cases[[*own, "hw", "square", "nc"]].merge(won, on=[*rows.CASE], how="left")
+    contest["winner"] = contest["winner"].astype(object).where(contest["winner"].notna(), None)
+    contest["ties"] = [", ".join(rows.names(names)) for names in contest["ties"]]
+    contest["tie"] = contest["ties"] != ""
+    return contest
+
+
+def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row per tile, and sentences on what is not drawn."""
+    cases = _cases(results, winners)
+    shaped = cases.dropna(subset=["hw", "nc"])
+    words = [f"{len(cases) - len(shaped)} without a shape are left out."] * (len(shaped) < len(cases))
+    cases, panels = points.faceted(shaped)
+    cases["x"], cases["x_label"] = _stepped(cases["hw"], cases["square"])
+    cases["y"], cases["y_label"] = _stepped(cases["nc"], pd.Series(False, index=cases.index))
+    if panels:
+        words.append(
+            f"The {cases['facet'].nunique()} panels with the most cases are drawn, {panels} are not: filter for them."
+        )
+    tile = ["facet_place", "x", "y"]
+    won = cases.assign(outright=~cases["tie"]).groupby([*tile, "winner"])
+    cases = cases.assign(
+        cases=cases.groupby(tile)["case"].transform("size"),
+        won=won["case"].transform("size").fillna(0),
+        outright=won["outright"].transform("sum").fillna(0),
+    )
+    # The tile is of who wins most often in it (of equals, of the first), and shows one of that one's cases.
+    tiles = cases.sort_values("won", ascending=False, kind="stable").drop_duplicates(tile).reset_index(drop=True)
+    tiles["tie"] = tiles["winner"].notna() & (tiles["outright"] * 2 <= tiles["cases"])
+    if len(tiles) > style.MOST:
+        words.append(f"The first {fmt.count(style.MOST)} of {fmt.count(len(tiles))} tiles are drawn.")
+        tiles = tiles.head(style.MOST)
+    tiles["hover"] = [_hover(row) for row in rows.records(tiles)]
+    many = tiles["cases"] > 1
+    tiles.loc[many, ["ratio", "ratio_low", "ratio_high", "seconds"]] = np.nan  # of one case, not of the tile
+    tiles.loc[many, "ties"] = ""
+    return tiles, words
+
+
+def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return each value's step on the axis, and that step's label."""
+    if values.nunique() <= _STEPS:
+        roots = np.sqrt(values)
+        labels = [
+            f"{root:.0f}²" if is_square and root > 1 else fmt.count(value)
+            for value, root, is_square in zip(values, roots, square & (roots % 1 == 0), strict=True)
+        ]
+        return values, pd.Series(labels, index=values.index, dtype=object)
+    powers = np.floor(np.log2(values.clip(lower=0.5)))
+    names = {power: f"≥{_power(power)}" for power in powers.unique()}
+    return powers, powers.map(names)
+
+
+def _power(exponent: float) -> str:
+    size = 2.0**exponent
+    unit = next(((name, scale) for name, scale in (("M", 2**20), ("k", 2**10)) if size >= scale), ("", 1))
+    return f"{size / unit[1]:g}{unit[0]}"
+
+
+def _hover(row: rows.Row) -> str:
+    lines = [] if fmt.missing(row["label"]) or not row["label"] else [f"<b>{html.escape(str(row['label']))}</b>"]
+    lines.append(html.escape(f"{rows.fact('shape', row['shape'])}, {row['facet']}"))
+    if row["cases"] > 1:
+        lines.append(f"and {row['cases'] - 1} more; most often fastest: {html.escape(fmt.text(row['winner']))}")
+        lines.append(f"in {row['won']:.0f} of {row['cases']}, for instance here:")
+    if fmt.missing(row["winner"]):
+        return "<br>".join([*lines, "nobody wins: nothing was measured successfully"])
+    lines.append(f"<b>{html.escape(str(row['winner']))}</b> {fmt.seconds(row['seconds'])}")
+    ratio = (row["ratio"], row["ratio_low"], row["ratio_high"])
+    if not fmt.missing(ratio[0]):
+        lines.append(f"{fmt.ratio_with_interval(*ratio)} the reference's time")
+    if row["ties"]:
+        lines.append(f"ties: {html.escape(row['ties'])}")
+    return "<br>".join(lines)

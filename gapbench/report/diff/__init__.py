@@ -30,8 +30,8 @@ def document(diff: Diff) -> str:
 
 def _side(run: Run) -> dict[str, Any]:
     git = run.git or Git()
-    said = {"run": run.id, "commit": git.commit, "branch": git.branch, "dirty": git.dirty}
-    return {**said, "tag": run.tag, "started": run.started}
+    side = {"run": run.id, "commit": git.commit, "branch": git.branch, "dirty": git.dirty}
+    return {**side, "tag": run.tag, "started": run.started}
 
 
 FORMATS: Mapping[str, Callable[[Diff], str]] = {

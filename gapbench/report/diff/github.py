@@ -24,8 +24,8 @@ def render(diff: Diff) -> str:
     rows = lines.by_relevance(diff)
     # one annotation says why nothing was compared; three hundred would say no more
     mismatches = [row for row in rows if row.verdict is Verdict.ENVIRONMENT_MISMATCH]
-    found = [*lines.red(diff), *mismatches[:1], *(row for row in rows if row.verdict in _WARNED)]
-    annotations = [_annotation(row) for row in found]
+    shown = [*lines.red(diff), *mismatches[:1], *(row for row in rows if row.verdict in _WARNED)]
+    annotations = [_annotation(row) for row in shown]
     if (more := len(annotations) - ANNOTATIONS) > 0:
         rest = f"{more + 1} more rows changed or could not be compared: {lines.counts(diff)}"
         annotations[ANNOTATIONS - 1 :] = [f"::warning title=gapbench::{_data(rest)}"]
@@ -60,8 +60,8 @@ def summary(diff: Diff) -> str:
 
 def outputs(diff: Diff) -> str:
     """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
-    found = diff.summary
-    values = {verdict.value: found.get(verdict, 0) for verdict in Verdict}
+    counts = diff.summary
+    values = {verdict.value: counts.get(verdict, 0) for verdict in Verdict}
     return "".join(f"{k}={v}\n" for k, v in {"base": diff.base.id, "head": diff.head.id, **values}.items())
 
 

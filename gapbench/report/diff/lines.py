@@ -56,11 +56,11 @@ def remedy(diff: Diff) -> str:
     rows = [row for row in diff.rows if row.verdict is Verdict.INCONCLUSIVE]
     if not rows:
         return ""
-    said = [f"{len(rows)} rows are inconclusive"]
+    sentences = [f"{len(rows)} rows are inconclusive"]
     bounds = [(row.ratio_low, row.ratio_high) for row in rows if row.ratio_low and row.ratio_high]
     if bounds:
         low, high = min(low for low, _ in bounds) - 1, max(high for _, high in bounds) - 1
-        said[0] += f": their 95 % intervals reach from {low:+.1%} to {high:+.1%}"
+        sentences[0] += f": their 95 % intervals reach from {low:+.1%} to {high:+.1%}"
     both = diff.base.sides[0].ref is not None  # one run measured both
     factors = sorted(row.rounds_needed / row.rounds for row in rows if row.rounds_needed and row.rounds)
     worth = [factor for factor in factors if factor <= _LONGEST]
@@ -68,11 +68,11 @@ def remedy(diff: Diff) -> str:
     if worth and seconds is not None:
         budget = 30 * ceil(seconds * worth[-1] / 30)
         runs = "a run" if both else "two runs"
-        said.append(f"{runs} of {budget / 60:g} min (--budget {budget}s) would decide about {len(worth)} of them")
+        sentences.append(f"{runs} of {budget / 60:g} min (--budget {budget}s) would decide about {len(worth)} of them")
     if not both and len(worth) < len(rows):
         which = "the others" if worth else "them"
-        said.append(f"gapbench ab decides {which}, measuring both commits together")
-    return "; ".join(said)
+        sentences.append(f"gapbench ab decides {which}, measuring both commits together")
+    return "; ".join(sentences)
 
 
 def _seconds(run: Run) -> float | None:
@@ -80,7 +80,7 @@ def _seconds(run: Run) -> float | None:
     if run.wall_seconds:
         return run.wall_seconds
     try:
-        started, ended = (datetime.fromisoformat(str(one)) for one in (run.started, run.ended))
+        started, ended = (datetime.fromisoformat(str(time)) for time in (run.started, run.ended))
         return (ended - started).total_seconds() or None
     except (ValueError, TypeError):
         return None
@@ -104,8 +104,8 @@ def side(run: Run) -> str:
         notes = [git.subject, f"with uncommitted changes, {git.diff_hash}" if git.dirty else None]
     else:
         name, notes = run.id, [run.tag, git.branch, git.subject, "uncommitted changes" if git.dirty else None]
-    said = ", ".join(filter(None, notes))
-    return f"{name} ({said})" if said else name
+    note = ", ".join(filter(None, notes))
+    return f"{name} ({note})" if note else name
 
 
 def change(row: Row) -> str:
@@ -128,12 +128,16 @@ def explained(store: Store, diff: Diff) -> Diff:
     """Return a diff of a run's two sides with what ``gapbench ab --explain`` found out, as its profiles keep it."""
     if not diff.is_interleaved:
         return diff
-    documents = [one for of_case in profiles.read(store, diff.head.id).values() for one in of_case]
-    found = {(one["case"], one["implementation"]): one["explanation"] for one in documents if one.get("explanation")}
+    explanations = {
+        (profile["case"], profile["implementation"]): profile["explanation"]
+        for of_case in profiles.read(store, diff.head.id).values()
+        for profile in of_case
+        if profile.get("explanation")
+    }
 
     def with_why(row: Row) -> Row:
-        known = row.verdict is Verdict.REGRESSED
-        return replace(row, explanation=found.get((row.case, row.implementation)) if known else None)
+        regressed = row.verdict is Verdict.REGRESSED
+        return replace(row, explanation=explanations.get((row.case, row.implementation)) if regressed else None)
 
     return replace(diff, rows=tuple(map(with_why, diff.rows)))
 
@@ -142,4 +146,4 @@ def sentences(row: Row) -> list[str]:
     """Return what is known of why a row is slower: the whole in a sentence, then what makes it, the largest first."""
     if row.explanation is None:
         return []
-    return [row.explanation["sentence"], *(one["sentence"] for one in row.explanation["findings"])]
+    return [row.explanation["sentence"], *(finding["sentence"] for finding in row.explanation["findings"])]

@@ -34,8 +34,8 @@ def document(diff: Diff, limit: int) -> str:
 
 def _document(diff: Diff, rows: list[Row], more: list[str]) -> str:
     sides = [f"{name} {escaped(lines.side(run)[:300])}" for name, run in (("base", diff.base), ("head", diff.head))]
-    said = filter(None, (*diff.environment, *diff.notes, lines.remedy(diff)))
-    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, said)]
+    notes = filter(None, (*diff.environment, *diff.notes, lines.remedy(diff)))
+    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, notes)]
     for verdict in Verdict:
         if of_it := [row for row in rows if row.verdict is verdict]:
             parts += _section(verdict, of_it, diff.summary[verdict])
@@ -62,10 +62,10 @@ def _row(row: Row) -> str:
 
 def _why(row: Row) -> str:
     """Return what is known of why a row is slower as a list; empty where nothing is."""
-    found = lines.sentences(row)
+    why = lines.sentences(row)
     return (
-        "\n".join([f"{escaped(row.case)}: {escaped(found[0])}", "", *(f"- {escaped(one)}" for one in found[1:])])
-        if found
+        "\n".join([f"{escaped(row.case)}: {escaped(why[0])}", "", *(f"- {escaped(sentence)}" for sentence in why[1:])])
+        if why
         else ""
     )
 

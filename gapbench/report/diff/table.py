@@ -32,8 +32,8 @@ def rendered(diff: Diff, console: Console) -> str:
         for sentence in filter(None, (*more, lines.remedy(diff))):
             console.print(Text(sentence), soft_wrap=True)
         for row in red:
-            for place, sentence in enumerate(lines.sentences(row)):
-                console.print(Text(f"  {sentence}" if place else f"{row.case}: {sentence}"), soft_wrap=True)
+            for index, sentence in enumerate(lines.sentences(row)):
+                console.print(Text(f"  {sentence}" if index else f"{row.case}: {sentence}"), soft_wrap=True)
         if red:
             console.print(Text("measure again:"))
         for row in red:

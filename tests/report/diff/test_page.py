@@ -4,7 +4,7 @@ from stored import two_sides
 
 from gapbench.compare import compare
 from gapbench.report import html
-from gapbench.report.diff import lines, page
+from gapbench.report.diff import lines
 from gapbench.verdicts import Verdict
 
 
@@ -21,13 +21,13 @@ def decoded(column):
 
 
 def test_every_row_is_in_the_data_the_most_pressing_first(every):
-    found = page.data(every)
+    found = html.diff_data(every)
     assert decoded(found["rows"]["columns"]["verdict"]) == [verdict.value for verdict in Verdict]
     assert found["folded"] == [verdict.value for verdict in lines.FOLDED]
 
 
 def test_red_rows_have_the_command_that_measures_them_again(every):
-    found = page.data(every)["rows"]["columns"]
+    found = html.diff_data(every)["rows"]["columns"]
     commands = dict(zip(decoded(found["verdict"]), decoded(found["command"]), strict=True))
     assert commands["regressed"] == lines.command(lines.red(every)[0])
     assert commands["equivalent"] is None
@@ -52,7 +52,7 @@ def test_a_diff_of_two_stored_runs_names_both_and_links_those_that_have_pages():
 
 
 def test_nothing_to_compare_is_a_page(make):
-    assert json.dumps(page.data(make()))
+    assert json.dumps(html.diff_data(make()))
     assert "<b>0</b> regressed" in rendered(make())
 
 

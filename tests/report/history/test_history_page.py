@@ -3,8 +3,8 @@ import json
 import pytest
 from stored import AB, CASE, OTHER, keep, side
 
+from gapbench.report import history as page
 from gapbench.report import html, site
-from gapbench.report.history import page
 from gapbench.store import Store
 from gapbench.store.run_json import decode
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from gapbench.history import Change, Difference, Point, Since, Trend
-from gapbench.report.history import text as history
+from gapbench.report import text as history
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 

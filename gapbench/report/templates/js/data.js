@@ -1,4 +1,4 @@
-// The page's data: frames by columns, every value once; see gapbench.report.columns.
+// The page's data: frames by columns, every value once; see gapbench.report.page_data.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 

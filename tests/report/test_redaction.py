@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.report.private import public, run, text
+from gapbench.report.redaction import public, run, text
 from gapbench.store.run_json import decode
 
 RUN = decode({

@@ -17,7 +17,7 @@ from gapbench.devices import Device
 from gapbench.measuring import probes
 from gapbench.measuring.clocks import base
 from gapbench.passes import Call
-from gapbench.profiling import events, operators
+from gapbench.profiling import events
 from gapbench.profiling.events import Event, Node
 from gapbench.profiling.split import OUTSIDE, Observed
 
@@ -48,68 +48,68 @@ class Watched:
     """What was seen of one case: ``observed``, and the table of the profile that it rests on."""
 
     observed: Observed
-    rows: list[operators.Operator]
+    rows: list[events.Operator]
     calls: int
 
 
-def window(calls: Sequence[Call], count: int, where: Device) -> Window:
+def window(calls: Sequence[Call], count: int, target: Device) -> Window:
     """Time ``count`` calls in a row; on an accelerator until their work is done."""
     faults, on_core = getrusage(RUSAGE_SELF).ru_minflt, time.thread_time()
     seconds, output = base.timed(base.cycled([*calls], count))
-    waited, _ = base.timed(iter([lambda: (where.synchronize(), output)[1]]))
+    waited, _ = base.timed(iter([lambda: (target.synchronize(), output)[1]]))
     on_core, faults = time.thread_time() - on_core, getrusage(RUSAGE_SELF).ru_minflt - faults
     return Window((seconds + waited) / count, min(seconds + waited, on_core) / count, faults / count)
 
 
-def profiler(where: Device, with_stack: bool = False) -> Any:
+def profiler(target: Device, with_stack: bool = False) -> Any:
     """Return a profiler that records shapes and memory; not torch.profiler's, which imports Dynamo (1.5 s)."""
-    device = None if where.name == "cpu" else where.name.partition(":")[0]
+    device = None if target.name == "cpu" else target.name.partition(":")[0]
     return torch.autograd.profiler.profile(
         use_device=device, record_shapes=True, profile_memory=True, with_stack=with_stack, use_kineto=True
     )
 
 
-def watch(calls: Sequence[Call], where: Device) -> Watched:
+def watch(calls: Sequence[Call], target: Device) -> Watched:
     """Watch calls that were warmed up: the medians of windows without the profiler, and the middle one of those with.
 
     Other work on the machine takes the core away for milliseconds at a time, which all fall on whichever operator ran:
     of both kinds of windows the half that lost least is looked at.
     """
-    count = _calls_of_a_window(calls[0], where)
+    count = _calls_of_a_window(calls[0], target)
     plain: list[Window] = []
     profiled: list[tuple[Window, list[Event]]] = []
     for number in range(_PAIRS):
         call = calls[number % len(calls)]
         call()
-        plain.append(window((call,), count, where))
-        with probes.silent_stderr(), profiler(where) as watching:
+        plain.append(window((call,), count, target))
+        with probes.silent_stderr(), profiler(target) as watching:
             call()
             with torch.autograd.profiler.record_function(_MARK):
-                seen = window((call,), count, where)
+                seen = window((call,), count, target)
         profiled.append((seen, events.read(watching.kineto_results)))
-    plain = sorted(plain, key=lambda one: one.share_on_core)[_PAIRS // 2 :]
-    undisturbed = sorted(profiled, key=lambda one: one[0].share_on_core)[_PAIRS // 2 :]
-    seen, recorded = sorted(undisturbed, key=lambda one: one[0].on_core)[len(undisturbed) // 2]
+    plain = sorted(plain, key=lambda own: own.share_on_core)[_PAIRS // 2 :]
+    undisturbed = sorted(profiled, key=lambda own: own[0].share_on_core)[_PAIRS // 2 :]
+    seen, recorded = sorted(undisturbed, key=lambda own: own[0].on_core)[len(undisturbed) // 2]
     mark, inside = _within_the_mark(recorded)
     own, beneath, often = _own(mark, seen.seconds, count)
-    seconds = statistics.median(one.seconds for one in plain)
+    seconds = statistics.median(own.seconds for own in plain)
     observed = Observed(
         seconds=seconds,
-        on_core=min(seconds, statistics.median(one.on_core for one in plain)),
-        faults=statistics.median(one.faults for one in plain),
+        on_core=min(seconds, statistics.median(own.on_core for own in plain)),
+        faults=statistics.median(own.faults for own in plain),
         profiled_seconds=seen.seconds,
         profiled_on_core=seen.on_core,
         profiled_faults=seen.faults,
         own=own,
         beneath=beneath,
         calls=often,
-        busy_seconds=None if where.name == "cpu" else events.busy_seconds(inside) / count,
+        busy_seconds=None if target.name == "cpu" else events.busy_seconds(inside) / count,
     )
-    return Watched(observed, operators.table(mark.children, inside, count), count)
+    return Watched(observed, events.table(mark.children, inside, count), count)
 
 
-def _calls_of_a_window(call: Call, where: Device) -> int:
-    seconds = min(window((call,), 1, where).seconds for _ in range(3))
+def _calls_of_a_window(call: Call, target: Device) -> int:
+    seconds = min(window((call,), 1, target).seconds for _ in range(3))
     return max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / seconds)))
 
 
@@ -117,7 +117,7 @@ def _within_the_mark(recorded: list[Event]) -> tuple[Node, list[Event]]:
     mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
     began, ended = mark.event.start, mark.event.end
     # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
-    return mark, [one for one in recorded if began <= one.start <= ended and one.name != _MARK]
+    return mark, [event for event in recorded if began <= event.start <= ended and event.name != _MARK]
 
 
 def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]:
@@ -136,7 +136,7 @@ def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]
     return dict(own), dict(beneath), dict(often)
 
 
-def seconds_per_fault(where: Device) -> float:
+def seconds_per_fault(target: Device) -> float:
     """Return what the first touch of a page costs, its release included; 0 where fresh memory touches no new page."""
     there = torch.empty(_FRESH_BYTES // 4)
 
@@ -147,17 +147,17 @@ def seconds_per_fault(where: Device) -> float:
         return there.fill_(1.0)
 
     again()
-    pairs = [(window((fresh,), 2, where), window((again,), 2, where)) for _ in range(_PAIRS)]
+    pairs = [(window((fresh,), 2, target), window((again,), 2, target)) for _ in range(_PAIRS)]
     costs = [(a.on_core - b.on_core) / (a.faults - b.faults) for a, b in pairs if a.faults - b.faults >= 1]
     return max(0.0, statistics.median(costs)) if costs else 0.0
 
 
-def record(calls: Sequence[Call], where: Device, with_stack: bool) -> tuple[Any, list[Event]]:
+def record(calls: Sequence[Call], target: Device, with_stack: bool) -> tuple[Any, list[Event]]:
     """Profile calls in a row; return Kineto's results and the events."""
     output = None
-    with probes.silent_stderr(), profiler(where, with_stack) as watching:
+    with probes.silent_stderr(), profiler(target, with_stack) as watching:
         for call in calls:
             output = call()
-        where.synchronize()
+        target.synchronize()
     del output
     return watching.kineto_results, events.read(watching.kineto_results)

@@ -1,14 +1,25 @@
 """Explanations of differences whose causes are known."""
 
 import math
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fabricated import CASE, a_run
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from profiled import document, operator
 
-from gapbench.profiling.comparison import compare
+from gapbench.compare import Row
+from gapbench.measuring.source import Source
+from gapbench.profiling import explain
+from gapbench.profiling.explain import compare
 from gapbench.profiling.split import PARTS
+from gapbench.store import Store
+from gapbench.store import profiles as kept
+from gapbench.verdicts import Verdict
 
 SUM = ("aten::sum", ("float32",))
 COPY = ("aten::copy_", ("float32", "float32"))
@@ -138,7 +149,7 @@ def test_findings_add_up_to_the_difference_and_the_costly_come_first(base, head,
     )
     main = [one.seconds for one in timed if one.kind not in ("smaller", "unexplained")]
     assert main == sorted(main, reverse=True)
-    assert found.document()["findings"] == [
+    assert [*asdict(found)["findings"]] == [
         {"kind": one.kind, "sentence": one.sentence, "seconds": one.seconds} for one in found.findings
     ]
 
@@ -162,3 +173,64 @@ def test_a_new_operator_explains_what_it_takes(base, extra):
     found = compare(base | paid, head)
     assert found.findings[0].sentence.startswith("new is new")
     assert found.findings[0].seconds == pytest.approx(extra)
+
+
+BASE, HEAD = Source(Path("/base")), Source(Path("/head"))
+
+
+def row(name="pool", clock="host", **changes):
+    return Row("ci", CASE.id, name, clock, f"{name}.py:{name}", Verdict.REGRESSED, **{"ratio": 2.0, **changes})
+
+
+@pytest.fixture
+def profiling(monkeypatch):
+    """Give documents in the order in which they are asked for, per side; return the requests."""
+    given, asked = {BASE: [], HEAD: []}, []
+
+    @contextmanager
+    def one(_server, name, request):
+        asked.append((name, request.source, request.spec))
+        found = given[request.source].pop(0)
+        yield SimpleNamespace(
+            document=found | {"implementation": name}, files={"generated.py": found["sentence"].encode()}
+        )
+
+    server = SimpleNamespace(wait_ready=lambda: None)
+    monkeypatch.setattr(explain, "ForkServer", lambda *_, **__: nullcontext(server))
+    monkeypatch.setattr(explain.profiles, "profile_one", one)
+    return SimpleNamespace(given=given, asked=asked)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "results"))
+
+
+def of(seconds):
+    return document(seconds=seconds, sentence=f"{seconds}")
+
+
+def test_the_middle_of_three_processes_of_each_side_is_compared_and_kept(profiling, store):
+    run = a_run(store)
+    profiling.given[BASE] = [of(3e-5), of(1e-5), of(2e-5)]
+    profiling.given[HEAD] = [of(6e-5), of(4e-5), of(9e-5)]
+    assert list(explain.explain(store, run, [row(), row(clock="host_cold")], BASE, HEAD)) == [row()]
+    assert profiling.asked == [("pool", source, "pool.py:pool") for _ in range(3) for source in (BASE, HEAD)]
+    base, head = kept.read(store, run)[CASE.id]
+    assert (base["side"], base["seconds"], base.get("explanation")) == ("base", 2e-5, None)
+    assert (head["side"], head["seconds"]) == ("head", 6e-5)
+    assert head["explanation"]["seconds"] == pytest.approx(4e-5)
+    assert "2.00" in head["explanation"]["sentence"]  # the ratio of the comparison
+    assert "+6e-05" in head["explanation"]["source_diff"]["generated.py"]
+    assert Path(store.path(run, "profiles", CASE.id, "pool.base.generated.py")).read_bytes() == b"2e-05"
+
+
+def test_a_process_that_failed_explains_nothing_and_the_next_row_is_explained(profiling, store):
+    run = a_run(store)
+    failed = document(status="failed", reason="its process was killed", sentence="")
+    profiling.given[BASE] = [of(1e-5) for _ in range(6)]
+    profiling.given[HEAD] = [of(2e-5), failed, of(2e-5), *(of(2e-5) for _ in range(3))]
+    assert len(list(explain.explain(store, run, [row(), row("other")], BASE, HEAD))) == 2
+    found = {(one["implementation"], one["side"]): one for one in kept.read(store, run)[CASE.id]}
+    assert found["pool", "head"]["explanation"]["sentence"] == "head could not be profiled: its process was killed"
+    assert found["other", "head"]["explanation"]["seconds"] == pytest.approx(1e-5)

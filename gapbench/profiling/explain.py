@@ -1,5 +1,6 @@
-"""Why is head slower? Two profiles of one implementation, as findings that add up to the difference of their times.
+"""What made a side of ``gapbench ab`` slower: profile both sides of what regressed, compare, and keep it in the run.
 
+Two profiles of one implementation are compared as findings that add up to the difference of their times.
 Times are those without the profiler. A profile has them for the parts of a call (see `split`), and says by operators
 how to divide what is neither Python, allocation nor waiting: the profiler's own cost is taken off every call of an
 operator, and the rest scaled to what there is to divide. What the operators fall short of ran outside of them.
@@ -7,12 +8,23 @@ operator, and the rest scaled to what there is to divide. What the operators fal
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gapbench.profiling.operators import allocates
+from gapbench.cases import Case
+from gapbench.compare import Row
+from gapbench.measuring import memory, servers
+from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.plan import Contest
+from gapbench.measuring.source import Source
+from gapbench.profiling import job, profiles
+from gapbench.profiling.events import allocates
+from gapbench.records import BASE, HEAD
 from gapbench.report import format as fmt
+from gapbench.store import Store
+from gapbench.store import profiles as kept
 
 Document = Mapping[str, Any]
 """What `profiles.profile` found."""
@@ -48,11 +60,7 @@ class Explanation:
     sentence: str
     seconds: float | None
     findings: tuple[Finding, ...]
-    source_diff: Mapping[str, str]
-
-    def document(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return {**asdict(self), "findings": [asdict(one) for one in self.findings]}
+    source_diff: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,42 +88,34 @@ def compare(
     ``ratio`` is the head / base that was measured without profiles; ``sources`` are what Inductor generated on either
     side, by file name.
     """
-    failed = [f"{name} could not be profiled: {one['reason']}" for name, one in _sides(base, head) if not _ok(one)]
+    failed = [(name, side["reason"]) for name, side in (("base", base), ("head", head)) if side["status"] != "ok"]
     if failed:
-        return Explanation("; ".join(failed), None, (), {})
+        return Explanation("; ".join(f"{name} could not be profiled: {why}" for name, why in failed), None, (), {})
     difference = head["seconds"] - base["seconds"]
     changed = [*_operators(base, head, difference), *_parts(base, head, difference)]
-    least = _SMALL * max([abs(difference), *(abs(one.seconds or 0.0) for one in changed)])
-    told = sorted((one for one in changed if abs(one.seconds or 0.0) >= least), key=lambda one: -(one.seconds or 0.0))
+    least = _SMALL * max([abs(difference), *(abs(change.seconds or 0.0) for change in changed)])
+    large = [change for change in changed if abs(change.seconds or 0.0) >= least]
     diffs = _source_diffs(*sources)
-    found = [
-        *(one for one in told if one.seconds),
-        *_smaller([one for one in changed if one not in told], difference),
+    findings = [
+        *sorted((change for change in large if change.seconds), key=lambda change: -(change.seconds or 0.0)),
+        *_smaller([change for change in changed if change not in large], difference),
         *_unexplained(base, head, difference),
         *_facts(base, head),
         *_code(base, head, diffs),
     ]
-    return Explanation(_headline(base, head, ratio), difference, tuple(found), _kept(diffs))
-
-
-def _sides(base: Document, head: Document) -> list[tuple[str, Document]]:
-    return [("base", base), ("head", head)]
-
-
-def _ok(one: Document) -> bool:
-    return bool(one["status"] == "ok")
+    return Explanation(_headline(base, head, ratio), difference, tuple(findings), _kept(diffs))
 
 
 def _headline(base: Document, head: Document, ratio: float | None) -> str:
     seen = head["seconds"] / base["seconds"]
     times = f"{fmt.seconds(base['seconds'])} in base, {fmt.seconds(head['seconds'])} in head"
-    said = f"`{head['implementation']}` takes {fmt.ratio(seen)} as long when profiled ({times})"
+    sentence = f"`{head['implementation']}` takes {fmt.ratio(seen)} as long when profiled ({times})"
     if ratio is None:
-        return said
+        return sentence
     wanted, got = math.log(ratio), math.log(seen)
     if wanted / _AGREES <= got <= wanted * _AGREES:
-        return f"{said}, {fmt.ratio(ratio)} when compared"
-    return f"{said}, but {fmt.ratio(ratio)} when compared: the profiles may not show the cause"
+        return f"{sentence}, {fmt.ratio(ratio)} when compared"
+    return f"{sentence}, but {fmt.ratio(ratio)} when compared: the profiles may not show the cause"
 
 
 def _of(seconds: float, difference: float) -> str:
@@ -127,17 +127,17 @@ def _of(seconds: float, difference: float) -> str:
     )
 
 
-def _part(one: Document, *names: str) -> float:
-    return float(sum(one["shares"].get(name, 0.0) for name in names) * one["seconds"] / 100)
+def _part(profile: Document, *names: str) -> float:
+    return float(sum(profile["shares"].get(name, 0.0) for name in names) * profile["seconds"] / 100)
 
 
-def _work(one: Document) -> dict[_Key, _Work]:
+def _work(profile: Document) -> dict[_Key, _Work]:
     """Return the operators and kernels of a profile with their times without the profiler."""
-    rows = [row for row in one["operators"] if not allocates(row["name"])]
+    rows = [row for row in profile["operators"] if not allocates(row["name"])]
     kernels, hosts = ([row for row in rows if row["device"] is on_device] for on_device in (True, False))
     if kernels:
-        return _divided(kernels, _part(one, "kernel")) | _divided(hosts, _part(one, "dispatch"))
-    return _divided(hosts, _part(one, "kernel", "dispatch"))
+        return _divided(kernels, _part(profile, "kernel")) | _divided(hosts, _part(profile, "dispatch"))
+    return _divided(hosts, _part(profile, "kernel", "dispatch"))
 
 
 def _divided(rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[_Key, _Work]:
@@ -146,11 +146,11 @@ def _divided(rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[_Key, _W
     added = max(0.0, sum(row["self_seconds"] for row in rows) - seconds) / calls if calls else 0.0
     paid = [max(0.0, row["self_seconds"] - added * row["calls"]) for row in rows]
     scale = min(1.0, seconds / sum(paid)) if sum(paid) else 0.0
-    found = {
+    work = {
         (row["name"], tuple(row["dtypes"]), row["device"]): _Work(own * scale, row["calls"], row["bytes"])
         for row, own in zip(rows, paid, strict=True)
     }
-    return {**found, _OUTSIDE: _Work(seconds - scale * sum(paid))}
+    return work | {_OUTSIDE: _Work(seconds - scale * sum(paid))}
 
 
 def _operators(base: Document, head: Document, difference: float) -> list[Finding]:
@@ -192,21 +192,21 @@ def _name(key: _Key) -> str:
 
 def _parts(base: Document, head: Document, difference: float) -> list[Finding]:
     """Return what changed in the parts of a call that are no operator's."""
-    before, after = (one["page_fault_share"] * one["seconds"] / 100 for one in (base, head))
+    before, after = (profile["page_fault_share"] * profile["seconds"] / 100 for profile in (base, head))
     more = f"{fmt.number(base['page_faults'])} → {fmt.number(head['page_faults'])} a call"
-    said = [
+    changes = [
         ("page_faults", f"page faults ({more})", after - before),
         ("allocation", "getting memory", _part(head, "allocation") - after - _part(base, "allocation") + before),
         ("python", "Python outside of operators", _part(head, "python") - _part(base, "python")),
         ("gaps", "waiting: on no core, or with nothing to do", _part(head, "gaps") - _part(base, "gaps")),
     ]
-    return [Finding(kind, f"{what}: {_of(seconds, difference)}", seconds) for kind, what, seconds in said if seconds]
+    return [Finding(kind, f"{what}: {_of(seconds, difference)}", seconds) for kind, what, seconds in changes if seconds]
 
 
 def _smaller(rest: Sequence[Finding], difference: float) -> list[Finding]:
-    seconds = sum(one.seconds or 0.0 for one in rest)
     if not rest:
         return []
+    seconds = sum(change.seconds or 0.0 for change in rest)
     changes = "1 smaller change" if len(rest) == 1 else f"{len(rest)} smaller changes together"
     return [Finding("smaller", f"{changes}: {_of(seconds, difference)}", seconds)]
 
@@ -224,50 +224,102 @@ def _unexplained(base: Document, head: Document, difference: float) -> list[Find
 
 def _facts(base: Document, head: Document) -> list[Finding]:
     """Return what changed beside times."""
-    found = []
-    calls = [sum(row["calls"] for row in one["operators"] if not row["device"]) for one in (base, head)]
+    findings = []
+    calls = [sum(row["calls"] for row in profile["operators"] if not row["device"]) for profile in (base, head)]
     if abs(calls[1] - calls[0]) >= 0.5:
         dispatch = f"{fmt.seconds(_part(base, 'dispatch'))} → {fmt.seconds(_part(head, 'dispatch'))}"
         sentence = f"a call dispatches {calls[1]:.0f} operators, was {calls[0]:.0f} (in their times above: {dispatch})"
-        found.append(Finding("dispatch", sentence))
-    peaks = [one["peak_extra_bytes"] for one in (base, head)]
+        findings.append(Finding("dispatch", sentence))
+    peaks = [profile["peak_extra_bytes"] for profile in (base, head)]
     if peaks[0] != peaks[1]:
-        found.append(Finding("memory", f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}"))
-    return found
+        findings.append(
+            Finding("memory", f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}")
+        )
+    return findings
 
 
 def _code(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Return what Inductor does otherwise."""
-    found = []
-    compiled = [one.get("generated") or {} for one in (base, head)]
+    findings = []
+    compiled = [profile.get("generated") or {} for profile in (base, head)]
     for what in ("kernels", "fallbacks"):
-        old, new = (", ".join(one.get(what) or ()) or "none" for one in compiled)
+        old, new = (", ".join(code.get(what) or ()) or "none" for code in compiled)
         if old != new:
-            found.append(Finding("code", f"Inductor's {what} are {new}, were {old}"))
+            findings.append(Finding("code", f"Inductor's {what} are {new}, were {old}"))
     for what in ("recompilations", "graph_breaks"):
-        was, now = (one.get(what) or 0 for one in compiled)
+        was, now = (code.get(what) or 0 for code in compiled)
         if was != now:
-            found.append(Finding("code", f"{what.replace('_', ' ')}: {now}, were {was}"))
+            findings.append(Finding("code", f"{what.replace('_', ' ')}: {now}, were {was}"))
     for name, lines in diffs.items():
         added, removed = (sum(line.startswith(sign) for line in lines[2:]) for sign in "+-")
-        found.append(Finding("code", f"Inductor's {name} differs: {added} lines more, {removed} less"))
-    return found
+        findings.append(Finding("code", f"Inductor's {name} differs: {added} lines more, {removed} less"))
+    return findings
 
 
 def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the lines of a unified diff for each file that differs."""
-    found = {}
+    diffs = {}
     for name in dict.fromkeys([*base, *head]):
         old, new = (side.get(name, "").splitlines() for side in (base, head))
         if lines := list(difflib.unified_diff(old, new, f"base/{name}", f"head/{name}", lineterm="")):
-            found[name] = lines
-    return found
+            diffs[name] = lines
+    return diffs
 
 
 def _kept(diffs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    return {
-        name: "\n".join(
-            [*lines[:_MOST_LINES], *([f"… {len(lines) - _MOST_LINES} more"] if lines[_MOST_LINES:] else [])]
-        )
-        for name, lines in diffs.items()
-    }
+    more = {name: [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES) for name, lines in diffs.items()}
+    return {name: "\n".join([*lines[:_MOST_LINES], *more[name]]) for name, lines in diffs.items()}
+
+
+_PROCESSES = 3
+"""A fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    document: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What Inductor generated, by file name."""
+        return {name: code.decode() for name, code in self.files.items() if name.endswith(".py")}
+
+
+def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Source) -> Iterator[Row]:
+    """Explain each of ``rows`` of a stored run, and yield it once that is kept: head's profile has the explanation.
+
+    Rows that differ by their clock have one explanation. Workers have the memory settings that they had in the
+    comparison, so page faults of temporaries are as rare as they were there.
+    """
+    slower: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        slower.setdefault((row.case, row.implementation), row)
+    contests = [Contest("profile", Case.from_id(row.case), {row.implementation: row.spec}) for row in slower.values()]
+    with ForkServer(servers.preload(contests), variables=memory.variables("kept")) as server:
+        server.wait_ready()
+        for row in slower.values():
+            before, after = _both(server, row, base, head)
+            why = compare(before.document, after.document, row.ratio, (before.sources, after.sources))
+            for side, name, more in ((before, BASE, {}), (after, HEAD, {"explanation": asdict(why)})):
+                kept.keep(store, run, {**side.document, "side": name, **more}, side.files)
+            yield row
+
+
+def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[_Side, _Side]:
+    """Profile both sides in turn, each in fresh processes, and return the middle one of each."""
+    sides: dict[str, list[_Side]] = {BASE: [], HEAD: []}
+    for _ in range(_PROCESSES):
+        for name, source in ((BASE, base), (HEAD, head)):
+            request = job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1)
+            with profiles.profile_one(server, row.implementation, request) as profile:
+                sides[name].append(_Side(profile.document, profile.files))
+    return _middle(sides[BASE]), _middle(sides[HEAD])
+
+
+def _middle(sides: list[_Side]) -> _Side:
+    """Return the profile of median time, or one that failed."""
+    if failed := [side for side in sides if side.document["status"] != "ok"]:
+        return failed[0]
+    middle = statistics.median_low(side.document["seconds"] for side in sides)
+    return next(side for side in sides if side.document["seconds"] == middle)

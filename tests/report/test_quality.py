@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from gapbench.report import trust
-from gapbench.report.trust import Check, Level
+from gapbench.report import quality
+from gapbench.report.quality import Check, Level
 from gapbench.run import Run
 
 
@@ -14,17 +14,17 @@ def sound(stored):
 
 
 def found(stored, name):
-    return next(check for check in trust.judge(stored).checks if check.name == name)
+    return next(check for check in quality.judge(stored).checks if check.name == name)
 
 
 def test_a_sound_run_is_trusted(sound):
-    judged = trust.judge(sound())
+    judged = quality.judge(sound())
     assert judged.badge == "trusted"
     assert judged.reasons == []
 
 
 def test_an_interrupted_run_calls_for_caution_and_says_how_to_complete_it(sound):
-    judged = trust.judge(sound(ended=None))
+    judged = quality.judge(sound(ended=None))
     assert judged.badge == "caution"
     assert judged.reasons[0].remedy == "gapbench run --resume 20261122T101112Z-abc1234-9f3c"
 
@@ -33,14 +33,14 @@ def test_without_any_time_a_run_is_untrusted(sound):
     run = sound()
     run.results["status"] = "failed"
     run.results["seconds"] = None
-    assert trust.judge(run).badge == "untrusted"
+    assert quality.judge(run).badge == "untrusted"
     assert found(run, "measured").evidence == "nothing was measured successfully"
 
 
 def test_failures_call_for_caution_and_many_make_it_untrusted(sound):
     run = sound()
     run.results.loc[0, ["status", "seconds"]] = ["wrong", None]
-    assert trust.judge(run).badge == "caution"
+    assert quality.judge(run).badge == "caution"
     assert found(run, "correct").evidence == "1 wrong (mean)"
     run.results.loc[:6, "status"] = "oom"
     assert found(run, "measured").level is Level.UNTRUSTED
@@ -49,7 +49,7 @@ def test_failures_call_for_caution_and_many_make_it_untrusted(sound):
 def test_what_is_not_supported_here_counts_against_nobody(sound):
     run = sound()
     run.results.loc[:6, ["status", "seconds"]] = ["unsupported", None]
-    assert trust.judge(run).badge == "trusted"
+    assert quality.judge(run).badge == "trusted"
 
 
 def test_times_without_intervals_are_no_evidence(sound):
@@ -57,7 +57,7 @@ def test_times_without_intervals_are_no_evidence(sound):
     run.results.loc[0, ["seconds_low", "seconds_high"]] = None
     assert found(run, "intervals").level is Level.CAUTION
     run.results[["seconds_low", "seconds_high"]] = None
-    assert trust.judge(run).badge == "untrusted"
+    assert quality.judge(run).badge == "untrusted"
     assert "--rounds 6" in found(run, "intervals").remedy
 
 
@@ -75,7 +75,7 @@ def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored
 
 
 def test_every_warning_is_a_reason_with_its_remedy(sound):
-    judged = trust.judge(
+    judged = quality.judge(
         sound(warnings=[{"topic": "load", "evidence": "the load was 9; ratios suffer", "remedy": "stop other work"}])
     )
     (reason,) = judged.reasons
@@ -83,22 +83,22 @@ def test_every_warning_is_a_reason_with_its_remedy(sound):
 
 
 def test_thousands_of_warnings_are_counted(sound):
-    judged = trust.judge(sound(warnings=[f"w{number}" for number in range(2000)]))
-    assert len(judged.reasons) == trust.SHOWN + 1
+    judged = quality.judge(sound(warnings=[f"w{number}" for number in range(2000)]))
+    assert len(judged.reasons) == quality.SHOWN + 1
     assert judged.reasons[-1].evidence.startswith("1,950 more")
 
 
 def test_the_worst_reason_comes_first(sound):
     run = sound(warnings=["something"])
     run.results[["seconds_low", "seconds_high"]] = None
-    assert [check.level for check in trust.judge(run).reasons] == [Level.UNTRUSTED, Level.CAUTION]
+    assert [check.level for check in quality.judge(run).reasons] == [Level.UNTRUSTED, Level.CAUTION]
 
 
 def test_what_could_not_be_read_is_unknown_and_says_what_to_do(sound):
     run = sound(load_before=None)
     assert found(run, "machine state").level is Level.UNKNOWN
     assert "gapbench doctor" in found(run, "machine state").remedy
-    assert trust.judge(run).badge == "trusted"
+    assert quality.judge(run).badge == "trusted"
     assert found(sound(), "machine state").level is Level.PASSED
 
 
@@ -110,8 +110,8 @@ def test_code_that_others_cannot_find_is_a_note(sound, git):
 def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
     run, results, winners = Run(id="r"), stored().results, stored().winners
     bare = stored((run, results, winners))
-    assert trust.judge(bare).badge in ("trusted", "caution")
-    assert trust.judge(stored((run, results[:0], pd.DataFrame()))).badge == "untrusted"
+    assert quality.judge(bare).badge in ("trusted", "caution")
+    assert quality.judge(stored((run, results[:0], pd.DataFrame()))).badge == "untrusted"
 
 
 def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_told(sound):

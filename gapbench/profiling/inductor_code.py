@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -28,13 +28,9 @@ class Generated:
 
     def document(self) -> dict[str, Any]:
         """Return all but the sources."""
-        return {
-            "sentence": self.sentence,
-            "kernels": self.kernels,
-            "fallbacks": self.fallbacks,
-            "graph_breaks": self.graph_breaks,
-            "recompilations": self.recompilations,
-        }
+        told = asdict(self)
+        del told["sources"]
+        return {"sentence": self.sentence, **told}
 
     @property
     def sentence(self) -> str:
@@ -56,17 +52,17 @@ def _with_counts(names: list[str]) -> list[str]:
 
 def read(function: Callable[[Tensor], Tensor]) -> Generated:
     """Return what was generated for a compiled function that has been called, and nothing else has been since."""
-    found = list(inductor.sources(function))
+    generated = list(inductor.sources(function))
     counted = probes.compilation()
     sources: dict[str, str] = {}
-    for is_backward, source in found:
+    for is_backward, source in generated:
         stem = "backward" if is_backward else "generated"
         alike = sum(name.startswith(stem) for name in sources)
         sources[f"{stem}{alike + 1 if alike else ''}.py"] = source
     return Generated(
         sources=sources,
-        kernels=[kernel for _, source in found for kernel in inductor.kernels(source)],
-        fallbacks=list(dict.fromkeys(one for _, source in found for one in inductor.fallbacks(source))),
+        kernels=[kernel for _, source in generated for kernel in inductor.kernels(source)],
+        fallbacks=list(dict.fromkeys(operator for _, source in generated for operator in inductor.fallbacks(source))),
         graph_breaks=counted.graph_breaks,
         recompilations=counted.recompilations,
     )

@@ -27,7 +27,7 @@ import pandas as pd
 
 from gapbench.records import FAILURES, SLOWER
 from gapbench.report import format as fmt
-from gapbench.report.stored import Stored
+from gapbench.report.loaded_run import Stored
 from gapbench.run import Run
 from gapbench.stats import FEWEST_ROUNDS
 
@@ -83,15 +83,18 @@ class Trust:
 def judge(stored: Stored) -> Trust:
     """Return every check of a run."""
     ok = stored.results[(stored.results["status"] == "ok") & stored.results["seconds"].notna()]
-    checks = [_complete(stored.run), _measured(stored.results, ok), _correct(stored.results), _intervals(ok)]
-    checks += [
+    checks = (
+        _complete(stored.run),
+        _measured(stored.results, ok),
+        _correct(stored.results),
+        _intervals(ok),
         _precision(stored.run, ok),
         *_warnings(stored.run),
         _machine(stored),
         _ceilings(stored),
         _code(stored.run),
-    ]
-    return Trust(tuple(checks))
+    )
+    return Trust(checks)
 
 
 def _complete(run: Run) -> Check:
@@ -104,11 +107,11 @@ def _complete(run: Run) -> Check:
 def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
     able = results[results["status"] != "unsupported"]
     if ok.empty:
-        remedy = "see the reasons under “Without a result”; mend them, or select others with --impl"
+        remedy = "see the reasons under “Without a result”; fix them, or select others with --impl"
         return Check("measured", Level.UNTRUSTED, "nothing was measured successfully", remedy)
     evidence = f"{fmt.count(len(ok))} of {fmt.count(len(able))} that can run here gave a time"
     if len(ok) < len(able) / 2:
-        return Check("measured", Level.UNTRUSTED, evidence, "mend what failed, or leave it out, and run again")
+        return Check("measured", Level.UNTRUSTED, evidence, "fix what failed, or leave it out, and run again")
     return Check("measured", Level.PASSED, evidence)
 
 
@@ -117,7 +120,7 @@ def _correct(results: pd.DataFrame) -> Check:
     if bad.empty:
         return Check("correct", Level.PASSED, "every result that was ranked agrees with the float64 reference")
     counts = ", ".join(f"{fmt.count(count)} {status}" for status, count in bad["status"].value_counts().items())
-    names = list(dict.fromkeys(bad["implementation"]))
+    names = bad["implementation"].unique()
     listed = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     remedy = "they are not ranked; their reasons are under “Without a result”"
     return Check("correct", Level.CAUTION, f"{counts} ({listed})", remedy)
@@ -136,23 +139,23 @@ def _intervals(ok: pd.DataFrame) -> Check:
 
 def _precision(run: Run, ok: pd.DataFrame) -> Check:
     target = run.settings.target or TARGET
-    known = ok[ok["best_ratio_low"].gt(0) & ok["best_ratio_high"].notna()]
-    half = np.log((known["best_ratio_high"] / known["best_ratio_low"]).to_numpy(dtype=float)) / 2
+    ratios = ok[ok["best_ratio_low"].gt(0) & ok["best_ratio_high"].notna()]
+    half = np.log((ratios["best_ratio_high"] / ratios["best_ratio_low"]).to_numpy(dtype=float)) / 2
     wide = half[half > target]
     if not len(wide):
         return Check("precision", Level.PASSED, f"every ratio is known to ±{100 * target:.2g} %, the run's target")
     evidence = (
-        f"{fmt.count(len(wide))} of {fmt.count(len(known))} ratios are known less well than to ±{100 * target:.2g} %, "
+        f"{fmt.count(len(wide))} of {fmt.count(len(ratios))} ratios are known less well than to ±{100 * target:.2g} %, "
         f"the run's target, the worst to ±{100 * wide.max():.2g} %"
     )
-    if len(wide) <= FEW * len(known):
+    if len(wide) <= FEW * len(ratios):
         return Check("precision", Level.PASSED, evidence)
     return Check("precision", Level.CAUTION, evidence, "measure longer with --budget, on a quieter machine")
 
 
 def _warnings(run: Run) -> Iterator[Check]:
-    for one in run.warnings[:SHOWN]:
-        yield Check(one.topic or "warning", Level.CAUTION, one.evidence, one.remedy)
+    for warning in run.warnings[:SHOWN]:
+        yield Check(warning.topic or "warning", Level.CAUTION, warning.evidence, warning.remedy)
     if (left := len(run.warnings) - SHOWN) > 0:
         yield Check("warning", Level.CAUTION, f"{fmt.count(left)} more warnings are in the run's run.json")
     if not run.warnings:
@@ -160,7 +163,8 @@ def _warnings(run: Run) -> Iterator[Check]:
 
 
 def _machine(stored: Stored) -> Check:
-    seen = [name for name in ("sm_clock_mhz", "temperature_c", "throttle", "steal") if _any(stored.samples, name)]
+    watched = ("sm_clock_mhz", "temperature_c", "throttle", "steal")
+    seen = [name for name in watched if name in stored.samples and stored.samples[name].notna().any()]
     seen += ["load"] if stored.run.load_before else []
     if seen:
         return Check("machine state", Level.PASSED, f"watched during the run: {', '.join(seen).replace('_', ' ')}")
@@ -171,8 +175,8 @@ def _machine(stored: Stored) -> Check:
 def _ceilings(stored: Stored) -> Check:
     fractions = stored.results["ceiling_fraction"].dropna()
     if fractions.empty:
-        known = stored.run.ceilings or ()
-        reasons = [one.reason for one in known if one.reason and one.kind != "datasheet"]
+        limits = stored.run.ceilings or ()
+        reasons = [limit.reason for limit in limits if limit.reason and limit.kind != "datasheet"]
         return Check("ceilings", Level.UNKNOWN, reasons[0] if reasons else "the machine's limits were not measured")
     above = fractions[fractions > 1]
     if above.empty:
@@ -183,10 +187,6 @@ def _ceilings(stored: Stored) -> Check:
     )
     remedy = "a cache that holds a part of the data may serve it; where none can, a warning of the run says so"
     return Check("ceilings", Level.NOTE, evidence, remedy)
-
-
-def _any(samples: pd.DataFrame, name: str) -> bool:
-    return name in samples and bool(samples[name].notna().any())
 
 
 def _code(run: Run) -> Check:

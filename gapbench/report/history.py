@@ -10,11 +10,12 @@ import pandas as pd
 from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.history import COLUMNS, Trend, order, trends
+from gapbench.records import case_columns
 from gapbench.report import format as fmt
-from gapbench.report import private
+from gapbench.report import redaction
 from gapbench.report.charts import trend as chart
-from gapbench.report.columns import columns
-from gapbench.report.history.text import sparkline
+from gapbench.report.page_data import sized
+from gapbench.report.text import sparkline
 from gapbench.store import Store
 
 MOST_ROWS = 20_000
@@ -39,10 +40,9 @@ def read(store: Store) -> History:
         return History([], "No complete run is small enough to show here; see: gapbench history CASE" if left else "")
     documents = {run: listed.runs[run] for run in results["run"].unique()}
     ordered = order(list(documents.values()))
-    count = len(ordered.runs)
-    said = f"{fmt.count(count)} {'run' if count == 1 else 'runs'}, {ordered.phrase}."
-    found = sorted(trends(documents, ordered, results), key=_pressing)
-    return History(found, said + (" The store has more: gapbench history" if left else ""))
+    said = f"{fmt.counted(len(ordered.runs), 'run')}, {ordered.phrase}."
+    shown = sorted(trends(documents, ordered, results), key=_pressing)
+    return History(shown, said + (" The store has more: gapbench history" if left else ""))
 
 
 def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -55,10 +55,10 @@ def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
     while shown < len(runs):
         block = list(runs[shown : shown + max(1, room // largest)])
         # one that cannot be read hides no other; `gapbench store verify` names it
-        found = store.results(block, columns=COLUMNS, damaged=damaged.append, whole=True, status="ok")
-        sizes = found["run"].value_counts().reindex(block, fill_value=0)
+        results = store.results(block, columns=COLUMNS, damaged=damaged.append, whole=True, status="ok")
+        sizes = results["run"].value_counts().reindex(block, fill_value=0)
         fitting = sizes[sizes.cumsum() <= room]
-        frames.append(found[found["run"].isin(fitting.index)])
+        frames.append(results[results["run"].isin(fitting.index)])
         shown, room, largest = shown + len(fitting), room - fitting.sum(), max(1, sizes.max())
         if len(fitting) < len(block):
             break
@@ -72,35 +72,25 @@ def _pressing(trend: Trend) -> tuple[bool, float]:
     return False, -abs(float(np.log(trend.changes[-1].ratio)))
 
 
-def data(found: Sequence[Trend]) -> dict[str, Any]:
+def data(shown: Sequence[Trend]) -> dict[str, Any]:
     """Return the trends by columns for the page's table, and every point of each for its window."""
-    points = [chart.table(trend).assign(trend=number) for number, trend in enumerate(found)]
-    frames = {"trends": pd.DataFrame([_row(one) for one in found]), "points": pd.concat(points) if points else None}
+    points = [chart.table(trend).assign(trend=number) for number, trend in enumerate(shown)]
     return {
-        name: {"count": 0 if frame is None else len(frame), "columns": {} if frame is None else columns(frame)}
-        for name, frame in frames.items()
+        "trends": sized(pd.DataFrame(list(map(_row, shown)))),
+        "points": sized(pd.concat(points) if points else pd.DataFrame()),
     }
 
 
 def _row(trend: Trend) -> dict[str, Any]:
-    case, newest = Case.from_id(trend.case), trend.points[-1]
-    row: dict[str, Any] = {
-        "case": trend.case,
-        "shape": "x".join(map(str, case.shape)),
-        **{name: getattr(case, name) for name in ("operation", "dtype", "layout", "device", "threads")},
-        "pass": case.pass_,
-        "clock": trend.clock,
-        "memory": trend.memory,
-        "implementation": trend.implementation,
-        "runs": len(trend.points),
-        "drawn": sparkline(trend.points),
-        "seconds": newest.seconds,
-        "seconds_low": newest.seconds_low,
-        "seconds_high": newest.seconds_high,
-    }
+    case, newest = case_columns(Case.from_id(trend.case)), trend.points[-1]
+    of_case = ("case", "shape", "operation", "dtype", "layout", "device", "threads", "pass")
+    row = {name: case[name] for name in of_case}
+    row |= {name: getattr(trend, name) for name in ("clock", "memory", "implementation")}
+    row |= {name: getattr(newest, name) for name in ("seconds", "seconds_low", "seconds_high")}
+    row |= {"runs": len(trend.points), "drawn": sparkline(trend.points)}
     if not trend.changes:
         return row
     step = trend.changes[-1]
     ratios = {name: getattr(step, name) for name in ("ratio", "ratio_low", "ratio_high", "cause")}
-    news = private.text("; ".join(step.environment)) or None
+    news = redaction.text("; ".join(step.environment)) or None
     return row | ratios | {"at": (step.commit or "")[:7] or step.run, "environment": news}

@@ -53,21 +53,22 @@ def alike(store: Store, suites: tuple[str, ...], head: Run) -> Iterator[str]:
 
 def earlier(store: Store, base: Side, head: Side) -> list[Side]:
     """Return the newest other plain runs of base's suites in head's environment that are complete and can be read."""
-    found: list[Side] = []
+    sides: list[Side] = []
     for run in alike(store, base.run.suites, head.run):
         if run == base.run.id:
             continue
         with contextlib.suppress(GapbenchError):
             read = side(store, run)
-            found += [] if read.run.is_comparison else [read]
-        if len(found) == MOST_EARLIER:
+            sides += [] if read.run.is_comparison else [read]
+        if len(sides) == MOST_EARLIER:
             break
-    return found
+    return sides
 
 
 def counts(diff: Diff) -> list[tuple[Verdict, int]]:
     """Return how many rows have each verdict, most pressing first."""
-    return [(one, diff.summary.get(one, 0)) for one in Verdict if one in _ALWAYS or one in diff.summary]
+    counts = dict.fromkeys(_ALWAYS, 0) | diff.summary
+    return [(verdict, counts[verdict]) for verdict in Verdict if verdict in counts]
 
 
 def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | None, str]:

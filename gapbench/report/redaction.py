@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from gapbench.report.stored import Stored
+from gapbench.report.loaded_run import Stored
 from gapbench.run import Run
 from gapbench.store.run_json import decode
 
@@ -66,9 +66,9 @@ def _shown(value: Any, left_out: frozenset[str]) -> Any:
         case str():
             return text(value)
         case Mapping():
-            kept = {str(key): one for key, one in value.items() if str(key).lower() not in left_out}
-            return {text(key): _shown(one, left_out) for key, one in kept.items()}
+            kept = {str(key): each for key, each in value.items() if str(key).lower() not in left_out}
+            return {text(key): _shown(each, left_out) for key, each in kept.items()}
         case list() | tuple():
-            return [_shown(one, left_out) for one in value]
+            return [_shown(each, left_out) for each in value]
         case _:
             return value

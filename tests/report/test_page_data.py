@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.report.columns import columns, script_json
+from gapbench.report.page_data import columns, script_json
 
 
 def decoded(column, row):

@@ -42,8 +42,7 @@ def when(value: Any) -> str:
 
 def devices(run: Run, results: pd.DataFrame) -> str:
     """Return the devices that were measured, with the hardware behind them where it is known."""
-    machine = run.machine
-    found = []
+    machine, texts = run.machine, []
     for device in results["device"].dropna().unique() if "device" in results else []:
         kind, _, index = str(device).partition(":")
         position = int(index) if index.isdecimal() else 0
@@ -51,12 +50,11 @@ def devices(run: Run, results: pd.DataFrame) -> str:
         if device == machine.device and machine.device_description:
             name = machine.device_description
         elif kind == "cpu" and machine.cpu:
-            count = f" ({machine.cores} {'core' if machine.cores == 1 else 'cores'})" if machine.cores else ""
-            name = f"{machine.cpu}{count}"
+            name = machine.cpu + (f" ({fmt.counted(machine.cores, 'core')})" if machine.cores else "")
         elif kind != "cpu" and position < len(machine.gpus):
             name = machine.gpus[position].name
-        found.append(f"{device}: {name}" if name else str(device))
-    return ", ".join(found)
+        texts.append(f"{device}: {name}" if name else str(device))
+    return ", ".join(texts)
 
 
 def environment(run: Run) -> list[tuple[str, Facts]]:
@@ -69,7 +67,7 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
         ("Versions", _flat(run.versions)),
         ("Git", _flat(git)),
         ("Settings", _flat(to_builtins(run.settings))),
-        ("Clocks", [(clock, fmt.overheads(found) or "no overhead of its own") for clock, found in run.clocks.items()]),
+        ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
         ("Ceilings", _ceilings(run)),
         ("Energy", _energy(run)),
     ]
@@ -97,33 +95,33 @@ def _run(run: Run) -> Facts:
 
 def _ceilings(run: Run) -> Facts:
     """Say of each level what it gives, and why nothing is known where nothing is."""
-    found = []
-    for one in run.ceilings or ():
-        threads = None if one.threads is None else f"{one.threads} {'thread' if one.threads == 1 else 'threads'}"
-        said = fmt.text(one.reason)
-        if one.gbps is not None:
-            said = f"{fmt.number(one.gbps)} GB/s" + ("" if one.bytes is None else f" up to {fmt.size(one.bytes)}")
-        elif one.seconds is not None:
-            said = fmt.seconds(one.seconds)
-        found.append((" ".join(filter(None, [one.device, one.level, one.kind, threads])), said))
-    return found
+    facts = []
+    for limit in run.ceilings or ():
+        threads = None if limit.threads is None else fmt.counted(limit.threads, "thread")
+        text = fmt.text(limit.reason)
+        if limit.gbps is not None:
+            text = f"{fmt.number(limit.gbps)} GB/s" + ("" if limit.bytes is None else f" up to {fmt.size(limit.bytes)}")
+        elif limit.seconds is not None:
+            text = fmt.seconds(limit.seconds)
+        facts.append((" ".join(filter(None, [limit.device, limit.level, limit.kind, threads])), text))
+    return facts
 
 
 def _energy(run: Run) -> Facts:
     """Say of each device what counts the energy of a call, or why nothing does."""
-    return [(str(one.device), ", ".join(filter(None, [one.source, one.reason]))) for one in run.energy or ()]
+    return [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
 
 
 def _flat(values: Mapping[str, Any]) -> Facts:
     """Return a mapping as terms and texts, leaving out what is null or empty."""
     return [
-        (key.removesuffix("_bytes").replace("_", " "), _said(key, value))
+        (key.removesuffix("_bytes").replace("_", " "), _text(key, value))
         for key, value in values.items()
         if not (fmt.missing(value) or value in ("", [], (), {}))
     ]
 
 
-def _said(key: str, value: Any) -> str:
+def _text(key: str, value: Any) -> str:
     match value:
         case bool():
             return "yes" if value else "no"
@@ -131,7 +129,7 @@ def _said(key: str, value: Any) -> str:
             return ", ".join(f"{term} {text}" for term, text in _flat(value))
         case list() | tuple():
             return ("; " if any(isinstance(item, Mapping) for item in value) else ", ").join(
-                _said(key, item) for item in value
+                _text(key, item) for item in value
             )
         case int() | float() if key.endswith("_bytes"):
             return fmt.size(value)

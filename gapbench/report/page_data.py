@@ -1,0 +1,143 @@
+"""What the scripts of pages work on: frames as compact JSON, by columns, every value once.
+
+Of a run that is enough to answer "which implementation?" (see ``templates/js/which.js``) and to fill its tables.
+
+A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` where texts repeat, or ``{"constant": …}`` where
+there is but one value; one that is null throughout is left out. Values are to be divided by ``per`` where there is one:
+in nanoseconds, say, a time has no zeros to spell out.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from gapbench import ceilings
+from gapbench.records import UNRANKED
+from gapbench.report import format as fmt
+from gapbench.report.loaded_run import Stored
+from gapbench.report.rows import CASE, certainty, key, names, records
+from gapbench.stats import Floats
+
+DIGITS = 5
+"""Significant digits of floats: one more than any page shows."""
+
+Columns = dict[str, dict[str, Any]]
+
+
+def columns(frame: pd.DataFrame, names: Iterable[str] | None = None) -> Columns:
+    """Return the columns of ``frame`` (those of ``names`` that it has) as pages read them."""
+    chosen = list(frame.columns) if names is None else [name for name in names if name in frame]
+    return {str(name): column for name in chosen if (column := _column(frame[name])) is not None}
+
+
+def _column(series: pd.Series) -> dict[str, Any] | None:
+    if series.isna().all():
+        return None
+    if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
+        return _numbers(np.asarray(series.astype("float64"), dtype=np.float64))
+    values = [
+        value if isinstance(value, list | tuple) else None if pd.isna(value) else str(value)
+        for value in series.tolist()
+    ]
+    if any(isinstance(value, list | tuple) for value in values):
+        return {"values": values}
+    codes, names = pd.factorize(np.array(values, dtype=object), use_na_sentinel=True)
+    if len(names) == 1 and (codes >= 0).all():
+        return {"constant": names[0]}
+    return {"names": names.tolist(), "codes": codes.tolist()} if len(names) < len(values) / 2 else {"values": values}
+
+
+def _numbers(numbers: Floats) -> dict[str, Any]:
+    """Return numbers to `DIGITS` digits, whole ones as integers, null for what is no number."""
+    if (numbers == numbers[0]).all():
+        return {"constant": _number(float(numbers[0]))}
+    sizes = np.abs(numbers[np.isfinite(numbers)])
+    broken = sizes[sizes != np.trunc(sizes)]
+    places = DIGITS - 1 - math.floor(math.log10(np.median(broken))) if len(broken) else 0
+    if not 0 < places < 20 or sizes.max() > 1e100:  # nothing that is measured is so large
+        return {"values": [_number(value) for value in numbers.tolist()]}
+    return {"per": 10**places, "values": [_number(value) for value in (numbers * 10.0**places).tolist()]}
+
+
+def _number(value: float) -> int | float | str | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"  # JSON has no such number, scripts do
+    rounded = value if value.is_integer() else float(f"{value:.{DIGITS - 1}e}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+
+
+def script_json(value: object) -> Markup:
+    """Return JSON that cannot end the script element which it stands in."""
+    return _escaped(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+
+
+def figure_json(figure: go.Figure) -> Markup:
+    """Return a figure as such JSON."""
+    return _escaped(str(figure.to_json()))
+
+
+def _escaped(text: str) -> Markup:
+    escaped = text.translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+    return Markup(escaped)  # noqa: S704 - no markup is left in it
+
+
+_CASE = (
+    "suite", "operation", "label", "case", "shape", "dtype", "layout", "device", "pass", "threads", "bytes_moved",
+    "clock", "memory", "winner", "ties", "certainty", "reference", "rows",
+)  # fmt: skip
+_ROW = (
+    "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
+    "ratio_low", "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples",
+    "stopped_by", "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "peak_extra_bytes", "saved_bytes",
+    "compile_seconds", "recompilations", "parameters", "code_path", "energy_joules",
+)  # fmt: skip
+
+
+def data(stored: Stored) -> dict[str, Any]:
+    """Return a run's cases and rows by columns, and the snippets of its implementations.
+
+    ``cases`` has one entry for each case, clock and memory, in the order of the results, with ``winner`` (null where
+    there is none), the names of ``ties``, their `rows.certainty`, and how many ``rows`` it has; the rows of the cases
+    follow each other.
+    """
+    of = stored.results.groupby([*CASE], sort=False, dropna=False).ngroup()
+    results = stored.results.assign(of=of).sort_values("of", kind="stable")
+    cases = results.drop_duplicates("of").assign(rows=of.value_counts(sort=False).sort_index().to_numpy())
+    best = {key(row): row for row in records(stored.winners)}
+    winners = [best.get(key(row), {}) for row in records(cases)]
+    cases = cases.assign(
+        winner=_objects(cases, [winner.get("implementation") for winner in winners]),
+        reference=_objects(cases, [winner.get("reference") for winner in winners]),
+        ties=_objects(cases, [names(winner.get("ties")) for winner in winners]),
+        certainty=_objects(cases, [certainty(winner, stored.run) or None if winner else None for winner in winners]),
+    )
+    limits = [
+        None if fmt.missing(row["ceiling_fraction"]) else ceilings.limit_of(stored.run.ceilings, row)
+        for row in records(results)
+    ]
+    names_of = [None if limit is None else ceilings.said(limit) for limit in limits]
+    results = results.assign(ceiling=_objects(results, names_of))
+    return {
+        "run": stored.run.id,
+        "cases": sized(cases, _CASE),
+        "rows": sized(results, _ROW),
+        "unranked": list(UNRANKED),
+        "snippets": stored.run.snippets,
+    }
+
+
+def _objects(frame: pd.DataFrame, values: list[Any]) -> pd.Series:
+    return pd.Series(values, dtype=object, index=frame.index)
+
+
+def sized(frame: pd.DataFrame, names: Iterable[str] | None = None) -> dict[str, int | Columns]:
+    """Return a frame as a page's table reads it."""
+    return {"count": len(frame), "columns": columns(frame, names) if len(frame) else {}}
