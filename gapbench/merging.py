@@ -121,11 +121,7 @@ def _refuse_strangers(parts: Sequence[Part]) -> None:
 def _sweep_difference(ours: Run, theirs: Run) -> str:
     """Say in what two sweeps differ, as far as two of their shards tell."""
     old, new = (
-        {
-            "shards": parse_shard(str(run.shard))[1],
-            "commit": run.commit,
-            **msgspec.to_builtins(run.settings),
-        }
+        {"shards": parse_shard(str(run.shard))[1], "commit": run.commit, **msgspec.to_builtins(run.settings)}
         for run in (ours, theirs)
     )
     differing = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]

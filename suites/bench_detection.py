@@ -6,8 +6,7 @@ from gapbench.suites import DISTINCT, grid
 
 
 @suite(
-    grid(DETECTION, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]),
-    implementations=DISTINCT,
+    grid(DETECTION, dtypes=["float32", "bfloat16"], layouts=["contiguous", "channels_last"]), implementations=DISTINCT
 )
 def test_detection(measured):
     measured()

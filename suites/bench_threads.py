@@ -6,11 +6,7 @@ from gapbench.suites import DISTINCT, grid
 
 
 @suite(
-    grid(
-        RESNET50_SQUEEZE | RESNET50_HEAD | TUTORIAL,
-        dtypes=["float32", "bfloat16"],
-        threads=[1, 2, 4],
-    ),
+    grid(RESNET50_SQUEEZE | RESNET50_HEAD | TUTORIAL, dtypes=["float32", "bfloat16"], threads=[1, 2, 4]),
     implementations=DISTINCT,
 )
 def test_threads(measured):

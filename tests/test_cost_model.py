@@ -21,11 +21,7 @@ def run(lines, shapes=SHAPES, **changes):
     )
 
 
-@given(
-    st.floats(1e-7, 1e-3),
-    st.floats(0.1, 5000),
-    st.lists(st.floats(1e2, 1e9), min_size=3, max_size=30, unique=True),
-)
+@given(st.floats(1e-7, 1e-3), st.floats(0.1, 5000), st.lists(st.floats(1e2, 1e9), min_size=3, max_size=30, unique=True))
 def test_times_on_a_line_give_its_parameters_back(fixed, gbps, sizes):
     sizes = np.array(sizes)
     assume(sizes.max() / sizes.min() > 4)

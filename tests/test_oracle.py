@@ -395,12 +395,7 @@ def test_a_unit_in_the_last_place_follows_the_exponent(value, ulp):
 
 @pytest.mark.parametrize(
     ("dtype", "rtol", "roundoff"),
-    [
-        ("float32", 1.3e-6, 2**-24),
-        ("float16", 1e-3, 2**-24),
-        ("bfloat16", 1.6e-2, 2**-24),
-        ("float64", 1e-12, 2**-53),
-    ],
+    [("float32", 1.3e-6, 2**-24), ("float16", 1e-3, 2**-24), ("bfloat16", 1.6e-2, 2**-24), ("float64", 1e-12, 2**-53)],
 )
 @pytest.mark.parametrize(
     ("window", "pattern", "steps"),

@@ -535,14 +535,7 @@ def test_an_outcome_is_what_is_known_besides_the_samples():
 
 def test_rounds_that_are_far_off_are_flagged_and_kept():
     rows = [
-        {
-            "case": "c",
-            "clock": "host",
-            "implementation": name,
-            "round": number,
-            "turn": turn,
-            "seconds_per_call": one,
-        }
+        {"case": "c", "clock": "host", "implementation": name, "round": number, "turn": turn, "seconds_per_call": one}
         for name, times in {"steady": [1.0] * 6, "first": [5.0, 1.0, 1.1, 0.9, 1.0, 1.0]}.items()
         for number, one in enumerate(times)
         for turn in range(3)

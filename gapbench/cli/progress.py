@@ -72,9 +72,5 @@ class Progress:
         elapsed = time.monotonic() - self._started
         left = max(self._effort.budget - elapsed, 0)
         self._bar.update(
-            self._task,
-            completed=elapsed,
-            description=description,
-            left=f"about {left:.0f} s left",
-            refresh=True,
+            self._task, completed=elapsed, description=description, left=f"about {left:.0f} s left", refresh=True
         )

@@ -25,13 +25,7 @@ FOLDER = Path("reports")
 @common.store
 @click.option("--open", "open_", is_flag=True, help="Open the page (of several runs, the index) in a browser.")
 def command(
-    runs: tuple[str, ...],
-    baseline: str | None,
-    output: Path,
-    single_file: bool,
-    redact: bool,
-    url: str,
-    open_: bool,
+    runs: tuple[str, ...], baseline: str | None, output: Path, single_file: bool, redact: bool, url: str, open_: bool
 ) -> None:
     """Write the page of each RUN: an id, a unique prefix, a commit, branch or tag, or latest (the default).
 

@@ -20,14 +20,7 @@ from gapbench.errors import NothingMatchedError
 @common.store
 @common.as_json()
 def command(
-    shape: tuple[int, ...],
-    dtype: str,
-    layout: str,
-    device: str,
-    pass_: str,
-    threads: int,
-    url: str,
-    as_json: bool,
+    shape: tuple[int, ...], dtype: str, layout: str, device: str, pass_: str, threads: int, url: str, as_json: bool
 ) -> None:
     """Say which implementation was fastest for a shape in the newest run that measured it, and what ties with it.
 

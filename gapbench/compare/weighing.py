@@ -150,12 +150,7 @@ class _Pair:
     common: Mapping[tuple[str, str | None], Shift]
 
     @classmethod
-    def of(
-        cls,
-        before: Mapping[str, Shifts],
-        after: Mapping[str, Shifts],
-        references: Mapping[Key, str],
-    ) -> "_Pair":
+    def of(cls, before: Mapping[str, Shifts], after: Mapping[str, Shifts], references: Mapping[Key, str]) -> "_Pair":
         def shifts(way: str) -> dict[Key, Shift]:
             rows = (key for key in references if key in before[way] and key in after[way])
             return {key: noise.shift(before[way][key], after[way][key]) for key in rows}

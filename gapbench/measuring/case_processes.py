@@ -233,12 +233,7 @@ class CaseProcesses:
             yield Qualified(self.case, name, found, clock, side, self.contest.memory)
 
     def _died(
-        self,
-        culprit: int | None,
-        how: tuple[str, str],
-        contenders: Sequence[int],
-        number: int,
-        forgiving: bool = True,
+        self, culprit: int | None, how: tuple[str, str], contenders: Sequence[int], number: int, forgiving: bool = True
     ) -> Iterator[Event]:
         """Drop whoever ended a process; a first death in a round is forgiven."""
         status, reason = how

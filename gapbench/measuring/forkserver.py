@@ -307,11 +307,7 @@ class ForkServer(Forker):
         # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
         # stderr: stdout carries data.
         self._process = subprocess.Popen(
-            serve,
-            env=worker_env.environment(variables),
-            pass_fds=descriptors,
-            stdout=_STDERR,
-            start_new_session=True,
+            serve, env=worker_env.environment(variables), pass_fds=descriptors, stdout=_STDERR, start_new_session=True
         )
         theirs.close()
         if not wait_for_load:

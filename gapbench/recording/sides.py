@@ -81,7 +81,4 @@ def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[
 
 def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> dict[str, Any]:
     """Return the fields of a run that compares; ``command`` are the words after ``gapbench ab`` that name the sides."""
-    return {
-        "sides": (base.describe(BASE), head.describe(HEAD)),
-        "comparison": run.Comparison(margin, tuple(command)),
-    }
+    return {"sides": (base.describe(BASE), head.describe(HEAD)), "comparison": run.Comparison(margin, tuple(command))}

@@ -109,12 +109,7 @@ def run_card(stored: Stored, judged: quality.Trust, headline: str) -> Card:
 
 
 def diff_page(
-    diff: Diff,
-    *,
-    pages: Collection[str],
-    redact: bool,
-    single_file: bool,
-    profiled: Profiled = MappingProxyType({}),
+    diff: Diff, *, pages: Collection[str], redact: bool, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
     """Return the page of a diff; ``pages`` are the runs that have one to link to, ``profiled`` as of `run_page`."""
     head = diff.head.id

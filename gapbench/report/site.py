@@ -18,7 +18,7 @@ from gapbench.report import history as past
 from gapbench.report.diff.lines import explained
 from gapbench.report.loaded_run import against, load
 from gapbench.report.redaction import public
-from gapbench.store import Store
+from gapbench.store import Store, durable_io
 from gapbench.store import profiles as stored_profiles
 
 _HEAD = 65536  # a page's card stands in its first bytes

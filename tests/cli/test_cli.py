@@ -116,17 +116,7 @@ def test_a_wrong_implementation_exits_with_3_and_is_not_ranked(gapbench, user_fi
 
 
 def test_sum_scale_overflows_in_float16_and_is_shown_with_its_error(gapbench):
-    arguments = [
-        *FAST,
-        "--shape",
-        "1x8x64x64",
-        "--dtype",
-        "float16",
-        "--layout",
-        "contiguous",
-        *FEW,
-        "--json",
-    ]
+    arguments = [*FAST, "--shape", "1x8x64x64", "--dtype", "float16", "--layout", "contiguous", *FEW, "--json"]
     code, out, _ = gapbench("run", *arguments)
     assert code == 3
     results = pd.read_parquet(f"{json.loads(out)['path']}/results.parquet").set_index("implementation")

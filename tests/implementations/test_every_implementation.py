@@ -120,9 +120,7 @@ def test_is_prepared_once_and_called_on_many_inputs(implementation):
 
 @by_name(COMPILED)
 @pytest.mark.parametrize(
-    "case",
-    [Case((2, 9, 7, 7)), Case((1, 8, 63), dtype="bfloat16", layout="channels_last")],
-    ids=lambda case: case.id,
+    "case", [Case((2, 9, 7, 7)), Case((1, 8, 63), dtype="bfloat16", layout="channels_last")], ids=lambda case: case.id
 )
 def test_compiled_code_is_right_and_proves_that_it_ran(implementation, case):
     assert implementation.why_not(case) is None

@@ -73,8 +73,7 @@ def test_a_second_death_in_rounds_drops_the_row_and_no_other(user_file):
 
 
 @pytest.mark.parametrize(
-    ("moment", "condition"),
-    [("loading", "True"), ("judging", "len(calls) > 1 and gc.isenabled()")],
+    ("moment", "condition"), [("loading", "True"), ("judging", "len(calls) > 1 and gc.isenabled()")]
 )
 def test_a_death_while_loading_or_judging_drops_the_culprit_at_once_and_alone(user_file, moment, condition):
     source = f"""

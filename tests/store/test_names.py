@@ -20,18 +20,7 @@ PARTS = st.sampled_from(
     ["..", ".", "", "/", "outside", "inside", "\\", "~", "\0", "%2e%2e", "run.json", "*", "s3:", "\n"]
 )
 NAMES = st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.lists(PARTS, min_size=1, max_size=5).map("".join)
-FIXED = [
-    "../outside",
-    "../outside/",
-    "./../outside",
-    "..",
-    ".",
-    "/",
-    "inside/../../outside",
-    "..\\outside",
-    "*",
-    "~",
-]
+FIXED = ["../outside", "../outside/", "./../outside", "..", ".", "/", "inside/../../outside", "..\\outside", "*", "~"]
 UNHURRIED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 

@@ -38,13 +38,7 @@ def test_version_1_writes_them_in_files_of_their_own(tree):
 
 
 def test_no_limit_is_none_in_either_version(tree):
-    root = tree(
-        {
-            "proc/self/cgroup": "0::/\n",
-            f"{MOUNT}/cpu.max": "max 100000\n",
-            f"{MOUNT}/memory.max": "max\n",
-        }
-    )
+    root = tree({"proc/self/cgroup": "0::/\n", f"{MOUNT}/cpu.max": "max 100000\n", f"{MOUNT}/memory.max": "max\n"})
     assert host.cpu_quota(root) is None
     assert host.memory_limit(root) is None
     root = tree(

@@ -21,7 +21,7 @@ readings = st.builds(
 
 def host_files(steal=0, user=100):
     return {
-        "proc/stat": f"cpu  0\ncpu0 {user} 0 0 900 0 0 0 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 1 2 3\n",
+        "proc/stat": f"cpu  0\ncpu0 {user} 0 0 900 0 0 0 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 1 2 3\n"
     }
 
 

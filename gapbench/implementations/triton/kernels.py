@@ -142,16 +142,7 @@ def flat_kernel(x, y, rows, WINDOW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_R
 
 @triton.jit
 def spread_kernel(
-    gradient,
-    out,
-    stride_n,
-    stride_c,
-    stride_r,
-    channels,
-    window,
-    parts,
-    BLOCK_C: tl.constexpr,
-    BLOCK_R: tl.constexpr,
+    gradient, out, stride_n, stride_c, stride_r, channels, window, parts, BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr
 ):
     """Write gradient / window to BLOCK_R positions of BLOCK_C channels of one image.
 

@@ -43,12 +43,7 @@ def measure(device: Accelerator) -> list[Ceiling]:
 
 
 def _bandwidths(
-    device: Accelerator,
-    level: str,
-    holds: int | None,
-    nbytes: int,
-    seconds: Callable[[Call], float],
-    smallest: float,
+    device: Accelerator, level: str, holds: int | None, nbytes: int, seconds: Callable[[Call], float], smallest: float
 ) -> Iterator[Ceiling]:
     """Yield what a level gives to data of ``nbytes``, or to two of that size for a copy."""
     elements = nbytes // 4

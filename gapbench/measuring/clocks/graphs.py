@@ -67,10 +67,7 @@ class GraphClock(EventClock):
         return max(0.0, small - _SMALL * each)
 
     def _replay(
-        self,
-        graph: Graph,
-        before: Callable[[], object] = lambda: None,
-        after: Callable[[], object] = lambda: None,
+        self, graph: Graph, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
     ) -> float:
         """Return the seconds of one replay, with ``before`` and ``after`` queued around its events."""
         pair = self._pairs[0]

@@ -69,12 +69,7 @@ LAYOUT: dict[str, Any] = {
     "paper_bgcolor": "rgba(0, 0, 0, 0)",
     "plot_bgcolor": "rgba(0, 0, 0, 0)",
     "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": PLAIN},
-    "hoverlabel": {
-        "bgcolor": "#1f2730",
-        "bordercolor": "#1f2730",
-        "font": {"color": "#f2f4f6"},
-        "align": "left",
-    },
+    "hoverlabel": {"bgcolor": "#1f2730", "bordercolor": "#1f2730", "font": {"color": "#f2f4f6"}, "align": "left"},
     "showlegend": False,
     "dragmode": False,  # a swipe on a phone scrolls the page
 }

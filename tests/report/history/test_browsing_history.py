@@ -26,10 +26,7 @@ def folder(tmp_path_factory):
             "names": ("mean", "fast", HOSTILE),
             "cases": (CASE, OTHER),
         }
-        keep(
-            store,
-            side(run, {"fast": 1.3 if number > 3 else 1}, seed=number, spread=0.001, **fields),
-        )
+        keep(store, side(run, {"fast": 1.3 if number > 3 else 1}, seed=number, spread=0.001, **fields))
     site.write(store, RUNS[-1:], folder / "reports")
     return folder / "reports"
 

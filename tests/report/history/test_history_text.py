@@ -32,13 +32,7 @@ def printed(show, *arguments, width=200):
 
 @pytest.mark.parametrize(
     ("seconds", "drawn"),
-    [
-        ([1e-5], "▁"),
-        ([1e-5, 1e-5], "▁▁"),
-        ([1e-5, 1e-4], "▁█"),
-        ([1e-5, 1.001e-5], "▁▁"),
-        ([1e-5] * 99, "▁" * 24),
-    ],
+    [([1e-5], "▁"), ([1e-5, 1e-5], "▁▁"), ([1e-5, 1e-4], "▁█"), ([1e-5, 1.001e-5], "▁▁"), ([1e-5] * 99, "▁" * 24)],
 )
 def test_a_trend_is_drawn_to_scale_but_noise_is_not(seconds, drawn):
     assert history.sparkline(points(*seconds)) == drawn
