@@ -29,7 +29,7 @@ from gapbench.measuring.forkserver import (
     how_it_ended,
     last_answer,
 )
-from gapbench.measuring.plan import Contest, Plan
+from gapbench.measuring.plan import HERE, Contest, Plan
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import (
     PROTOCOL_ERROR,
@@ -44,7 +44,6 @@ from gapbench.measuring.protocol import (
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import merged
-from gapbench.measuring.source import HERE
 from gapbench.measuring.worker import Place
 from gapbench.records import NULL, Qualification
 

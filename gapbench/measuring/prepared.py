@@ -21,9 +21,9 @@ from gapbench.implementations import Function, Implementation
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.plan import Source
 from gapbench.measuring.protocol import Prepared
 from gapbench.measuring.side_modules import SideModules
-from gapbench.measuring.source import Source
 from gapbench.passes import Call, bind
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from gapbench import operations
 from gapbench.measuring import worker_env
-from gapbench.measuring.source import Source
+from gapbench.measuring.plan import Source
 
 
 class SideModules:

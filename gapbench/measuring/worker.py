@@ -13,11 +13,11 @@ from gapbench.cases import Case
 from gapbench.devices import device
 from gapbench.measuring import ceilings, energy, forkserver_process, judge, prepared, rounds
 from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
 from gapbench.measuring.protocol import Answer, Channel, Prepared, RoundFailure
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync
-from gapbench.measuring.source import HERE
 from gapbench.telemetry import energy as energy_counter
 from gapbench.telemetry.unreadable import UnreadableError
 

@@ -17,8 +17,7 @@ from gapbench.cases import Case
 from gapbench.compare import Row
 from gapbench.measuring import memory, servers
 from gapbench.measuring.forkserver import ForkServer
-from gapbench.measuring.plan import Contest
-from gapbench.measuring.source import Source
+from gapbench.measuring.plan import Contest, Source
 from gapbench.profiling import job, profiles
 from gapbench.profiling.events import allocates
 from gapbench.records import BASE, HEAD

@@ -18,8 +18,8 @@ from gapbench.devices import Device, device
 from gapbench.implementations import Implementation
 from gapbench.measuring import clocks, memory, prepared
 from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.protocol import Answer, Channel
-from gapbench.measuring.source import HERE, Source
 from gapbench.passes import Call, bind
 from gapbench.profiling import counters, inductor_code, sampling, trace
 from gapbench.profiling.split import PARTS, Split, sentence, split

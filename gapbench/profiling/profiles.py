@@ -22,9 +22,8 @@ from gapbench import operations
 from gapbench.cases import Case
 from gapbench.measuring import servers
 from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
-from gapbench.measuring.plan import Contest
+from gapbench.measuring.plan import HERE, Contest
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
-from gapbench.measuring.source import HERE
 from gapbench.profiling import counters, job, trace
 from gapbench.records import STATUSES
 

@@ -15,8 +15,7 @@ from gapbench import environment, git, run
 from gapbench.checkouts import Checkout, harness
 from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
-from gapbench.measuring.plan import Side
-from gapbench.measuring.source import Source
+from gapbench.measuring.plan import Side, Source
 from gapbench.records import BASE, HEAD, NULL
 
 _ASK_VERSIONS = """

@@ -11,9 +11,9 @@ from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring import worker
 from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
-from gapbench.measuring.source import HERE
 
 LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
 EXTERNAL = [one for one in IMPLEMENTATIONS if one.family in (*LIBRARIES, "numpy")]

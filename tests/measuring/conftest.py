@@ -15,8 +15,8 @@ from gapbench.devices import Accelerator, Cpu, Cuda
 from gapbench.measuring import clocks, prepared
 from gapbench.measuring.clocks import base
 from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
-from gapbench.measuring.source import HERE
 
 MIB = 2**20
 LOADED = Case((2, 8, 6, 6))

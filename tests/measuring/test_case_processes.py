@@ -15,12 +15,11 @@ from gapbench.cases import Case
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.engine import Qualified, RoundMeasured, SidesSeparated, WorkerLost
-from gapbench.measuring.plan import Contest, Effort, Plan, Side
+from gapbench.measuring.plan import Contest, Effort, Plan, Side, Source
 from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import LEFT_ALONE
-from gapbench.measuring.source import Source
 from gapbench.records import BASE, HEAD, NULL, THIS, Qualification
 
 SMALL = Case((1, 16, 8, 8))

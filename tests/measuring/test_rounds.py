@@ -9,10 +9,10 @@ from gapbench.cases import Case
 from gapbench.implementations import Implementation
 from gapbench.measuring import prepared, rounds, schedule
 from gapbench.measuring.forkserver import CurrentContender
+from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure
 from gapbench.measuring.rounds import Assignment
-from gapbench.measuring.source import HERE
 
 CASE = Case((1, 4, 128, 128))
 CLOCKS = ("event_cold", "event_warm", "graph_warm", "graph_cold", "host_call")

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from gapbench.measuring import side_modules
+from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.side_modules import SideModules
-from gapbench.measuring.source import HERE, Source
 
 SIDES = ("base", "head")
 
@@ -19,7 +19,7 @@ def run(code, tmp_path):
         import sys
         from pathlib import Path
         from gapbench.measuring.side_modules import SideModules
-        from gapbench.measuring.source import HERE, Source
+        from gapbench.measuring.plan import HERE, Source
         folder = Path(sys.argv[1])
         SIDES = ("base", "head")
         sides = SideModules([Source.of(folder / side) for side in SIDES], "gap")

@@ -17,7 +17,7 @@ from pathlib import Path
 import gapbench.measuring.worker
 from gapbench import operations, oracle
 from gapbench.cases import Case
-from gapbench.measuring.source import Source
+from gapbench.measuring.plan import Source
 
 checkout, operation, name = sys.argv[1:]
 source = Source.of(Path(checkout))

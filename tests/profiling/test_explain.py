@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from profiled import document, operator
 
 from gapbench.compare import Row
-from gapbench.measuring.source import Source
+from gapbench.measuring.plan import Source
 from gapbench.profiling import explain
 from gapbench.profiling.explain import compare
 from gapbench.profiling.split import PARTS

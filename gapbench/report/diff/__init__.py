@@ -1,13 +1,23 @@
-"""A diff in the formats of ``--format``: each a function from the diff to the text for stdout."""
+"""A diff in the formats of ``--format``: each a function from the diff to the text for stdout.
+
+The table for the terminal has what needs a person first, and what did not change as a count.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gapbench.compare import Diff
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gapbench.compare import Diff, Row
 from gapbench.git import Git
-from gapbench.report.diff import github, markdown, table
+from gapbench.report import format as fmt
+from gapbench.report.diff import github, lines, markdown
+from gapbench.report.text import plain_table
 from gapbench.run import Run
+from gapbench.verdicts import Verdict
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",
@@ -34,8 +44,55 @@ def _side(run: Run) -> dict[str, Any]:
     return {**side, "tag": run.tag, "started": run.started}
 
 
+_STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
+
+
+def table(diff: Diff) -> str:
+    """Return the table as the terminal at hand shows it, ending in the count of every verdict."""
+    return rendered(diff, Console())
+
+
+def rendered(diff: Diff, console: Console) -> str:
+    """Return the table as ``console`` would show it."""
+    shown, more = lines.listed([row for row in lines.by_relevance(diff) if row.verdict not in lines.FOLDED])
+    red = lines.red(diff)
+    with console.capture() as capture:
+        for name, run in (("base", diff.base), ("head", diff.head)):
+            console.print(Text(f"{name} {lines.side(run)}"))
+        for sentence in (*diff.environment, *diff.notes):
+            console.print(Text(sentence, style="yellow"))
+        if shown:
+            console.print(_table(shown))
+        for sentence in filter(None, (*more, lines.remedy(diff))):
+            console.print(Text(sentence), soft_wrap=True)
+        for row in red:
+            for index, sentence in enumerate(lines.sentences(row)):
+                console.print(Text(f"  {sentence}" if index else f"{row.case}: {sentence}"), soft_wrap=True)
+        if red:
+            console.print(Text("measure again:"))
+        for row in red:
+            console.print(Text(f"  {lines.command(row)}"), soft_wrap=True)  # commands are there to be copied
+        console.print(Text(f"{lines.counts(diff)}; margin {diff.margin * 100:g} %"), soft_wrap=True)
+    return capture.get().rstrip("\n")
+
+
+def _table(rows: list[Row]) -> Table:
+    table = plain_table("verdict", "case", "head ÷ base", "95 % interval", whole=["verdict"])
+    for row in rows:
+        what = Text(f"{row.implementation}, {lines.condition(row)}\n{row.case}")
+        if row.reason:
+            what.append(f"\n{row.reason}", style="dim")
+        table.add_row(
+            Text(row.verdict, style=_STYLES.get(row.verdict, "")),
+            what,
+            "" if row.ratio is None else fmt.ratio(row.ratio),
+            fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high),
+        )
+    return table
+
+
 FORMATS: Mapping[str, Callable[[Diff], str]] = {
-    "table": table.render,
+    "table": table,
     "markdown": markdown.render,
     "json": document,
     "github": github.render,
