@@ -21,6 +21,7 @@ from gapbench.records import Qualification, with_memory
 from gapbench.run import Warning
 from gapbench.stats import (
     FEWEST_ROUNDS,
+    UNDISTURBED,
     Floats,
     Interval,
     excess,
@@ -225,24 +226,23 @@ _OUTLYING = 1.5
 
 
 def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning for each case in which some rounds took very different times. They are kept: rounds differ.
+    """Return a warning where some rounds took very different times, other work aside. They are kept: rounds differ.
 
     An implementation that is slow in its first process only shows here, too.
     """
     row = ["case", "clock", "memory", "implementation"]
-    medians = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].median())
-    off = medians - medians.groupby(row).transform("median")
+    rounds = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].quantile(UNDISTURBED))
+    off = rounds - rounds.groupby(row).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
-    found = []
-    for case, rows in flagged.groupby("case"):
-        worst = rows.loc[rows["off"].abs().idxmax()]
-        evidence = (
-            f"{case}: {len(rows)} outlier {'round' if len(rows) == 1 else 'rounds'}, the worst "
-            f"{np.exp(worst['off']):.2g}x the median (round {worst['round']} of {worst['implementation']}); kept, so "
-            "the interval is wider"
-        )
-        found.append(Warning("outlier rounds", evidence, "use a larger --budget"))
-    return found
+    if flagged.empty:
+        return []
+    worst = flagged.loc[flagged["off"].abs().idxmax()]
+    evidence = (
+        f"{len(flagged)} of {len(off)} rounds of an implementation are outliers, the worst {np.exp(worst['off']):.2g}x "
+        f"the median (round {worst['round']} of {worst['implementation']}, {worst['case']}); kept, so their intervals "
+        "are wider"
+    )
+    return [Warning("outlier rounds", evidence, "use a larger --budget")]
 
 
 _UNEVEN = 1.15

@@ -541,7 +541,9 @@ def test_rounds_that_are_far_off_are_flagged_and_kept():
         for turn in range(3)
     ]
     (warning,) = summary.outlying_rounds(pd.DataFrame(rows))
-    assert warning.evidence.startswith("c: 1 outlier round, the worst 5x the median (round 0 of first)")
+    assert warning.evidence.startswith(
+        "1 of 12 rounds of an implementation are outliers, the worst 5x the median (round 0 of first, c)"
+    )
     assert "--budget" in warning.remedy
     steady = [row for row in rows if row["implementation"] == "steady"]
     assert summary.outlying_rounds(pd.DataFrame(steady)) == []

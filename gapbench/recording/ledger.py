@@ -104,6 +104,7 @@ class Ledger:
     def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
         """Complete the run, with what is to be known of its measuring; ``fields`` are more fields of `Run`."""
         here: list[Warning] = []
+        ranked = samples[samples["contender"] == THIS]
         if not self.elsewhere:
             here = environment.warnings(self._before, environment.snapshot(), writer.run.machine, _telemetry(samples))
         writer.finish(
@@ -114,8 +115,8 @@ class Ledger:
                 *here,
                 *self.warnings(),
                 *summary.above_ceilings(results, writer.run.ceilings),
-                *summary.outlying_rounds(samples[samples["contender"].isin([THIS, BASE])]),
-                *summary.uneven(samples[samples["contender"] == THIS]),
+                *summary.outlying_rounds(ranked),
+                *summary.uneven(ranked),
             ),
             clocks=self.clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),
