@@ -28,6 +28,10 @@ LAUNCH_CLOCKS = frozenset({"host_call"})
 SERVED_BY_CACHE = 8
 """Data of up to this many times a level's size is partly served by that level, if it is used over and over."""
 
+IMPOSSIBLE = 2.0
+"""Whoever moves bytes so many times faster than the fastest level that can hold them did not move them. Below that the
+ceiling may have been measured on a busy machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
@@ -79,6 +83,18 @@ def partly_cached(known: Known, row: Mapping[str, Any]) -> bool:
         return False
     nearer = (_size(one) for one in bandwidths(known, ["read", "write"]) if _is_of(one, row))
     return any(size < row["bytes_moved"] <= SERVED_BY_CACHE * size for size in nearer)
+
+
+def impossible(known: Known, row: Mapping[str, Any]) -> Ceiling | None:
+    """Return the fastest level that may have served a row's bytes, where the row is `IMPOSSIBLE` times as fast."""
+    limit = limit_of(known, row)
+    if limit is None or not _known(row["gbps"]):
+        return None
+    levels = [one for one in bandwidths(known, [limit.kind]) if _is_of(one, row)]
+    if row["clock"] not in COLD_CLOCKS:
+        levels = [one for one in levels if row["bytes_moved"] <= SERVED_BY_CACHE * _size(one)]
+        limit = max(levels, key=lambda one: one.gbps or 0.0)
+    return limit if row["gbps"] > IMPOSSIBLE * (limit.gbps or math.inf) else None
 
 
 def fraction(known: Known, row: Mapping[str, Any]) -> float | None:

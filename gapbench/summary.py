@@ -5,6 +5,7 @@ ratio compares the fastest tenths of the turns that both took, which other work 
 (`stats.round_log_ratio`). Intervals are over rounds.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -95,12 +96,21 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
             row["samples"] = counts[*outcome.key, outcome.implementation]
             if faults:
                 row["page_faults"] = faults[*outcome.key, outcome.implementation]
-            row |= _measured(mine, outcome, known, (outcome.key, outcome.reference) in raced)
+            numbers = _measured(mine, outcome, known, (outcome.key, outcome.reference) in raced)
+            limit = ceilings.impossible(known, {**row, **numbers})
+            row |= numbers if limit is None else {"status": "wrong", "reason": _too_fast(numbers["gbps"], limit)}
         elif is_ok and outcome.contender == records.THIS:
             continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
         rows.append(row)
     _rank(rows, turns)
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
+
+
+def _too_fast(gbps: float, limit: ceilings.Ceiling) -> str:
+    return (
+        f"faster than memory can deliver: {gbps:.0f} GB/s is {gbps / (limit.gbps or math.nan):.1f} times the "
+        f"{ceilings.said(limit)}, so it cannot have touched every element; run again on an idle machine if it does"
+    )
 
 
 def _key(row: Mapping[Any, Any]) -> Key:

@@ -628,13 +628,31 @@ def test_the_ceiling_fraction_is_of_the_level_that_holds_the_data():
     assert summary.above_ceilings(frame, CEILINGS) == []
 
 
+@pytest.mark.parametrize(("case", "limit"), [(CASE, 100), (OTHER, 10)])
+def test_who_is_faster_than_memory_can_deliver_is_wrong_and_not_ranked(case, limit):
+    """It remembers its answers, say. A level that may serve a part of the data counts as one that serves all."""
+    base = case.bytes_moved / (limit * 1e9)
+    names = ("mean", "fast", "remembers")
+    samples = measured({"mean": 2.0, "fast": 0.51, "remembers": 0.49}, base=base, case=case)
+    frame = results(samples, outcomes(*names, case=case), CEILINGS).set_index("implementation")
+    assert frame["status"].to_dict() == {"mean": "ok", "fast": "ok", "remembers": "wrong"}
+    assert frame.loc["remembers", "reason"].startswith(
+        f"faster than memory can deliver: {limit / 0.49:.0f} GB/s is 2.0"
+    )
+    assert frame.loc["remembers", ["seconds", "ratio", "best_ratio"]].isna().all()
+    assert frame.loc["fast", "best_ratio"] == 1
+    assert winners(frame.reset_index(), samples)["implementation"].tolist() == ["fast"]
+    unlimited = results(samples, outcomes(*names, case=case))
+    assert set(unlimited["status"]) == {"ok"}
+
+
 def test_a_time_that_beats_the_ceiling_is_warned_of_unless_a_cache_explains_it():
-    small = CASE.bytes_moved / 200e9  # 200 GB/s from a level that gives 100
+    small = CASE.bytes_moved / 150e9  # 150 GB/s from a level that gives 100
     frame = results(measured({"mean": 1.0, "slow": 4.0}, base=small), outcomes("mean", "slow"), CEILINGS)
     (said,) = summary.above_ceilings(frame, CEILINGS)
     assert said.evidence.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}")
     assert "read ceiling (L2)" in said.evidence
-    large = OTHER.bytes_moved / 20e9  # 12.8 MB: beyond 8 times the L2
+    large = OTHER.bytes_moved / 15e9  # 12.8 MB: beyond 8 times the L2
     frame = results(measured({"mean": 1.0}, base=large, case=OTHER), outcomes("mean", case=OTHER), CEILINGS)
     assert len(summary.above_ceilings(frame, CEILINGS)) == 1
     larger_cache = [dataclasses.replace(CEILINGS[0], bytes=2**22), CEILINGS[1]]
