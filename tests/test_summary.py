@@ -657,4 +657,4 @@ def test_a_time_that_beats_the_ceiling_is_warned_of_unless_a_cache_explains_it()
     assert len(summary.above_ceilings(frame, CEILINGS)) == 1
     larger_cache = [dataclasses.replace(CEILINGS[0], bytes=2**22), CEILINGS[1]]
     assert summary.above_ceilings(frame, larger_cache) == []
-    assert frame["ceiling_fraction"].iloc[0] == pytest.approx(2)
+    assert frame["ceiling_fraction"].iloc[0] == pytest.approx(1.5)
