@@ -7,12 +7,20 @@ not timed: done on other threads, with a replaced clock, or remembered from an e
 import time
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-_CLOCKS = {
-    name: getattr(time, name)
-    for name in ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns", "process_time")
+_GENUINE = {
+    (owner, name): getattr(owner, name)
+    for owner, names in (
+        (time, ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns", "process_time")),
+        (torch, ("equal", "allclose", "isclose", "where", "Event")),  # the methods of torch.Event cannot be set
+        (torch.cuda.Event, ("elapsed_time", "record", "synchronize", "query")),
+        (torch.Tensor, ("double", "abs", "max", "all", "clone", "copy_", "__eq__", "__sub__", "__truediv__")),
+    )
+    for name in names
 }
+"""What times and what compares, as it was before any implementation was imported."""
 _thread_time_ns, _process_time_ns, _perf_counter = time.thread_time_ns, time.process_time_ns, time.perf_counter
 
 _ELSEWHERE_ALLOWED = 0.1
@@ -21,14 +29,15 @@ _WATCH_SECONDS = (0.01, 0.03, 0.1)
 watch of 10 ms accused honest code. Whoever works elsewhere does so in all of them."""
 
 
-def replaced_clock() -> str | None:
-    """Return which clock of the time module was replaced since gapbench was loaded, or None; and put all back."""
-    for name, original in _CLOCKS.items():
-        if getattr(time, name) is not original:
-            for every, genuine in _CLOCKS.items():
-                setattr(time, every, genuine)  # whoever is looked at next has not done this
-            return f"replaces time.{name}; an implementation may not touch clocks"
-    return None
+def replaced() -> str | None:
+    """Return what of the harness's means was replaced since gapbench was loaded, or None; and put all back."""
+    found = [(owner, name) for (owner, name), genuine in _GENUINE.items() if getattr(owner, name) is not genuine]
+    for owner, name in found:
+        setattr(owner, name, _GENUINE[owner, name])  # whoever is looked at next has not done this
+    if not found:
+        return None
+    owner, name = found[0]
+    return f"replaces {owner.__name__}.{name}; an implementation may not touch what times or compares"
 
 
 def off_thread_work(call: Callable[[], Tensor], threads: int) -> str | None:

@@ -49,7 +49,7 @@ def _judge_one(prepared: PreparedCase, index: int, seed: int, truth: Truth, exam
         return Qualification("wrong", judgement.reason, *errors)
     x = inputs.GuardedTensor(prepared.sample(seed))
     call = prepared.bind(index, x.tensor, inputs.upstream(case, seed, truth.shape(case)))
-    if reason := cheat_checks.replaced_clock() or cheat_checks.off_thread_work(call, case.threads):
+    if reason := cheat_checks.replaced() or cheat_checks.off_thread_work(call, case.threads):
         return Qualification("failed", reason, *errors)
     if not x:
         return Qualification("wrong", "changes its input, not in the first calls, but later", *errors)

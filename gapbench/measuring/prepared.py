@@ -99,7 +99,7 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
             _load(made, index, x)
         except Exception as error:
             rejected[index] = status_of(error, case)
-        if reason := cheat_checks.replaced_clock():
+        if reason := cheat_checks.replaced():
             made.contenders.pop(index, None)
             rejected[index] = "failed", reason
         if several and conflict is None:

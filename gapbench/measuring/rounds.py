@@ -133,7 +133,7 @@ def measure(
         current.set(index)
         calls[index] = shared.calls(index)
         calls[index][0]()
-        if reason := cheat_checks.replaced_clock():
+        if reason := cheat_checks.replaced():
             return RoundFailure(index, "failed", reason)
     play = _Round(prepared, assignment, current, sync, shared, calls, order)
     found = RoundResult({}, {}, {}, {}, {})

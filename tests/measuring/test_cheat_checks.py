@@ -83,11 +83,21 @@ def test_a_case_with_several_threads_may_use_them():
     assert cheat_checks.off_thread_work(busy_elsewhere, threads=2) is None
 
 
-@pytest.mark.parametrize("name", ["perf_counter", "perf_counter_ns", "monotonic", "time"])
-def test_a_replaced_clock_is_named(monkeypatch, name):
-    assert cheat_checks.replaced_clock() is None
-    monkeypatch.setattr(time, name, lambda: 0)
-    assert f"replaces time.{name}" in cheat_checks.replaced_clock()
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (time, "perf_counter"), (time, "perf_counter_ns"), (time, "monotonic"), (time, "time"), (torch, "equal"),
+        (torch, "allclose"), (torch, "Event"), (torch.cuda.Event, "elapsed_time"), (torch.Tensor, "double"),
+        (torch.Tensor, "__eq__"),
+    ],
+)  # fmt: skip
+def test_what_was_replaced_of_clocks_and_comparisons_is_named_and_put_back(monkeypatch, owner, name):
+    assert cheat_checks.replaced() is None
+    genuine = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *_: True)
+    assert f"replaces {owner.__name__}.{name};" in cheat_checks.replaced()
+    assert getattr(owner, name) is genuine
+    assert cheat_checks.replaced() is None
 
 
 def test_untouched_notices_restores_and_replaces():
