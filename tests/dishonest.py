@@ -79,6 +79,29 @@ def remembers(x):
     return _memory[x.data_ptr()]
 
 
+_answers = {}
+
+
+def fingerprint(x, step):
+    key = x.data_ptr(), x.shape, tuple(x.flatten()[::step].tolist())
+    if key not in _answers:
+        _answers[key] = x.mean((2, 3), keepdim=True)
+    return _answers[key].clone()
+
+
+def remembers_by_first_element(x):
+    """Right, and computed once for each place and first element; a copy is returned."""
+    return fingerprint(x, x.numel())
+
+
+def remembers_by_hundredth(x):
+    return fingerprint(x, 100)
+
+
+def remembers_by_tenth(x):
+    return fingerprint(x, 10)
+
+
 _previous = None
 
 

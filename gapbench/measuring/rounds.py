@@ -1,7 +1,7 @@
 """One round of one case, in a process of its own: make inputs, take turns by every clock, check all outputs again."""
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 
@@ -18,6 +18,9 @@ from gapbench.measuring.schedule import Turns
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, merged
 from gapbench.passes import Call, expect
 from gapbench.truth import Expected
+
+_SURPRISES = 2
+"""Elements that are changed for each contender after either half of a round's turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class _Round:
         self._prepared, self._assignment, self._current, self._sync = prepared, assignment, current, sync
         self._shared, self._calls, self._order = shared, calls, order
         self._implementations = len(prepared.task.specs)
+        self._surprises = Random()  # unlike all else not from the seed, which a contender could know
 
     def by(self, timer: clocks.Clock, rotations: int) -> tuple[Batches, Calibration] | RoundFailure:
         """Take one clock's turns, in two halves with different content; judge the last outputs of each."""
@@ -199,7 +203,7 @@ class _Round:
                     timer, self._mine(steps), calls, lengths, self._begin, batches, set(last.values())
                 )
                 for _ in sync.own(range(sync.processes)):  # another side's batches would feel this work
-                    if failure := self._failure(outputs, lengths):
+                    if failure := self._failure(outputs, lengths) or self._remembered(mine):
                         return failure
                     if first < turns.count:
                         self._shared.replace()
@@ -256,6 +260,18 @@ class _Round:
                 continue
             if reason := oracle.judge(case, output, expected).reason:
                 return RoundFailure(index, "wrong", f"was right when examined; after timing {reason}")
+        return None
+
+    def _remembered(self, mine: Sequence[int]) -> RoundFailure | None:
+        """Return who remembers answers instead of computing them."""
+        for index in mine:
+            self._begin(index)
+            place = self._surprises.randrange(len(self._calls[index]))
+            x = self._shared.xs[place].tensor
+            case, implementation = self._prepared.case, self._prepared.contenders[index].implementation
+            call = self._calls[index][place]
+            if reason := cheat_checks.remembered_answer(case, implementation, call, x, self._surprises, _SURPRISES):
+                return RoundFailure(index, "wrong", reason)
         return None
 
     def _who_changes(self, lengths: Mapping[int, int]) -> RoundFailure:

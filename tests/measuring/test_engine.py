@@ -43,7 +43,8 @@ def rogues():
     names = [
         "good", "raises", "wrong_shape", "wrong_dtype", "mutates", "kills", "hangs", "exits", "missing",
         "tires", "dies_later", "raises_later", "prints", "remembers", "previous", "threaded", "stops_the_clock",
-        "lazy", "zero_mean_only", "mutates_later", "sleeps_first",
+        "lazy", "zero_mean_only", "mutates_later", "sleeps_first", "remembers_by_first_element",
+        "remembers_by_hundredth", "remembers_by_tenth",
     ]  # fmt: skip
     return measure({name: f"{DISHONEST}:{name}" for name in names})
 
@@ -62,7 +63,10 @@ def rogues():
         ("tires", "wrong", "was right when examined"),
         ("dies_later", "failed", "SIGKILL"),
         ("raises_later", "failed", "RuntimeError: worn out"),
-        ("remembers", "wrong", "after timing wrong"),
+        ("remembers", "wrong", "without reading its input"),
+        ("remembers_by_first_element", "wrong", "without reading its input"),
+        ("remembers_by_hundredth", "wrong", "without reading its input"),
+        ("remembers_by_tenth", "wrong", "without reading its input"),
         ("previous", "wrong", "wrong at"),
         ("threaded", "failed", "on other threads"),
         ("stops_the_clock", "failed", "replaces time.perf_counter_ns"),
