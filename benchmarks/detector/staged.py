@@ -190,7 +190,7 @@ def replay(
                 for request in item:
                     clock.now += request.state.take(request)  # type: ignore[attr-defined]
             else:
-                flagged = {str(case): first for (case, *_), first in item.rows.items()}  # type: ignore[union-attr]
+                flagged = {str(case): fresh.first for (case, *_), fresh in item.rows.items()}  # type: ignore[union-attr]
                 for state in states:
                     state.screening = False
     return states, flagged
