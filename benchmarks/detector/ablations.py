@@ -11,7 +11,7 @@ import numpy as np
 from pool import Row
 from staged import Draw, Found, Plan, Procedure, guarded, paired, two_stages
 
-from gapbench import verdicts
+from gapbench import stats, verdicts
 from gapbench.compare import noise
 from gapbench.stats import Floats
 from gapbench.verdicts import Evidence
@@ -33,20 +33,20 @@ def ablations(plan: Plan) -> dict[str, Procedure]:
 
 @cache
 def unpaired(row: Row, draw: Draw, margin: float) -> Evidence:
-    """Weigh the median times of both sides' rounds as two independent samples."""
-    base, head = (draw.of(row, values) for values in (_base_medians, _head_medians))
+    """Weigh the fastest tenths of both sides' rounds as two independent samples."""
+    base, head = (draw.of(row, values) for values in (_base_levels, _head_levels))
     shift = noise.shift(*noise.levels([base, head]))
     return verdicts.student(shift.value, shift.variance, 0.0, shift.degrees, shift.rounds, margin)
 
 
 @cache
-def _base_medians(row: Row, share: int) -> Floats:
-    return np.log(np.nanmedian(row.turns(share)[0], axis=1))
+def _base_levels(row: Row, share: int) -> Floats:
+    return np.nanquantile(np.log(row.turns(share)[0]), stats.UNDISTURBED, axis=1)
 
 
 @cache
-def _head_medians(row: Row, share: int) -> Floats:
-    return np.log(np.nanmedian(row.turns(share)[1], axis=1))
+def _head_levels(row: Row, share: int) -> Floats:
+    return np.nanquantile(np.log(row.turns(share)[1]), stats.UNDISTURBED, axis=1)
 
 
 @cache
@@ -62,10 +62,11 @@ def in_blocks(row: Row, draw: Draw, margin: float) -> Evidence:
 @cache
 def _block_ratios(row: Row, share: int) -> Floats:
     values = []
-    for number, (base, head) in enumerate(_logs(row, share)):
+    for number, (base, head) in enumerate(_turns(row, share)):
         count = len(base) // 2
-        pairs = head[count : 2 * count] - base[:count] if number % 2 == 0 else head[:count] - base[count : 2 * count]
-        values.append(float(np.median(pairs)))
+        first, second = slice(count), slice(count, 2 * count)
+        of_head, of_base = (second, first) if number % 2 == 0 else (first, second)
+        values.append(stats.round_log_ratio(head[of_head], base[of_base]))
     return np.array(values)
 
 
@@ -77,14 +78,15 @@ def half(row: Row, draw: Draw, margin: float) -> Evidence:
 
 @cache
 def _half_ratios(row: Row, share: int) -> Floats:
-    return np.array([np.median((head - base)[: len(base) // 2]) for base, head in _logs(row, share)])
+    halves = ((base[: len(base) // 2], head[: len(base) // 2]) for base, head in _turns(row, share))
+    return np.array([stats.round_log_ratio(head, base) for base, head in halves])
 
 
-def _logs(row: Row, share: int) -> Iterator[tuple[Floats, Floats]]:
-    """Yield each round's log seconds of base and head, turn by turn."""
+def _turns(row: Row, share: int) -> Iterator[tuple[Floats, Floats]]:
+    """Yield each round's seconds of base and head, turn by turn."""
     for base, head in zip(*row.turns(share), strict=True):
         there = ~np.isnan(base)
-        yield np.log(base[there]), np.log(head[there])
+        yield base[there], head[there]
 
 
 @cache

@@ -61,7 +61,7 @@ class Row:
 
 @cache
 def log_ratios(row: Row, share: int) -> Floats:
-    """Return the value of each round, as the engine has it: the median over its turns of log(head / base)."""
+    """Return the value of each round, as the engine has it: `stats.round_log_ratio` of its turns."""
     return np.array([stats.round_log_ratio(head, base) for base, head in zip(*row.turns(share), strict=True)])
 
 
