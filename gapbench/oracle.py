@@ -53,12 +53,9 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
 
     ``pattern`` says that the input was no random sample; see `tolerance`.
     """
-    if type(y) is not Tensor:  # a subclass could put its work off until somebody looks
-        return Judgement(f"returned {type(y).__name__}, not a plain tensor")
-    if y.shape != expected.value.shape:
-        return Judgement(f"returned shape {tuple(y.shape)}, expected {tuple(expected.value.shape)}")
-    if y.dtype != getattr(torch, case.dtype):
-        return Judgement(f"returned {str(y.dtype).removeprefix('torch.')}, expected {case.dtype}")
+    if misfit := _misfit(case, y, expected):
+        return Judgement(misfit)
+    assert isinstance(y, Tensor)
     if not y.numel():
         return Judgement(max_error=0.0, max_error_ulp=0.0)
     got, want = y.detach().cpu().double(), expected.value
@@ -84,13 +81,27 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
     return Judgement(reason, max_error, max_error_ulp, row)
 
 
+def _misfit(case: Case, y: object, expected: Expected) -> str | None:
+    """Return why an output cannot be compared: by its type, device, shape or dtype."""
+    if type(y) is not Tensor:  # a subclass could put its work off until somebody looks
+        return f"returned {type(y).__name__}, not a plain tensor"
+    if y.device.type != torch.device(case.device).type:
+        return f"returned a tensor on {y.device}, expected one on {case.device}"
+    if y.shape != expected.value.shape:
+        return f"returned shape {tuple(y.shape)}, expected {tuple(expected.value.shape)}"
+    if y.dtype != getattr(torch, case.dtype):
+        return f"returned {str(y.dtype).removeprefix('torch.')}, expected {case.dtype}"
+    return None
+
+
 def accepts(case: Case, y: object, expected: Expected) -> bool:
     """Tell quickly whether an output is one that `judge` finds right; it may be, where this says no.
 
     For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
     """
-    if type(y) is not Tensor or y.shape != expected.value.shape or y.dtype != getattr(torch, case.dtype):
+    if _misfit(case, y, expected):
         return False
+    assert isinstance(y, Tensor)
     bound = tolerance(case.dtype, expected.steps)
     # One batch element at a time: small temporaries are memory that the process has already.
     pieces = zip(y.detach().cpu(), expected.value, expected.scale, strict=True)

@@ -10,7 +10,7 @@ from strategies import expect, small_cases, upstream
 from gapbench import inputs, oracle
 from gapbench.cases import DTYPES, LAYOUTS, Case
 from gapbench.operations import builtin
-from gapbench.truth import Expected
+from gapbench.truth import GLOBAL_AVERAGE, Expected
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 
@@ -534,3 +534,12 @@ def test_who_changes_an_input_with_a_nan_in_it_is_found_and_costs_nobody_else():
 
     assert examination.judge(changes).reason == "changes its input"
     assert examination.judge(mean).reason is None
+
+
+def test_an_output_on_another_device_is_wrong():
+    """Computed elsewhere, it was not the device that is measured; asynchronous ones ranked it fastest."""
+    case = Case((2, 3, 4, 4))
+    expected = GLOBAL_AVERAGE.forward(case, torch.ones(case.shape))
+    elsewhere = torch.ones(case.averaged, device="meta")
+    assert oracle.judge(case, elsewhere, expected).reason == "returned a tensor on meta, expected one on cpu"
+    assert not oracle.accepts(case, elsewhere, expected)
