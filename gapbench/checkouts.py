@@ -54,6 +54,8 @@ def resolve(folder: Path, ref: str) -> str:
         return commit
     shallow = git.ask(folder, "rev-parse", "--is-shallow-repository")
     if shallow is None:
+        if sentence := git.refusal(folder):
+            raise GapbenchError(f"git does not read the repository of {folder}: {sentence}")
         raise GapbenchError(
             f"{folder} is in no git repository, so there is no commit {ref!r}; run this inside one, or compare "
             f"the folder as it is under two interpreters: gapbench ab {HERE} {HERE} --head-python PYTHON"

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-_QUIETLY = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
-"""Options of git with which it starts no hooks and no monitor."""
+_QUIETLY = (
+    "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false",
+    "-c", "color.ui=false",
+)  # fmt: skip
+"""Options of git with which it starts no hooks and no monitor, and prints what is parsed here and nothing else."""
 
 
 class Git(Struct, frozen=True, kw_only=True):
@@ -26,12 +29,16 @@ class Git(Struct, frozen=True, kw_only=True):
 def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str:
     """Return what git prints in ``folder`` (the current one for None), given ``lines`` on its standard input.
 
-    Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it fails, and `ValueError` for
-    arguments that no process can be given.
+    Git's own variables do not reach it: in a hook they name the index of the commit that is being made, which a
+    worktree would overwrite. Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it
+    fails, and `ValueError` for arguments that no process can be given.
     """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", *_QUIETLY, *arguments]
     text = "".join(f"{line}\n" for line in lines)
-    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, errors="replace", check=True)
+    done = subprocess.run(
+        command, cwd=folder, env=variables, input=text, capture_output=True, text=True, errors="replace", check=True
+    )
     return done.stdout.rstrip("\n")
 
 
@@ -41,6 +48,18 @@ def ask(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str 
         return call(folder, *arguments, lines=lines)
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None
+
+
+def refusal(folder: Path | None = None) -> str | None:
+    """Return why git will not read the repository of ``folder``, in its own words; None where it does, or has none."""
+    try:
+        call(folder, "rev-parse", "--git-dir")
+    except subprocess.CalledProcessError as error:
+        sentence = str(error.stderr).partition("\n")[0].removeprefix("fatal: ")
+        return None if sentence.startswith("not a git repository") else sentence
+    except (OSError, ValueError):
+        return None
+    return None
 
 
 def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
@@ -58,7 +77,7 @@ def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
     digest = hashlib.sha256(f"{untracked}\n{difference}".encode()).hexdigest()[:12]
     return Git(
         commit=commit,
-        branch=here("rev-parse", "--abbrev-ref", "HEAD"),
+        branch=here("symbolic-ref", "--quiet", "--short", "HEAD"),  # None where HEAD is detached
         subject=here("log", "-1", "--format=%s"),
         dirty=dirty,
         diff_hash=digest if dirty else None,

@@ -20,6 +20,8 @@ def parse_share(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
     if not match:
         raise GapbenchError(f"malformed share {text!r}: write it as in 1% or 0.01")
+    if not match[2] and float(match[1]) >= 1:
+        raise GapbenchError(f"a share of {text} is {100 * float(match[1]):g} %; write {text}% or a number below 1")
     return float(match[1]) / (100 if match[2] else 1)
 
 

@@ -66,3 +66,43 @@ def test_nothing_of_a_repository_is_started(repository):
     assert not started.exists()
     command_line("status")
     assert started.exists()  # a git that is not asked quietly does start them
+
+
+def test_the_variables_of_a_hook_do_not_reach_git(repository, tmp_path_factory, monkeypatch):
+    """In a pre-commit hook they name the index of the commit that is being made: a worktree overwrote it."""
+    folder, command_line = repository
+    other = tmp_path_factory.mktemp("other")
+    command_line("clone", "--quiet", str(folder), str(other))
+    (folder / "second").write_text("staged\n")
+    command_line("add", "second")
+    index = folder / ".git" / "index"
+    before = index.read_bytes()
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    monkeypatch.setenv("GIT_DIR", str(folder / ".git"))
+    assert git.describe(other).dirty is False
+    git.call(other, "worktree", "add", "--detach", str(other / "tree"), "HEAD")
+    git.call(other / "tree", "rm", "--quiet", "file")
+    assert index.read_bytes() == before
+
+
+def test_a_detached_head_is_no_branch(repository):
+    folder, command_line = repository
+    command_line("checkout", "--quiet", "--detach")
+    described = git.describe(folder)
+    assert (described.branch, described.commit) == (None, command_line("rev-parse", "HEAD"))
+
+
+def test_signatures_and_colours_that_somebody_configured_are_no_part_of_a_subject(repository):
+    folder, command_line = repository
+    command_line("config", "log.showSignature", "true")
+    command_line("config", "color.ui", "always")
+    assert git.describe(folder).subject == "First & <only>"
+    assert git.describe(folder).dirty is False
+
+
+def test_why_git_does_not_read_a_repository_is_told_in_its_words(repository, tmp_path_factory):
+    folder, _ = repository
+    assert git.refusal(folder) is None
+    assert git.refusal(tmp_path_factory.mktemp("none")) is None
+    (folder / ".git" / "config").write_text("[core\n")
+    assert "bad config" in git.refusal(folder)

@@ -29,9 +29,15 @@ def test_shares(text, share):
     assert parse_share(text) == pytest.approx(share, rel=1e-15)
 
 
-@given(st.decimals(0, 100, places=3))
+@given(st.decimals(0, 1, places=3).filter(lambda share: share < 1))
 def test_a_percentage_is_a_hundredth(percent):
     assert parse_share(f"{percent}%") == pytest.approx(parse_share(f"{percent}") / 100)
+
+
+@pytest.mark.parametrize("text", ["5", "1", "1.5"])
+def test_a_share_above_all_is_a_percentage_without_its_sign(text):
+    with pytest.raises(GapbenchError, match=f"a share of {text} is .* %; write {text}% or a number below 1"):
+        parse_share(text)
 
 
 @pytest.mark.parametrize("text", ["", "%", "-1%", "1 %", "1%%", "one", "1e-2", "nan%", "5pc"])

@@ -14,6 +14,7 @@ from gapbench.cli.common import DURATION
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError
+from gapbench.records import HEAD
 
 if TYPE_CHECKING:
     from gapbench.compare import Diff
@@ -65,8 +66,8 @@ def command(
 
     With --format table the page of the diff is written to reports/ as well.
 
-    Exits with 1 if a verdict of --fail-on occurs, with 4 if --no-wait finds the device in use, with 5 if nothing
-    matches the selection.
+    Exits with 1 if a verdict of --fail-on occurs, with 3 if nothing of HEAD could be measured, with 4 if --no-wait
+    finds the device in use, with 5 if nothing matches the selection.
     """
     from gapbench.measuring.servers import Servers
 
@@ -165,7 +166,13 @@ def _measured(
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
         write_page(store, writer.id)
-    return ExitCode.POLICY if policy & shown.summary.keys() else ExitCode.DONE
+    if policy & shown.summary.keys():
+        return ExitCode.POLICY
+    head = recorded.results[recorded.results["contender"] == HEAD]
+    if head.empty or not head["status"].eq("ok").any():
+        click.echo("nothing of HEAD could be measured, so nothing was compared", err=True)
+        return ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Diff":

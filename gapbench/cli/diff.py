@@ -42,6 +42,8 @@ def parse_policy(text: str) -> frozenset[str]:
         if name not in POLICIES:
             raise unknown("--fail-on", name, POLICIES)
         verdicts.update(POLICIES[name])
+    if not any(name.strip() for name in text.split(",")):
+        raise GapbenchError("--fail-on is empty, so nothing could fail; name verdicts, or write none")
     return frozenset(verdicts)
 
 

@@ -60,6 +60,8 @@ def begin(
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
     notes = [*notes, *([] if elsewhere else _unarranged(contests))]
     commit = git.describe()
+    if commit is None and (sentence := git.refusal()):
+        notes.append(Warning("code", f"git does not read this repository: {sentence}", "the run names no commit"))
     return target.create(
         Run(
             id=store.new_run_id(commit.commit if commit else None),

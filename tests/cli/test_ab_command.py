@@ -169,6 +169,14 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
     assert document(repository, *arguments)[0] == 1
 
 
+def test_where_nothing_of_head_could_be_measured_it_is_not_green(repository):
+    """A misspelt function, say: both sides lack it."""
+    code, found, err = document(repository, "main", "main", "--impl", "pool.py:pol", *SMALL, "--budget", "2s")
+    assert code == 3
+    assert {row["verdict"] for row in found["cases"]} == {"failed_base"}
+    assert "nothing of HEAD could be measured" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
