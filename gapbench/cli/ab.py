@@ -168,8 +168,8 @@ def _measured(
         write_page(store, writer.id)
     if policy & shown.summary.keys():
         return ExitCode.POLICY
-    head = recorded.results[recorded.results["contender"] == HEAD]
-    if head.empty or not head["status"].eq("ok").any():
+    results = recorded.results
+    if not results.loc[results["contender"] == HEAD, "status"].eq("ok").any():
         click.echo("nothing of HEAD could be measured, so nothing was compared", err=True)
         return ExitCode.FAILED
     return ExitCode.DONE
