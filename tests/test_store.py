@@ -392,9 +392,10 @@ def several(tmp_path_factory):
         ("feature/x", "0003"),
         ("before", "0004"),
         ("latest", "0004"),
+        ("0001", "0001"),
     ],
 )
-def test_a_run_is_found_by_id_prefix_commit_branch_tag_or_latest(several, name, found):
+def test_a_run_is_found_by_id_part_commit_branch_tag_or_latest(several, name, found):
     assert several.resolve(name).endswith(found)
 
 
@@ -403,7 +404,16 @@ def test_an_ambiguous_prefix_names_the_candidates(several):
         several.resolve("202601")
 
 
-@pytest.mark.parametrize("name", ["nonsense", "bbb", "befor", "mai", "0004"])
+def test_a_tag_is_found_though_ids_begin_like_it_and_a_detached_head_is_no_branch(store):
+    for number, (tag, branch) in enumerate([("2", "main"), (None, "HEAD"), (None, "main")], start=1):
+        git = {"commit": str(number) * 40, "branch": branch, "subject": ""}
+        complete(store, f"2026010{number}T000000Z-{str(number) * 7}-000{number}", tag=tag, git=git)
+    assert store.resolve("2").endswith("0001")
+    with pytest.raises(GapbenchError, match="there is no run 'HEAD'"):
+        store.resolve("HEAD")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "bbb", "befor", "mai", "004"])
 def test_an_unknown_run_names_the_newest_first(several, name):
     with pytest.raises(GapbenchError, match=f"there is no run '{name}'.*newest are: 20260203.*, 20260103"):
         several.resolve(name)

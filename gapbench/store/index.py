@@ -65,7 +65,9 @@ class Listing:
         return found
 
     def resolve(self, name: str, url: str) -> str:
-        """Return the run that ``name`` means: a unique prefix, a commit, branch or tag (its newest), or latest.
+        """Return the run that ``name`` means: a tag (its newest), a unique prefix or last part, a branch or a commit.
+
+        ``latest`` is the newest of all.
 
         A run that cannot be read is meant by its id only. Raises `GapbenchError` where there is none.
         """
@@ -75,14 +77,20 @@ class Listing:
             if not self.runs:
                 raise GapbenchError(next(iter(self.unreadable.values())))
             return list(self.runs)[-1]
-        by_prefix = [run for run in self.ids if name and run.startswith(name)]
-        if name in by_prefix or len(by_prefix) == 1:
-            return name if name in by_prefix else by_prefix[0]
-        if by_prefix:
-            raise GapbenchError(f"run {name!r} is ambiguous in {url}: {', '.join(by_prefix)}")
-        for run, one in reversed(self.runs.items()):
-            named = name in (one.tag, one.git and one.git.branch)
-            if named or (len(name) >= 4 and (one.commit or "").startswith(name)):
+        if name in self.ids:
+            return name
+        newest_first = list(reversed(self.runs.items()))
+        if tagged := [run for run, described in newest_first if described.tag == name]:
+            return tagged[0]
+        partly = [run for run in self.ids if name and (run.startswith(name) or run.endswith(f"-{name}"))]
+        if len(partly) == 1:
+            return partly[0]
+        if partly:
+            raise GapbenchError(f"run {name!r} is ambiguous in {url}: {', '.join(partly)}")
+        for run, described in newest_first:
+            # runs of old name the branch of a detached HEAD "HEAD"
+            on_branch = name != "HEAD" and described.git is not None and described.git.branch == name
+            if on_branch or (len(name) >= 4 and (described.commit or "").startswith(name)):
                 return run
         newest = ", ".join(self.ids[:-6:-1])
         raise GapbenchError(f"there is no run {name!r} in {url}; the newest are: {newest}")
