@@ -127,13 +127,19 @@ def serve(control: socket.socket, current: CurrentContender) -> None:
 
 def main(control_descriptor: str, current_descriptor: str, *preload: str) -> None:
     """Load, announce, serve, and take every descendant along at the end."""
-    for module in preload:
-        importlib.import_module(module)
     control = socket.socket(fileno=int(control_descriptor))
+    failure: Exception | None = None
+    try:
+        for module in preload:
+            importlib.import_module(module)
+    except Exception as error:
+        failure = error  # of interest only if the parent wants the process at all: it may have failed as well
     try:
         listed = _receive(control, int.from_bytes(_receive(control, 4), "little")).decode()
-    except EOFError:
+    except (EOFError, OSError):
         return  # the parent has nothing to measure after all
+    if failure is not None:
+        raise failure
     for module in listed.split():
         importlib.import_module(module)
     control.sendall(READY)

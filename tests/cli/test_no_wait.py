@@ -127,7 +127,7 @@ def test_a_resume_waits_as_well_and_may_be_tried_again(gapbench, tmp_path, monke
     monkeypatch.setenv("GAPBENCH_LOCKS", str(tmp_path))
     from gapbench import recording
 
-    monkeypatch.setattr(recording, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(recording, "record", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert gapbench(*RUN)[0] == 130
     (run,) = Store("results").ids()
     monkeypatch.undo()
