@@ -59,9 +59,9 @@ def half_widths(samples: pd.DataFrame) -> pd.DataFrame:
             if name == fastest:
                 continue
             ratios = np.array([stats.round_log_ratio(values[:, column], values[:, of_fastest]) for values in rounds])
-            found = stats.location(ratios[~np.isnan(ratios)])
-            if found.estimate <= np.log(CLOSE):  # not nan: those that never met the fastest are far from it
-                rows.append((case, name, float(np.exp(found.estimate)), float(found.half_width)))
+            ratio = stats.location(ratios[~np.isnan(ratios)])
+            if ratio.estimate <= np.log(CLOSE):  # not nan: those that never met the fastest are far from it
+                rows.append((case, name, float(np.exp(ratio.estimate)), float(ratio.half_width)))
     return pd.DataFrame(rows, columns=["case", "implementation", "ratio", "half_width"])
 
 

@@ -90,10 +90,10 @@ def impossible(known: Known, row: Mapping[str, Any]) -> Ceiling | None:
     limit = limit_of(known, row)
     if limit is None or not _known(row["gbps"]):
         return None
-    levels = [one for one in bandwidths(known, [limit.kind]) if _is_of(one, row)]
     if row["clock"] not in COLD_CLOCKS:
-        levels = [one for one in levels if row["bytes_moved"] <= SERVED_BY_CACHE * _size(one)]
-        limit = max(levels, key=lambda one: one.gbps or 0.0)
+        levels = [level for level in bandwidths(known, [limit.kind]) if _is_of(level, row)]
+        serving = [level for level in levels if row["bytes_moved"] <= SERVED_BY_CACHE * _size(level)]
+        limit = max(serving, key=lambda level: level.gbps or 0.0)
     return limit if row["gbps"] > IMPOSSIBLE * (limit.gbps or math.inf) else None
 
 

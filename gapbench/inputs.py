@@ -142,16 +142,16 @@ def _same_bits(tensor: Tensor, other: Tensor) -> bool:
     Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
     """
     count, size = tensor.numel(), tensor.element_size()
-    pair = [one.view(_INTEGERS[size]) for one in (tensor, other)]
+    pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
     dense = count == 0 or count == 1 + sum(
         (length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True)
     )
-    aligned = all(one.storage_offset() * size % 8 == 0 for one in pair)
+    aligned = all(each.storage_offset() * size % 8 == 0 for each in pair)
     if not dense or not aligned or tensor.stride() != other.stride():
         return torch.equal(*pair)
     whole = count * size // 8 * 8 // size
     (mine, rest), (others, their_rest) = (
-        (flat[:whole].view(torch.int64), flat[whole:]) for flat in (one.as_strided((count,), (1,)) for one in pair)
+        (flat[:whole].view(torch.int64), flat[whole:]) for flat in (each.as_strided((count,), (1,)) for each in pair)
     )
     return torch.equal(mine, others) and torch.equal(rest, their_rest)
 

@@ -18,9 +18,9 @@ FEWEST_ROUNDS = 6
 UNDISTURBED = 0.1
 """The quantile of a round's batches that ratios compare.
 
-Other work on a machine only ever adds time, in spells that hit one batch of a pair and not the other. On recordings of
-identical code a round's log ratio scattered half as much by this quantile as by the median of pairs, on a busy machine
-a quarter as much (docs/measuring.md). What it cannot see is work that a function does in some of its batches only:
+Other work on a machine only ever adds time, in spells that hit one batch of a pair and not the other. On three
+recordings of identical code a round's log ratio scattered by 0.5 to 0.9 % by this quantile, and by 0.8 to 5.6 % by the
+median of pairs (docs/measuring.md). What it cannot see is work that a function does in some of its batches only:
 `excess` looks for that.
 """
 

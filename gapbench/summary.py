@@ -264,20 +264,20 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
 
     Ratios compare the fastest tenth of batches, so they do not show what it does in the rest.
     """
-    row = ["case", "clock", "memory", "implementation"]
-    batches = with_memory(samples).groupby([*row, "round"])["seconds_per_call"]
+    by = ["case", "clock", "memory", "implementation"]
+    batches = with_memory(samples).groupby([*by, "round"])["seconds_per_call"]
     rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
-    typical = rounds.groupby(row).quantile(0.25)  # most rounds must agree
-    beyond = (typical - typical.groupby(row[:-1]).transform("median")).reset_index(name="beyond")
+    typical = rounds.groupby(by).quantile(0.25)  # most rounds must agree
+    beyond = (typical - typical.groupby(by[:-1]).transform("median")).reset_index(name="beyond")
     flagged = beyond[beyond["beyond"] > np.log(_UNEVEN)]
     return [
         Warning(
             "uneven batches",
-            f"{found['case']}: most batches of {found['implementation']} take {np.expm1(found['beyond']):.0%} more "
+            f"{row['case']}: most batches of {row['implementation']} take {np.expm1(row['beyond']):.0%} more "
             "than its fastest, beyond what others' do, and ratios compare the fastest",
             "see its distribution on the run's page",
         )
-        for found in _rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
+        for row in _rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
     ]
 
 

@@ -40,12 +40,12 @@ watch of 10 ms accused honest code. Whoever works elsewhere does so in all of th
 
 def replaced() -> str | None:
     """Return what of the harness's means was replaced since gapbench was loaded, or None; and put all back."""
-    found = [(owner, name) for (owner, name), genuine in _GENUINE.items() if getattr(owner, name) is not genuine]
-    for owner, name in found:
+    changed = [(owner, name) for (owner, name), genuine in _GENUINE.items() if getattr(owner, name) is not genuine]
+    for owner, name in changed:
         setattr(owner, name, _GENUINE[owner, name])  # whoever is looked at next has not done this
-    if not found:
+    if not changed:
         return None
-    owner, name = found[0]
+    owner, name = changed[0]
     return f"replaces {owner.__name__}.{name}; an implementation may not touch what times or compares"
 
 

@@ -42,11 +42,16 @@ class Servers:
         Raises `GapbenchError` if a process could not start.
         """
         numbers = range(SERVERS if any(contest.case.device == "cpu" for contest in contests) else 1)
-        for condition in dict.fromkeys(contest.memory for contest in contests):
-            for side in sides:
-                for number in numbers:
-                    if (condition, side.python, number) not in self._servers:
-                        self._start(condition, side.python, number, side.harness)
+        needed = {
+            (contest.memory, side.python, number): side.harness
+            for contest in contests
+            for side in sides
+            for number in numbers
+        }
+        for key, harness in needed.items():
+            if key not in self._servers:
+                self._start(*key, harness)
+        self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle to the end
         modules = preload(contests)
         for server in self._servers.values():
             server.load(modules[1:])
