@@ -48,7 +48,7 @@ def noise(case: Case, seed: int) -> Tensor:
 
     Drawn on the CPU, whose generator is the same everywhere.
     """
-    drawn = torch.empty(case.shape).normal_(generator=torch.Generator().manual_seed(seed))
+    drawn = torch.empty(case.shape, dtype=torch.float32).normal_(generator=torch.Generator().manual_seed(seed))
     return drawn if case.layout == "contiguous" else empty(replace(case, dtype="float32", device="cpu")).copy_(drawn)
 
 
@@ -64,7 +64,7 @@ def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)
-    rows = torch.empty(case.averaged)
+    rows = torch.empty(case.averaged, dtype=torch.float32)  # whatever the default is in this process
     rows.uniform_(1, 3, generator=generator)
     rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
     # In float32, which half types are then rounded from.
@@ -79,7 +79,7 @@ def place(x: Tensor, case: Case, seed: int) -> Tensor:
 def upstream(case: Case, seed: int, shape: Sequence[int]) -> Tensor:
     """Return a gradient of an output of ``shape`` to send backwards, away from 0 and different everywhere."""
     generator = torch.Generator().manual_seed(seed + 1)
-    gradient = torch.empty(shape)
+    gradient = torch.empty(shape, dtype=torch.float32)
     gradient.uniform_(1, 3, generator=generator)
     return gradient.to(case.device, getattr(torch, case.dtype))
 
@@ -111,16 +111,16 @@ def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
         return []
     generator = torch.Generator().manual_seed(seed)
     rows, window = case.n * case.c, case.window
-    infinity, nan = torch.zeros(window), torch.zeros(window)
+    infinity, nan = torch.zeros(2, window, dtype=torch.float32)
     infinity[0], nan[-1] = float("inf"), float("nan")
     patterns = torch.stack(
         [
-            torch.empty(window).normal_(generator=generator).add_(100),
-            torch.full((window,), 40.0),
-            torch.where(torch.arange(window) % 2 == 0, 1000.0, -1000.0),
-            torch.zeros(window),
-            torch.empty(window).normal_(generator=generator).add_(10).mul_(1e-5),
-            torch.linspace(-3, 1, window),
+            torch.empty(window, dtype=torch.float32).normal_(generator=generator).add_(100),
+            torch.full((window,), 40.0, dtype=torch.float32),
+            torch.where(torch.arange(window) % 2 == 0, 1000.0, -1000.0).float(),
+            torch.zeros(window, dtype=torch.float32),
+            torch.empty(window, dtype=torch.float32).normal_(generator=generator).add_(10).mul_(1e-5),
+            torch.linspace(-3, 1, window, dtype=torch.float32),
             infinity,
             nan,
         ]
@@ -136,7 +136,7 @@ def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _same_bits(tensor: Tensor, other: Tensor) -> bool:
+def same_bits(tensor: Tensor, other: Tensor) -> bool:
     """Compare two tensors of one shape and dtype as integers, eight bytes at a time where that is possible.
 
     Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
@@ -165,7 +165,7 @@ class GuardedTensor:
 
     def __bool__(self) -> bool:
         """Tell whether the tensor still holds what it should."""
-        return _same_bits(self.tensor, self._copy)
+        return same_bits(self.tensor, self._copy)
 
     def restore(self) -> None:
         """Put back what it should hold."""
@@ -174,8 +174,8 @@ class GuardedTensor:
     def replace(self, content: Tensor) -> None:
         """Put other content in the same memory, so that an answer remembered for this tensor becomes wrong.
 
-        Autograd does not notice: the graph of the backward pass, recorded once, may have saved the tensor.
+        Autograd does not notice: the graph of the backward pass, recorded once, may have saved the tensor. From now on
+        ``content`` is what to tell by.
         """
         self.tensor.data.copy_(content)
-        if content is not self._copy:
-            self._copy.copy_(content)
+        self._copy = content

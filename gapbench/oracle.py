@@ -1,7 +1,8 @@
 """Is it right? Outputs are judged against float64, with tolerances by dtype, on samples and on stress inputs."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.implementations import Function
 from gapbench.inputs import GuardedTensor
-from gapbench.passes import bind, expect
+from gapbench.passes import bind, expect, first_weight
 from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
 
 RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2, "float64": 1e-12}
@@ -53,8 +54,8 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
 
     ``pattern`` says that the input was no random sample; see `tolerance`.
     """
-    if misfit := _misfit(case, y, expected):
-        return Judgement(misfit)
+    if reason := misfit(case, describe(y), expected):
+        return Judgement(reason)
     assert isinstance(y, Tensor)
     if not y.numel():
         return Judgement(max_error=0.0, max_error_ulp=0.0)
@@ -81,16 +82,35 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
     return Judgement(reason, max_error, max_error_ulp, row)
 
 
-def _misfit(case: Case, y: object, expected: Expected) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What can be said of an output without reading it; ``kind`` is its Python type, None if that is a plain tensor."""
+
+    kind: str | None = None
+    device: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+
+def describe(y: object) -> Description:
+    """Describe an output. A subclass is no plain tensor: it could put its work off until somebody looks."""
+    if type(y) is not Tensor:
+        return Description(type(y).__name__)
+    if y.layout != torch.strided:
+        return Description(f"a {str(y.layout).removeprefix('torch.')} tensor")
+    return Description(None, str(y.device), str(y.dtype).removeprefix("torch."), tuple(y.shape))
+
+
+def misfit(case: Case, y: Description, expected: Expected) -> str | None:
     """Return why an output cannot be compared: by its type, device, shape or dtype."""
-    if type(y) is not Tensor:  # a subclass could put its work off until somebody looks
-        return f"returned {type(y).__name__}, not a plain tensor"
-    if y.device.type != torch.device(case.device).type:
+    if y.kind is not None:
+        return f"returned {y.kind}, not a plain tensor"
+    if y.device.partition(":")[0] != case.device.partition(":")[0]:
         return f"returned a tensor on {y.device}, expected one on {case.device}"
-    if y.shape != expected.value.shape:
-        return f"returned shape {tuple(y.shape)}, expected {tuple(expected.value.shape)}"
-    if y.dtype != getattr(torch, case.dtype):
-        return f"returned {str(y.dtype).removeprefix('torch.')}, expected {case.dtype}"
+    if y.shape != tuple(expected.value.shape):
+        return f"returned shape {y.shape}, expected {tuple(expected.value.shape)}"
+    if y.dtype != case.dtype:
+        return f"returned {y.dtype}, expected {case.dtype}"
     return None
 
 
@@ -99,7 +119,7 @@ def accepts(case: Case, y: object, expected: Expected) -> bool:
 
     For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
     """
-    if _misfit(case, y, expected):
+    if misfit(case, describe(y), expected):
         return False
     assert isinstance(y, Tensor)
     bound = tolerance(case.dtype, expected.steps)
@@ -115,75 +135,58 @@ def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.ldexp(torch.full_like(value, info.eps), exponent)
 
 
-@dataclass(slots=True)
-class _Question:
-    """One input with its gradient and answer; ``patterns`` names its rows where they are no random sample."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One input, the seed of what is sent back, and the names of its rows where they are no random sample."""
 
     x: Tensor
-    gradient: Tensor
-    expected: Expected | None
+    seed: int
     patterns: list[str] | None = None
 
+    def gradient(self, case: Case, truth: Truth) -> Tensor:
+        """Return what the rest of a network sends back."""
+        return inputs.upstream(case, self.seed, truth.shape(case))
 
-class Examination:
-    """The questions that all implementations of one case with the same truth are asked: made once.
 
-    A sample, a second sample, and every stress pattern that the truth has an answer to.
+def questions(case: Case, seeds: Sequence[int], noise: Tensor | None = None, stressed: bool = True) -> list[Question]:
+    """Return what implementations are asked: a sample for each seed, then the stress patterns if ``stressed``.
+
+    The same for all of a case, whoever makes them, where ``noise`` is the same. Truths that are not ``stressed`` have
+    no answer to the patterns.
     """
+    samples = [Question(inputs.sample(case, seed, noise), seed) for seed in seeds]
+    return samples + ([Question(x, seeds[0], names) for x, names in inputs.stress(case, seeds[0])] if stressed else [])
 
-    def __init__(self, case: Case, seed: int, truth: Truth = GLOBAL_AVERAGE) -> None:
-        self._case, self._truth = case, truth
-        stressed = inputs.stress(case, seed) if truth.stressed else []
-        self._questions = [
-            *(self._question(inputs.sample(case, one), one, None) for one in (seed, seed + 1)),
-            *(self._question(x, seed, patterns) for x, patterns in stressed),
-        ]
-        self._guards = [GuardedTensor(question.x) for question in self._questions]
 
-    def _question(self, x: Tensor, seed: int, patterns: list[str] | None) -> _Question:
-        gradient = inputs.upstream(self._case, seed, self._truth.shape(self._case))
-        depends_on_weights = self._case.pass_ == "update"
-        expected = None if depends_on_weights else expect(self._case, self._truth, lambda x: x, x, gradient)
-        return _Question(x, gradient, expected, patterns)
-
-    def judge(self, function: Function) -> Judgement:
-        """Judge one function; what it raises is the caller's to handle.
-
-        Also catches a function that changes its input, and one that returns the answer of the previous call.
-        """
-        first, second, *stressed = self._questions
-        judgement = self._ask(function, first)
-        if self._changed():
-            return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
-        if judgement.reason:
-            return judgement
-        again = self._ask(function, second)
-        if again.reason:
-            return Judgement(f"right on one input, on the next {again.reason}", again.max_error)
-        for question in stressed:
-            under_stress = self._ask(function, question)
-            if under_stress.reason:
-                assert question.patterns is not None
-                reason = f"{under_stress.reason} (input: {question.patterns[under_stress.row]})"
-                return Judgement(reason, under_stress.max_error)
-        if self._changed():
-            return Judgement("changes its input", judgement.max_error, judgement.max_error_ulp)
+def put(number: int, question: Question, judgement: Judgement) -> Judgement:
+    """Return a judgement whose reason says which question it is about."""
+    if judgement.reason is None:
         return judgement
-
-    def _changed(self) -> bool:
-        """Tell whether an input was changed, and put all back: the next function is asked the same."""
-        changed = [guard for guard in self._guards if not guard]
-        for guard in changed:
-            guard.restore()
-        return bool(changed)
-
-    def _ask(self, function: Function, question: _Question) -> Judgement:
-        call = bind(self._case, function, question.x, question.gradient)
-        # before the call, which might change x
-        expected = question.expected or expect(self._case, self._truth, function, question.x, question.gradient)
-        return judge(self._case, call(), expected, question.patterns is not None)
+    reason = judgement.reason
+    if question.patterns is not None:
+        reason += f" (input: {question.patterns[judgement.row]})"
+    elif number:
+        reason = f"right on one input, on the next {reason}"
+    return replace(judgement, reason=reason)
 
 
 def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
-    """Judge one function on one case; see `Examination`."""
-    return Examination(case, seed, truth).judge(function)
+    """Judge one function on one case, in this process; what it raises is the caller's to handle.
+
+    Also catches a function that changes its input, and one that returns the answer of the previous call.
+    """
+    first = None
+    for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):
+        guard = GuardedTensor(question.x)
+        gradient = question.gradient(case, truth)
+        call = bind(case, function, question.x, gradient)
+        weight = first_weight(function) if case.pass_ == "update" else None
+        expected = expect(case, truth, question.x, gradient, weight)  # before the call, which might change it
+        judgement = judge(case, call(), expected, question.patterns is not None)
+        first = first or judgement
+        if judgement.reason and (number or guard):
+            return put(number, question, judgement)
+        if not guard:
+            return replace(first, reason="changes its input")
+    assert first is not None
+    return first

@@ -36,17 +36,23 @@ def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
     return _update(weights, torch.autograd.grad(y, weights, gradient))
 
 
-def expect(case: Case, truth: Truth, function: Function, x: Tensor, gradient: Tensor) -> Expected:
+def expect(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
     """Return what the call of `bind` must return, in float64.
 
-    An update must leave the weights as ``function`` has them: see `_optimizer`.
+    An update must leave the first ``weight`` as it was: see `_optimizer`.
     """
     if case.pass_ == "forward":
         return truth.forward(case, x)
     if case.pass_ == "update":
-        value = _weights(function, True)[0].detach().cpu().double()
+        assert weight is not None
+        value = weight.detach().cpu().double()
         return Expected(value, value.abs())
     return truth.backward(case, x, gradient)
+
+
+def first_weight(function: Function) -> Tensor:
+    """Return the first weight of a function that has some: what an update of `bind` returns."""
+    return _weights(function, True)[0].detach()
 
 
 def _weights(function: Function, require_grad: bool) -> list[nn.Parameter]:

@@ -116,6 +116,8 @@ RESULTS: dict[str, str] = {
     "parameters": "int64",
     "code_path": "string",
     "page_faults": "float64",  # minor page faults per call
+    "deterministic": "bool",  # the same bits in every call on the same input
+    "batch_invariant": "bool",  # the first sample alone gives the same bits as in its batch
     "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }
 """One row per case x implementation x contender x clock x memory."""
@@ -164,7 +166,9 @@ class Qualification:
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
     the backward pass (null for compiled functions in forward cases: asking would compile them once more, for training),
     ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
-    decided at run time. ``energy_joules`` is what the device draws during one call.
+    decided at run time. ``energy_joules`` is what the device draws during one call. ``deterministic`` says that calls
+    on the same input return the same bits, ``batch_invariant`` that the first sample alone returns those that it
+    returns in its batch (null for compiled functions, which would be compiled once more).
     """
 
     status: str = "ok"
@@ -180,6 +184,8 @@ class Qualification:
     recompilations: int | None = None
     parameters: int | None = None
     code_path: str | None = None
+    deterministic: bool | None = None
+    batch_invariant: bool | None = None
     energy_joules: float | None = None
 
 

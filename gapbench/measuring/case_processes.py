@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from gapbench import operations
-from gapbench.measuring import protocol, side_sync, worker
+from gapbench.measuring import examiner, protocol, rounds, side_sync, worker
 from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
+from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import (
     SERVER_DIED,
     Branch,
@@ -62,6 +63,10 @@ class _Group:
 
     sides: tuple[int, ...]
     branch: Branch | None = None
+    examiner: Branch | None = None
+    """Forks the examiners of what is forked from ``branch``."""
+    task: CaseTask | None = None
+    """What ``branch`` has loaded."""
     rounds: int = 0
     forkable: bool = False
 
@@ -141,7 +146,8 @@ class CaseProcesses:
     def _load(self, group: _Group, contenders: Sequence[int]) -> Generator[Event, None, Prepared | None]:
         """Load contenders into a process of their own; who prevents that is dropped, and it is tried again."""
         while contenders := [index for index in contenders if index not in self.qualifications]:
-            branch = self._server(group).branch(worker.serve_case, self._task(contenders))
+            server, task = self._server(group), self._task(contenders)
+            branch = server.branch(worker.serve_case, task)
             reply, answer = None, None
             try:
                 for message in branch.worker.messages(*self._patient(branch, contenders)):
@@ -162,7 +168,9 @@ class CaseProcesses:
                 return reply
             group.forkable = branch.serving = reply.forkable
             if reply.forkable:
-                group.branch = branch
+                group.branch, group.task = branch, task
+                group.examiner = server.branch(examiner.serve, task)
+                group.examiner.serving = True
             else:
                 branch.close()
             for index, (status, reason) in reply.rejected.items():
@@ -171,31 +179,38 @@ class CaseProcesses:
         return None
 
     def _judge(self, group: _Group, contenders: list[int]) -> Iterator[Event]:
+        seeds = self._plan.effort.seed, self._plan.effort.seed + 1
         while contenders := [index for index in contenders if index not in self.qualifications]:
             forker = group.branch or self._server(group)
             task = None if group.branch else self._task(contenders)
             forker.current.clear()
-            job = forker.start(worker.judge_contenders, task, tuple(contenders), self._plan.effort.seed)
             end: object = None
             complete = False
-            try:
-                for message in job.messages(*self._patient(forker, contenders)):
-                    end = message
-                    match message:
-                        case Judged(index, found) if index in contenders and protocol.is_judgement(found):
-                            yield from self._found(index, found)
-                        case Prepared() if self._fits(message, contenders):
-                            for index, (status, reason) in message.rejected.items():
-                                yield from self._found(index, Qualification(status, reason))
-                        case WorkerExit(status=0):
-                            complete = True
-                        case WorkerExit():
-                            pass
-                        case _:
-                            job.kill()
-                            break
-            except WorkerTimeoutError as error:
-                end = error
+            with self._examination(group, task, seeds, stressed=True) as examination:
+                job = examination.start(forker, worker.judge_contenders, task, tuple(contenders), seeds)
+                try:
+                    for message in job.messages(*self._patient(forker, contenders)):
+                        end = message
+                        match message:
+                            case Judged(index, found) if index in contenders and protocol.is_judgement(found):
+                                confirmed = examination.confirm(index, found)
+                                if confirmed is None:
+                                    job.kill()
+                                    end = examination.died
+                                    break
+                                yield from self._found(index, confirmed)
+                            case Prepared() if self._fits(message, contenders):
+                                for index, (status, reason) in message.rejected.items():
+                                    yield from self._found(index, Qualification(status, reason))
+                            case WorkerExit(status=0):
+                                complete = True
+                            case WorkerExit():
+                                pass
+                            case _:
+                                job.kill()
+                                break
+                except WorkerTimeoutError as error:
+                    end = error
             culprit = forker.current.one_of(self._everyone)
             if not complete:
                 if end == SERVER_DIED:
@@ -204,6 +219,14 @@ class CaseProcesses:
                 yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving)
             elif not any(index in self.qualifications for index in contenders):
                 yield from self._died(culprit, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
+
+    def _examination(
+        self, group: _Group, task: CaseTask | None, seeds: tuple[int, ...], stressed: bool = False
+    ) -> Examination:
+        """Start the examiner of a worker that loads ``task``, or has been forked from the group's branch."""
+        task = task or group.task
+        assert task is not None
+        return Examination(group.examiner or self._server(group), [Paper(task, seeds, stressed)])
 
     def _patient(self, forker: Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
         """Return a worker's deadline, and what puts it off where another contender runs by then, once for each."""
@@ -328,8 +351,10 @@ class CaseProcesses:
     def _alone(self, group: _Group, assignment: Assignment, timeout: float) -> tuple[object, int | None]:
         forker, task = self._forker(group, assignment)
         forker.current.clear()
-        answer = last_answer(forker.start(worker.measure_round, task, assignment), timeout)
-        return answer, forker.current.one_of(self._everyone)
+        with self._examination(group, task, rounds.seeds(assignment.seed)) as examination:
+            job = examination.start(forker, worker.measure_round, task, assignment, Place())
+            answer = examination.checked(last_answer(job, timeout), assignment.entries)
+        return answer, None if examination.died else forker.current.one_of(self._everyone)
 
     def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
         """Measure a round in one process for each group, in a random order; one computes at a time."""
@@ -346,16 +371,25 @@ class CaseProcesses:
             bytes_ = [stack.enter_context(contextlib.closing(CurrentContender.create())) for _ in groups]
             pipes = [os.pipe() for _ in groups]
             workers: list[Worker] = []
+            examinations: list[Examination] = []
             try:
                 for number, group in enumerate(groups):
                     forker, task = self._forker(group, assignment)
+                    examination = self._examination(group, task, rounds.seeds(assignment.seed))
+                    examinations.append(stack.enter_context(examination))
                     descriptors = [bytes_[number].descriptor, pipes[number][0], *(outbox for _, outbox in pipes)]
-                    job = (task, assignment, Place(number, core))
-                    workers.append(forker.start(worker.measure_round, *job, descriptors=descriptors))
+                    job = (worker.measure_round, task, assignment, Place(number, core))
+                    workers.append(examination.start(forker, *job, descriptors=descriptors))
             finally:
                 for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
                     os.close(descriptor)
             answer, culprit = _converse(workers, assignment, self._count, timeout)
+            for number, examination in enumerate(examinations):
+                own = {
+                    clock: [index for index in indices if processes[index] == number]
+                    for clock, indices in assignment.entries.items()
+                }
+                answer = examination.checked(answer, own)
             running = [byte.one_of(self._everyone) for byte in bytes_]
             if culprit is None:  # whoever is not waiting for another
                 return answer, next((index for index in running if index is not None), None)
@@ -381,6 +415,9 @@ class CaseProcesses:
         if group.branch is not None:
             group.branch.close()
             group.branch = None
+        if group.examiner is not None:
+            group.examiner.close()
+            group.examiner = None
 
 
 def _taking_part(assignment: Assignment) -> set[int]:

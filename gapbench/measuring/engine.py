@@ -30,12 +30,13 @@ from gapbench.measuring.events import (
     SidesSeparated,
     WorkerLost,
 )
+from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
 from gapbench.measuring.policies import Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure, RoundResult
-from gapbench.measuring.rounds import Assignment
+from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
 
 __all__ = [
@@ -154,27 +155,30 @@ class _Rounds:
             forker = jobs[0][1]
             forker.current.clear()
             tasks = tuple((task, assignment) for _, _, task, assignment in jobs)
+            papers = [Paper(task, seeds(assignment.seed)) for task, assignment in tasks]
             timeout = sum(request.state.processes.timeout(assignment) for request, _, _, assignment in jobs)
-            together = forker.start(worker.measure_rounds, tasks)
-            messages = together.messages(time.monotonic() + timeout)
             self._process += 1
-            started = time.monotonic()
-            for request, _, _, assignment in jobs:
-                answer: object
-                try:
-                    answer = next(messages, None)
-                except WorkerTimeoutError as error:
-                    answer = error
-                state = request.state
-                accept = state.processes.accept
-                result = yield from accept(state.next_round, assignment, answer, forker.current.get())
-                if result is not None:
-                    yield self._measured(state, result, time.monotonic() - started)
-                    left.remove(request)
-                elif not isinstance(answer, RoundFailure):
-                    break  # the worker is dead
+            with Examination(forker, papers) as examination:
+                together = examination.start(forker, worker.measure_rounds, tasks)
+                messages = together.messages(time.monotonic() + timeout)
                 started = time.monotonic()
-            together.kill()
+                for number, (request, _, _, assignment) in enumerate(jobs):
+                    answer: object
+                    try:
+                        answer = next(messages, None)
+                    except WorkerTimeoutError as error:
+                        answer = error
+                    answer = examination.checked(answer, assignment.entries, number)
+                    state = request.state
+                    accept = state.processes.accept
+                    result = yield from accept(state.next_round, assignment, answer, forker.current.get())
+                    if result is not None:
+                        yield self._measured(state, result, time.monotonic() - started)
+                        left.remove(request)
+                    elif not isinstance(answer, RoundFailure):
+                        break  # the worker is dead
+                    started = time.monotonic()
+                together.kill()
 
     def _job(self, request: Request) -> tuple[Forker, CaseTask, Assignment] | None:
         assignment = self._assignment(request)

@@ -86,13 +86,16 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
     Raises `MemoryError` where the case would not fit the CPU's memory.
     """
     case = task.case
+    cheat_checks.remember()
     make_ready(case)
     made = PreparedCase(task, SideModules(task.sources, case.operation), inputs.noise(case, task.seed))
     x = made.sample(task.seed)
     rejected: dict[int, tuple[str, str]] = {}
     conflict = None
     several = len({index // len(task.specs) for index in task.contenders}) > 1
-    state = side_modules.global_state() if several else {}
+    state = side_modules.global_state()
+    if len(task.sources) == 1:  # importing Dynamo sets some, and libraries have read them when the next one runs
+        del state["environment variables"]
     for index in Random(task.seed).sample(task.contenders, len(task.contenders)):
         current.set(index)
         try:
@@ -102,8 +105,15 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
         if reason := cheat_checks.replaced():
             made.contenders.pop(index, None)
             rejected[index] = "failed", reason
-        if several and conflict is None:
-            conflict = side_modules.conflict(state, side_modules.global_state())
+        changed = None
+        if conflict is None and len(task.contenders) > 1:
+            changed = side_modules.conflict(state, side_modules.global_state())
+        if several:
+            conflict = conflict or changed
+        elif changed and len(task.sources) == 1:
+            side_modules.restore_state(state)
+            made.contenders.pop(index, None)
+            rejected[index] = "failed", f"{changed}, in which others are measured too; leave that to the caller"
     current.clear()
     if several and conflict is None:
         conflict = _cannot_load(task, rejected)
@@ -164,9 +174,9 @@ def make_ready(case: Case) -> None:
     if isinstance(where, Accelerator):
         where.make_current()
         return
-    # Two inputs with copies, and the float32 noise that they are made from. Asked beforehand: an operating system that
-    # promises more than it has kills whoever uses it.
-    needed, available = case.elements * (4 * DTYPES[case.dtype] + 2 * 4), psutil.virtual_memory().available
+    # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Asked
+    # beforehand: an operating system that promises more than it has kills whoever uses it.
+    needed, available = case.elements * (6 * DTYPES[case.dtype] + 3 * 4), psutil.virtual_memory().available
     if needed > available:
         raise MemoryError(f"the harness needs about {needed:,} bytes, {available:,} are available")
 

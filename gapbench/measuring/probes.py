@@ -4,13 +4,16 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.implementations import Function
+
+_REPETITIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,28 @@ def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         function(x.detach().requires_grad_(case.elements > 0))
     return sum(saved.values())
+
+
+def deterministic(call: Callable[[], Tensor]) -> bool:
+    """Tell whether calls on the same input return the same bits."""
+    first = call().clone()
+    return all(inputs.same_bits(first, call()) for _ in range(_REPETITIONS))
+
+
+def batch_invariant(case: Case, function: Function, x: Tensor) -> bool | None:
+    """Tell whether the first sample alone gives the same bits as in its batch; None for what has no such answer.
+
+    Only forward passes of several samples have one, of functions that accept a batch of one.
+    """
+    if case.pass_ != "forward" or case.n < 2 or not case.elements:
+        return None
+    alone = replace(case, shape=(1, *case.shape[1:]))
+    try:
+        y = function(inputs.empty(alone).copy_(x[:1]))
+    except Exception:
+        return None
+    expected = function(x)[:1]
+    return inputs.same_bits(y.contiguous(), expected.contiguous()) if y.shape == expected.shape else None
 
 
 def parameters(module: nn.Module) -> int:

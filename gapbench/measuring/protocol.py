@@ -138,20 +138,95 @@ class Agreement(Struct, frozen=True, tag=True):
     calibration: Calibration
 
 
+class Begin(Struct, frozen=True, tag=True):
+    """To the examiner: from now on it is about paper number ``paper``; `Done` says that its answers are ready."""
+
+    paper: Index
+
+
+class Shown(Struct, frozen=True, tag=True):
+    """To the examiner: an output, whose ``size`` bytes follow, dimension by dimension in ``order``, outermost first.
+
+    ``question`` is a number, or `WEIGHTS`; ``clock`` is what the output was timed by, null if it was not; ``kind``,
+    ``device``, ``dtype`` and ``shape`` are of its `oracle.Description`.
+    """
+
+    contender: Index
+    question: int
+    clock: str | None
+    kind: str | None
+    device: str
+    dtype: str
+    shape: tuple[Index, ...]
+    order: tuple[Index, ...] = ()
+    size: Annotated[int, Meta(ge=0)] = 0
+
+
+class AskChange(Struct, frozen=True, tag=True):
+    """To the examiner: which element of a question's input shall change? It answers with a `Change`."""
+
+    contender: Index
+    question: Index
+
+
+class Change(Struct, frozen=True, tag=True):
+    """An element's position (n, c, *spatial) and its new value."""
+
+    position: tuple[Index, ...]
+    value: float
+
+
+class Followed(Struct, frozen=True, tag=True):
+    """To the examiner: what a contender answered for the row that was changed."""
+
+    answer: float
+
+
+class Examined(Struct, frozen=True, tag=True):
+    """What the examiner found of one output; ``reason`` is null where it is right."""
+
+    contender: Index
+    question: int
+    reason: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    clock: str | None = None
+
+
+class Finish(Struct, frozen=True, tag=True):
+    """To the examiner: tell the parent what was found since the last time."""
+
+
+class Done(Struct, frozen=True, tag=True):
+    """The examiner has done what it was told."""
+
+
+class Findings(Struct, frozen=True, tag=True):
+    """All that the examiner found of one paper since the last time."""
+
+    paper: Index
+    examined: list[Examined]
+
+
 class Answer(Struct, frozen=True, tag=True):
     """Plain data for whoever asked for it: ceilings, joules, a profile's document."""
 
     content: Any
 
 
-Reply = Started | WorkerExit | Judged | Prepared | RoundFailure | RoundResult | Agreement | Answer
+WEIGHTS = -1
+"""The number of the question what weights were before they were updated."""
 
-_decoder = msgspec.msgpack.Decoder(Reply)
+Reply = Started | WorkerExit | Judged | Prepared | RoundFailure | RoundResult | Agreement | Answer
+Examining = Begin | Shown | AskChange | Change | Followed | Examined | Finish | Done | Findings
+Message = Reply | Examining
+
+_decoder = msgspec.msgpack.Decoder(Message)
 
 
 def encode(reply: object) -> bytes:
-    """Return a reply as bytes. Raises `TypeError` for anything else."""
-    if not isinstance(reply, Reply):
+    """Return a message as bytes. Raises `TypeError` for anything else."""
+    if not isinstance(reply, Message):
         raise TypeError(f"a {type(reply).__name__} is not a reply")
     try:
         return msgspec.msgpack.encode(reply)
@@ -191,9 +266,7 @@ class Channel:
     def send(self, reply: object) -> None:
         """Send a reply. Raises `TypeError` for anything else, `ConnectionError` if nobody listens."""
         text = encode(reply)
-        left = memoryview(len(text).to_bytes(_HEADER, "little") + text)
-        while left:
-            left = left[os.write(self.fileno(), left) :]
+        self.send_bytes(memoryview(len(text).to_bytes(_HEADER, "little") + text))
 
     def receive(self) -> Any:
         """Read what has come, waiting for the first of it; return a reply once it is complete, else None.
@@ -209,6 +282,19 @@ class Channel:
         text = bytes(self._received[_HEADER:])
         self._received.clear()
         return decode(text)
+
+    def send_bytes(self, content: memoryview) -> None:
+        """Send bytes that the message before has announced."""
+        while content:
+            content = content[os.write(self.fileno(), content) :]
+
+    def receive_bytes(self, content: memoryview) -> None:
+        """Fill ``content`` with the bytes that the message before has announced. Raises `EOFError` at the end."""
+        while content:
+            count = os.readv(self.fileno(), [content])
+            if not count:
+                raise EOFError
+            content = content[count:]
 
     def wait(self) -> Any:
         """Wait for the next reply and return it. Raises as `receive` does."""

@@ -1,23 +1,25 @@
 """One round of one case, in a process of its own: make inputs, take turns by every clock, check all outputs again."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from random import Random
 
 from torch import Tensor
 
-from gapbench import inputs, oracle, telemetry
+from gapbench import inputs, oracle, passes, telemetry
 from gapbench.cases import DTYPES
 from gapbench.devices import device
 from gapbench.measuring import cheat_checks, clocks, memory, schedule
+from gapbench.measuring.examiner import Examiner, Packed, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase
-from gapbench.measuring.protocol import Batches, Calibration, RoundFailure, RoundResult
+from gapbench.measuring.protocol import WEIGHTS, Batches, Calibration, RoundFailure, RoundResult
 from gapbench.measuring.schedule import Turns
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, merged
-from gapbench.passes import Call, expect
-from gapbench.truth import Expected
+from gapbench.passes import Call
+from gapbench.truth import Truth
 
 _SURPRISES = 2
 """Elements that are changed for each contender after either half of a round's turns."""
@@ -43,19 +45,9 @@ class Assignment:
     once: frozenset[int] = frozenset()
 
 
-@dataclass(slots=True)
-class _Question:
-    """What is asked of those with the same truth: the gradient that is sent back, and the answer."""
-
-    gradient: inputs.GuardedTensor
-    expected: Expected
-    later: tuple[Tensor, Expected]
-    """Gradient and answer for the content of the second half."""
-
-    def replace(self) -> None:
-        """Ask the same of the content of the second half."""
-        gradient, self.expected = self.later
-        self.gradient.replace(gradient)
+def seeds(seed: int) -> tuple[int, int]:
+    """Return those of the content of both halves of a round."""
+    return seed, seed ^ 1
 
 
 class _Inputs:
@@ -66,38 +58,34 @@ class _Inputs:
     """
 
     def __init__(self, prepared: PreparedCase, seed: int, rotations: int, rng: Random) -> None:
-        self._prepared, self._seeds = prepared, (seed, seed ^ 1)
-        first, self._later = (prepared.sample(one) for one in self._seeds)
-        copy = first.clone()
+        self._prepared, self.half = prepared, 0
+        self._questions = oracle.questions(prepared.case, seeds(seed), prepared.noise, stressed=False)
+        first, later = (question.x for question in self._questions)
+        self._contents = first.clone(), later
         others = [inputs.place(first, prepared.case, rng.getrandbits(32)) for _ in range(rotations - 1)]
-        self.xs = [inputs.GuardedTensor(x, copy) for x in (first, *others)]
-        self._questions: dict[object, _Question] = {}
+        self.xs = [inputs.GuardedTensor(x, self._contents[0]) for x in (first, *others)]
+        self._gradients: dict[Truth, tuple[inputs.GuardedTensor, tuple[Tensor, ...]]] = {}
 
-    def question(self, index: int) -> _Question:
-        """Return what contender ``index`` is asked; one question serves all of one truth."""
-        case, contender = self._prepared.case, self._prepared.contenders[index]
-        truth, function = contender.implementation.truth, contender.function
-        key = function if case.pass_ == "update" else truth  # an update is judged by the weights it began with
-        if key not in self._questions:
-            gradients = [inputs.upstream(case, seed, truth.shape(case)) for seed in self._seeds]
-            first, later = (
-                expect(case, truth, function, x, gradient)
-                for x, gradient in zip((self.xs[0].tensor, self._later), gradients, strict=True)
-            )
-            self._questions[key] = _Question(inputs.GuardedTensor(gradients[0]), first, (gradients[1], later))
-        return self._questions[key]
+    def _gradient(self, index: int) -> Tensor:
+        """Return what is sent back to contender ``index``: one gradient serves all of one truth."""
+        truth = self._prepared.contenders[index].implementation.truth
+        if truth not in self._gradients:
+            contents = tuple(question.gradient(self._prepared.case, truth) for question in self._questions)
+            self._gradients[truth] = inputs.GuardedTensor(contents[self.half].clone(), contents[self.half]), contents
+        return self._gradients[truth][0].tensor
 
     def calls(self, index: int) -> list[Call]:
         """Bind contender ``index`` to each place, for the content that the inputs have now."""
-        gradient = self.question(index).gradient.tensor
+        gradient = self._gradient(index)
         return [self._prepared.bind(index, x.tensor, gradient) for x in self.xs]
 
     def replace(self) -> None:
         """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
+        self.half = 1 - self.half
         for x in self.xs:
-            x.replace(self._later)
-        for question in self._questions.values():
-            question.replace()
+            x.replace(self._contents[self.half])
+        for gradient, contents in self._gradients.values():
+            gradient.replace(contents[self.half])
 
     def restore(self) -> None:
         for x in self.xs:
@@ -109,11 +97,16 @@ class _Inputs:
 
 
 def measure(
-    prepared: PreparedCase, assignment: Assignment, current: CurrentContender, sync: SideSync = SINGLE_PROCESS
+    prepared: PreparedCase,
+    assignment: Assignment,
+    current: CurrentContender,
+    examiner: Examiner,
+    sync: SideSync = SINGLE_PROCESS,
 ) -> RoundResult | RoundFailure:
     """Measure one round, or return the first failure that was found; then the round does not count.
 
-    With ``sync`` this process times those contenders that it has loaded; all have the same assignment.
+    ``examiner`` has begun the paper with this round's `seeds`. With ``sync`` this process times those contenders that
+    it has loaded; all have the same assignment.
     """
     case = prepared.case
     gc.disable()
@@ -130,15 +123,18 @@ def measure(
         except clocks.ClockError as refusal:
             return RoundFailure(None, refusal.status, str(refusal), name)
     shared = _Inputs(prepared, assignment.seed, max(rotations.values()), rng)
+    examiner.wait()
     taking_part = {index for entries in assignment.entries.values() for index in entries} & prepared.contenders.keys()
     calls: dict[int, list[Call]] = {}
     for index in rng.sample(sorted(taking_part), len(taking_part)):
         current.set(index)
         calls[index] = shared.calls(index)
+        if case.pass_ == "update":
+            examiner.show(index, WEIGHTS, pack(passes.first_weight(prepared.contenders[index].function)))
         calls[index][0]()
         if reason := cheat_checks.replaced():
             return RoundFailure(index, "failed", reason)
-    play = _Round(prepared, assignment, current, sync, shared, calls, order)
+    play = _Round(prepared, assignment, current, sync, examiner, shared, calls, order)
     found = RoundResult({}, {}, {}, {}, {})
     with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
@@ -158,6 +154,7 @@ def measure(
                 found.slowdowns[name] = timer.slowdown
             readings.append(probe.read())
     del kept  # not before
+    examiner.finish()
     found.telemetry.update(telemetry.between(*readings))
     return found
 
@@ -171,17 +168,18 @@ class _Round:
         assignment: Assignment,
         current: CurrentContender,
         sync: SideSync,
+        examiner: Examiner,
         shared: _Inputs,
         calls: dict[int, list[Call]],
         order: Random,
     ) -> None:
         self._prepared, self._assignment, self._current, self._sync = prepared, assignment, current, sync
-        self._shared, self._calls, self._order = shared, calls, order
+        self._examiner, self._shared, self._calls, self._order = examiner, shared, calls, order
         self._implementations = len(prepared.task.specs)
-        self._surprises = Random()  # unlike all else not from the seed, which a contender could know
+        self._random = Random()  # unlike all else not from the seed, which a contender could know
 
     def by(self, timer: clocks.Clock, rotations: int) -> tuple[Batches, Calibration] | RoundFailure:
-        """Take one clock's turns, in two halves with different content; judge the last outputs of each."""
+        """Take one clock's turns, in two halves with different content; judge an output of each contender in both."""
         assignment, sync = self._assignment, self._sync
         entries = assignment.entries[timer.name]
         mine = [index for index in entries if index in self._calls]
@@ -198,12 +196,11 @@ class _Round:
                 steps = schedule.order(turns, first, half, self._implementations, self._order)
                 first += half
                 calls = {index: self._calls[index][:rotations] for index in mine}
-                last = {step.contender: step for step in steps}
-                outputs = schedule.run_turns(
-                    timer, self._mine(steps), calls, lengths, self._begin, batches, set(last.values())
-                )
+                shown, outputs = self._chosen(steps), dict[int, Packed]()
+                keep = partial(self._keep, shown, outputs)
+                schedule.run_turns(timer, self._mine(steps), calls, lengths, self._begin, batches, keep)
                 for _ in sync.own(range(sync.processes)):  # another side's batches would feel this work
-                    if failure := self._failure(outputs, lengths) or self._remembered(mine):
+                    if failure := self._failure(timer.name, outputs, lengths) or self._remembered(mine):
                         return failure
                     if first < turns.count:
                         self._shared.replace()
@@ -230,6 +227,20 @@ class _Round:
             found[index] = schedule.calibrate(timer, calls, self._assignment.batch_seconds)
         return found
 
+    def _chosen(self, steps: Sequence[schedule.Batch]) -> set[schedule.Batch]:
+        """Return one batch of each contender, whose output will be judged; nobody can know which."""
+        own: dict[int, list[schedule.Batch]] = {}
+        for step in steps:
+            own.setdefault(step.contender, []).append(step)
+        return {self._random.choice(batches) for batches in own.values()}
+
+    @staticmethod
+    def _keep(
+        shown: Collection[schedule.Batch], outputs: dict[int, Packed], step: schedule.Batch, output: Tensor
+    ) -> None:
+        if step in shown:
+            outputs[step.contender] = pack(output)
+
     def _begin(self, index: int) -> None:
         self._prepared.activate(index)
         self._current.set(index)
@@ -249,38 +260,40 @@ class _Round:
                 self._current.set(index)
                 self._calls[index] = self._shared.calls(index)
 
-    def _failure(self, outputs: Mapping[int, Tensor], lengths: Mapping[int, int]) -> RoundFailure | None:
+    def _failure(self, clock: str, outputs: dict[int, Packed], lengths: Mapping[int, int]) -> RoundFailure | None:
         """Return what is wrong after timing."""
         if not self._shared.untouched:
-            return self._who_changes(lengths)
-        case = self._prepared.case
-        for index, output in outputs.items():
-            expected = self._shared.question(index).expected
-            if oracle.accepts(case, output, expected):
-                continue
-            if reason := oracle.judge(case, output, expected).reason:
-                return RoundFailure(index, "wrong", f"was right when examined; after timing {reason}")
+            return self._who(
+                lengths,
+                lambda: None if self._shared.untouched else "changes its input, not always, but while it is timed",
+            )
+        if cheat_checks.replaced():
+            return self._who(lengths, cheat_checks.replaced)
+        for index in list(outputs):
+            if reason := self._examiner.show(index, self._shared.half, outputs.pop(index), clock):
+                return RoundFailure(index, "wrong", reason)
         return None
 
     def _remembered(self, mine: Sequence[int]) -> RoundFailure | None:
         """Return who remembers answers instead of computing them."""
+        case, contenders = self._prepared.case, self._prepared.contenders
         for index in mine:
+            if not can_change(case, contenders[index].implementation.truth):
+                continue
             self._begin(index)
-            place = self._surprises.randrange(len(self._calls[index]))
-            x = self._shared.xs[place].tensor
-            case, implementation = self._prepared.case, self._prepared.contenders[index].implementation
-            call = self._calls[index][place]
-            if reason := cheat_checks.remembered_answer(case, implementation, call, x, self._surprises, _SURPRISES):
+            place = self._random.randrange(len(self._calls[index]))
+            x, call = self._shared.xs[place].tensor, self._calls[index][place]
+            if reason := self._examiner.remembered(index, self._shared.half, x, call, _SURPRISES):
                 return RoundFailure(index, "wrong", reason)
         return None
 
-    def _who_changes(self, lengths: Mapping[int, int]) -> RoundFailure:
-        """Find the contender that changes its input only now and then, by trying each alone."""
+    def _who(self, lengths: Mapping[int, int], broken: Callable[[], str | None]) -> RoundFailure:
+        """Find the contender that breaks a rule only now and then, by trying each alone."""
         for index in self._calls.keys() & lengths.keys():
             self._shared.restore()
             self._begin(index)
             for _ in range(10 * lengths[index]):
                 self._calls[index][0]()
-            if not self._shared.untouched:
-                return RoundFailure(index, "wrong", "changes its input, not always, but while it is timed")
-        return RoundFailure(None, "failed", "the input was changed while it was timed, and by whom is unknown")
+            if reason := broken():
+                return RoundFailure(index, "wrong", reason)
+        return RoundFailure(None, "failed", "a rule was broken while the round was timed, and by whom is unknown")

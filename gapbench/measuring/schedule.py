@@ -156,14 +156,13 @@ def run_turns(
     lengths: Mapping[int, int],
     begin: Callable[[int], None],
     batches: Batches,
-    last: Collection[Batch] = (),
-) -> dict[int, Tensor]:
+    keep: Callable[[Batch, Tensor], None],
+) -> None:
     """Take the batches of ``steps`` and add each to ``batches``.
 
-    ``begin(index)`` is told who runs next. Outputs are dropped at once, so that contenders meet the same memory; copies
-    of those of ``last`` are returned.
+    ``begin(index)`` is told who runs next, and ``keep(step, output)`` what a batch returned last. Outputs are dropped
+    at once, so that contenders meet the same memory.
     """
-    outputs: dict[int, Tensor] = {}
     for step in steps:
         index, count = step.contender, lengths[step.contender]
         begin(index)
@@ -171,7 +170,5 @@ def run_turns(
         seconds, output = clock.batch(clock.at_place(calls[index], step.place), count)
         faults = memory.page_faults() - faults
         batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
-        if step in last:
-            outputs[index] = output.clone()
+        keep(step, output)
         del output
-    return outputs

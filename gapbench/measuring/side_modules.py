@@ -9,9 +9,11 @@ Not every two checkouts can share a process: see `conflict`.
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+import torch
 
 from gapbench import operations
 from gapbench.measuring import worker_env
@@ -89,10 +91,12 @@ def _is_of(module: object, folder: str) -> bool:
     return isinstance(origin, str) and origin.startswith(folder) and "site-packages" not in origin
 
 
-def global_state() -> dict[str, object]:
-    """Return what code may change for a whole process, so that the other side would be measured differently."""
-    import torch
+_OWNERS = (torch, torch.nn.functional, torch.Tensor)
+_FUNCTIONS = "functions of torch"
 
+
+def global_state() -> dict[str, object]:
+    """Return what code may change for a whole process, so that others would be measured differently."""
     return {
         "the number of threads": torch.get_num_threads(),
         "the default dtype": torch.get_default_dtype(),
@@ -102,11 +106,45 @@ def global_state() -> dict[str, object]:
         "gradient mode": torch.is_grad_enabled(),
         "flushing of denormal numbers": bool((torch.full((1,), 1e-40) * 1.0).eq(0).item()),
         "environment variables": worker_env.environment(),
-        "torch.mean": (torch.mean, torch.Tensor.mean, torch.nn.functional.adaptive_avg_pool2d),
+        _FUNCTIONS: {
+            (owner, name): value
+            for owner in _OWNERS
+            for name, value in _members(owner).items()
+            if callable(value) and not isinstance(value, type)
+        },
     }
 
 
-def conflict(before: dict[str, object], after: dict[str, object]) -> str | None:
-    """Return what a side changed for the whole process, so that it needs one of its own, or None."""
-    changed = [name for name, value in before.items() if after[name] != value]
+def _members(owner: object) -> dict[str, object]:
+    return {**vars(torch._C.TensorBase), **vars(owner)} if owner is torch.Tensor else vars(owner)
+
+
+_SETTERS: Mapping[str, Callable[[Any], object]] = {
+    "the number of threads": torch.set_num_threads,
+    "the default dtype": torch.set_default_dtype,
+    "deterministic algorithms": torch.use_deterministic_algorithms,
+    "the precision of matrix products": torch.set_float32_matmul_precision,
+    "gradient mode": torch.set_grad_enabled,
+    "flushing of denormal numbers": torch.set_flush_denormal,
+}
+
+
+def conflict(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Return what was changed for the whole process, so that others need one of their own, or None."""
+    changed = [name for name, value in before.items() if name != _FUNCTIONS and after[name] != value]
+    changed += [
+        f"{owner.__name__}.{name}"
+        for (owner, name), value in before.get(_FUNCTIONS, {}).items()
+        if (now := after[_FUNCTIONS].get((owner, name))) is not value
+        and not str(getattr(now, "__module__", "")).startswith("torch.")  # Dynamo replaces torch.manual_seed
+    ]
     return f"it changes {', '.join(changed)} for the whole process" if changed else None
+
+
+def restore_state(before: Mapping[str, Any]) -> None:
+    """Put back what can be put back of a `global_state`."""
+    for name, setter in _SETTERS.items():
+        setter(before[name])
+    for (owner, name), value in before[_FUNCTIONS].items():
+        if _members(owner).get(name) is not value:
+            setattr(owner, name, value)

@@ -12,6 +12,7 @@ from gapbench import inputs
 from gapbench.cases import Case
 from gapbench.devices import device
 from gapbench.measuring import ceilings, energy, forkserver_process, judge, prepared, rounds
+from gapbench.measuring.examiner import Examiner, ExaminerGoneError
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
@@ -51,17 +52,24 @@ def serve_case(channel: Channel, _: CurrentContender, task: CaseTask, descriptor
 
 
 def judge_contenders(
-    channel: Channel, current: CurrentContender, task: CaseTask | None, indices: Sequence[int], seed: int
+    channel: Channel,
+    current: CurrentContender,
+    task: CaseTask | None,
+    indices: Sequence[int],
+    seeds: tuple[int, ...],
+    descriptors: tuple[int, ...],
 ) -> None:
     """Send `Judged` for each contender, in order, up to the first that is not ok.
 
     ``task`` is None in a worker that was forked from one that has loaded the case; else it is loaded here, and
-    `Prepared` is sent first.
+    `Prepared` is sent first. The descriptor is that of the examiner, whose paper has ``seeds``.
     """
+    examiner = Examiner(descriptors[0])
+    examiner.begin(0)
     case = _case_of(channel, current, task)
     if case is not None:
         able = [index for index in indices if index in case.contenders]
-        for judged in judge.judge(case, able, seed, current):
+        for judged in judge.judge(case, able, seeds, current, examiner):
             channel.send(judged)
 
 
@@ -70,41 +78,65 @@ def measure_round(
     current: CurrentContender,
     task: CaseTask | None,
     assignment: Assignment,
-    place: Place = Place(),
-    descriptors: tuple[int, ...] = (),
+    place: Place,
+    descriptors: tuple[int, ...],
 ) -> None:
     """Measure one round and send its `RoundResult`, or the `RoundFailure` that prevented it.
 
-    ``task`` as of `judge_contenders`, but without a word about its loading. Where several processes share the round,
-    ``descriptors`` are those of the byte that says what runs, of the own inbox, and of every process's outbox.
+    ``task`` as of `judge_contenders`, but without a word about its loading. The first of the ``descriptors`` is that of
+    the examiner; where several processes share the round, those of the byte that says what runs, of the own inbox, and
+    of every process's outbox follow.
     """
+    examiner, *shared = descriptors
+    _measure_round(channel, current, task, assignment, place, Examiner(examiner), 0, shared)
+
+
+def _measure_round(
+    channel: Channel,
+    current: CurrentContender,
+    task: CaseTask | None,
+    assignment: Assignment,
+    place: Place,
+    examiner: Examiner,
+    paper: int,
+    shared: Sequence[int],
+) -> None:
     sync = SINGLE_PROCESS
-    if descriptors:
-        byte, inbox, *outboxes = descriptors
+    if shared:
+        byte, inbox, *outboxes = shared
         current = CurrentContender(byte)
         os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
         others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
         sync = TokenSync(channel, place.process, inbox, others, current, place.core)
     case = _Loaded.case
     try:
+        examiner.begin(paper)
         if task is not None:
             case, reply = prepared.prepare(task, current)
             for index, (status, reason) in reply.rejected.items():
                 channel.send(RoundFailure(index, status, reason))
                 return
         assert case is not None
-        channel.send(rounds.measure(case, assignment, current, sync))
+        channel.send(rounds.measure(case, assignment, current, examiner, sync))
+    except ExaminerGoneError:
+        raise
     except Exception as error:
         task = task or (case.task if case else None)
         assert task is not None
         channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
 
 
-def measure_rounds(channel: Channel, current: CurrentContender, jobs: Sequence[tuple[CaseTask, Assignment]]) -> None:
+def measure_rounds(
+    channel: Channel,
+    current: CurrentContender,
+    jobs: Sequence[tuple[CaseTask, Assignment]],
+    descriptors: tuple[int, ...],
+) -> None:
     """Load and measure one round of each case in this process, and send what `measure_round` does of each in turn."""
-    for task, assignment in jobs:
+    examiner = Examiner(descriptors[0])
+    for number, (task, assignment) in enumerate(jobs):
         current.clear()
-        measure_round(channel, current, task, assignment)
+        _measure_round(channel, current, task, assignment, Place(), examiner, number, ())
 
 
 def _case_of(channel: Channel, current: CurrentContender, task: CaseTask | None) -> PreparedCase | None:

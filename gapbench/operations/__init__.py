@@ -20,11 +20,11 @@ from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
 from gapbench.records import REFERENCE
-from gapbench.truth import GLOBAL_AVERAGE
+from gapbench.truth import GLOBAL_AVERAGE, Truth
 
 __all__ = [
     "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
-    "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "why_not",
+    "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "truth", "why_not",
 ]  # fmt: skip
 
 GAP = Operation(
@@ -168,10 +168,15 @@ def why_not(spec: str, case: Case) -> str | None:
     return own.why_not(case) if own else None
 
 
+def truth(spec: str) -> Truth:
+    """Return what ``spec`` is judged by: code of users and plug-ins computes the global average, and has no say."""
+    own = builtin(spec)
+    return own.truth if own else GLOBAL_AVERAGE
+
+
 def other_truths(specs: Iterable[str]) -> int:
     """Return how many answers other than the global average those of ``specs`` that are built in are judged by."""
-    truths = {id(own.truth) for own in map(builtin, specs) if own is not None}
-    return len(truths - {id(GLOBAL_AVERAGE)})
+    return len({id(truth(spec)) for spec in specs} - {id(GLOBAL_AVERAGE)})
 
 
 def loads(spec: str) -> tuple[str, ...]:

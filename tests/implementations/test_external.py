@@ -10,6 +10,7 @@ import pytest
 from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring import worker
+from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
@@ -89,11 +90,13 @@ def test_qualifies_in_a_forked_worker_without_hidden_threads(server, implementat
     """With one thread, qualification measures that none but the caller's works."""
     case = Case((4, 64, 28, 28), threads=threads)
     task = CaseTask(case, (implementation.name,), (HERE,), (0,), 0)
-    job = server.start(worker.judge_contenders, task, (0,), 0)
-    prepared, judged, end = job.messages(time.monotonic() + 60)
+    with Examination(server, [Paper(task, (0, 1), stressed=True)]) as examination:
+        job = examination.start(server, worker.judge_contenders, task, (0,), (0, 1))
+        prepared, judged, end = job.messages(time.monotonic() + 60)
+        confirmed = examination.confirm(0, judged.qualification)
     assert isinstance(prepared, Prepared)
     assert (prepared.first_call.keys(), prepared.rejected) == ({0}, {})
     assert isinstance(judged, Judged)
-    assert (judged.qualification.status, judged.qualification.reason) == ("ok", None)
+    assert (confirmed.status, confirmed.reason) == ("ok", None)
     assert judged.qualification.saved_bytes is None
     assert end == WorkerExit(0)

@@ -1,5 +1,7 @@
-"""A bench with a simulated accelerator on it, and a host whose time is simulated too; and cases loaded here."""
+"""A bench with a simulated accelerator on it, and a host whose time is simulated too; cases loaded and judged here."""
 
+import socket
+import threading
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,8 +14,9 @@ from simulated.virtual_time import HostTime
 
 from gapbench.cases import Case
 from gapbench.devices import Accelerator, Cpu, Cuda
-from gapbench.measuring import clocks, prepared
+from gapbench.measuring import cheat_checks, clocks, prepared
 from gapbench.measuring.clocks import base
+from gapbench.measuring.examiner import Examiner, Paper, examine
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
@@ -67,6 +70,7 @@ def bench(monkeypatch):
     def make(**parts):
         made = Bench(**parts)
         monkeypatch.setattr(base, "perf_counter_ns", made.host.perf_counter_ns)
+        monkeypatch.setattr(cheat_checks._Genuine, "members", {})  # or that would be somebody's cheat
         return made
 
     return make
@@ -84,3 +88,45 @@ def load():
 
     yield run
     torch.set_num_threads(threads)
+
+
+class Parent:
+    """The examiner's channel to its parent, which keeps what comes."""
+
+    def __init__(self):
+        self.findings = []
+
+    def send(self, message):
+        self.findings.append(message)
+
+
+@pytest.fixture
+def examiner():
+    """Return a function that lets a thread examine papers: the worker's side of it, and what the parent is told."""
+    ends = []
+
+    def start(*papers):
+        worker, own = socket.socketpair()
+        parent, duplicate = Parent(), own.detach()
+        thread = threading.Thread(target=examine, args=(parent, None, papers, (duplicate,)), daemon=True)
+        thread.start()
+        ends.append((worker, thread))
+        return Examiner(worker.fileno()), parent
+
+    yield start
+    for worker, thread in ends:
+        worker.shutdown(socket.SHUT_RDWR)
+        worker.close()
+        thread.join(10)
+
+
+@pytest.fixture
+def begun(examiner):
+    """Return a function that begins the paper of a task with seeds."""
+
+    def begin(task, seeds=(0, 1), stressed=True):
+        examining, parent = examiner(Paper(task, tuple(seeds), stressed))
+        examining.begin(0)
+        return examining, parent
+
+    return begin

@@ -1,14 +1,10 @@
 import threading
 import time
-from functools import partial
-from random import Random
 
 import pytest
 import torch
 
 from gapbench import inputs, oracle
-from gapbench.cases import LAYOUTS, Case
-from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.inputs import GuardedTensor
 from gapbench.measuring import cheat_checks
 
@@ -93,10 +89,12 @@ def test_a_case_with_several_threads_may_use_them():
     [
         (time, "perf_counter"), (time, "perf_counter_ns"), (time, "monotonic"), (time, "time"), (torch, "equal"),
         (torch, "allclose"), (torch, "Event"), (torch.cuda.Event, "elapsed_time"), (torch.Tensor, "double"),
-        (torch.Tensor, "__eq__"),
+        (torch.Tensor, "__eq__"), (oracle, "tolerance"), (cheat_checks, "off_thread_work"),
+        (inputs.GuardedTensor, "__bool__"),
     ],
 )  # fmt: skip
 def test_what_was_replaced_of_clocks_and_comparisons_is_named_and_put_back(monkeypatch, owner, name):
+    cheat_checks.remember()
     assert cheat_checks.replaced() is None
     genuine = getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda *_: True)
@@ -127,49 +125,3 @@ def test_replacing_is_not_noticed_by_a_recorded_graph():
     GuardedTensor(x.detach()).replace(torch.full((3,), 2.0))
     (grad,) = torch.autograd.grad(y, x)
     assert grad.tolist() == [4, 4, 4]
-
-
-EAGER = [one for one in IMPLEMENTATIONS if one.family == "eager"]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 1), (2, 3, 7, 7), (1, 2, 56, 56), (1, 2, 112, 112), (2, 3, 200), (1, 2, 4, 9, 9)]
-)
-def test_whoever_reads_the_input_follows_every_change_and_leaves_it_restored(shape, layout, dtype):
-    case = Case(shape, dtype=dtype, layout=layout)
-    x = inputs.sample(case, 0)
-    guard = GuardedTensor(x)
-    for implementation in EAGER:
-        if implementation.why_not(case) is not None:
-            continue
-        function = implementation.prepare(case)
-        if oracle.examine(case, function, 1).reason is not None:  # known to be wrong there
-            continue
-        call = partial(function, x)
-        assert cheat_checks.remembered_answer(case, implementation, call, x, Random(1), 8) is None
-        assert guard
-
-
-@pytest.mark.parametrize("step", [1, 10, 100, 10**6])
-def test_memories_keyed_by_less_than_the_whole_input_are_exposed(step):
-    case = Case((2, 64, 14, 14))
-    x = inputs.sample(case, 0)
-    answers = {}
-
-    def remember():
-        key = tuple(x.flatten()[::step].tolist())
-        if key not in answers:
-            answers[key] = x.mean((2, 3), keepdim=True)
-        return answers[key]
-
-    exposed = [
-        cheat_checks.remembered_answer(case, EAGER[0], remember, x, Random(seed), 4) is not None for seed in range(30)
-    ]
-    assert all(exposed) if step > 1 else not any(exposed)
-
-
-def test_what_is_no_average_of_a_forward_pass_is_not_asked():
-    case = Case((2, 3, 4, 4), pass_="backward")
-    assert cheat_checks.remembered_answer(case, EAGER[0], lambda: 1 / 0, torch.zeros(0), Random(0), 4) is None

@@ -1,5 +1,7 @@
 """Who may be timed, and what one call costs besides time."""
 
+import pytest
+
 from gapbench.cases import Case
 from gapbench.measuring import judge
 from gapbench.records import Qualification
@@ -7,34 +9,102 @@ from gapbench.records import Qualification
 CASE = Case((2, 8, 6, 6))
 
 
-def judged(load, *specs, indices=None, case=CASE):
-    loaded, reply, current = load(*specs, case=case)
-    assert not reply.rejected
-    indices = range(len(specs)) if indices is None else indices
-    return {one.contender: one.qualification for one in judge.judge(loaded, indices, 0, current)}
+@pytest.fixture
+def judged(load, begun):
+    """Return a function that judges specs: by contender, what the worker says and what the examiner found."""
+
+    def run(*specs, indices=None, case=CASE):
+        loaded, reply, current = load(*specs, case=case)
+        assert not reply.rejected
+        indices = range(len(specs)) if indices is None else indices
+        examiner, parent = begun(loaded.task)
+        claimed = {one.contender: one.qualification for one in judge.judge(loaded, indices, (0, 1), current, examiner)}
+        found = {index: [] for index in claimed}
+        for finding in (each for findings in parent.findings for each in findings.examined):
+            found[finding.contender].append(finding)
+        return claimed, found
+
+    return run
 
 
-def test_the_right_are_ok_and_what_a_call_costs_is_told(load):
-    found = judged(load, "mean", "avg_pool", case=Case((2, 8, 16, 16), dtype="bfloat16"))
-    assert {one.status for one in found.values()} == {"ok"}
-    assert found[0].peak_extra_bytes > found[1].peak_extra_bytes > 0
-    assert all(one.operators >= 1 and one.saved_bytes >= 0 for one in found.values())
-    assert all(0 <= one.max_error < 1e-2 for one in found.values())
-    assert found[0].compile_seconds is None
+def test_the_right_are_ok_and_what_a_call_costs_is_told(judged):
+    claimed, found = judged("mean", "avg_pool", case=Case((2, 8, 16, 16), dtype="bfloat16"))
+    assert {one.status for one in claimed.values()} == {"ok"}
+    assert claimed[0].peak_extra_bytes > claimed[1].peak_extra_bytes > 0
+    assert all(one.operators >= 1 and one.saved_bytes >= 0 for one in claimed.values())
+    assert claimed[0].compile_seconds is None
+    for findings in found.values():
+        assert {one.reason for one in findings} == {None}
+        assert 0 <= findings[0].max_error < 1e-2
 
 
-def test_judging_ends_with_the_first_that_is_not_ok(load, user_file):
+def test_judging_ends_with_the_first_that_is_not_ok(judged, user_file):
     """It may have changed the process: the others are judged in another one."""
-    found = judged(load, "mean", user_file("wrong_dtype"), "sum_scale")
-    assert list(found) == [0, 1]
-    assert found[1] == Qualification("wrong", "returned float64, expected float32")
+    claimed, found = judged("mean", user_file("wrong_dtype"), "sum_scale")
+    assert list(claimed) == [0, 1]
+    assert claimed[1] == Qualification("wrong", "returned float64, expected float32")
+    assert [one.reason for one in found[1]] == ["returned float64, expected float32"]
 
 
-def test_those_are_judged_that_were_asked_for_in_their_order(load):
-    assert list(judged(load, "mean", "sum_scale", "adaptive", indices=[2, 0])) == [2, 0]
+def test_those_are_judged_that_were_asked_for_in_their_order(judged):
+    assert list(judged("mean", "sum_scale", "adaptive", indices=[2, 0])[0]) == [2, 0]
 
 
-def test_each_operation_is_judged_by_its_own_truth(load):
+def test_each_operation_is_judged_by_its_own_truth(judged):
     case = Case((2, 8, 6, 6), operation="pooling")
-    found = judged(load, "global_average", "global_max", "max_2x2", case=case)
-    assert {one.status for one in found.values()} == {"ok"}
+    claimed, _ = judged("global_average", "global_max", "max_2x2", case=case)
+    assert {one.status for one in claimed.values()} == {"ok"}
+
+
+@pytest.mark.parametrize("pass_", ["forward", "backward", "update", "training"])
+def test_heads_are_judged_in_every_pass(judged, pass_):
+    case = Case((2, 8, 6, 6), operation="classifier_head", pass_=pass_)
+    claimed, found = judged("gap_linear", case=case)
+    assert claimed[0].status == "ok"
+    assert {one.reason for one in found[0]} == {None}
+
+
+def test_who_changes_an_input_with_a_nan_in_it_is_found_and_costs_nobody_else(judged, user_file):
+    source = """
+def changes(x):
+    y = x.mean((2, 3), keepdim=True)
+    if x.isnan().any():
+        x.nan_to_num_().add_(1)
+    return y
+"""
+    claimed, _ = judged("mean", user_file("changes", source), indices=[1])
+    assert (claimed[1].status, claimed[1].reason) == ("wrong", "changes its input")
+
+
+UNSTEADY = """
+import torch
+
+def noisy(x):
+    return x.mean((2, 3), keepdim=True) * (1 + torch.rand(()) * 1e-6)
+
+def by_batch(x):
+    y = x.mean((2, 3), keepdim=True)
+    return y if x.shape[0] > 1 else y * (1 + 1e-6)
+
+def for_its_batch_only(x):
+    assert x.shape[0] == 2
+    return x.mean((2, 3), keepdim=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "deterministic", "batch_invariant"),
+    [("mean", True, True), ("noisy", False, False), ("by_batch", True, False), ("for_its_batch_only", True, None)],
+)
+def test_rows_say_whether_bits_repeat_and_whether_they_depend_on_the_batch(
+    judged, user_file, name, deterministic, batch_invariant
+):
+    claimed, _ = judged(name if name == "mean" else user_file(name, UNSTEADY))
+    assert claimed[0].status == "ok"
+    assert (claimed[0].deterministic, claimed[0].batch_invariant) == (deterministic, batch_invariant)
+
+
+def test_one_sample_and_gradients_have_no_batch_to_depend_on(judged):
+    for case in (Case((1, 8, 6, 6)), Case((2, 8, 6, 6), pass_="backward")):
+        claimed, _ = judged("mean", case=case)
+        assert (claimed[0].deterministic, claimed[0].batch_invariant) == (True, None)

@@ -37,7 +37,7 @@ class Launching:
 
 
 @pytest.fixture
-def measure(bench, monkeypatch):
+def measure(bench, monkeypatch, begun):
     def run(entries, waits=()):
         made = bench(cache_bytes=8 * 2**20)
         functions = {name: Launching(made.simulated, SECONDS[name], name in waits) for name in SECONDS}
@@ -54,7 +54,9 @@ def measure(bench, monkeypatch):
         current = CurrentContender.create()
         loaded, reply = prepared.prepare(CaseTask(CASE, tuple(SECONDS), (HERE,), (0, 1), 7), current)
         assert not reply.rejected
-        return rounds.measure(loaded, Assignment(entries, 7, slice_seconds=0.02, batch_seconds=1e-4), current)
+        examiner, _ = begun(loaded.task, rounds.seeds(7), stressed=False)
+        assignment = Assignment(entries, 7, slice_seconds=0.02, batch_seconds=1e-4)
+        return rounds.measure(loaded, assignment, current, examiner)
 
     return run
 

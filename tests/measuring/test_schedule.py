@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gapbench.measuring import schedule
 from gapbench.measuring.protocol import Batches
-from gapbench.measuring.schedule import FEWEST_TURNS, MOST_TURNS, Batch, Turns
+from gapbench.measuring.schedule import FEWEST_TURNS, MOST_TURNS, Turns
 
 CALL_SECONDS = [5e-6, 2e-4, 3e-3]
 
@@ -45,11 +45,15 @@ CALLS = {index: [lambda index=index: index] for index in range(3)}
 LENGTHS = {0: 100, 1: 3, 2: 1}
 
 
-def play(turns=50, clock=None, seed=0, begin=lambda _: None, last=()):
+def play(turns=50, clock=None, seed=0, begin=lambda _: None):
     """Let three implementations take all of so many turns."""
-    batches = Batches()
+    batches, outputs = Batches(), []
     steps = schedule.order(Turns(turns, dict.fromkeys(CALLS, 1)), 0, turns, 3, Random(seed))
-    outputs = schedule.run_turns(clock or FakeClock(), iter(steps), CALLS, LENGTHS, begin, batches, last)
+
+    def keep(step, output):
+        outputs.append((step, output))
+
+    schedule.run_turns(clock or FakeClock(), iter(steps), CALLS, LENGTHS, begin, batches, keep)
     return batches, outputs
 
 
@@ -251,20 +255,10 @@ def test_page_faults_are_per_call_those_included_that_are_not_timed(monkeypatch)
     assert batches.page_faults == pytest.approx(expected)
 
 
-def test_outputs_are_copies_of_those_asked_for():
-    wanted = {Batch(2, 0, 0, 0), Batch(4, 1, 1, 0)}
-    order = [Batch(turn, index, index, 0) for turn in range(5) for index in range(3)]
-    made = []
-
-    class Keeping(FakeClock):
-        def batch(self, calls, count):
-            seconds, output = super().batch(calls, count)
-            made.append(output)
-            return seconds, output
-
-    outputs = schedule.run_turns(Keeping(), iter(order), CALLS, LENGTHS, lambda _: None, Batches(), wanted)
-    assert {index: int(output) for index, output in outputs.items()} == {0: 0, 1: 1}
-    assert not {output.data_ptr() for output in outputs.values()} & {output.data_ptr() for output in made}
+def test_the_output_of_every_batch_is_offered_with_its_step():
+    batches, outputs = play(5)
+    offered = [(step.turn, step.contender, int(output)) for step, output in outputs]
+    assert offered == [(turn, index, index) for turn, index in zip(batches.turn, batches.contender, strict=True)]
 
 
 def test_the_running_contender_is_announced_before_its_batch():

@@ -1,0 +1,366 @@
+"""The right answers, in a process that runs no foreign code: it judges the outputs that a worker shows it.
+
+Code in a worker can read all of its memory (frames, the garbage collector), so the answers are not there. The examiner
+makes the same inputs from the same seeds, computes the answers, and chooses which elements change unseen. It tells
+worker and parent what it found, each on a channel of its own, and the parent accepts no batches of an output that it
+has not approved.
+"""
+
+import contextlib
+import math
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gapbench import inputs, operations, oracle
+from gapbench.cases import Case
+from gapbench.measuring import forkserver_process
+from gapbench.measuring.forkserver import CurrentContender, Forker, Worker, WorkerTimeoutError
+from gapbench.measuring.prepared import CaseTask
+from gapbench.measuring.protocol import (
+    WEIGHTS,
+    AskChange,
+    Begin,
+    Change,
+    Channel,
+    Done,
+    Examined,
+    Findings,
+    Finish,
+    Followed,
+    ProtocolError,
+    RoundResult,
+    Shown,
+    WorkerExit,
+)
+from gapbench.oracle import Description, Judgement
+from gapbench.passes import Call, expect
+from gapbench.records import Qualification
+from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
+
+_Kind = TypeVar("_Kind")
+
+_SOON = 5.0
+"""Seconds in which the examiner's findings, sent before the worker's own words, must have arrived."""
+_CHANGE, _LARGEST_CHANGE = 0.05, 2048.0
+"""By which share an element's change moves the mean of its row at least, as far as float16 can sum what it adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What a worker is asked about one case: a sample for each of ``seeds``, and stress patterns if ``stressed``."""
+
+    task: CaseTask
+    seeds: tuple[int, ...]
+    stressed: bool = False
+
+    def truth(self, contender: int) -> Truth:
+        """Return what a contender is judged by."""
+        return operations.truth(self.task.specs[contender % len(self.task.specs)])
+
+
+def can_change(case: Case, truth: Truth) -> bool:
+    """Tell whether single elements of the input may change: the answer for one row must be cheap to know."""
+    return case.pass_ == "forward" and truth is GLOBAL_AVERAGE and bool(case.elements)
+
+
+# In the examiner's process
+
+
+class _Loaded:
+    """The noise that `serve` has drawn in this process, by the task that it is for."""
+
+    noise: tuple[CaseTask, Tensor] | None = None
+
+
+def serve(_: Channel, current: CurrentContender, task: CaseTask, descriptors: tuple[int, ...]) -> None:
+    """Draw the noise of a case's inputs, and fork processes that `examine` from then on."""
+    control = descriptors[1]
+    torch.set_num_threads(1)
+    _Loaded.noise = task, inputs.noise(task.case, task.seed)
+    forkserver_process.serve(socket.socket(fileno=control), current)
+
+
+def examine(channel: Channel, _: CurrentContender, papers: Sequence[Paper], descriptors: tuple[int, ...]) -> None:
+    """Judge what one worker shows, paper by paper, until it ends; the parent is told on ``channel``."""
+    torch.set_num_threads(1)
+    worker = Channel(descriptors[0])
+    answers: _Answers | None = None
+    number = 0
+    findings: list[Examined] = []
+    while True:
+        try:
+            message = worker.wait()
+        except (EOFError, ConnectionError, ProtocolError):
+            return
+        if isinstance(message, Begin) and message.paper < len(papers):
+            number, answers = message.paper, None  # the one before is freed first
+            answers = _Answers(papers[number])
+            worker.send(Done())
+        elif isinstance(message, Finish):
+            channel.send(Findings(number, findings))
+            findings = []
+            worker.send(Done())
+        elif isinstance(message, AskChange) and answers and answers.has(message.question):
+            worker.send(answers.change(message.contender, message.question))
+        elif isinstance(message, Shown) and answers and answers.has(message.question):
+            findings.append(answers.look(message, worker))
+            worker.send(findings[-1])
+        elif isinstance(message, Followed) and answers and answers.changed:
+            findings.append(answers.followed(message.answer))
+            worker.send(findings[-1])
+        else:
+            return  # what it did not show does not count
+
+
+class _Answers:
+    """The questions of a paper, and the answers to them that are known so far."""
+
+    def __init__(self, paper: Paper) -> None:
+        task = paper.task
+        self._paper, self._case, self._on_cpu = paper, task.case, replace(task.case, device="cpu")
+        drawn = _Loaded.noise
+        noise = drawn[1] if drawn and drawn[0] == task else inputs.noise(task.case, task.seed)
+        self._questions = oracle.questions(self._on_cpu, paper.seeds, noise, paper.stressed)
+        self._expected: dict[tuple[int, int], Expected] = {}
+        self._weights: dict[int, Expected] = {}
+        self._rng = Random()  # unlike all else not from a seed, which a contender could know
+        self.changed: tuple[int, int, Change] | None = None
+        if self._case.pass_ != "update":
+            for contender in task.contenders:
+                for number in range(len(paper.seeds)):
+                    self._answer(contender, number)
+
+    def _answer(self, contender: int, number: int) -> Expected:
+        if self._case.pass_ == "update":
+            return self._weights[contender]
+        truth = self._paper.truth(contender)
+        key = id(truth), number
+        if key not in self._expected:
+            question = self._questions[number]
+            gradient = question.gradient(self._on_cpu, truth)
+            self._expected[key] = expect(self._on_cpu, truth, question.x, gradient)
+        return self._expected[key]
+
+    def has(self, question: int) -> bool:
+        """Tell whether there is such a question."""
+        return WEIGHTS <= question < len(self._questions)
+
+    def look(self, shown: Shown, worker: Channel) -> Examined:
+        """Judge one output, whose bytes are read from ``worker``."""
+        contender, number = shown.contender, shown.question
+        output = _read(shown, worker)
+        if number == WEIGHTS:
+            x = self._questions[0].x
+            self._weights[contender] = expect(self._on_cpu, self._paper.truth(contender), x, x, output)
+            return Examined(contender, number)
+        expected, question = self._answer(contender, number), self._questions[number]
+        described = Description(shown.kind, shown.device, shown.dtype, shown.shape)
+        if reason := oracle.misfit(self._case, described, expected):
+            judgement = Judgement(reason)
+        elif shown.clock and oracle.accepts(self._on_cpu, output, expected):  # of gradients it takes less time
+            return Examined(contender, number, clock=shown.clock)
+        else:
+            judgement = oracle.judge(self._on_cpu, output, expected, question.patterns is not None)
+        reason = oracle.put(number, question, judgement).reason
+        if shown.clock and judgement.reason:
+            reason = f"was right when examined; after timing {judgement.reason}"
+        return Examined(contender, number, reason, judgement.max_error, judgement.max_error_ulp, shown.clock)
+
+    def change(self, contender: int, number: int) -> Change:
+        """Choose an element of a question's input and another value for it, which moves the mean of its row."""
+        x = self._questions[number].x
+        position = tuple(self._rng.randrange(size) for size in x.shape)
+        row = x[position[:2]].double()
+        bound = oracle.tolerance(self._case.dtype, self._case.window)
+        step = min(_LARGEST_CHANGE, max(10 * bound, _CHANGE) * float(row.abs().mean()) * self._case.window)
+        value = float((x[position].double() + step).to(x.dtype))
+        self.changed = contender, number, Change(position, value)
+        return self.changed[2]
+
+    def followed(self, answer: float) -> Examined:
+        """Judge the answer for the row in which an element was changed."""
+        assert self.changed is not None
+        contender, number, change = self.changed
+        row = self._questions[number].x[change.position[:2]].to(torch.float64, copy=True)
+        before = float(row.mean())
+        row[change.position[2:]] = change.value
+        after, bound = (
+            float(row.mean()),
+            oracle.tolerance(self._case.dtype, self._case.window) * float(row.abs().mean()),
+        )
+        if abs(answer - after) <= bound:  # not for a NaN
+            return Examined(contender, number)
+        if abs(answer - before) <= bound:
+            return Examined(contender, number, "answers without reading its input: it missed a change of one element")
+        reason = f"was right when examined; asked again it answers {answer:.6g} where {after:.6g} is right"
+        return Examined(contender, number, reason)
+
+
+def _read(shown: Shown, worker: Channel) -> Tensor | None:
+    """Read the bytes of an output, whether or not they are those of a tensor; None if they are not."""
+    content = torch.empty(shown.size, dtype=torch.uint8)
+    worker.receive_bytes(content.numpy().data)
+    dtype, shape = getattr(torch, shown.dtype or "float32", None), shown.shape
+    if shown.kind is not None or not isinstance(dtype, torch.dtype) or sorted(shown.order) != [*range(len(shape))]:
+        return None
+    if dtype.itemsize * math.prod(shape) != shown.size:
+        return None
+    inverse = [shown.order.index(dim) for dim in range(len(shape))]
+    return content.view(dtype).view([shape[dim] for dim in shown.order]).permute(inverse)
+
+
+# In the worker's process
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An output as it was when it was packed: its bytes, dimension by dimension in ``order``, outermost first."""
+
+    description: Description
+    order: tuple[int, ...] = ()
+    content: np.ndarray[Any, np.dtype[np.uint8]] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+def pack(output: object) -> Packed:
+    """Copy an output, not as a tensor: those that are alive can be found, and returned as one's own."""
+    description = oracle.describe(output)
+    if not isinstance(output, Tensor) or description.kind is not None or output.is_meta:
+        return Packed(description)
+    output = output.detach().cpu().resolve_conj().resolve_neg()
+    order = sorted(range(output.dim()), key=output.stride, reverse=True)  # its own in memory: nothing is moved
+    content = output.permute(order).contiguous().view(-1).view(torch.uint8).numpy()
+    return Packed(description, tuple(order), content.copy())
+
+
+class ExaminerGoneError(ConnectionError):
+    """The examiner has ended before its worker."""
+
+
+class Examiner:
+    """The examiner as its worker sees it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._channel = Channel(descriptor)
+
+    def begin(self, paper: int) -> None:
+        """Turn to a paper; the answers are computed meanwhile, until `wait` returns."""
+        self._channel.send(Begin(paper))
+
+    def wait(self) -> None:
+        """Wait until the examiner has done what it was told, and computes no more."""
+        self._hear(Done)
+
+    def show(self, contender: int, question: int, output: "Packed", clock: str | None = None) -> str | None:
+        """Have an output judged; return why it is wrong, or None."""
+        y = output.description
+        described = y.kind, y.device, y.dtype, y.shape
+        self._channel.send(Shown(contender, question, clock, *described, output.order, output.content.size))
+        self._channel.send_bytes(output.content.data)
+        return self._hear(Examined).reason
+
+    def remembered(self, contender: int, question: int, x: Tensor, call: Call, tries: int) -> str | None:
+        """Change one element of ``x`` at a time, and return a reason where an answer does not follow; x is restored.
+
+        Who remembers answers does so by something cheaper than reading the input: by its place, its version (which this
+        leaves alone) or a sample of its elements. A sample of a tenth notices all of four such changes once in ten
+        thousand times, one of a half once in sixteen.
+        """
+        for _ in range(tries):
+            self._channel.send(AskChange(contender, question))
+            change = self._hear(Change)
+            kept = x.data[change.position].clone()
+            x.data[change.position] = change.value
+            answer = float(call()[change.position[:2]])
+            x.data[change.position] = kept
+            self._channel.send(Followed(answer))
+            if reason := self._hear(Examined).reason:
+                return reason
+        return None
+
+    def finish(self) -> None:
+        """Let the examiner tell the parent what it found."""
+        self._channel.send(Finish())
+        self.wait()
+
+    def _hear(self, kind: type[_Kind]) -> _Kind:
+        try:
+            message = self._channel.wait()
+        except EOFError:
+            message = None
+        if not isinstance(message, kind):
+            raise ExaminerGoneError
+        return message
+
+
+# In the parent
+
+
+class Examination:
+    """The examiner of one worker, as their parent sees it: a context manager that ends it."""
+
+    def __init__(self, forker: Forker, papers: Sequence[Paper]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = forker.start(examine, tuple(papers), descriptors=[theirs.fileno()])
+        self._socket = ours
+        self.died: WorkerExit | None = None
+
+    def start(
+        self, forker: Forker, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()
+    ) -> Worker:
+        """Start the worker; the first of its descriptors is its end of the socket that it shares with the examiner."""
+        with self._socket:  # the examiner ends when the worker's is the last copy that is closed
+            return forker.start(target, *arguments, descriptors=[self._socket.fileno(), *descriptors])
+
+    def findings(self, paper: int = 0) -> list[Examined] | None:
+        """Return what was found of a paper since the last time; None if the worker has not let it finish."""
+        with contextlib.suppress(WorkerTimeoutError):
+            for message in self._process.messages(time.monotonic() + _SOON):
+                if isinstance(message, WorkerExit) and message.status:
+                    self.died = message
+                return message.examined if isinstance(message, Findings) and message.paper == paper else None
+        return None
+
+    def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
+        """Return a worker's answer, unless that is a round whose outputs were not all found right.
+
+        By each clock of ``entries`` an output of everyone must have been. None for a round in which that is not so, and
+        how the examiner ended where that is why.
+        """
+        if isinstance(answer, RoundResult):
+            examined = self.findings(paper) or []
+            right = {(each.clock, each.contender) for each in examined if each.reason is None}
+            expected = {(clock, index) for clock, indices in entries.items() for index in indices}
+            if not right >= expected or any(each.reason is not None for each in examined):
+                return self.died
+        elif isinstance(answer, WorkerExit) and self.findings(paper) is None:
+            return self.died or answer
+        return answer
+
+    def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
+        """Return what a worker claims of a contender together with what was found here; None if that does not fit."""
+        examined = [each for each in self.findings() or () if each.contender == index and each.question != WEIGHTS]
+        reason = next((each.reason for each in examined if each.reason is not None), None)
+        confirmed = claimed
+        if examined:
+            confirmed = replace(claimed, max_error=examined[0].max_error, max_error_ulp=examined[0].max_error_ulp)
+        if claimed.status != "ok":
+            return confirmed
+        if reason is not None:
+            return Qualification("wrong", reason, confirmed.max_error, confirmed.max_error_ulp)
+        return confirmed if {0, 1} <= {each.question for each in examined} else None
+
+    def __enter__(self) -> "Examination":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.kill()
