@@ -60,7 +60,7 @@ def replaced() -> str | None:
         for name, genuine in members.items():
             if getattr(owner, name, None) is not genuine and vars(owner).get(name) is not genuine:
                 setattr(owner, name, genuine)  # whoever is looked at next has not done this
-                first = first or f"{owner.__name__}.{name}"
+                first = first or f"{getattr(owner, '__name__', owner)}.{name}"
     if first is None:
         return None
     return f"replaces {first}; an implementation may not touch what times or compares"
