@@ -46,6 +46,7 @@ from gapbench.records import Qualification
 from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
 
 _Kind = TypeVar("_Kind")
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SOON = 5.0
 """Seconds in which the examiner's findings, sent before the worker's own words, must have arrived."""
@@ -226,18 +227,25 @@ class Packed:
 
     description: Description
     order: tuple[int, ...] = ()
-    content: np.ndarray[Any, np.dtype[np.uint8]] = field(default_factory=lambda: np.empty(0, np.uint8))
+    content: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
-def pack(output: object) -> Packed:
-    """Copy an output, not as a tensor: those that are alive can be found, and returned as one's own."""
+def pack(output: object, buffer: Bytes | None = None) -> Packed:
+    """Copy an output, not as a tensor: those that are alive can be found, and returned as one's own.
+
+    Into ``buffer`` where that has its size: while turns are taken, a new block would move the temporaries of the
+    others.
+    """
     description = oracle.describe(output)
     if not isinstance(output, Tensor) or description.kind is not None or output.is_meta:
         return Packed(description)
     output = output.detach().cpu().resolve_conj().resolve_neg()
     order = sorted(range(output.dim()), key=output.stride, reverse=True)  # its own in memory: nothing is moved
     content = output.permute(order).contiguous().view(-1).view(torch.uint8).numpy()
-    return Packed(description, tuple(order), content.copy())
+    if buffer is None or buffer.size != content.size:
+        return Packed(description, tuple(order), content.copy())
+    buffer[:] = content
+    return Packed(description, tuple(order), buffer)
 
 
 class ExaminerGoneError(ConnectionError):

@@ -12,7 +12,7 @@ from gapbench import inputs, oracle, passes, telemetry
 from gapbench.cases import DTYPES
 from gapbench.devices import device
 from gapbench.measuring import cheat_checks, clocks, memory, schedule
-from gapbench.measuring.examiner import Examiner, Packed, can_change, pack
+from gapbench.measuring.examiner import Bytes, Examiner, Packed, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase
 from gapbench.measuring.protocol import WEIGHTS, Batches, Calibration, RoundFailure, RoundResult
@@ -126,15 +126,16 @@ def measure(
     examiner.wait()
     taking_part = {index for entries in assignment.entries.values() for index in entries} & prepared.contenders.keys()
     calls: dict[int, list[Call]] = {}
+    buffers: dict[int, Bytes] = {}
     for index in rng.sample(sorted(taking_part), len(taking_part)):
         current.set(index)
         calls[index] = shared.calls(index)
         if case.pass_ == "update":
             examiner.show(index, WEIGHTS, pack(passes.first_weight(prepared.contenders[index].function)))
-        calls[index][0]()
+        buffers[index] = pack(calls[index][0]()).content
         if reason := cheat_checks.replaced():
             return RoundFailure(index, "failed", reason)
-    play = _Round(prepared, assignment, current, sync, examiner, shared, calls, order)
+    play = _Round(prepared, assignment, current, sync, examiner, shared, calls, buffers, order)
     found = RoundResult({}, {}, {}, {}, {})
     with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
@@ -171,10 +172,12 @@ class _Round:
         examiner: Examiner,
         shared: _Inputs,
         calls: dict[int, list[Call]],
+        buffers: Mapping[int, Bytes],
         order: Random,
     ) -> None:
         self._prepared, self._assignment, self._current, self._sync = prepared, assignment, current, sync
-        self._examiner, self._shared, self._calls, self._order = examiner, shared, calls, order
+        self._examiner, self._shared, self._order = examiner, shared, order
+        self._calls, self._buffers = calls, buffers
         self._implementations = len(prepared.task.specs)
         self._random = Random()  # unlike all else not from the seed, which a contender could know
 
@@ -234,12 +237,11 @@ class _Round:
             own.setdefault(step.contender, []).append(step)
         return {self._random.choice(batches) for batches in own.values()}
 
-    @staticmethod
     def _keep(
-        shown: Collection[schedule.Batch], outputs: dict[int, Packed], step: schedule.Batch, output: Tensor
+        self, shown: Collection[schedule.Batch], outputs: dict[int, Packed], step: schedule.Batch, output: Tensor
     ) -> None:
         if step in shown:
-            outputs[step.contender] = pack(output)
+            outputs[step.contender] = pack(output, self._buffers[step.contender])
 
     def _begin(self, index: int) -> None:
         self._prepared.activate(index)
