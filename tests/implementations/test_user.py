@@ -3,6 +3,8 @@ import sys
 import pytest
 import torch
 
+from gapbench import oracle
+from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.implementations import user
 
@@ -46,6 +48,37 @@ def test_whether_a_file_may_define_a_function_is_told_without_running_it(written
     spec = written(mine=f"{source}\nraise SystemExit\n")
     assert user.mentions(spec) is has
     assert not user.mentions(spec.replace("mine.py", "nosuch.py"))
+
+
+MODULES = """
+import torch
+
+class Pool(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True) * self.weight
+
+module = Pool()
+scripted = torch.jit.script(Pool())
+"""
+
+
+@pytest.mark.parametrize("name", ["module", "scripted"])
+@pytest.mark.parametrize("pass_", ["forward", "backward"])
+def test_an_instance_of_a_module_competes(written, name, pass_):
+    case = Case((2, 3, 4, 4), pass_=pass_)
+    own = user.load(written(name, mine=MODULES))
+    assert own.summary
+    assert oracle.examine(case, own.prepare(case), 0, own.truth).reason is None
+
+
+def test_a_class_is_told_what_to_name_instead(written):
+    with pytest.raises(
+        user.BrokenImplementationError, match=r"Pool of mine.py is a class; name an instance: my_gap = P"
+    ):
+        user.load(written("Pool", mine=MODULES))
 
 
 def test_a_file_that_is_not_there_is_told_by_its_name(written):
