@@ -155,7 +155,8 @@ def _variances(rows: Floats) -> Floats:
     off = rows - np.median(rows, axis=1, keepdims=True)
     bound = 3 * 1.4826 * np.median(np.abs(off), axis=1, keepdims=True)
     off = np.clip(off, -bound, bound, out=off, where=bound > 0) if length >= 8 else off
-    return np.sum((off - off.mean(axis=1, keepdims=True)) ** 2, axis=1) / max(length - 1, 1)
+    variances: Floats = np.sum((off - off.mean(axis=1, keepdims=True)) ** 2, axis=1) / max(length - 1, 1)
+    return variances
 
 
 def shift(base: Shift, head: Shift) -> Shift:

@@ -48,7 +48,7 @@ def print_table(table: Table, console: Console) -> None:
     columns = [[column.header, *column.cells] for column in table.columns]
     least = [
         max(len(line) for cell in cells for line in str(cell).split("\n")) if column.no_wrap
-        else max(_NARROWEST, column.min_width or 0)
+        else column.width or _NARROWEST
         for column, cells in zip(table.columns, columns, strict=True)
     ]  # fmt: skip
     if sum(least) + 2 * (len(least) - 1) <= console.width:
@@ -149,7 +149,9 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDO
     ranked = measured["best"].notna().any()
     references = measured["reference"].dropna().unique()
     against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
-    table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval", whole=[title])
+    table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval")
+    longest = measured["implementation"].map(lambda name: len(named(name, console))).max()
+    table.columns[0].width = max(longest, len(title), 20 if measured["parameters"].notna().any() else 0)
     before = None
     for row in rows.records(measured):
         case = [row["shape"], row["dtype"], row["layout"], *rows.unusual(row, "pass")]
@@ -297,7 +299,7 @@ def sparkline(points: Sequence[Point]) -> str:
 def print_trends(trends: Sequence[Trend], console: Console = _STDOUT) -> None:
     """Print how each trend went, its newest time, and its newest step."""
     table = plain_table("case", "implementation", "trend", "newest", "÷ before", whole=_NAMES)
-    table.columns[2].min_width = max((len(sparkline(trend.points)) for trend in trends), default=0)
+    table.columns[2].width = max(16, console.width // 5, *(len(sparkline(trend.points)) for trend in trends))
     for trend in trends:
         step = trend.changes[-1] if trend.changes else None
         what = "too few runs to tell" if len(trend.points) < 2 * SHORTEST else ""

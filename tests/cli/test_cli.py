@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fabricated import a_run
 
 from gapbench import cli, records
 from gapbench.cli import common
@@ -19,6 +20,7 @@ from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring.plan import Effort
 from gapbench.run import Warning
+from gapbench.store import Store
 
 FEW = [f"--impl={name}" for name in ("mean", "sum_scale", "adaptive", "triton")]
 SMALL = ["run", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous", *FEW]
@@ -162,6 +164,23 @@ def test_lists_are_tables_or_objects_with_a_name(gapbench, what):
     assert code == 0
     assert all(row["name"] for row in json.loads(out))
     assert gapbench("list", what)[0] == 0
+
+
+@pytest.mark.parametrize(("width", "most"), [(60, 4), (80, 3), (200, 2)])
+def test_listed_runs_take_a_few_lines_each(gapbench, monkeypatch, width, most):
+    monkeypatch.setenv("COLUMNS", str(width))
+    git = {"commit": "0123456789" * 4, "branch": "main", "subject": "Pool channels_last in one pass"}
+    run = a_run(Store("results"), tag="nightly", rounds=2, git=git)
+    code, out, _ = gapbench("list", "runs")
+    assert code == 0
+    assert run in out
+    assert "nightly" in out
+    assert "main, Pool" in out
+    assert git["commit"] not in out
+    assert len(out.splitlines()) <= most
+    (listed,) = json.loads(gapbench("list", "runs", "--json")[1])
+    assert listed["commit"] == git["commit"]
+    assert listed["complete"] is True
 
 
 def test_a_store_of_which_the_first_run_is_yet_to_come_has_no_runs(gapbench):

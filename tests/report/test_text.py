@@ -125,6 +125,7 @@ def test_contenders_show_what_each_costs(width):
     out = printed(text.print_contenders, pd.DataFrame([ROW]), "what each costs", width=width)
     for needed in ("flatten_linear", "419 µs", "÷ gap_linear", "[0.196, 0.231]", "100,353,000", "3.00 MiB"):
         assert needed in out
+    assert "÷ gap_linear 0.22" not in out  # a table, not line by line
     assert all(len(line.rstrip()) <= width for line in out.splitlines())
 
 
@@ -192,7 +193,7 @@ def test_each_operation_has_a_table_with_its_reference():
     assert "\nmasked_mean " in out
 
 
-LONG = {56: "a_function_name_of_fifty_six_letters_is_long_and_ordinary", 260: "f" * 130 + "g" * 130}
+LONG = {4: "mean", 56: "a_function_name_of_fifty_six_letters_is_long_and_ordinary", 260: "f" * 130 + "g" * 130}
 UNITS = ("419 µs", "0.22×", "[0.196, 0.231]")  # noqa: RUF001
 
 
