@@ -68,7 +68,8 @@ def resolve(folder: Path, ref: str) -> str:
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
     """Check every one of ``refs`` out, and remove the worktrees at the end; `HERE` needs none.
 
-    Raises `GapbenchError` for what does not exist, and where git cannot make a worktree.
+    Submodules are checked out as far as they have been fetched; nothing is fetched. Raises `GapbenchError` for what
+    does not exist, and where git cannot make a worktree.
     """
     whole = top(folder)
     commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
@@ -100,7 +101,19 @@ def _add(whole: Path, folder: Path, commit: str) -> Path:
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines()
         raise GapbenchError(f"git cannot check {commit[:12]} out: {lines[-1] if lines else error}") from error
+    for path, pinned in _submodules(whole, commit):
+        if (whole / path / ".git").exists():
+            with contextlib.suppress(GapbenchError):  # a commit that was never fetched: its folder stays empty
+                _add(whole / path, folder / path, pinned)
     return folder
+
+
+def _submodules(whole: Path, commit: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each submodule of a commit, and the commit that it is pinned to."""
+    for entry in _git(whole, "ls-tree", "-r", "-z", commit).split("\0"):
+        if entry.startswith("160000 "):
+            facts, _, path = entry.partition("\t")
+            yield path, facts.split()[-1]
 
 
 def _no_filters(whole: Path) -> list[str]:
@@ -120,6 +133,7 @@ def _no_filters(whole: Path) -> list[str]:
 def _remove(whole: Path, parent: Path) -> None:
     shutil.rmtree(parent, ignore_errors=True)
     git.ask(whole, "worktree", "prune")
+    git.ask(whole, "submodule", "--quiet", "foreach", "--recursive", "git worktree prune")
 
 
 def _remove_stale(whole: Path) -> None:

@@ -48,6 +48,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
 
 
+def counted(value: int, noun: str, plural: str = "") -> str:
+    """Return a number of things with their name: ``1 case``, ``1,234 cases``; ``plural`` where it is not an s."""
+    return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> GapbenchError:
     """Return the error for a name that does not exist, listing what does, closest match first."""
     choices = list(choices)

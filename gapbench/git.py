@@ -9,11 +9,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-_QUIETLY = (
-    "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false",
-    "-c", "color.ui=false",
+_SETTINGS = (
+    f"core.hooksPath={os.devnull}", "core.fsmonitor=false", "log.showSignature=false", "i18n.logOutputEncoding=UTF-8",
+    "color.ui=false", "color.diff=false", "color.status=false", "status.showUntrackedFiles=normal",
+    "core.abbrev=40", "diff.algorithm=default", "diff.context=3", "diff.renames=true", "diff.relative=false",
+    "diff.noprefix=false", "diff.mnemonicPrefix=false", "diff.ignoreSubmodules=none",
 )  # fmt: skip
-"""Options of git with which it starts no hooks and no monitor, and prints what is parsed here and nothing else."""
+"""In place of the user's own: no hooks and no monitor start, and what is parsed here is printed, and nothing else."""
 
 
 class Git(Struct, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str
     fails, and `ValueError` for arguments that no process can be given.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", *_QUIETLY, *arguments]
+    command = ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *arguments]
     text = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(
         command, cwd=folder, env=variables, input=text, capture_output=True, text=True, errors="replace", check=True

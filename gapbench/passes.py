@@ -56,7 +56,10 @@ def first_weight(function: Function) -> Tensor:
 
 
 def _weights(function: Function, require_grad: bool) -> list[nn.Parameter]:
-    return list(function.requires_grad_(require_grad).parameters()) if isinstance(function, nn.Module) else []
+    weights = list(function.parameters()) if isinstance(function, nn.Module) else []
+    for weight in weights:  # a ScriptModule does not have the method for all of them
+        weight.requires_grad_(require_grad)
+    return weights
 
 
 def _written(gradient: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ that the store has.
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from gapbench.recording import Recording
     from gapbench.suites import Suite
 
-_RECORDING: "pytest.StashKey[Recording]" = pytest.StashKey()
+_RECORDINGS: "pytest.StashKey[dict[int, Recording]]" = pytest.StashKey()
+_REPEAT: pytest.StashKey[int] = pytest.StashKey()
+"""How many items before this one have the same case and implementation."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,10 +56,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each item its own replayed timer, and its case as pytest-benchmark's group."""
+    seen: Counter[tuple[Case, str]] = Counter()
     for item in items:
         if _suite(getattr(item, "function", None)):
-            case, _ = _pair(item)
-            item.add_marker(pytest.mark.benchmark(timer=Replay(), group=case.id))
+            pair = _pair(item)
+            item.add_marker(pytest.mark.benchmark(timer=Replay(), group=pair[0].id))
+            item.stash[_REPEAT] = seen[pair]
+            seen[pair] += 1
 
 
 def _pair(item: pytest.Item) -> "tuple[Case, str]":
@@ -87,7 +93,7 @@ class Replay:
 
     def step(self) -> None:
         """Stand for the benchmarked call."""
-        self._now += next(self._samples)
+        self._now += next(self._samples, 0.0)  # --benchmark-cprofile asks for one more
 
 
 @pytest.fixture
@@ -101,9 +107,9 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
 
     def report() -> None:
         if benchmark.disabled:
-            _check(case, name)
+            benchmark(_check, case, name)
             return
-        recording = _recording(request.session)
+        recording = _recording(request.session, request.node.stash[_REPEAT])
         results = recording.results
         rows = results[(results["case"] == case.id) & (results["implementation"] == name)]
         if rows.empty:
@@ -135,9 +141,10 @@ def _check(case: "Case", name: str) -> None:
     assert judgement.reason is None, judgement.reason
 
 
-def _recording(session: pytest.Session) -> "Recording":
-    """Measure every selected item of the session, once."""
-    if _RECORDING not in session.config.stash:
+def _recording(session: pytest.Session, repeat: int) -> "Recording":
+    """Measure every selected item of the session, once; those that repeat others, in runs of their own."""
+    recordings = session.config.stash.setdefault(_RECORDINGS, {})
+    if repeat not in recordings:
         from gapbench import recording
         from gapbench.devices import device
         from gapbench.measuring.budget import fit_to_budget
@@ -150,14 +157,15 @@ def _recording(session: pytest.Session) -> "Recording":
         contests: dict[Case, Contest] = {}
         for item in session.items:
             suite = _suite(getattr(item, "function", None))
-            if suite is not None:
+            if suite is not None and item.stash[_REPEAT] == repeat:
                 case, name = _pair(item)
                 clocks = device(case.device).clocks[:1]  # pytest-benchmark has one time for an item
                 reference = operation(case.operation).reference
                 contest = Contest(suite.name, case, {reference: reference}, clocks, reference)
                 contests.setdefault(case, contest).specs[name] = name
         # pytest-benchmark has no word for who stopped early: everyone is measured to the end
-        effort = Effort(budget=parse_duration(option("--gapbench-budget")), race=False)
+        repeats = len({item.stash[_REPEAT] for item in session.items if _REPEAT in item.stash})
+        effort = Effort(budget=parse_duration(option("--gapbench-budget")) / repeats, race=False)
         trimmed = fit_to_budget(list(contests.values()), effort)
         with _held(session.config, trimmed.kept[0].case.device):
             writer = recording.begin(
@@ -170,8 +178,8 @@ def _recording(session: pytest.Session) -> "Recording":
             recorded = recording.record(writer, Plan(tuple(trimmed.kept), effort))
         if recorded.interrupted:
             raise KeyboardInterrupt
-        session.config.stash[_RECORDING] = recorded
-    return session.config.stash[_RECORDING]
+        recordings[repeat] = recorded
+    return recordings[repeat]
 
 
 def _held(config: pytest.Config, name: str) -> "Lock":
@@ -191,7 +199,6 @@ def _held(config: pytest.Config, name: str) -> "Lock":
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Name the run that was stored."""
-    recording = config.stash.get(_RECORDING, None)
-    if recording is not None:
+    """Name the runs that were stored."""
+    for recording in config.stash.get(_RECORDINGS, {}).values():
         terminalreporter.write_line(f"gapbench run {recording.run.id} in {config.getoption('--gapbench-store')}")

@@ -3,6 +3,7 @@
 A suite is a pytest module with one function under `suite`; see ``suites/bench_quick.py``.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import sys
@@ -128,7 +129,8 @@ def find(name_or_path: str) -> list[Suite]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # where `suite` looks the module's docstring up
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout carries data
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise GapbenchError(f"suite {name_or_path!r} does not import: {type(error).__name__}: {error}") from error
     found = declared_in(vars(module))

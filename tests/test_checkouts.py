@@ -62,6 +62,47 @@ def test_two_dots_need_no_repository(tmp_path):
         assert base.folder == head.folder == tmp_path
 
 
+@pytest.fixture
+def with_submodule(repository, tmp_path):
+    """The same with a repository in it that has one itself, each with two commits that the outer one pins."""
+    allowed = ["-c", "protocol.file.allow=always"]
+    inner, middle = tmp_path / "inner", tmp_path / "middle"
+    for folder in (inner, middle):
+        git(tmp_path, "init", "--quiet", str(folder))
+        (folder / "pool.py").write_text("one")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", "one")
+    git(middle, *allowed, "submodule", "--quiet", "add", str(inner), "deep")
+    git(middle, "commit", "--quiet", "--message", "with inner")
+    git(repository, *allowed, "submodule", "--quiet", "add", str(middle), "a b/middle")
+    git(repository, *allowed, "submodule", "--quiet", "update", "--init", "--recursive")
+    git(repository, "commit", "--quiet", "--message", "with middle")
+    own = repository / "a b" / "middle"
+    (own / "pool.py").write_text("two")
+    git(own, "commit", "--quiet", "--all", "--message", "two")
+    git(repository, "commit", "--quiet", "--all", "--message", "middle moved")
+    return repository
+
+
+def test_submodules_are_checked_out_as_each_commit_pins_them(with_submodule):
+    own = with_submodule / "a b" / "middle"
+    with checkouts.checkouts(with_submodule, "HEAD~1", "HEAD") as (base, head):
+        pools = [(side.folder / "a b" / "middle" / "pool.py").read_text() for side in (base, head)]
+        assert pools == ["one", "two"]
+        assert (head.folder / "a b" / "middle" / "deep" / "pool.py").read_text() == "one"
+        assert Revision(head).describe("head").git.dirty is False
+    assert traces(with_submodule) == []
+    for folder in (own, own / "deep"):
+        assert len(git(folder, "worktree", "list").splitlines()) == 1
+        assert git(folder, "status", "--porcelain") == ""
+
+
+def test_a_submodule_that_was_never_fetched_is_an_empty_folder(with_submodule):
+    git(with_submodule, "submodule", "--quiet", "deinit", "--all")
+    with checkouts.checkouts(with_submodule, "HEAD", ".") as (base, _):
+        assert list((base.folder / "a b" / "middle").iterdir()) == []
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_worktrees_go_also_when_something_happens(repository, error):
     with pytest.raises(error), checkouts.checkouts(repository, "HEAD~1", "HEAD"):

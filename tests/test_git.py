@@ -92,12 +92,38 @@ def test_a_detached_head_is_no_branch(repository):
     assert (described.branch, described.commit) == (None, command_line("rev-parse", "HEAD"))
 
 
-def test_signatures_and_colours_that_somebody_configured_are_no_part_of_a_subject(repository):
+SETTINGS = {
+    "log.showSignature": "true", "color.ui": "always", "color.diff": "always", "color.status": "always",
+    "diff.algorithm": "histogram", "diff.context": "9", "diff.renames": "copies",
+    "diff.noprefix": "true", "diff.mnemonicPrefix": "true", "diff.relative": "true",
+    "status.showUntrackedFiles": "no", "i18n.logOutputEncoding": "latin1", "core.abbrev": "4", "column.ui": "always",
+    "log.decorate": "full", "log.date": "relative", "format.pretty": "fuller", "status.branch": "true",
+    "status.relativePaths": "true", "core.quotePath": "false", "log.mailmap": "true", "core.pager": "false",
+}  # fmt: skip
+
+
+def test_what_somebody_configured_changes_nothing_that_is_read(repository):
     folder, command_line = repository
-    command_line("config", "log.showSignature", "true")
-    command_line("config", "color.ui", "always")
-    assert git.describe(folder).subject == "First & <only>"
-    assert git.describe(folder).dirty is False
+    command_line("commit", "--quiet", "--allow-empty", "--message", "Größer & <only>")
+    below = folder / "below"
+    below.mkdir()
+
+    def read():
+        (folder / "file").write_text("one\n")
+        clean = git.describe(below)
+        (folder / "file").write_text("two\n")
+        changed = git.describe(below)
+        (folder / "untracked").write_text("")
+        all_of_it = clean, changed, git.describe(below), git.tracked(below)
+        (folder / "untracked").unlink()
+        return all_of_it
+
+    plain = read()
+    assert [one.dirty for one in plain[:3]] == [False, True, True]
+    assert plain[0].subject == "Größer & <only>"
+    for name, value in SETTINGS.items():
+        command_line("config", name, value)
+    assert read() == plain
 
 
 def test_why_git_does_not_read_a_repository_is_told_in_its_words(repository, tmp_path_factory):

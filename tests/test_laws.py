@@ -69,6 +69,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 
 def test_only_store_report_and_profiling_write_files():
+    # cli/__init__.py opens the null device in place of closed streams
     # forkserver.py's byte is shared memory in an anonymous file; device_lock.py's files are locks, not data
     writing = {
         "write_text",
@@ -83,7 +84,8 @@ def test_only_store_report_and_profiling_write_files():
     }
     writers = {where(path) for path in MODULES if any(name.rpartition(".")[2] in writing for name in names(path))}
     assert all(
-        writer.startswith(("store/", "report/", "profiling/")) or writer == "device_lock.py" for writer in writers
+        writer.startswith(("store/", "report/", "profiling/")) or writer in ("device_lock.py", "cli/__init__.py")
+        for writer in writers
     )
 
 

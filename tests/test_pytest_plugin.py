@@ -94,9 +94,28 @@ def test_a_device_that_is_being_measured_on_is_waited_for_and_that_is_said_at_on
     assert waiting.returncode == 0, out
 
 
-def test_disabled_benchmarks_are_checked_and_not_measured(run):
-    run("--benchmark-disable").assert_outcomes(passed=6, skipped=2)
+@pytest.mark.parametrize("options", [["--benchmark-disable"], ["-n", "2"]])
+def test_disabled_benchmarks_are_checked_and_not_measured(run, options):
+    run(*options, "-W", "error").assert_outcomes(passed=6, skipped=2)
     assert not Path("results").exists()
+
+
+def test_a_profile_may_be_asked_for_of_what_is_replayed(run):
+    run("-k", "mean_flat and float32", "--benchmark-cprofile=tottime").assert_outcomes(passed=1, deselected=7)
+
+
+def test_repeats_of_an_item_are_measured_each(pytester):
+    repeated = SUITE.replace(
+        "    @suite", "    import pytest\n\n    @pytest.mark.parametrize('repeat', [0, 1])\n    @suite"
+    )
+    pytester.makepyfile(bench_tiny=repeated.replace("(measured)", "(measured, repeat)"))
+    options = ["-k", "mean_flat and float32", "--gapbench-budget", "4s", "-p", "no:cacheprovider"]
+    result = pytester.runpytest_subprocess("bench_tiny.py", *options, "--benchmark-json=out.json")
+    result.assert_outcomes(passed=2, deselected=14)
+    first, second = json.loads(Path("out.json").read_text())["benchmarks"]
+    assert first["extra_info"]["run"] != second["extra_info"]["run"]
+    assert first["stats"]["mean"] != second["stats"]["mean"]
+    assert len(list(Path("results").glob("2*"))) == 2
 
 
 def test_the_shipped_suites_collect_one_item_per_case_and_implementation(pytester):
@@ -108,6 +127,12 @@ def test_the_shipped_suites_collect_one_item_per_case_and_implementation(pyteste
             f"{5 * len(quick.implementations)} tests collected*",
         ]
     )
+
+
+def test_a_folder_of_suites_is_collected():
+    command = [sys.executable, "-m", "pytest", "suites", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=QUICK.parents[1], capture_output=True, text=True, check=True)
+    assert {name for name in suites.names() if f"bench_{name}.py::" in done.stdout} == {*suites.names()}
 
 
 def test_other_peoples_tests_are_left_alone(pytester):

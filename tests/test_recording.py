@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.recording.ledger import Ledger
 from gapbench.records import Qualification
-from gapbench.run import Comparison, FlaggedRow
+from gapbench.run import Comparison, Environment, FlaggedRow, Machine, Warning
 from gapbench.run import Side as RunSide
 from gapbench.store import Store
 
@@ -127,6 +129,17 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
     assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
+
+
+@pytest.mark.parametrize(("threads", "warned"), [(1, False), (2, False), (3, True)])
+def test_more_threads_than_usable_cpus_are_warned_of(store, threads, warned):
+    contests = [replace(CONTESTS[0], case=replace(CONTESTS[0].case, threads=threads))]
+    machine = Environment(Machine(usable_cores=2))
+    run = recording.begin(store, contests, EFFORT, ["run"], elsewhere=machine).run
+    expected = Warning(
+        "threads", "3 threads share 2 usable CPUs and wait for each other", "measure with --threads 2 or fewer"
+    )
+    assert (expected in run.notes) == warned
 
 
 def test_conditions_of_memory_are_rows_of_their_own(store):

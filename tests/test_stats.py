@@ -79,6 +79,14 @@ def test_spells_of_noise_that_slow_most_batches_of_either_do_not_move_a_rounds_l
     assert excess(mine) >= 0
 
 
+@given(st.lists(st.tuples(st.floats(1e-9, 1), st.floats(1e-9, 1)), min_size=1, max_size=40))
+def test_a_rounds_ratio_is_numpys_quantile_to_the_last_bit(turns):
+    mine, other = np.array(turns).T
+    low, high = (np.quantile(np.log(values), 0.1) for values in (mine, other))
+    assert round_log_ratio(mine, other) == low - high
+    assert excess(mine) == np.median(np.log(mine)) - low
+
+
 def test_the_excess_is_the_median_above_the_fastest_tenth():
     assert excess(np.full(20, 2e-6)) == 0
     assert excess(np.array([1.0] * 5 + [2.0] * 15)) == pytest.approx(np.log(2))

@@ -47,6 +47,11 @@ def subsets(choices):
     return st.lists(st.sampled_from(list(choices)), unique=True, min_size=1)
 
 
+def test_what_a_suite_prints_is_no_data(file, capsys):
+    find(file("print('hello')\n" + MINE))
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 # Grids
 
 

@@ -4,9 +4,11 @@ Data goes to stdout, progress and errors to stderr; exit codes are `gapbench.err
 """
 
 import io
+import os
 import signal
 import sys
 import traceback
+from typing import Any
 
 import click
 
@@ -39,13 +41,49 @@ for _command in COMMANDS:
     gapbench.add_command(_command)
 
 
+class _Output(io.FileIO):
+    """Standard output or error whose ``error`` is kept, and nothing written from then on.
+
+    So a command goes on where its reader has left or the disk is full: what it measures is kept, and it ends with the
+    exit code that it would have had.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write ``data``, or count it as written where that is no use."""
+        if self.error is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+
 def main() -> None:
     """Run the command line and exit with a documented code.
 
     A request to terminate is treated as Ctrl-C: what was measured is kept.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(_exit_code())
+    for descriptor in range(3):  # those that were closed would become pipes to workers, which print there
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    output = _Output(1, "w", closefd=False)
+    sys.stdout = _text(output)
+    sys.stderr = _text(_Output(2, "w", closefd=False))
+    code = _exit_code()
+    if output.error is not None and not isinstance(output.error, BrokenPipeError):
+        click.echo(f"gapbench: cannot write the output: {output.error.strerror}; free space on that disk", err=True)
+        code = ExitCode.USAGE
+    sys.exit(code)
+
+
+def _text(output: _Output) -> io.TextIOWrapper:
+    encoding = getattr(sys.__stdout__, "encoding", None)
+    return io.TextIOWrapper(io.BufferedWriter(output), encoding, line_buffering=True)
 
 
 def _exit_code() -> int:
@@ -64,9 +102,6 @@ def _exit_code() -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; there is nobody to tell
-        return ExitCode.DONE
     except Exception as error:
         if is_out_of_memory(error):
             remedy = "stop other programs; a run that was begun goes on with: gapbench run --resume latest"

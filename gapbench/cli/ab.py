@@ -211,7 +211,7 @@ def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Con
         return (built_in or operations.builtin(name) is None) and (not named or name in named)
 
     selection = Selection.of("ci", selected)
-    contests = selection.contests(lambda spec: _in_repository(spec, two_pythons), alone=True)
+    contests = selection.contests(lambda spec: _in_repository(spec, two_pythons, sides), alone=True)
     differing = [replace(one, specs={n: s for n, s in one.specs.items() if differs(n, s)}) for one in contests]
     if not any(one.specs for one in differing):
         raise GapbenchError(
@@ -221,17 +221,25 @@ def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Con
     return [one for one in differing if one.specs]
 
 
-def _in_repository(spec: str, anywhere: bool) -> str:
-    """Return a user's FILE.py:FUNCTION with the file as the repository knows it."""
+def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
+    """Return a user's FILE.py:FUNCTION with the file as the repository knows it.
+
+    Raises `GapbenchError` where none of the ``sides`` has it.
+    """
     from gapbench import checkouts
     from gapbench.implementations import user
 
     file, function = user.split(spec)
     path, top = Path(file).resolve(), checkouts.top(Path.cwd())
     if path.is_relative_to(top):
-        return f"{path.relative_to(top)}:{function}"
-    if not anywhere:
+        path = path.relative_to(top)
+    elif not anywhere:
         raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so BASE and HEAD cannot differ in it")
+    if not any(user.mentions(side.source.spec(f"{path}:{function}")) for side in sides):
+        raise GapbenchError(
+            f"--impl {spec!r}: neither BASE nor HEAD has this function; commit it, or fetch its submodule with: "
+            "git submodule update --init"
+        )
     return f"{path}:{function}"
 
 

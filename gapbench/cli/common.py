@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.cases import parse_shape
-from gapbench.errors import GapbenchError
+from gapbench.errors import GapbenchError, counted
 from gapbench.parsing import parse_duration, parse_shard, parse_share
 
 if TYPE_CHECKING:
     from gapbench.device_lock import Lock
     from gapbench.devices import Device
+    from gapbench.run import Warning
 
 Command = Callable[..., Any]
 
@@ -54,9 +55,8 @@ def as_json(what: str = "one JSON document") -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
 
 
-store = click.option(
-    "--store", "url", metavar="URL", default="results", show_default=True, help="Folder or fsspec URL."
-)
+STORE = "results"
+store = click.option("--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 tag = click.option("--tag", help="A name to find the run by.")
 seed = click.option(
@@ -72,10 +72,14 @@ def left_out(error: GapbenchError) -> None:
     click.echo(f"warning: left out: {error}", err=True)
 
 
-def show_warnings(warnings: Iterable[object]) -> None:
-    """Print a run's warnings on stderr, a line each."""
+def show_warnings(warnings: Iterable["Warning"]) -> None:
+    """Print a run's warnings on stderr: the first of each kind, and how many more there are; its page has them all."""
+    kinds: dict[object, list[Warning]] = {}
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        kinds.setdefault((warning.topic or warning.evidence, warning.remedy), []).append(warning)
+    for first, *others in kinds.values():
+        more = f" And {counted(len(others), 'more warning')} of this kind: see the run's page." if others else ""
+        click.echo(f"warning: {first}{more}", err=True)
 
 
 def locked(device: str, no_wait: bool) -> "Lock":

@@ -18,20 +18,11 @@ MARGIN = 0.01
 FAIL_ON = "regressed,failed_head"
 FORMATS = ("table", "markdown", "json", "github")
 
-POLICIES: dict[str, tuple[str, ...]] = {
-    "regressed": ("regressed",),
-    "failed": ("failed_base", "failed_head"),
-    "failed_head": ("failed_head",),
-    "failed_base": ("failed_base",),
-    "changed_definition": ("changed_definition",),
-    "environment_mismatch": ("environment_mismatch",),
-    "removed": ("removed",),
-    "added": ("added",),
-    "improved": ("improved",),
-    "inconclusive": ("inconclusive",),
-    "equivalent": ("equivalent",),
-    "none": (),
-}
+_VERDICTS = (
+    "regressed", "failed_head", "failed_base", "changed_definition", "environment_mismatch", "removed", "added",
+    "improved", "inconclusive", "equivalent",
+)  # fmt: skip
+POLICIES = {name: (name,) for name in _VERDICTS} | {"failed": ("failed_base", "failed_head"), "none": ()}
 """What ``--fail-on`` may name, and the verdicts that each stands for."""
 
 

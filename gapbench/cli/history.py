@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from gapbench.cli import common
-from gapbench.errors import NothingMatchedError
+from gapbench.errors import NothingMatchedError, counted
 
 
 @click.command("history")
@@ -53,4 +53,4 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
         report.print_trends(found)
         for trend in found if case is not None else []:
             report.print_points(trend)
-    click.echo(f"{len(ordered.runs)} runs, {ordered.phrase}")
+    click.echo(f"{counted(len(ordered.runs), 'run')}, {ordered.phrase}")

@@ -80,14 +80,22 @@ def _devices(_url: str) -> Rows:
 def _runs(url: str) -> Rows:
     from gapbench.store import Store
 
-    frame = Store(url).runs().rename(columns={"run": "name"})
+    store = Store(url)
+    if url != common.STORE:  # the first run makes that one
+        store.require()
+    frame = store.runs().rename(columns={"run": "name"})
+    if frame.empty:
+        click.echo(f"no runs in {url} yet; measure one with: gapbench run", err=True)
     return list(json.loads(frame.iloc[::-1].to_json(orient="records")))
 
 
-_JSON_ONLY = ("variant_of", "code")
-"""Columns that have no room in a terminal."""
-_RARE = ("unreadable",)
-"""Columns that are shown where they hold something."""
+_JSON_ONLY = ("variant_of", "code", "started", "ended", "commit", "branch", "subject", "complete", "unreadable")
+"""Columns that have no room in a terminal; of runs, `_notes` has what matters of them."""
+
+
+def _notes(run: Mapping[str, Any]) -> str:
+    notes = [run["unreadable"] or ("" if run["complete"] else "not complete"), run["branch"], run["subject"]]
+    return ", ".join(filter(None, notes))
 
 
 LISTS: Mapping[str, Callable[[str], Rows]] = {
@@ -101,7 +109,7 @@ LISTS: Mapping[str, Callable[[str], Rows]] = {
 
 @click.command("list")
 @click.argument("what", type=click.Choice(list(LISTS)))
-@click.option("--store", "url", metavar="URL", default="results", show_default=True, help="Where runs are listed from.")
+@common.store
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Of devices, those of a Ray cluster.")
 @common.as_json("a list of objects")
 def command(what: str, url: str, on: str | None, as_json: bool) -> None:
@@ -120,5 +128,7 @@ def command(what: str, url: str, on: str | None, as_json: bool) -> None:
         return
     from gapbench.report import text
 
-    hidden = {*_JSON_ONLY, *(name for name in _RARE if not any(row.get(name) for row in rows))}
-    text.print_rows([{column: value for column, value in row.items() if column not in hidden} for row in rows])
+    shown = [{column: value for column, value in row.items() if column not in _JSON_ONLY} for row in rows]
+    text.print_rows(
+        [one | {"notes": _notes(row)} if what == "runs" else one for one, row in zip(shown, rows, strict=True)]
+    )

@@ -28,7 +28,7 @@ class Progress:
             console=console,
             auto_refresh=False,  # a thread that draws by itself would draw during a batch
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.file.isatty(),  # a log is none, though FORCE_COLOR says so
         )
         self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
         self._to_qualify = sides * sum(len(contest.specs) for contest in contests)

@@ -13,7 +13,7 @@ from gapbench.cli import common, selection
 from gapbench.cli.common import DURATION, SHARD, SHARE
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.errors import ExitCode, GapbenchError
+from gapbench.errors import ExitCode, GapbenchError, counted
 from gapbench.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
@@ -182,13 +182,15 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
         return
     for case in plan:
         fate = "  dropped" if case["dropped"] else ""
-        click.echo(f"{case['name']}  {case['label']}  ({len(case['implementations'])} implementations){fate}")
+        names = counted(len(case["implementations"]), "implementation")
+        click.echo(f"{case['name']}  {case['label']}  ({names}){fate}")
     counts = Counter((case["suite"], case["dropped"]) for case in plan)
     for suite in dict.fromkeys(case["suite"] for case in plan):
         seconds = sum(case["seconds"] for case in plan if case["suite"] == suite)
-        click.echo(f"{suite}: {counts[suite, False] + counts[suite, True]} cases, about {seconds:.0f} s")
+        cases = counted(counts[suite, False] + counts[suite, True], "case")
+        click.echo(f"{suite}: {cases}, about {seconds:.0f} s")
     click.echo(
-        f"{len(trimmed.kept)} cases, {effort.rounds} rounds or more, about "
+        f"{counted(len(trimmed.kept), 'case')}, {counted(effort.rounds, 'round')} or more, about "
         f"{max(effort.budget, trimmed.needed) if not trimmed.dropped else effort.budget:.0f} s"
     )
     for warning in trimmed.warnings:

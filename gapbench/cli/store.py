@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gapbench.cli import common
-from gapbench.errors import ExitCode, GapbenchError
+from gapbench.errors import ExitCode, GapbenchError, counted
 
 
 @click.group("store")
@@ -75,12 +75,13 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
 def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
     """Read all of every RUN (of the whole store by default) and name what is damaged, open or left over.
 
-    Exits with 2 if something is damaged.
+    Exits with 2 if something is damaged, or there is no store.
     """
     from gapbench.store import Store
     from gapbench.store.verify import verify
 
     store = Store(url)
+    store.require()
     ids = store.ids()
     # a damaged run is found by its id only: the other ways read run.json
     chosen = [run if run in ids else store.resolve(run) for run in runs] or None
@@ -91,8 +92,8 @@ def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
     else:
         for one in findings:
             click.echo(f"{one.kind}: {one.run}: {one.sentence}")
-        checked = len(ids if chosen is None else chosen)
-        click.echo(f"{checked} {'run' if checked == 1 else 'runs'} checked, {len(damaged)} damaged")
+        checked = counted(len(ids if chosen is None else chosen), "run")
+        click.echo(f"{checked} checked, {len(damaged)} damaged")
     return ExitCode.USAGE if damaged else ExitCode.DONE
 
 

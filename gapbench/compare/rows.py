@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gapbench import records
-from gapbench.errors import GapbenchError, NothingMatchedError
+from gapbench.errors import GapbenchError, NothingMatchedError, counted
 from gapbench.run import Run
 from gapbench.verdicts import Evidence, Judgement, Verdict
 
@@ -209,16 +209,16 @@ def judged(
 
 
 def _undecided(judgement: Judgement, evidence: Evidence, paired: bool, raced: bool) -> str:
-    rounds, needed = evidence.rounds, judgement.rounds_needed
+    rounds, needed = counted(evidence.rounds, "round"), judgement.rounds_needed
     if paired:
         if needed is None:
-            return f"{rounds} rounds do not decide, nor would 1000: about as large as the margin, or too noisy"
-        return f"{rounds} rounds do not decide, about {needed} would: give it more time with --budget"
+            return f"{rounds} cannot decide, nor would 1000: about as large as the margin, or too noisy"
+        return f"{rounds} cannot decide, about {needed} would: give it more time with --budget"
     if raced:
-        return f"{rounds} rounds a side do not decide; it is slow and stopped early: measure all of them with --all"
+        return f"{rounds} a side cannot decide; it is slow and stopped early: measure all of them with --all"
     if needed is None:
         return (
-            f"{rounds} rounds a side do not decide, nor would more: runs differ by more than their rounds, or the "
+            f"{rounds} a side cannot decide, nor would more: runs differ by more than their rounds, or the "
             "change is about as large as the margin; gapbench ab measures both sides together"
         )
-    return f"{rounds} rounds a side do not decide; about {needed} would"
+    return f"{rounds} a side cannot decide; about {needed} would"

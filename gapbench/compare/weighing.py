@@ -27,7 +27,7 @@ from gapbench.compare import noise
 from gapbench.compare.noise import Scale, Shift
 from gapbench.compare.rows import Key, Side, row_key
 from gapbench.records import with_memory
-from gapbench.stats import UNDISTURBED, Floats
+from gapbench.stats import UNDISTURBED
 from gapbench.verdicts import EQUIVALENCE_LEVEL, Evidence, paired, student
 
 BETWEEN_RUNS = noise.scale(0.007, least=0.002, most=0.017)
@@ -133,10 +133,13 @@ def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Shifts]:
     rounds["ratio"] = shared["own"] - shared["of_reference"]
     found: dict[str, Shifts] = {}
     for way in ("own", "ratio"):
-        values: dict[Key, Floats] = {
-            row_key(key): row.to_numpy(dtype=np.float64) for key, row in rounds[way].dropna().groupby(level=_ROW)
-        }
-        found[way] = dict(zip(values, noise.levels([*values.values()]), strict=True))
+        values = rounds[way].dropna()
+        of_row = values.groupby(level=_ROW).ngroup().to_numpy()
+        starts = np.flatnonzero(np.diff(of_row, prepend=-1))  # a group of pandas' costs more than what is done with it
+        keys = [row_key(key[:4]) for key in values.index[starts]]
+        array = values.to_numpy(dtype=np.float64)
+        by_row = [array[start:end] for start, end in pairwise([*starts, len(array)])]
+        found[way] = dict(zip(keys, noise.levels(by_row), strict=True))
     return found
 
 

@@ -9,6 +9,8 @@ and ``my_package.my_gap`` is a function x (N, C, *spatial) -> y (N, C, 1, ..., 1
 """
 
 import importlib.util
+import re
+import sys
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -40,15 +42,27 @@ def parse(spec: str) -> tuple[Path, str]:
     return path, function
 
 
+def mentions(spec: str) -> bool:
+    """Tell whether the file of a ``FILE.py:FUNCTION`` is there and may define the function; its code does not run."""
+    file, function = split(spec)
+    try:
+        source = Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(rf"\b({function}|globals|setattr|exec|__getattr__)\b|import \*", source) is not None
+
+
 def load(spec: str) -> Implementation:
-    """Import the file and return its function as an `Implementation`.
+    """Import the file, whose folder is importable from then on, and return its function as an `Implementation`.
 
     Runs the user's code, so only workers call it. Raises `BrokenImplementationError`.
     """
-    try:
-        path, function_name = parse(spec)
-    except GapbenchError as error:  # it was there when the command began, or is not in this checkout
-        raise BrokenImplementationError(str(error)) from error
+    file, function_name = split(spec)
+    path = Path(file).resolve()
+    if not path.is_file():  # it was there when the command began, or is not in this checkout
+        raise BrokenImplementationError(f"there is no file {path.name!r} here")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
     module_spec = importlib.util.spec_from_file_location(f"gapbench_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise BrokenImplementationError(f"{path.name} is no Python file: its name should end in .py")
@@ -58,6 +72,10 @@ def load(spec: str) -> Implementation:
     except Exception as error:
         raise BrokenImplementationError(f"{path.name} does not import: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
+    if isinstance(function, type):
+        raise BrokenImplementationError(
+            f"{function_name} of {path.name} is a class; name an instance: my_gap = {function_name}()"
+        )
     if not callable(function):
         raise BrokenImplementationError(f"{path.name} has no function {function_name!r}; define it as f(x)")
     return wrap(function_name, function, path.name)
@@ -68,7 +86,7 @@ def wrap(name: str, function: Function, source: str) -> Implementation:
     own = Implementation(
         name=name,
         family="user",
-        summary=(function.__doc__ or f"{name} of {source}").strip().splitlines()[0],
+        summary=[*(function.__doc__ or "").strip().splitlines(), f"{name} of {source}"][0],
         snippet=f"{name}(x)",
         prepare=lambda _case: function,
     )

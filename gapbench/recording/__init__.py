@@ -10,7 +10,7 @@ import pandas as pd
 from gapbench import environment, git, records, store, summary
 from gapbench.cases import Case
 from gapbench.ceilings import Ceiling
-from gapbench.errors import GapbenchError
+from gapbench.errors import GapbenchError, counted
 from gapbench.fleet import dispatch
 from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring import engine, memory, worker_env
@@ -22,7 +22,7 @@ from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec
 from gapbench.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.records import BASE, HEAD, NULL, THIS
-from gapbench.run import EnergySource, Environment, FlaggedRow, PlannedCase, Run, Settings, Warning
+from gapbench.run import EnergySource, Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
 
 Event = engine.Event | dispatch.Warned
 
@@ -58,7 +58,7 @@ def begin(
     """
     here = elsewhere or environment.describe(contests[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
-    notes = [*notes, *([] if elsewhere else _unarranged(contests))]
+    notes = [*notes, *([] if elsewhere else _unarranged(contests)), *_oversubscribed(contests, here.machine)]
     commit = git.describe()
     if commit is None and (sentence := git.refusal()):
         notes.append(Warning("code", f"git does not read this repository: {sentence}", "the run names no commit"))
@@ -98,6 +98,14 @@ def _unarranged(contests: Sequence[Contest]) -> list[Warning]:
         return []
     evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
     return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]
+
+
+def _oversubscribed(contests: Sequence[Contest], machine: Machine) -> Iterable[Warning]:
+    """Yield that cases use more threads than there are CPUs for them."""
+    most = max((contest.case.threads for contest in contests if contest.case.device == "cpu"), default=1)
+    if machine.usable_cores and most > machine.usable_cores:
+        evidence = f"{most} threads share {counted(machine.usable_cores, 'usable CPU')} and wait for each other"
+        yield Warning("threads", evidence, f"measure with --threads {machine.usable_cores} or fewer")
 
 
 def _snippets(contests: Sequence[Contest]) -> dict[str, str]:

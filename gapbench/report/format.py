@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gapbench.errors import counted as counted
+
 MISSING = "–"  # noqa: RUF001 - an en dash, as tables print it
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -29,6 +31,11 @@ def text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name in at most so many letters, an ellipsis in its middle where it has more."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[len(name) - (most - 1) // 2 :]}"
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -94,11 +101,6 @@ def overheads(measured: Mapping[str, float | None]) -> str:
 def count(value: Any) -> str:
     """Return a number of things with its thousands apart, as in 123,642,856."""
     return MISSING if missing(value) else f"{int(value):,}"
-
-
-def counted(value: Any, noun: str, plural: str = "") -> str:
-    """Return a number of things with their name: ``1 case``, ``1,234 cases``; ``plural`` where it is no s."""
-    return f"{count(value)} {noun if value == 1 else plural or f'{noun}s'}"
 
 
 def size(value: Any) -> str:

@@ -8,10 +8,12 @@ The rules, by check:
 
 - *complete*: caution where the run was interrupted;
 - *measured*: untrusted where nothing was measured, or where more than half of what could run here did not work;
-- *correct*: caution where a result was wrong, or an implementation failed, ran out of time or of memory;
-- *intervals*: untrusted where no time has an interval (`gapbench.stats.FEWEST_ROUNDS` rounds are needed), caution where
-  some have none;
-- *precision*: caution where more than `FEW` of the ratios are known less well than the run's target;
+- *correct*: caution where a result was wrong, or an implementation failed, ran out of time or of memory; unknown where
+  no result was compared with the reference;
+- *intervals*: unknown where there is no time, untrusted where none has an interval (`gapbench.stats.FEWEST_ROUNDS`
+  rounds are needed), caution where some have none;
+- *precision*: caution where more than `FEW` of the ratios are known less well than the run's target; unknown where no
+  implementation has a ratio to another;
 - *warnings*: caution for each warning of the run, which says what happened on the machine;
 - *machine state*: unknown where neither load nor throttling nor stolen time could be read;
 - *ceilings*: unknown where the machine's limits were not measured, a note where times are above them;
@@ -86,7 +88,7 @@ def judge(stored: Stored) -> Trust:
     checks = (
         _complete(stored.run),
         _measured(stored.results, ok),
-        _correct(stored.results),
+        _correct(stored.results, ok),
         _intervals(ok),
         _precision(stored.run, ok),
         *_warnings(stored.run),
@@ -115,10 +117,14 @@ def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
     return Check("measured", Level.PASSED, evidence)
 
 
-def _correct(results: pd.DataFrame) -> Check:
+def _correct(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
     bad = results[results["status"].isin(FAILURES)]
+    unchecked = int(ok["max_error"].isna().sum())
+    if bad.empty and unchecked == len(ok):
+        return Check("correct", Level.UNKNOWN, "no result was compared with the float64 reference")
     if bad.empty:
-        return Check("correct", Level.PASSED, "every result that was ranked agrees with the float64 reference")
+        but = f", but for {fmt.count(unchecked)} that were not compared" if unchecked else ""
+        return Check("correct", Level.PASSED, f"every result that was ranked agrees with the float64 reference{but}")
     counts = ", ".join(f"{fmt.count(count)} {status}" for status, count in bad["status"].value_counts().items())
     names = bad["implementation"].unique()
     listed = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -129,7 +135,9 @@ def _correct(results: pd.DataFrame) -> Check:
 def _intervals(ok: pd.DataFrame) -> Check:
     ok = ok[ok["stopped_by"] != SLOWER]  # which is known by a bound
     lacking = int(ok["seconds_low"].isna().sum())
-    if ok.empty or not lacking:
+    if ok.empty:
+        return Check("intervals", Level.UNKNOWN, "there is no time that could have one")
+    if not lacking:
         return Check("intervals", Level.PASSED, "every time has a 95 % interval over rounds of fresh processes")
     remedy = f"measure at least {FEWEST_ROUNDS} rounds: --rounds {FEWEST_ROUNDS}"
     if lacking == len(ok):
@@ -139,16 +147,19 @@ def _intervals(ok: pd.DataFrame) -> Check:
 
 def _precision(run: Run, ok: pd.DataFrame) -> Check:
     target = run.settings.target or TARGET
-    ratios = ok[ok["best_ratio_low"].gt(0) & ok["best_ratio_high"].notna()]
-    half = np.log((ratios["best_ratio_high"] / ratios["best_ratio_low"]).to_numpy(dtype=float)) / 2
+    low, high = (ok[f"best_ratio_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
+    ratios = (low > 0) & (low < high)  # none to itself, and none that is known by a bound
+    if not ratios.any() and not ok["stopped_by"].eq(SLOWER).any():
+        return Check("precision", Level.UNKNOWN, "no ratio to another implementation has an interval")
+    half = np.log(high[ratios] / low[ratios]) / 2
     wide = half[half > target]
     if not len(wide):
         return Check("precision", Level.PASSED, f"every ratio is known to ±{100 * target:.2g} %, the run's target")
     evidence = (
-        f"{fmt.count(len(wide))} of {fmt.count(len(ratios))} ratios are known less well than to ±{100 * target:.2g} %, "
+        f"{fmt.count(len(wide))} of {fmt.count(len(half))} ratios are known less well than to ±{100 * target:.2g} %, "
         f"the run's target, the worst to ±{100 * wide.max():.2g} %"
     )
-    if len(wide) <= FEW * len(ratios):
+    if len(wide) <= FEW * len(half):
         return Check("precision", Level.PASSED, evidence)
     return Check("precision", Level.CAUTION, evidence, "measure longer with --budget, on a quieter machine")
 

@@ -1,5 +1,6 @@
 """Tables for the terminal."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,13 @@ from gapbench.run import Run
 if TYPE_CHECKING:
     from gapbench.history import Difference, Since
 
+_STDOUT = Console()
 _WIDE = 120
 """Columns from which the names of ties have room; narrower, they are counted."""
 _WHOLE = 34
 """Columns up to which names are not broken."""
+_NARROWEST = 7
+"""Columns that text needs to be read, folded."""
 
 _NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
@@ -39,6 +43,29 @@ def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
     return table
 
 
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; where the console is too narrow for its numbers, each row as lines of its own."""
+    columns = [[column.header, *column.cells] for column in table.columns]
+    least = [
+        max(len(line) for cell in cells for line in str(cell).split("\n")) if column.no_wrap
+        else column.width or _NARROWEST
+        for column, cells in zip(table.columns, columns, strict=True)
+    ]  # fmt: skip
+    if sum(least) + 2 * (len(least) - 1) <= console.width:
+        console.print(table)
+        return
+    headers, *rows = zip(*columns, strict=True)
+    for row in rows:
+        for number, (header, cell) in enumerate(zip(headers, row, strict=True)):
+            if str(cell):
+                console.print(Text.assemble("  " * bool(number), (f"{header} ", "dim"), cell))
+
+
+def named(name: str, console: Console) -> str:
+    """Return a name with as much of it as numbers leave room for on the console."""
+    return fmt.shortened(name, max(12, console.width - 51))
+
+
 def _with_note(text: str, *notes: str, style: str = "") -> Text:
     """Return a cell with notes in small print below."""
     cell = Text(text, style=style)
@@ -47,26 +74,24 @@ def _with_note(text: str, *notes: str, style: str = "") -> Text:
     return cell
 
 
-def _print_below(console: Console | None, table: Table) -> None:
-    console = console or Console()
+def _print_below(console: Console, table: Table) -> None:
     console.print()
-    console.print(table)
+    print_table(table, console)
 
 
-def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Run | None = None) -> None:
+def print_winners(winners: pd.DataFrame, console: Console = _STDOUT, run: Run | None = None) -> None:
     """Print who is fastest on each case, its ratio to the reference with its interval, and how sure that is.
 
     Each operation has a table of its own: its reference heads the column of ratios. Where rounds were too few to tell,
     sentences below say what is known, and how much longer the ``run`` would have had to be.
     """
-    console = console or Console()
     told = [name for name in ("clock", "memory") if winners[name].nunique() > 1]
     winners = winners.assign(certainty=[rows.certainty(row, run) for row in rows.records(winners)])
     for operation, group in winners.groupby("operation", sort=False):
         if operation != winners["operation"].iloc[0]:
             console.print()
         title = "case" if operation == "gap" else str(operation)
-        console.print(_winners(title, group, console.width >= _WIDE, told))
+        print_table(_winners(title, group, console, told), console)
     undecided = winners[(winners["ties"].str.len() > 0) & (winners["undecided_seconds"] != 0)]
     if console.width < _WIDE and len(undecided):
         console.print()
@@ -74,23 +99,24 @@ def print_winners(winners: pd.DataFrame, console: Console | None = None, run: Ru
             also = "".join(f", {rows.fact(name, row[name])}" for name in told)
             console.print(Text(f"{rows.brief(row)}{also}: {row['implementation']} {row['certainty']}"))
         if len(undecided) > rows.NAMED:
-            console.print(f"{len(undecided) - rows.NAMED} more cases are as open")
+            more = fmt.counted(len(undecided) - rows.NAMED, "more case is", "more cases are")
+            console.print(f"{more} as open")
 
 
-def _winners(title: str, winners: pd.DataFrame, wide: bool, told: Sequence[str]) -> Table:
-    reference = winners["reference"].iloc[0]
+def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence[str]) -> Table:
+    reference, wide = winners["reference"].iloc[0], console.width >= _WIDE
     table = plain_table(
         title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []), whole=["fastest"]
     )
     for row in rows.records(winners):
         notes = [
             row["layout"],
-            "" if fmt.missing(row["label"]) else row["label"],
+            "" if fmt.missing(row["label"]) else fmt.shortened(row["label"], 2 * _WHOLE),
             *rows.unusual(row, "pass", "threads"),
         ]
         notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
         case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
-        fastest = _with_note(row["implementation"], "" if wide else _how_sure(row), style="bold green")
+        fastest = _with_note(named(row["implementation"], console), "" if wide else _how_sure(row), style="bold green")
         table.add_row(
             case,
             fastest,
@@ -110,7 +136,7 @@ def _how_sure(row: Mapping[str, Any]) -> str:
     return f"next {'≥ ' if fmt.missing(row['next_ratio_high']) else ''}{fmt.ratio(row['next_ratio_low'])}"
 
 
-def print_contenders(results: pd.DataFrame, title: str, console: Console | None = None) -> None:
+def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDOUT) -> None:
     """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
 
     That is by its ratio to the fastest, to the reference where contenders compute different things.
@@ -123,8 +149,9 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
     ranked = measured["best"].notna().any()
     references = measured["reference"].dropna().unique()
     against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
-    table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval", whole=["yours"])
-    table.columns[0].min_width = measured["implementation"].str.len().max()
+    table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval")
+    longest = measured["implementation"].map(lambda name: len(named(name, console))).max()
+    table.columns[0].width = max(longest, len(title), 20 if measured["parameters"].notna().any() else 0)
     before = None
     for row in rows.records(measured):
         case = [row["shape"], row["dtype"], row["layout"], *rows.unusual(row, "pass")]
@@ -132,7 +159,7 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console | None 
         weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
         again = 0 if fmt.missing(row["recompilations"]) else row["recompilations"]
         name = _with_note(
-            row["implementation"],
+            named(row["implementation"], console),
             "" if fmt.missing(row["parameters"]) else f"{weights} weights, peak {memory}",
             f"compiled {again:.0f} more times" if again else "",
         )
@@ -149,16 +176,15 @@ def _ratio(row: Mapping[str, Any], name: str) -> tuple[str, str]:
     return "" if interval and fmt.missing(low) != fmt.missing(high) else fmt.ratio(value), interval
 
 
-def print_memory(results: pd.DataFrame, console: Console | None = None) -> None:
+def print_memory(results: pd.DataFrame, console: Console = _STDOUT) -> None:
     """Print where fresh memory costs time, and the setting that saves it; on one line, to be copied."""
     if sentences := rows.memory_effects(results):
-        console = console or Console()
         console.print()
         for sentence in [*sentences, rows.MEMORY_REMEDY]:
             console.print(Text(sentence), soft_wrap=True)
 
 
-def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
+def print_totals(totals: pd.DataFrame, console: Console = _STDOUT) -> None:
     """Print what each suite takes as a whole, its cases as often as they occur, with one choice or the best of each."""
     if totals.empty:
         return
@@ -167,7 +193,7 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
         table.add_row(
             Text(f"{row['suite']} {row['dtype']} {row['layout']}"),
             str(row["cases"]),
-            Text(row["implementation"]),
+            Text(named(row["implementation"], console)),
             fmt.seconds(row["seconds"]),
             fmt.ratio(row["ratio"]),
             fmt.seconds(row["best_of_each"]),
@@ -175,50 +201,56 @@ def print_totals(totals: pd.DataFrame, console: Console | None = None) -> None:
     _print_below(console, table)
 
 
-def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console | None = None) -> None:
+def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console = _STDOUT) -> None:
     """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
     lines = [f"{clock}: {text}" for clock, costs in clocks.items() if (text := fmt.overheads(costs))]
     if lines:
-        (console or Console()).print(Text("\n" + "\n".join(lines)))
+        console.print(Text("\n" + "\n".join(lines)))
 
 
-def print_troubles(results: pd.DataFrame, console: Console | None = None) -> None:
+def print_troubles(results: pd.DataFrame, console: Console = _STDOUT) -> None:
     """Print what was not measured and why: each reason once, with how many cases it concerns."""
     troubles = results[results["status"] != "ok"]
     if troubles.empty:
         return
     table = plain_table("not ranked", "status", "cases", "reason")
     for (status, reason), group in troubles.groupby(["status", "reason"], sort=False):
-        names = ", ".join(group["implementation"].unique())
+        names = ", ".join(fmt.shortened(name, _WHOLE) for name in group["implementation"].unique())
         table.add_row(Text(names), Text(str(status)), str(group["case"].nunique()), Text(str(reason)))
     _print_below(console, table)
 
 
 def print_rows(
     rows: Sequence[dict[str, Any]],
-    console: Console | None = None,
+    console: Console = _STDOUT,
     styles: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
     """Print a list of objects as a table, columns in the objects' order; ``styles`` by column and value."""
     if not rows:
         return
-    cells = [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
+    cells = [{name: "" if value is None else _readable(str(value)) for name, value in row.items()} for row in rows]
     table, first = plain_table(*rows[0]), next(iter(rows[0]))
     table.columns[0].no_wrap = max(len(str(row[first])) for row in rows) <= _WHOLE  # names are there to be copied
+    for column, name in zip(table.columns, rows[0], strict=True):
+        if all(isinstance(row[name], (int, float, type(None))) for row in rows):
+            column.no_wrap, column.justify = True, "right"
     for row in cells:
         table.add_row(*(Text(value, styles.get(name, {}).get(value, "")) for name, value in row.items()))
-    (console or Console()).print(table)
+    print_table(table, console)
+
+
+def _readable(text: str) -> str:
+    return re.sub(rf"\S{{{2 * _WHOLE},}}", lambda word: fmt.shortened(word[0], _WHOLE), text)
 
 
 _BRIEF = {"allocation": "alloc", "unexplained": "rest"}
 
 
-def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _STDOUT) -> None:
     """Print where the time of each implementation goes, in per cent of it, and the sentences that say so.
 
     What could not be profiled comes last, with its reason.
     """
-    console = console or Console()
     measured = [profile for profile in profiles if profile["status"] == "ok"]
     parts = list(dict.fromkeys(part for profile in measured for part in profile["shares"]))
     if measured:
@@ -229,8 +261,9 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console | Non
             shares = profile["shares"]
             cells = (f"{shares[part]:.1f}" if part in shares else fmt.MISSING for part in parts)
             memory, rate = fmt.size(profile["peak_extra_bytes"]), fmt.number(profile["gbps"])
-            table.add_row(Text(profile["implementation"]), fmt.seconds(profile["seconds"]), *cells, memory, rate)
-        console.print(table)
+            name = Text(fmt.shortened(profile["implementation"], _WHOLE))
+            table.add_row(name, fmt.seconds(profile["seconds"]), *cells, memory, rate)
+        print_table(table, console)
         console.print()
     for profile in profiles:
         if profile["status"] != "ok":
@@ -251,7 +284,7 @@ _LISTED = 40
 _FLAT = 0.02
 """Log times that differ less than this are drawn as one height."""
 _NEW = "¦"
-_NAMES = ("implementation", "run", "commit")
+_NAMES = ("implementation", "run")
 
 
 def sparkline(points: Sequence[Point]) -> str:
@@ -263,11 +296,10 @@ def sparkline(points: Sequence[Point]) -> str:
     return "".join((_NEW if p.environment else "") + _BARS[bar] for p, bar in zip(points, bars, strict=True))
 
 
-def print_trends(trends: Sequence[Trend], console: Console | None = None) -> None:
+def print_trends(trends: Sequence[Trend], console: Console = _STDOUT) -> None:
     """Print how each trend went, its newest time, and its newest step."""
-    console = console or Console()
     table = plain_table("case", "implementation", "trend", "newest", "÷ before", whole=_NAMES)
-    table.columns[2].min_width = max((len(sparkline(trend.points)) for trend in trends), default=0)
+    table.columns[2].width = max(16, console.width // 5, *(len(sparkline(trend.points)) for trend in trends))
     for trend in trends:
         step = trend.changes[-1] if trend.changes else None
         what = "too few runs to tell" if len(trend.points) < 2 * SHORTEST else ""
@@ -275,19 +307,20 @@ def print_trends(trends: Sequence[Trend], console: Console | None = None) -> Non
             what = f"{step.commit[:7] if step.commit else step.run}: {'; '.join([step.cause, *step.environment])}"
         table.add_row(
             _case(trend),
-            _with_note(trend.implementation, fmt.counted(len(trend.points), "run")),
+            _with_note(named(trend.implementation, console), fmt.counted(len(trend.points), "run")),
             Text.assemble(sparkline(trend.points), (f"\n{what}", "dim")),
             fmt.seconds(trend.points[-1].seconds),
             "\n".join(_step(step)),
         )
-    console.print(table)
+    print_table(table, console)
 
 
-def print_points(trend: Trend, console: Console | None = None) -> None:
+def print_points(trend: Trend, console: Console = _STDOUT) -> None:
     """Print the newest runs of a trend, and those with a step: their times, the environment's changes, the steps."""
-    console = console or Console()
-    console.print(Text(f"\n{trend.implementation} on {trend.case}, {_clock(trend)}", style="bold"))
-    table = plain_table("run", "commit", "time", "95 % interval", "÷ before", "what happened", whole=_NAMES)
+    console.print(
+        Text(f"\n{fmt.shortened(trend.implementation, _WHOLE)} on {trend.case}, {_clock(trend)}", style="bold")
+    )
+    table = plain_table("run", "time", "95 % interval", "÷ before", "what happened", whole=_NAMES)
     steps = {change.index: change for change in trend.changes}
     older = len(trend.points) - _LISTED
     for index, point in enumerate(trend.points):
@@ -296,14 +329,13 @@ def print_points(trend: Trend, console: Console | None = None) -> None:
             continue
         happened = [f"step, {step.cause}"] if step else []
         table.add_row(
-            Text(point.run),
-            Text((point.commit or fmt.MISSING)[:7]),
+            Text(named(point.run, console)),
             fmt.seconds(point.seconds),
             fmt.seconds_interval(point.seconds, point.seconds_low, point.seconds_high),
             _step(step)[0],
             Text("; ".join([*happened, *point.environment])),
         )
-    console.print(table)
+    print_table(table, console)
     if older > 0:
         console.print(
             f"the newest {_LISTED} of {fmt.count(len(trend.points))} runs, and those with a step; --json has all",
@@ -311,9 +343,8 @@ def print_points(trend: Trend, console: Console | None = None) -> None:
         )
 
 
-def print_since(since: "Since", console: Console | None = None) -> None:
+def print_since(since: "Since", console: Console = _STDOUT) -> None:
     """Print what got slower since a run, worst first, then what got faster, then how much did neither."""
-    console = console or Console()
     for title, differences in (("slower", since.slower), ("faster", since.faster)):
         if not differences:
             console.print(f"nothing got {title} since {since.run}")
@@ -321,8 +352,8 @@ def print_since(since: "Since", console: Console | None = None) -> None:
         table = plain_table(title, "implementation", "÷ before", "95 % interval", "runs", "what changed", whole=_NAMES)
         for row in differences:
             what, runs = "; ".join([*row.causes, *row.environment]), f"{row.runs_before} → {row.runs_after}"
-            table.add_row(_case(row), Text(row.implementation), *_step(row), runs, Text(what))
-        console.print(table)
+            table.add_row(_case(row), Text(named(row.implementation, console)), *_step(row), runs, Text(what))
+        print_table(table, console)
     console.print(
         f"{since.unchanged} without a step since, {since.undecided} with less than the {2 * SHORTEST} runs that show "
         f"one, {since.absent} first measured later"

@@ -42,6 +42,11 @@ class Files:
         """Return where a file of the store lies."""
         return "/".join([self.root, *parts])
 
+    def require(self) -> None:
+        """Raise `GapbenchError` where nothing lies at the URL."""
+        if not self.exists(self.root):
+            raise GapbenchError(f"there is no store {self.url!r}; name another with --store URL")
+
     def read(self, *parts: str) -> bytes | None:
         """Return what a file holds, None if there is none."""
         with self._explained("read from"):

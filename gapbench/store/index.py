@@ -8,7 +8,6 @@ Whoever lists writes the index, whole. Of two who do so at once one is lost: its
 """
 
 import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +139,8 @@ def load(files: Files) -> dict[str, Run] | None:
         content = files.read(FILE)
         if content is None:
             return {}
-        table = pq.ParquetFile(io.BytesIO(content)).read()
+        # no Python file: a thread of Arrow's that holds one when the interpreter ends aborts the process
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         version = int((table.schema.metadata or {}).get(_KEY, b"0"))
         if version > VERSION:
             return None

@@ -10,6 +10,7 @@ One folder per case::
 In a run of ``gapbench ab`` names have their side as well: ``<implementation>.base.json``.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -62,8 +63,9 @@ _MEASURED = _shape(
 
 
 def stem(name: str) -> str:
-    """Return a case's or an implementation's name as one that files can have anywhere."""
-    return re.sub(r"[^\w.+-]|^\.", "_", name) or "_"
+    """Return a case's or an implementation's name as one that files can have anywhere; a long one ends in a hash."""
+    safe = re.sub(r"[^\w.+-]|^\.", "_", name) or "_"
+    return safe if len(safe.encode()) <= 120 else f"{safe[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def stem_of(document: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gapbench import records
-from gapbench.errors import GapbenchError
+from gapbench.errors import GapbenchError, counted
 from gapbench.run import Run
 from gapbench.store import Store, index
 from gapbench.store.pytest_benchmark import KEY
@@ -101,7 +101,7 @@ def _gaps(files: Sequence[str]) -> Iterator[str]:
     shards = [file for file in files if re.fullmatch(_SHARD, file)]
     expected = [f"shards/{number:06}.parquet" for number in range(len(shards))]
     if shards != expected and "samples.parquet" not in files:
-        yield f"rounds are missing: {len(shards)} shards end with {shards[-1]}"
+        yield f"rounds are missing: {counted(len(shards), 'shard')}, the last is {shards[-1]}"
 
 
 def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
@@ -134,9 +134,9 @@ def _notes(store: Store, run: str) -> Iterator[str]:
     files = store.files(run)
     shards = [file for file in files if file.startswith("shards/")]
     if not ended:
-        yield f"open: {len(shards)} rounds are kept; go on with: gapbench run --resume {run}"
+        yield f"open: {counted(len(shards), 'round is', 'rounds are')} kept; go on with: gapbench run --resume {run}"
     elif shards:
-        yield f"leftover: shards/ holds {len(shards)} files that samples.parquet has too; they can be removed"
+        yield f"leftover: shards/ holds {counted(len(shards), 'file')} that samples.parquet has too; remove that folder"
     for file in files:
         if not _FILES.fullmatch(file):
             yield f"leftover: {file} is no file of a run" + (", but half of one" if file.endswith(".part") else "")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,7 @@ def git(*arguments):
 
 def commit(message, **files):
     for name, content in files.items():
-        with open(f"{name}.py", "w") as file:  # noqa: PTH123
-            file.write(content)
+        Path(f"{name}.py").write_text(content)
     git("add", "--all")
     git("commit", "--quiet", "--allow-empty", "--message", message)
 
@@ -164,17 +164,29 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
     assert code == 0
     (row,) = found["cases"]
     assert row["verdict"] == "failed_base"
-    assert "there is no file" in row["reason"]
+    assert row["reason"] == "failed: there is no file 'other.py' here"
     arguments = ["main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s", "--fail-on", "failed"]
     assert document(repository, *arguments)[0] == 1
 
 
 def test_where_nothing_of_head_could_be_measured_it_is_not_green(repository):
-    """A misspelt function, say: both sides lack it."""
-    code, found, err = document(repository, "main", "main", "--impl", "pool.py:pol", *SMALL, "--budget", "2s")
+    commit("broken", pool="import no_such_module as pool\n")
+    code, found, err = document(repository, "HEAD", "HEAD", "--impl", "pool.py:pool", *SMALL, "--budget", "2s")
     assert code == 3
     assert {row["verdict"] for row in found["cases"]} == {"failed_base"}
     assert "nothing of HEAD could be measured" in err
+
+
+def test_a_file_beside_an_implementation_is_each_commits_own(repository, tmp_path):
+    (tmp_path / "kernels").mkdir()
+    calling = "import sibling\ndef pool(x):\n    return sibling.pool(x)\n"
+    commit("two files", **{"kernels/calling": calling, "kernels/sibling": HONEST})
+    commit("the sibling is slower", **{"kernels/sibling": SLOW})
+    code, found, err = document(
+        repository, "HEAD~1", "HEAD", "--impl", "kernels/calling.py:pool", *SMALL, "--budget", "3s"
+    )
+    assert code == 1, err
+    assert [row["verdict"] for row in found["cases"]] == ["regressed"]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +195,8 @@ def test_where_nothing_of_head_could_be_measured_it_is_not_green(repository):
         (["nowhere", "HEAD", *POOL], "there is no commit 'nowhere'"),
         (["HEAD", "HEAD", *SMALL], "none of these implementations comes from this repository"),
         (["HEAD", "HEAD", "--impl", "../outside.py:pool", *SMALL], "outside"),
+        (["HEAD", "HEAD", "--impl", "pool.py:pol", *SMALL], "--impl 'pool.py:pol': neither BASE nor HEAD has this"),
+        (["HEAD", ".", "--impl", "nosuch.py:pool", *SMALL], "--impl 'nosuch.py:pool': neither BASE nor HEAD has this"),
         (["HEAD", "HEAD", "--impl", "pool.py", *SMALL], "write FILE.py:FUNCTION"),
         (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
         (["HEAD", "HEAD", *POOL, "--impl", "other.py:pool"], "there is an implementation 'pool' already"),
@@ -285,7 +299,6 @@ def test_another_interpreter_measures_with_this_harness(repository, tmp_path):
 def test_gapbenchs_own_implementations_come_from_each_side(gapbench, tmp_path):
     """In gapbench's own repository: the harness is the caller's, the code under test the commits'."""
     import shutil
-    from pathlib import Path
 
     import gapbench as package
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -9,13 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fabricated import a_run
 
 from gapbench import cli, records
+from gapbench.cli import common
 from gapbench.cli import run as run_command
 from gapbench.cli.selection import keyword_match
 from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring.plan import Effort
+from gapbench.run import Warning
+from gapbench.store import Store
 
 FEW = [f"--impl={name}" for name in ("mean", "sum_scale", "adaptive", "triton")]
 SMALL = ["run", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous", *FEW]
@@ -49,6 +54,7 @@ FAST = ["--budget", "3s", "--rounds", "2"]
         (["report", "nosuch"], 2, "results", "gapbench run"),
         (["which", "--shape", "1x2x3x4"], 5, "1x2x3x4", "gapbench run --shape 1x2x3x4"),
         (["list", "nosuch"], 2, "nosuch", "suites"),
+        (["list", "runs", "--store", "nosuch"], 2, "'nosuch'", "--store URL"),
         (["nosuch"], 2, "nosuch", ""),
     ],
 )
@@ -160,6 +166,27 @@ def test_lists_are_tables_or_objects_with_a_name(gapbench, what):
     assert gapbench("list", what)[0] == 0
 
 
+@pytest.mark.parametrize(("width", "most"), [(60, 4), (80, 3), (200, 2)])
+def test_listed_runs_take_a_few_lines_each(gapbench, monkeypatch, width, most):
+    monkeypatch.setenv("COLUMNS", str(width))
+    git = {"commit": "0123456789" * 4, "branch": "main", "subject": "Pool channels_last in one pass"}
+    run = a_run(Store("results"), tag="nightly", rounds=2, git=git)
+    code, out, _ = gapbench("list", "runs")
+    assert code == 0
+    assert run in out
+    assert "nightly" in out
+    assert "main, Pool" in out
+    assert git["commit"] not in out
+    assert len(out.splitlines()) <= most
+    (listed,) = json.loads(gapbench("list", "runs", "--json")[1])
+    assert listed["commit"] == git["commit"]
+    assert listed["complete"] is True
+
+
+def test_a_store_of_which_the_first_run_is_yet_to_come_has_no_runs(gapbench):
+    assert gapbench("list", "runs", "--json") == (0, "[]\n", "no runs in results yet; measure one with: gapbench run\n")
+
+
 @pytest.mark.parametrize(
     ("expression", "matches"),
     [
@@ -222,6 +249,46 @@ def test_a_real_limit_of_memory_is_said_in_a_line(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gapbench: out of memory; ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def started(*arguments, **streams):
+    command = [sys.executable, "-m", "gapbench", *arguments]
+    return subprocess.run(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | streams)
+
+
+def test_a_reader_that_left_does_not_change_the_exit_code():
+    for arguments, code in ((["list", "suites"], 0), (["list", "runs", "--store", "nosuch"], 2)):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        done = started(*arguments, stdout=theirs)
+        os.close(theirs)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")  # noqa: PTH110
+def test_a_full_disk_is_said_in_a_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = started("list", "suites", stdout=full)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("gapbench: cannot write the output: No space left on device; ")
+        assert started("list", "suites", stderr=full).returncode == 0
+
+
+def test_streams_that_are_closed_do_not_hang_a_run(tmp_path):
+    command = [sys.executable, "-m", "gapbench", *SMALL, *FAST]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=tmp_path, timeout=300)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "results").glob("2*/results.parquet"))) == 1
+
+
+def test_warnings_of_a_kind_are_one_line_with_their_number(capsys):
+    uneven = [Warning("uneven batches", f"mean on case {number} varies", "use a quiet machine") for number in range(3)]
+    common.show_warnings([uneven[0], Warning("load", "the load was 3", ""), *uneven[1:]])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: mean on case 0 varies. Use a quiet machine. And 2 more warnings of this kind: see the run's page.",
+        "warning: the load was 3.",
+    ]
 
 
 def test_it_runs_as_a_module():

@@ -21,7 +21,8 @@ EVENTS = [
 
 def draw(is_terminal):
     out = io.StringIO()
-    console = Console(file=out, force_terminal=is_terminal, width=100)
+    out.isatty = lambda: is_terminal
+    console = Console(file=out, force_terminal=True, width=100)
     with Progress([Contest("test", CASE, {"mean": "mean"})], Effort(), console) as progress:
         drawn = []
         for event in EVENTS:
@@ -39,7 +40,7 @@ def test_every_event_is_shown_with_the_time_left():
         assert "s left" in shown
 
 
-def test_nothing_is_drawn_where_no_person_looks():
+def test_nothing_is_drawn_into_a_log_though_colours_are_forced():
     assert draw(is_terminal=False)[0] == ""
 
 

@@ -50,6 +50,7 @@ def test_import_repeats_the_warnings_of_the_run_and_prints_json(gapbench):
     [
         (["export", "nosuch"], 2, "there is no run 'nosuch'"),
         (["export", "latest", "--store", "empty"], 2, "holds no runs"),
+        (["verify", "--store", "empty"], 2, "there is no store 'empty'; name another with --store URL"),
         (["export", "latest", "-o", "nosuch/run.json"], 2, "cannot write nosuch/run.json"),
         (["export", "latest", "-o", "results"], 2, "results"),
         (["import", "nosuch.json"], 2, "cannot read nosuch.json"),

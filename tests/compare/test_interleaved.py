@@ -136,7 +136,7 @@ def test_too_few_rounds_can_show_nothing():
     diff = interleaved(run(4, fresh={CASES[0]: 4}, changes={CASES[0]: 1.5}))
     row = next(row for row in diff.rows if row.case == CASES[0].id)
     assert row.verdict is Verdict.INCONCLUSIVE
-    assert "4 rounds do not decide, about 11 would" in row.reason
+    assert "4 rounds cannot decide, about 11 would" in row.reason
 
 
 def test_a_copy_of_base_that_seems_to_have_changed_takes_the_reds_back():

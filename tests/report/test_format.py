@@ -97,3 +97,7 @@ def test_numbers_sizes_and_durations():
     assert [fmt.size(value) for value in (0, 1023, 1024, 8 * 2**30)] == ["0 B", "1023 B", "1.00 KiB", "8.00 GiB"]
     assert [fmt.duration(value) for value in (0.25, 42, 185, 8040)] == ["250 ms", "42 s", "3 min 5 s", "2 h 14 min"]
     assert [fmt.text(value) for value in (24.0, 1.5, "x", 3)] == ["24", "1.5", "x", "3"]
+
+
+def test_a_name_is_shortened_in_its_middle():
+    assert [fmt.shortened("abcdefgh", most) for most in (8, 7, 4, 3)] == ["abcdefgh", "abc…fgh", "ab…h", "a…h"]

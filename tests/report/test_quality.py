@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -69,9 +71,36 @@ def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored
         run.results.loc[3, "best_ratio"] * 1.1,
     )
     assert found(run, "precision").level is Level.PASSED
-    assert "1 of 100 ratios" in found(run, "precision").evidence
+    assert "1 of 95 ratios" in found(run, "precision").evidence
     run.results["best_ratio_high"] = run.results["best_ratio_low"] * 1.3
     assert found(run, "precision").level is Level.CAUTION
+
+
+def test_what_was_not_looked_at_is_unknown(sound):
+    run = sound()
+    run.results["max_error"] = None
+    run.results[["best_ratio_low", "best_ratio_high"]] = None
+    for name in ("correct", "precision"):
+        assert found(run, name).level is Level.UNKNOWN
+    alone = sound()
+    alone = replace(alone, results=alone.results[alone.results["implementation"] == alone.results["best"]])
+    assert found(alone, "precision").level is Level.UNKNOWN  # a ratio to itself says nothing
+    assert found(alone, "correct").level is Level.PASSED
+    empty = replace(alone, results=alone.results[:0])
+    assert {found(empty, name).level for name in ("correct", "intervals", "precision")} == {Level.UNKNOWN}
+
+
+def test_results_that_were_not_compared_are_counted(sound):
+    run = sound()
+    run.results.loc[0, "max_error"] = None
+    assert found(run, "correct").evidence.endswith("reference, but for 1 that were not compared")
+
+
+def test_others_that_are_known_to_be_slower_by_a_bound_are_precise_enough(sound):
+    run = sound()
+    others = run.results["implementation"] != run.results["best"]
+    run.results.loc[others, ["stopped_by", "best_ratio_high"]] = ["slower", None]
+    assert found(run, "precision").level is Level.PASSED
 
 
 def test_every_warning_is_a_reason_with_its_remedy(sound):

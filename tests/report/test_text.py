@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from gapbench.history import Change, Difference, Point, Since, Trend
 from gapbench.records import KEPT_TUNABLES
 from gapbench.report import rows, text
 from gapbench.run import Run
@@ -124,6 +125,7 @@ def test_contenders_show_what_each_costs(width):
     out = printed(text.print_contenders, pd.DataFrame([ROW]), "what each costs", width=width)
     for needed in ("flatten_linear", "419 µs", "÷ gap_linear", "[0.196, 0.231]", "100,353,000", "3.00 MiB"):
         assert needed in out
+    assert "÷ gap_linear 0.22" not in out  # a table, not line by line
     assert all(len(line.rstrip()) <= width for line in out.splitlines())
 
 
@@ -189,3 +191,55 @@ def test_each_operation_has_a_table_with_its_reference():
     assert "÷ mean" in out
     assert "÷ other" in out
     assert "\nmasked_mean " in out
+
+
+LONG = {4: "mean", 56: "a_function_name_of_fifty_six_letters_is_long_and_ordinary", 260: "f" * 130 + "g" * 130}
+UNITS = ("419 µs", "0.22×", "[0.196, 0.231]")  # noqa: RUF001
+
+
+def tables(name):
+    """Yield every table that has names: what prints it, its arguments, and what must be seen whole."""
+    winner = {**WINNER, "implementation": name, "label": name}
+    yield text.print_winners, [pd.DataFrame([winner])], UNITS
+    yield text.print_contenders, [pd.DataFrame([{**ROW, "implementation": name}]), "yours"], UNITS
+    total = {"suite": "squeeze", "dtype": "bfloat16", "layout": "channels_last", "cases": 17, "implementation": name,
+             "seconds": 0.012, "ratio": 0.25, "best_of_each": 0.01}  # fmt: skip
+    yield text.print_totals, [pd.DataFrame([total])], (" 17 ", "12.0 ms", "0.25×", "10.0 ms")  # noqa: RUF001
+    trouble = {"implementation": name, "status": "unsupported", "reason": "needs a GPU", "case": "c"}
+    yield text.print_troubles, [pd.DataFrame([trouble])], (" 1 ",)
+    listed = {"name": name, "suite": name, "bytes_moved": 12_345_678_901, "label": "a label of several words"}
+    yield text.print_rows, [[listed]], ("12345678901",)
+    parts = ("python", "dispatch", "allocation", "kernels", "gaps", "unexplained")
+    profile = {
+        "implementation": name, "status": "ok", "seconds": 4.19e-4, "shares": dict.fromkeys(parts, 16.7),
+        "peak_extra_bytes": 3 * 2**20, "gbps": 123.4, "sentence": "", "generated": None, "notes": [],
+    }  # fmt: skip
+    yield text.print_profiles, [[profile]], ("419 µs", "3.00 MiB", "123")
+    run = "20261122T101112Z-abc1234-0001"
+    point = Point(run, "abc1234", None, 4.19e-4, 4e-4, 4.3e-4, [])
+    step = Change(0, run, "abc1234", 0.2199, 0.196, 0.2311, "code", [])
+    trend = Trend(WINNER["case"], name, "host", [point] * 30, [step])
+    yield text.print_trends, [[trend]], UNITS
+    yield text.print_points, [trend], (*UNITS[:2], "[400, 430]")
+    since = Difference(WINNER["case"], name, "host", 0.2199, 0.196, 0.2311, 15, 14, ["code"], [])
+    yield text.print_since, [Since("run1", [since], [], 3, 2, 1)], (*UNITS[1:], "15 → 14")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("length", LONG)
+def test_long_names_are_shortened_and_numbers_never(width, length):
+    for show, arguments, needed in tables(LONG[length]):
+        out = printed(show, *arguments, width=width)
+        for number in needed:
+            assert number in out, (show, out)
+        assert all(len(line.rstrip()) <= width for line in out.splitlines()), (show, out)
+        if length == 260:
+            assert "f" * width not in out
+            assert "…" in out, (show, out)
+        assert len(out.splitlines()) < 60
+
+
+def test_a_table_that_has_no_room_is_told_line_by_line():
+    *_, (show, arguments, _) = tables("mean")
+    assert "\n  runs 15 → 14\n" in printed(show, *arguments, width=60)
+    assert "\nrun1" not in printed(show, *arguments, width=80)

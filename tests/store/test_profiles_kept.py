@@ -44,6 +44,14 @@ def test_a_profile_lies_beside_the_runs_files_which_stay_as_they_are(store, run)
     assert profiles.read(store, run) == {CASE.id: [document()]}
 
 
+def test_a_name_that_is_too_long_for_a_file_ends_in_a_hash(store, run):
+    names = [last.rjust(260, "f") for last in "ab"]
+    for name in names:
+        profiles.keep(store, run, document(name), {"trace.json.gz": b"packed"})
+    assert sorted(one["implementation"] for one in profiles.read(store, run)[CASE.id]) == names
+    assert profiles.stem("f" * 120) == "f" * 120
+
+
 def test_a_profile_replaces_an_earlier_one_and_the_fastest_is_read_first(store, run):
     for seconds in (1e-5, 3e-5):
         profiles.keep(store, run, document("mean", seconds=seconds), {})

@@ -164,7 +164,7 @@ def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
     assert damage(store) == []
     assert notes(store) == [f"open: 3 rounds are kept; go on with: gapbench run --resume {writer.id}"]
     Path(store.path(writer.id, "shards", "000001.parquet")).unlink()
-    assert damage(store) == ["rounds are missing: 2 shards end with shards/000002.parquet"]
+    assert damage(store) == ["rounds are missing: 2 shards, the last is shards/000002.parquet"]
 
 
 def test_leftovers_are_named_and_are_no_damage(store, run):
@@ -177,7 +177,7 @@ def test_leftovers_are_named_and_are_no_damage(store, run):
     Path(store.url, "README.md").write_text("what lives here")
     assert damage(store) == []
     assert [note.split(";")[0] for note in notes(store)] == [
-        "leftover: shards/ holds 1 files that samples.parquet has too",
+        "leftover: shards/ holds 1 file that samples.parquet has too",
         "leftover: notes.txt is no file of a run",
         "leftover: run.json.part is no file of a run, but half of one",
         "leftover: a folder without run.json is no run",

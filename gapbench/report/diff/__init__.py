@@ -15,7 +15,7 @@ from gapbench.compare import Diff, Row
 from gapbench.git import Git
 from gapbench.report import format as fmt
 from gapbench.report.diff import github, lines, markdown
-from gapbench.report.text import plain_table
+from gapbench.report.text import plain_table, print_table
 from gapbench.run import Run
 from gapbench.verdicts import Verdict
 
@@ -44,6 +44,9 @@ def _side(run: Run) -> dict[str, Any]:
     return {**side, "tag": run.tag, "started": run.started}
 
 
+_LONGEST = 34
+"""Letters of a name that are shown."""
+
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 
@@ -62,16 +65,14 @@ def rendered(diff: Diff, console: Console) -> str:
         for sentence in (*diff.environment, *diff.notes):
             console.print(Text(sentence, style="yellow"))
         if shown:
-            console.print(_table(shown))
+            print_table(_table(shown), console)
         for sentence in filter(None, (*more, lines.remedy(diff))):
             console.print(Text(sentence), soft_wrap=True)
         for row in red:
             for index, sentence in enumerate(lines.sentences(row)):
                 console.print(Text(f"  {sentence}" if index else f"{row.case}: {sentence}"), soft_wrap=True)
         if red:
-            console.print(Text("measure again:"))
-        for row in red:
-            console.print(Text(f"  {lines.command(row)}"), soft_wrap=True)  # commands are there to be copied
+            console.print(Text(f"measure again:\n  {lines.command(*red)}"), soft_wrap=True)  # it is there to be copied
         console.print(Text(f"{lines.counts(diff)}; margin {diff.margin * 100:g} %"), soft_wrap=True)
     return capture.get().rstrip("\n")
 
@@ -79,7 +80,8 @@ def rendered(diff: Diff, console: Console) -> str:
 def _table(rows: list[Row]) -> Table:
     table = plain_table("verdict", "case", "head ÷ base", "95 % interval", whole=["verdict"])
     for row in rows:
-        what = Text(f"{row.implementation}, {lines.condition(row)}\n{row.case}")
+        name = fmt.shortened(row.implementation, _LONGEST)
+        what = Text(f"{name}, {lines.condition(row)}\n{row.case}")
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
         table.add_row(

@@ -1,9 +1,10 @@
 """What the formats of a diff share: order, counts, what it would take, why rows are red, and how to measure again."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from math import ceil
+from math import ceil, prod
 
 from gapbench.cases import Case
 from gapbench.compare import Diff, Row
@@ -46,8 +47,9 @@ def listed(rows: list[Row]) -> tuple[list[Row], list[str]]:
         of_it = [row for row in rows if row.verdict is verdict]
         most = MOST_LISTED if verdict in SUMMARIZED else len(of_it)
         kept += of_it[:most]
-        if len(of_it) > most:
-            sentences.append(f"{len(of_it) - most} more {verdict} rows are not listed: --format json has all")
+        if left := len(of_it[most:]):
+            more = fmt.counted(left, f"more {verdict} row is", f"more {verdict} rows are")
+            sentences.append(f"{more} not listed: --format json has all")
     return kept, sentences
 
 
@@ -56,11 +58,11 @@ def remedy(diff: Diff) -> str:
     rows = [row for row in diff.rows if row.verdict is Verdict.INCONCLUSIVE]
     if not rows:
         return ""
-    sentences = [f"{len(rows)} rows are inconclusive"]
+    sentences = [f"{fmt.counted(len(rows), 'row is', 'rows are')} inconclusive"]
     bounds = [(row.ratio_low, row.ratio_high) for row in rows if row.ratio_low and row.ratio_high]
     if bounds:
         low, high = min(low for low, _ in bounds) - 1, max(high for _, high in bounds) - 1
-        sentences[0] += f": their 95 % intervals reach from {low:+.1%} to {high:+.1%}"
+        sentences[0] += f": 95 % intervals reach from {low:+.1%} to {high:+.1%}"
     both = diff.base.sides[0].ref is not None  # one run measured both
     factors = sorted(row.rounds_needed / row.rounds for row in rows if row.rounds_needed and row.rounds)
     worth = [factor for factor in factors if factor <= _LONGEST]
@@ -113,15 +115,28 @@ def change(row: Row) -> str:
     return f"{fmt.ratio(row.ratio)} {fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high)}".strip()
 
 
-def command(row: Row) -> str:
-    """Return the command that measures a row again, ready for a shell."""
-    case = Case.from_id(row.case)
-    words = [*row.again, *([] if case.operation == "gap" else [row.suite])]
-    words += ["--shape", "x".join(map(str, case.shape)), "--dtype", case.dtype, "--layout", case.layout]
-    words += ["--device", case.device, "--pass", case.pass_, "--threads", str(case.threads)]
-    if row.memory is not None and "ab" not in row.again:  # which keeps it always
-        words += ["--memory", row.memory]
-    return shlex.join([*words, "--clock", row.clock, "--impl", row.spec])
+def command(*rows: Row) -> str:
+    """Return the command that measures rows of a diff again, and no other cases, ready for a shell."""
+    cases = [Case.from_id(row.case) for row in rows]
+    kept = "ab" in rows[0].again  # which keeps memory always, and has no option for it
+    values: dict[str, Iterable[str]] = {
+        "": (row.suite for row in rows if any(case.operation != "gap" for case in cases)),
+        "--shape": ("x".join(map(str, case.shape)) for case in cases),
+        "--dtype": (case.dtype for case in cases),
+        "--layout": (case.layout for case in cases),
+        "--device": (case.device for case in cases[:1]),
+        "--pass": (case.pass_ for case in cases),
+        "--threads": (str(case.threads) for case in cases),
+        "--memory": (row.memory for row in rows if row.memory is not None and not kept),
+        "--clock": (row.clock for row in rows),
+        "--impl": (row.spec for row in rows),
+    }
+    given = {option: list(dict.fromkeys(of_rows)) for option, of_rows in values.items()}
+    ids = dict.fromkeys(row.case for row in rows)
+    if len(ids) < prod(len(given[axis]) for axis in ("--shape", "--dtype", "--layout", "--pass", "--threads")):
+        given["-k"] = [" or ".join(ids)]
+    words = [word for option, of_rows in given.items() for value in of_rows for word in (option, value) if word]
+    return shlex.join([*rows[0].again, *words])
 
 
 def explained(store: Store, diff: Diff) -> Diff:

@@ -48,8 +48,8 @@ def _section(verdict: Verdict, rows: list[Row], count: int) -> Iterable[str]:
     table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|", *map(_row, rows)]
     body = ["\n".join(table)]
     if verdict in lines.RED:
-        commands = "\n".join(f"    {_line(lines.command(row))}" for row in rows)  # indented code needs no escapes
-        body += [*filter(None, map(_why, rows)), "Measure again:", commands]
+        again = f"    {_line(lines.command(*rows))}"  # indented code needs no escapes
+        body += [*filter(None, map(_why, rows)), "Measure again:", again]
     if verdict in _OPEN:
         return [f"### {verdict}", *body]
     return [f"<details><summary>{count} {verdict}</summary>", *body, "</details>"]

@@ -4,6 +4,7 @@ import pytest
 from stored import CASE
 
 from gapbench.cases import Case
+from gapbench.cli.selection import keyword_match
 from gapbench.report.diff import lines
 from gapbench.run import Run
 from gapbench.store.run_json import decode
@@ -31,6 +32,18 @@ def test_the_command_selects_the_very_row_that_is_named(make_row):
         "--threads": "1", "--clock": "host", "--impl": "my file.py:f",
     }  # fmt: skip
     assert Case.from_id(make_row().case) == CASE
+
+
+def test_one_command_measures_the_rows_and_no_other_cases(make_row):
+    cases = [Case((8, 64, 7, 7)), Case((8, 64, 7, 7), dtype="bfloat16"), Case((1, 8, 4, 4))]
+    alike = lines.command(*(make_row(case=case.id) for case in cases[:2]))
+    assert "--dtype float32 --dtype bfloat16" in alike
+    assert "-k" not in alike
+    words = shlex.split(lines.command(*(make_row(case=case.id, implementation=f"i{case.n}") for case in cases)))
+    assert words.count("--shape") == 2
+    expression = words[words.index("-k") + 1]
+    others = [Case((1, 8, 4, 4), dtype="bfloat16")]
+    assert [keyword_match(expression, f"quick {case.id}") for case in cases + others] == [True, True, True, False]
 
 
 def test_cases_of_other_operations_are_found_in_their_suite(make_row):

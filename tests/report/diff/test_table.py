@@ -21,17 +21,22 @@ def test_equivalents_are_counted_and_everything_else_is_listed_by_relevance(ever
     assert all(f"1 {verdict}" in last for verdict in Verdict)
 
 
-def test_every_red_row_has_its_command_on_one_line(every):
+def test_one_command_on_one_line_measures_all_red_rows(every):
     out = rendered(every, 80).splitlines()
-    for row in lines.red(every):
-        assert f"  {lines.command(row)}" in out
+    (command,) = [line for line in out if line.startswith("  gapbench run ")]
+    assert command == f"  {lines.command(*lines.red(every))}"
+    assert "--impl impl_regressed --impl impl_failed_head" in command
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_no_number_or_reason_is_lost(make, make_row, width):
-    out = rendered(make(make_row(reason="because [of] this")), width)
-    for needed in ("regressed", "1.05×", "[1.031, 1.072]", "because [of] this"):  # noqa: RUF001
+@pytest.mark.parametrize("width", [60, 80, 140, 200])
+@pytest.mark.parametrize("name", ["fast", "a_function_name_of_fifty_six_letters_is_long_and_ordinary", "f" * 260])
+def test_no_number_or_reason_is_lost(make, make_row, width, name):
+    out = rendered(make(make_row(implementation=name, reason="because [of] this")), width)
+    assert ("…" in out) == (len(name) > 34)
+    for needed in ("regressed", "1.05×", "[1.031, 1.072]"):  # noqa: RUF001
         assert needed in out
+    assert "because" in out
+    assert "this" in out
 
 
 def test_differences_of_the_environment_are_said_once(make, make_row):
@@ -59,7 +64,7 @@ def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(ma
     assert "25 more inconclusive rows are not listed" in out
     (said,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
     assert said == (
-        "35 rows are inconclusive: their 95 % intervals reach from +3.1% to +7.2%; two runs of 3.5 min (--budget 210s) "
+        "35 rows are inconclusive: 95 % intervals reach from +3.1% to +7.2%; two runs of 3.5 min (--budget 210s) "
         "would decide about 30 of them; gapbench ab decides the others, measuring both commits together"
     )
 
