@@ -30,9 +30,17 @@ from gapbench.devices import device
 from gapbench.measuring import prepared, worker_env
 from gapbench.passes import bind
 
-HARDWARE = ("instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses")
-SOFTWARE = ("page-faults", "context-switches", "cpu-migrations", "task-clock")
-EVENTS = (*HARDWARE, *SOFTWARE)
+EVENTS = (
+    "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
+    "page-faults", "context-switches", "cpu-migrations", "task-clock",
+)  # fmt: skip
+"""What perf is asked for: what hardware counts, then what the kernel does."""
+
+_UNCOUNTED = {
+    "": "perf stat did not report it",
+    "<not supported>": "this machine does not count it; virtual machines often do not",
+    "<not counted>": "perf stat did not get round to counting it",
+}
 
 _PATIENCE = 10.0
 
@@ -66,7 +74,8 @@ def count(run: Callable[[], object], calls: int, program: str | None = None) -> 
                 run()
             text = report.read_text(encoding="utf-8")
         except (OSError, subprocess.SubprocessError) as error:
-            return unknown(f"perf stat did not answer: {_first_line(error)}")
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            return unknown(f"perf stat did not answer: {first_line}")
     return parse(text, calls)
 
 
@@ -106,26 +115,17 @@ def _tell(told: int, answer: int, word: str, process: subprocess.Popen[str]) -> 
         raise OSError(" ".join(text.split()) or f"it exited with status {process.wait(_PATIENCE)}")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def parse(report: str, calls: int) -> list[Counter]:
     """Read what ``perf stat -x ;`` wrote, and return each of `EVENTS` per call."""
     lines = [line.split(";") for line in report.splitlines() if line.count(";") >= 2]
     # perf writes a modifier behind the name where it may count user code only
     values = {fields[2].partition(":")[0]: fields[0] for fields in lines}
-    return [_counter(name, values.get(name), calls) for name in EVENTS]
+    return [_counter(name, values.get(name, ""), calls) for name in EVENTS]
 
 
-def _counter(name: str, value: str | None, calls: int) -> Counter:
-    match value:
-        case None:
-            return Counter(name, None, "perf stat did not report it")
-        case "<not supported>":
-            return Counter(name, None, "this machine does not count it; virtual machines often do not")
-        case "<not counted>":
-            return Counter(name, None, "perf stat did not get round to counting it")
+def _counter(name: str, value: str, calls: int) -> Counter:
+    if value in _UNCOUNTED:
+        return Counter(name, None, _UNCOUNTED[value])
     try:
         return Counter(name, float(value.replace(",", ".")) / calls)
     except ValueError:
@@ -200,14 +200,13 @@ def parse_ncu(output: str) -> list[Counter]:
         kernels.setdefault(row.get("ID", ""), {})[name] = value
     if not kernels:
         return unknown("ncu saw no kernel", NAMES)
-    return [_over_kernels(name, list(kernels.values())) for name in NAMES]
-
-
-def _over_kernels(name: str, kernels: list[dict[str, float]]) -> Counter:
-    if name == "occupancy":
-        kernels = [max(kernels, key=lambda kernel: kernel.get("kernel-seconds", 0.0))]
-    values = [kernel[name] for kernel in kernels if name in kernel]
-    return Counter(name, sum(values)) if values else Counter(name, None, "ncu did not report it")
+    longest = max(kernels.values(), key=lambda kernel: kernel.get("kernel-seconds", 0.0))
+    counted = []
+    for name in NAMES:
+        counting = [longest] if name == "occupancy" else kernels.values()
+        values = [kernel[name] for kernel in counting if name in kernel]
+        counted.append(Counter(name, sum(values)) if values else Counter(name, None, "ncu did not report it"))
+    return counted
 
 
 def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[dict[str, float], str | None]:

@@ -1,6 +1,7 @@
 """The job of a fresh worker: profile one implementation on one case, and leave the trace and sources in a folder."""
 
 import gc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,13 +16,13 @@ from torch import Tensor
 from gapbench import inputs, operations
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
-from gapbench.implementations import Implementation
-from gapbench.measuring import clocks, memory, prepared
+from gapbench.implementations import Implementation, inductor
+from gapbench.measuring import clocks, memory, prepared, probes
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.protocol import Answer, Channel
 from gapbench.passes import Call, bind
-from gapbench.profiling import counters, inductor_code, sampling, trace
+from gapbench.profiling import counters, sampling
 from gapbench.profiling.split import PARTS, Split, sentence, split
 
 _EXPLAINED = 2.0
@@ -39,7 +40,7 @@ class Request:
     spec: str
     folder: Path = Path()
     seed: int = 0
-    most_trace_bytes: int = trace.MOST_BYTES
+    most_trace_bytes: int = sampling.MOST_TRACE_BYTES
     source: Source = HERE
     attempts: int = 3
 
@@ -101,14 +102,14 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
             "reason": "a profiler is already active in its process, which the implementation must have started; end it "
             "before the function returns",
         }
-    made = inductor_code.read(function) if implementation.family == "compiled" else None
-    traced = trace.write(calls[0], target, request.folder, request.most_trace_bytes)
+    code, sources = _generated(function) if implementation.family == "compiled" else (None, {})
+    traced = sampling.trace(calls[0], target, request.folder, request.most_trace_bytes)
     watched, one_element, parts, attempts, notes = _watch(implementation, calls, request, target)
     del kept
     rows = watched.rows
     if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
-    for name, source in (made.sources if made else {}).items():
+    for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
     observed = watched.observed
     return Measured(
@@ -132,9 +133,9 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
             forward=case.pass_ == "forward",
         ),
         operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
-        peak_extra_bytes=trace.peak(traced.timeline),
+        peak_extra_bytes=sampling.peak(traced.timeline),
         memory=traced.timeline,
-        generated=made.document() if made else None,
+        generated=code,
         counters=_counted(calls[0], observed.seconds, target),
         proton=_proton(calls[0], observed.seconds, target),
         trace_calls=traced.calls,
@@ -156,6 +157,38 @@ def _prepared(
         call()
     target.synchronize()
     return function, calls
+
+
+def _generated(function: Callable[[Tensor], Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Describe what Inductor made of a compiled function that was the last to be called, and return it by file name.
+
+    ``kernels`` are the names of generated kernels, which list the operators that are fused in each, ``fallbacks`` the
+    operators of ATen (or an extern library) that are called instead. ``recompilations`` count further compilations of
+    the same code, ``graph_breaks`` what was left to Python.
+    """
+    counted, sources = probes.compilation(), dict[str, str]()
+    for is_backward, source in inductor.sources(function):
+        stem = "backward" if is_backward else "generated"
+        alike = sum(name.startswith(stem) for name in sources)
+        sources[f"{stem}{alike + 1 if alike else ''}.py"] = source
+    kernels = [kernel for source in sources.values() for kernel in inductor.kernels(source)]
+    fallbacks = list(dict.fromkeys(name for source in sources.values() for name in inductor.fallbacks(source)))
+    parts = []
+    if kernels:
+        names = [f"{name} ({count} times)" if count > 1 else name for name, count in Counter(kernels).items()]
+        parts.append(f"generated {', '.join(names)}")
+    if fallbacks:
+        parts.append(f"left {', '.join(fallbacks)} to ATen")
+    again = f"; recompilations: {counted.recompilations}" if counted.recompilations else ""
+    said = f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
+    code = {
+        "sentence": said if sources else "torch.compile kept no source that could be read",
+        "kernels": kernels,
+        "fallbacks": fallbacks,
+        "graph_breaks": counted.graph_breaks,
+        "recompilations": counted.recompilations,
+    }
+    return code, sources
 
 
 def _watch(
