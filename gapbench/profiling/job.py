@@ -2,7 +2,6 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -11,12 +10,11 @@ from typing import Any
 
 import torch
 from msgspec import Struct, to_builtins
-from torch import Tensor
 
 from gapbench import inputs, operations
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
-from gapbench.implementations import Implementation, inductor
+from gapbench.implementations import Function, Implementation, inductor
 from gapbench.measuring import clocks, memory, prepared, probes
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE, Source
@@ -39,7 +37,6 @@ class Request:
     case: Case
     spec: str
     folder: Path = Path()
-    seed: int = 0
     most_trace_bytes: int = sampling.MOST_TRACE_BYTES
     source: Source = HERE
     attempts: int = 3
@@ -92,26 +89,22 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
-    kept = memory.shuffle_heap(Random(request.seed))
-    function, calls = _prepared(implementation, case, request.seed, target)
+    kept = memory.shuffle_heap(Random(0))
+    function, calls = _prepared(implementation, case, target)
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}
     if torch._C._autograd._profiler_enabled():
-        return {
-            "status": "failed",
-            "reason": "a profiler is already active in its process, which the implementation must have started; end it "
-            "before the function returns",
-        }
+        reason = "a profiler is already active in its process, which the implementation must have started"
+        return {"status": "failed", "reason": f"{reason}; end it before the function returns"}
     code, sources = _generated(function) if implementation.family == "compiled" else (None, {})
     traced = sampling.trace(calls[0], target, request.folder, request.most_trace_bytes)
     watched, one_element, parts, attempts, notes = _watch(implementation, calls, request, target)
     del kept
-    rows = watched.rows
-    if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
+    rows, observed = watched.rows, watched.observed
+    if observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
     for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
-    observed = watched.observed
     return Measured(
         family=implementation.family,
         seconds=observed.seconds,
@@ -143,15 +136,13 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     )
 
 
-def _prepared(
-    implementation: Implementation, case: Case, seed: int, target: Device
-) -> tuple[Callable[[Tensor], Tensor], list[Call]]:
+def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:
     """Return the function and its calls, warm, on the inputs that the CPU's clock would rotate."""
     function = implementation.prepare(case)
     places = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
-    first = inputs.sample(case, seed)
-    xs = [first, *(inputs.place(first, case, seed + number) for number in range(1, places))]
-    gradient = inputs.upstream(case, seed, implementation.truth.shape(case))
+    first = inputs.sample(case, 0)
+    xs = [first, *(inputs.place(first, case, number) for number in range(1, places))]
+    gradient = inputs.upstream(case, 0, implementation.truth.shape(case))
     calls = [bind(case, function, x, gradient) for x in xs]
     for call in calls:
         call()
@@ -159,7 +150,7 @@ def _prepared(
     return function, calls
 
 
-def _generated(function: Callable[[Tensor], Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
+def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
     """Describe what Inductor made of a compiled function that was the last to be called, and return it by file name.
 
     ``kernels`` are the names of generated kernels, which list the operators that are fused in each, ``fallbacks`` the
@@ -202,7 +193,7 @@ def _watch(
             raise ValueError("its weights would be as large")
         if reason := implementation.why_not(small):
             raise ValueError(reason)
-        _, small_calls = _prepared(implementation, small, request.seed, target)
+        _, small_calls = _prepared(implementation, small, target)
     except Exception as error:  # an implementation may rely on sizes
         small_calls = []
         notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
