@@ -211,7 +211,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["script_json"] = page_data.script_json
-    environment.filters["figure_json"] = page_data.figure_json
     environment.globals.update(
         fmt=fmt,
         lines=lines,

@@ -60,9 +60,9 @@ def summary(diff: Diff) -> str:
 
 def outputs(diff: Diff) -> str:
     """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
-    counts = diff.summary
-    values = {verdict.value: counts.get(verdict, 0) for verdict in Verdict}
-    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base.id, "head": diff.head.id, **values}.items())
+    counts = {verdict.value: diff.summary.get(verdict, 0) for verdict in Verdict}
+    values = {"base": diff.base.id, "head": diff.head.id, **counts}
+    return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:

@@ -129,17 +129,14 @@ def explained(store: Store, diff: Diff) -> Diff:
     if not diff.is_interleaved:
         return diff
     explanations = {
-        (profile["case"], profile["implementation"]): profile["explanation"]
+        (profile["case"], profile["implementation"], Verdict.REGRESSED): profile["explanation"]
         for of_case in profiles.read(store, diff.head.id).values()
         for profile in of_case
         if profile.get("explanation")
     }
-
-    def with_why(row: Row) -> Row:
-        regressed = row.verdict is Verdict.REGRESSED
-        return replace(row, explanation=explanations.get((row.case, row.implementation)) if regressed else None)
-
-    return replace(diff, rows=tuple(map(with_why, diff.rows)))
+    keys = [(row.case, row.implementation, row.verdict) for row in diff.rows]
+    rows = (replace(row, explanation=explanations.get(key)) for row, key in zip(diff.rows, keys, strict=True))
+    return replace(diff, rows=tuple(rows))
 
 
 def sentences(row: Row) -> list[str]:
