@@ -67,10 +67,8 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
             f"{fmt.number(100 * share.max())} % of it."
         )
         if above := int((share > 1).sum()):
-            sentence += (
-                f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: a nearer "
-            )
-            sentence += "cache served a part, or the ceiling is too low."
+            sentence += f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: "
+            sentence += "a nearer cache served a part, or the ceiling is too low."
     else:
         sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
     if peak:

@@ -70,9 +70,8 @@ def summary(trend: Trend) -> str:
         return "No run has timed this."
     newest = trend.points[-1]
     count = len(trend.points)
-    sentence = (
-        f"{trend.implementation} takes {fmt.seconds(newest.seconds)} in the newest of {fmt.counted(count, 'run')}"
-    )
+    runs = fmt.counted(count, "run")
+    sentence = f"{trend.implementation} takes {fmt.seconds(newest.seconds)} in the newest of {runs}"
     if trend.changes:
         step = trend.changes[-1]
         steps = f"{len(trend.changes)} steps" if len(trend.changes) > 1 else "one step"

@@ -42,9 +42,8 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     for entry, marker in _legend(tiles, marks):
         figure.add_bar(name=entry, x=[None], y=[None], marker=marker)
     steps = _order(tiles["x"])
-    across = _axis(steps, tiles["x_label"], tiles["x"]) | {
-        "title": {"text": "H·W", "font": {"size": 11}, "standoff": 4}
-    }
+    title = {"text": "H·W", "font": {"size": 11}, "standoff": 4}
+    across = _axis(steps, tiles["x_label"], tiles["x"]) | {"title": title}
     many = len(steps) > 8  # labels below so many columns need room
     across |= {"tickangle": -90, "tickfont": {"size": 10}} if many else {"tickangle": 0}
     for group, panel in zip(groups, style.panels(heights, _GAP), strict=True):
@@ -124,13 +123,8 @@ def _legend(tiles: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple
 
 
 def _fill(colour: str, shapes: object) -> dict[str, object]:
-    pattern = {
-        "shape": shapes,
-        "fgcolor": "rgba(255, 255, 255, 0.45)",
-        "fillmode": "overlay",
-        "size": 7,
-        "solidity": 0.3,
-    }
+    faint = "rgba(255, 255, 255, 0.45)"
+    pattern = {"shape": shapes, "fgcolor": faint, "fillmode": "overlay", "size": 7, "solidity": 0.3}
     return {"color": colour, "line": {"width": 0}, "pattern": pattern}
 
 
@@ -173,9 +167,8 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
     cases["x"], cases["x_label"] = _stepped(cases["hw"], cases["square"])
     cases["y"], cases["y_label"] = _stepped(cases["nc"], pd.Series(False, index=cases.index))
     if panels:
-        words.append(
-            f"The {cases['facet'].nunique()} panels with the most cases are drawn, {panels} are not: filter for them."
-        )
+        drawn = cases["facet"].nunique()
+        words.append(f"The {drawn} panels with the most cases are drawn, {panels} are not: filter for them.")
     tile = ["facet_place", "x", "y"]
     won = cases.assign(outright=~cases["tie"]).groupby([*tile, "winner"])
     cases = cases.assign(
@@ -206,14 +199,11 @@ def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series
         ]
         return values, pd.Series(labels, index=values.index, dtype=object)
     powers = np.floor(np.log2(values.clip(lower=0.5)))
-    names = {power: f"≥{_power(power)}" for power in powers.unique()}
+    names = {}
+    for power in powers.unique():
+        scale, unit = next((each for each in ((2**20, "M"), (2**10, "k")) if 2**power >= each[0]), (1, ""))
+        names[power] = f"≥{2**power / scale:g}{unit}"
     return powers, powers.map(names)
-
-
-def _power(exponent: float) -> str:
-    size = 2.0**exponent
-    unit = next(((name, scale) for name, scale in (("M", 2**20), ("k", 2**10)) if size >= scale), ("", 1))
-    return f"{size / unit[1]:g}{unit[0]}"
 
 
 def _hover(row: rows.Row) -> str:
