@@ -5,10 +5,10 @@ slower than another is decided by measuring both together; a step over runs says
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
 Processing 167 (2020) 107299), by least squares and exactly. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
-the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367), which single
-steps hardly change. That is twice what Schwarz' criterion asks (Yao, Statistics & Probability Letters 6 (1988) 181),
-which finds too much in few runs: in 2,000 series of white noise it found a step in 5 % of those of 6 runs and in 12 %
-of those of 10 or 20. This finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
+the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367). That is twice
+Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which finds too much in few runs: in 2,000
+series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This finds one in 2 %,
+3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,11 +63,8 @@ def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, i
     found = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
     if found is None:
         return None
-    full = {
-        commit: line.split()[0]
-        for commit, line in zip(asked, found.splitlines(), strict=True)
-        if line.split()[1:] == ["commit"]
-    }
+    answers = zip(asked, map(str.split, found.splitlines()), strict=True)
+    full = {commit: answer[0] for commit, answer in answers if answer[1:] == ["commit"]}
     if not full:
         return {}
     walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
@@ -76,7 +73,7 @@ def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, i
 
 
 def commit_of(name: str, folder: Path | None = None) -> str | None:
-    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if by no means."""
+    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if it does not resolve."""
     return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None
 
 
@@ -86,7 +83,7 @@ SHORTEST = 3
 """Runs that a segment has at least: one that is off alone is no step, and a step shows with its third run."""
 
 LEAST_NOISE = 0.005
-"""The least sigma that is believed, 0.5 %: that a few runs agree does not mean that runs do."""
+"""The least sigma, 0.5 %: that a few runs agree does not mean that runs do."""
 
 COLUMNS = ("run", "case", "implementation", "contender", "clock", "memory", "device", "status", *_TIMES)
 """The columns of `records.RESULTS` that a trend is made of."""
@@ -310,16 +307,8 @@ def _difference(trend: Trend, index: int) -> Difference | None:
     ratio = ratio_of(after, before)
     if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
         return None
-    return Difference(
-        trend.case,
-        trend.implementation,
-        trend.clock,
-        ratio.estimate,
-        ratio.low,
-        ratio.high,
-        len(before),
-        len(after),
-        list(dict.fromkeys(change.cause for change in changes)),
-        list(dict.fromkeys(news for point in trend.points[index + 1 :] for news in point.environment)),
-        trend.memory,
-    )
+    measured = trend.case, trend.implementation, trend.clock
+    causes = list(dict.fromkeys(change.cause for change in changes))
+    news = list(dict.fromkeys(each for point in trend.points[index + 1 :] for each in point.environment))
+    ratios = ratio.estimate, ratio.low, ratio.high
+    return Difference(*measured, *ratios, len(before), len(after), causes, news, trend.memory)
