@@ -49,15 +49,10 @@ def figure(source: Source) -> go.Figure:
     ends = drawn[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float).ravel()
     low, high = style.bounds([*ends, 1 / (1 + margin), 1 + margin])
     height = _ROW * len(drawn)
-    figure = style.figure(
-        height + 92,
-        {"t": 40},
-        legend={"y": 1 + 6 / height},
-        shapes=_lines(margin),
-        xaxis=style.ratio_axis(low, high) | {"title": {"text": title, "standoff": 6}},
-        yaxis=style.AXIS
-        | {"range": [len(drawn) - 0.5, -0.5], "showticklabels": False, "showgrid": False, "tickvals": []},
-    )
+    across = style.ratio_axis(low, high) | {"title": {"text": title, "standoff": 6}}
+    up = style.AXIS | {"range": [len(drawn) - 0.5, -0.5], "showticklabels": False, "showgrid": False, "tickvals": []}
+    legend = {"y": 1 + 6 / height}
+    figure = style.figure(height + 92, {"t": 40}, legend, shapes=_lines(margin), xaxis=across, yaxis=up)
     for verdict, some in drawn.groupby("verdict", sort=False):
         symbol, colour = STYLES.get(str(verdict), ("circle-open", style.PLAIN))
         ratio = some["ratio"]

@@ -84,14 +84,8 @@ def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None =
     drawn, _ = _drawn(results)
     drawn = drawn.assign(ceiling=_limits(drawn, ceilings), peak=np.nan if peak is None else peak)
     drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
-    return style.table(
-        drawn,
-        "case cases implementation bytes_moved gbps ceiling share peak",
-        gbps="GB/s",
-        ceiling="ceiling GB/s",
-        share="% of ceiling",
-        peak="datasheet peak GB/s",
-    )
+    titles = {"gbps": "GB/s", "ceiling": "ceiling GB/s", "share": "% of ceiling", "peak": "datasheet peak GB/s"}
+    return style.table(drawn, "case cases implementation bytes_moved gbps ceiling share peak", **titles)
 
 
 def _measured(results: pd.DataFrame) -> pd.DataFrame:

@@ -28,21 +28,16 @@ def figure(trend: Trend) -> go.Figure:
     low, high = (drawn[f"seconds {end}"].fillna(drawn["seconds"]).to_numpy() for end in ("low", "high"))
     step = max(1, -(-len(points) // 4))  # about four labels fit a narrow screen
     labelled = range(len(points) - 1, -1, -step)[::-1]
-    figure = style.figure(
-        340,
-        {"r": 24, "t": 44, "b": 50},
-        xaxis=style.AXIS
-        | {
-            "range": [-0.7, len(points) - 0.3],
-            "tickvals": list(labelled),
-            "ticktext": [html.escape((points[index].commit or points[index].run)[:7]) for index in labelled],
-            "tickangle": 0,
-            "showgrid": False,
-            "title": {"text": "commit (or run), oldest first"},
-        },
-        yaxis=style.seconds_axis(*style.bounds([*low, *high], 0.12))
-        | {"automargin": True, "title": {"text": "time per call"}},
-    )
+    runs_axis = {
+        "range": [-0.7, len(points) - 0.3],
+        "tickvals": list(labelled),
+        "ticktext": [html.escape((points[index].commit or points[index].run)[:7]) for index in labelled],
+        "title": {"text": "commit (or run), oldest first"},
+    }
+    across = style.AXIS | runs_axis | {"tickangle": 0, "showgrid": False}
+    up = style.seconds_axis(*style.bounds([*low, *high], 0.12)) | {"automargin": True}
+    up |= {"title": {"text": "time per call"}}
+    figure = style.figure(340, {"r": 24, "t": 44, "b": 50}, xaxis=across, yaxis=up)
     changes = {change.index - first: change for change in trend.changes if change.index > first}
     for start, end in pairwise([0, *changes, len(points)]):
         mean = float(np.exp(logs(points[start:end]).mean()))

@@ -46,6 +46,8 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     across = _axis(steps, tiles["x_label"], tiles["x"]) | {"title": title}
     many = len(steps) > 8  # labels below so many columns need room
     across |= {"tickangle": -90, "tickfont": {"size": 10}} if many else {"tickangle": 0}
+    inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "cliponaxis": False}
+    inside |= {"textfont": {"color": "#ffffff", "size": 12}, "hoverinfo": "text"}
     for group, panel in zip(groups, style.panels(heights, _GAP), strict=True):
         order = _order(group["y"])
         for name, some in group.groupby("winner", dropna=False):
@@ -62,13 +64,8 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
                 yaxis=panel.y,
                 marker=_fill(mark.colour, np.where(ties, "/", "")),
                 text=np.where(ties, f"{mark.letter}≈", mark.letter),
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
-                textfont={"color": "#ffffff", "size": 12},
-                cliponaxis=False,
                 hovertext=some["hover"],
-                hoverinfo="text",
+                **inside,
             )
         up = _axis(order, group["y_label"], group["y"]) | {"title": {"text": "N·C", "font": {"size": 11}}}
         panel.show(figure, across, up, group["facet"].iloc[0])
