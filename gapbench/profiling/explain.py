@@ -102,7 +102,11 @@ def compare(
         *_facts(base, head),
         *_code(base, head, diffs),
     ]
-    return Explanation(_headline(base, head, ratio), difference, tuple(findings), _kept(diffs))
+    kept_diffs = {
+        name: "\n".join(lines[:_MOST_LINES] + [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES))
+        for name, lines in diffs.items()
+    }
+    return Explanation(_headline(base, head, ratio), difference, tuple(findings), kept_diffs)
 
 
 def _headline(base: Document, head: Document, ratio: float | None) -> str:
@@ -256,11 +260,6 @@ def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str,
         if lines := list(difflib.unified_diff(old, new, f"base/{name}", f"head/{name}", lineterm="")):
             diffs[name] = lines
     return diffs
-
-
-def _kept(diffs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    more = {name: [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES) for name, lines in diffs.items()}
-    return {name: "\n".join([*lines[:_MOST_LINES], *more[name]]) for name, lines in diffs.items()}
 
 
 _PROCESSES = 3

@@ -78,7 +78,8 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
     Other work on the machine takes the core away for milliseconds at a time, which all fall on whichever operator ran:
     of both kinds of windows the half that lost least is looked at.
     """
-    count = _calls_of_a_window(calls[0], target)
+    one_call = min(window((calls[0],), 1, target).seconds for _ in range(3))
+    count = max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / one_call)))
     plain: list[Window] = []
     profiled: list[tuple[Window, list[Event]]] = []
     for number in range(_PAIRS):
@@ -93,7 +94,10 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
     plain = sorted(plain, key=lambda own: own.share_on_core)[_PAIRS // 2 :]
     undisturbed = sorted(profiled, key=lambda own: own[0].share_on_core)[_PAIRS // 2 :]
     seen, recorded = sorted(undisturbed, key=lambda own: own[0].on_core)[len(undisturbed) // 2]
-    mark, inside = _within_the_mark(recorded)
+    mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
+    # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
+    during = [event for event in recorded if mark.event.start <= event.start <= mark.event.end]
+    inside = [event for event in during if event.name != _MARK]
     own, beneath, often = _own(mark, seen.seconds, count)
     seconds = statistics.median(own.seconds for own in plain)
     observed = Observed(
@@ -109,18 +113,6 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
         busy_seconds=None if target.name == "cpu" else events.busy_seconds(inside) / count,
     )
     return Watched(observed, events.table(mark.children, inside, count), count)
-
-
-def _calls_of_a_window(call: Call, target: Device) -> int:
-    seconds = min(window((call,), 1, target).seconds for _ in range(3))
-    return max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / seconds)))
-
-
-def _within_the_mark(recorded: list[Event]) -> tuple[Node, list[Event]]:
-    mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
-    began, ended = mark.event.start, mark.event.end
-    # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
-    return mark, [event for event in recorded if began <= event.start <= ended and event.name != _MARK]
 
 
 def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]:

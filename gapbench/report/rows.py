@@ -49,7 +49,10 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
         own = samples.iloc[places.get(key(first), [])]
-        yield CaseRows(number, name, _ranked(mark(rows, best.get(key(first)))), own)
+        marked = mark(rows, best.get(key(first)))
+        order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
+        ranked = marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]  # what has no time comes last
+        yield CaseRows(number, name, ranked, own)
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -70,12 +73,6 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
         return ", ".join(flag for flag, holds in flags.items() if holds and row["status"] == "ok")
 
     return rows.assign(marks=list(map(marks, records(rows[["implementation", "status"]]))))
-
-
-def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
-    """Sort the winner first, then by time; what has none comes last."""
-    order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
-    return marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]
 
 
 def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
@@ -153,10 +150,8 @@ def memory_effects(results: pd.DataFrame) -> list[str]:
     sentences = []
     for row in records(both.head(NAMED)):
         faults = "" if fmt.missing(row["page_faults"]) else f" ({fmt.number(row['page_faults'])} page faults a call)"
-        clock = f" by {row['clock']}" if clocks else ""
-        sentences.append(
-            f"{row['implementation']} on {brief(row)}: {row['factor']:.2g}x slower with fresh memory{clock}{faults}."
-        )
+        slow = f"{row['factor']:.2g}x slower with fresh memory" + (f" by {row['clock']}" if clocks else "")
+        sentences.append(f"{row['implementation']} on {brief(row)}: {slow}{faults}.")
     return sentences + ([f"So are {len(both) - NAMED} more, by less."] if len(both) > NAMED else [])
 
 

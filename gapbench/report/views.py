@@ -88,13 +88,13 @@ class Drawn:
 
 def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Drawn]:
     """Draw the views of a whole run, of a diff, or of a case's profiles."""
-    return [_drawn(view, source) for view in VIEWS if view.of == of]
-
-
-def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
-    given, chart = view.arguments(source), view.chart
-    table = sized(chart.table(*given)) if hasattr(chart, "table") else None
-    return Drawn(view, chart.summary(*given), chart.figure(*given), table=table)
+    drawn = []
+    for view in VIEWS:
+        if view.of == of:
+            given, chart = view.arguments(source), view.chart
+            table = sized(chart.table(*given)) if hasattr(chart, "table") else None
+            drawn.append(Drawn(view, chart.summary(*given), chart.figure(*given), table=table))
+    return drawn
 
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:
