@@ -25,14 +25,12 @@ from gapbench.stats import Floats, Interval
 CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
 """Columns of the results in which all rows of a fit agree."""
 
-FEWEST_SIZES = 3
-"""Two sizes always lie on a line, and say nothing about whether it is one."""
+FEWEST_SIZES = 3  # two sizes always lie on a line, and say nothing about whether it is one
 
 LEAST_SPAN = 4.0
 """Over a smaller factor between the smallest and the largest size, fixed cost and bandwidth cannot be told apart."""
 
-Context = tuple[Hashable, ...]
-"""The values of `CONTEXT`."""
+Context = tuple[Hashable, ...]  # the values of `CONTEXT`
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,8 @@ UNKNOWN_CACHE = 256 * 2**20
 """Bytes assumed of a last-level cache whose size cannot be read: larger than nearly all there are. Whether it was
 large enough, the canary tells."""
 
-_UNKNOWN_CANARY = 4 * 2**20
-"""Bytes of a canary for such a cache: few enough for nearly all there are."""
-
-_LINE = 128
-"""Bytes; GPUs have lines of 128, most CPUs of 64."""
+_UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: few enough for nearly all there are
+_LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
 
 INFINITY_CACHE = {"gfx942": 256 * 2**20, "gfx950": 256 * 2**20}
 """Bytes of the cache behind the L2 caches of AMD's MI300 and MI350, which HIP does not tell (source: AMD's CDNA 3 and

@@ -79,11 +79,8 @@ def commit_of(name: str, folder: Path | None = None) -> str | None:
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
 
-SHORTEST = 3
-"""Runs that a segment has at least: one that is off alone is no step, and a step shows with its third run."""
-
-LEAST_NOISE = 0.005
-"""The least sigma, 0.5 %: that a few runs agree does not mean that runs do."""
+SHORTEST = 3  # runs that a segment has at least: one that is off alone is no step, and a step shows with its third run
+LEAST_NOISE = 0.005  # the least sigma, 0.5 %: that a few runs agree does not mean that runs do
 
 COLUMNS = ("run", "case", "implementation", "contender", "clock", "memory", "device", "status", *_TIMES)
 """The columns of `records.RESULTS` that a trend is made of."""

@@ -19,8 +19,7 @@ from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.run import Environment, Warning, differences
 
-_PATIENCE = 60.0
-"""Seconds in which a device has to be free and its worker ready."""
+_PATIENCE = 60.0  # seconds in which a device has to be free and its worker ready
 
 
 @dataclass(frozen=True, slots=True)

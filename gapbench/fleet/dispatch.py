@@ -18,8 +18,7 @@ from gapbench.measuring.plan import Contest, Effort
 from gapbench.records import Qualification
 from gapbench.run import Warning
 
-_MOST_LOSSES = 3
-"""So many devices lost with the same case are no accident: it would take all of them along."""
+_MOST_LOSSES = 3  # so many devices lost with the same case are no accident: it would take all of them along
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,8 +147,7 @@ _UNITS = {
     "second": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
 }  # fmt: skip
 _REPLAY = "from gapbench.profiling.counters import replay; replay({case!r}, {spec!r})"
-_RANGE = "gapbench"
-"""The NVTX range in which ncu looks."""
+_RANGE = "gapbench"  # the NVTX range in which ncu looks
 
 
 def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.0) -> list[Counter]:

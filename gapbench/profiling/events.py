@@ -18,8 +18,7 @@ _GRAPH = re.compile(r"## Call CompiledFxGraph \w+ ##")
 _REGION = re.compile(r"Torch-Compiled Region: \S+")
 GENERATED = "Inductor's generated code"
 
-MEMORY = "[memory]"
-"""The name of an event that is no work: ``nbytes`` were allocated, or freed where that is negative."""
+MEMORY = "[memory]"  # the name of an event that is no work: ``nbytes`` were allocated, or freed where that is negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +131,7 @@ VIEWS = frozenset(
 ) | {"detach"}  # fmt: skip
 """Operators that touch no element."""
 
-_STARTS = frozenset({"aten::fill_", "aten::zero_"})
-"""What a reduction begins with; it touches its output only."""
+_STARTS = frozenset({"aten::fill_", "aten::zero_"})  # what a reduction begins with; it touches its output only
 
 
 @dataclass(frozen=True, slots=True)

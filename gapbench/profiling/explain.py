@@ -25,14 +25,9 @@ from gapbench.report import format as fmt
 from gapbench.store import Store
 from gapbench.store import profiles as kept
 
-Document = Mapping[str, Any]
-"""Of a `Profile`."""
-
-_SMALL = 0.05
-"""Of the largest change: what is smaller is counted, not told."""
-
-_AGREES = 2.0
-"""By how much the changes that profiles and comparison saw may differ, as a factor."""
+Document = Mapping[str, Any]  # of a `Profile`
+_SMALL = 0.05  # of the largest change: what is smaller is counted, not told
+_AGREES = 2.0  # by how much the changes that profiles and comparison saw may differ, as a factor
 
 _MOST_LINES = 200
 
@@ -262,8 +257,7 @@ def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str,
     return diffs
 
 
-_PROCESSES = 3
-"""A fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared."""
+_PROCESSES = 3  # a fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared
 
 
 def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Source) -> Iterator[Row]:

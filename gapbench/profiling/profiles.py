@@ -27,8 +27,7 @@ from gapbench.records import STATUSES
 
 SCHEMA = 1
 
-_PATIENCE = 300.0
-"""Seconds after which an implementation that is still being profiled is given up."""
+_PATIENCE = 300.0  # seconds after which an implementation that is still being profiled is given up
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,8 +147,7 @@ def seconds_per_fault(target: Device) -> float:
     return max(0.0, statistics.median(costs)) if costs else 0.0
 
 
-MOST_TRACE_BYTES = 500 * 10**6
-"""Larger traces (before they are packed) are not kept: viewers do not open them."""
+MOST_TRACE_BYTES = 500 * 10**6  # larger traces (before they are packed) are not kept: viewers do not open them
 
 _TRACED_CALLS = 5
 _BYTES_PER_EVENT = 300  # at the least
@@ -156,8 +155,7 @@ _BYTES_PER_EVENT = 300  # at the least
 Timeline = list[tuple[float, int]]
 """Seconds from the first event, and the bytes that are allocated from then on beyond those at the beginning."""
 
-MOST_POINTS = 1000
-"""Points that are kept of a timeline."""
+MOST_POINTS = 1000  # points that are kept of a timeline
 
 
 @dataclass(frozen=True, slots=True)

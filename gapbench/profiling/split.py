@@ -29,8 +29,7 @@ from dataclasses import dataclass, field
 
 from gapbench.profiling.events import GENERATED, Operator, allocates, computes
 
-OUTSIDE = ""
-"""In place of an operator's name: what ran outside of operators."""
+OUTSIDE = ""  # in place of an operator's name: what ran outside of operators
 
 _MUCH = 0.25
 

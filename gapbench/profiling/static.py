@@ -45,8 +45,7 @@ _AMD_KINDS = {
     "control": r"s_(?:waitcnt|wait_|barrier|branch|cbranch|endpgm|delay)\w*",
 }
 _AMD_IDLE = ("s_nop", "s_code_end", "s_delay_alu")
-INTEGER = "integer"
-"""All other instructions: indices, comparisons, moves, constants."""
+INTEGER = "integer"  # all other instructions: indices, comparisons, moves, constants
 
 
 @dataclass(frozen=True, slots=True)

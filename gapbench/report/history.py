@@ -18,8 +18,7 @@ from gapbench.report.page_data import sized
 from gapbench.report.text import sparkline
 from gapbench.store import Store
 
-MOST_ROWS = 20_000
-"""Results that the page reads, of whole runs, the newest; `gapbench history` reads them all."""
+MOST_ROWS = 20_000  # results that the page reads, of whole runs, the newest; `gapbench history` reads them all
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from gapbench.report.loaded_run import Stored, counts
 from gapbench.run import Run
 from gapbench.store.profiles import stem
 
-Card = dict[str, Any]
-"""What the index says of a page; the page carries it."""
+Card = dict[str, Any]  # what the index says of a page; the page carries it
 
 Profiled = Mapping[str, profiles.Documents]
 

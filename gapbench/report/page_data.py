@@ -24,8 +24,7 @@ from gapbench.report.loaded_run import Stored
 from gapbench.report.rows import CASE, certainty, key, names, records
 from gapbench.stats import Floats
 
-DIGITS = 5
-"""Significant digits of floats: one more than any page shows."""
+DIGITS = 5  # significant digits of floats: one more than any page shows
 
 Columns = dict[str, dict[str, Any]]
 

@@ -11,8 +11,7 @@ from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
 
-MOST_OPERATORS = 15
-"""Rows of a table of operators that a page shows; the document has all."""
+MOST_OPERATORS = 15  # rows of a table of operators that a page shows; the document has all
 
 PARTS = (
     ("Python", "what runs outside of operators: the interpreter, what decides which code to call, autograd's engine"),

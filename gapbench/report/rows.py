@@ -18,14 +18,9 @@ Row = dict[str, Any]
 CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock", "memory")
 """Columns that tell rows apart beside the case's shape, dtype and layout."""
 
-CASE = ("case", "clock", "memory")
-"""Columns that tell apart what has a winner."""
-
-_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")
-"""What needs a person comes first."""
-
-NAMED = 5
-"""Cases that are named where something was not measured; the rest are counted, and in the table."""
+CASE = ("case", "clock", "memory")  # columns that tell apart what has a winner
+_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")  # what needs a person comes first
+NAMED = 5  # cases that are named where something was not measured; the rest are counted, and in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +130,7 @@ def brief(row: Mapping[str, Any]) -> str:
 
 
 MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
-_FAULTY = 1.1
-"""Times that the condition of memory changes by less are not worth a word."""
+_FAULTY = 1.1  # times that the condition of memory changes by less are not worth a word
 
 
 def memory_effects(results: pd.DataFrame) -> list[str]:

@@ -10,11 +10,8 @@ from gapbench.run import Machine, Warning
 from gapbench.telemetry import host, nvml
 from gapbench.telemetry.host import CpuTime
 
-STEAL = 0.01
-"""More stolen time than this share is warned of: a verdict's margin is 1 %."""
-
-MEMORY = 0.05
-"""Less available memory than this share is warned of: the kernel begins to reclaim and to swap."""
+STEAL = 0.01  # more stolen time than this share is warned of: a verdict's margin is 1 %
+MEMORY = 0.05  # less available memory than this share is warned of: the kernel begins to reclaim and to swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,8 @@ def warnings(
     return [Warning(topic, *parts) for topic, said in found.items() for parts in said]
 
 
-TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")
-"""What is looked at."""
-
-_Said = Iterator[tuple[str, str]]
-"""What happened, and what to do."""
+TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")  # what is looked at
+_Said = Iterator[tuple[str, str]]  # what happened, and what to do
 
 
 def _load(before: Snapshot, machine: Machine) -> _Said:

@@ -12,8 +12,7 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-LEAST_ULP = 0.1
-"""Smaller errors, 0 among them, are drawn here: a log axis has no 0."""
+LEAST_ULP = 0.1  # smaller errors, 0 among them, are drawn here: a log axis has no 0
 
 
 def figure(results: pd.DataFrame) -> go.Figure:

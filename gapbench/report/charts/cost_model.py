@@ -22,8 +22,7 @@ MOST_PANELS = 6
 MOST_LINES = 8
 """Implementations of a panel: those that are fastest somewhere, then those with the smallest error of the line."""
 
-POOR = 0.2
-"""Where times lie further from their line than this, the sentence says so."""
+POOR = 0.2  # where times lie further from their line than this, the sentence says so
 
 _PANEL, _GAP = 300, 84  # pixels
 

@@ -15,8 +15,7 @@ from gapbench.records import SAMPLES
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
-MOST_LINES = 6
-"""Implementations drawn: those with the least median time."""
+MOST_LINES = 6  # implementations drawn: those with the least median time
 
 _MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels

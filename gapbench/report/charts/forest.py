@@ -18,8 +18,7 @@ from gapbench.report import rows
 from gapbench.report.charts import points, style
 from gapbench.verdicts import Verdict
 
-MOST_ROWS = 30
-"""What does not fit a screen or two is in the table."""
+MOST_ROWS = 30  # what does not fit a screen or two is in the table
 
 _MARK = 0.36  # rows below its middle
 _ROW = 54  # pixels: two lines of text and one for the mark
@@ -33,8 +32,7 @@ STYLES: Mapping[str, tuple[str, str]] = {
 }
 """Symbol and colour by verdict; all others are open circles, as nothing was shown."""
 
-Source = pd.DataFrame | Diff
-"""A run's results, or a diff."""
+Source = pd.DataFrame | Diff  # a run's results, or a diff
 
 
 def figure(source: Source) -> go.Figure:

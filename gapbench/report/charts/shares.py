@@ -16,8 +16,7 @@ from gapbench.report.charts import style
 MOST_ROWS = 40
 
 _ROW = 46  # pixels
-_LABELLED = 7.0
-"""Per cent from which a part has room for its number."""
+_LABELLED = 7.0  # per cent from which a part has room for its number
 
 _LOOKS = {
     "python": ("#7a5fc7", ""),

@@ -75,8 +75,7 @@ LAYOUT: dict[str, Any] = {
 }
 
 
-AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}
-"""What all axes have in common."""
+AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}  # what all axes have in common
 
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "itemclick": False}
 """Above the figure, where it wraps on a narrow screen. Clicks have no effect, as nothing says that they had any."""

@@ -14,8 +14,7 @@ from gapbench.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
-MOST_RUNS = 500
-"""The newest are drawn."""
+MOST_RUNS = 500  # the newest are drawn
 
 
 def figure(trend: Trend) -> go.Figure:

@@ -16,8 +16,7 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-_STEPS = 24
-"""With more sizes than this on an axis, sizes share a step with all that have the same power of two."""
+_STEPS = 24  # with more sizes than this on an axis, sizes share a step with all that have the same power of two
 
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
 _WIDE, _TALL = 0.96, 0.86  # shares of its place that a tile fills

@@ -7,14 +7,9 @@ from gapbench.errors import GapbenchError
 from gapbench.report.diff import lines, markdown
 from gapbench.verdicts import Verdict
 
-ANNOTATIONS = 10
-"""GitHub shows no more of each kind for a step."""
-
-SUMMARY_BYTES = 1024 * 1024
-"""A larger step summary is not shown at all."""
-
-_TOLD = 4
-"""Sentences of an explanation in an annotation: the whole, and what makes most of it."""
+ANNOTATIONS = 10  # GitHub shows no more of each kind for a step
+SUMMARY_BYTES = 1024 * 1024  # a larger step summary is not shown at all
+_TOLD = 4  # sentences of an explanation in an annotation: the whole, and what makes most of it
 
 _WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 

@@ -13,8 +13,7 @@ from gapbench.run import Run
 from gapbench.store import Store, profiles
 from gapbench.verdicts import Verdict
 
-RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
-"""What a change is answerable for."""
+RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)  # what a change is answerable for
 
 FOLDED = (Verdict.EQUIVALENT, Verdict.ENVIRONMENT_MISMATCH)
 """What is counted rather than listed: nothing happened, or the same reason holds for all."""
@@ -24,8 +23,7 @@ SUMMARIZED = (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
 
 MOST_LISTED = 10
 
-_LONGEST = 10
-"""More rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner."""
+_LONGEST = 10  # more rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner
 
 
 def by_relevance(diff: Diff) -> list[Row]:
