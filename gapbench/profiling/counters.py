@@ -42,7 +42,7 @@ _UNCOUNTED = {
     "<not counted>": "perf stat did not get round to counting it",
 }
 
-_PATIENCE = 10.0
+_PATIENCE, _NCU_PATIENCE = 10.0, 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +120,14 @@ def parse(report: str, calls: int) -> list[Counter]:
     lines = [line.split(";") for line in report.splitlines() if line.count(";") >= 2]
     # perf writes a modifier behind the name where it may count user code only
     values = {fields[2].partition(":")[0]: fields[0] for fields in lines}
-    return [_counter(name, values.get(name, ""), calls) for name in EVENTS]
-
-
-def _counter(name: str, value: str, calls: int) -> Counter:
-    if value in _UNCOUNTED:
-        return Counter(name, None, _UNCOUNTED[value])
-    try:
-        return Counter(name, float(value.replace(",", ".")) / calls)
-    except ValueError:
-        return Counter(name, None, f"perf stat reported {value!r}")
+    counted = []
+    for name in EVENTS:
+        value = values.get(name, "")
+        try:
+            counted.append(Counter(name, float(value.replace(",", ".")) / calls))
+        except ValueError:
+            counted.append(Counter(name, None, _UNCOUNTED.get(value, f"perf stat reported {value!r}")))
+    return counted
 
 
 METRICS = {
@@ -150,7 +148,7 @@ _REPLAY = "from gapbench.profiling.counters import replay; replay({case!r}, {spe
 _RANGE = "gapbench"  # the NVTX range in which ncu looks
 
 
-def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.0) -> list[Counter]:
+def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
     """Profile one warm call of ``spec`` on the case of this id in a process of its own; add its kernels up."""
     program = program or shutil.which("ncu")
     if program is None:
@@ -159,7 +157,7 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
         done = subprocess.run(
-            command, env=worker_env.environment(), capture_output=True, text=True, timeout=patience, check=False
+            command, env=worker_env.environment(), capture_output=True, text=True, timeout=_NCU_PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return unknown(f"ncu did not answer: {error}", NAMES)

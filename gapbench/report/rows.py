@@ -177,17 +177,18 @@ def fact(column: str, value: Any) -> str:
     """Return a value with as much of its column's name as it needs to be understood."""
     if fmt.missing(value):
         return f"{column} {fmt.MISSING}"
+    text = fmt.text(value)  # a null in its column makes a float of an integer
     match column:
         case "threads":
-            return "1 thread" if value == 1 else f"{value} threads"
+            return "1 thread" if text == "1" else f"{text} threads"
         case "shape":
-            return str(value).replace("x", "×")  # noqa: RUF001
+            return text.replace("x", "×")  # noqa: RUF001
         case "clock" | "suite" | "operation":
-            return f"{column} {value}"
+            return f"{column} {text}"
         case "memory":
-            return f"{value} memory"
+            return f"{text} memory"
         case _:
-            return str(value)
+            return text
 
 
 def names(value: Any) -> list[str]:

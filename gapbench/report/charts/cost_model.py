@@ -155,7 +155,7 @@ def _named(results: pd.DataFrame) -> set[str]:
 
 def _name(context: Context, named: set[str]) -> str:
     pairs = zip(CONTEXT, context, strict=True)
-    return ", ".join(rows.fact(name, points.whole(value)) for name, value in pairs if name in named)
+    return ", ".join(rows.fact(name, value) for name, value in pairs if name in named)
 
 
 def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, name: str) -> tuple[go.Scatter, go.Scatter]:
