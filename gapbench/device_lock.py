@@ -125,10 +125,10 @@ def _holder(descriptor: int) -> str:
     """Return who has the lock, in words; what a process left that is dead does not count."""
     for _ in range(10):  # a holder says who it is just after it has the lock
         try:
-            said = json.loads(os.pread(descriptor, 4096, 0))
+            holder = json.loads(os.pread(descriptor, 4096, 0))
             with contextlib.suppress(PermissionError):  # it is another user's, and lives
-                os.kill(int(said["pid"]), 0)
-            words = f"process {int(said['pid'])} ({said['command']}) since {said['since']}"
+                os.kill(int(holder["pid"]), 0)
+            words = f"process {int(holder['pid'])} ({holder['command']}) since {holder['since']}"
             return "".join(letter if letter.isprintable() else "?" for letter in words[: 2 * _LONGEST])
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProcessLookupError):
             time.sleep(0.05)

@@ -113,7 +113,8 @@ def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
     """Yield what each machine says, with who says it."""
     for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
         try:
-            yield from (structs.replace(one, evidence=f"{member.name}: {one.evidence}") for one in cluster.take(answer))
+            for warning in cluster.take(answer):
+                yield structs.replace(warning, evidence=f"{member.name}: {warning.evidence}")
         except LostError as lost:
             yield Warning("fleet", f"{member.name} was lost after its last case: {lost}")
 

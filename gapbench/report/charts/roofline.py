@@ -108,8 +108,8 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
     frame = points.numeric(results)
     threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
     kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
-    alike, known = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
-    levels = pd.DataFrame([asdict(limit) for limit in known], columns=[field.name for field in fields(limits.Ceiling)])
+    alike, chosen = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
+    levels = pd.DataFrame([asdict(limit) for limit in chosen], columns=[field.name for field in fields(limits.Ceiling)])
     levels = levels[levels["threads"].isna() | levels["threads"].isin(threads)]
     levels = levels[levels["device"].isna() | levels["device"].isin(devices)]
     levels["bytes"] = levels["bytes"].astype(float).fillna(np.inf)
