@@ -29,24 +29,6 @@ _CALIBRATION_FILLS = 8
 _CALIBRATION_CYCLES = 1_000_000
 
 
-class _Sweep:
-    """A buffer that, swept over, leaves nothing else in a cache half its size."""
-
-    def __init__(self, runtime: Any, device: str, nbytes: int) -> None:
-        self._buffer = runtime.zeros(nbytes // 4, device=device)
-
-    def __call__(self) -> None:
-        """Write all, then read all: what was dirty is written back, so whoever comes next does not pay for it."""
-        self._buffer.zero_()
-        self._buffer.sum()
-
-    def fill(self, nbytes: float) -> None:
-        """Write about ``nbytes``: work of known length, to keep a device busy. 0 bytes are no work at all."""
-        while (elements := min(int(nbytes) // 4, self._buffer.numel())) > 0:
-            self._buffer[:elements].zero_()
-            nbytes -= 4 * elements
-
-
 class _Cached(ABC):
     """What devices do about their caches through torch alone: flushing, and a canary."""
 
@@ -70,12 +52,17 @@ class _Cached(ABC):
         return torch
 
     @cached_property
-    def _sweep(self) -> _Sweep:
-        return _Sweep(self.torch, self.name, 2 * (self.cache_bytes or UNKNOWN_CACHE))
+    def _buffer(self) -> Any:
+        """Memory that, swept over, leaves nothing else in the last-level cache."""
+        return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name)
 
     def flush(self) -> None:
-        """Do, or queue, what leaves nothing that was in the caches there, and no dirty lines either."""
-        self._sweep()
+        """Do, or queue, what leaves nothing that was in the caches there, and no dirty lines either.
+
+        What was dirty is written back by the reading, so whoever comes next does not pay for it.
+        """
+        self._buffer.zero_()
+        self._buffer.sum()
 
     def canary(self) -> Callable[[], object]:
         """Return a call that touches every cache line of a part of the last-level cache's size, in random order.
@@ -229,17 +216,23 @@ class Accelerator(_Cached):
 
         Only events tell how long it was.
         """
-        self._sweep.fill(seconds * self._fill_rate)
+        self._fill(seconds * self._fill_rate)
+
+    def _fill(self, nbytes: float) -> None:
+        """Write about ``nbytes``: work of known length. 0 bytes are no work at all."""
+        while (elements := min(int(nbytes) // 4, self._buffer.numel())) > 0:
+            self._buffer[:elements].zero_()
+            nbytes -= 4 * elements
 
     @cached_property
     def _fill_rate(self) -> float:
         """Bytes per second, as far as fills of the whole buffer tell."""
         nbytes = 2 * (self.cache_bytes or UNKNOWN_CACHE)
-        self._sweep.fill(nbytes)
+        self._fill(nbytes)
         before, after = self.event(), self.event()
         before.record()
         for _ in range(_CALIBRATION_FILLS):
-            self._sweep.fill(nbytes)
+            self._fill(nbytes)
         after.record()
         # A backend that executes nothing (a stub) takes no time: any rate will do for that.
         return _CALIBRATION_FILLS * nbytes / max(before.seconds_until(after), 1e-6)
