@@ -25,14 +25,12 @@ from gapbench.stats import Floats, Interval
 CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
 """Columns of the results in which all rows of a fit agree."""
 
-FEWEST_SIZES = 3
-"""Two sizes always lie on a line, and say nothing about whether it is one."""
+FEWEST_SIZES = 3  # two sizes always lie on a line, and say nothing about whether it is one
 
 LEAST_SPAN = 4.0
 """Over a smaller factor between the smallest and the largest size, fixed cost and bandwidth cannot be told apart."""
 
-Context = tuple[Hashable, ...]
-"""The values of `CONTEXT`."""
+Context = tuple[Hashable, ...]  # the values of `CONTEXT`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
     """Fit every implementation of a run's ``results`` in every context in which it was measured."""
     columns = [*CONTEXT, "implementation", "bytes_moved", "seconds"]
     ok = results.loc[(results["status"] == "ok") & results["seconds"].gt(0), columns]
-    found: list[Fit] = []
+    fitted: list[Fit] = []
     refused: list[Refusal] = []
     for key, rows in ok.groupby([*CONTEXT, "implementation"], dropna=False, sort=False):
         *context, name = key
@@ -93,8 +91,8 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
         else:
             fixed, gbps, misfit = line(sizes, seconds)
             ends = float(sizes.min()), float(sizes.max())
-            found.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends))
-    return found, refused
+            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends))
+    return fitted, refused
 
 
 def _refused(sizes: Floats, moved: bool) -> str:
@@ -134,8 +132,8 @@ def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
     scatter = float(off @ off) / free
     error = np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * scatter)
     # What the search left next to a bound is on it: a billionth of the smallest time, or of the largest's growth.
-    found = np.where(solved.x > 1e-9, solved.x, 0.0)
-    (fixed, slope), (fixed_error, slope_error) = found.tolist(), (float(t.ppf(0.975, free)) * error).tolist()
+    solution = np.where(solved.x > 1e-9, solved.x, 0.0)
+    (fixed, slope), (fixed_error, slope_error) = solution.tolist(), (float(t.ppf(0.975, free)) * error).tolist()
     bandwidth = largest / unit / 1e9
     steepest, flattest = slope + slope_error, slope - slope_error
     return (
@@ -149,23 +147,23 @@ def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
     )
 
 
-def crossovers(found: Sequence[Fit]) -> list[Crossover]:
+def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:
     """Return where the fastest line changes, within the sizes that both lines were fitted to, smallest first.
 
     Only what is fastest matters to a choice: where two slower lines cross is left out.
     """
     crossings = []
-    for first, second in combinations(found, 2):
+    for first, second in combinations(fitted, 2):
         if first.context != second.context:
             continue
         size = _crossing(first, second)
         if size is None:
             continue
-        rivals = [fit for fit in found if fit.context == first.context and fit.smallest <= size <= fit.largest]
+        rivals = [fit for fit in fitted if fit.context == first.context and fit.smallest <= size <= fit.largest]
         if first.seconds(size) <= min(fit.seconds(size) for fit in rivals) * (1 + 1e-9):
             below, above = sorted((first, second), key=lambda fit: -1 / fit.gbps.estimate)
             crossings.append(Crossover(first.context, below.implementation, above.implementation, size))
-    return sorted(crossings, key=lambda one: (list(map(str, one.context)), one.bytes))
+    return sorted(crossings, key=lambda each: (list(map(str, each.context)), each.bytes))
 
 
 def _crossing(first: Fit, second: Fit) -> float | None:

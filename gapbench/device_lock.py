@@ -1,13 +1,7 @@
-"""One run a device: a lock for each physical device of a machine, held by who measures on it.
+"""One run a device: a lock for each physical device of a machine, held by who measures on it (docs/reliability.md).
 
 The lock is an flock on a file in a folder that all users of the machine share. The kernel takes it back when its holder
 ends, however that happens, so no lock is ever stale; what the file says of a holder is for messages only.
-
-A run on an accelerator holds that one and not the CPU as well: it launches from one core, and eight GPUs of a machine
-can be measured at once. What a run on the CPU beside it does to its numbers is warned of as load.
-
-``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES, or under another driver's order: the UUID is
-what all agree on, found without initialising the device here. The slices of a GPU that MIG divides have their own.
 """
 
 import contextlib
@@ -99,7 +93,7 @@ def take(
 
 
 def _shared() -> Path:
-    usable = (place for place in SHARED if place.is_dir() and place.stat().st_mode & stat.S_IWOTH)
+    usable = (folder for folder in SHARED if folder.is_dir() and folder.stat().st_mode & stat.S_IWOTH)
     return next(usable, None) or Path(tempfile.gettempdir())
 
 
@@ -113,8 +107,8 @@ def _opened(path: Path) -> int:
             os.fchmod(descriptor, 0o666)  # whatever the umask
         except FileExistsError:  # somebody else was faster
             descriptor = _existing(path)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(descriptor)
         raise OSError(0, "it is not a file of its own")
     return descriptor
@@ -131,10 +125,10 @@ def _holder(descriptor: int) -> str:
     """Return who has the lock, in words; what a process left that is dead does not count."""
     for _ in range(10):  # a holder says who it is just after it has the lock
         try:
-            said = json.loads(os.pread(descriptor, 4096, 0))
+            holder = json.loads(os.pread(descriptor, 4096, 0))
             with contextlib.suppress(PermissionError):  # it is another user's, and lives
-                os.kill(int(said["pid"]), 0)
-            words = f"process {int(said['pid'])} ({said['command']}) since {said['since']}"
+                os.kill(int(holder["pid"]), 0)
+            words = f"process {int(holder['pid'])} ({holder['command']}) since {holder['since']}"
             return "".join(letter if letter.isprintable() else "?" for letter in words[: 2 * _LONGEST])
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProcessLookupError):
             time.sleep(0.05)
@@ -144,7 +138,8 @@ def _holder(descriptor: int) -> str:
 def identity(device: Device) -> str:
     """Return what is the same for this physical device in every process: its UUID, without the driver's prefix.
 
-    The processors of a machine are one device, ``cpu``. An accelerator whose backend has no UUIDs is known by its name.
+    ``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES, or under another driver's order. The
+    processors of a machine are one device, ``cpu``. An accelerator whose backend has no UUIDs is known by its name.
     """
     if isinstance(device, Cpu):
         return device.name

@@ -16,16 +16,11 @@ PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench"
 
 
 def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> Environment:
-    """Return the machine and the versions that code runs with here.
+    """Return the machine and the versions that code runs with here, each None with its reason in ``unreadable``.
 
     ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
     ``proc`` and ``sys``.
     """
-    return Environment(_machine(device_name, device_uuid, root), versions())
-
-
-def _machine(device_name: str, device_uuid: str | None, root: Path) -> Machine:
-    """Return the machine; ``unreadable`` has the reason for each None that is not simply "no limit"."""
     import psutil
 
     reasons = Reasons()
@@ -38,7 +33,7 @@ def _machine(device_name: str, device_uuid: str | None, root: Path) -> Machine:
         reasons.unreadable["cpu_mhz_max"] = reasons.unreadable["cpu_mhz_min"]
     with nvml.every_gpu(reasons) as handles:
         gpus = tuple(Gpu(**gpu.describe(reasons, f"gpus.{index}.")) for index, gpu in enumerate(handles))
-    return Machine(
+    machine = Machine(
         cpu=cpu["description"],
         cores=cpu["cores"],
         logical_cores=cpu["logical_cores"],
@@ -62,6 +57,7 @@ def _machine(device_name: str, device_uuid: str | None, root: Path) -> Machine:
         gpus=gpus,
         unreadable=reasons.unreadable,
     )
+    return Environment(machine, versions())
 
 
 def versions() -> dict[str, str | None]:
@@ -83,9 +79,9 @@ def load() -> tuple[float, ...]:
 
 def snapshot(root: Path = host.ROOT) -> Snapshot:
     """Return what changes on this machine while a run lasts: to be taken before and after it."""
-    reasons = Reasons()
-    memory = reasons.attempt("memory", lambda: host.memory_bytes(root))
-    processes = {}
+    import psutil
+
+    reasons, processes = Reasons(), {}
     with nvml.every_gpu(reasons) as gpus:
         for gpu in gpus:
             uuid, others = reasons.attempt("uuid", gpu.uuid), reasons.attempt("others", gpu.other_processes)
@@ -94,6 +90,6 @@ def snapshot(root: Path = host.ROOT) -> Snapshot:
     return Snapshot(
         load=load()[0],
         cpu_time=reasons.attempt("cpu_time", lambda: host.cpu_time(host.usable_cpus(), root)),
-        memory_available_bytes=memory[1] if memory else None,
+        memory_available_bytes=psutil.virtual_memory().available,
         gpu_processes=processes,
     )

@@ -5,10 +5,10 @@ slower than another is decided by measuring both together; a step over runs says
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
 Processing 167 (2020) 107299), by least squares and exactly. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
-the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367), which single
-steps hardly change. That is twice what Schwarz' criterion asks (Yao, Statistics & Probability Letters 6 (1988) 181),
-which finds too much in few runs: in 2,000 series of white noise it found a step in 5 % of those of 6 runs and in 12 %
-of those of 10 or 20. This finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
+the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367). That is twice
+Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which finds too much in few runs: in 2,000
+series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This finds one in 2 %,
+3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,11 +41,11 @@ def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
     Runs of one commit are in the order of their start. Where a commit is not known, commits and times would make two
     orders that contradict each other, so that all go by time.
     """
-    runs = {one.id: one.commit for one in sorted(documents, key=lambda one: one.id)}  # ids are times
-    places = places_of([known for known in runs.values() if known], folder)
+    runs = {run.id: run.commit for run in sorted(documents, key=lambda run: run.id)}  # ids are times
+    places = places_of(filter(None, runs.values()), folder)
     if places is None:
         return Order(list(runs), "start", "by start time, as this folder is in no git repository")
-    placed = {run: places[known] for run, known in runs.items() if known in places}
+    placed = {run: places[commit] for run, commit in runs.items() if commit in places}
     if lacking := len(runs) - len(placed):
         phrase = f"by start time, as this repository lacks the commits of {lacking} of {len(runs)} runs"
         return Order(list(runs), "start", phrase)
@@ -60,33 +60,27 @@ def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, i
     """
     asked = [commit for commit in dict.fromkeys(commits) if commit and not set(commit) - set("0123456789abcdef")]
     # asked for by name, each gets a line: "<full hash> commit", or "<name> missing"
-    found = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
-    if found is None:
+    output = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
+    if output is None:
         return None
-    full = {
-        commit: line.split()[0]
-        for commit, line in zip(asked, found.splitlines(), strict=True)
-        if line.split()[1:] == ["commit"]
-    }
+    answers = zip(asked, map(str.split, output.splitlines()), strict=True)
+    full = {commit: answer[0] for commit, answer in answers if answer[1:] == ["commit"]}
     if not full:
         return {}
     walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
     place = {commit: index for index, commit in enumerate(walked.splitlines())}
-    return {commit: place[known] for commit, known in full.items() if known in place}
+    return {commit: place[hash_] for commit, hash_ in full.items() if hash_ in place}
 
 
 def commit_of(name: str, folder: Path | None = None) -> str | None:
-    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if by no means."""
+    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if it does not resolve."""
     return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None
 
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
 
-SHORTEST = 3
-"""Runs that a segment has at least: one that is off alone is no step, and a step shows with its third run."""
-
-LEAST_NOISE = 0.005
-"""The least sigma that is believed, 0.5 %: that a few runs agree does not mean that runs do."""
+SHORTEST = 3  # runs that a segment has at least: one that is off alone is no step, and a step shows with its third run
+LEAST_NOISE = 0.005  # the least sigma, 0.5 %: that a few runs agree does not mean that runs do
 
 COLUMNS = ("run", "case", "implementation", "contender", "clock", "memory", "device", "status", *_TIMES)
 """The columns of `records.RESULTS` that a trend is made of."""
@@ -158,10 +152,10 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
         low, high = (None if pd.isna(bound) else float(bound) for bound in bounds)
         news = _changed(runs[index - 1], runs[index]) if index else []
         points.append(Point(run, runs[index].commit, runs[index].started, float(seconds), low, high, news))
-    found = steps(logs(points))
+    starts = steps(logs(points))
     changes = []
-    for index in found:
-        ratio = ratio_of(segment(points, found, index), segment(points, found, index - 1))
+    for index in starts:
+        ratio = ratio_of(segment(points, starts, index), segment(points, starts, index - 1))
         at, why = points[index], _cause(runs[index - 1], runs[index])
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
@@ -170,8 +164,8 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
 
 def _changed(before: Run, after: Run) -> list[str]:
     """Return what is known to have changed, in words: ``torch 2.12.0 → 2.13.0``."""
-    found = differences(before.environment, after.environment)
-    return [f"{one.name} {one.before} → {one.after}" for one in found if None not in (one.before, one.after)]
+    changed = differences(before.environment, after.environment)
+    return [f"{each.name} {each.before} → {each.after}" for each in changed if None not in (each.before, each.after)]
 
 
 def _cause(before: Run, after: Run) -> str:
@@ -212,9 +206,9 @@ def logs(points: Sequence[Point]) -> Floats:
     return np.log([point.seconds for point in points])
 
 
-def segment(points: Sequence[Point], found: Sequence[int], index: int) -> Floats:
-    """Return the logarithms of the segment between the steps ``found`` that the point at ``index`` lies in."""
-    bounds = [0, *found, len(points)]
+def segment(points: Sequence[Point], starts: Sequence[int], index: int) -> Floats:
+    """Return the logarithms of the segment between the steps ``starts`` that the point at ``index`` lies in."""
+    bounds = [0, *starts, len(points)]
     return logs(points)[max(b for b in bounds if b <= index) : min(b for b in bounds if b > index)]
 
 
@@ -284,7 +278,7 @@ def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
     A trend that ``run`` did not measure begins with its last run before that. Without a step since then it is
     unchanged, and so it is where the interval of the ratio holds 1: there and back again.
     """
-    place = {one: index for index, one in enumerate(order.runs)}
+    place = {each: index for index, each in enumerate(order.runs)}
     differences, unchanged, undecided, absent = [], 0, 0, 0
     for trend in trends:
         before = [index for index, point in enumerate(trend.points) if place[point.run] <= place[run]]
@@ -296,8 +290,8 @@ def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
             differences.append(difference)
         else:
             unchanged += 1
-    slower = sorted((one for one in differences if one.ratio > 1), key=lambda one: -one.ratio)
-    faster = sorted((one for one in differences if one.ratio < 1), key=lambda one: one.ratio)
+    slower = sorted((each for each in differences if each.ratio > 1), key=lambda each: -each.ratio)
+    faster = sorted((each for each in differences if each.ratio < 1), key=lambda each: each.ratio)
     return Since(run, slower, faster, unchanged, undecided, absent)
 
 
@@ -305,21 +299,13 @@ def _difference(trend: Trend, index: int) -> Difference | None:
     changes = [change for change in trend.changes if change.index > index]
     if not changes:
         return None
-    found = [change.index for change in trend.changes]
-    before, after = segment(trend.points, found, index), segment(trend.points, found, len(trend.points) - 1)
+    starts = [change.index for change in trend.changes]
+    before, after = segment(trend.points, starts, index), segment(trend.points, starts, len(trend.points) - 1)
     ratio = ratio_of(after, before)
     if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
         return None
-    return Difference(
-        trend.case,
-        trend.implementation,
-        trend.clock,
-        ratio.estimate,
-        ratio.low,
-        ratio.high,
-        len(before),
-        len(after),
-        list(dict.fromkeys(change.cause for change in changes)),
-        list(dict.fromkeys(news for point in trend.points[index + 1 :] for news in point.environment)),
-        trend.memory,
-    )
+    measured = trend.case, trend.implementation, trend.clock
+    causes = list(dict.fromkeys(change.cause for change in changes))
+    news = list(dict.fromkeys(each for point in trend.points[index + 1 :] for each in point.environment))
+    ratios = ratio.estimate, ratio.low, ratio.high
+    return Difference(*measured, *ratios, len(before), len(after), causes, news, trend.memory)

@@ -7,7 +7,6 @@ from simulated.runtime import SimulatedRuntime
 from simulated.virtual_time import HostTime
 
 from gapbench import devices
-from gapbench.devices import cuda
 from gapbench.errors import GapbenchError
 from gapbench.telemetry import host
 from gapbench.telemetry.unreadable import UnreadableError
@@ -89,7 +88,7 @@ def test_a_backend_is_not_initialised_to_be_described(initialized):
 @pytest.mark.parametrize(("names", "expected"), [(["Model", "Model"], "Model"), (["Model", "Other"], None), ([], None)])
 def test_nvml_names_a_gpu_where_all_are_of_a_kind(monkeypatch, names, expected):
     gpus = [SimpleNamespace(describe=lambda reasons, prefix, name=name: {"name": name}) for name in names]
-    monkeypatch.setattr(cuda.nvml, "every_gpu", lambda reasons: nullcontext(gpus))
+    monkeypatch.setattr(devices.nvml, "every_gpu", lambda reasons: nullcontext(gpus))
     assert devices.Cuda("cuda", runtime_of("cuda")).describe() == {"description": expected}
 
 
@@ -134,7 +133,7 @@ def test_the_cache_behind_the_l2_cache_counts():
     runtime = runtime_of("cuda")
     properties = SimpleNamespace(L2_cache_size=4 * MIB, gcnArchName="gfx942:sramecc+:xnack-")
     runtime.cuda.get_device_properties = lambda index: properties
-    assert devices.Cuda("cuda", runtime).cache_bytes == cuda.INFINITY_CACHE["gfx942"]
+    assert devices.Cuda("cuda", runtime).cache_bytes == devices.INFINITY_CACHE["gfx942"]
     properties.gcnArchName = "gfx90a"
     assert devices.Cuda("cuda", runtime).cache_bytes == 4 * MIB
 

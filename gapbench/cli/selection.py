@@ -15,7 +15,7 @@ from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 
 if TYPE_CHECKING:
     from gapbench.devices import Device
-    from gapbench.fleet.worker import Described
+    from gapbench.fleet.cluster import Described
     from gapbench.measuring.plan import Contest
 
 options = common.joined(

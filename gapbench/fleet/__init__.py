@@ -1,5 +1,5 @@
 """Measuring on the machines of a Ray cluster: the engine runs there, its events come here.
 
-cluster (who is there, and acquiring them; the only module that knows Ray) -> worker (what runs on each device) ->
-dispatch (which case where, and whose rounds go on elsewhere).
+`cluster` says who is there and has a worker on each device; `dispatch`, which case where, and whose rounds go on
+elsewhere.
 """

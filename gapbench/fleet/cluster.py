@@ -1,4 +1,4 @@
-"""A Ray cluster as a fleet of equal devices: who is there, a worker on each, and asking them."""
+"""A Ray cluster as a fleet of equal devices: who is there, a worker on each, asking them. Nothing else knows Ray."""
 
 import contextlib
 import logging
@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gapbench.devices import Device
+from gapbench import environment
+from gapbench.cases import Case
+from gapbench.devices import Device, device
 from gapbench.errors import GapbenchError, RefusedError
-from gapbench.fleet.worker import Described, Worker, describe_machine
-from gapbench.run import differences
+from gapbench.measuring import engine, limits
+from gapbench.measuring.forkserver import ForkServer
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.run import Environment, Warning, differences
 
-_PATIENCE = 60.0
-"""Seconds in which a device has to be free and its worker ready."""
+_PATIENCE = 60.0  # seconds in which a device has to be free and its worker ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,57 @@ class DeviceSlot:
     def name(self) -> str:
         """What people call it: where it is, and what."""
         return f"{self.address} {self.kind}:{self.index}" if self.kind == "gpu" else f"{self.address} {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A device as its machine sees it."""
+
+    name: str
+    clocks: tuple[str, ...]
+    selectable_clocks: tuple[str, ...]
+    environment: Environment
+
+
+class Worker:
+    """Measures on the device called ``name`` there, a case at a time; it goes on only as events are asked for.
+
+    It holds the device by ``hold``, which raises where it is held already, for as long as its process lives.
+    """
+
+    def __init__(self, name: str, hold: Callable[[Device], object]) -> None:
+        self._device = device(name)
+        self._lock = hold(self._device)
+        self._before = environment.snapshot()
+        self._environment = environment.describe(self._device.name)
+        self._events: Iterator[engine.Event] = iter(())
+        self._rounds: list[dict[str, Any]] = []
+
+    def describe(self) -> Described:
+        """Return what it measures on."""
+        return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, self._environment)
+
+    def ceilings(self, cases: Sequence[Case]) -> engine.CeilingsMeasured:
+        """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
+        with ForkServer(["gapbench.measuring.worker"]) as server:
+            server.wait_ready()
+            return limits.ceilings(cases, server)
+
+    def begin(self, contest: Contest, effort: Effort, earlier: Sequence[engine.RoundMeasured]) -> engine.Event | None:
+        """Begin a contest, of which ``earlier`` rounds count, and return its first event."""
+        self._events = engine.measure(Plan((contest,), effort), earlier=earlier, with_energy=True)
+        return self.next()
+
+    def next(self) -> engine.Event | None:
+        """Return the next event of the contest, None at its end."""
+        event = next(self._events, None)
+        if isinstance(event, engine.RoundMeasured):
+            self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})
+        return event
+
+    def warnings(self) -> list[Warning]:
+        """Return what speaks against what was measured here so far."""
+        return environment.warnings(self._before, environment.snapshot(), self._environment.machine, self._rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +168,11 @@ def acquire(
     Raises `RefusedError` if none came.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     asked = {}
     for slot in slots:
-        there = NodeAffinitySchedulingStrategy(slot.node, soft=False)
-        actor: Any = ray.remote(Worker).options(**slot.resources, scheduling_strategy=there, max_restarts=0)
+        own = {**slot.resources, "scheduling_strategy": _only_on(slot.node), "max_restarts": 0}
+        actor: Any = ray.remote(Worker).options(**own)
         handle = actor.remote("cpu" if slot.kind == "cpu" else device, hold)
         asked[handle.describe.remote()] = slot, handle
     ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE)
@@ -142,14 +195,11 @@ def acquire(
 def list_devices() -> list[dict[str, Any]]:
     """Return one row for each device, free or not: where it is, what it is, and the gapbench that would measure it."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     slots = [slot for kind in ("gpu", "cpu") for slot in _all_slots() if slot.kind == kind]
-    remote = ray.remote(describe_machine)
+    remote = ray.remote(_describe_machine).options
     asked = {
-        node: remote.options(
-            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False), max_retries=0
-        ).remote()
+        node: remote(num_cpus=0, scheduling_strategy=_only_on(node), max_retries=0).remote()
         for node in dict.fromkeys(slot.node for slot in slots)
     }
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
@@ -167,20 +217,32 @@ def list_devices() -> list[dict[str, Any]]:
     return rows
 
 
+def _describe_machine() -> dict[str, Any]:
+    """Return the names of a machine's processors and GPUs, and the version of gapbench there."""
+    described = environment.describe("cpu")
+    gpus = [gpu.name for gpu in described.machine.gpus]
+    return {"cpu": [described.machine.cpu], "gpu": gpus, "gapbench": described.versions["gapbench"]}
+
+
+def _only_on(node: str) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
 def equal(members: Sequence[DeviceWorker]) -> list[list[DeviceWorker]]:
     """Return the members in groups whose numbers may stand in one run: equal processors, GPUs, drivers, versions."""
     groups: list[list[DeviceWorker]] = []
     for member in members:
-        own = next((group for group in groups if _are_equal(group[0].described, member.described)), None)
-        if own is None:
-            groups.append([member])
+        mine = member.described
+        for group in groups:
+            other = group[0].described
+            if mine.name == other.name and not differences(mine.environment, other.environment, packages=True):
+                group.append(member)
+                break
         else:
-            own.append(member)
+            groups.append([member])
     return groups
-
-
-def _are_equal(one: Described, other: Described) -> bool:
-    return one.name == other.name and not differences(one.environment, other.environment, packages=True)
 
 
 def ask(member: DeviceWorker, method: str, *arguments: object) -> Any:

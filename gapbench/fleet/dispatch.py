@@ -18,8 +18,7 @@ from gapbench.measuring.plan import Contest, Effort
 from gapbench.records import Qualification
 from gapbench.run import Warning
 
-_MOST_LOSSES = 3
-"""So many devices lost with the same case are no accident: it would take all of them along."""
+_MOST_LOSSES = 3  # so many devices lost with the same case are no accident: it would take all of them along
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,9 @@ def measure(
     `GapbenchError` when no device is left.
     """
     rounds: dict[Case, list[engine.RoundMeasured]] = defaultdict(list)
-    for one in earlier:
-        rounds[one.case].append(one)
-    processes = itertools.count(1 + max((one.process for one in earlier), default=-1))
+    for round_ in earlier:
+        rounds[round_.case].append(round_)
+    processes = itertools.count(1 + max((round_.process for round_ in earlier), default=-1))
     costs = {contest.case: estimate(contest, effort) for contest in contests}
     share = effort.budget * len(members) / sum(costs.values())
     longest = sorted(contests, key=lambda contest: -costs[contest.case])
@@ -54,7 +53,7 @@ def measure(
         waiting.appendleft(None)
     free, pending = deque(members), dict[Any, tuple[DeviceWorker, Contest | None]]()
     losses: Counter[Case] = Counter()
-    energy = _Energy()
+    sources: dict[str, dict[str, Any]] = {}
     is_ready = False
     while waiting or pending:
         while waiting and free:
@@ -95,7 +94,7 @@ def measure(
                 rounds[case].append(event)
                 yield replace(event, process=next(processes))
             case engine.EnergyMeasured():
-                yield energy.add(event)
+                yield _with_sources(event, sources)
             case _:
                 is_ready = True
                 yield event
@@ -104,11 +103,9 @@ def measure(
 
 
 def _failed(contest: Contest) -> Iterator[engine.Event]:
-    reason = (
-        f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case; look at one of them by itself"
-    )
+    lost = f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case"
     for name in contest.specs:
-        yield engine.Qualified(contest.case, name, Qualification("failed", reason))
+        yield engine.Qualified(contest.case, name, Qualification("failed", f"{lost}; look at one of them by itself"))
     yield engine.CaseDone(contest.case, "failed")
 
 
@@ -116,21 +113,16 @@ def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
     """Yield what each machine says, with who says it."""
     for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
         try:
-            yield from (structs.replace(one, evidence=f"{member.name}: {one.evidence}") for one in cluster.take(answer))
+            for warning in cluster.take(answer):
+                yield structs.replace(warning, evidence=f"{member.name}: {warning.evidence}")
         except LostError as lost:
             yield Warning("fleet", f"{member.name} was lost after its last case: {lost}")
 
 
-class _Energy:
-    """What counts energy on devices of one kind: each case's end says it, and the first that knows is believed."""
-
-    def __init__(self) -> None:
-        self._sources: dict[str, dict[str, Any]] = {}
-
-    def add(self, measured: engine.EnergyMeasured) -> engine.EnergyMeasured:
-        """Return the event with all that is known so far."""
-        for one in measured.sources:
-            kept = self._sources.setdefault(one["device"], one)
-            if kept["source"] is None or (kept["reason"] is None and one["reason"] is not None):
-                self._sources[one["device"]] = one
-        return engine.EnergyMeasured(list(self._sources.values()), measured.joules)
+def _with_sources(measured: engine.EnergyMeasured, known: dict[str, dict[str, Any]]) -> engine.EnergyMeasured:
+    """Return the event with all that is ``known`` by now of what counts energy: the first that knows is believed."""
+    for source in measured.sources:
+        kept = known.setdefault(source["device"], source)
+        if kept["source"] is None or (kept["reason"] is None and source["reason"] is not None):
+            known[source["device"]] = source
+    return engine.EnergyMeasured(list(known.values()), measured.joules)

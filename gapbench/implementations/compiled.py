@@ -81,13 +81,8 @@ def compile_fresh(function: Function, **keywords: Any) -> Function:
     assert isinstance(function, FunctionType)
     # Dynamo keeps what it compiled by code object: with one of its own, no call walks past what other modes made of
     # the same spelling, and the recompile limit, past which it would go back to eager silently, is never near.
-    own = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    code = function.__code__.replace()
+    own = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     made: Function = torch.compile(own, fullgraph=True, **keywords)
     return made
 
@@ -95,8 +90,7 @@ def compile_fresh(function: Function, **keywords: Any) -> Function:
 def _owning(replayed: Function) -> Function:
     """Copy outputs out of the CUDA graph's memory, as PyTorch's manual tells everyone who keeps them.
 
-    The harness does keep them: it judges each contender's last output after all have taken their turns, and the CUDA
-    graphs of one process share their memory, so that the next contender's replay would overwrite it.
+    The harness does, to judge them after all turns; the graphs of a process share memory, so replays overwrite it.
     """
 
     @functools.wraps(replayed)

@@ -144,15 +144,6 @@ def _depthwise_conv(case: Case) -> Function:
 
 
 EAGER: tuple[Implementation, ...] = (
-    _mean,
-    _two_stage_mean,
-    _mean_flat,
-    _sum_scale,
-    _einsum,
-    _sum_float32,
-    _adaptive,
-    _avg_pool,
-    _avg_pool_stride1,
-    _matmul,
-    _depthwise_conv,
-)
+    _mean, _two_stage_mean, _mean_flat, _sum_scale, _einsum, _sum_float32, _adaptive, _avg_pool, _avg_pool_stride1,
+    _matmul, _depthwise_conv,
+)  # fmt: skip

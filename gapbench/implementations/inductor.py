@@ -6,62 +6,37 @@ Dynamo and Inductor have no public way to ask; where another version keeps its g
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from types import FunctionType, MethodType
+from collections.abc import Iterator
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from gapbench.implementations.base import Function
 
 _KERNEL = re.compile(r"^(\w+) = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
 # With the parenthesis: comments cite the operators that a kernel replaces, without.
 _FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.(\w+)\(")
 
 
-def code_path(function: Callable[[Tensor], Tensor]) -> str | None:
+def code_path(function: Function) -> str | None:
     """Say what runs in a compiled function that has been called: generated kernels, fall-backs, or both.
 
     None where it has not been compiled, or where no evidence is found.
     """
-    forward: list[str] = []
-    backward: list[str] = []
+    wrappers: dict[bool, list[str]] = {False: [], True: []}
     for is_backward, source in sources(function):
-        (backward if is_backward else forward).append(source)
-    if not backward:
-        return _say(forward) if forward else None
-    return f"forward: {_say(forward)}; backward: {_say(backward)}"
+        wrappers[is_backward].append(source)
+    if wrappers[True]:
+        return f"forward: {_say(wrappers[False])}; backward: {_say(wrappers[True])}"
+    return _say(wrappers[False]) if wrappers[False] else None
 
 
-def sources(function: Callable[[Tensor], Tensor]) -> Iterator[tuple[bool, str]]:
-    """Yield of every graph of a compiled function whether it is of the backward pass, and its wrapper's source."""
-    for graph in _graphs(function):
-        yield bool(graph.fx_kwargs.get("is_backward")), graph.source_code
+def sources(function: Function) -> Iterator[tuple[bool, str]]:
+    """Yield of every graph of a compiled function whether it is of the backward pass, and its wrapper's source.
 
-
-def kernels(source: str) -> list[str]:
-    """Return the names of the kernels that a wrapper has had generated; a name lists what was fused."""
-    return _KERNEL.findall(source)
-
-
-def fallbacks(source: str) -> list[str]:
-    """Return the operators that a wrapper calls because no code was generated for them."""
-    return list(dict.fromkeys(name or f"aten.{external}" for name, external in _FALLBACK.findall(source)))
-
-
-def _say(wrappers: Iterable[str]) -> str:
-    """Put the kernels and fall-backs of some wrappers into words."""
-    source = "\n".join(wrappers)
-    generated, operators = len(kernels(source)), fallbacks(source)
-    parts = []
-    if generated or not operators:
-        parts.append(f"generated {generated} kernel{'' if generated == 1 else 's'}")
-    if operators:
-        parts.append(f"fell back to {', '.join(operators)}")
-    return f"Inductor {' and '.join(parts)}"
-
-
-def _graphs(function: Callable[[Tensor], Tensor]) -> Iterator[Any]:
-    """Yield every `CompiledFxGraph` that Dynamo's cache holds for a function, wherever its wrappers keep it."""
+    The graphs are those that Dynamo's cache holds for the function, wherever its wrappers keep them.
+    """
     from torch._dynamo.eval_frame import _debug_get_cache_entry_list
     from torch._inductor.output_code import CompiledFxGraph
 
@@ -79,20 +54,34 @@ def _graphs(function: Callable[[Tensor], Tensor]) -> Iterator[Any]:
             continue
         seen[id(thing)] = thing
         if isinstance(thing, CompiledFxGraph):
-            yield thing
+            yield bool(thing.fx_kwargs.get("is_backward")), thing.source_code
         elif isinstance(thing, MethodType):
             todo += [thing.__self__, thing.__func__]
         elif isinstance(thing, FunctionType):
-            todo += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
+            todo += [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]  # filled
         elif isinstance(thing, type):
             todo += vars(thing).values() if issubclass(thing, torch.autograd.Function) else ()
         elif callable(thing):
             todo += getattr(thing, "__dict__", {}).values()
 
 
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
+def kernels(source: str) -> list[str]:
+    """Return the names of the kernels that a wrapper has had generated; a name lists what was fused."""
+    return _KERNEL.findall(source)
+
+
+def fallbacks(source: str) -> list[str]:
+    """Return the operators that a wrapper calls because no code was generated for them."""
+    return list(dict.fromkeys(name or f"aten.{external}" for name, external in _FALLBACK.findall(source)))
+
+
+def _say(wrappers: list[str]) -> str:
+    """Put the kernels and fall-backs of some wrappers into words."""
+    source = "\n".join(wrappers)
+    generated, operators = len(kernels(source)), fallbacks(source)
+    parts = []
+    if generated or not operators:
+        parts.append(f"generated {generated} kernel{'' if generated == 1 else 's'}")
+    if operators:
+        parts.append(f"fell back to {', '.join(operators)}")
+    return f"Inductor {' and '.join(parts)}"

@@ -15,8 +15,7 @@ from gapbench.cases import Case
 from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu
 from gapbench.telemetry import host
 
-_BLOCK = 512
-"""Channels whose sums are kept in the first-level cache while their columns are read."""
+_BLOCK = 512  # channels whose sums are kept in the first-level cache while their columns are read
 
 Kernel = Callable[..., None]
 

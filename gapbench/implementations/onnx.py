@@ -1,12 +1,13 @@
 """GAP by ONNX Runtime's own kernels, on the memory of the tensors (IO binding), without conversions."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, missing, not_off_cpu
+from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu
 
 _OPSET, _IR_VERSION = 18, 10
 """Old enough for every release of ONNX Runtime that is allowed; opset 18 takes ReduceMean's axes as an input."""
@@ -99,25 +100,25 @@ def _pool_unsupported(case: Case) -> str | None:
     return _unsupported(case)
 
 
-ONNX: tuple[Implementation, ...] = (
-    Implementation(
-        "onnx_global_average_pool",
-        "onnx",
-        "ONNX Runtime's GlobalAveragePool on the tensor's memory; float16 is cast to float32 and back",
-        "ONNX[0].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
-        lambda case: _prepare("GlobalAveragePool", case),
-        _pool_unsupported,
-        differentiable=False,
-        loads=("onnxruntime", "onnx"),
-    ),
-    Implementation(
-        "onnx_reduce_mean",
-        "onnx",
-        "ONNX Runtime's ReduceMean on the tensor's memory, along the axes that are spatial there",
-        "ONNX[1].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
-        lambda case: _prepare("ReduceMean", case),
-        _unsupported,
-        differentiable=False,
-        loads=("onnxruntime", "onnx"),
-    ),
+_on_onnx = partial(implementation, "onnx", differentiable=False, loads=("onnxruntime", "onnx"))
+
+
+@_on_onnx(
+    "ONNX Runtime's GlobalAveragePool on the tensor's memory; float16 is cast to float32 and back",
+    "ONNX[0].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
+    unsupported=_pool_unsupported,
 )
+def _onnx_global_average_pool(case: Case) -> Function:
+    return _prepare("GlobalAveragePool", case)
+
+
+@_on_onnx(
+    "ONNX Runtime's ReduceMean on the tensor's memory, along the axes that are spatial there",
+    "ONNX[1].prepare(case)(x)  # from gapbench.implementations.onnx import ONNX",
+    unsupported=_unsupported,
+)
+def _onnx_reduce_mean(case: Case) -> Function:
+    return _prepare("ReduceMean", case)
+
+
+ONNX: tuple[Implementation, ...] = (_onnx_global_average_pool, _onnx_reduce_mean)

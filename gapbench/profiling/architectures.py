@@ -7,16 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The limits of one unit: a streaming multiprocessor, or a compute unit.
+    """The limits of one unit: a streaming multiprocessor, or a compute unit; the defaults are NVIDIA's.
 
     ``units``, ``product`` and ``gbps`` (10^9 bytes a second of memory, by the data sheet; None where not known)
-    describe a product with the architecture; ``lanes`` are the threads of a warp or wave,
-    ``warps`` and ``blocks`` the most that a unit holds, ``registers`` 32-bit registers of a unit for all its threads,
-    given out to a warp in multiples of ``register_step`` a thread; ``partitions`` schedulers share them evenly.
-    ``lone_blocks`` is the most blocks of one warp.
-    ``shared_bytes`` of shared memory (LDS) are given out in steps of ``shared_step``, after ``shared_reserved`` for
-    each block. Without ``limits`` those are a relative's: enough to choose plans, not to tell an occupancy.
-    What is left out is as on NVIDIA's data center GPUs.
+    describe a product with the architecture. ``lanes`` are the threads of a warp or wave, ``warps`` and ``blocks`` the
+    most that a unit holds, ``lone_blocks`` the most blocks of one warp. ``registers`` are 32-bit registers of a unit
+    for all its threads, given out to a warp in multiples of ``register_step`` a thread; ``partitions`` schedulers
+    share them evenly. ``shared_bytes`` of shared memory (LDS) are given out in steps of ``shared_step``, after
+    ``shared_reserved`` for each block. Without ``limits`` those are a relative's: enough to choose plans, not to tell
+    an occupancy.
     """
 
     name: str
@@ -62,21 +61,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     # 512 registers (VGPRs and AGPRs together) for each of 64 lanes on each of four SIMDs, 8 waves on each. Blocks of
     # several waves need one of 16 barriers; those of one wave do not, and are limited by waves alone.
     Architecture(
-        "gfx942",
-        "hip",
-        "gfx942",
-        "MI300X",
-        units=304,
-        shared_bytes=64 * 1024,
-        gbps=5300,
-        lanes=64,
-        warps=32,
-        blocks=16,
-        registers=512 * 64 * 4,
-        shared_step=512,
-        shared_reserved=0,
+        "gfx942", "hip", "gfx942", "MI300X", units=304, shared_bytes=64 * 1024, gbps=5300, lanes=64, warps=32,
+        blocks=16, registers=512 * 64 * 4, shared_step=512, shared_reserved=0,
     ),
-)
+)  # fmt: skip
 """Where `static` compiles for.
 
 Sources. NVIDIA: "Compute Capabilities" in the CUDA Programming Guide (warps, blocks, registers, shared memory, 1 KiB

@@ -30,11 +30,19 @@ from gapbench.devices import device
 from gapbench.measuring import prepared, worker_env
 from gapbench.passes import bind
 
-HARDWARE = ("instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses")
-SOFTWARE = ("page-faults", "context-switches", "cpu-migrations", "task-clock")
-EVENTS = (*HARDWARE, *SOFTWARE)
+EVENTS = (
+    "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
+    "page-faults", "context-switches", "cpu-migrations", "task-clock",
+)  # fmt: skip
+"""What perf is asked for: what hardware counts, then what the kernel does."""
 
-_PATIENCE = 10.0
+_UNCOUNTED = {
+    "": "perf stat did not report it",
+    "<not supported>": "this machine does not count it; virtual machines often do not",
+    "<not counted>": "perf stat did not get round to counting it",
+}
+
+_PATIENCE, _NCU_PATIENCE = 10.0, 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ def count(run: Callable[[], object], calls: int, program: str | None = None) -> 
                 run()
             text = report.read_text(encoding="utf-8")
         except (OSError, subprocess.SubprocessError) as error:
-            return unknown(f"perf stat did not answer: {_first_line(error)}")
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            return unknown(f"perf stat did not answer: {first_line}")
     return parse(text, calls)
 
 
@@ -106,30 +115,19 @@ def _tell(told: int, answer: int, word: str, process: subprocess.Popen[str]) -> 
         raise OSError(" ".join(text.split()) or f"it exited with status {process.wait(_PATIENCE)}")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def parse(report: str, calls: int) -> list[Counter]:
     """Read what ``perf stat -x ;`` wrote, and return each of `EVENTS` per call."""
     lines = [line.split(";") for line in report.splitlines() if line.count(";") >= 2]
     # perf writes a modifier behind the name where it may count user code only
     values = {fields[2].partition(":")[0]: fields[0] for fields in lines}
-    return [_counter(name, values.get(name), calls) for name in EVENTS]
-
-
-def _counter(name: str, value: str | None, calls: int) -> Counter:
-    match value:
-        case None:
-            return Counter(name, None, "perf stat did not report it")
-        case "<not supported>":
-            return Counter(name, None, "this machine does not count it; virtual machines often do not")
-        case "<not counted>":
-            return Counter(name, None, "perf stat did not get round to counting it")
-    try:
-        return Counter(name, float(value.replace(",", ".")) / calls)
-    except ValueError:
-        return Counter(name, None, f"perf stat reported {value!r}")
+    counted = []
+    for name in EVENTS:
+        value = values.get(name, "")
+        try:
+            counted.append(Counter(name, float(value.replace(",", ".")) / calls))
+        except ValueError:
+            counted.append(Counter(name, None, _UNCOUNTED.get(value, f"perf stat reported {value!r}")))
+    return counted
 
 
 METRICS = {
@@ -147,11 +145,10 @@ _UNITS = {
     "second": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
 }  # fmt: skip
 _REPLAY = "from gapbench.profiling.counters import replay; replay({case!r}, {spec!r})"
-_RANGE = "gapbench"
-"""The NVTX range in which ncu looks."""
+_RANGE = "gapbench"  # the NVTX range in which ncu looks
 
 
-def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.0) -> list[Counter]:
+def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
     """Profile one warm call of ``spec`` on the case of this id in a process of its own; add its kernels up."""
     program = program or shutil.which("ncu")
     if program is None:
@@ -160,7 +157,7 @@ def ncu(case: str, spec: str, program: str | None = None, patience: float = 300.
     command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
         done = subprocess.run(
-            command, env=worker_env.environment(), capture_output=True, text=True, timeout=patience, check=False
+            command, env=worker_env.environment(), capture_output=True, text=True, timeout=_NCU_PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return unknown(f"ncu did not answer: {error}", NAMES)
@@ -200,14 +197,13 @@ def parse_ncu(output: str) -> list[Counter]:
         kernels.setdefault(row.get("ID", ""), {})[name] = value
     if not kernels:
         return unknown("ncu saw no kernel", NAMES)
-    return [_over_kernels(name, list(kernels.values())) for name in NAMES]
-
-
-def _over_kernels(name: str, kernels: list[dict[str, float]]) -> Counter:
-    if name == "occupancy":
-        kernels = [max(kernels, key=lambda kernel: kernel.get("kernel-seconds", 0.0))]
-    values = [kernel[name] for kernel in kernels if name in kernel]
-    return Counter(name, sum(values)) if values else Counter(name, None, "ncu did not report it")
+    longest = max(kernels.values(), key=lambda kernel: kernel.get("kernel-seconds", 0.0))
+    counted = []
+    for name in NAMES:
+        counting = [longest] if name == "occupancy" else kernels.values()
+        values = [kernel[name] for kernel in counting if name in kernel]
+        counted.append(Counter(name, sum(values)) if values else Counter(name, None, "ncu did not report it"))
+    return counted
 
 
 def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[dict[str, float], str | None]:

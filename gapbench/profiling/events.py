@@ -18,8 +18,7 @@ _GRAPH = re.compile(r"## Call CompiledFxGraph \w+ ##")
 _REGION = re.compile(r"Torch-Compiled Region: \S+")
 GENERATED = "Inductor's generated code"
 
-MEMORY = "[memory]"
-"""The name of an event that is no work: ``nbytes`` were allocated, or freed where that is negative."""
+MEMORY = "[memory]"  # the name of an event that is no work: ``nbytes`` were allocated, or freed where that is negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Node:
     """An event with what lies directly beneath it."""
 
     event: Event
-    children: tuple["Node", ...]
+    children: list["Node"]
 
     @property
     def own_seconds(self) -> float:
@@ -70,30 +69,27 @@ class Node:
 
 def read(kineto: Any) -> list[Event]:
     """Return what Kineto recorded (``profiler.kineto_results``), in order of time."""
-    began = kineto.trace_start_ns()
-    work = [event for event in kineto.events() if not (_on_device(event) and event.is_user_annotation())]
-    return sorted((_event(event, began) for event in work), key=lambda event: (event.start, -event.nanoseconds))
-
-
-def _on_device(recorded: Any) -> bool:
-    return not str(recorded.device_type()).endswith("CPU")
-
-
-def _event(recorded: Any, began: int) -> Event:
-    tensors = tuple(
-        (tuple(shape), _DTYPES[dtype])
-        for shape, dtype in zip(recorded.shapes(), recorded.dtypes(), strict=False)
-        if dtype in _DTYPES and all(isinstance(size, int) for size in shape)
-    )
-    return Event(
-        name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, recorded.name())),
-        start=recorded.start_ns() - began,
-        nanoseconds=recorded.duration_ns(),
-        thread=recorded.start_thread_id(),
-        device=_on_device(recorded),
-        tensors=tensors,
-        nbytes=recorded.nbytes() if recorded.name() == MEMORY else 0,
-    )
+    events, began = [], kineto.trace_start_ns()
+    for recorded in kineto.events():
+        on_device = not str(recorded.device_type()).endswith("CPU")
+        if on_device and recorded.is_user_annotation():
+            continue
+        tensors = tuple(
+            (tuple(shape), _DTYPES[dtype])
+            for shape, dtype in zip(recorded.shapes(), recorded.dtypes(), strict=False)
+            if dtype in _DTYPES and all(isinstance(size, int) for size in shape)
+        )
+        event = Event(
+            name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, recorded.name())),
+            start=recorded.start_ns() - began,
+            nanoseconds=recorded.duration_ns(),
+            thread=recorded.start_thread_id(),
+            device=on_device,
+            tensors=tensors,
+            nbytes=recorded.nbytes() if recorded.name() == MEMORY else 0,
+        )
+        events.append(event)
+    return sorted(events, key=lambda event: (event.start, -event.nanoseconds))
 
 
 def nested(events: Iterable[Event]) -> list[Node]:
@@ -101,28 +97,16 @@ def nested(events: Iterable[Event]) -> list[Node]:
 
     An event lies beneath the latest one of its thread that had begun and was not over.
     """
-    threads: dict[int, list[Event]] = {}
-    for event in events:
-        if not event.device and event.name != MEMORY:
-            threads.setdefault(event.thread, []).append(event)
-    return [node for own in threads.values() for node in _trees(own)]
-
-
-def _trees(events: list[Event]) -> list[Node]:
-    roots: list[Node] = []
-    open_: list[tuple[Event, list[Node]]] = []
-
-    def close() -> None:
-        event, children = open_.pop()
-        (open_[-1][1] if open_ else roots).append(Node(event, tuple(children)))
-
-    for event in sorted(events, key=lambda event: (event.start, -event.nanoseconds)):
-        while open_ and open_[-1][0].end <= event.start:
-            close()
-        open_.append((event, []))
-    while open_:
-        close()
-    return roots
+    roots, open_ = defaultdict[int, list[Node]](list), defaultdict[int, list[Node]](list)
+    work = (event for event in events if not event.device and event.name != MEMORY)
+    for event in sorted(work, key=lambda event: (event.start, -event.nanoseconds)):
+        above = open_[event.thread]
+        while above and above[-1].event.end <= event.start:
+            above.pop()
+        node = Node(event, [])
+        (above[-1].children if above else roots[event.thread]).append(node)
+        above.append(node)
+    return [node for own in roots.values() for node in own]
 
 
 def busy_seconds(events: Iterable[Event]) -> float:
@@ -147,8 +131,7 @@ VIEWS = frozenset(
 ) | {"detach"}  # fmt: skip
 """Operators that touch no element."""
 
-_STARTS = frozenset({"aten::fill_", "aten::zero_"})
-"""What a reduction begins with; it touches its output only."""
+_STARTS = frozenset({"aten::fill_", "aten::zero_"})  # what a reduction begins with; it touches its output only
 
 
 @dataclass(frozen=True, slots=True)

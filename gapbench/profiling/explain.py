@@ -8,7 +8,6 @@ operator, and the rest scaled to what there is to divide. What the operators fal
 
 import difflib
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,21 +17,17 @@ from gapbench.compare import Row
 from gapbench.measuring import memory, servers
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Source
-from gapbench.profiling import job, profiles
+from gapbench.profiling import job
 from gapbench.profiling.events import allocates
+from gapbench.profiling.profiles import Profile, profile_one
 from gapbench.records import BASE, HEAD
 from gapbench.report import format as fmt
 from gapbench.store import Store
 from gapbench.store import profiles as kept
 
-Document = Mapping[str, Any]
-"""What `profiles.profile` found."""
-
-_SMALL = 0.05
-"""Of the largest change: what is smaller is counted, not told."""
-
-_AGREES = 2.0
-"""By how much the changes that profiles and comparison saw may differ, as a factor."""
+Document = Mapping[str, Any]  # of a `Profile`
+_SMALL = 0.05  # of the largest change: what is smaller is counted, not told
+_AGREES = 2.0  # by how much the changes that profiles and comparison saw may differ, as a factor
 
 _MOST_LINES = 200
 
@@ -102,7 +97,11 @@ def compare(
         *_facts(base, head),
         *_code(base, head, diffs),
     ]
-    return Explanation(_headline(base, head, ratio), difference, tuple(findings), _kept(diffs))
+    kept_diffs = {
+        name: "\n".join(lines[:_MOST_LINES] + [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES))
+        for name, lines in diffs.items()
+    }
+    return Explanation(_headline(base, head, ratio), difference, tuple(findings), kept_diffs)
 
 
 def _headline(base: Document, head: Document, ratio: float | None) -> str:
@@ -121,9 +120,7 @@ def _of(seconds: float, difference: float) -> str:
     """Say what some seconds are of the difference."""
     if seconds < 0:
         return f"{fmt.seconds(-seconds)} less"
-    return (
-        f"{fmt.seconds(seconds)} of the {fmt.seconds(difference)}" if difference > 0 else f"{fmt.seconds(seconds)} more"
-    )
+    return f"{fmt.seconds(seconds)} {f'of the {fmt.seconds(difference)}' if difference > 0 else 'more'}"
 
 
 def _part(profile: Document, *names: str) -> float:
@@ -166,7 +163,11 @@ def _operators(base: Document, head: Document, difference: float) -> list[Findin
 
 
 def _change(key: _Key, before: _Work, after: _Work) -> str:
-    name = _name(key)
+    name, dtypes, _ = key
+    if name in ("aten::copy_", "aten::_to_copy") and len(set(dtypes)) == 2:
+        name += f" ({dtypes[1]} to {dtypes[0]})"  # what it makes of what
+    elif dtypes:
+        name += f" ({', '.join(dict.fromkeys(dtypes))})"
     times = f"({fmt.seconds(before.seconds)} → {fmt.seconds(after.seconds)})"
     if key == _OUTSIDE:
         return f"code outside of PyTorch's operators {times}"
@@ -179,14 +180,6 @@ def _change(key: _Key, before: _Work, after: _Work) -> str:
     if not before.seconds:
         return f"{name} takes time {times}"
     return f"{name} takes {fmt.ratio(after.seconds / before.seconds)} as long {times}"
-
-
-def _name(key: _Key) -> str:
-    """Return what a person would call it: of a copy, what it makes of what."""
-    name, dtypes, _ = key
-    if name in ("aten::copy_", "aten::_to_copy") and len(set(dtypes)) == 2:
-        return f"{name} ({dtypes[1]} to {dtypes[0]})"
-    return f"{name} ({', '.join(dict.fromkeys(dtypes))})" if dtypes else name
 
 
 def _parts(base: Document, head: Document, difference: float) -> list[Finding]:
@@ -231,9 +224,8 @@ def _facts(base: Document, head: Document) -> list[Finding]:
         findings.append(Finding("dispatch", sentence))
     peaks = [profile["peak_extra_bytes"] for profile in (base, head)]
     if peaks[0] != peaks[1]:
-        findings.append(
-            Finding("memory", f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}")
-        )
+        sentence = f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}"
+        findings.append(Finding("memory", sentence))
     return findings
 
 
@@ -265,24 +257,7 @@ def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str,
     return diffs
 
 
-def _kept(diffs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    more = {name: [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES) for name, lines in diffs.items()}
-    return {name: "\n".join([*lines[:_MOST_LINES], *more[name]]) for name, lines in diffs.items()}
-
-
-_PROCESSES = 3
-"""A fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    document: dict[str, Any]
-    files: dict[str, bytes]
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """What Inductor generated, by file name."""
-        return {name: code.decode() for name, code in self.files.items() if name.endswith(".py")}
+_PROCESSES = 3  # a fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared
 
 
 def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Source) -> Iterator[Row]:
@@ -299,26 +274,27 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
         server.wait_ready()
         for row in slower.values():
             before, after = _both(server, row, base, head)
-            why = compare(before.document, after.document, row.ratio, (before.sources, after.sources))
+            why = compare(before.document, after.document, row.ratio, (_sources(before), _sources(after)))
             for side, name, more in ((before, BASE, {}), (after, HEAD, {"explanation": asdict(why)})):
                 kept.keep(store, run, {**side.document, "side": name, **more}, side.files)
             yield row
 
 
-def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[_Side, _Side]:
+def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[Profile, Profile]:
     """Profile both sides in turn, each in fresh processes, and return the middle one of each."""
-    sides: dict[str, list[_Side]] = {BASE: [], HEAD: []}
-    for _ in range(_PROCESSES):
-        for name, source in ((BASE, base), (HEAD, head)):
-            request = job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1)
-            with profiles.profile_one(server, row.implementation, request) as profile:
-                sides[name].append(_Side(profile.document, profile.files))
-    return _middle(sides[BASE]), _middle(sides[HEAD])
+    requests = [job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1) for source in (base, head)]
+    pairs = [[profile_one(server, row.implementation, each) for each in requests] for _ in range(_PROCESSES)]
+    before, after = map(_middle, zip(*pairs, strict=True))
+    return before, after
 
 
-def _middle(sides: list[_Side]) -> _Side:
+def _middle(profiles: Sequence[Profile]) -> Profile:
     """Return the profile of median time, or one that failed."""
-    if failed := [side for side in sides if side.document["status"] != "ok"]:
+    if failed := [profile for profile in profiles if profile.document["status"] != "ok"]:
         return failed[0]
-    middle = statistics.median_low(side.document["seconds"] for side in sides)
-    return next(side for side in sides if side.document["seconds"] == middle)
+    return sorted(profiles, key=lambda profile: profile.document["seconds"])[(len(profiles) - 1) // 2]
+
+
+def _sources(profile: Profile) -> dict[str, str]:
+    """Return what Inductor generated, by file name."""
+    return {name: code.decode() for name, code in profile.files.items() if name.endswith(".py")}

@@ -1,7 +1,7 @@
 """The job of a fresh worker: profile one implementation on one case, and leave the trace and sources in a folder."""
 
 import gc
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 from msgspec import Struct, to_builtins
-from torch import Tensor
 
 from gapbench import inputs, operations
 from gapbench.cases import DTYPES, Case
 from gapbench.devices import Device, device
-from gapbench.implementations import Implementation
-from gapbench.measuring import clocks, memory, prepared
+from gapbench.implementations import Function, Implementation, inductor
+from gapbench.measuring import clocks, memory, prepared, probes
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.protocol import Answer, Channel
 from gapbench.passes import Call, bind
-from gapbench.profiling import counters, inductor_code, sampling, trace
+from gapbench.profiling import counters, sampling
 from gapbench.profiling.split import PARTS, Split, sentence, split
 
 _EXPLAINED = 2.0
@@ -38,8 +37,7 @@ class Request:
     case: Case
     spec: str
     folder: Path = Path()
-    seed: int = 0
-    most_trace_bytes: int = trace.MOST_BYTES
+    most_trace_bytes: int = sampling.MOST_TRACE_BYTES
     source: Source = HERE
     attempts: int = 3
 
@@ -91,26 +89,22 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     if reason := implementation.why_not(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
-    kept = memory.shuffle_heap(Random(request.seed))
-    function, calls = _prepared(implementation, case, request.seed, target)
+    kept = memory.shuffle_heap(Random(0))
+    function, calls = _prepared(implementation, case, target)
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}
     if torch._C._autograd._profiler_enabled():
-        return {
-            "status": "failed",
-            "reason": "a profiler is already active in its process, which the implementation must have started; end it "
-            "before the function returns",
-        }
-    made = inductor_code.read(function) if implementation.family == "compiled" else None
-    traced = trace.write(calls[0], target, request.folder, request.most_trace_bytes)
+        reason = "a profiler is already active in its process, which the implementation must have started"
+        return {"status": "failed", "reason": f"{reason}; end it before the function returns"}
+    code, sources = _generated(function) if implementation.family == "compiled" else (None, {})
+    traced = sampling.trace(calls[0], target, request.folder, request.most_trace_bytes)
     watched, one_element, parts, attempts, notes = _watch(implementation, calls, request, target)
     del kept
-    rows = watched.rows
-    if watched.observed.busy_seconds is not None and not any(row.device for row in rows):
+    rows, observed = watched.rows, watched.observed
+    if observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
-    for name, source in (made.sources if made else {}).items():
+    for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
-    observed = watched.observed
     return Measured(
         family=implementation.family,
         seconds=observed.seconds,
@@ -132,9 +126,9 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
             forward=case.pass_ == "forward",
         ),
         operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
-        peak_extra_bytes=trace.peak(traced.timeline),
+        peak_extra_bytes=sampling.peak(traced.timeline),
         memory=traced.timeline,
-        generated=made.document() if made else None,
+        generated=code,
         counters=_counted(calls[0], observed.seconds, target),
         proton=_proton(calls[0], observed.seconds, target),
         trace_calls=traced.calls,
@@ -142,20 +136,50 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     )
 
 
-def _prepared(
-    implementation: Implementation, case: Case, seed: int, target: Device
-) -> tuple[Callable[[Tensor], Tensor], list[Call]]:
+def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:
     """Return the function and its calls, warm, on the inputs that the CPU's clock would rotate."""
     function = implementation.prepare(case)
     places = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
-    first = inputs.sample(case, seed)
-    xs = [first, *(inputs.place(first, case, seed + number) for number in range(1, places))]
-    gradient = inputs.upstream(case, seed, implementation.truth.shape(case))
+    first = inputs.sample(case, 0)
+    xs = [first, *(inputs.place(first, case, number) for number in range(1, places))]
+    gradient = inputs.upstream(case, 0, implementation.truth.shape(case))
     calls = [bind(case, function, x, gradient) for x in xs]
     for call in calls:
         call()
     target.synchronize()
     return function, calls
+
+
+def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
+    """Describe what Inductor made of a compiled function that was the last to be called, and return it by file name.
+
+    ``kernels`` are the names of generated kernels, which list the operators that are fused in each, ``fallbacks`` the
+    operators of ATen (or an extern library) that are called instead. ``recompilations`` count further compilations of
+    the same code, ``graph_breaks`` what was left to Python.
+    """
+    counted, sources = probes.compilation(), dict[str, str]()
+    for is_backward, source in inductor.sources(function):
+        stem = "backward" if is_backward else "generated"
+        alike = sum(name.startswith(stem) for name in sources)
+        sources[f"{stem}{alike + 1 if alike else ''}.py"] = source
+    kernels = [kernel for source in sources.values() for kernel in inductor.kernels(source)]
+    fallbacks = list(dict.fromkeys(name for source in sources.values() for name in inductor.fallbacks(source)))
+    parts = []
+    if kernels:
+        names = [f"{name} ({count} times)" if count > 1 else name for name, count in Counter(kernels).items()]
+        parts.append(f"generated {', '.join(names)}")
+    if fallbacks:
+        parts.append(f"left {', '.join(fallbacks)} to ATen")
+    again = f"; recompilations: {counted.recompilations}" if counted.recompilations else ""
+    said = f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
+    code = {
+        "sentence": said if sources else "torch.compile kept no source that could be read",
+        "kernels": kernels,
+        "fallbacks": fallbacks,
+        "graph_breaks": counted.graph_breaks,
+        "recompilations": counted.recompilations,
+    }
+    return code, sources
 
 
 def _watch(
@@ -169,7 +193,7 @@ def _watch(
             raise ValueError("its weights would be as large")
         if reason := implementation.why_not(small):
             raise ValueError(reason)
-        _, small_calls = _prepared(implementation, small, request.seed, target)
+        _, small_calls = _prepared(implementation, small, target)
     except Exception as error:  # an implementation may rely on sizes
         small_calls = []
         notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")

@@ -7,49 +7,39 @@ One that `explain` made of a side of ``gapbench ab`` has "side" as well, and hea
 Implementations are not judged here: ``gapbench run`` says which of them are right.
 """
 
-import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gapbench import operations
+from gapbench import environment, operations
 from gapbench.cases import Case
 from gapbench.measuring import servers
 from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
 from gapbench.measuring.plan import HERE, Contest
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
-from gapbench.profiling import counters, job, trace
+from gapbench.profiling import counters, job, sampling
 from gapbench.records import STATUSES
 
 SCHEMA = 1
-PATIENCE = 300.0
-"""Seconds after which an implementation that is still being profiled is given up."""
 
-
-_VERSIONS = ("torch", "triton", "gapbench")
+_PATIENCE = 300.0  # seconds after which an implementation that is still being profiled is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile's document, and the folder in which its files lie until the next one is asked for."""
+    """A profile's document, and the content of its files by name."""
 
     document: dict[str, Any]
-    folder: Path
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """Return the content of its files by name."""
-        return {name: (self.folder / name).read_bytes() for name in self.document["files"]}
+    files: dict[str, bytes]
 
 
 def profile(
-    case: Case, specs: Mapping[str, str], most_trace_bytes: int = trace.MOST_BYTES, patience: float = PATIENCE
+    case: Case, specs: Mapping[str, str], most_trace_bytes: int = sampling.MOST_TRACE_BYTES
 ) -> Iterator[Profile]:
     """Profile each of ``specs`` (names or ``FILE.py:FUNCTION``, by name) on ``case``, one after the other.
 
@@ -58,26 +48,34 @@ def profile(
     with ForkServer(servers.preload([Contest("profile", case, dict(specs))])) as server:
         server.wait_ready()
         for name, spec in specs.items():
-            with profile_one(
-                server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes), patience
-            ) as profiled:
-                yield profiled
+            yield profile_one(server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes))
 
 
-@contextlib.contextmanager
-def profile_one(server: ForkServer, name: str, request: job.Request, patience: float = PATIENCE) -> Iterator[Profile]:
-    """Profile an implementation, which is called ``name``, in a fresh worker of a server that is ready.
+def profile_one(server: ForkServer, name: str, request: job.Request) -> Profile:
+    """Profile an implementation, which is called ``name``, in a fresh worker of a server that is ready."""
+    case, versions = request.case, environment.versions()
+    document = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
+    document |= {"implementation": name, "versions": {each: versions[each] for each in ("torch", "triton", "gapbench")}}
+    with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as folder:
+        document |= _content(server, replace(request, folder=Path(folder)))
+        paths = sorted(filter(_is_plain, Path(folder).iterdir())) if document["status"] == "ok" else []
+        files = {path.name: path.read_bytes() for path in paths}
+    return Profile(document | {"files": list(files)}, files)
 
-    The files lie in a folder of their own, in place of the request's, until the end.
-    """
-    case = request.case
-    described = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
-    described |= {"implementation": name, "versions": {package: _version(package) for package in _VERSIONS}}
-    with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as temporary:
-        folder = Path(temporary)
-        content = _one(server, replace(request, folder=folder), patience)
-        files = sorted(path.name for path in folder.iterdir() if content["status"] == "ok" and _is_plain(path))
-        yield Profile({**described, **content, "files": files}, folder)
+
+def _content(server: ForkServer, request: job.Request) -> dict[str, Any]:
+    if request.source == HERE and (reason := operations.why_not(request.spec, request.case)):
+        return {"status": "unsupported", "reason": reason}
+    answer = last_answer(server.start(job.profile, request), _PATIENCE)
+    if not isinstance(answer, Answer) or not isinstance(answer.content, dict):
+        status, reason = how_it_ended(answer, _PATIENCE)
+        return {"status": status, "reason": reason}
+    content = answer.content
+    if not _is_document(content):
+        return {"status": "failed", "reason": PROTOCOL_ERROR}
+    if content["status"] == "ok" and request.case.device != "cpu":
+        content["counters"] = [asdict(counter) for counter in _of_the_gpu(request)]
+    return content
 
 
 def _is_document(content: dict[str, Any]) -> bool:
@@ -96,31 +94,9 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and re.fullmatch(r"\w[\w.-]{0,99}", path.name) is not None
 
 
-def _one(server: ForkServer, request: job.Request, patience: float) -> dict[str, Any]:
-    if request.source == HERE and (reason := operations.why_not(request.spec, request.case)):
-        return {"status": "unsupported", "reason": reason}
-    answer = last_answer(server.start(job.profile, request), patience)
-    if not isinstance(answer, Answer) or not isinstance(answer.content, dict):
-        status, reason = how_it_ended(answer, patience)
-        return {"status": status, "reason": reason}
-    content = answer.content
-    if not _is_document(content):
-        return {"status": "failed", "reason": PROTOCOL_ERROR}
-    if content["status"] == "ok" and request.case.device != "cpu":
-        content["counters"] = [asdict(counter) for counter in _of_the_gpu(request)]
-    return content
-
-
 def _of_the_gpu(request: job.Request) -> list[counters.Counter]:
     if request.case.device.partition(":")[0] != "cuda":
         return counters.unknown("ncu sees NVIDIA's GPUs only", counters.NAMES)
     if request.source != HERE:
         return counters.unknown("ncu starts a process of its own, with what is installed", counters.NAMES)
     return counters.ncu(request.case.id, request.spec)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

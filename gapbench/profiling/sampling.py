@@ -1,13 +1,16 @@
-"""Calls watched through windows, with a profiler and without one in turn, so that they share the machine's state.
+"""Calls watched, with a profiler and without one in turn, so that both share the machine's state; and traces of them.
 
 All of it runs in a worker, and all time is the timing loop's.
 """
 
+import gzip
+import shutil
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
@@ -18,7 +21,7 @@ from gapbench.measuring import probes
 from gapbench.measuring.clocks import base
 from gapbench.passes import Call
 from gapbench.profiling import events
-from gapbench.profiling.events import Event, Node
+from gapbench.profiling.events import MEMORY, Event, Node
 from gapbench.profiling.split import OUTSIDE, Observed
 
 _PAIRS = 21
@@ -61,7 +64,7 @@ def window(calls: Sequence[Call], count: int, target: Device) -> Window:
     return Window((seconds + waited) / count, min(seconds + waited, on_core) / count, faults / count)
 
 
-def profiler(target: Device, with_stack: bool = False) -> Any:
+def _profiler(target: Device, with_stack: bool = False) -> Any:
     """Return a profiler that records shapes and memory; not torch.profiler's, which imports Dynamo (1.5 s)."""
     device = None if target.name == "cpu" else target.name.partition(":")[0]
     return torch.autograd.profiler.profile(
@@ -75,14 +78,15 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
     Other work on the machine takes the core away for milliseconds at a time, which all fall on whichever operator ran:
     of both kinds of windows the half that lost least is looked at.
     """
-    count = _calls_of_a_window(calls[0], target)
+    one_call = min(window((calls[0],), 1, target).seconds for _ in range(3))
+    count = max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / one_call)))
     plain: list[Window] = []
     profiled: list[tuple[Window, list[Event]]] = []
     for number in range(_PAIRS):
         call = calls[number % len(calls)]
         call()
         plain.append(window((call,), count, target))
-        with probes.silent_stderr(), profiler(target) as watching:
+        with probes.silent_stderr(), _profiler(target) as watching:
             call()
             with torch.autograd.profiler.record_function(_MARK):
                 seen = window((call,), count, target)
@@ -90,7 +94,10 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
     plain = sorted(plain, key=lambda own: own.share_on_core)[_PAIRS // 2 :]
     undisturbed = sorted(profiled, key=lambda own: own[0].share_on_core)[_PAIRS // 2 :]
     seen, recorded = sorted(undisturbed, key=lambda own: own[0].on_core)[len(undisturbed) // 2]
-    mark, inside = _within_the_mark(recorded)
+    mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
+    # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
+    during = [event for event in recorded if mark.event.start <= event.start <= mark.event.end]
+    inside = [event for event in during if event.name != _MARK]
     own, beneath, often = _own(mark, seen.seconds, count)
     seconds = statistics.median(own.seconds for own in plain)
     observed = Observed(
@@ -106,18 +113,6 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
         busy_seconds=None if target.name == "cpu" else events.busy_seconds(inside) / count,
     )
     return Watched(observed, events.table(mark.children, inside, count), count)
-
-
-def _calls_of_a_window(call: Call, target: Device) -> int:
-    seconds = min(window((call,), 1, target).seconds for _ in range(3))
-    return max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / seconds)))
-
-
-def _within_the_mark(recorded: list[Event]) -> tuple[Node, list[Event]]:
-    mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
-    began, ended = mark.event.start, mark.event.end
-    # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
-    return mark, [event for event in recorded if began <= event.start <= ended and event.name != _MARK]
 
 
 def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]:
@@ -152,12 +147,79 @@ def seconds_per_fault(target: Device) -> float:
     return max(0.0, statistics.median(costs)) if costs else 0.0
 
 
-def record(calls: Sequence[Call], target: Device, with_stack: bool) -> tuple[Any, list[Event]]:
-    """Profile calls in a row; return Kineto's results and the events."""
+MOST_TRACE_BYTES = 500 * 10**6  # larger traces (before they are packed) are not kept: viewers do not open them
+
+_TRACED_CALLS = 5
+_BYTES_PER_EVENT = 300  # at the least
+
+Timeline = list[tuple[float, int]]
+"""Seconds from the first event, and the bytes that are allocated from then on beyond those at the beginning."""
+
+MOST_POINTS = 1000  # points that are kept of a timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one call allocated, how many calls the trace has (0: there is none), and what is to be said of it."""
+
+    timeline: Timeline
+    calls: int
+    notes: list[str]
+
+
+def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
+    """Write a trace for Perfetto to ``folder``: of a few calls, of one where a few would be too much, or none."""
+    recorded = events.read(_record([call], target))
+    allocated, limit, plain = timeline(recorded), f"{most_bytes / 1e6:,.0f} MB", folder / "trace.json"
+    size = len(recorded) * _BYTES_PER_EVENT
+    if size <= most_bytes:  # or it is not even tried: it would fill the disk
+        _record([call], target, with_stack=True).save(str(plain))
+        size = plain.stat().st_size
+    if size > most_bytes:
+        plain.unlink(missing_ok=True)
+        return Trace(allocated, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
+    notes = []
+    if size * _TRACED_CALLS > most_bytes:
+        notes.append(f"the trace has one call: {_TRACED_CALLS} would make more than {limit}")
+    else:
+        _record([call] * _TRACED_CALLS, target, with_stack=True).save(str(plain))
+    with plain.open("rb") as source, gzip.open(folder / "trace.json.gz", "wb", compresslevel=6) as packed:
+        shutil.copyfileobj(source, packed)
+    plain.unlink()
+    return Trace(allocated, 1 if notes else _TRACED_CALLS, notes)
+
+
+def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> Any:
+    """Profile calls in a row, and return Kineto's results."""
     output = None
-    with probes.silent_stderr(), profiler(target, with_stack) as watching:
+    with probes.silent_stderr(), _profiler(target, with_stack) as watching:
         for call in calls:
             output = call()
         target.synchronize()
     del output
-    return watching.kineto_results, events.read(watching.kineto_results)
+    return watching.kineto_results
+
+
+def timeline(recorded: Iterable[Event]) -> Timeline:
+    """Return the timeline of one call: frees of what was there before make it negative."""
+    ordered = sorted(recorded, key=lambda event: event.start)
+    points, allocated = [(0.0, 0)] if ordered else [], 0
+    for event in ordered:
+        if event.name == MEMORY:
+            allocated += event.nbytes
+            points.append(((event.start - ordered[0].start) * 1e-9, allocated))
+    return thinned(points)
+
+
+def thinned(points: Timeline, most: int = MOST_POINTS) -> Timeline:
+    """Return at most ``most`` (3 or more) points of a timeline, its peak and its ends among them."""
+    if len(points) <= most:
+        return points
+    top = max(range(len(points)), key=lambda index: points[index][1])
+    step = -(-len(points) // (most - 2))
+    return [points[index] for index in sorted({top, len(points) - 1, *range(0, len(points), step)})]
+
+
+def peak(points: Timeline) -> int:
+    """Return the most that was allocated at once, in bytes; 0 where nothing was."""
+    return max((allocated for _, allocated in points), default=0)

@@ -29,8 +29,7 @@ from dataclasses import dataclass, field
 
 from gapbench.profiling.events import GENERATED, Operator, allocates, computes
 
-OUTSIDE = ""
-"""In place of an operator's name: what ran outside of operators."""
+OUTSIDE = ""  # in place of an operator's name: what ran outside of operators
 
 _MUCH = 0.25
 
@@ -169,11 +168,8 @@ def _on_accelerator(case: Observed, busy: float) -> Split:
     return Split(case.seconds, parts | {"gaps": idle - python - dispatch - allocation, "unexplained": 0.0})
 
 
-_MANY_FAULTS = 25.0
-"""Per cent of the time from which page faults are worth a clause of their own."""
-
-_MUCH_LOST = 10.0
-"""The same for a caller's thread that was on no core."""
+_MANY_FAULTS, _MUCH_LOST = 25.0, 10.0
+"""Per cent of the time from which page faults, and a thread that was on no core, are worth a clause of their own."""
 
 
 def sentence(
@@ -193,30 +189,28 @@ def sentence(
     # On a CPU other work took what is in gaps, which says little of the implementation.
     spent = [part for part in PARTS if part != "unexplained" and (on_accelerator or part != "gaps")]
     part = max(spent, key=split.share)
-    return _what(subject, part, split, rows, fault_bytes, forward) + ("" if on_accelerator else _lost(split))
-
-
-def _what(subject: str, part: str, split: Split, rows: Sequence[Operator], fault_bytes: int, forward: bool) -> str:
-    share = f"{split.share(part):.0f} %"
-    faults = 100 * split.fault_seconds / split.seconds
-    if part == "gaps":
-        idle = "the accelerator has nothing to do, and the host's own work does not account for it"
-        return f"{share} of {subject} is waiting: {idle}"
-    if part == "dispatch":
-        count = sum(row.calls for row in rows if not row.device)
-        return f"{share} of {subject} is dispatch, of {count:.0f} operators: there is little to compute"
-    if part == "python":
-        what = "Python" if forward else "Python and autograd's engine"
-        return f"{share} of {subject} is {what}, outside of every operator"
-    if faults < _MANY_FAULTS and part == "allocation":
-        return f"{share} of {subject} is getting memory from the allocator"
-    clauses = [_most(subject, rows, split)] if part == "kernel" or faults >= _MANY_FAULTS else []
-    if faults >= _MANY_FAULTS:
-        clauses.append(
-            f"{faults:.0f} % of the time is page faults: the operating system hands out {_megabytes(fault_bytes)} anew "
-            "in every call"
-        )
-    return "; ".join(filter(None, clauses))
+    share, faults = f"{split.share(part):.0f} % of {subject} is", 100 * split.fault_seconds / split.seconds
+    match part:
+        case "gaps":
+            idle = "the accelerator has nothing to do, and the host's own work does not account for it"
+            said = f"{share} waiting: {idle}"
+        case "dispatch":
+            count = sum(row.calls for row in rows if not row.device)
+            said = f"{share} dispatch, of {count:.0f} operators: there is little to compute"
+        case "python":
+            what = "Python" if forward else "Python and autograd's engine"
+            said = f"{share} {what}, outside of every operator"
+        case "allocation" if faults < _MANY_FAULTS:
+            said = f"{share} getting memory from the allocator"
+        case _:
+            said = _most(subject, rows, split)
+            if faults >= _MANY_FAULTS:
+                said += f"; {faults:.0f} % of the time is page faults: the operating system hands out "
+                said += f"{fault_bytes / 1e6:.3g} MB anew in every call"
+    lost = 0.0 if on_accelerator else split.share("gaps")
+    if lost < _MUCH_LOST:
+        return said
+    return f"{said}; for {lost:.0f} % the caller's thread was on no core: it waited for others, or other work had it"
 
 
 def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
@@ -239,14 +233,3 @@ def label(row: Operator) -> str:
     if row.name in ("aten::copy_", "aten::_to_copy") and len(set(row.dtypes)) == 2:
         return f"the copy to {row.dtypes[0]}"
     return row.name
-
-
-def _lost(split: Split) -> str:
-    share = split.share("gaps")
-    if share < _MUCH_LOST:
-        return ""
-    return f"; for {share:.0f} % the caller's thread was on no core: it waited for others, or other work had it"
-
-
-def _megabytes(value: int) -> str:
-    return f"{value / 1e6:.3g} MB"

@@ -45,8 +45,7 @@ _AMD_KINDS = {
     "control": r"s_(?:waitcnt|wait_|barrier|branch|cbranch|endpgm|delay)\w*",
 }
 _AMD_IDLE = ("s_nop", "s_code_end", "s_delay_alu")
-INTEGER = "integer"
-"""All other instructions: indices, comparisons, moves, constants."""
+INTEGER = "integer"  # all other instructions: indices, comparisons, moves, constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +125,15 @@ CASES: tuple[tuple[str, Case], ...] = (
 class Inspection:
     """One kernel as compiled for one architecture.
 
-    ``kernel`` is the plan's kernel, with the number of the launch where a plan takes several; ``plan`` its whole
-    text, ``case`` what it was made for. ``registers`` are a thread's, ``spills`` those that went to memory,
+    ``kernel`` is the plan's kernel, with the number of the launch where a plan takes several; ``plan`` its whole text,
+    ``case`` what it was made for. ``registers`` are a thread's, ``spills`` those that went to memory,
     ``shared_bytes`` a block's. ``load_bytes`` and ``store_bytes`` are the widest global access of a thread,
-    ``load_widths`` and ``store_widths`` every width that occurs. ``instructions`` are how many the code has of each
+    ``load_widths`` and ``store_widths`` every width that occurs; ``instructions`` are how many the code has of each
     kind. ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how often the product's units
     must be filled for all programs of the case; None, with the ``reason``, where a unit's limits are not known.
 
-    ``bytes_moved`` are those of the launch's tensors, once each, ``bytes_per_element`` of the input; ``seconds`` is
-    what they take at ``gbps``, 10^9 bytes a second: the product's data sheet, or what was asked for. No launch is
-    faster, and nothing but memory is counted. None where no bandwidth is known.
+    ``bytes_moved`` are those of the launch's tensors, once each, ``bytes_per_element`` of the input. ``seconds`` is
+    what they take at ``gbps`` (of the data sheet, or what was asked for; None if not known): no launch is faster.
     """
 
     kernel: str
@@ -253,10 +251,10 @@ def _type(value: Any) -> str:
 
 
 def _machine_code(compiled: Any) -> MachineCode:
-    if "amdgcn" in compiled.asm:
-        return read_amd(compiled.asm["amdgcn"])
     import triton
 
+    if "amdgcn" in compiled.asm:
+        return read_amd(compiled.asm["amdgcn"])
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder, "kernel.cubin")
         cubin.write_bytes(compiled.asm["cubin"])
@@ -287,16 +285,13 @@ def _attempt(arch: str) -> str | None:
     return None
 
 
-_EVERY = tuple(gpu.name for gpu in ARCHITECTURES)
-
-
-def inspect_all(archs: Sequence[str] = _EVERY, gbps: float | None = None) -> list[Inspection]:
-    """Return every kernel of `CASES` in every dtype of `DTYPES` on every one of ``archs``."""
+def inspect_all(archs: Sequence[str] = (), gbps: float | None = None) -> list[Inspection]:
+    """Return every kernel of `CASES` in every dtype of `DTYPES` on ``archs``, by default on `ARCHITECTURES`."""
     return [
         inspection
         for kernel, case in CASES
         for dtype in DTYPES
-        for arch in archs
+        for arch in archs or [gpu.name for gpu in ARCHITECTURES]
         for inspection in inspect(kernel, replace(case, dtype=dtype), arch, gbps)
     ]
 

@@ -53,13 +53,14 @@ class Asset:
 @cache
 def style() -> Asset:
     """Return our style sheet."""
-    return _hashed("report", "css", (TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return _hashed("css", (TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
 @cache
 def script() -> Asset:
     """Return our scripts as one."""
-    return _hashed("report", "js", _bundle())
+    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return _hashed("js", '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n")
 
 
 @cache
@@ -88,10 +89,5 @@ def all_of_them() -> tuple[Asset, ...]:
     return (style(), script(), datatables(), plotly())
 
 
-def _bundle() -> str:
-    parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    return '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
-
-
-def _hashed(stem: str, ending: str, text: str) -> Asset:
-    return Asset(f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.{ending}", text)
+def _hashed(ending: str, text: str) -> Asset:
+    return Asset(f"report-{hashlib.sha256(text.encode()).hexdigest()[:8]}.{ending}", text)

@@ -18,8 +18,7 @@ from gapbench.report.page_data import sized
 from gapbench.report.text import sparkline
 from gapbench.store import Store
 
-MOST_ROWS = 20_000
-"""Results that the page reads, of whole runs, the newest; `gapbench history` reads them all."""
+MOST_ROWS = 20_000  # results that the page reads, of whole runs, the newest; `gapbench history` reads them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def read(store: Store) -> History:
     documents = {run: listed.runs[run] for run in results["run"].unique()}
     ordered = order(list(documents.values()))
     said = f"{fmt.counted(len(ordered.runs), 'run')}, {ordered.phrase}."
-    shown = sorted(trends(documents, ordered, results), key=_pressing)
+    shown = sorted(trends(documents, ordered, results), key=_newest_step, reverse=True)
     return History(shown, said + (" The store has more: gapbench history" if left else ""))
 
 
@@ -65,11 +64,9 @@ def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
     return pd.concat([frame for frame in frames if len(frame)] or frames), len(runs) - shown + len(damaged)
 
 
-def _pressing(trend: Trend) -> tuple[bool, float]:
-    """Order by the size of the newest step, either way; what never stepped keeps its order, at the end."""
-    if not trend.changes:
-        return True, 0.0
-    return False, -abs(float(np.log(trend.changes[-1].ratio)))
+def _newest_step(trend: Trend) -> float:
+    """Return the size of a trend's newest step, either way; -1 for one that never stepped."""
+    return abs(float(np.log(trend.changes[-1].ratio))) if trend.changes else -1.0
 
 
 def data(shown: Sequence[Trend]) -> dict[str, Any]:

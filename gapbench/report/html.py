@@ -27,8 +27,7 @@ from gapbench.report.loaded_run import Stored, counts
 from gapbench.run import Run
 from gapbench.store.profiles import stem
 
-Card = dict[str, Any]
-"""What the index says of a page; the page carries it."""
+Card = dict[str, Any]  # what the index says of a page; the page carries it
 
 Profiled = Mapping[str, profiles.Documents]
 
@@ -80,14 +79,12 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
         "profile.html.j2",
         single_file,
         {"kind": "profile", "name": profiles.name(run, case)},
-        data={},
         run=run,
         case=case,
         folder=stem(case),
         documents=documents,
         profiles=profiles,
         section_views=views.sections("profile", documents),
-        case_views=[],
     )
 
 
@@ -132,7 +129,6 @@ def diff_page(
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
         notes=[redaction.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
         section_views=views.sections("diff", diff),
-        case_views=[],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
@@ -183,7 +179,6 @@ def history_page(history: past.History) -> str:
         False,
         {"kind": "history", "name": "History"},
         data=past.data(history.trends),
-        section_views=[],
         case_views=list(views.of_trends(history.trends)),
         summary=summary if count else "No run has timed anything.",
         said=history.said,
@@ -193,25 +188,22 @@ def history_page(history: past.History) -> str:
 def index_page(runs: list[Card], diffs: list[Card]) -> str:
     """Return the index of a site from the cards of its pages, newest first."""
     card = {"kind": "index", "name": "Reports"}
-    return _render("index.html.j2", False, card, data={}, section_views=[], case_views=[], runs=runs, diffs=diffs)
+    return _render("index.html.j2", False, card, runs=runs, diffs=diffs)
 
 
 def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:
+    given = {"data": {}, "section_views": [], "case_views": [], "single_file": single_file, "card": card, **values}
     carried = json.dumps(card, ensure_ascii=False)  # in an attribute, where jinja2 escapes it
-    return _environment().get_template(template).render(single_file=single_file, card=card, card_json=carried, **values)
+    return _environment().get_template(template).render(card_json=carried, **given)
 
 
 @cache
 def _environment() -> jinja2.Environment:
+    loader, strict = jinja2.FileSystemLoader(assets.TEMPLATES), jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(assets.TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["script_json"] = page_data.script_json
-    environment.filters["figure_json"] = page_data.figure_json
     environment.globals.update(
         fmt=fmt,
         lines=lines,

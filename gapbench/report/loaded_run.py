@@ -33,14 +33,12 @@ def side(store: Store, run: str) -> Side:
     return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
 
 
-MOST_ROWS = 1000
-"""Runs of more rows are compared only where a baseline is named: weighing takes milliseconds a row."""
+MOST_ROWS = 1000  # runs of more rows are compared only where a baseline is named: weighing takes milliseconds a row
 
 _ALWAYS = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
 """Verdicts whose count is said even where it is 0."""
 
-MOST_EARLIER = 8
-"""Earlier runs that a diff reads: enough to tell how far runs lie apart."""
+MOST_EARLIER = 8  # earlier runs that a diff reads: enough to tell how far runs lie apart
 
 
 def alike(store: Store, suites: tuple[str, ...], head: Run) -> Iterator[str]:

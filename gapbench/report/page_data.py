@@ -24,8 +24,7 @@ from gapbench.report.loaded_run import Stored
 from gapbench.report.rows import CASE, certainty, key, names, records
 from gapbench.stats import Floats
 
-DIGITS = 5
-"""Significant digits of floats: one more than any page shows."""
+DIGITS = 5  # significant digits of floats: one more than any page shows
 
 Columns = dict[str, dict[str, Any]]
 
@@ -75,16 +74,11 @@ def _number(value: float) -> int | float | str | None:
 
 
 def script_json(value: object) -> Markup:
-    """Return JSON that cannot end the script element which it stands in."""
-    return _escaped(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-
-
-def figure_json(figure: go.Figure) -> Markup:
-    """Return a figure as such JSON."""
-    return _escaped(str(figure.to_json()))
-
-
-def _escaped(text: str) -> Markup:
+    """Return a figure, or what JSON can hold, as JSON that cannot end the script element which it stands in."""
+    if isinstance(value, go.Figure):
+        text = str(value.to_json())
+    else:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     escaped = text.translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
     return Markup(escaped)  # noqa: S704 - no markup is left in it
 
@@ -113,29 +107,25 @@ def data(stored: Stored) -> dict[str, Any]:
     cases = results.drop_duplicates("of").assign(rows=of.value_counts(sort=False).sort_index().to_numpy())
     best = {key(row): row for row in records(stored.winners)}
     winners = [best.get(key(row), {}) for row in records(cases)]
-    cases = cases.assign(
-        winner=_objects(cases, [winner.get("implementation") for winner in winners]),
-        reference=_objects(cases, [winner.get("reference") for winner in winners]),
-        ties=_objects(cases, [names(winner.get("ties")) for winner in winners]),
-        certainty=_objects(cases, [certainty(winner, stored.run) or None if winner else None for winner in winners]),
-    )
+    answers = {
+        "winner": [winner.get("implementation") for winner in winners],
+        "reference": [winner.get("reference") for winner in winners],
+        "ties": [names(winner.get("ties")) for winner in winners],
+        "certainty": [certainty(winner, stored.run) or None if winner else None for winner in winners],
+    }
+    answered = {name: pd.Series(values, cases.index, dtype=object) for name, values in answers.items()}
     limits = [
         None if fmt.missing(row["ceiling_fraction"]) else ceilings.limit_of(stored.run.ceilings, row)
         for row in records(results)
     ]
-    names_of = [None if limit is None else ceilings.said(limit) for limit in limits]
-    results = results.assign(ceiling=_objects(results, names_of))
+    ceiling = pd.Series([limit and ceilings.said(limit) for limit in limits], results.index, dtype=object)
     return {
         "run": stored.run.id,
-        "cases": sized(cases, _CASE),
-        "rows": sized(results, _ROW),
+        "cases": sized(cases.assign(**answered), _CASE),
+        "rows": sized(results.assign(ceiling=ceiling), _ROW),
         "unranked": list(UNRANKED),
         "snippets": stored.run.snippets,
     }
-
-
-def _objects(frame: pd.DataFrame, values: list[Any]) -> pd.Series:
-    return pd.Series(values, dtype=object, index=frame.index)
 
 
 def sized(frame: pd.DataFrame, names: Iterable[str] | None = None) -> dict[str, int | Columns]:

@@ -11,8 +11,7 @@ from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
 
-MOST_OPERATORS = 15
-"""Rows of a table of operators that a page shows; the document has all."""
+MOST_OPERATORS = 15  # rows of a table of operators that a page shows; the document has all
 
 PARTS = (
     ("Python", "what runs outside of operators: the interpreter, what decides which code to call, autograd's engine"),
@@ -32,15 +31,12 @@ def name(run: str, case: str) -> str:
 
 def public(documents: Documents) -> list[dict[str, Any]]:
     """Return documents as pages may show them: with the ``stem`` of their files, and names that tell sides apart."""
-    return [
-        redaction.document(document) | {"implementation": _label(document), "stem": stem_of(document)}
-        for document in documents
-    ]
-
-
-def _label(document: Mapping[str, Any]) -> str:
-    name = redaction.text(document["implementation"])
-    return f"{name}, {document['side']}" if document.get("side") else name
+    shown = []
+    for document in documents:
+        name = redaction.text(document["implementation"])
+        label = f"{name}, {document['side']}" if document.get("side") else name
+        shown.append(redaction.document(document) | {"implementation": label, "stem": stem_of(document)})
+    return shown
 
 
 def shares(documents: Documents) -> pd.DataFrame:
@@ -66,17 +62,11 @@ def measured(documents: Documents) -> list[Mapping[str, Any]]:
 
 def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the operators that take most: name, dtypes, and calls, own time, whole time, bytes and GB/s."""
-    return [
-        (
-            row["name"],
-            ", ".join(row["dtypes"]),
-            (
-                fmt.number(row["calls"]), fmt.seconds(row["self_seconds"]), fmt.seconds(row["total_seconds"]),
-                fmt.size(row["bytes"]), fmt.number(row["gbps"]),
-            ),
-        )
-        for row in document["operators"][:MOST_OPERATORS]
-    ]  # fmt: skip
+    rows: list[tuple[str, str, tuple[str, ...]]] = []
+    for row in document["operators"][:MOST_OPERATORS]:
+        times = fmt.number(row["calls"]), fmt.seconds(row["self_seconds"]), fmt.seconds(row["total_seconds"])
+        rows.append((row["name"], ", ".join(row["dtypes"]), (*times, fmt.size(row["bytes"]), fmt.number(row["gbps"]))))
+    return rows
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:

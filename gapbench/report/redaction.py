@@ -38,7 +38,7 @@ _FOLDERS = re.compile(
 def public(stored: Stored, redact: bool = False) -> Stored:
     """Return a run as pages may show it; see the module's docstring for what ``redact`` takes out besides."""
     texts = [name for name in ("reason", "code_path") if name in stored.results and stored.results[name].notna().any()]
-    masked = {name: stored.results[name].map(_masked, na_action="ignore") for name in texts}
+    masked = {name: stored.results[name].map(text, na_action="ignore") for name in texts}
     return replace(stored, run=run(stored.run, redact), results=stored.results.assign(**masked))
 
 
@@ -55,10 +55,6 @@ def document(shown: Mapping[str, Any]) -> dict[str, Any]:
 def text(value: str) -> str:
     """Return ``value`` with ``…/`` in place of the folders of every path in it."""
     return _FOLDERS.sub("…/", value)
-
-
-def _masked(value: Any) -> Any:
-    return text(value) if isinstance(value, str) else value
 
 
 def _shown(value: Any, left_out: frozenset[str]) -> Any:

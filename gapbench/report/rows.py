@@ -18,14 +18,9 @@ Row = dict[str, Any]
 CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock", "memory")
 """Columns that tell rows apart beside the case's shape, dtype and layout."""
 
-CASE = ("case", "clock", "memory")
-"""Columns that tell apart what has a winner."""
-
-_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")
-"""What needs a person comes first."""
-
-NAMED = 5
-"""Cases that are named where something was not measured; the rest are counted, and in the table."""
+CASE = ("case", "clock", "memory")  # columns that tell apart what has a winner
+_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")  # what needs a person comes first
+NAMED = 5  # cases that are named where something was not measured; the rest are counted, and in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,10 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
         own = samples.iloc[places.get(key(first), [])]
-        yield CaseRows(number, name, _ranked(mark(rows, best.get(key(first)))), own)
+        marked = mark(rows, best.get(key(first)))
+        order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
+        ranked = marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]  # what has no time comes last
+        yield CaseRows(number, name, ranked, own)
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -70,12 +68,6 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
         return ", ".join(flag for flag, holds in flags.items() if holds and row["status"] == "ok")
 
     return rows.assign(marks=list(map(marks, records(rows[["implementation", "status"]]))))
-
-
-def _ranked(marked: pd.DataFrame) -> pd.DataFrame:
-    """Sort the winner first, then by time; what has none comes last."""
-    order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
-    return marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]
 
 
 def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
@@ -138,8 +130,7 @@ def brief(row: Mapping[str, Any]) -> str:
 
 
 MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
-_FAULTY = 1.1
-"""Times that the condition of memory changes by less are not worth a word."""
+_FAULTY = 1.1  # times that the condition of memory changes by less are not worth a word
 
 
 def memory_effects(results: pd.DataFrame) -> list[str]:
@@ -153,10 +144,8 @@ def memory_effects(results: pd.DataFrame) -> list[str]:
     sentences = []
     for row in records(both.head(NAMED)):
         faults = "" if fmt.missing(row["page_faults"]) else f" ({fmt.number(row['page_faults'])} page faults a call)"
-        clock = f" by {row['clock']}" if clocks else ""
-        sentences.append(
-            f"{row['implementation']} on {brief(row)}: {row['factor']:.2g}x slower with fresh memory{clock}{faults}."
-        )
+        slow = f"{row['factor']:.2g}x slower with fresh memory" + (f" by {row['clock']}" if clocks else "")
+        sentences.append(f"{row['implementation']} on {brief(row)}: {slow}{faults}.")
     return sentences + ([f"So are {len(both) - NAMED} more, by less."] if len(both) > NAMED else [])
 
 
@@ -188,17 +177,18 @@ def fact(column: str, value: Any) -> str:
     """Return a value with as much of its column's name as it needs to be understood."""
     if fmt.missing(value):
         return f"{column} {fmt.MISSING}"
+    text = fmt.text(value)  # a null in its column makes a float of an integer
     match column:
         case "threads":
-            return "1 thread" if value == 1 else f"{value} threads"
+            return "1 thread" if text == "1" else f"{text} threads"
         case "shape":
-            return str(value).replace("x", "×")  # noqa: RUF001
+            return text.replace("x", "×")  # noqa: RUF001
         case "clock" | "suite" | "operation":
-            return f"{column} {value}"
+            return f"{column} {text}"
         case "memory":
-            return f"{value} memory"
+            return f"{text} memory"
         case _:
-            return str(value)
+            return text
 
 
 def names(value: Any) -> list[str]:

@@ -61,7 +61,8 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
     """Return all that is known of the run and its surroundings, in sections."""
     git = to_builtins(run.git) or {}
     git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
-    sections = [
+    energy = [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
+    sections: list[tuple[str, Facts]] = [
         ("Run", _run(run)),
         ("Machine", _flat(to_builtins(run.machine))),
         ("Versions", _flat(run.versions)),
@@ -69,28 +70,19 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
         ("Settings", _flat(to_builtins(run.settings))),
         ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
         ("Ceilings", _ceilings(run)),
-        ("Energy", _energy(run)),
+        ("Energy", energy),
     ]
     return [(title, facts) for title, facts in sections if facts]
 
 
 def _run(run: Run) -> Facts:
     timed, wall = run.timed_seconds, run.wall_seconds
-    facts = {
-        "run": run.id,
-        "command": shlex.join(run.argv) if run.argv else None,
-        "tag": run.tag,
-        "suites": run.suites,
-        "seed": run.seed,
-        "started": when(run.started),
-        "ended": when(run.ended),
-        "wall time": fmt.duration(wall) if wall else None,
-        "inside timed batches": f"{fmt.duration(timed)} ({100 * timed / wall:.0f} %)" if timed and wall else None,
-        "load before": run.load_before,
-        "load after": run.load_after,
-        "schema": run.schema,
-    }
-    return _flat(facts)
+    share = f"{fmt.duration(timed)} ({100 * timed / wall:.0f} %)" if timed and wall else None
+    command = shlex.join(run.argv) if run.argv else None
+    facts = {"run": run.id, "command": command, "tag": run.tag, "suites": run.suites, "seed": run.seed}
+    facts |= {"started": when(run.started), "ended": when(run.ended)}
+    facts |= {"wall time": fmt.duration(wall) if wall else None, "inside timed batches": share}
+    return _flat(facts | {"load before": run.load_before, "load after": run.load_after, "schema": run.schema})
 
 
 def _ceilings(run: Run) -> Facts:
@@ -105,11 +97,6 @@ def _ceilings(run: Run) -> Facts:
             text = fmt.seconds(limit.seconds)
         facts.append((" ".join(filter(None, [limit.device, limit.level, limit.kind, threads])), text))
     return facts
-
-
-def _energy(run: Run) -> Facts:
-    """Say of each device what counts the energy of a call, or why nothing does."""
-    return [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
 
 
 def _flat(values: Mapping[str, Any]) -> Facts:
@@ -128,9 +115,8 @@ def _text(key: str, value: Any) -> str:
         case Mapping():
             return ", ".join(f"{term} {text}" for term, text in _flat(value))
         case list() | tuple():
-            return ("; " if any(isinstance(item, Mapping) for item in value) else ", ").join(
-                _text(key, item) for item in value
-            )
+            separator = "; " if any(isinstance(item, Mapping) for item in value) else ", "
+            return separator.join(_text(key, item) for item in value)
         case int() | float() if key.endswith("_bytes"):
             return fmt.size(value)
         case float():

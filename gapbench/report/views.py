@@ -55,26 +55,15 @@ class View:
     arguments: Callable[[Any], Arguments]
 
 
-def _results(stored: Stored) -> Arguments:
-    return (stored.results,)
-
-
-def _with_winners(stored: Stored) -> Arguments:
-    return (stored.results, stored.winners)
-
-
-def _with_ceilings(stored: Stored) -> Arguments:
-    limits = stored.run.ceilings
-    return (stored.results, limits, ceilings.datasheet_peak(limits))
-
-
 VIEWS: tuple[View, ...] = (
-    View("map", "Map", "Which one for my shape?", "run", winners_map, _with_winners),
-    View("compare", "Compare", "What differs, and how sure?", "run", forest, _results),
-    View("roofline", "Roofline", "How close to the limit?", "run", roofline, _with_ceilings),
-    View("cost", "Cost model", "What is fixed, and what grows with the size?", "run", cost_model, _results),
-    View("regret", "Regret", "What does always choosing one cost?", "run", regret, _results),
-    View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, _results),
+    View("map", "Map", "Which one for my shape?", "run", winners_map, lambda run: (run.results, run.winners)),
+    View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
+    View("roofline", "Roofline", "How close to the limit?", "run", roofline,
+         lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
+    View("cost", "Cost model", "What is fixed, and what grows with the size?", "run", cost_model,
+         lambda run: (run.results,)),
+    View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),
+    View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, lambda run: (run.results,)),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
     View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
     View("history", "History", "What changed when?", "trend", trend, lambda it: (it,)),
@@ -99,13 +88,13 @@ class Drawn:
 
 def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Drawn]:
     """Draw the views of a whole run, of a diff, or of a case's profiles."""
-    return [_drawn(view, source) for view in VIEWS if view.of == of]
-
-
-def _drawn(view: View, source: Stored | Diff | profiles.Documents) -> Drawn:
-    given = view.arguments(source)
-    table = sized(view.chart.table(*given)) if hasattr(view.chart, "table") else None
-    return Drawn(view, view.chart.summary(*given), view.chart.figure(*given), table=table)
+    drawn = []
+    for view in VIEWS:
+        if view.of == of:
+            given, chart = view.arguments(source), view.chart
+            table = sized(chart.table(*given)) if hasattr(chart, "table") else None
+            drawn.append(Drawn(view, chart.summary(*given), chart.figure(*given), table=table))
+    return drawn
 
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:

@@ -70,11 +70,11 @@ def between(*readings: Reading) -> dict[str, Any]:
     all were, the highest. Temperature (C) and power (W) are the highest seen, ``throttle`` is all that was ever
     named, ``steal`` is a share (0 to 1) of the time between the first and the last reading.
     """
-    clocks = [(one.sm_clock_mhz, one.event_reasons or ()) for one in readings if one.sm_clock_mhz is not None]
+    clocks = [(each.sm_clock_mhz, each.event_reasons or ()) for each in readings if each.sm_clock_mhz is not None]
     at_work = [clock for clock, reasons in clocks if nvml.IDLE not in reasons]
-    temperatures = [one.temperature_c for one in readings if one.temperature_c is not None]
-    powers = [one.power_w for one in readings if one.power_w is not None]
-    throttles = [one.throttle.split(",") for one in readings if one.throttle is not None]
+    temperatures = (each.temperature_c for each in readings if each.temperature_c is not None)
+    powers = (each.power_w for each in readings if each.power_w is not None)
+    throttles = [each.throttle.split(",") for each in readings if each.throttle is not None]
     named = dict.fromkeys(reason for reasons in throttles for reason in reasons if reason != "none")
     first, last = readings[0].cpu_time, readings[-1].cpu_time
     return {

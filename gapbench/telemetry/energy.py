@@ -29,12 +29,12 @@ class _Rapl:
     """The processor packages' counters together. It must be read more often than a package's counter wraps around."""
 
     def __init__(self, root: Path) -> None:
-        folders = [one for one in (root / _POWERCAP).glob("intel-rapl:*") if re.fullmatch(r"intel-rapl:\d+", one.name)]
-        packages = sorted(one for one in folders if text(one / "name").startswith("package"))
+        zones = [zone for zone in (root / _POWERCAP).glob("intel-rapl:*") if re.fullmatch(r"intel-rapl:\d+", zone.name)]
+        packages = sorted(zone for zone in zones if text(zone / "name").startswith("package"))
         if not packages:
             raise UnreadableError(f"/{_POWERCAP} has no processor package: no RAPL, as in most guests")
-        self._ranges = {one: number(one / "max_energy_range_uj") for one in packages}
-        self._last = {one: number(one / "energy_uj") for one in packages}
+        self._ranges = {package: number(package / "max_energy_range_uj") for package in packages}
+        self._last = {package: number(package / "energy_uj") for package in packages}
         self._used = 0
 
     def joules(self) -> float:

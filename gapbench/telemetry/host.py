@@ -1,10 +1,11 @@
-"""The host as Linux tells of it: CPU time, frequency, governor, SMT, caches, memory, and the limits of control groups.
+"""The host as Linux tells of it: CPU time, frequency, governor, SMT, caches, and the limits of control groups.
 
 Sources: proc(5) for ``/proc``; the kernel's ABI documents for ``/sys/devices/system/cpu``; cgroups(7) and the kernel's
 ``admin-guide/cgroup-v1``, ``admin-guide/cgroup-v2`` and ``scheduler/sched-bwc``. ``root`` is the folder that holds
 ``proc`` and ``sys``, the file system's own by default. What cannot be read raises `UnreadableError`.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Collection
@@ -102,22 +103,20 @@ def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
     try:
         return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
     except UnreadableError as error:
-        info = _cpuinfo(cpu, root)
-        if "aperfmperf" not in info.get("flags", "").split():
-            nominal = f" (nominal: {info['cpu MHz']} MHz)" if "cpu MHz" in info else ""
-            raise UnreadableError(f"{error}, and no APERF/MPERF counters in /proc/cpuinfo{nominal}") from None
-        try:
-            return float(info["cpu MHz"])
-        except (KeyError, ValueError):
-            raise UnreadableError(f"{error}, and no frequency in /proc/cpuinfo") from None
-
-
-def _cpuinfo(cpu: int, root: Path) -> dict[str, str]:
+        no_driver = error
     for block in text(root / "proc/cpuinfo").split("\n\n"):
         info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
         if info.get("processor") == str(cpu):
-            return info
-    raise UnreadableError(f"/proc/cpuinfo does not tell of CPU {cpu}")
+            break
+    else:
+        raise UnreadableError(f"/proc/cpuinfo does not tell of CPU {cpu}")
+    if "aperfmperf" not in info.get("flags", "").split():
+        nominal = f" (nominal: {info['cpu MHz']} MHz)" if "cpu MHz" in info else ""
+        raise UnreadableError(f"{no_driver}, and no APERF/MPERF counters in /proc/cpuinfo{nominal}")
+    try:
+        return float(info["cpu MHz"])
+    except (KeyError, ValueError):
+        raise UnreadableError(f"{no_driver}, and no frequency in /proc/cpuinfo") from None
 
 
 def cpu_mhz_limits(root: Path = ROOT) -> tuple[float, float]:
@@ -133,10 +132,10 @@ def governor(root: Path = ROOT) -> str:
 
 
 def _cpufreq(root: Path, name: str) -> list[Path]:
-    found = list((root / _CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
-    if not found:
+    paths = list((root / _CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
+    if not paths:
         raise UnreadableError(f"no /{_CPU}/cpu*/cpufreq/{name}: no cpufreq driver, as in most guests")
-    return found
+    return paths
 
 
 def smt(root: Path = ROOT) -> bool:
@@ -163,26 +162,12 @@ class DataCache:
 
 def data_caches(root: Path = ROOT) -> list[DataCache]:
     """Return the caches that CPU 0 has or shares, nearest first; those that cannot be read are left out."""
-    found = []
+    caches = []
     for level in range(1, 5):
-        try:
-            folder = _cache(level, root)
-            shared = text(folder / "shared_cpu_list")
-            found.append(DataCache(level, cache_bytes(level, root), len(_cpu_list(shared))))
-        except UnreadableError:
-            continue
-    return found
-
-
-def _cpu_list(content: str) -> set[int]:
-    """Return the CPUs of a kernel's list, as in ``0-3,8``."""
-    cpus: set[int] = set()
-    for part in content.split(","):
-        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not ends:
-            raise UnreadableError(f"{content[:40]!r} is no list of CPUs")
-        cpus.update(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
-    return cpus
+        with contextlib.suppress(UnreadableError, ValueError):
+            sharers = int(text(_cache(level, root) / "shared_cpu_map").replace(",", ""), 16).bit_count()
+            caches.append(DataCache(level, cache_bytes(level, root), sharers))
+    return caches
 
 
 def cache_bytes(level: int, root: Path = ROOT) -> int:
@@ -199,14 +184,6 @@ def _cache(level: int, root: Path) -> Path:
         if number(index / "level") == level and text(index / "type") != "Instruction":
             return index
     raise UnreadableError(f"/{_CPU}/cpu0/cache tells of no cache of level {level}")
-
-
-def memory_bytes(root: Path = ROOT) -> tuple[int, int]:
-    """Return the memory in total and what is available without swapping, in bytes, from ``/proc/meminfo``."""
-    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s*(\d+) kB$", text(root / "proc/meminfo"), re.MULTILINE))
-    if len(found) != 2:
-        raise UnreadableError("/proc/meminfo does not tell MemTotal and MemAvailable")
-    return int(found["MemTotal"]) * 2**10, int(found["MemAvailable"]) * 2**10
 
 
 # What follows reads the limits of control groups, versions 1 and 2. A group is bound by its ancestors too, so the
@@ -245,24 +222,24 @@ def _memory(folder: Path) -> int | None:
 def _tightest(root: Path, controller: str, limit: Callable[[Path], Limit | None]) -> Limit | None:
     folders = _folders(root, controller)
     try:
-        found = [limit(folder) for folder in folders]
+        limits = [limit(folder) for folder in folders]
     except (UnreadableError, ValueError, ZeroDivisionError):
         # a group's path may name a user or a job, so the reason does not quote it
         reason = f"the {controller} limit of this process's cgroup, or of one above it, cannot be read as a number"
         raise UnreadableError(reason) from None
-    return min((one for one in found if one is not None), default=None)
+    return min((each for each in limits if each is not None), default=None)
 
 
 def _folders(root: Path, controller: str) -> list[Path]:
     """Return the folders of this process's group and its ancestors under the controller's mount."""
-    mount, group = _place(root, controller)
+    mount, group = _mount(root, controller)
     if not mount.is_dir():
         raise UnreadableError(f"no cgroup file system with a {controller} controller is mounted at /sys/fs/cgroup")
     parts = PurePosixPath(group).parts[1:]
     return [folder for depth in range(len(parts) + 1) if (folder := mount.joinpath(*parts[:depth])).is_dir()]
 
 
-def _place(root: Path, controller: str) -> tuple[Path, str]:
+def _mount(root: Path, controller: str) -> tuple[Path, str]:
     """Return the controller's mount and the group's path in it; version 1 where it holds the controller."""
     mounts = root / "sys/fs/cgroup"
     unified = None

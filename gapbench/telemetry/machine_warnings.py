@@ -10,11 +10,8 @@ from gapbench.run import Machine, Warning
 from gapbench.telemetry import host, nvml
 from gapbench.telemetry.host import CpuTime
 
-STEAL = 0.01
-"""More stolen time than this share is warned of: a verdict's margin is 1 %."""
-
-MEMORY = 0.05
-"""Less available memory than this share is warned of: the kernel begins to reclaim and to swap."""
+STEAL = 0.01  # more stolen time than this share is warned of: a verdict's margin is 1 %
+MEMORY = 0.05  # less available memory than this share is warned of: the kernel begins to reclaim and to swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,8 @@ def warnings(
     return [Warning(topic, *parts) for topic, said in found.items() for parts in said]
 
 
-TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")
-"""What is looked at."""
-
-_Said = Iterator[tuple[str, str]]
-"""What happened, and what to do."""
+TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")  # what is looked at
+_Said = Iterator[tuple[str, str]]  # what happened, and what to do
 
 
 def _load(before: Snapshot, machine: Machine) -> _Said:
@@ -98,7 +92,7 @@ def _cpu(machine: Machine) -> _Said:
 
 def _memory(moments: Sequence[Snapshot], machine: Machine) -> _Said:
     total = machine.memory_bytes
-    told = [one.memory_available_bytes for one in moments if one.memory_available_bytes is not None]
+    told = [moment.memory_available_bytes for moment in moments if moment.memory_available_bytes is not None]
     if total and told and (available := min(told)) < MEMORY * total:
         yield (
             f"only {available / 2**20:,.0f} MiB of {total / 2**20:,.0f} MiB of memory were available: reclaiming and "
@@ -108,15 +102,11 @@ def _memory(moments: Sequence[Snapshot], machine: Machine) -> _Said:
 
 
 def _throttled(rounds: Sequence[Mapping[str, Any]]) -> _Said:
-    causes: Counter[str] = Counter()
-    count = 0
-    for one in rounds:
-        throttle = one.get("throttle")
-        reasons = throttle.split(",") if isinstance(throttle, str) else []  # in a frame, a null may be NaN
-        named = [reason for reason in reasons if reason not in {"none", *nvml.CHOSEN}]
-        causes.update(named)
-        count += bool(named)
-    if count:
+    throttles = [throttle for each in rounds if isinstance(throttle := each.get("throttle"), str)]  # NaN in a frame
+    ignored = {"none", *nvml.CHOSEN}
+    named = [[cause for cause in throttle.split(",") if cause not in ignored] for throttle in throttles]
+    if count := sum(map(bool, named)):
+        causes = Counter(itertools.chain.from_iterable(named))
         said = ", ".join(f"{cause} in {times}" for cause, times in causes.most_common())
         yield (
             f"the GPU was throttled in {count} of {len(rounds)} rounds ({said}): its clocks fell while it was timed",
@@ -131,8 +121,8 @@ def _gpus(moments: Sequence[Snapshot], machine: Machine) -> _Said:
         if machine.device_uuid not in (None, gpu.uuid):
             continue
         name = gpu.name or "the GPU"
-        found = (one.gpu_processes.get(str(gpu.uuid), ()) for one in moments)
-        others = list(dict.fromkeys(itertools.chain.from_iterable(found)))
+        processes = (moment.gpu_processes.get(str(gpu.uuid), ()) for moment in moments)
+        others = list(dict.fromkeys(itertools.chain.from_iterable(processes)))
         if others:
             yield (
                 f"{len(others)} other {'process computes' if len(others) == 1 else 'processes compute'} on {name}, "

@@ -11,8 +11,7 @@ from msgspec import structs
 from gapbench import cli
 from gapbench.cli import fleet
 from gapbench.fleet import cluster
-from gapbench.fleet.cluster import DeviceSlot, DeviceWorker
-from gapbench.fleet.worker import Worker
+from gapbench.fleet.cluster import DeviceSlot, DeviceWorker, Worker
 from gapbench.run import FleetDevice
 from gapbench.store import Store
 from gapbench.store.verify import verify

@@ -1,7 +1,7 @@
 """Explanations of differences whose causes are known."""
 
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from gapbench.compare import Row
 from gapbench.measuring.plan import Source
 from gapbench.profiling import explain
 from gapbench.profiling.explain import compare
+from gapbench.profiling.profiles import Profile
 from gapbench.profiling.split import PARTS
 from gapbench.store import Store
 from gapbench.store import profiles as kept
@@ -187,17 +188,14 @@ def profiling(monkeypatch):
     """Give documents in the order in which they are asked for, per side; return the requests."""
     given, asked = {BASE: [], HEAD: []}, []
 
-    @contextmanager
     def one(_server, name, request):
         asked.append((name, request.source, request.spec))
         found = given[request.source].pop(0)
-        yield SimpleNamespace(
-            document=found | {"implementation": name}, files={"generated.py": found["sentence"].encode()}
-        )
+        return Profile(found | {"implementation": name}, {"generated.py": found["sentence"].encode()})
 
     server = SimpleNamespace(wait_ready=lambda: None)
     monkeypatch.setattr(explain, "ForkServer", lambda *_, **__: nullcontext(server))
-    monkeypatch.setattr(explain.profiles, "profile_one", one)
+    monkeypatch.setattr(explain, "profile_one", one)
     return SimpleNamespace(given=given, asked=asked)
 
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import MEAN_OF_BFLOAT16, TEMPORARY_BYTES
 
-from gapbench.profiling.trace import peak, thinned, timeline
+from gapbench.profiling.sampling import peak, thinned, timeline
 
 
 def test_the_peak_of_a_mean_is_its_copy_and_its_output():

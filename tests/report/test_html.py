@@ -235,7 +235,7 @@ def test_a_view_of_the_whole_run_gets_its_section_its_summary_and_its_table(rend
 
 def test_a_figure_cannot_end_the_script_that_holds_it():
     text = "</script><!-- & <script>"
-    script = page_data.figure_json(go.Figure(layout={"title": {"text": text}}))
+    script = page_data.script_json(go.Figure(layout={"title": {"text": text}}))
     assert not re.search("[<>&]", script)
     assert json.loads(script)["layout"]["title"]["text"] == text
 

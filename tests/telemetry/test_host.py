@@ -134,26 +134,18 @@ def test_a_cache_is_one_cache_and_not_the_instructions(tree):
 
 def test_caches_are_told_with_how_many_cpus_share_one(tree):
     caches = {
-        "index0": ("1", "Data", "48K", "0,64"),
+        "index0": ("1", "Data", "48K", "00000001,00000000,00000001"),
         "index2": ("2", "Unified", "2M", "all"),
-        "index3": ("3", "Unified", "32M", "0-7,64-71"),
+        "index3": ("3", "Unified", "32M", "ff,00000000,000000ff"),
     }
     root = tree(
         {
             f"{CPU}/cpu0/cache/{index}/{name}": f"{value}\n"
             for index, values in caches.items()
-            for name, value in zip(("level", "type", "size", "shared_cpu_list"), values, strict=True)
+            for name, value in zip(("level", "type", "size", "shared_cpu_map"), values, strict=True)
         }
     )
     assert host.data_caches(root) == [host.DataCache(1, 48 * 1024, 2), host.DataCache(3, 32 * 2**20, 16)]
-
-
-def test_memory_is_in_bytes(tree):
-    root = tree({"proc/meminfo": "MemTotal:       24684092 kB\nMemFree: 1 kB\nMemAvailable:   24231292 kB\n"})
-    assert host.memory_bytes(root) == (24684092 * 1024, 24231292 * 1024)
-    tree({"proc/meminfo": "MemTotal:       24684092 kB\n"})
-    with pytest.raises(UnreadableError, match="MemAvailable"):
-        host.memory_bytes(root)
 
 
 def test_a_file_may_be_empty_binary_or_a_folder(tree):

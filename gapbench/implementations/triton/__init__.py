@@ -3,11 +3,11 @@
 docs/triton.md says what each kernel is for. This module and `plans` import without Triton.
 """
 
-import importlib.util
 from functools import partial
+from typing import Any
 
 from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations.base import Function, Implementation, missing
 from gapbench.implementations.triton.plans import FLAT, FORWARD, PERSISTENT, Chip, Geometry
 
 __all__ = ["TRITON"]
@@ -33,12 +33,10 @@ def _code_path(function: Function) -> str | None:
 
 
 def _unsupported(case: Case) -> str | None:
-    if case.device.partition(":")[0] in ("cpu", "mps"):
-        family = case.device.partition(":")[0].upper()
-        return f"triton kernels need a GPU; this case is on the {family}, choose a GPU such as --device cuda"
-    if importlib.util.find_spec("triton") is None:
-        return "triton is not installed; run pip install 'gapbench[triton]'"
-    return None
+    family = case.device.partition(":")[0]
+    if family in ("cpu", "mps"):
+        return f"triton kernels need a GPU; this case is on the {family.upper()}, choose a GPU such as --device cuda"
+    return missing("triton", "triton")
 
 
 def _not_for(kernel: str, case: Case) -> str | None:
@@ -57,32 +55,27 @@ def _not_for(kernel: str, case: Case) -> str | None:
     return f"{positions} is too short to share out; use triton"
 
 
-def _variant(kernel: str) -> Implementation:
-    def unsupported(case: Case) -> str | None:
-        return _unsupported(case) or _not_for(kernel, case)
+def _implementation(name: str, summary: str, **fields: Any) -> Implementation:
+    snippet = f"builtin('{name}').prepare(case)(x)  # from gapbench.operations import builtin"
+    return Implementation(name, "triton", summary, snippet, code_path=_code_path, **fields)
 
-    name = f"triton_{kernel}"
-    return Implementation(
-        name,
-        "triton",
+
+def _variant(kernel: str) -> Implementation:
+    return _implementation(
+        f"triton_{kernel}",
         _SUMMARIES[kernel],
-        f"builtin('{name}').prepare(case)(x)  # from gapbench.operations import builtin",
-        partial(_prepare, kernel=kernel),
-        unsupported,
-        code_path=_code_path,
+        prepare=partial(_prepare, kernel=kernel),
+        unsupported=lambda case: _unsupported(case) or _not_for(kernel, case),
         variant_of="triton",
     )
 
 
 TRITON: tuple[Implementation, ...] = (
-    Implementation(
-        "triton",
+    _implementation(
         "triton",
         "our Triton kernels with float32 accumulation, the fastest for the case's shape, dtype and layout",
-        "builtin('triton').prepare(case)(x)  # from gapbench.operations import builtin",
-        _prepare,
-        _unsupported,
-        code_path=_code_path,
+        prepare=_prepare,
+        unsupported=_unsupported,
     ),
-    *(_variant(kernel) for kernel in FORWARD),
+    *map(_variant, FORWARD),
 )

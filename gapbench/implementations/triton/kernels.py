@@ -40,21 +40,9 @@ def _window_sums(
 
 @triton.jit
 def tile_kernel(
-    x,
-    y,
-    stride_n,
-    stride_c,
-    stride_r,
-    rows,
-    channels,
-    window,
-    divisor,
-    chunk,
-    parts,
-    BLOCK_C: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    LOOPED: tl.constexpr,
-):
+    x, y, stride_n, stride_c, stride_r, rows, channels, window, divisor, chunk, parts,
+    BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr, LOOPED: tl.constexpr,
+):  # fmt: skip
     """Sum one part of the window of BLOCK_C channels of one image, and divide by ``divisor``.
 
     ``x`` points to (N, channels, window) in the given strides, ``y`` to contiguous (parts, rows = N·channels).
@@ -75,23 +63,9 @@ def tile_kernel(
 
 @triton.jit
 def single_pass_kernel(
-    x,
-    y,
-    partials,
-    arrived,
-    stride_n,
-    stride_c,
-    stride_r,
-    rows,
-    channels,
-    window,
-    chunk,
-    parts,
-    BLOCK_C: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    LOOPED: tl.constexpr,
-):
+    x, y, partials, arrived, stride_n, stride_c, stride_r, rows, channels, window, chunk, parts,
+    BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr, LOOPED: tl.constexpr,
+):  # fmt: skip
     """Do as `tile_kernel` with several parts; the program that finishes a block's last part adds the parts up.
 
     ``partials`` points to (parts, rows) of the accumulator's type, ``arrived`` to one zero for each block. Whoever

@@ -42,23 +42,11 @@ def _tile(plan: Plan, x: Tensor, y: Tensor, divisor: int) -> Launch:
     images, channels, strides = _merged(x)
     window = x.shape[2]
     chunk = plan.block_r * cdiv(window, plan.parts * plan.block_r)
-    return Launch(
-        kernels.tile_kernel,
-        images * cdiv(channels, plan.block_c) * plan.parts,
-        {
-            "x": x,
-            "y": y,
-            **strides,
-            "rows": images * channels,
-            "channels": channels,
-            "window": window,
-            "divisor": divisor,
-            "chunk": chunk,
-            "parts": plan.parts,
-        },
-        {"BLOCK_C": plan.block_c, "BLOCK_R": plan.block_r, "LOOPED": chunk > plan.block_r},
-        plan.warps,
-    )
+    arguments = {"x": x, "y": y, **strides, "rows": images * channels, "channels": channels, "window": window}
+    arguments |= {"divisor": divisor, "chunk": chunk, "parts": plan.parts}
+    constants = {"BLOCK_C": plan.block_c, "BLOCK_R": plan.block_r, "LOOPED": chunk > plan.block_r}
+    programs = images * cdiv(channels, plan.block_c) * plan.parts
+    return Launch(kernels.tile_kernel, programs, arguments, constants, plan.warps)
 
 
 def _partials(plan: Plan, x: Tensor) -> Tensor:
@@ -81,15 +69,9 @@ def _single_pass(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
     # streams together, and one that was cut short would spoil the next.
     arrived = torch.zeros(first.programs // plan.parts, dtype=torch.int32, device=x.device)
     arguments = {key: value for key, value in first.arguments.items() if key != "divisor"}
-    return [
-        Launch(
-            kernels.single_pass_kernel,
-            first.programs,
-            {**arguments, "partials": _partials(plan, x), "arrived": arrived},
-            {**first.constants, "BLOCK_P": power(plan.parts)},
-            plan.warps,
-        )
-    ]
+    arguments |= {"partials": _partials(plan, x), "arrived": arrived}
+    constants = {**first.constants, "BLOCK_P": power(plan.parts)}
+    return [Launch(kernels.single_pass_kernel, first.programs, arguments, constants, plan.warps)]
 
 
 def _stretch(plan: Plan, kernel: Any, window: int, arguments: dict[str, Any], **more: int) -> Launch:

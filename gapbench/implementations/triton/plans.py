@@ -98,29 +98,17 @@ def power(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
-PERSISTENT = 1024
-"""The longest window, in positions, that one tile covers."""
-
-FLAT = 512
-"""The longest row, in positions, that is read as part of a flat stretch."""
-
-ALIGNED = 16
-"""Elements: Triton reads rows 16 bytes at a time where it knows their starts to be multiples of this apart."""
+PERSISTENT = 1024  # the longest window, in positions, that one tile covers
+FLAT = 512  # the longest row, in positions, that is read as part of a flat stretch
+ALIGNED = 16  # elements: Triton reads rows 16 bytes at a time where it knows their starts to be multiples of this apart
 
 TILES = (2048, 1024, 4096, 512)
 """Elements that a program holds at once, 16 a thread with 1 to 8 warps; the first where that fills the GPU."""
 
-PER_THREAD = 16
-"""Elements a thread holds of a tile: two 16-byte loads of a half type in flight, four of float32."""
-
-LINES = (128, 256, 512)
-"""Bytes of adjacent channels that a column tile reads at a time: whole cache lines."""
-
-LONG = 4
-"""Steps, each a memory round trip of most of a microsecond, that take longer than a split's second launch."""
-
-PARTIALS = 8192
-"""Partial sums that one program adds up: 64 a thread with four warps."""
+PER_THREAD = 16  # elements a thread holds of a tile: two 16-byte loads of a half type in flight, four of float32
+LINES = (128, 256, 512)  # bytes of adjacent channels that a column tile reads at a time: whole cache lines
+LONG = 4  # steps, each a memory round trip of most of a microsecond, that take longer than a split's second launch
+PARTIALS = 8192  # partial sums that one program adds up: 64 a thread with four warps
 
 
 def _warps(elements: int, chip: Chip) -> int:

@@ -5,8 +5,7 @@ The canary is data of our own, put into the cache, that must be gone when a batc
 
 from collections.abc import Callable, Sequence
 
-from gapbench.devices import Device
-from gapbench.devices.caches import UNKNOWN_CACHE
+from gapbench.devices import UNKNOWN_CACHE, Device
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.passes import Call
 

@@ -12,8 +12,7 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-LEAST_ULP = 0.1
-"""Smaller errors, 0 among them, are drawn here: a log axis has no 0."""
+LEAST_ULP = 0.1  # smaller errors, 0 among them, are drawn here: a log axis has no 0
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
@@ -37,13 +36,8 @@ def figure(results: pd.DataFrame) -> go.Figure:
     up["tickvals"], up["ticktext"] = [LEAST_ULP, *up["tickvals"][1:]], [f"≤ {LEAST_ULP:g}", *up["ticktext"][1:]]
     up |= {"range": [np.log10(bottom), np.log10(top)], "title": {"text": "largest error, ULP"}, "automargin": True}
     time = "time per call" if in_seconds else "time / the reference's time"
-    figure = style.figure(
-        400 + 22 * min(len(marks), 9),
-        {"r": 16, "b": 50},
-        legend={},
-        xaxis=across | {"title": {"text": time, "standoff": 6}},
-        yaxis=up,
-    )
+    axes = {"xaxis": across | {"title": {"text": time, "standoff": 6}}, "yaxis": up}
+    figure = style.figure(400 + 22 * min(len(marks), 9), {"r": 16, "b": 50}, legend={}, **axes)
     series = [(label, (mark.symbol, mark.colour), 8, some) for label, mark, some in style.grouped(ok, marks)]
     for label, look, size, some in [*series, ("wrong", ("x-thin-open", style.BAD), 12, edges)]:
         if len(some):

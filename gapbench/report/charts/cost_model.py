@@ -22,8 +22,7 @@ MOST_PANELS = 6
 MOST_LINES = 8
 """Implementations of a panel: those that are fastest somewhere, then those with the smallest error of the line."""
 
-POOR = 0.2
-"""Where times lie further from their line than this, the sentence says so."""
+POOR = 0.2  # where times lie further from their line than this, the sentence says so
 
 _PANEL, _GAP = 300, 84  # pixels
 
@@ -156,7 +155,7 @@ def _named(results: pd.DataFrame) -> set[str]:
 
 def _name(context: Context, named: set[str]) -> str:
     pairs = zip(CONTEXT, context, strict=True)
-    return ", ".join(rows.fact(name, points.whole(value)) for name, value in pairs if name in named)
+    return ", ".join(rows.fact(name, value) for name, value in pairs if name in named)
 
 
 def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, name: str) -> tuple[go.Scatter, go.Scatter]:

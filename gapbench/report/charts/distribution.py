@@ -4,7 +4,7 @@ Rounds are fresh processes: medians that differ by round, spells in which everyt
 that move with them, are what an interval is made of.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,7 @@ from gapbench.records import SAMPLES
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
-MOST_LINES = 6
-"""Implementations drawn: those with the least median time."""
+MOST_LINES = 6  # implementations drawn: those with the least median time
 
 _MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
@@ -24,8 +23,6 @@ _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
 """What is known of the machine during a round, each in its own panel where it was read."""
-
-Traces = Iterator[go.Scatter]
 
 
 def figure(samples: pd.DataFrame) -> go.Figure:
@@ -45,7 +42,9 @@ def figure(samples: pd.DataFrame) -> go.Figure:
     time = style.AXIS | {"range": [-0.5, float(drawn["time"].max()) + 0.5], "showgrid": False, "tickvals": []}
     in_percent = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1], "ticktext": ["0 %", "50 %", "100 %"]}
 
-    def draw(panel: style.Panel, title: str, traces: Traces, across: Mapping[str, Any], up: Mapping[str, Any]) -> None:
+    def draw(
+        panel: style.Panel, title: str, traces: Iterable[go.Scatter], across: Mapping[str, Any], up: Mapping[str, Any]
+    ) -> None:
         for trace in traces:
             figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y, showlegend=panel is panels[1]))
         for start in rounds if across is time else ():
@@ -54,17 +53,19 @@ def figure(samples: pd.DataFrame) -> go.Figure:
             figure.add_shape(style.vertical(at, "solid", xref=panel.x, yref=yref, layer="below", line=line))
         panel.show(figure, {**across}, {**up}, title)
 
-    draw(panels[0], "Samples in time order, a line at each round", _each(drawn, marks, _in_time), time, seconds)
-    medians = [*_each(drawn, marks, _by_round)]
+    room = _MOST_SAMPLES // len(marks)
+    each = [(name, mark, drawn[drawn["implementation"] == name]) for name, mark in marks.items()]
+    in_time = [_in_time(*own, room) for own in each]
+    draw(panels[0], "Samples in time order, a line at each round", in_time, time, seconds)
+    medians = [_by_round(*own) for own in each]
     ends = style.bounds([median for trace in medians for median in trace.y], 0.1)
-    draw(panels[1], "Median of each round", iter(medians), time, style.seconds_axis(*ends) | {"automargin": True})
-    shares = _each(drawn, marks, _ecdf)
-    title = "ECDF: share that takes at most so long"
+    draw(panels[1], "Median of each round", medians, time, style.seconds_axis(*ends) | {"automargin": True})
+    shares, title = [_ecdf(*own) for own in each], "ECDF: share that takes at most so long"
     draw(panels[2], title, shares, seconds | {"automargin": False}, style.AXIS | in_percent)
     for name, panel in zip(state, panels[3:], strict=True):
         up = style.AXIS | {"automargin": True, "nticks": 4}
         up |= {"rangemode": "tozero"} if name in ("steal", "power_w") else {}
-        draw(panel, _STATE[name], iter([_of_state(drawn, name)]), time, up)
+        draw(panel, _STATE[name], [_of_state(drawn, name)], time, up)
     return figure
 
 
@@ -101,14 +102,9 @@ def summary(samples: pd.DataFrame) -> str:
 def table(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the medians of rounds, with the machine's state in each."""
     groups = _ordered(samples).groupby(["implementation", "round"], sort=True, dropna=False)
-    rounds = groups.agg(
-        samples=("seconds_per_call", "size"),
-        low=("seconds_per_call", "min"),
-        middle=("seconds_per_call", "median"),
-        high=("seconds_per_call", "max"),
-        **{name: (name, "median") for name in _STATE},
-    ).reset_index()
-    return rounds.rename(columns={"low": "least (s)", "middle": "median (s)", "high": "largest (s)"} | _STATE)
+    of_time = {"samples": "size", "least (s)": "min", "median (s)": "median", "largest (s)": "max"}
+    columns = {title: ("seconds_per_call", how) for title, how in of_time.items()}
+    return groups.agg(**columns, **{title: (name, "median") for name, title in _STATE.items()}).reset_index()
 
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
@@ -144,46 +140,30 @@ def _thinned(own: pd.DataFrame, room: int) -> pd.DataFrame:
     return kept
 
 
-def _each(
-    frame: pd.DataFrame,
-    marks: Mapping[str, style.Mark],
-    draw: Callable[[str, style.Mark, pd.DataFrame, int], go.Scatter],
-) -> Traces:
-    """Yield what ``draw`` makes of each implementation, which is told how many samples it has room for."""
-    for name, mark in marks.items():
-        yield draw(name, mark, frame[frame["implementation"] == name], _MOST_SAMPLES // len(marks))
-
-
 def _in_time(name: str, mark: style.Mark, own: pd.DataFrame, room: int) -> go.Scatter:
     shown = _thinned(own, room)
-    hover = [
-        style.hover(
-            name, fmt.seconds(row.seconds_per_call),
-            f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, place {fmt.text(row.position)}",
-        )
-        for row in shown.itertuples()
-    ]  # fmt: skip
+    hover = []
+    for row in shown.itertuples():
+        when = f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, place {fmt.text(row.position)}"
+        hover.append(style.hover(name, fmt.seconds(row.seconds_per_call), when))
     look, faint = (mark.symbol, mark.colour), {"opacity": 0.6}
     return style.dots(None, shown["time"], shown["seconds_per_call"], hover, look, 5, marker=faint)
 
 
-def _by_round(name: str, mark: style.Mark, own: pd.DataFrame, _: int) -> go.Scatter:
+def _by_round(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
     groups = own.groupby("round_place")
-    medians, middles = (groups[column] for column in ("seconds_per_call", "time"))
-    y = medians.median().iloc[-_MOST_ROUNDS:]
+    x, y = groups["time"].mean().iloc[-_MOST_ROUNDS:], groups["seconds_per_call"].median().iloc[-_MOST_ROUNDS:]
     hover = [style.hover(name, f"median of a round {fmt.seconds(median)}") for median in y]
-    x, look = middles.mean().iloc[-_MOST_ROUNDS:], (mark.symbol, mark.colour)
+    look = (mark.symbol, mark.colour)
     line = {"color": mark.colour, "width": 1.5, "dash": mark.dash}
     return style.dots(style.short(name), x, y, hover, look, mode="lines+markers", line=line)
 
 
-def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame, _: int) -> go.Scatter:
+def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
     shares = np.linspace(0, 1, min(_STEPS, max(2, len(own))))
     times = np.quantile(own["seconds_per_call"], shares, method="inverted_cdf")
-    hover = [
-        style.hover(name, f"{share:.0%} of samples take at most {fmt.seconds(value)}")
-        for share, value in zip(shares, times, strict=True)
-    ]
+    each = zip(shares, times, strict=True)
+    hover = [style.hover(name, f"{share:.0%} of samples take at most {fmt.seconds(value)}") for share, value in each]
     return style.line(None, times, shares, hover, (mark.colour, mark.dash), line={"shape": "vh"})
 
 

@@ -18,8 +18,7 @@ from gapbench.report import rows
 from gapbench.report.charts import points, style
 from gapbench.verdicts import Verdict
 
-MOST_ROWS = 30
-"""What does not fit a screen or two is in the table."""
+MOST_ROWS = 30  # what does not fit a screen or two is in the table
 
 _MARK = 0.36  # rows below its middle
 _ROW = 54  # pixels: two lines of text and one for the mark
@@ -33,8 +32,7 @@ STYLES: Mapping[str, tuple[str, str]] = {
 }
 """Symbol and colour by verdict; all others are open circles, as nothing was shown."""
 
-Source = pd.DataFrame | Diff
-"""A run's results, or a diff."""
+Source = pd.DataFrame | Diff  # a run's results, or a diff
 
 
 def figure(source: Source) -> go.Figure:
@@ -49,15 +47,10 @@ def figure(source: Source) -> go.Figure:
     ends = drawn[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float).ravel()
     low, high = style.bounds([*ends, 1 / (1 + margin), 1 + margin])
     height = _ROW * len(drawn)
-    figure = style.figure(
-        height + 92,
-        {"t": 40},
-        legend={"y": 1 + 6 / height},
-        shapes=_lines(margin),
-        xaxis=style.ratio_axis(low, high) | {"title": {"text": title, "standoff": 6}},
-        yaxis=style.AXIS
-        | {"range": [len(drawn) - 0.5, -0.5], "showticklabels": False, "showgrid": False, "tickvals": []},
-    )
+    across = style.ratio_axis(low, high) | {"title": {"text": title, "standoff": 6}}
+    up = style.AXIS | {"range": [len(drawn) - 0.5, -0.5], "showticklabels": False, "showgrid": False, "tickvals": []}
+    legend = {"y": 1 + 6 / height}
+    figure = style.figure(height + 92, {"t": 40}, legend, shapes=_lines(margin), xaxis=across, yaxis=up)
     for verdict, some in drawn.groupby("verdict", sort=False):
         symbol, colour = STYLES.get(str(verdict), ("circle-open", style.PLAIN))
         ratio = some["ratio"]

@@ -43,22 +43,17 @@ def by_wins(results: Frame) -> list[str]:
     return [str(name) for name in wins.sort_index().sort_values(ascending=False, kind="stable").index]
 
 
-def faceted(frame: Frame, always: Sequence[str] = ("dtype", "layout"), most: int = 12) -> tuple[Frame, int]:
+def faceted(frame: Frame, most: int = 12) -> tuple[Frame, int]:
     """Add ``facet``, what a panel's title says, and return the rows of the ``most`` largest facets.
 
     A facet is a dtype and layout, and whatever of `CONTEXT` differs. Also returns how many facets were left out.
     """
-    columns = [*always, *rows.varying(frame, CONTEXT)]
+    columns = ["dtype", "layout", *rows.varying(frame, CONTEXT)]
     sizes = frame.groupby(columns, dropna=False, sort=True).size().sort_values(ascending=False, kind="stable")
     keys = sizes.index.to_frame(index=False)
-    keys["facet"] = [", ".join(rows.fact(name, whole(key[name])) for name in columns) for key in rows.records(keys)]
+    keys["facet"] = [", ".join(rows.fact(name, key[name]) for name in columns) for key in rows.records(keys)]
     kept = keys.head(most).assign(facet_place=range(min(most, len(keys))))
     return frame.merge(kept, on=columns, how="inner"), max(0, len(keys) - most)
-
-
-def whole(value: object) -> object:
-    """Return what was an integer before a null joined its column as one again."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> Frame:

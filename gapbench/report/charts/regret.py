@@ -61,16 +61,12 @@ def summary(results: pd.DataFrame) -> str:
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
     """Return the rows drawn, those that do not compete with nulls."""
-    return style.table(
-        _drawn(results)[0],
-        "facet implementation cases lacks geometric_mean worst worst_case seconds best_of_each",
-        facet="suite",
-        lacks="cases lacking",
-        geometric_mean="geometric mean ratio",
-        worst="worst ratio",
-        seconds="weighted seconds",
-        best_of_each="weighted seconds, best of each",
-    )
+    titles = {
+        "facet": "suite", "lacks": "cases lacking", "geometric_mean": "geometric mean ratio", "worst": "worst ratio",
+        "seconds": "weighted seconds", "best_of_each": "weighted seconds, best of each",
+    }  # fmt: skip
+    names = "facet implementation cases lacks geometric_mean worst worst_case seconds best_of_each"
+    return style.table(_drawn(results)[0], names, **titles)
 
 
 def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -67,10 +67,8 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
             f"{fmt.number(100 * share.max())} % of it."
         )
         if above := int((share > 1).sum()):
-            sentence += (
-                f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: a nearer "
-            )
-            sentence += "cache served a part, or the ceiling is too low."
+            sentence += f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: "
+            sentence += "a nearer cache served a part, or the ceiling is too low."
     else:
         sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
     if peak:
@@ -86,14 +84,8 @@ def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None =
     drawn, _ = _drawn(results)
     drawn = drawn.assign(ceiling=_limits(drawn, ceilings), peak=np.nan if peak is None else peak)
     drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
-    return style.table(
-        drawn,
-        "case cases implementation bytes_moved gbps ceiling share peak",
-        gbps="GB/s",
-        ceiling="ceiling GB/s",
-        share="% of ceiling",
-        peak="datasheet peak GB/s",
-    )
+    titles = {"gbps": "GB/s", "ceiling": "ceiling GB/s", "share": "% of ceiling", "peak": "datasheet peak GB/s"}
+    return style.table(drawn, "case cases implementation bytes_moved gbps ceiling share peak", **titles)
 
 
 def _measured(results: pd.DataFrame) -> pd.DataFrame:
@@ -116,8 +108,8 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
     frame = points.numeric(results)
     threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
     kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
-    alike, known = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
-    levels = pd.DataFrame([asdict(limit) for limit in known], columns=[field.name for field in fields(limits.Ceiling)])
+    alike, chosen = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
+    levels = pd.DataFrame([asdict(limit) for limit in chosen], columns=[field.name for field in fields(limits.Ceiling)])
     levels = levels[levels["threads"].isna() | levels["threads"].isin(threads)]
     levels = levels[levels["device"].isna() | levels["device"].isin(devices)]
     levels["bytes"] = levels["bytes"].astype(float).fillna(np.inf)

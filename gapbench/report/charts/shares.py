@@ -4,6 +4,7 @@ Given is a frame of `gapbench.report.profiles.shares`: a row for each implementa
 """
 
 import html
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,8 +16,7 @@ from gapbench.report.charts import style
 MOST_ROWS = 40
 
 _ROW = 46  # pixels
-_LABELLED = 7.0
-"""Per cent from which a part has room for its number."""
+_LABELLED = 7.0  # per cent from which a part has room for its number
 
 _LOOKS = {
     "python": ("#7a5fc7", ""),
@@ -38,15 +38,11 @@ def figure(shares: pd.DataFrame) -> go.Figure:
     places = {name: index for index, name in enumerate(names)}
     low = min(0.0, float(drawn[drawn["share"] < 0].groupby("implementation")["share"].sum().min() or 0.0))
     high = max(100.0, float(drawn[drawn["share"] > 0].groupby("implementation")["share"].sum().max()))
-    figure = style.figure(
-        _ROW * len(names) + 130,
-        {"t": 62},
-        legend={"traceorder": "normal"},
-        barmode="relative",
-        bargap=0,
-        xaxis=style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}},
-        yaxis=style.AXIS | {"range": [len(names) - 0.2, -0.55], "tickvals": [], "showgrid": False},
-    )
+    across = style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}}
+    up = style.AXIS | {"range": [len(names) - 0.2, -0.55], "tickvals": [], "showgrid": False}
+    bars: dict[str, Any] = {"legend": {"traceorder": "normal"}, "barmode": "relative", "bargap": 0}
+    figure = style.figure(_ROW * len(names) + 130, {"t": 62}, xaxis=across, yaxis=up, **bars)
+    inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "hoverinfo": "text"}
     for part, own in drawn.groupby("part", sort=False):
         colour, pattern = _LOOKS.get(str(part), (style.PLAIN, ""))
         figure.add_bar(
@@ -57,11 +53,8 @@ def figure(shares: pd.DataFrame) -> go.Figure:
             width=0.5,
             marker={"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}},
             text=[f"{share:.0f}" if share >= _LABELLED else "" for share in own["share"]],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
             hovertext=[_hover(row) for row in rows.records(own)],
-            hoverinfo="text",
+            **inside,
         )
     for name, own in drawn.groupby("implementation", sort=False):
         text = f"<b>{style.short(name)}</b> {fmt.seconds(own['seconds'].iloc[0])}"

@@ -75,17 +75,9 @@ LAYOUT: dict[str, Any] = {
 }
 
 
-AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}
-"""What all axes have in common."""
+AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}  # what all axes have in common
 
-LEGEND: dict[str, Any] = {
-    "orientation": "h",
-    "x": 0,
-    "xanchor": "left",
-    "y": 1,
-    "yanchor": "bottom",
-    "itemclick": False,
-}
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "itemclick": False}
 """Above the figure, where it wraps on a narrow screen. Clicks have no effect, as nothing says that they had any."""
 
 
@@ -178,15 +170,13 @@ class Panel:
 
 def panels(heights: Sequence[float], gap: float) -> list[Panel]:
     """Return panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
-    numbers = ["", *map(str, range(2, len(heights) + 1))]
-    return [Panel(f"x{n}", f"y{n}", domain) for n, domain in zip(numbers, stack(heights, gap), strict=False)]
-
-
-def stack(heights: Sequence[float], gap: float) -> list[tuple[float, float]]:
-    """Return the vertical domains of such panels."""
     total = sum(heights) + gap * (len(heights) - 1)
-    tops = [sum(heights[:index]) + gap * index for index in range(len(heights))]
-    return [(max(0.0, 1 - (top + height) / total), 1 - top / total) for top, height in zip(tops, heights, strict=True)]
+    made, top = list[Panel](), 0.0
+    for number, height in enumerate(heights, start=1):
+        axis = str(number) if number > 1 else ""
+        made.append(Panel(f"x{axis}", f"y{axis}", (max(0.0, 1 - (top + height) / total), 1 - top / total)))
+        top += height + gap
+    return made
 
 
 def table(frame: pd.DataFrame, names: str, **titles: str) -> pd.DataFrame:
@@ -228,11 +218,7 @@ def bytes_axis(low: float, high: float) -> dict[str, Any]:
     step = max(1, math.ceil((last - first + 1) / 6))
     powers = [power for power in range(first, last + 1) if power % step == 0]
     marks = [2.0**power for power in powers or [first]]
-    return log_axis(low, high, lambda mark: f"{2 ** (round(math.log2(mark)) % 10)} {_unit(mark)}", marks)
-
-
-def _unit(size: float) -> str:
-    return fmt.size(size).rpartition(" ")[2]
+    return log_axis(low, high, lambda mark: f"{2 ** (round(math.log2(mark)) % 10)} {fmt.size(mark).split()[1]}", marks)
 
 
 def log_axis(

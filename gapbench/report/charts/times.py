@@ -34,20 +34,14 @@ def figure(case: pd.DataFrame) -> go.Figure:
     low, high = low / edge, high * edge
     # A text needs 7 pixels a character; what does not fit between its dot and the axis' end needs margin.
     room = 7 * (timed["text"].str.len() + 3) - 120 * np.log(high / timed["high"]) / np.log(high / low)
+    labels = np.where(_has(timed, "fastest"), [f"<b>{label}</b>" for label in labels], labels).tolist()
+    rows_axis = {"range": [len(timed) - 0.5, -0.5], "tickvals": list(range(len(timed))), "ticktext": labels}
     figure = style.figure(
         _ROW * len(timed) + 30,
         {"r": int(max([16, *room])), "t": 4, "b": 26},
         shapes=[style.vertical(x, "dot", layer="below") for x in timed.loc[_has(timed, "reference"), "seconds"]],
         xaxis=style.seconds_axis(low, high),
-        yaxis=style.AXIS
-        | {
-            "range": [len(timed) - 0.5, -0.5],
-            "tickvals": list(range(len(timed))),
-            "ticktext": np.where(_has(timed, "fastest"), [f"<b>{label}</b>" for label in labels], labels).tolist(),
-            "automargin": True,
-            "ticklabelstandoff": 6,
-            "griddash": "dot",
-        },
+        yaxis=style.AXIS | rows_axis | {"automargin": True, "ticklabelstandoff": 6, "griddash": "dot"},
     )
     first = timed["marks"].astype(str).str.split(", ").str[0]
     for mark, (symbol, colour, size) in MARKERS.items():
@@ -55,19 +49,12 @@ def figure(case: pd.DataFrame) -> go.Figure:
         if len(some):
             bars = style.error_bars(some["low"], some["seconds"], some["high"], color=colour)
             hover = [_hover(row) for row in rows.records(some)]
-            look, more = (symbol, colour), {"error_x": bars, "cliponaxis": False}
-            name = mark or "other"
-            figure.add_trace(style.dots(name, some["seconds"], some.index, hover, look, size, edge=True, **more))
-    return figure.add_scatter(  # values stand right of the interval, so that neither hides the other
-        name="values",
-        mode="text",
-        x=timed["high"],
-        y=timed.index,
-        text=["\u00a0" * 3 + html.escape(text) for text in timed["text"]],
-        textposition="middle right",
-        cliponaxis=False,
-        hoverinfo="skip",
-    )
+            look, more = (symbol, colour), {"edge": True, "error_x": bars, "cliponaxis": False}
+            figure.add_trace(style.dots(mark or "other", some["seconds"], some.index, hover, look, size, **more))
+    # values stand right of the interval, so that neither hides the other
+    text = ["\u00a0" * 3 + html.escape(text) for text in timed["text"]]
+    values = {"name": "values", "mode": "text", "text": text, "textposition": "middle right", "hoverinfo": "skip"}
+    return figure.add_scatter(x=timed["high"], y=timed.index, cliponaxis=False, **values)
 
 
 def summary(case: pd.DataFrame) -> str:
@@ -100,15 +87,14 @@ def _timed(case: pd.DataFrame) -> pd.DataFrame:
     ``high`` are the time itself where there is no interval.
     """
     timed = case[(case["status"] == "ok") & (case["seconds"].fillna(0) > 0)]
-    numbers = timed[["seconds", "seconds_low", "seconds_high"]].astype("float64")
+    text = [f"{fmt.seconds(row['seconds'])}  {row['marks']}".rstrip() for row in rows.records(timed)]
+    seconds, low, high = (timed[name].astype("float64") for name in ("seconds", "seconds_low", "seconds_high"))
     timed = timed.assign(
-        low=numbers["seconds_low"].fillna(numbers["seconds"]),
-        high=numbers["seconds_high"].fillna(numbers["seconds"]),
-        seconds=numbers["seconds"],
+        low=low.fillna(seconds),
+        high=high.fillna(seconds),
+        seconds=seconds,
         name=timed["implementation"].astype(object),
-        text=pd.Series(
-            [f"{fmt.seconds(row['seconds'])}  {row['marks']}".rstrip() for row in rows.records(timed)], timed.index, str
-        ),
+        text=pd.Series(text, timed.index, str),
     )
     if "contender" in timed and timed["contender"].nunique(dropna=False) > 1:
         timed["name"] = [f"{row['implementation']} ({fmt.text(row['contender'])})" for row in rows.records(timed)]
@@ -123,10 +109,7 @@ def _has(timed: pd.DataFrame, mark: str) -> pd.Series:
 def _hover(row: rows.Row) -> str:
     time = (row["seconds"], row["seconds_low"], row["seconds_high"])
     ratio = (row["ratio"], row["ratio_low"], row["ratio_high"])
-    return style.hover(
-        row["name"],
-        f"{fmt.seconds(time[0])} {fmt.seconds_interval(*time)}",
-        "" if fmt.missing(ratio[0]) else f"{fmt.ratio_with_interval(*ratio)} the reference's time",
-        "" if fmt.missing(row["gbps"]) else f"{fmt.number(row['gbps'])} GB/s",
-        f"{fmt.text(row['rounds'])} rounds, {fmt.text(row['samples'])} samples",
-    )
+    against = "" if fmt.missing(ratio[0]) else f"{fmt.ratio_with_interval(*ratio)} the reference's time"
+    rate = "" if fmt.missing(row["gbps"]) else f"{fmt.number(row['gbps'])} GB/s"
+    counts = f"{fmt.text(row['rounds'])} rounds, {fmt.text(row['samples'])} samples"
+    return style.hover(row["name"], f"{fmt.seconds(time[0])} {fmt.seconds_interval(*time)}", against, rate, counts)

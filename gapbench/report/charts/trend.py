@@ -14,8 +14,7 @@ from gapbench.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
-MOST_RUNS = 500
-"""The newest are drawn."""
+MOST_RUNS = 500  # the newest are drawn
 
 
 def figure(trend: Trend) -> go.Figure:
@@ -28,21 +27,16 @@ def figure(trend: Trend) -> go.Figure:
     low, high = (drawn[f"seconds {end}"].fillna(drawn["seconds"]).to_numpy() for end in ("low", "high"))
     step = max(1, -(-len(points) // 4))  # about four labels fit a narrow screen
     labelled = range(len(points) - 1, -1, -step)[::-1]
-    figure = style.figure(
-        340,
-        {"r": 24, "t": 44, "b": 50},
-        xaxis=style.AXIS
-        | {
-            "range": [-0.7, len(points) - 0.3],
-            "tickvals": list(labelled),
-            "ticktext": [html.escape((points[index].commit or points[index].run)[:7]) for index in labelled],
-            "tickangle": 0,
-            "showgrid": False,
-            "title": {"text": "commit (or run), oldest first"},
-        },
-        yaxis=style.seconds_axis(*style.bounds([*low, *high], 0.12))
-        | {"automargin": True, "title": {"text": "time per call"}},
-    )
+    runs_axis = {
+        "range": [-0.7, len(points) - 0.3],
+        "tickvals": list(labelled),
+        "ticktext": [html.escape((points[index].commit or points[index].run)[:7]) for index in labelled],
+        "title": {"text": "commit (or run), oldest first"},
+    }
+    across = style.AXIS | runs_axis | {"tickangle": 0, "showgrid": False}
+    up = style.seconds_axis(*style.bounds([*low, *high], 0.12)) | {"automargin": True}
+    up |= {"title": {"text": "time per call"}}
+    figure = style.figure(340, {"r": 24, "t": 44, "b": 50}, xaxis=across, yaxis=up)
     changes = {change.index - first: change for change in trend.changes if change.index > first}
     for start, end in pairwise([0, *changes, len(points)]):
         mean = float(np.exp(logs(points[start:end]).mean()))
@@ -70,9 +64,8 @@ def summary(trend: Trend) -> str:
         return "No run has timed this."
     newest = trend.points[-1]
     count = len(trend.points)
-    sentence = (
-        f"{trend.implementation} takes {fmt.seconds(newest.seconds)} in the newest of {fmt.counted(count, 'run')}"
-    )
+    runs = fmt.counted(count, "run")
+    sentence = f"{trend.implementation} takes {fmt.seconds(newest.seconds)} in the newest of {runs}"
     if trend.changes:
         step = trend.changes[-1]
         steps = f"{len(trend.changes)} steps" if len(trend.changes) > 1 else "one step"

@@ -16,8 +16,7 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-_STEPS = 24
-"""With more sizes than this on an axis, sizes share a step with all that have the same power of two."""
+_STEPS = 24  # with more sizes than this on an axis, sizes share a step with all that have the same power of two
 
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
 _WIDE, _TALL = 0.96, 0.86  # shares of its place that a tile fills
@@ -42,11 +41,12 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     for entry, marker in _legend(tiles, marks):
         figure.add_bar(name=entry, x=[None], y=[None], marker=marker)
     steps = _order(tiles["x"])
-    across = _axis(steps, tiles["x_label"], tiles["x"]) | {
-        "title": {"text": "H·W", "font": {"size": 11}, "standoff": 4}
-    }
+    title = {"text": "H·W", "font": {"size": 11}, "standoff": 4}
+    across = _axis(steps, tiles["x_label"], tiles["x"]) | {"title": title}
     many = len(steps) > 8  # labels below so many columns need room
     across |= {"tickangle": -90, "tickfont": {"size": 10}} if many else {"tickangle": 0}
+    inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "cliponaxis": False}
+    inside |= {"textfont": {"color": "#ffffff", "size": 12}, "hoverinfo": "text"}
     for group, panel in zip(groups, style.panels(heights, _GAP), strict=True):
         order = _order(group["y"])
         for name, some in group.groupby("winner", dropna=False):
@@ -63,13 +63,8 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
                 yaxis=panel.y,
                 marker=_fill(mark.colour, np.where(ties, "/", "")),
                 text=np.where(ties, f"{mark.letter}≈", mark.letter),
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
-                textfont={"color": "#ffffff", "size": 12},
-                cliponaxis=False,
                 hovertext=some["hover"],
-                hoverinfo="text",
+                **inside,
             )
         up = _axis(order, group["y_label"], group["y"]) | {"title": {"text": "N·C", "font": {"size": 11}}}
         panel.show(figure, across, up, group["facet"].iloc[0])
@@ -124,13 +119,8 @@ def _legend(tiles: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple
 
 
 def _fill(colour: str, shapes: object) -> dict[str, object]:
-    pattern = {
-        "shape": shapes,
-        "fgcolor": "rgba(255, 255, 255, 0.45)",
-        "fillmode": "overlay",
-        "size": 7,
-        "solidity": 0.3,
-    }
+    faint = "rgba(255, 255, 255, 0.45)"
+    pattern = {"shape": shapes, "fgcolor": faint, "fillmode": "overlay", "size": 7, "solidity": 0.3}
     return {"color": colour, "line": {"width": 0}, "pattern": pattern}
 
 
@@ -173,9 +163,8 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
     cases["x"], cases["x_label"] = _stepped(cases["hw"], cases["square"])
     cases["y"], cases["y_label"] = _stepped(cases["nc"], pd.Series(False, index=cases.index))
     if panels:
-        words.append(
-            f"The {cases['facet'].nunique()} panels with the most cases are drawn, {panels} are not: filter for them."
-        )
+        drawn = cases["facet"].nunique()
+        words.append(f"The {drawn} panels with the most cases are drawn, {panels} are not: filter for them.")
     tile = ["facet_place", "x", "y"]
     won = cases.assign(outright=~cases["tie"]).groupby([*tile, "winner"])
     cases = cases.assign(
@@ -206,14 +195,11 @@ def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series
         ]
         return values, pd.Series(labels, index=values.index, dtype=object)
     powers = np.floor(np.log2(values.clip(lower=0.5)))
-    names = {power: f"≥{_power(power)}" for power in powers.unique()}
+    names = {}
+    for power in powers.unique():
+        scale, unit = next((each for each in ((2**20, "M"), (2**10, "k")) if 2**power >= each[0]), (1, ""))
+        names[power] = f"≥{2**power / scale:g}{unit}"
     return powers, powers.map(names)
-
-
-def _power(exponent: float) -> str:
-    size = 2.0**exponent
-    unit = next(((name, scale) for name, scale in (("M", 2**20), ("k", 2**10)) if size >= scale), ("", 1))
-    return f"{size / unit[1]:g}{unit[0]}"
 
 
 def _hover(row: rows.Row) -> str:

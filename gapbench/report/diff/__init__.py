@@ -50,13 +50,9 @@ _LONGEST = 34
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 
-def table(diff: Diff) -> str:
-    """Return the table as the terminal at hand shows it, ending in the count of every verdict."""
-    return rendered(diff, Console())
-
-
-def rendered(diff: Diff, console: Console) -> str:
-    """Return the table as ``console`` would show it."""
+def table(diff: Diff, console: Console | None = None) -> str:
+    """Return the table as the terminal (or ``console``) shows it, ending in the count of every verdict."""
+    console = console or Console()
     shown, more = lines.listed([row for row in lines.by_relevance(diff) if row.verdict not in lines.FOLDED])
     red = lines.red(diff)
     with console.capture() as capture:
@@ -95,7 +91,7 @@ def _table(rows: list[Row]) -> Table:
 
 FORMATS: Mapping[str, Callable[[Diff], str]] = {
     "table": table,
-    "markdown": markdown.render,
+    "markdown": markdown.document,
     "json": document,
     "github": github.render,
 }

@@ -7,14 +7,9 @@ from gapbench.errors import GapbenchError
 from gapbench.report.diff import lines, markdown
 from gapbench.verdicts import Verdict
 
-ANNOTATIONS = 10
-"""GitHub shows no more of each kind for a step."""
-
-SUMMARY_BYTES = 1024 * 1024
-"""A larger step summary is not shown at all."""
-
-_TOLD = 4
-"""Sentences of an explanation in an annotation: the whole, and what makes most of it."""
+ANNOTATIONS = 10  # GitHub shows no more of each kind for a step
+SUMMARY_BYTES = 1024 * 1024  # a larger step summary is not shown at all
+_TOLD = 4  # sentences of an explanation in an annotation: the whole, and what makes most of it
 
 _WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 
@@ -60,9 +55,9 @@ def summary(diff: Diff) -> str:
 
 def outputs(diff: Diff) -> str:
     """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
-    counts = diff.summary
-    values = {verdict.value: counts.get(verdict, 0) for verdict in Verdict}
-    return "".join(f"{k}={v}\n" for k, v in {"base": diff.base.id, "head": diff.head.id, **values}.items())
+    counts = {verdict.value: diff.summary.get(verdict, 0) for verdict in Verdict}
+    values = {"base": diff.base.id, "head": diff.head.id, **counts}
+    return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:

@@ -14,8 +14,7 @@ from gapbench.run import Run
 from gapbench.store import Store, profiles
 from gapbench.verdicts import Verdict
 
-RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)
-"""What a change is answerable for."""
+RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)  # what a change is answerable for
 
 FOLDED = (Verdict.EQUIVALENT, Verdict.ENVIRONMENT_MISMATCH)
 """What is counted rather than listed: nothing happened, or the same reason holds for all."""
@@ -25,8 +24,7 @@ SUMMARIZED = (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
 
 MOST_LISTED = 10
 
-_LONGEST = 10
-"""More rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner."""
+_LONGEST = 10  # more rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner
 
 
 def by_relevance(diff: Diff) -> list[Row]:
@@ -144,17 +142,14 @@ def explained(store: Store, diff: Diff) -> Diff:
     if not diff.is_interleaved:
         return diff
     explanations = {
-        (profile["case"], profile["implementation"]): profile["explanation"]
+        (profile["case"], profile["implementation"], Verdict.REGRESSED): profile["explanation"]
         for of_case in profiles.read(store, diff.head.id).values()
         for profile in of_case
         if profile.get("explanation")
     }
-
-    def with_why(row: Row) -> Row:
-        regressed = row.verdict is Verdict.REGRESSED
-        return replace(row, explanation=explanations.get((row.case, row.implementation)) if regressed else None)
-
-    return replace(diff, rows=tuple(map(with_why, diff.rows)))
+    keys = [(row.case, row.implementation, row.verdict) for row in diff.rows]
+    rows = (replace(row, explanation=explanations.get(key)) for row, key in zip(diff.rows, keys, strict=True))
+    return replace(diff, rows=tuple(rows))
 
 
 def sentences(row: Row) -> list[str]:

@@ -1,7 +1,6 @@
 """A diff as a comment on a pull request: GitHub's Markdown, within its limit on size, safe against any name."""
 
 import re
-from collections.abc import Iterable
 
 from gapbench.compare import Diff, Row
 from gapbench.report.diff import lines
@@ -16,12 +15,7 @@ _OPEN = (*lines.RED, Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.RE
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~@&$:])")
 
 
-def render(diff: Diff) -> str:
-    """Return the comment, at most `COMMENT_BYTES` long."""
-    return document(diff, COMMENT_BYTES)
-
-
-def document(diff: Diff, limit: int) -> str:
+def document(diff: Diff, limit: int = COMMENT_BYTES) -> str:
     """Return the Markdown in at most ``limit`` bytes: rows that have no room are counted, the least pressing first."""
     rows, more = lines.listed(lines.by_relevance(diff))
     text = _document(diff, rows, more)
@@ -44,30 +38,22 @@ def _document(diff: Diff, rows: list[Row], more: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(verdict: Verdict, rows: list[Row], count: int) -> Iterable[str]:
-    table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|", *map(_row, rows)]
+def _section(verdict: Verdict, rows: list[Row], count: int) -> list[str]:
+    table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = [row.implementation, row.case, lines.condition(row), lines.change(row), row.reason]
+        table.append(f"| {' | '.join(map(escaped, cells))} |")
     body = ["\n".join(table)]
     if verdict in lines.RED:
+        for row in rows:
+            if why := lines.sentences(row):
+                findings = [f"- {escaped(sentence)}" for sentence in why[1:]]
+                body.append("\n".join([f"{escaped(row.case)}: {escaped(why[0])}", "", *findings]))
         again = f"    {_line(lines.command(*rows))}"  # indented code needs no escapes
-        body += [*filter(None, map(_why, rows)), "Measure again:", again]
+        body += ["Measure again:", again]
     if verdict in _OPEN:
         return [f"### {verdict}", *body]
     return [f"<details><summary>{count} {verdict}</summary>", *body, "</details>"]
-
-
-def _row(row: Row) -> str:
-    cells = [row.implementation, row.case, lines.condition(row), lines.change(row), row.reason]
-    return f"| {' | '.join(escaped(cell) for cell in cells)} |"
-
-
-def _why(row: Row) -> str:
-    """Return what is known of why a row is slower as a list; empty where nothing is."""
-    why = lines.sentences(row)
-    return (
-        "\n".join([f"{escaped(row.case)}: {escaped(why[0])}", "", *(f"- {escaped(sentence)}" for sentence in why[1:])])
-        if why
-        else ""
-    )
 
 
 def escaped(text: str) -> str:

@@ -49,7 +49,7 @@ def test_short_labels_are_escaped_after_they_are_cut():
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=9), st.floats(0, 100))
 def test_panels_lie_below_each_other_within_the_figure(heights, gap):
-    domains = style.stack(heights, gap)
+    domains = [panel.domain for panel in style.panels(heights, gap)]
     assert domains[0][1] == 1
     assert domains[-1][0] == pytest.approx(0, abs=1e-9)
     assert all(low < high for low, high in domains)

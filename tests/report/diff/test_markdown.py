@@ -7,7 +7,7 @@ from gapbench.verdicts import Verdict
 
 
 def test_what_is_pressing_is_open_and_the_rest_is_folded(every):
-    out = markdown.render(every)
+    out = markdown.document(every)
     assert out.startswith("**gapbench: 1 regressed, 1 failed_head,")
     assert "### regressed" in out
     for verdict in (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT, Verdict.ADDED):
@@ -18,7 +18,7 @@ def test_what_is_pressing_is_open_and_the_rest_is_folded(every):
 
 
 def test_a_table_follows_an_empty_line_or_it_is_no_table(every):
-    rows = markdown.render(every).splitlines()
+    rows = markdown.document(every).splitlines()
     starts = [index for index, line in enumerate(rows) if line.startswith("| implementation")]
     assert starts
     assert all(rows[index - 1] == "" and rows[index + 1].startswith("|---") for index in starts)
@@ -37,20 +37,20 @@ def test_a_large_diff_keeps_its_size_and_what_is_most_pressing(make, make_row, l
 
 def test_ten_rows_are_listed_of_what_was_not_decided_or_did_not_change(make, make_row):
     rows = [make_row(verdict, f"impl_{n}") for verdict in (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE) for n in range(57)]
-    out = markdown.render(make(*rows))
+    out = markdown.document(make(*rows))
     assert out.count("| impl\\_") == 20
     assert out.count("<summary>57 ") == 2
     assert re.search(r"47 more equivalent rows are not listed", out)
 
 
 def test_a_large_diff_of_red_rows_keeps_its_size_too(make, make_row):
-    out = markdown.render(make(*(make_row(implementation=f"red_{n}", reason="x" * 500) for n in range(900))))
+    out = markdown.document(make(*(make_row(implementation=f"red_{n}", reason="x" * 500) for n in range(900))))
     assert len(out.encode()) <= markdown.COMMENT_BYTES
 
 
 def test_hostile_names_are_shown_and_do_nothing(make, make_row, hostile):
     diff = make(make_row(implementation=hostile, spec=hostile, reason=hostile), environment=(hostile,))
-    out = markdown.render(diff)
+    out = markdown.document(diff)
     text = "\n".join(line for line in out.splitlines() if not line.startswith("    "))  # code is shown as it is
     assert "<script" not in text
     assert "](http" not in text

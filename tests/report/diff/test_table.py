@@ -8,7 +8,7 @@ from gapbench.verdicts import Verdict
 
 
 def rendered(diff, width=100):
-    return formats.rendered(diff, Console(width=width, force_terminal=False))
+    return formats.table(diff, Console(width=width, force_terminal=False))
 
 
 def test_equivalents_are_counted_and_everything_else_is_listed_by_relevance(every):
@@ -48,7 +48,7 @@ def test_differences_of_the_environment_are_said_once(make, make_row):
 
 def test_terminal_codes_appear_on_terminals_only(make, make_row):
     diff = make(make_row())
-    assert "\x1b[" in formats.rendered(diff, Console(force_terminal=True, color_system="standard", no_color=False))
+    assert "\x1b[" in formats.table(diff, Console(force_terminal=True, color_system="standard", no_color=False))
     assert "\x1b[" not in rendered(diff)
 
 
