@@ -356,14 +356,15 @@ class Examination:
     def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
         """Return what a worker claims of a contender together with what was found here; None if that does not fit."""
         examined = [each for each in self.findings() or () if each.contender == index and each.question != WEIGHTS]
-        reason = next((each.reason for each in examined if each.reason is not None), None)
+        wrong = next((each for each in examined if each.reason is not None), None)
+        telling = wrong or next(iter(examined), None)
         confirmed = claimed
-        if examined:
-            confirmed = replace(claimed, max_error=examined[0].max_error, max_error_ulp=examined[0].max_error_ulp)
+        if telling is not None:
+            confirmed = replace(claimed, max_error=telling.max_error, max_error_ulp=telling.max_error_ulp)
         if claimed.status != "ok":
             return confirmed
-        if reason is not None:
-            return Qualification("wrong", reason, confirmed.max_error, confirmed.max_error_ulp)
+        if wrong is not None:
+            return Qualification("wrong", wrong.reason, wrong.max_error, wrong.max_error_ulp)
         return confirmed if {0, 1} <= {each.question for each in examined} else None
 
     def __enter__(self) -> "Examination":

@@ -28,6 +28,8 @@ _WHOLE = 34
 """Columns up to which names are not broken."""
 _NARROWEST = 7
 """Columns that text needs to be read, folded."""
+_FACTS = 22
+"""Columns for what a contender costs besides time, a phrase a line."""
 
 _NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
@@ -151,7 +153,7 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDO
     against = "fastest" if ranked else references[0] if len(references) == 1 else "reference"
     table = plain_table(title, "case", "time", f"÷ {against}", "95 % interval")
     longest = measured["implementation"].map(lambda name: len(named(name, console))).max()
-    table.columns[0].width = max(longest, len(title), 20 if measured["parameters"].notna().any() else 0)
+    table.columns[0].width = max(longest, len(title), _FACTS)
     before = None
     for row in rows.records(measured):
         case = [row["shape"], row["dtype"], row["layout"], *rows.unusual(row, "pass")]

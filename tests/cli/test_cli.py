@@ -19,6 +19,7 @@ from gapbench.cli.selection import keyword_match
 from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring.plan import Effort
+from gapbench.report import text
 from gapbench.run import Warning
 from gapbench.store import Store
 
@@ -168,7 +169,7 @@ def test_lists_are_tables_or_objects_with_a_name(gapbench, what):
 
 @pytest.mark.parametrize(("width", "most"), [(60, 4), (80, 3), (200, 2)])
 def test_listed_runs_take_a_few_lines_each(gapbench, monkeypatch, width, most):
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(text._STDOUT, "_width", width)  # it read COLUMNS when it was imported
     git = {"commit": "0123456789" * 4, "branch": "main", "subject": "Pool channels_last in one pass"}
     run = a_run(Store("results"), tag="nightly", rounds=2, git=git)
     code, out, _ = gapbench("list", "runs")
