@@ -77,10 +77,12 @@ def changes(x):
 
 
 UNSTEADY = """
-import torch
+import itertools
+
+calls = itertools.count()
 
 def noisy(x):
-    return x.mean((2, 3), keepdim=True) * (1 + torch.rand(()) * 1e-6)
+    return x.mean((2, 3), keepdim=True) * (1 + next(calls) % 5 * 2e-7)
 
 def by_batch(x):
     y = x.mean((2, 3), keepdim=True)
