@@ -164,7 +164,8 @@ def test_memories_keyed_by_less_than_the_whole_input_are_exposed(begun, step):
         return answers[key]
 
     exposed = [examiner.remembered(0, 0, x, remember, 4) is not None for _ in range(30)]
-    assert all(exposed) if step > 1 else not any(exposed)
+    # Which elements change is not from a seed: a tenth notices all four of them once in ten thousand times.
+    assert sum(exposed) >= 29 if step > 1 else not any(exposed)
 
 
 def test_an_answer_that_was_right_and_is_no_longer_is_not_said_to_be_remembered(begun):
