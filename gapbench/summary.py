@@ -315,6 +315,7 @@ _VERDICT = (
 _WON = (
     "case", "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "implementation", "clock",
     "memory", "rounds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
+    "max_error_ulp", "deterministic", "batch_invariant",
 )  # fmt: skip
 
 

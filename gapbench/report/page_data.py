@@ -21,7 +21,7 @@ from gapbench import ceilings
 from gapbench.records import UNRANKED
 from gapbench.report import format as fmt
 from gapbench.report.loaded_run import Stored
-from gapbench.report.rows import CASE, certainty, key, names, records
+from gapbench.report.rows import CASE, certainty, key, names, records, remarks
 from gapbench.stats import Floats
 
 DIGITS = 5  # significant digits of floats: one more than any page shows
@@ -90,7 +90,7 @@ _CASE = (
 _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
     "ratio_low", "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples",
-    "stopped_by", "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "peak_extra_bytes", "saved_bytes",
+    "stopped_by", "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic", "batch_invariant", "remarks", "peak_extra_bytes", "saved_bytes",
     "compile_seconds", "recompilations", "parameters", "code_path", "energy_joules",
 )  # fmt: skip
 
@@ -119,10 +119,11 @@ def data(stored: Stored) -> dict[str, Any]:
         for row in records(results)
     ]
     ceiling = pd.Series([limit and ceilings.said(limit) for limit in limits], results.index, dtype=object)
+    said = pd.Series(["; ".join(remarks(row)) if row["status"] == "ok" else None for row in records(results)], results.index, dtype=object)
     return {
         "run": stored.run.id,
         "cases": sized(cases.assign(**answered), _CASE),
-        "rows": sized(results.assign(ceiling=ceiling), _ROW),
+        "rows": sized(results.assign(ceiling=ceiling, remarks=said), _ROW),
         "unranked": list(UNRANKED),
         "snippets": stored.run.snippets,
     }

@@ -118,7 +118,8 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence
         ]
         notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
         case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
-        fastest = _with_note(named(row["implementation"], console), "" if wide else _how_sure(row), style="bold green")
+        said = [*([] if wide else [_how_sure(row)]), *rows.remarks(row)]
+        fastest = _with_note(named(row["implementation"], console), *said, style="bold green")
         table.add_row(
             case,
             fastest,

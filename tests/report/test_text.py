@@ -14,7 +14,7 @@ WINNER = {
     "seconds_low": 4e-4, "seconds_high": 4.3e-4, "ratio": 0.2199, "ratio_low": 0.196, "ratio_high": 0.2311,
     "reference": "mean", "ties": ["avg_pool", "matmul"], "operation": "gap", "memory": None, "rounds": 12,
     "within": 1.008, "undecided_seconds": 0.0, "next": "mean", "next_ratio": 4.5, "next_ratio_low": 4.4,
-    "next_ratio_high": 4.6,
+    "next_ratio_high": 4.6, "max_error_ulp": 0.5, "deterministic": True, "batch_invariant": None,
 }  # fmt: skip
 
 
@@ -181,6 +181,23 @@ def test_totals_show_one_choice_beside_the_best_of_each():
     for needed in ("squeeze bfloat16 contiguous", "17", "sum_scale", "12.0 ms", "0.25×", "10.0 ms"):  # noqa: RUF001
         assert needed in out
     assert printed(text.print_totals, pd.DataFrame(), width=80) == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_an_answer_that_was_rounded_more_than_once_says_so_in_its_row(width):
+    """Sums in float16 are within the tolerance of bfloat16 over a window of 7 by 7; one rounding is off by less."""
+    said = " ".join(printed(text.print_winners, pd.DataFrame([{**WINNER, "max_error_ulp": 0.83}]), width=width).split())
+    assert "off by 0.83 ULP" in said
+    exact = {**WINNER, "max_error_ulp": 0.501}
+    for other in (exact, {**exact, "max_error_ulp": None}, {**exact, "dtype": "float32", "max_error_ulp": 40.0}):
+        assert "ULP" not in printed(text.print_winners, pd.DataFrame([other]), width=width)
+
+
+def test_an_answer_with_other_bits_each_time_says_so():
+    said = printed(text.print_winners, pd.DataFrame([{**WINNER, "deterministic": False}]), width=200)
+    assert "not deterministic" in said
+    said = printed(text.print_winners, pd.DataFrame([{**WINNER, "batch_invariant": False}]), width=200)
+    assert "not batch invariant" in said
 
 
 def test_each_operation_has_a_table_with_its_reference():
