@@ -15,8 +15,8 @@ from collections import defaultdict
 import numba
 import numpy as np
 
+from gapbench.machine.telemetry import host
 from gapbench.measuring.ceilings import cpu
-from gapbench.telemetry import host
 
 TURNS = 4
 SECONDS = 0.1

@@ -27,12 +27,12 @@ import pandas as pd
 import psutil
 from power import Disk, PowerCut
 
-from gapbench import records
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, durable_io
+from gapbench.store import durable_io, records
 from gapbench.store.run_json import decode
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
+from gapbench.workloads.cases import Case
 
 RUN, OTHER = "20260102T000000Z-nogit-0002", "20260101T000000Z-nogit-0001"
 CASE = Case((2, 3, 4, 4))

@@ -10,10 +10,11 @@ import click
 import numpy as np
 import pandas as pd
 
-from gapbench import stats, summary
+from gapbench.analysis import summary
 from gapbench.operations import OPERATIONS
 from gapbench.report import format as fmt
-from gapbench.store import Store
+from gapbench.statistics import stats
+from gapbench.store.store import Store
 
 TUTORIAL = "adaptive"
 

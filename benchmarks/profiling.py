@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gapbench.ceilings import Ceiling
 from gapbench.report import format as fmt
-from gapbench.store import Store
+from gapbench.store.ceilings import Ceiling
+from gapbench.store.store import Store
 
 PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")
 

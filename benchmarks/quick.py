@@ -22,9 +22,9 @@ import click
 import numpy as np
 import pandas as pd
 
-from gapbench import stats
-from gapbench.records import UNRANKED
-from gapbench.store import Store
+from gapbench.statistics import stats
+from gapbench.store.records import UNRANKED
+from gapbench.store.store import Store
 
 SEVEN = ("heads", "layouts", "backward", "pooling", "classifier_head", "varying_size", "ranks")
 CLOSE = 1.5

@@ -17,11 +17,12 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 from report_peers import asv_publish, pytest_html
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.records import Qualification
-from gapbench.run import Run
-from gapbench.store import Store, timestamp
+from gapbench.analysis import summary
+from gapbench.store.records import Qualification
+from gapbench.store.run import Run
+from gapbench.store.store import Store
+from gapbench.store.writer import timestamp
+from gapbench.workloads.cases import Case
 
 ROUNDS, TURNS = 6, 2
 NAMES = ("mean", *(f"implementation_{number}" for number in range(1, 10)))
@@ -30,7 +31,7 @@ import sys, time
 started = time.perf_counter()
 from pathlib import Path
 from gapbench.report import site
-from gapbench.store import Store
+from gapbench.store.store import Store
 (page,) = site.write(Store(sys.argv[1]), [sys.argv[2]], Path(sys.argv[3]), single_file=True)
 print(time.perf_counter() - started, page)
 """

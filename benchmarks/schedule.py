@@ -16,9 +16,10 @@ import pandas as pd
 from scipy import stats as scipy_stats
 from workloads import CASES
 
-from gapbench import recording, stats
+from gapbench.measuring import recording
 from gapbench.measuring.plan import Contest, Effort, Plan
-from gapbench.store import Store
+from gapbench.statistics import stats
+from gapbench.store.store import Store
 
 Estimator = Callable[[np.ndarray, np.ndarray], float]
 

@@ -17,14 +17,15 @@ import click
 import numpy as np
 import pandas as pd
 
-from gapbench import records, summary
-from gapbench.cases import Case
-from gapbench.records import Qualification
+from gapbench.analysis import summary
 from gapbench.report import site
-from gapbench.run import Run
-from gapbench.store import Store
 from gapbench.store import pytest_benchmark as writing
+from gapbench.store import records
+from gapbench.store.records import Qualification
+from gapbench.store.run import Run
 from gapbench.store.run_json import decode
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 CASES = [Case((8, channels, 7, 7), label="head") for channels in (256, 512, 1024, 2048, 4096)]
 NAMES = ("mean", "adaptive", "sum_scale", "einsum", "matmul", "avg_pool", "flatten", "two_stage", "compiled", "mine")

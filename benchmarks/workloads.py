@@ -1,7 +1,7 @@
 """The twelve CPU cases that gapbench itself is judged on: real shapes, 5 µs to 1 ms a call of `mean` here."""
 
-from gapbench.cases import Case
-from gapbench.suites import grid
+from gapbench.workloads.cases import Case
+from gapbench.workloads.suites import grid
 
 CASES: tuple[Case, ...] = (
     *grid({"tutorial example": (1, 64, 32, 32)}, dtypes=["float32", "bfloat16"]),

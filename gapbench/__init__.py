@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     """Offer ``gapbench.suite`` without importing torch for everyone who imports gapbench."""
     if name == "suite":
-        from gapbench.suites import suite
+        from gapbench.workloads.suites import suite
 
         return suite
     raise AttributeError(f"module 'gapbench' has no attribute {name!r}")

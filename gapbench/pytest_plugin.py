@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from gapbench.cases import Case
-    from gapbench.device_lock import Lock
-    from gapbench.recording import Recording
-    from gapbench.suites import Suite
+    from gapbench.machine.device_lock import Lock
+    from gapbench.measuring.recording import Recording
+    from gapbench.workloads.cases import Case
+    from gapbench.workloads.suites import Suite
 
 _RECORDINGS: "pytest.StashKey[dict[int, Recording]]" = pytest.StashKey()
 _REPEAT: pytest.StashKey[int] = pytest.StashKey()
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = _suite(metafunc.function)
     if suite is None:
         return
-    from gapbench.devices import device
+    from gapbench.machine.devices import device
     from gapbench.operations import competing
 
     where = device(metafunc.config.getoption("--gapbench-device")).name
@@ -131,8 +131,8 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], Non
 
 
 def _check(case: "Case", name: str) -> None:
-    from gapbench import oracle
     from gapbench.operations import load
+    from gapbench.workloads import oracle
 
     implementation = load(name)
     if reason := implementation.why_not(case):
@@ -145,13 +145,13 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
     """Measure every selected item of the session, once; those that repeat others, in runs of their own."""
     recordings = session.config.stash.setdefault(_RECORDINGS, {})
     if repeat not in recordings:
-        from gapbench import recording
-        from gapbench.devices import device
+        from gapbench.machine.devices import device
+        from gapbench.measuring import recording
         from gapbench.measuring.budget import fit_to_budget
         from gapbench.measuring.plan import Contest, Effort, Plan
         from gapbench.operations import operation
-        from gapbench.parsing import parse_duration
-        from gapbench.store import Store
+        from gapbench.store.store import Store
+        from gapbench.workloads.parsing import parse_duration
 
         option = session.config.getoption
         contests: dict[Case, Contest] = {}
@@ -184,8 +184,8 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
 
 def _held(config: pytest.Config, name: str) -> "Lock":
     """Hold the device while it is measured on; whoever waits for another process is told so at once."""
-    from gapbench import device_lock
-    from gapbench.devices import device
+    from gapbench.machine import device_lock
+    from gapbench.machine.devices import device
 
     capture: Any = config.pluginmanager.getplugin("capturemanager")
 

@@ -1,8 +1,8 @@
 """Which implementation has the cheapest gradient, with every byte of it written?"""
 
 from gapbench import suite
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

@@ -1,8 +1,8 @@
 """What does GAP save a classifier: parameters, memory, and the time of forward, backward and optimiser?"""
 
 from gapbench import suite
-from gapbench.shapes import VGG16_HEAD, batches
-from gapbench.suites import grid
+from gapbench.workloads.shapes import VGG16_HEAD, batches
+from gapbench.workloads.suites import grid
 
 HEADS = {"operation": "classifier_head"}
 

@@ -1,8 +1,8 @@
 """Which implementation for the large maps of detection and segmentation, at batch 1?"""
 
 from gapbench import suite
-from gapbench.shapes import DETECTION
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import DETECTION
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

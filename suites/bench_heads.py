@@ -1,8 +1,8 @@
 """Which implementation before a classifier, for every network's last feature map and batch sizes from 1 to 128?"""
 
 from gapbench import suite
-from gapbench.shapes import HEADS, batches
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import HEADS, batches
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

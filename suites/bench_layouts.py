@@ -1,9 +1,9 @@
 """Does the best implementation change with the memory layout, and what does the wrong one cost?"""
 
 from gapbench import suite
-from gapbench.cases import LAYOUTS
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.cases import LAYOUTS
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

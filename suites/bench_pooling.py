@@ -1,8 +1,8 @@
 """What does global average pooling cost beside global maximum and 2x2 windows on the same inputs?"""
 
 from gapbench import suite
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
-from gapbench.suites import grid
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
+from gapbench.workloads.suites import grid
 
 
 @suite(

@@ -1,8 +1,8 @@
 """Which implementation for the shapes that people meet first: the tutorials' own, a head, a squeeze?"""
 
 from gapbench import suite
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.suites import grid
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.workloads.suites import grid
 
 
 @suite(

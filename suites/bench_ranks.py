@@ -1,8 +1,8 @@
 """Which implementation for audio (1-D, padded too), video (3-D) and tokens?"""
 
 from gapbench import suite
-from gapbench.shapes import AUDIO, TOKENS, VIDEO
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import AUDIO, TOKENS, VIDEO
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

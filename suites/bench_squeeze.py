@@ -1,8 +1,8 @@
 """Which implementation inside squeeze-and-excite blocks, each shape weighted by how often these networks pool it?"""
 
 from gapbench import suite
-from gapbench.shapes import SQUEEZE_COUNTS, SQUEEZES
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import SQUEEZE_COUNTS, SQUEEZES
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

@@ -1,8 +1,8 @@
 """How do implementations scale over N·C and H·W: who wins where, and which fixed cost and bandwidth has each?"""
 
 from gapbench import suite
-from gapbench.shapes import plane
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import plane
+from gapbench.workloads.suites import DISTINCT, grid
 
 SHAPES = plane(rows=[1, 16, 256, 4096, 65536], sides=[1, 4, 7, 14, 28, 56, 112])
 

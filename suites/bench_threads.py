@@ -1,8 +1,8 @@
 """Do more threads make it faster, or do their barriers cost more than they save?"""
 
 from gapbench import suite
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

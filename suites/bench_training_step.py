@@ -1,8 +1,8 @@
 """Which implementation in training, where a graph is recorded, walked and thrown away in every step?"""
 
 from gapbench import suite
-from gapbench.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, VGG16_HEAD
-from gapbench.suites import DISTINCT, grid
+from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, VGG16_HEAD
+from gapbench.workloads.suites import DISTINCT, grid
 
 
 @suite(

@@ -2,7 +2,7 @@
 
 from gapbench import suite
 from gapbench.implementations.triton import TRITON
-from gapbench.suites import grid
+from gapbench.workloads.suites import grid
 
 HEADS = {f"ResNet-50 head, batch {n}": (n, 2048, 7, 7) for n in (1, 8, 64, 256)}
 SQUEEZES = {"SE-ResNet-50 squeeze": (8, 256, 56, 56), "EfficientNet-B0 squeeze": (8, 32, 112, 112)}

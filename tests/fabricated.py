@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.records import Qualification
-from gapbench.store import timestamp
+from gapbench.analysis import summary
+from gapbench.store.records import Qualification
 from gapbench.store.run_json import decode
+from gapbench.store.writer import timestamp
+from gapbench.workloads.cases import Case
 
 CASE = Case((2, 3, 4, 4), label="a head", weight=2)
 CPU = {"cpu": "Some CPU", "logical_cores": 2, "usable_cores": 2, "system": "Linux 6", "gpus": []}

@@ -5,10 +5,10 @@ import re
 import pandas as pd
 from hypothesis import strategies as st
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.records import RESULTS, SAMPLES, STATUSES, case_columns
+from gapbench.analysis import summary
+from gapbench.store.records import RESULTS, SAMPLES, STATUSES, case_columns
 from gapbench.store.tables import frame, table
+from gapbench.workloads.cases import Case
 
 HOSTILE = "<script>alert(1)</script><a href='javascript:x'>%{x}&amp;"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.compare import Side
-from gapbench.records import RESULTS, Qualification
+from gapbench.analysis import summary
+from gapbench.analysis.compare import Side
+from gapbench.analysis.summary import Outcome
+from gapbench.store.records import RESULTS, Qualification
 from gapbench.store.run_json import decode
-from gapbench.summary import Outcome
+from gapbench.workloads.cases import Case
 
 CASE = Case((8, 64, 7, 7), label="small head")
 OTHER = Case((8, 256, 56, 56), dtype="bfloat16")

@@ -4,9 +4,9 @@ import math
 
 from hypothesis import strategies as st
 
-from gapbench import inputs
-from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
-from gapbench.truth import GLOBAL_AVERAGE
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import DTYPES, LAYOUTS, PASSES, Case
+from gapbench.workloads.truth import GLOBAL_AVERAGE
 
 AVERAGING = ("forward", "backward", "training")
 """The passes of what has no weights."""

@@ -47,8 +47,8 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 
 def test_reports_and_diffs_load_without_torch():
-    modules = "gapbench.compare, gapbench.importing, gapbench.store.verify, gapbench.report.diff, gapbench.report.html"
-    modules += ", gapbench.report.text, gapbench.report.text"
+    modules = "gapbench.analysis.compare, gapbench.fleet.importing, gapbench.store.verify"
+    modules += ", gapbench.report.diff, gapbench.report.html, gapbench.report.text"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -58,7 +58,8 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
     # measuring/forkserver_process.py is a process of its own, whose arguments are its parent's;
     # measuring/worker_env.py hands variables on to processes by their names, and heeds none
     # git.py hands on all but git's own
-    allowed = {"git.py", "cli", "pytest_plugin.py", "measuring/forkserver_process.py", "measuring/worker_env.py"}
+    processes = {"measuring/forkserver_process.py", "measuring/worker_env.py"}
+    allowed = {"repository/git.py", "cli", "pytest_plugin.py"} | processes
     readers = {
         where(path)
         for path in MODULES
@@ -70,7 +71,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 def test_only_store_report_and_profiling_write_files():
     # cli/__init__.py opens the null device in place of closed streams
-    # forkserver.py's byte is shared memory in an anonymous file; device_lock.py's files are locks, not data
+    # forkserver.py's byte is shared memory in an anonymous file; device_lock's files are locks, not data
     writing = {
         "write_text",
         "write_bytes",
@@ -83,10 +84,8 @@ def test_only_store_report_and_profiling_write_files():
         "write_table",
     }
     writers = {where(path) for path in MODULES if any(name.rpartition(".")[2] in writing for name in names(path))}
-    assert all(
-        writer.startswith(("store/", "report/", "profiling/")) or writer in ("device_lock.py", "cli/__init__.py")
-        for writer in writers
-    )
+    others = {writer for writer in writers if not writer.startswith(("store/", "report/", "profiling/"))}
+    assert others <= {"machine/device_lock.py", "cli/__init__.py"}
 
 
 def test_there_is_one_timing_loop():
@@ -99,3 +98,17 @@ def test_modules_stay_small_and_public_ones_open_with_their_purpose():
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 500, where(path)
         assert ast.get_docstring(ast.parse(text)), f"{where(path)} has no docstring"
+
+
+def test_the_package_shows_its_rooms():
+    entries = [path for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")]
+    rooms = [path for path in entries if path.is_dir() and path.name != "_suites"]
+    assert len(entries) <= 17
+    assert all(ast.get_docstring(ast.parse((room / "__init__.py").read_text("utf-8"))) for room in rooms)
+
+
+def test_tests_lie_in_rooms_of_the_same_names():
+    """So that what tests a module is found where it is looked for."""
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders - {"benchmarks", "fuzz", "simulated"} <= rooms

@@ -13,8 +13,8 @@ import pytest
 from fabricated import a_run
 from stored import keep, side
 
-from gapbench.cases import Case
-from gapbench.store import Store
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 PATH = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 NOTEBOOK = json.loads(PATH.read_text(encoding="utf-8"))

@@ -10,14 +10,15 @@ import pandas as pd
 import pandas.core.arrays.arrow.extension_types  # pytester forgets modules, and pyarrow takes these only once
 import pytest
 
-from gapbench import device_lock, suites
-from gapbench.devices import Cpu
+from gapbench.machine import device_lock
+from gapbench.machine.devices import Cpu
+from gapbench.workloads import suites
 
 QUICK = suites.folder() / "bench_quick.py"
 SUITE = """
     '''Which is fastest for a tiny input?'''
     from gapbench import suite
-    from gapbench.suites import grid
+    from gapbench.workloads.suites import grid
 
     CHOSEN = ["mean", "mean_flat", "sum_scale", "triton"]
 

@@ -38,6 +38,6 @@ def test_it_runs_outside_the_checkout(wheel, tmp_path, monkeypatch):
     )
     assert done.returncode == 0, done.stderr
     assert "1x64x32x32" in done.stdout
-    where = "import gapbench.suites; print(gapbench.suites.folder())"
+    where = "import gapbench.workloads.suites; print(gapbench.workloads.suites.folder())"
     folder = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert folder.stdout.strip() == str(site / "gapbench" / "_suites")

@@ -11,10 +11,10 @@ import numpy as np
 from pool import Row
 from staged import Draw, Found, Plan, Procedure, guarded, paired, two_stages
 
-from gapbench import stats, verdicts
-from gapbench.compare import noise
-from gapbench.stats import Floats
-from gapbench.verdicts import Evidence
+from gapbench.analysis.compare import noise
+from gapbench.statistics import stats, verdicts
+from gapbench.statistics.stats import Floats
+from gapbench.statistics.verdicts import Evidence
 
 
 def ablations(plan: Plan) -> dict[str, Procedure]:

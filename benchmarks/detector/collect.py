@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One round: its samples (columns of `gapbench.records.SAMPLES`), and wall seconds.
+    """One round: its samples (columns of `gapbench.store.records.SAMPLES`), and wall seconds.
 
     ``start`` is how long everything took before the first round of its level, ``timed`` the seconds of its batches.
     """
@@ -76,11 +76,11 @@ def rounds(
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Every implementation has
     rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
     """
-    from gapbench import checkouts
     from gapbench.measuring import engine
     from gapbench.measuring.plan import Contest, Effort, Plan
-    from gapbench.recording import sides as recording_sides
-    from gapbench.recording.ledger import Ledger
+    from gapbench.measuring.recording import sides as recording_sides
+    from gapbench.measuring.recording.ledger import Ledger
+    from gapbench.repository import checkouts
 
     ledger = Ledger()
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
 """A timing loop of a few lines in fresh processes: independent of gapbench's engine, which it is to check.
 
-What one call is, and its input, are gapbench's definitions (`gapbench.passes`, `gapbench.inputs`); how calls are timed,
-ordered and replicated is this file's own.
+What one call is, and its input, are gapbench's definitions (`workloads.passes`, `workloads.inputs`); how calls are
+timed, ordered and replicated is this file's own.
 """
 
 import gc
@@ -11,7 +11,7 @@ from itertools import repeat
 from time import perf_counter
 from typing import TypeVar
 
-from gapbench.cases import Case
+from gapbench.workloads.cases import Case
 
 Call = Callable[[], object]
 Result = TypeVar("Result")
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 def each(function: Callable[..., Result], jobs: Iterable[tuple[object, ...]]) -> Iterator[Result]:
     """Call ``function`` on each job's arguments, one after the other, in a fresh process each with torch loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "gapbench.inputs", "gapbench.passes", "numpy"])
+    context.set_forkserver_preload(["torch", "gapbench.workloads.inputs", "gapbench.workloads.passes", "numpy"])
     with context.Pool(1, maxtasksperchild=1) as pool:
         yield from pool.imap(_Unpacked(function), jobs, chunksize=1)
 
@@ -42,7 +42,7 @@ def bound(sources: Sequence[str], names: Sequence[str], case: Case, seed: int) -
     """
     import torch
 
-    from gapbench import inputs, passes
+    from gapbench.workloads import inputs, passes
 
     torch.set_num_threads(case.threads)
     gc.disable()

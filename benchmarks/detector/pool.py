@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gapbench import stats
-from gapbench.stats import Floats
+from gapbench.statistics import stats
+from gapbench.statistics.stats import Floats
 
 PREFIX = "pool_"
 CLOCK = "host"
@@ -109,7 +109,7 @@ def read(path: Path) -> Pool:
 
 
 def from_samples(samples: pd.DataFrame) -> Pool:
-    """Lay samples (columns of `gapbench.records.SAMPLES`) out as rows. Raises ValueError where nothing is a pool."""
+    """Lay samples (columns of `store.records.SAMPLES`) out as rows. Raises ValueError where nothing is a pool."""
     chosen = samples[(samples["clock"] == CLOCK) & samples["implementation"].str.startswith(PREFIX)]
     rows = {}
     overheads, slice_seconds = samples.attrs.get(OVERHEADS, {}), samples.attrs.get(SLICE_SECONDS, Row.slice_seconds)

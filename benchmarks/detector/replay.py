@@ -21,7 +21,7 @@ from pool import Pool, Row
 from rules import RULES, Rule
 from staged import Found, Plan, Procedure, two_stages, window
 
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 COMPARED = (2, 3, 5, 10)
 

@@ -12,7 +12,7 @@ from math import comb
 
 import numpy as np
 
-from gapbench.stats import Floats
+from gapbench.statistics.stats import Floats
 
 Decide = Callable[[Floats, Floats], int]
 

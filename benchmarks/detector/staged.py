@@ -1,6 +1,6 @@
 """gapbench's own decision, on rounds drawn from a pool: `gapbench ab`'s policy and verdicts, in virtual time.
 
-The policy is `gapbench.measuring.policies.TwoStages` itself, the verdicts are those of `gapbench.verdicts`; only the
+The policy is `measuring.policies.TwoStages` itself, the verdicts are those of `statistics.verdicts`; only the
 rounds are drawn instead of measured. A round takes what it took when recorded, and no more of its turns than the policy
 gives it time for. A draw is honest in that rounds stay in the order in which they were measured (a contiguous window
 from a random start, the last round followed by the first), and that no round is drawn twice.
@@ -15,11 +15,11 @@ from unittest import mock
 import numpy as np
 from pool import CLOCK, PREFIX, SHARES, Row, log_ratios
 
-from gapbench import verdicts
 from gapbench.measuring import policies
 from gapbench.measuring.plan import Effort
-from gapbench.stats import Floats, Interval
-from gapbench.verdicts import Evidence, Judgement, Verdict
+from gapbench.statistics import verdicts
+from gapbench.statistics.stats import Floats, Interval
+from gapbench.statistics.verdicts import Evidence, Judgement, Verdict
 
 NULL = 2
 """The number of the side that is base's hidden copy."""

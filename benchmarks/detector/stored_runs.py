@@ -19,14 +19,14 @@ import pandas as pd
 import summaries
 from pool import PREFIX
 
-from gapbench import records
-from gapbench.cases import Case
-from gapbench.compare import Side, compare
-from gapbench.records import REFERENCE
-from gapbench.run import Run
-from gapbench.stats import Floats
-from gapbench.store import Store
-from gapbench.verdicts import Verdict
+from gapbench.analysis.compare import Side, compare
+from gapbench.statistics.stats import Floats
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store import records
+from gapbench.store.records import REFERENCE
+from gapbench.store.run import Run
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 CASES = [Case((1, channels, 7, 7)).id for channels in range(1, 13)]
 _TAILS = 4.0

@@ -19,7 +19,7 @@ import click
 import fresh
 import numpy as np
 
-from gapbench.suites import find
+from gapbench.workloads.suites import find
 
 LEVELS = (0, 1, 2, 3, 5, 10)
 FILE = "pool.py"
@@ -73,7 +73,7 @@ def _pool(level):
 
 def source(turns: Mapping[str, tuple[int, ...]]) -> str:
     """Return ``pool.py`` with so many turns of the loop by case (its id) and level, in the order of `LEVELS`."""
-    from gapbench import inputs
+    from gapbench.workloads import inputs
 
     lines = []
     for case_id, counts in turns.items():

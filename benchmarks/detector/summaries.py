@@ -8,7 +8,7 @@ import pandas as pd
 from pool import START_SECONDS, Pool
 from staged import Plan
 
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 Table = list[dict[str, object]]
 

@@ -14,14 +14,15 @@ from gapbench.cli.common import DURATION
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.records import HEAD
+from gapbench.store.records import HEAD
 
 if TYPE_CHECKING:
-    from gapbench.compare import Diff
+    from gapbench.analysis.compare import Diff
     from gapbench.measuring.plan import Contest, Plan, Side
+    from gapbench.measuring.recording.sides import Revision
     from gapbench.measuring.servers import Servers
-    from gapbench.recording.sides import Revision
-    from gapbench.store import RunWriter, Store
+    from gapbench.store.store import Store
+    from gapbench.store.writer import RunWriter
 
 BUDGET = 60.0
 
@@ -74,10 +75,10 @@ def command(
     # They load torch while this process does.
     own_side = sys.executable in (base_python or sys.executable, head_python or sys.executable)
     servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
-    from gapbench import recording
+    from gapbench.measuring import recording
     from gapbench.measuring.plan import Effort, Plan
-    from gapbench.recording import sides as recording_sides
-    from gapbench.store import Store
+    from gapbench.measuring.recording import sides as recording_sides
+    from gapbench.store.store import Store
 
     if explain and (base_python or head_python):
         raise GapbenchError(
@@ -101,9 +102,9 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
 
     Raises `GapbenchError` where one of them is no longer what it was.
     """
-    from gapbench import recording
+    from gapbench.measuring import recording
     from gapbench.measuring.plan import Plan
-    from gapbench.recording import sides as recording_sides
+    from gapbench.measuring.recording import sides as recording_sides
 
     contests, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
@@ -127,8 +128,8 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
 def _revisions(
     stack: contextlib.ExitStack, base: str, head: str, base_python: str | None, head_python: str | None
 ) -> "tuple[Revision, Revision]":
-    from gapbench import checkouts
-    from gapbench.recording.sides import Revision
+    from gapbench.measuring.recording.sides import Revision
+    from gapbench.repository import checkouts
 
     old, new = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
     return Revision(old, base_python or sys.executable), Revision(new, head_python or sys.executable)
@@ -143,8 +144,9 @@ def _measured(
     policy: frozenset[str],
     explain: bool,
 ) -> int:
-    from gapbench import compare, recording
+    from gapbench.analysis import compare
     from gapbench.cli.progress import Progress
+    from gapbench.measuring import recording
     from gapbench.report import loaded_run
 
     with Progress(plan.contests, plan.effort, sides=2) as progress:
@@ -179,7 +181,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
     """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
     from gapbench.profiling import explain
     from gapbench.report.diff import lines
-    from gapbench.verdicts import Verdict
+    from gapbench.statistics.verdicts import Verdict
 
     rows = [row for row in lines.red(found) if row.verdict is Verdict.REGRESSED]
     try:
@@ -226,8 +228,8 @@ def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
 
     Raises `GapbenchError` where none of the ``sides`` has it.
     """
-    from gapbench import checkouts
     from gapbench.implementations import user
+    from gapbench.repository import checkouts
 
     file, function = user.split(spec)
     path, top = Path(file).resolve(), checkouts.top(Path.cwd())

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cases import parse_shape
 from gapbench.errors import GapbenchError, counted
-from gapbench.parsing import parse_duration, parse_shard, parse_share
+from gapbench.workloads.cases import parse_shape
+from gapbench.workloads.parsing import parse_duration, parse_shard, parse_share
 
 if TYPE_CHECKING:
-    from gapbench.device_lock import Lock
-    from gapbench.devices import Device
-    from gapbench.run import Warning
+    from gapbench.machine.device_lock import Lock
+    from gapbench.machine.devices import Device
+    from gapbench.store.run import Warning
 
 Command = Callable[..., Any]
 
@@ -87,14 +87,14 @@ def locked(device: str, no_wait: bool) -> "Lock":
 
     While another process holds it, say so on stderr and wait; with ``no_wait``, raise `RefusedError`.
     """
-    from gapbench.devices import device as find_device
+    from gapbench.machine.devices import device as find_device
 
     return take(find_device(device), typed(), None if no_wait else _say)
 
 
 def take(device: "Device", told: str, waiting: Callable[[str], None] | None = None) -> "Lock":
     """Take the lock of a device of the machine that this runs on, whose environment may name the folder of locks."""
-    from gapbench import device_lock
+    from gapbench.machine import device_lock
 
     folder = os.environ.get("GAPBENCH_LOCKS")
     return device_lock.take(device, told, Path(folder) if folder else None, waiting)

@@ -11,7 +11,7 @@ from gapbench.cli.common import SHARE
 from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
-    from gapbench.compare import Diff
+    from gapbench.analysis.compare import Diff
 
 # compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
 MARGIN = 0.01
@@ -96,10 +96,10 @@ def command(
     if is_static:
         _refuse_others(context)
         return static.compare(Path(base), None if head is None else Path(head))
-    from gapbench.compare import compare, interleaved
+    from gapbench.analysis.compare import compare, interleaved
     from gapbench.report.diff.lines import explained
     from gapbench.report.loaded_run import earlier, side
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
     store = Store(url)
     before = side(store, store.resolve(base))

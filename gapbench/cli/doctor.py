@@ -20,8 +20,8 @@ STYLES = {"ok": "green", "caution": "yellow", "unfit": "bold red", "unknown": "d
 @common.as_json("a list of objects")
 def command(device: str, budget: float, strict: bool, no_wait: bool, as_json: bool) -> int:
     """Check the machine's state, and measure identical code against itself for its noise floor."""
-    from gapbench import doctor
-    from gapbench.devices import device as find_device
+    from gapbench.machine.devices import device as find_device
+    from gapbench.measuring import doctor
     from gapbench.report import text
 
     with common.locked(device, no_wait):

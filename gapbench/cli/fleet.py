@@ -2,27 +2,29 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import click
 
-from gapbench import recording
 from gapbench.cli import common
 from gapbench.cli import run as run_command
 from gapbench.cli.progress import Progress
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, RefusedError
-from gapbench.fleet import cluster
+from gapbench.fleet import cluster, dispatch
 from gapbench.fleet.cluster import DeviceWorker
+from gapbench.measuring import recording
 from gapbench.measuring.budget import fit_to_budget
+from gapbench.measuring.engine import Event, RoundMeasured
 from gapbench.measuring.plan import Contest, Effort, Plan
-from gapbench.recording import Recording
-from gapbench.recording.sweep import sweep_id
-from gapbench.run import FleetDevice, differences
-from gapbench.store import RunWriter, Store
+from gapbench.measuring.recording import Recording
+from gapbench.measuring.recording.sweep import sweep_id
+from gapbench.store.run import FleetDevice, differences
+from gapbench.store.store import Store
+from gapbench.store.writer import RunWriter
 
 
 def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:
@@ -77,8 +79,11 @@ def _acquired(device: str) -> list[DeviceWorker]:
 def _measured(
     writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[DeviceWorker]
 ) -> Recording:
+    def on_fleet(plan: Plan, earlier: Sequence[RoundMeasured], with_ceilings: bool) -> Iterator[Event]:
+        return dispatch.measure(group, plan.contests, plan.effort, earlier, with_ceilings)
+
     with Progress(contests, effort) as progress:
-        return recording.record(writer, Plan(tuple(contests), effort), progress.observe, group)
+        return recording.record(writer, Plan(tuple(contests), effort), progress.observe, on_fleet)
 
 
 def _concluded(store: Store, recorded: Sequence[Recording], sweep: object, as_json: bool) -> int:

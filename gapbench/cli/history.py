@@ -23,9 +23,9 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     found in the run's times; one where the machine, torch or the driver changed too is put down to those. Exits with 5
     if no run has timed such a case.
     """
-    from gapbench import history
+    from gapbench.analysis import history
     from gapbench.report import text as report
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
     store = Store(url)
     results = store.results(columns=history.COLUMNS, damaged=common.left_out, whole=True)

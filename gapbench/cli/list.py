@@ -13,7 +13,7 @@ Rows = list[dict[str, Any]]
 
 
 def _suites(_url: str) -> Rows:
-    from gapbench import suites
+    from gapbench.workloads import suites
 
     return [
         {"name": suite.name, "cases": len(suite.cases), "summary": suite.summary}
@@ -23,7 +23,7 @@ def _suites(_url: str) -> Rows:
 
 
 def _cases(_url: str) -> Rows:
-    from gapbench import suites
+    from gapbench.workloads import suites
 
     return [
         {"name": case.id, "suite": suite.name, "label": case.label, "bytes_moved": case.bytes_moved}
@@ -34,10 +34,10 @@ def _cases(_url: str) -> Rows:
 
 
 def _implementations(_url: str) -> Rows:
-    from gapbench.cases import Case
-    from gapbench.devices import device
     from gapbench.implementations import user
+    from gapbench.machine.devices import device
     from gapbench.operations import OPERATIONS
+    from gapbench.workloads.cases import Case
 
     plain = Case((8, 64, 8, 8), device=device("auto").name)
     own = [
@@ -69,7 +69,7 @@ def _implementations(_url: str) -> Rows:
 
 
 def _devices(_url: str) -> Rows:
-    from gapbench.devices import available
+    from gapbench.machine.devices import available
 
     return [
         {"name": one.name, "description": one.describe()["description"], "clocks": ", ".join(one.clocks)}
@@ -78,7 +78,7 @@ def _devices(_url: str) -> Rows:
 
 
 def _runs(url: str) -> Rows:
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
     store = Store(url)
     if url != common.STORE:  # the first run makes that one

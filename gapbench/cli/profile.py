@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gapbench.cases import Case
 from gapbench.cli import common, selection, static
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError
+from gapbench.workloads.cases import Case
 
 if TYPE_CHECKING:
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
 FOLDER = "profiles"
 _CLOSE = 3
@@ -83,11 +83,11 @@ def command(
         )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
-    from gapbench.devices import device
+    from gapbench.machine.devices import device
     from gapbench.profiling import profiles
     from gapbench.report import text
-    from gapbench.store import Store
     from gapbench.store import profiles as kept
+    from gapbench.store.store import Store
 
     store = Store(url)
     case = _case(case_id, store, run)
@@ -139,7 +139,7 @@ def _case(text: str, store: "Store", run: str | None) -> Case:
 
 
 def _known(store: "Store", run: str | None) -> list[str]:
-    from gapbench import suites
+    from gapbench.workloads import suites
 
     built_in = [case.id for name in suites.names() for suite in suites.find(name) for case in suite.cases]
     stored = store.results([store.resolve(run)], whole=True)["case"].tolist() if run else []

@@ -7,7 +7,6 @@ from types import TracebackType
 import rich.progress
 from rich.console import Console
 
-from gapbench.fleet.dispatch import Warned
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 
@@ -43,7 +42,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def observe(self, event: engine.Event | Warned) -> None:
+    def observe(self, event: engine.Event) -> None:
         """Show what just happened."""
         match event:
             case engine.Ready():
@@ -61,7 +60,7 @@ class Progress:
                 description = f"a worker was lost to {name}, again: {case.id}"
             case engine.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
-            case Warned():
+            case engine.Warned():
                 description = "asked all machines how they are"
             case engine.SidesSeparated(case=case):
                 description = f"base and head need processes of their own: {case.id}"

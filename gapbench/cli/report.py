@@ -9,7 +9,7 @@ from gapbench.cli import common
 from gapbench.errors import GapbenchError
 
 if TYPE_CHECKING:
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
 FOLDER = Path("reports")
 
@@ -36,7 +36,7 @@ def command(
     Names of host and user, serial numbers, environment variables and the folders of paths are on no page.
     """
     from gapbench.report import site
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
     store = Store(url)
     found = list(dict.fromkeys(store.resolve(run) for run in runs or ("latest",)))

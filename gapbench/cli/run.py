@@ -14,13 +14,13 @@ from gapbench.cli.common import DURATION, SHARD, SHARE
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError, counted
-from gapbench.records import FAILURES, MEMORY
+from gapbench.store.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
     from gapbench.measuring.budget import Trimmed
     from gapbench.measuring.plan import Contest, Effort
-    from gapbench.recording import Recording
-    from gapbench.store import Store
+    from gapbench.measuring.recording import Recording
+    from gapbench.store.store import Store
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
 BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
 _CHOICES = 3
@@ -89,12 +89,12 @@ def command(
 
     # They load torch while this process does.
     servers = click.get_current_context().with_resource(Servers(() if on or dry_run else memory))
-    from gapbench import recording
     from gapbench.cli.progress import Progress
+    from gapbench.measuring import recording
     from gapbench.measuring.budget import fit_to_budget
     from gapbench.measuring.plan import Effort, Plan
-    from gapbench.recording import sweep
-    from gapbench.store import Store
+    from gapbench.measuring.recording import sweep
+    from gapbench.store.store import Store
 
     effort = Effort(budget, rounds, target, seed, race=not everyone)
     if on:
@@ -199,7 +199,7 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
 
 def document(recorded: "Recording", url: str) -> dict[str, Any]:
     """Return what ``--json`` says of a run in the store ``url``."""
-    from gapbench import recording
+    from gapbench.measuring import recording
 
     run = recorded.run.id
     winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
@@ -208,8 +208,10 @@ def document(recorded: "Recording", url: str) -> dict[str, Any]:
 
 
 def _print_results(recorded: "Recording", url: str) -> None:
-    from gapbench import recording, records, summary
+    from gapbench.analysis import summary
+    from gapbench.measuring import recording
     from gapbench.report import text
+    from gapbench.store import records
 
     run = recorded.run.id
     statuses = recording.counts(recorded.results)

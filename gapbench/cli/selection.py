@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from gapbench.cases import DTYPES, LAYOUTS, PASSES, Case
 from gapbench.cli import common
 from gapbench.cli.common import SHAPE
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
+from gapbench.workloads.cases import DTYPES, LAYOUTS, PASSES, Case
 
 if TYPE_CHECKING:
-    from gapbench.devices import Device
     from gapbench.fleet.cluster import Described
+    from gapbench.machine.devices import Device
     from gapbench.measuring.plan import Contest
 
 options = common.joined(
@@ -69,10 +69,11 @@ class Selection:
 
         Raises `GapbenchError` for what does not exist, `NothingMatchedError` if nothing is left.
         """
-        from gapbench import operations, suites
-        from gapbench.devices import device
+        from gapbench import operations
+        from gapbench.machine.devices import device
         from gapbench.measuring.plan import Contest
         from gapbench.operations import is_user_spec, name_of
+        from gapbench.workloads import suites
 
         where = where or device(self.device)
         clocks = self._clocks(where)

@@ -24,8 +24,8 @@ def export(run: str, output: Path | None, url: str) -> None:
 
     Every sample is in it, in seconds per call; what is not ok is not.
     """
-    from gapbench.store import Store
     from gapbench.store import pytest_benchmark as exporting
+    from gapbench.store.store import Store
 
     store = Store(url)
     found = store.resolve(run)
@@ -50,8 +50,8 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
     Each SHARD is the folder of a run that gapbench run --shard measured, or a store of such runs: all shards of
     one plan become one run.
     """
-    from gapbench import importing, merging
-    from gapbench.store import Store
+    from gapbench.fleet import importing, merging
+    from gapbench.store.store import Store
 
     store = Store(url)
     if len(sources) == 1 and "://" not in sources[0] and not Path(sources[0]).is_dir():
@@ -77,7 +77,7 @@ def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
 
     Exits with 2 if something is damaged, or there is no store.
     """
-    from gapbench.store import Store
+    from gapbench.store.store import Store
     from gapbench.store.verify import verify
 
     store = Store(url)
@@ -106,7 +106,7 @@ def prune(runs: tuple[str, ...], dry_run: bool, url: str) -> None:
 
     If one of them does not exist, none is removed.
     """
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
     store = Store(url)
     ids = store.ids()

@@ -4,10 +4,10 @@ import json
 
 import click
 
-from gapbench.cases import Case
 from gapbench.cli import common
 from gapbench.cli.common import SHAPE
 from gapbench.errors import NothingMatchedError
+from gapbench.workloads.cases import Case
 
 
 @click.command("which")
@@ -26,10 +26,11 @@ def command(
 
     Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
     """
-    from gapbench import ceilings, summary
-    from gapbench.records import THIS
+    from gapbench.analysis import summary
     from gapbench.report import text
-    from gapbench.store import Store
+    from gapbench.store import ceilings
+    from gapbench.store.records import THIS
+    from gapbench.store.store import Store
 
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)

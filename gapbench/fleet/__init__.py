@@ -1,5 +1,4 @@
-"""Measuring on the machines of a Ray cluster: the engine runs there, its events come here.
+"""What is measured elsewhere: on the machines of a Ray cluster, as shards, or in runs that are imported.
 
-`cluster` says who is there and has a worker on each device; `dispatch`, which case where, and whose rounds go on
-elsewhere.
+Used by `cli` alone. Only `cluster` and `dispatch` need torch.
 """

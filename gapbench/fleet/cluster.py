@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gapbench import environment
-from gapbench.cases import Case
-from gapbench.devices import Device, device
 from gapbench.errors import GapbenchError, RefusedError
+from gapbench.machine import environment
+from gapbench.machine.devices import Device, device
 from gapbench.measuring import engine, limits
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Effort, Plan
-from gapbench.run import Environment, Warning, differences
+from gapbench.store.run import Environment, Warning, differences
+from gapbench.workloads.cases import Case
 
 _PATIENCE = 60.0  # seconds in which a device has to be free and its worker ready
 

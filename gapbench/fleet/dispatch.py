@@ -3,29 +3,22 @@
 import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
 
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import DeviceWorker, LostError
 from gapbench.measuring import engine
 from gapbench.measuring.budget import estimate
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.records import Qualification
-from gapbench.run import Warning
+from gapbench.store.records import Qualification
+from gapbench.store.run import Warning
+from gapbench.workloads.cases import Case
 
 _MOST_LOSSES = 3  # so many devices lost with the same case are no accident: it would take all of them along
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """What a machine of the fleet says against what was measured on it."""
-
-    warnings: list[Warning]
 
 
 def measure(
@@ -34,7 +27,7 @@ def measure(
     effort: Effort,
     earlier: Sequence[engine.RoundMeasured] = (),
     with_ceilings: bool = False,
-) -> Iterator[engine.Event | Warned]:
+) -> Iterator[engine.Event]:
     """Measure every contest on one of ``members``, which are equal, and yield events as `engine.measure` does.
 
     The longest contests come first, each to whoever is free; the budget is that of each member. When one is lost, its
@@ -99,7 +92,7 @@ def measure(
                 is_ready = True
                 yield event
         pending[cluster.ask(member, "next")] = member, contest
-    yield Warned(list(_warnings(free)))
+    yield engine.Warned(list(_warnings(free)))
 
 
 def _failed(contest: Contest) -> Iterator[engine.Event]:

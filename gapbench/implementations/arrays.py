@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu, not_on_cpu
+from gapbench.implementations.base import Implementation, implementation, missing, not_off_cpu, not_on_cpu
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 _on_other_runtimes = partial(implementation, differentiable=False)
 

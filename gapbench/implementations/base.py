@@ -5,16 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from gapbench.cases import Case
-from gapbench.truth import GLOBAL_AVERAGE, Truth
-
-Function = Callable[[Tensor], Tensor]
-"""x (N, C, *spatial) -> y, same dtype and device: (N, C, 1, ..., 1) for global average pooling.
-
-One that has weights is a `torch.nn.Module`.
-"""
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
+from gapbench.workloads.truth import GLOBAL_AVERAGE, Truth
 
 
 @dataclass(frozen=True, slots=True)

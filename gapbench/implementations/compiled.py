@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gapbench.cases import Case
 from gapbench.implementations import inductor
-from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations.base import Implementation
 from gapbench.implementations.eager import EAGER
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, implementation
+from gapbench.implementations.base import Implementation, implementation
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 _eager = partial(implementation, "eager")
 

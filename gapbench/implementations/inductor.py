@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gapbench.implementations.base import Function
+from gapbench.workloads.passes import Function
 
 _KERNEL = re.compile(r"^(\w+) = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
 # With the parenthesis: comments cite the operators that a kernel replaces, without.

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu
-from gapbench.telemetry import host
+from gapbench.implementations.base import Implementation, implementation, missing, not_off_cpu
+from gapbench.machine.telemetry import host
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 _BLOCK = 512  # channels whose sums are kept in the first-level cache while their columns are read
 

@@ -6,8 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, implementation, missing, not_off_cpu
+from gapbench.implementations.base import Implementation, implementation, missing, not_off_cpu
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 _OPSET, _IR_VERSION = 18, 10
 """Old enough for every release of ONNX Runtime that is allowed; opset 18 takes ReduceMean's axes as an input."""

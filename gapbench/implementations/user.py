@@ -18,7 +18,8 @@ from pathlib import Path
 
 from gapbench.errors import GapbenchError
 from gapbench.implementations import compiled, inductor
-from gapbench.implementations.base import Function, Implementation
+from gapbench.implementations.base import Implementation
+from gapbench.workloads.passes import Function
 
 
 class BrokenImplementationError(Exception):

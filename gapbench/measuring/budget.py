@@ -19,7 +19,7 @@ from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
 from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.run import Warning
+from gapbench.store.run import Warning
 
 _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the processes that workers are forked from are loaded, and more where something is compiled."""

@@ -46,7 +46,7 @@ from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import merged
 from gapbench.measuring.worker import Place
-from gapbench.records import NULL, Qualification
+from gapbench.store.records import NULL, Qualification
 
 SECONDS_PER_WEIGHT = 1e-6
 """More patience for large heads: making their weights and judging them in float64 takes about a tenth of this."""

@@ -7,14 +7,14 @@ from math import log
 
 import numpy as np
 
-from gapbench import stats
-from gapbench.cases import Case
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import RoundMeasured
 from gapbench.measuring.plan import Contest, Plan
 from gapbench.measuring.protocol import Calibration
-from gapbench.records import UNRANKED
-from gapbench.stats import Floats, Interval
+from gapbench.statistics import stats
+from gapbench.statistics.stats import Floats, Interval
+from gapbench.store.records import UNRANKED
+from gapbench.workloads.cases import Case
 
 Row = tuple[str, str]
 """An implementation and a clock."""

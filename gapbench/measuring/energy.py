@@ -6,9 +6,9 @@ wrong by a step at each end.
 
 from collections.abc import Callable
 
+from gapbench.machine.telemetry.energy import Counter
+from gapbench.machine.telemetry.unreadable import UnreadableError
 from gapbench.measuring.clocks import base
-from gapbench.telemetry.energy import Counter
-from gapbench.telemetry.unreadable import UnreadableError
 
 WINDOW_SECONDS = 0.25
 """A window's least length."""

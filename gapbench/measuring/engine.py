@@ -28,6 +28,7 @@ from gapbench.measuring.events import (
     Ready,
     RoundMeasured,
     SidesSeparated,
+    Warned,
     WorkerLost,
 )
 from gapbench.measuring.examiner import Examination, Paper
@@ -50,6 +51,7 @@ __all__ = [
     "Ready",
     "RoundMeasured",
     "SidesSeparated",
+    "Warned",
     "WorkerLost",
     "measure",
 ]

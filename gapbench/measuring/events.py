@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gapbench.cases import Case
 from gapbench.measuring.protocol import RoundResult
-from gapbench.records import THIS, Qualification
-from gapbench.stats import Floats
+from gapbench.statistics.stats import Floats
+from gapbench.store.records import THIS, Qualification
+from gapbench.store.run import Warning
+from gapbench.workloads.cases import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,15 @@ class Qualified:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """What another machine says against what was measured on it."""
+
+    warnings: list[Warning]
+
+
+@dataclass(frozen=True, slots=True)
 class CeilingsMeasured:
-    """The limits of all devices that the cases use, as run.json has them (see `gapbench.ceilings`)."""
+    """The limits of all devices that the cases use, as run.json has them (see `gapbench.store.ceilings`)."""
 
     ceilings: list[dict[str, Any]]
 
@@ -138,6 +146,6 @@ class CaseDone:
 
 
 Event = (
-    Ready | Qualified | CeilingsMeasured | EnergyMeasured | RoundMeasured | WorkerLost | SidesSeparated | Raced
+    Ready | Qualified | Warned | CeilingsMeasured | EnergyMeasured | RoundMeasured | WorkerLost | SidesSeparated | Raced
     | Flagged | CaseDone
 )  # fmt: skip

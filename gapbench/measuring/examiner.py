@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gapbench import inputs, operations, oracle
-from gapbench.cases import Case
+from gapbench import operations
 from gapbench.measuring import forkserver_process
 from gapbench.measuring.forkserver import CurrentContender, Forker, Worker, WorkerTimeoutError
 from gapbench.measuring.prepared import CaseTask
@@ -40,10 +39,12 @@ from gapbench.measuring.protocol import (
     Shown,
     WorkerExit,
 )
-from gapbench.oracle import Description, Judgement
-from gapbench.passes import Call, expect
-from gapbench.records import Qualification
-from gapbench.truth import GLOBAL_AVERAGE, Expected, Truth
+from gapbench.store.records import Qualification
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
+from gapbench.workloads.oracle import Description, Judgement
+from gapbench.workloads.passes import Call, expect
+from gapbench.workloads.truth import GLOBAL_AVERAGE, Expected, Truth
 
 _Kind = TypeVar("_Kind")
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import nn
 
-from gapbench import oracle, passes
-from gapbench.inputs import GuardedTensor
 from gapbench.measuring import cheat_checks, probes
 from gapbench.measuring.examiner import Examiner, ExaminerGoneError, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.prepared import PreparedCase, status_of
 from gapbench.measuring.protocol import WEIGHTS, Judged
-from gapbench.oracle import Question
-from gapbench.records import Qualification
+from gapbench.store.records import Qualification
+from gapbench.workloads import oracle, passes
+from gapbench.workloads.inputs import GuardedTensor
+from gapbench.workloads.oracle import Question
 
 _SURPRISES = 4
 

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gapbench.cases import Case
 from gapbench.measuring import worker
 from gapbench.measuring.ceilings import PATIENCE, unmeasured
 from gapbench.measuring.energy import WINDOW_SECONDS
@@ -13,6 +12,7 @@ from gapbench.measuring.events import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.forkserver import Forker, how_it_ended, last_answer
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import Answer
+from gapbench.workloads.cases import Case
 
 
 def ceilings(cases: Iterable[Case], server: Forker) -> CeilingsMeasured:

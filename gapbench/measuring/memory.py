@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from resource import RUSAGE_SELF, getrusage
 
-from gapbench.records import KEPT_TUNABLES
+from gapbench.store.records import KEPT_TUNABLES
 
 _TUNABLES: Mapping[str, str] = {"kept": KEPT_TUNABLES, "fresh": "glibc.malloc.mmap_threshold=131072"}
 """glibc's settings (its manual, Memory Allocation Tunables): keep what is freed and ask for huge pages; or map every

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import gapbench
 from gapbench import operations
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
-from gapbench.records import REFERENCE, THIS
-from gapbench.stats import FEWEST_ROUNDS
+from gapbench.statistics.stats import FEWEST_ROUNDS
+from gapbench.store.records import REFERENCE, THIS
+from gapbench.workloads.cases import Case
 
 CaseKey = tuple[Case, str]
 """A case under a memory condition: what has rounds of its own."""

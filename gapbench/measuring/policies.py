@@ -11,13 +11,11 @@ from math import ceil
 from random import Random
 from typing import Protocol
 
-from gapbench.cases import Case
 from gapbench.measuring.case_state import CaseState, Row
 from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced
 from gapbench.measuring.plan import Effort
 from gapbench.measuring.schedule import MOST_TURNS
-from gapbench.records import BASE, HEAD
-from gapbench.verdicts import (
+from gapbench.statistics.verdicts import (
     EQUIVALENCE_LEVEL,
     LEVEL,
     Evidence,
@@ -28,6 +26,8 @@ from gapbench.verdicts import (
     smallest_paired,
     worth_confirming,
 )
+from gapbench.store.records import BASE, HEAD
+from gapbench.workloads.cases import Case
 
 
 @dataclass(frozen=True, slots=True)

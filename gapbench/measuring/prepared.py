@@ -13,18 +13,19 @@ import psutil
 import torch
 from torch import Tensor
 
-from gapbench import inputs, operations
-from gapbench.cases import DTYPES, Case
-from gapbench.devices import Accelerator, device
+from gapbench import operations
 from gapbench.errors import is_out_of_memory
 from gapbench.implementations import Function, Implementation
 from gapbench.implementations.user import BrokenImplementationError
+from gapbench.machine.devices import Accelerator, device
 from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import Source
 from gapbench.measuring.protocol import Prepared
 from gapbench.measuring.side_modules import SideModules
-from gapbench.passes import Call, bind
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import DTYPES, Case
+from gapbench.workloads.passes import Call, bind
 
 
 @dataclass(frozen=True, slots=True)

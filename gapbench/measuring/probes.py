@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from gapbench import inputs
-from gapbench.cases import Case
 from gapbench.implementations import Function
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 
 _REPETITIONS = 3
 

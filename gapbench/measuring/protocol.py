@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from gapbench.records import STATUSES, Qualification
+from gapbench.store.records import STATUSES, Qualification
 
 MOST_BYTES = 64 << 20
 """The longest message that is read; profiles of long calls have some MB, a round some 100 kB."""

@@ -8,9 +8,8 @@ from random import Random
 
 from torch import Tensor
 
-from gapbench import inputs, oracle, passes, telemetry
-from gapbench.cases import DTYPES
-from gapbench.devices import device
+from gapbench.machine import telemetry
+from gapbench.machine.devices import device
 from gapbench.measuring import cheat_checks, clocks, memory, schedule
 from gapbench.measuring.examiner import Bytes, Examiner, Packed, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
@@ -18,8 +17,10 @@ from gapbench.measuring.prepared import PreparedCase
 from gapbench.measuring.protocol import WEIGHTS, Batches, Calibration, RoundFailure, RoundResult
 from gapbench.measuring.schedule import Turns
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, merged
-from gapbench.passes import Call
-from gapbench.truth import Truth
+from gapbench.workloads import inputs, oracle, passes
+from gapbench.workloads.cases import DTYPES
+from gapbench.workloads.passes import Call
+from gapbench.workloads.truth import Truth
 
 _SURPRISES = 2
 """Elements that are changed for each contender after either half of a round's turns."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from gapbench.measuring import memory
 from gapbench.measuring.clocks import Clock
 from gapbench.measuring.protocol import Batches, Calibration
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 FEWEST_TURNS = 4
 """A round of slow calls ends soon, and another process is asked: rounds count, turns do not."""

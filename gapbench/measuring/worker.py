@@ -8,9 +8,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gapbench import inputs
-from gapbench.cases import Case
-from gapbench.devices import device
+from gapbench.machine.devices import device
+from gapbench.machine.telemetry import energy as energy_counter
+from gapbench.machine.telemetry.unreadable import UnreadableError
 from gapbench.measuring import ceilings, energy, forkserver_process, judge, prepared, rounds
 from gapbench.measuring.examiner import Examiner, ExaminerGoneError
 from gapbench.measuring.forkserver import CurrentContender
@@ -19,8 +19,8 @@ from gapbench.measuring.prepared import CaseTask, PreparedCase
 from gapbench.measuring.protocol import Answer, Channel, Prepared, RoundFailure
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync
-from gapbench.telemetry import energy as energy_counter
-from gapbench.telemetry.unreadable import UnreadableError
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 
 
 class _Loaded:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import ModuleType
 
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError, unknown
 from gapbench.implementations import IMPLEMENTATIONS, Implementation, user
 from gapbench.operations.base import Operation
@@ -19,8 +18,9 @@ from gapbench.operations.classifier_head import CLASSIFIER_HEAD
 from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
-from gapbench.records import REFERENCE
-from gapbench.truth import GLOBAL_AVERAGE, Truth
+from gapbench.store.records import REFERENCE
+from gapbench.workloads.cases import Case
+from gapbench.workloads.truth import GLOBAL_AVERAGE, Truth
 
 __all__ = [
     "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
@@ -41,6 +41,17 @@ _HARNESS = {
     "gapbench.operations.base",
 }
 """Modules of the two packages that serve every implementation, and have none."""
+
+_MOVED = {
+    "cases": "workloads",
+    "shapes": "workloads",
+    "passes": "workloads",
+    "truth": "workloads",
+    "records": "store",
+    "devices": "machine",
+    "telemetry": "machine",
+}
+"""Where implementations of versions before 0.2 find what they import from `gapbench`, by its old name."""
 
 _BUILT_IN: dict[str, Implementation] = {each.name: each for own in OPERATIONS for each in own.implementations}
 
@@ -93,6 +104,8 @@ def adopt(package: Path, operation: str) -> None:
     Only the code under test comes from there, and what that imports late (a kernel, say); what judges and describes it
     stays this gapbench's, on both sides of a comparison. Raises whatever the checkout raises when it is imported.
     """
+    for old, room in _MOVED.items():
+        sys.modules[f"gapbench.{old}"] = importlib.import_module(f"gapbench.{room}.{old}")
     for name in [name for name in sys.modules if name.startswith(("gapbench.implementations", "gapbench.operations"))]:
         if name not in _HARNESS:
             del sys.modules[name]

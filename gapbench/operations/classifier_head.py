@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gapbench.cases import Case
 from gapbench.implementations import Implementation
 from gapbench.operations.base import Operation
-from gapbench.truth import Differentiated
+from gapbench.workloads.cases import Case
+from gapbench.workloads.truth import Differentiated
 
 CLASSES, HIDDEN = 1000, 4096
 """ImageNet's classes, and the width of VGG's hidden layers (torchvision)."""

@@ -10,11 +10,11 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from gapbench.cases import Case
 from gapbench.implementations import Function, compiled
 from gapbench.implementations.base import implementation
 from gapbench.operations.base import Operation
-from gapbench.truth import Differentiated
+from gapbench.workloads.cases import Case
+from gapbench.workloads.truth import Differentiated
 
 
 def lengths(case: Case) -> list[int]:

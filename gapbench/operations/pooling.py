@@ -9,10 +9,10 @@ from operator import attrgetter
 import torch.nn.functional as F
 from torch import Tensor
 
-from gapbench.cases import Case
 from gapbench.implementations import Function, Implementation
 from gapbench.operations.base import Operation
-from gapbench.truth import Differentiated
+from gapbench.workloads.cases import Case
+from gapbench.workloads.truth import Differentiated
 
 _Pool = Callable[[Case], Function]
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gapbench.cases import Case
 from gapbench.implementations import Function, Implementation, compiled, inductor
 from gapbench.operations.base import Operation
-from gapbench.truth import Differentiated
+from gapbench.workloads.cases import Case
+from gapbench.workloads.truth import Differentiated
 
 PIXELS = (160, 224, 288, 320)
 """Image sizes, the last of which the case's shape belongs to."""

@@ -24,11 +24,12 @@ from typing import Any
 
 import torch
 
-from gapbench import inputs, operations
-from gapbench.cases import Case
-from gapbench.devices import device
+from gapbench import operations
+from gapbench.machine.devices import device
 from gapbench.measuring import prepared, worker_env
-from gapbench.passes import bind
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import bind
 
 EVENTS = (
     "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gapbench.cases import Case
-from gapbench.compare import Row
+from gapbench.analysis.compare import Row
 from gapbench.measuring import memory, servers
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Source
 from gapbench.profiling import job
 from gapbench.profiling.events import allocates
 from gapbench.profiling.profiles import Profile, profile_one
-from gapbench.records import BASE, HEAD
 from gapbench.report import format as fmt
-from gapbench.store import Store
 from gapbench.store import profiles as kept
+from gapbench.store.records import BASE, HEAD
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 Document = Mapping[str, Any]  # of a `Profile`
 _SMALL = 0.05  # of the largest change: what is smaller is counted, not told

@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from msgspec import Struct, to_builtins
 
-from gapbench import inputs, operations
-from gapbench.cases import DTYPES, Case
-from gapbench.devices import Device, device
+from gapbench import operations
 from gapbench.implementations import Function, Implementation, inductor
+from gapbench.machine.devices import Device, device
 from gapbench.measuring import clocks, memory, prepared, probes
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.protocol import Answer, Channel
-from gapbench.passes import Call, bind
 from gapbench.profiling import counters, sampling
 from gapbench.profiling.split import PARTS, Split, sentence, split
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import DTYPES, Case
+from gapbench.workloads.passes import Call, bind
 
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2

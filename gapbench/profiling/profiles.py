@@ -16,14 +16,15 @@ from typing import Any
 
 import msgspec
 
-from gapbench import environment, operations
-from gapbench.cases import Case
+from gapbench import operations
+from gapbench.machine import environment
 from gapbench.measuring import servers
 from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
 from gapbench.measuring.plan import HERE, Contest
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
 from gapbench.profiling import counters, job, sampling
-from gapbench.records import STATUSES
+from gapbench.store.records import STATUSES
+from gapbench.workloads.cases import Case
 
 SCHEMA = 1
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from gapbench.devices import Device
+from gapbench.machine.devices import Device
 from gapbench.measuring import probes
 from gapbench.measuring.clocks import base
-from gapbench.passes import Call
 from gapbench.profiling import events
 from gapbench.profiling.events import MEMORY, Event, Node
 from gapbench.profiling.split import OUTSIDE, Observed
+from gapbench.workloads.passes import Call
 
 _PAIRS = 21
 _WINDOW_SECONDS = 5e-3

@@ -16,8 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapbench.cases import Case
 from gapbench.profiling.architectures import ARCHITECTURES, Architecture, architecture
+from gapbench.workloads.cases import Case
 
 if TYPE_CHECKING:
     from gapbench.implementations.triton.op import Launch

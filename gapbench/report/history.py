@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gapbench.cases import Case
+from gapbench.analysis.history import COLUMNS, Trend, order, trends
 from gapbench.errors import GapbenchError
-from gapbench.history import COLUMNS, Trend, order, trends
-from gapbench.records import case_columns
 from gapbench.report import format as fmt
 from gapbench.report import redaction
 from gapbench.report.charts import trend as chart
 from gapbench.report.page_data import sized
 from gapbench.report.text import sparkline
-from gapbench.store import Store
+from gapbench.store.records import case_columns
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 MOST_ROWS = 20_000  # results that the page reads, of whole runs, the newest; `gapbench history` reads them all
 

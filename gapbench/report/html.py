@@ -16,16 +16,16 @@ import pandas as pd
 from markupsafe import Markup
 
 import gapbench
-from gapbench.cases import Case
-from gapbench.compare import Diff, Row
-from gapbench.records import MEMORY, case_columns
+from gapbench.analysis.compare import Diff, Row
 from gapbench.report import assets, page_data, profiles, quality, redaction, rows, run_metadata, views
 from gapbench.report import format as fmt
 from gapbench.report import history as past
 from gapbench.report.diff import lines
 from gapbench.report.loaded_run import Stored, counts
-from gapbench.run import Run
 from gapbench.store.profiles import stem
+from gapbench.store.records import MEMORY, case_columns
+from gapbench.store.run import Run
+from gapbench.workloads.cases import Case
 
 Card = dict[str, Any]  # what the index says of a page; the page carries it
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gapbench import summary
-from gapbench.compare import Diff, Side, compare
+from gapbench.analysis import summary
+from gapbench.analysis.compare import Diff, Side, compare
 from gapbench.errors import GapbenchError
-from gapbench.run import Run, differences
-from gapbench.store import Store
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.run import Run, differences
+from gapbench.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

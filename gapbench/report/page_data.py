@@ -17,12 +17,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from gapbench import ceilings
-from gapbench.records import UNRANKED
 from gapbench.report import format as fmt
 from gapbench.report.loaded_run import Stored
 from gapbench.report.rows import CASE, certainty, key, names, records, remarks
-from gapbench.stats import Floats
+from gapbench.statistics.stats import Floats
+from gapbench.store import ceilings
+from gapbench.store.records import UNRANKED
 
 DIGITS = 5  # significant digits of floats: one more than any page shows
 
@@ -88,10 +88,11 @@ _CASE = (
     "clock", "memory", "winner", "ties", "certainty", "reference", "rows",
 )  # fmt: skip
 _ROW = (
-    "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio",
-    "ratio_low", "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples",
-    "stopped_by", "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic", "batch_invariant", "remarks", "peak_extra_bytes", "saved_bytes",
-    "compile_seconds", "recompilations", "parameters", "code_path", "energy_joules",
+    "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low",
+    "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples", "stopped_by",
+    "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic", "batch_invariant", "remarks",
+    "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
+    "energy_joules",
 )  # fmt: skip
 
 
@@ -119,7 +120,11 @@ def data(stored: Stored) -> dict[str, Any]:
         for row in records(results)
     ]
     ceiling = pd.Series([limit and ceilings.said(limit) for limit in limits], results.index, dtype=object)
-    said = pd.Series(["; ".join(remarks(row)) if row["status"] == "ok" else None for row in records(results)], results.index, dtype=object)
+    said = pd.Series(
+        ["; ".join(remarks(row)) if row["status"] == "ok" else None for row in records(results)],
+        results.index,
+        dtype=object,
+    )
     return {
         "run": stored.run.id,
         "cases": sized(cases.assign(**answered), _CASE),

@@ -10,7 +10,7 @@ The rules, by check:
 - *measured*: untrusted where nothing was measured, or where more than half of what could run here did not work;
 - *correct*: caution where a result was wrong, or an implementation failed, ran out of time or of memory; unknown where
   no result was compared with the reference;
-- *intervals*: unknown where there is no time, untrusted where none has an interval (`gapbench.stats.FEWEST_ROUNDS`
+- *intervals*: unknown where there is no time, untrusted where none has an interval (`statistics.stats.FEWEST_ROUNDS`
   rounds are needed), caution where some have none;
 - *precision*: caution where more than `FEW` of the ratios are known less well than the run's target; unknown where no
   implementation has a ratio to another;
@@ -27,11 +27,11 @@ from enum import IntEnum
 import numpy as np
 import pandas as pd
 
-from gapbench.records import FAILURES, SLOWER
 from gapbench.report import format as fmt
 from gapbench.report.loaded_run import Stored
-from gapbench.run import Run
-from gapbench.stats import FEWEST_ROUNDS
+from gapbench.statistics.stats import FEWEST_ROUNDS
+from gapbench.store.records import FAILURES, SLOWER
+from gapbench.store.run import Run
 
 SHOWN = 50
 """Warnings that a page lists; the rest are counted."""

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from gapbench.report.loaded_run import Stored
-from gapbench.run import Run
+from gapbench.store.run import Run
 from gapbench.store.run_json import decode
 
 _PRIVATE = frozenset(

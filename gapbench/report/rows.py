@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from gapbench.records import KEPT_TUNABLES, THIS, UNRANKED, with_memory
 from gapbench.report import format as fmt
-from gapbench.run import Run
-from gapbench.stats import FEWEST_ROUNDS
+from gapbench.statistics.stats import FEWEST_ROUNDS
+from gapbench.store.records import KEPT_TUNABLES, THIS, UNRANKED, with_memory
+from gapbench.store.run import Run
 
 Row = dict[str, Any]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from msgspec import to_builtins
 
 from gapbench.report import format as fmt
-from gapbench.run import Run
+from gapbench.store.run import Run
 
 Facts = list[tuple[str, str]]
 

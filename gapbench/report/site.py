@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 
-from gapbench.compare import interleaved
+from gapbench.analysis.compare import interleaved
 from gapbench.errors import GapbenchError
 from gapbench.report import assets, html, profiles
 from gapbench.report import history as past
 from gapbench.report.diff.lines import explained
 from gapbench.report.loaded_run import against, load
 from gapbench.report.redaction import public
-from gapbench.store import Store, durable_io
+from gapbench.store import durable_io
 from gapbench.store import profiles as stored_profiles
+from gapbench.store.store import Store
 
 _HEAD = 65536  # a page's card stands in its first bytes
 _CARD = re.compile(r'<meta name="gapbench" content="([^"]*)"')  # where jinja2 escapes quotes

@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.cases import Case
-from gapbench.history import SHORTEST, Change, Point, Trend, logs
-from gapbench.records import REFERENCE
+from gapbench.analysis.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report import rows
-from gapbench.run import Run
+from gapbench.store.records import REFERENCE
+from gapbench.store.run import Run
+from gapbench.workloads.cases import Case
 
 if TYPE_CHECKING:
-    from gapbench.history import Difference, Since
+    from gapbench.analysis.history import Difference, Since
 
 _STDOUT = Console()
 _WIDE = 120

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from gapbench import ceilings
-from gapbench.compare import Diff
-from gapbench.history import Trend
+from gapbench.analysis.compare import Diff
+from gapbench.analysis.history import Trend
 from gapbench.report import profiles, rows
 from gapbench.report.charts import (
     accuracy,
@@ -29,6 +28,7 @@ from gapbench.report.charts import (
 )
 from gapbench.report.loaded_run import Stored
 from gapbench.report.page_data import sized
+from gapbench.store import ceilings
 
 Scope = Literal["run", "case", "diff", "trend", "profile"]
 Arguments = tuple[Any, ...]

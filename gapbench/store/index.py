@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from gapbench.errors import GapbenchError
-from gapbench.run import Gpu, Machine, Run
 from gapbench.store.files import Files
+from gapbench.store.run import Gpu, Machine, Run
 from gapbench.store.run_json import is_id, parse
 
 FILE = "index.parquet"

@@ -19,9 +19,9 @@ from typing import Any
 from msgspec import defstruct
 
 from gapbench.errors import GapbenchError
-from gapbench.records import Number
-from gapbench.store import Store
+from gapbench.store.records import Number
 from gapbench.store.run_json import load, typed
+from gapbench.store.store import Store
 
 FOLDER = "profiles"
 SCHEMA = 1

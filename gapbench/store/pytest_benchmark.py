@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 from msgspec import to_builtins
 
-from gapbench import records
 from gapbench.errors import GapbenchError
-from gapbench.git import Git
-from gapbench.records import with_memory
-from gapbench.run import Run
+from gapbench.repository.git import Git
+from gapbench.store import records
+from gapbench.store.records import with_memory
+from gapbench.store.run import Run
 
 KEY = ("case", "implementation", "contender", "clock", "memory")
 """The columns that name a row of results, and which samples are its own."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from gapbench.errors import GapbenchError
-from gapbench.records import BASE, HEAD, SCHEMA
-from gapbench.run import Run
+from gapbench.store.records import BASE, HEAD, SCHEMA
+from gapbench.store.run import Run
 from gapbench.store.tables import check_schema
 
 T = TypeVar("T")

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gapbench import records
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
+from gapbench.store import records
 from gapbench.store.files import Files
+from gapbench.workloads.cases import Case
 
 _SCHEMA_KEY = b"gapbench_schema"
 

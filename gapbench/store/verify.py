@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from gapbench import records
 from gapbench.errors import GapbenchError, counted
-from gapbench.run import Run
-from gapbench.store import Store, index
+from gapbench.store import index, records
 from gapbench.store.pytest_benchmark import KEY
+from gapbench.store.run import Run
 from gapbench.store.run_json import parse
+from gapbench.store.store import Store
 
 _TABLES = ("samples", "results")
 _SHARD = r"shards/\d{6}\.parquet"

@@ -13,15 +13,14 @@ import pandas as pd
 import pyarrow as pa
 from msgspec.structs import replace
 
-from gapbench import records
 from gapbench.errors import GapbenchError
-from gapbench.run import Run, Warning
-from gapbench.store import durable_io
+from gapbench.store import durable_io, records
+from gapbench.store.run import Run, Warning
 from gapbench.store.run_json import dump, parse
 from gapbench.store.tables import DamagedFileError, distinct, frame, parquet, read_shard, table
 
 if TYPE_CHECKING:
-    from gapbench.store import Store
+    from gapbench.store.store import Store
 
 
 def new_run_id(commit: str | None, when: datetime | None = None) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pool as pools
 import pytest
 
-from gapbench import stats
+from gapbench.statistics import stats
 
 
 def test_rows_are_rounds_by_turns_and_their_value_is_the_engine_s_of_the_turns_ratios(recorded):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import quick
 
-from gapbench import stats
+from gapbench.statistics import stats
 
 
 def samples(times, scatter=0.0, rounds=8, turns=5):

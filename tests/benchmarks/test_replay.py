@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench import verdicts
-from gapbench.verdicts import Verdict
+from gapbench.statistics import verdicts
+from gapbench.statistics.verdicts import Verdict
 
 PLAN = staged.Plan(rounds=36)
 

@@ -8,7 +8,7 @@ import stored_runs
 from click.testing import CliRunner
 from stored_runs import CASES, Machine, World, composed, simulated, summary
 
-from gapbench.compare import Side
+from gapbench.analysis.compare import Side
 
 SMALL = World(implementations=3, rounds=10, raced=1)
 

@@ -8,10 +8,10 @@ import subject
 import torch
 from click.testing import CliRunner
 
-from gapbench import inputs, oracle
 from gapbench.implementations import user
 from gapbench.measuring import cheat_checks
-from gapbench.passes import bind
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.passes import bind
 
 CALIBRATION = dict.fromkeys(subject.CASES, (1e-5, 5e-9))
 FORWARD, BACKWARD = (

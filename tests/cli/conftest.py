@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gapbench import cli
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"
 SLOW = "def pool(x):\n    for _ in range(3000): pass\n    return x.mean((2, 3), keepdim=True)\n"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from fabricated import a_run
 
-from gapbench import cli, records
+from gapbench import cli
 from gapbench.cli import common
 from gapbench.cli import run as run_command
 from gapbench.cli.selection import keyword_match
@@ -20,8 +20,9 @@ from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring.plan import Effort
 from gapbench.report import text
-from gapbench.run import Warning
-from gapbench.store import Store
+from gapbench.store import records
+from gapbench.store.run import Warning
+from gapbench.store.store import Store
 
 FEW = [f"--impl={name}" for name in ("mean", "sum_scale", "adaptive", "triton")]
 SMALL = ["run", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous", *FEW]

@@ -5,13 +5,13 @@ import json
 import pytest
 from stored import MACHINE, OTHER, keep, side, two_sides
 
-from gapbench import compare
+from gapbench.analysis import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
-from gapbench.run import COMPARED, Run
-from gapbench.store import Store
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.run import COMPARED, Run
 from gapbench.store.run_json import decode
-from gapbench.verdicts import Verdict
+from gapbench.store.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fabricated import CASE, a_run, run_id
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_tables_say_in_which_order(gapbench, runs):
 
 
 def test_a_run_that_measured_something_else_does_not_change_the_order(gapbench, runs):
-    from gapbench.cases import Case
+    from gapbench.workloads.cases import Case
 
     a_run(Store("results"), case=Case((9, 9, 9)))
     assert json.loads(gapbench(CASE.id, "--json")[1])["order"] == "commit"

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from gapbench import device_lock
-from gapbench.devices import Cpu
-from gapbench.store import Store
+from gapbench.machine import device_lock
+from gapbench.machine.devices import Cpu
+from gapbench.store.store import Store
 
 SMALL = ["--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous", "--impl", "sum_scale"]
 RUN = ["run", *SMALL, "--budget", "2s", "--rounds", "1", "--json"]
@@ -126,7 +126,7 @@ def test_every_command_that_measures_exits_with_4_on_request(gapbench, tmp_path,
 def test_a_resume_waits_as_well_and_may_be_tried_again(gapbench, tmp_path, monkeypatch):
     """The run that could not go on is not kept from others."""
     monkeypatch.setenv("GAPBENCH_LOCKS", str(tmp_path))
-    from gapbench import recording
+    from gapbench.measuring import recording
 
     monkeypatch.setattr(recording, "record", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert gapbench(*RUN)[0] == 130

@@ -10,7 +10,7 @@ from fabricated import CASE, a_run
 
 from gapbench.profiling import profiles as profiling
 from gapbench.profiling.split import PARTS
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 SMALL = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 assert CASE.id == SMALL

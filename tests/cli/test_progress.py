@@ -2,12 +2,12 @@ import io
 
 from rich.console import Console
 
-from gapbench.cases import Case
 from gapbench.cli.progress import Progress
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.records import Qualification
+from gapbench.store.records import Qualification
+from gapbench.workloads.cases import Case
 
 CASE = Case((1, 8, 4, 4))
 EVENTS = [

@@ -3,7 +3,7 @@ from fabricated import a_run, run_id
 from stored import keep, two_sides
 
 from gapbench.cli import report as report_command
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 @pytest.fixture

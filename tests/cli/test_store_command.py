@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fabricated import a_run, run_id
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import stored
 from fabricated import a_run
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, dispatch
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import RoundResult
-from gapbench.records import Qualification
-from gapbench.run import Warning
+from gapbench.store.records import Qualification
+from gapbench.store.run import Warning
+from gapbench.workloads.cases import Case
 
 CONTESTS = [Contest("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]
 EFFORT = Effort(budget=60, rounds=3)

@@ -12,8 +12,8 @@ from gapbench import cli
 from gapbench.cli import fleet
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import DeviceSlot, DeviceWorker, Worker
-from gapbench.run import FleetDevice
-from gapbench.store import Store
+from gapbench.store.run import FleetDevice
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 OPTIONS = ["--budget", "2s", "--rounds", "1", "-k", "1x64 and adaptive", "--json"]

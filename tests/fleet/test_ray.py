@@ -4,9 +4,9 @@ import json
 import os
 import time
 
-from gapbench import device_lock
-from gapbench.devices import Cpu
-from gapbench.store import Store
+from gapbench.machine import device_lock
+from gapbench.machine.devices import Cpu
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 

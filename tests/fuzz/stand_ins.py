@@ -13,14 +13,14 @@ import profiled
 import pytest
 import running
 
-from gapbench import environment, store
 from gapbench.errors import GapbenchError
-from gapbench.fleet import cluster
-from gapbench.measuring import engine
+from gapbench.fleet import cluster, importing, merging
+from gapbench.machine import environment
+from gapbench.measuring import engine, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.profiling import explain, profiles, static
-from gapbench.records import NULL, Qualification
+from gapbench.store.records import NULL, Qualification
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 _SELECTED = ("--shape", "2x3x4x4", "--impl", "mean", "--impl", "adaptive", "--impl", "triton")
@@ -60,7 +60,8 @@ def project(folder):
     """
     with pytest.MonkeyPatch.context() as patch:
         numbers = itertools.count()
-        patch.setattr(store, "new_run_id", lambda *_: f"20261122T101112Z-abc1234-{next(numbers):04}")
+        for module in (recording, importing, merging):
+            patch.setattr(module, "new_run_id", lambda *_: f"20261122T101112Z-abc1234-{next(numbers):04}")
         _make(folder)
 
 

@@ -11,12 +11,12 @@ import torch
 from strategies import expect, upstream
 from torch._dynamo.utils import counters
 
-from gapbench import inputs, oracle
-from gapbench.cases import Case
 from gapbench.implementations import compiled, inductor
 from gapbench.implementations.compiled import COMPILED, MODES
 from gapbench.operations import builtin
-from gapbench.passes import bind
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import bind
 
 torch.set_num_threads(1)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from gapbench import inputs, oracle
-from gapbench.cases import LAYOUTS, Case
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import LAYOUTS, Case
 
 CUPY_MEAN = builtin("cupy_mean")
 STREAM = 1234

@@ -10,10 +10,10 @@ import pytest
 import torch
 from strategies import expect
 
-from gapbench import inputs, oracle
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.implementations.eager import EAGER
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 
 FINDINGS = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", FINDINGS, flags=re.MULTILINE)

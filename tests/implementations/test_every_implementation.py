@@ -8,10 +8,11 @@ import torch
 from hypothesis import assume, example, given, settings
 from strategies import AVERAGING, TELLING_SIZES, expect, small_cases
 
-from gapbench import inputs, operations, oracle
-from gapbench.cases import DTYPES, LAYOUTS, Case
+from gapbench import operations
 from gapbench.errors import GapbenchError
 from gapbench.implementations import IMPLEMENTATIONS
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import IMPLEMENTATIONS
 from gapbench.measuring import worker
 from gapbench.measuring.examiner import Examination, Paper
@@ -15,6 +14,7 @@ from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
+from gapbench.workloads.cases import LAYOUTS, Case
 
 LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
 EXTERNAL = [one for one in IMPLEMENTATIONS if one.family in (*LIBRARIES, "numpy")]
@@ -65,7 +65,7 @@ def test_an_installed_library_is_supported(implementation, monkeypatch):
 def test_asking_imports_no_library():
     code = f"""
 import sys, itertools
-from gapbench.cases import Case
+from gapbench.workloads.cases import Case
 from gapbench.implementations import IMPLEMENTATIONS
 for one, device, layout in itertools.product(IMPLEMENTATIONS, ("cpu", "cuda"), {list(LAYOUTS)}):
     one.unsupported(Case((2, 3, 7, 7), device=device, layout=layout))

@@ -5,9 +5,9 @@ import itertools
 import jax
 import pytest
 
-from gapbench import inputs, oracle
-from gapbench.cases import Case
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 
 JAX_MEAN = builtin("jax_mean")
 DTYPES = ["float32", "float16", "bfloat16"]

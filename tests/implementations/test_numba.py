@@ -10,10 +10,10 @@ import pytest
 import torch
 from strategies import expect
 
-from gapbench import inputs, oracle
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import numba
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import LAYOUTS, Case
 
 NUMBA_MEAN = builtin("numba_mean")
 
@@ -89,8 +89,8 @@ def test_is_right_on_every_view(view):
 def test_sums_are_vectorised_without_assuming_that_numbers_are_finite(tmp_path):
     code = """
 import json
-from gapbench import inputs
-from gapbench.cases import Case
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 from gapbench.implementations import numba
 for layout in ("contiguous", "channels_last"):
     case = Case((2, 64, 7, 7), layout=layout)
@@ -108,8 +108,8 @@ print(json.dumps([ir for kernel in numba._kernels(False) for ir in kernel.inspec
 def test_threads_are_the_cases(tmp_path):
     code = """
 import json, numba
-from gapbench import oracle
-from gapbench.cases import LAYOUTS, Case
+from gapbench.workloads import oracle
+from gapbench.workloads.cases import LAYOUTS, Case
 from gapbench.implementations import numba as ours
 said = []
 for threads in (3, 2):
@@ -126,8 +126,8 @@ print(json.dumps(said))
 def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import json
-from gapbench import inputs
-from gapbench.cases import Case
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 from gapbench.implementations import numba
 case = Case((2, 64, 7, 7))
 numba.NUMBA[0].prepare(case)(inputs.sample(case, 0))

@@ -2,9 +2,9 @@ import tracemalloc
 
 import torch
 
-from gapbench import inputs, oracle
-from gapbench.cases import LAYOUTS, Case
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import LAYOUTS, Case
 
 NUMPY_MEAN = builtin("numpy_mean")
 

@@ -4,9 +4,9 @@ import onnxruntime
 import pytest
 from strategies import expect
 
-from gapbench import inputs, oracle
-from gapbench.cases import Case
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 
 POOL, REDUCE = builtin("onnx_global_average_pool"), builtin("onnx_reduce_mean")
 both = pytest.mark.parametrize("implementation", [POOL, REDUCE], ids=lambda one: one.name)

@@ -3,10 +3,10 @@ import sys
 import pytest
 import torch
 
-from gapbench import oracle
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.implementations import user
+from gapbench.workloads import oracle
+from gapbench.workloads.cases import Case
 
 X = torch.ones(2, 3, 4, 4)
 

@@ -7,7 +7,7 @@ import numpy as np
 from gapbench.measuring import engine, policies
 from gapbench.measuring.engine import Qualified
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.records import NULL, Qualification
+from gapbench.store.records import NULL, Qualification
 
 
 def result(seconds, clocks=("host",), turns=1):

@@ -12,14 +12,14 @@ from simulated.runtime import SimulatedRuntime
 from simulated.speed import Speed
 from simulated.virtual_time import HostTime
 
-from gapbench.cases import Case
-from gapbench.devices import Accelerator, Cpu, Cuda
+from gapbench.machine.devices import Accelerator, Cpu, Cuda
 from gapbench.measuring import cheat_checks, clocks, prepared
 from gapbench.measuring.clocks import base
 from gapbench.measuring.examiner import Examiner, Paper, examine
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
+from gapbench.workloads.cases import Case
 
 MIB = 2**20
 LOADED = Case((2, 8, 6, 6))

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench.cases import Case
 from gapbench.errors import GapbenchError
 from gapbench.measuring.budget import estimate, fit_to_budget, partition
 from gapbench.measuring.plan import Contest, Effort
-from gapbench.suites import find, grid, names
+from gapbench.workloads.cases import Case
+from gapbench.workloads.suites import find, grid, names
 
 EFFORT = Effort()
 

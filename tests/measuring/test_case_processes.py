@@ -11,7 +11,6 @@ import hostile
 import numpy as np
 import pytest
 
-from gapbench.cases import Case
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.engine import Qualified, RoundMeasured, SidesSeparated, WorkerLost
@@ -20,7 +19,8 @@ from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import LEFT_ALONE
-from gapbench.records import BASE, HEAD, NULL, THIS, Qualification
+from gapbench.store.records import BASE, HEAD, NULL, THIS, Qualification
+from gapbench.workloads.cases import Case
 
 SMALL = Case((1, 16, 8, 8))
 HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"

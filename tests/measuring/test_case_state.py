@@ -9,12 +9,12 @@ from acted import result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench import stats
-from gapbench.cases import Case
 from gapbench.measuring.case_state import CaseState
 from gapbench.measuring.events import RoundMeasured
 from gapbench.measuring.plan import Contest, Plan, Side
-from gapbench.records import BASE, HEAD, NULL, THIS
+from gapbench.statistics import stats
+from gapbench.store.records import BASE, HEAD, NULL, THIS
+from gapbench.workloads.cases import Case
 
 CASE = Case((1, 8, 4, 4))
 NAMES = ("mean", "fast", "slow")

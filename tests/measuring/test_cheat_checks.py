@@ -4,9 +4,9 @@ import time
 import pytest
 import torch
 
-from gapbench import inputs, oracle
-from gapbench.inputs import GuardedTensor
 from gapbench.measuring import cheat_checks
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.inputs import GuardedTensor
 
 
 def busy(seconds=2e-3):

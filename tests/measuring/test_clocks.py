@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from gapbench import devices
+from gapbench.machine import devices
 from gapbench.measuring import clocks
 from gapbench.measuring.clocks import base, host
 

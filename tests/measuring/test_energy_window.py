@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated.virtual_time import HostTime
 
+from gapbench.machine.telemetry.unreadable import UnreadableError
 from gapbench.measuring import energy
 from gapbench.measuring.clocks import base
-from gapbench.telemetry.unreadable import UnreadableError
 
 
 class Stepping:

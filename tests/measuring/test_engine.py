@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gapbench.cases import Case
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort, Plan
-from gapbench.records import THIS
+from gapbench.store.records import THIS
+from gapbench.workloads.cases import Case
 
 SMALL = Case((1, 8, 4, 4))
 DISHONEST = Path(__file__).parent.parent / "dishonest.py"

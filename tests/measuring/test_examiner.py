@@ -5,17 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench import inputs, oracle, passes
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations import IMPLEMENTATIONS
-from gapbench.inputs import GuardedTensor
 from gapbench.measuring.examiner import Examination, ExaminerGoneError, Packed, can_change, pack
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import WEIGHTS, Examined, Findings, RoundResult, WorkerExit
-from gapbench.oracle import Description
-from gapbench.records import Qualification
-from gapbench.truth import GLOBAL_AVERAGE
+from gapbench.store.records import Qualification
+from gapbench.workloads import inputs, oracle, passes
+from gapbench.workloads.cases import LAYOUTS, Case
+from gapbench.workloads.inputs import GuardedTensor
+from gapbench.workloads.oracle import Description
+from gapbench.workloads.truth import GLOBAL_AVERAGE
 
 CASE = Case((2, 3, 5, 4))
 EAGER = [one for one in IMPLEMENTATIONS if one.family == "eager"]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gapbench.cases import Case
 from gapbench.measuring import judge
-from gapbench.records import Qualification
+from gapbench.store.records import Qualification
+from gapbench.workloads.cases import Case
 
 CASE = Case((2, 8, 6, 6))
 

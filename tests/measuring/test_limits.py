@@ -2,10 +2,10 @@
 
 import pytest
 
-from gapbench.cases import Case
 from gapbench.measuring import limits, worker
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import Answer, WorkerExit
+from gapbench.workloads.cases import Case
 
 CPU, GPU = Case((1, 8, 4, 4)), Case((1, 8, 4, 4), device="cuda:0")
 CONTESTS = [Contest("test", case, {"mean": "mean", "fast": "mine.py:fast"}) for case in (CPU, GPU)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.measuring import memory
-from gapbench.records import MEMORY
+from gapbench.store.records import MEMORY
 
 words = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1)
 settings = st.dictionaries(st.tuples(st.sampled_from(["malloc", "cpu", "rtld"]), words), st.integers(0, 2**31))

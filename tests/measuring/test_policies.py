@@ -7,12 +7,12 @@ from acted import Machine
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gapbench.cases import Case
 from gapbench.measuring import engine, policies
 from gapbench.measuring.engine import CaseDone, Flagged, Qualified, Raced, RoundMeasured
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.policies import TwoStages
-from gapbench.records import BASE, HEAD, NULL, THIS
+from gapbench.store.records import BASE, HEAD, NULL, THIS
+from gapbench.workloads.cases import Case
 
 CASES = [Case((1, channels, 8, 8)) for channels in range(8, 20)]
 SIDES = (Side(BASE), Side(HEAD), Side(NULL))

@@ -6,9 +6,9 @@ import psutil
 import pytest
 import torch
 
-from gapbench.cases import Case
 from gapbench.measuring import prepared
 from gapbench.measuring.prepared import FailedError, UnsupportedError
+from gapbench.workloads.cases import Case
 
 CASE = Case((2, 8, 6, 6))
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from gapbench.cases import Case
 from gapbench.measuring import probes
 from gapbench.operations import builtin
-from gapbench.passes import bind
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import bind
 
 CASE = Case((2, 8, 16, 16), dtype="bfloat16")
 INPUT_BYTES = 2 * 8 * 16 * 16 * 2

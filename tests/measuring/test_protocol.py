@@ -28,7 +28,7 @@ from gapbench.measuring.protocol import (
     Started,
     WorkerExit,
 )
-from gapbench.records import STATUSES, Qualification
+from gapbench.store.records import STATUSES, Qualification
 
 SOON = 30.0
 

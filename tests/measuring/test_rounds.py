@@ -5,7 +5,6 @@ import pytest
 from simulated.cache import Buffer
 from simulated.kernels import Kernel
 
-from gapbench.cases import Case
 from gapbench.implementations import Implementation
 from gapbench.measuring import prepared, rounds, schedule
 from gapbench.measuring.forkserver import CurrentContender
@@ -13,6 +12,7 @@ from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure
 from gapbench.measuring.rounds import Assignment
+from gapbench.workloads.cases import Case
 
 CASE = Case((1, 4, 128, 128))
 CLOCKS = ("event_cold", "event_warm", "graph_warm", "graph_cold", "host_call")

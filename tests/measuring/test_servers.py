@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from gapbench.cases import Case
 from gapbench.measuring import servers
 from gapbench.measuring.plan import Contest, Side
 from gapbench.measuring.servers import SERVERS, Servers
+from gapbench.workloads.cases import Case
 
 CASE = Case((1, 8, 4, 4))
 

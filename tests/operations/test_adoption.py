@@ -15,8 +15,9 @@ ADOPT = """
 import sys
 from pathlib import Path
 import gapbench.measuring.worker
-from gapbench import operations, oracle
-from gapbench.cases import Case
+from gapbench import operations
+from gapbench.workloads import oracle
+from gapbench.workloads.cases import Case
 from gapbench.measuring.plan import Source
 
 checkout, operation, name = sys.argv[1:]
@@ -53,12 +54,20 @@ def adopt(checkout, operation, name):
 
 def test_the_code_under_test_is_the_checkouts_and_the_harness_is_not(checkout):
     edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "another mean")
-    (checkout / "gapbench" / "oracle.py").unlink()
+    (checkout / "gapbench" / "workloads" / "oracle.py").unlink()
     said = adopt(checkout, "gap", "mean").stdout.splitlines()
     assert said[0].startswith("another mean")
-    assert said[1] == str(PACKAGE / "oracle.py")
+    assert said[1] == str(PACKAGE / "workloads" / "oracle.py")
     assert said[2] == "None"
     assert str(PACKAGE) not in said[3]
+
+
+@pytest.mark.parametrize("old", ["cases", "records", "devices", "truth"])
+def test_a_checkout_from_before_modules_had_rooms_is_measured(checkout, old):
+    edit(checkout, "implementations/eager.py", "from gapbench", f"import gapbench.{old}\nfrom gapbench")
+    edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "an older mean")
+    done = adopt(checkout, "gap", "mean")
+    assert done.stdout.startswith("an older mean"), done.stderr
 
 
 def test_another_operations_ways_come_from_there_as_well(checkout):

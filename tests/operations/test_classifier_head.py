@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from gapbench import inputs, operations, oracle
-from gapbench.cases import Case
+from gapbench import operations
 from gapbench.operations.classifier_head import CLASSES, HEADS
-from gapbench.passes import bind
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import bind
 
 VGG16 = Case((1, 512, 7, 7), operation="classifier_head")
 RESNET50 = Case((1, 2048, 7, 7), operation="classifier_head")

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import small_cases
 
-from gapbench import inputs, operations, oracle
-from gapbench.cases import Case
+from gapbench import operations
 from gapbench.errors import GapbenchError
 from gapbench.operations import OPERATIONS
-from gapbench.records import UNRANKED
+from gapbench.store.records import UNRANKED
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 

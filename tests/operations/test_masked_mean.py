@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from gapbench import operations
-from gapbench.cases import Case
 from gapbench.operations.masked_mean import MASKED_MEAN, lengths
+from gapbench.workloads.cases import Case
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from gapbench import inputs, operations
-from gapbench.cases import Case
+from gapbench import operations
 from gapbench.measuring import probes
 from gapbench.operations.varying_size import sizes
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 
 CASE = Case((2, 8, 10, 10), operation="varying_size")
 

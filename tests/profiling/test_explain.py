@@ -12,15 +12,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from profiled import document, operator
 
-from gapbench.compare import Row
+from gapbench.analysis.compare import Row
 from gapbench.measuring.plan import Source
 from gapbench.profiling import explain
 from gapbench.profiling.explain import compare
 from gapbench.profiling.profiles import Profile
 from gapbench.profiling.split import PARTS
-from gapbench.store import Store
+from gapbench.statistics.verdicts import Verdict
 from gapbench.store import profiles as kept
-from gapbench.verdicts import Verdict
+from gapbench.store.store import Store
 
 SUM = ("aten::sum", ("float32",))
 COPY = ("aten::copy_", ("float32", "float32"))

@@ -2,9 +2,9 @@
 
 from stored import keep, side
 
-from gapbench.cases import Case
 from gapbench.report import site
-from gapbench.store import Store
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=window.pwned=1></script><b>%{x}&lt;`${1}"
 FORMULA = "=HYPERLINK(1)"

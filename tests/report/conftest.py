@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.records import RESULTS, SAMPLES, case_columns
+from gapbench.analysis import summary
 from gapbench.report.loaded_run import Stored
-from gapbench.run import Run
+from gapbench.store.records import RESULTS, SAMPLES, case_columns
+from gapbench.store.run import Run
 from gapbench.store.run_json import decode
+from gapbench.workloads.cases import Case
 
 Frames = tuple[Run, pd.DataFrame, pd.DataFrame]
 

@@ -9,15 +9,15 @@ import plotly.graph_objects as go
 import pytest
 from stored import side, two_sides
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.compare import compare
-from gapbench.records import RESULTS
+from gapbench.analysis import summary
+from gapbench.analysis.compare import compare
 from gapbench.report import assets, html, page_data, views
 from gapbench.report.loaded_run import Stored
 from gapbench.report.redaction import public
-from gapbench.run import Run
+from gapbench.store.records import RESULTS
+from gapbench.store.run import Run
 from gapbench.store.run_json import decode
+from gapbench.workloads.cases import Case
 
 ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from gapbench.report import site
 from gapbench.report.charts import style
 from gapbench.report.views import VIEWS, View
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):

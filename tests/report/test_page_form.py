@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from stored import keep, side
 
 from gapbench.report import site
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 def test_a_shape_is_typed_and_the_winner_read(run_page):

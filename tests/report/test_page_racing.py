@@ -5,12 +5,12 @@ import pytest
 from msgspec import structs
 from playwright.sync_api import expect
 
-from gapbench import summary
-from gapbench.cases import Case
-from gapbench.records import SLOWER, Qualification
+from gapbench.analysis import summary
 from gapbench.report import site
-from gapbench.run import Machine, Run
-from gapbench.store import Store
+from gapbench.store.records import SLOWER, Qualification
+from gapbench.store.run import Machine, Run
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 RUN = "20261122T101112Z-abc1234-0001"
 CASES = (Case((8, 2048, 7, 7), dtype="bfloat16", label="ResNet-50 head"), Case((8, 256, 56, 56)))

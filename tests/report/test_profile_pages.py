@@ -8,8 +8,8 @@ from fabricated import CASE, a_run
 from profiled import document, operator
 
 from gapbench.report import html, profiles, site
-from gapbench.store import Store
 from gapbench.store import profiles as kept
+from gapbench.store.store import Store
 
 HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=window.pwned=1></script><b>%{x}&lt;`${1}"
 

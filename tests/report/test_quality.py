@@ -5,7 +5,7 @@ import pytest
 
 from gapbench.report import quality
 from gapbench.report.quality import Check, Level
-from gapbench.run import Run
+from gapbench.store.run import Run
 
 
 @pytest.fixture

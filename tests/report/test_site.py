@@ -6,8 +6,8 @@ from stored import CASE, OTHER, keep, side, two_sides
 
 from gapbench.errors import GapbenchError
 from gapbench.report import assets, html, site
-from gapbench.store import Store
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.store import Store
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from gapbench.history import Change, Difference, Point, Since, Trend
-from gapbench.records import KEPT_TUNABLES
+from gapbench.analysis.history import Change, Difference, Point, Since, Trend
 from gapbench.report import rows, text
-from gapbench.run import Run
+from gapbench.store.records import KEPT_TUNABLES
+from gapbench.store.run import Run
 
 WINNER = {
     "case": "8x256x56x56-bfloat16-channels_last-cpu-forward-t1", "label": "SE-ResNet-50 [squeeze]",

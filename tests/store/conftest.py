@@ -7,7 +7,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 
 class Requests(logging.Handler):

@@ -15,8 +15,9 @@ import faults
 import power
 
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, durable_io
+from gapbench.store import durable_io
 from gapbench.store.run_json import decode
+from gapbench.store.store import Store
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)
@@ -60,7 +61,7 @@ def test_a_write_that_is_not_forced_to_the_disk_would_be_lost(tmp_path, monkeypa
 def test_a_run_that_another_process_writes_is_not_resumed(tmp_path):
     store = faults.fresh(tmp_path)
     writer = store.create(decode({"run": faults.RUN, "suites": ["quick"]}))
-    code = f"from gapbench.store import Store; Store({store.url!r}).reopen({faults.RUN!r})"
+    code = f"from gapbench.store.store import Store; Store({store.url!r}).reopen({faults.RUN!r})"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"run {faults.RUN} is being written by another process" in asked.stderr
     writer.release()
@@ -93,12 +94,12 @@ def test_samples_of_an_unknown_run_are_an_error(tmp_path):
 
 
 def test_a_round_after_one_that_was_lost_has_a_number_of_its_own():
-    from gapbench.cases import Case
     from gapbench.measuring.case_processes import CaseProcesses
     from gapbench.measuring.case_state import CaseState
     from gapbench.measuring.engine import RoundMeasured
     from gapbench.measuring.plan import Contest, Plan
     from gapbench.measuring.protocol import RoundResult
+    from gapbench.workloads.cases import Case
 
     case = Case((1, 2, 3))
     contest = Contest("quick", case, {"mean": "mean"})

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, index
+from gapbench.store import index
 from gapbench.store.run_json import decode
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 
@@ -59,8 +60,8 @@ def test_runs_in_progress_and_new_ones_are_read_again(store, runs, monkeypatch):
 
 def test_it_holds_what_baselines_and_trends_ask_for(store, runs):
 
-    from gapbench.history import order
-    from gapbench.run import differences
+    from gapbench.analysis.history import order
+    from gapbench.store.run import differences
 
     store.runs()
     listed = store.listing().runs

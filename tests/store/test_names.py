@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from gapbench import cli
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, index, profiles
+from gapbench.store import index, profiles
 from gapbench.store.run_json import is_id
+from gapbench.store.store import Store
 
 PARTS = st.sampled_from(
     ["..", ".", "", "/", "outside", "inside", "\\", "~", "\0", "%2e%2e", "run.json", "*", "s3:", "\n"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from profiled import document
 
 from gapbench.errors import GapbenchError
-from gapbench.store import Store, profiles
+from gapbench.store import profiles
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 

@@ -11,11 +11,11 @@ import pytest
 from fabricated import CASE, a_run
 from pytest_benchmark.stats import Stats
 
-from gapbench import importing
 from gapbench.errors import GapbenchError
-from gapbench.run import Machine
-from gapbench.store import Store
+from gapbench.fleet import importing
 from gapbench.store import pytest_benchmark as writing
+from gapbench.store.run import Machine
+from gapbench.store.store import Store
 
 FIELDS = "min max mean stddev rounds median iqr q1 q3 iqr_outliers stddev_outliers outliers ld15iqr hd15iqr ops total"
 

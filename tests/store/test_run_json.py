@@ -9,11 +9,10 @@ from fabricated import a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench.cases import Case
-from gapbench.ceilings import Ceiling
 from gapbench.errors import GapbenchError
-from gapbench.git import Git
-from gapbench.run import (
+from gapbench.repository.git import Git
+from gapbench.store.ceilings import Ceiling
+from gapbench.store.run import (
     Comparison,
     EnergySource,
     Environment,
@@ -29,8 +28,9 @@ from gapbench.run import (
     Warning,
     differences,
 )
-from gapbench.store import Store
 from gapbench.store.run_json import decode, dump, parse
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 

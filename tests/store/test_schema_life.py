@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from gapbench import records
-from gapbench.recording import plan_of
-from gapbench.store import Store
+from gapbench.measuring.recording import plan_of
+from gapbench.store import records
+from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 OLD = Path(__file__).parent / "schema-1"

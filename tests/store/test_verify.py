@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from fabricated import CASE, a_run, run_id
 
-from gapbench import records
-from gapbench.store import Store
+from gapbench.store import records
 from gapbench.store.run_json import decode
+from gapbench.store.store import Store
 from gapbench.store.tables import table
 from gapbench.store.verify import verify
 

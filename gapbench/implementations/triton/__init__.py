@@ -6,9 +6,10 @@ docs/triton.md says what each kernel is for. This module and `plans` import with
 from functools import partial
 from typing import Any
 
-from gapbench.cases import Case
-from gapbench.implementations.base import Function, Implementation, missing
+from gapbench.implementations.base import Implementation, missing
 from gapbench.implementations.triton.plans import FLAT, FORWARD, PERSISTENT, Chip, Geometry
+from gapbench.workloads.cases import Case
+from gapbench.workloads.passes import Function
 
 __all__ = ["TRITON"]
 

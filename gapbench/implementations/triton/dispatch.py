@@ -15,9 +15,9 @@ from torch import Tensor
 from triton.runtime.cache import get_cache_manager
 from triton.runtime.errors import OutOfResources
 
-from gapbench.cases import Case
 from gapbench.implementations.triton import kernels, op
 from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, Plan, backward_plans, forward_plans
+from gapbench.workloads.cases import Case
 
 _FILE = "gapbench.plan.txt"
 _WARMUP_MS, _REPEAT_MS = 5, 20

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 
-from gapbench.cases import DTYPES, Case
+from gapbench.workloads.cases import DTYPES, Case
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gapbench.ceilings import Ceiling
-from gapbench.devices import Accelerator, device
+from gapbench.machine.devices import Accelerator, device
 from gapbench.measuring.ceilings import accelerator, cpu
 from gapbench.measuring.clocks import ClockError
+from gapbench.store.ceilings import Ceiling
 
 PATIENCE = 30.0
 """Seconds after which measuring one device is given up."""

@@ -7,12 +7,12 @@ still is flagged where its results are looked at.
 
 from collections.abc import Callable, Iterator
 
-from gapbench.ceilings import MEMORY, Ceiling
-from gapbench.devices import Accelerator
+from gapbench.machine.devices import Accelerator
+from gapbench.machine.telemetry import nvml
+from gapbench.machine.telemetry.unreadable import UnreadableError
 from gapbench.measuring import clocks
-from gapbench.passes import Call
-from gapbench.telemetry import nvml
-from gapbench.telemetry.unreadable import UnreadableError
+from gapbench.store.ceilings import MEMORY, Ceiling
+from gapbench.workloads.passes import Call
 
 _CALLS = 20
 _TRIES = 5

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from gapbench.ceilings import MEMORY, Ceiling
+from gapbench.machine.telemetry import host
 from gapbench.measuring.clocks import base
-from gapbench.telemetry import host
+from gapbench.store.ceilings import MEMORY, Ceiling
 
 KINDS = {"read": (0,), "copy": (1, 2), "write": (3, 4)}
 """The loops of `loops.c` by what they do: our own, and the C library's, which may write past the caches."""

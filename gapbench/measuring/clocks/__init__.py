@@ -7,7 +7,7 @@ What they share: `base` (the one timing loop; what a clock is, and how it refuse
 proof that it was cold), `hold` (launches behind a delay).
 """
 
-from gapbench.devices import Cpu, Device
+from gapbench.machine.devices import Cpu, Device
 from gapbench.measuring.clocks.base import (
     BURN_IN_SECONDS,
     Clock,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gapbench.errors import GapbenchError
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 BURN_IN_SECONDS = 1.0
 """Work before the first measurement on an accelerator: its clocks and its temperature rise for about that long."""

@@ -5,9 +5,9 @@ The canary is data of our own, put into the cache, that must be gone when a batc
 
 from collections.abc import Callable, Sequence
 
-from gapbench.devices import UNKNOWN_CACHE, Device
+from gapbench.machine.devices import UNKNOWN_CACHE, Device
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 Read = Callable[[Callable[[], object]], float]
 

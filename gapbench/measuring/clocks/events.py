@@ -9,12 +9,12 @@ from statistics import fmean
 
 from torch import Tensor
 
-from gapbench.devices import Accelerator
+from gapbench.machine.devices import Accelerator
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, ClockRefusedError, Preparation
 from gapbench.measuring.clocks.cold import Canary
 from gapbench.measuring.clocks.hold import MOST_CALLS, Hold
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 _FLUSHES_BETWEEN_LOOKS = 10
 _FLOOR_RUNS = 6

@@ -8,11 +8,11 @@ from statistics import fmean
 
 from torch import Tensor
 
-from gapbench.devices import Accelerator, Graph
+from gapbench.machine.devices import Accelerator, Graph
 from gapbench.measuring.clocks import base, cold
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200

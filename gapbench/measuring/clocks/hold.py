@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from gapbench.devices import Accelerator
+from gapbench.machine.devices import Accelerator
 from gapbench.measuring.clocks.base import ClockRefusedError, now
 
 T = TypeVar("T")

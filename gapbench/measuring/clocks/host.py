@@ -5,11 +5,11 @@ from itertools import repeat
 
 from torch import Tensor
 
-from gapbench.devices import Accelerator, Device
+from gapbench.machine.devices import Accelerator, Device
 from gapbench.measuring.clocks import base, cold
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
-from gapbench.passes import Call
+from gapbench.workloads.passes import Call
 
 _PLACES = 4
 _LARGEST = 1 << 26

@@ -1,6 +1,6 @@
 """From which size on is which implementation fastest, and why? Fixed cost and bandwidth as lines through the times.
 
-`gapbench.cost_model` fits ``seconds = fixed + bytes / bandwidth``; a panel is one operation, dtype, layout, device,
+`analysis.cost_model` fits ``seconds = fixed + bytes / bandwidth``; a panel is one operation, dtype, layout, device,
 pass, threads and clock. Dotted verticals are where the fastest line changes.
 """
 
@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench import cost_model
-from gapbench.cost_model import CONTEXT, Context, Crossover, Fit
+from gapbench.analysis import cost_model
+from gapbench.analysis.cost_model import CONTEXT, Context, Crossover, Fit
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
-from gapbench.stats import Interval
+from gapbench.statistics.stats import Interval
 
 MOST_PANELS = 6
 MOST_LINES = 8

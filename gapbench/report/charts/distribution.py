@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.records import SAMPLES
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
+from gapbench.store.records import SAMPLES
 
 MOST_LINES = 6  # implementations drawn: those with the least median time
 

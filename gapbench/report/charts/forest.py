@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.compare import Diff
-from gapbench.records import REFERENCE, UNRANKED
+from gapbench.analysis.compare import Diff
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.records import REFERENCE, UNRANKED
 
 MOST_ROWS = 30  # what does not fit a screen or two is in the table
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gapbench.records import RESULTS
 from gapbench.report import rows
 from gapbench.report.charts.style import MOST
+from gapbench.store.records import RESULTS
 
 CONTEXT = ("operation", "device", "pass", "threads", "clock", "memory", "contender")
 """What else two rows may differ by, beside dtype and layout, so that they are not to be drawn in one panel."""

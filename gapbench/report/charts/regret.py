@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.regret import BY, regrets
+from gapbench.analysis.regret import BY, regrets
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style

@@ -1,6 +1,6 @@
 """How close to the limit? Bytes that must move against GB/s, below the measured ceilings of each cache level.
 
-Ceilings are those of `gapbench.ceilings`, as a run.json has them: up to ``bytes`` the level holds the data (null: any
+Ceilings are those of `store.ceilings`, as a run.json has them: up to ``bytes`` the level holds the data (null: any
 size), and reading it gives ``gbps``. Those that the run's rows are held against are drawn, each over the sizes that it
 is the ceiling of.
 """
@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench import ceilings as limits
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
+from gapbench.store import ceilings as limits
 
 Ceilings = limits.Known
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.history import SHORTEST, Change, Point, Trend, logs
+from gapbench.analysis.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
 
@@ -18,7 +18,7 @@ MOST_RUNS = 500  # the newest are drawn
 
 
 def figure(trend: Trend) -> go.Figure:
-    """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.history.trends`), oldest left."""
+    """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.analysis.history.trends`), oldest left."""
     first, points = _shown(trend)
     if not points:
         return style.nothing()

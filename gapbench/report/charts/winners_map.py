@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from gapbench.records import UNRANKED
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
+from gapbench.store.records import UNRANKED
 
 _STEPS = 24  # with more sizes than this on an axis, sizes share a step with all that have the same power of two
 

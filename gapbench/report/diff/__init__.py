@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.compare import Diff, Row
-from gapbench.git import Git
+from gapbench.analysis.compare import Diff, Row
 from gapbench.report import format as fmt
 from gapbench.report.diff import github, lines, markdown
 from gapbench.report.text import plain_table, print_table
-from gapbench.run import Run
-from gapbench.verdicts import Verdict
+from gapbench.repository.git import Git
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.run import Run
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",

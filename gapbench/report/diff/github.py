@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gapbench.compare import Diff, Row
+from gapbench.analysis.compare import Diff, Row
 from gapbench.errors import GapbenchError
 from gapbench.report.diff import lines, markdown
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 ANNOTATIONS = 10  # GitHub shows no more of each kind for a step
 SUMMARY_BYTES = 1024 * 1024  # a larger step summary is not shown at all

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import datetime
 from math import ceil, prod
 
-from gapbench.cases import Case
-from gapbench.compare import Diff, Row
-from gapbench.git import Git
+from gapbench.analysis.compare import Diff, Row
 from gapbench.report import format as fmt
-from gapbench.run import Run
-from gapbench.store import Store, profiles
-from gapbench.verdicts import Verdict
+from gapbench.repository.git import Git
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store import profiles
+from gapbench.store.run import Run
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
 
 RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)  # what a change is answerable for
 

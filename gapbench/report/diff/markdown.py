@@ -2,9 +2,9 @@
 
 import re
 
-from gapbench.compare import Diff, Row
+from gapbench.analysis.compare import Diff, Row
 from gapbench.report.diff import lines
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 COMMENT_BYTES = 64_000
 """A comment has room for 65,536 characters; bytes of UTF-8 are never fewer, and other text may join."""

@@ -15,13 +15,13 @@ from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
-from gapbench import inputs
-from gapbench.cases import Case
 from gapbench.implementations.triton import op
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
 from gapbench.profiling import static
 from gapbench.profiling.architectures import architecture
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
 
 torch.set_num_threads(1)
 

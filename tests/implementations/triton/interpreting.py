@@ -13,12 +13,12 @@ from strategies import upstream
 from torch import Tensor
 from triton.runtime.interpreter import GridExecutor, InterpretedFunction, InterpreterBuilder
 
-from gapbench import inputs, oracle
-from gapbench.cases import Case
 from gapbench.implementations.triton import dispatch, op
 from gapbench.implementations.triton.dispatch import Gap
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
+from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 
 torch.set_num_threads(1)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_kernels import plans_for
 
-from gapbench import inputs
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations.triton.plans import FORWARD, Chip
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import LAYOUTS, Case
 
 CASES = {
     "row_persistent": Case((8, 512, 28, 28)),

@@ -11,9 +11,9 @@ import pytest
 import torch
 from strategies import AVERAGING
 
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations.triton import TRITON
 from gapbench.operations import builtin
+from gapbench.workloads.cases import LAYOUTS, Case
 
 NAMES = [one.name for one in TRITON]
 HEAD = Case((8, 2048, 7, 7), device="cuda")
@@ -117,7 +117,7 @@ def test_supports_what_it_is_for(name):
 def test_imports_without_triton():
     code = (
         "import sys; sys.modules['triton'] = None\n"
-        "from gapbench.cases import Case\n"
+        "from gapbench.workloads.cases import Case\n"
         "from gapbench.operations import builtin\n"
         "print(builtin('triton_flat').unsupported(Case((2, 3, 7, 7), device='cuda')))"
     )

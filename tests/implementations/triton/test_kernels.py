@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import AVERAGING
 
-from gapbench.cases import DTYPES, LAYOUTS, Case
 from gapbench.implementations.triton import plans
 from gapbench.implementations.triton.plans import FORWARD, Chip, Geometry, Plan
+from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
 
 H100 = Chip()
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from test_kernels import plans_for
 
-from gapbench.cases import LAYOUTS, Case
 from gapbench.implementations.triton.plans import FORWARD, Chip
+from gapbench.workloads.cases import LAYOUTS, Case
 
 CASES = {
     "row_persistent": Case((2, 16, 16, 16)),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gapbench.cases import Case
 from gapbench.implementations.triton import plans
 from gapbench.implementations.triton.plans import FLAT, FORWARD, TILES, Chip, Geometry, Plan
+from gapbench.workloads.cases import Case
 
 
 @given(

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated.virtual_time import HostTime
 
+from gapbench.machine.telemetry.host import DataCache
 from gapbench.measuring import ceilings
 from gapbench.measuring.ceilings import cpu
 from gapbench.measuring.clocks import base
-from gapbench.telemetry.host import DataCache
 
 KIB, MIB = 2**10, 2**20
 CACHES = [DataCache(1, 48 * KIB, 1), DataCache(2, MIB, 1), DataCache(3, 32 * MIB, 8)]

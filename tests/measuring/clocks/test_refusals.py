@@ -4,7 +4,7 @@ import pytest
 from simulated.device import Costs
 from simulated.workloads import Astray, Waiting, Workload
 
-from gapbench.devices import Cpu
+from gapbench.machine.devices import Cpu
 from gapbench.measuring import clocks
 from gapbench.measuring.clocks import ClockRefusedError, ClockUnsupportedError
 

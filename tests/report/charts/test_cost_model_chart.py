@@ -1,9 +1,9 @@
 from frames import CASES, EMPTY, check, results, row, stored
 from hypothesis import given, settings
 
-from gapbench import cost_model as model
-from gapbench.cases import Case
+from gapbench.analysis import cost_model as model
 from gapbench.report.charts import cost_model
+from gapbench.workloads.cases import Case
 
 SHAPES = tuple(Case((n, 64, side, side)) for n, side in ((1, 2), (1, 7), (4, 14), (8, 28), (16, 56)))
 

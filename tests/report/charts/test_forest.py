@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import two_sides
 
-from gapbench.compare import Diff, Row, compare
+from gapbench.analysis.compare import Diff, Row, compare
 from gapbench.report.charts import forest
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 CASE = CASES[0]
 

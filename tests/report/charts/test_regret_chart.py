@@ -2,7 +2,7 @@
 from frames import CASES, EMPTY, check, results, row, stored
 from hypothesis import given, settings
 
-from gapbench.regret import regrets
+from gapbench.analysis.regret import regrets
 from gapbench.report.charts import regret
 
 FIRST, SECOND = CASES[0], CASES[3]

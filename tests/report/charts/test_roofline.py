@@ -6,8 +6,8 @@ from frames import CASES, EMPTY, check, results, row, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench.ceilings import Ceiling
 from gapbench.report.charts import roofline
+from gapbench.store.ceilings import Ceiling
 
 SMALL, LARGE = CASES[0], CASES[3]  # 102,400 and 12,849,152 bytes
 

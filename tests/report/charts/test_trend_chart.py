@@ -3,7 +3,7 @@ from frames import CASES, HOSTILE, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gapbench.history import Change, Point, Trend
+from gapbench.analysis.history import Change, Point, Trend
 from gapbench.report.charts import trend
 
 

@@ -2,9 +2,9 @@
 from frames import CASES, EMPTY, HOSTILE, check, results, row, stored, winners
 from hypothesis import given, settings
 
-from gapbench.cases import Case
-from gapbench.records import UNRANKED
 from gapbench.report.charts import winners_map
+from gapbench.store.records import UNRANKED
+from gapbench.workloads.cases import Case
 
 SMALL, WIDE = CASES[0], CASES[3]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from stored import CASE, two_sides
 
-from gapbench.compare import Diff, Row
-from gapbench.verdicts import Verdict
+from gapbench.analysis.compare import Diff, Row
+from gapbench.statistics.verdicts import Verdict
 
 HOSTILE = "a|b`<script>alert(1)</script>\n::error::[x](http://y) @all %0A **\\"
 

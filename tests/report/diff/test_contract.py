@@ -2,7 +2,7 @@ import json
 import math
 
 from gapbench.report import diff as contract
-from gapbench.run import Run
+from gapbench.store.run import Run
 
 
 def test_the_document_has_the_contracts_keys(every):

@@ -10,9 +10,10 @@ from profiled import document
 from gapbench.report import html
 from gapbench.report.diff import FORMATS, github
 from gapbench.report.diff.lines import explained, sentences
-from gapbench.run import Run
-from gapbench.store import Store, profiles
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store import profiles
+from gapbench.store.run import Run
+from gapbench.store.store import Store
 
 WHY = {
     "sentence": "`fast` takes twice as long",

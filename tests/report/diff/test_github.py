@@ -4,7 +4,7 @@ import pytest
 
 from gapbench.errors import GapbenchError
 from gapbench.report.diff import github
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 
 def annotations(out):

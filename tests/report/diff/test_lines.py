@@ -3,12 +3,12 @@ import shlex
 import pytest
 from stored import CASE
 
-from gapbench.cases import Case
 from gapbench.cli.selection import keyword_match
 from gapbench.report.diff import lines
-from gapbench.run import Run
+from gapbench.statistics.verdicts import Verdict
+from gapbench.store.run import Run
 from gapbench.store.run_json import decode
-from gapbench.verdicts import Verdict
+from gapbench.workloads.cases import Case
 
 
 def test_red_comes_first_then_structure_then_improved_then_inconclusive(every):

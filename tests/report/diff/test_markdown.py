@@ -3,7 +3,7 @@ import re
 import pytest
 
 from gapbench.report.diff import lines, markdown
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 
 def test_what_is_pressing_is_open_and_the_rest_is_folded(every):

@@ -2,10 +2,10 @@ import json
 
 from stored import two_sides
 
-from gapbench.compare import compare
+from gapbench.analysis.compare import compare
 from gapbench.report import html
 from gapbench.report.diff import lines
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 
 def rendered(diff, **options):

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from gapbench.report import diff as formats
 from gapbench.report.diff import lines
-from gapbench.verdicts import Verdict
+from gapbench.statistics.verdicts import Verdict
 
 
 def rendered(diff, width=100):

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from stored import CASE, OTHER, keep, side
 
 from gapbench.report import site
-from gapbench.store import Store
+from gapbench.store.store import Store
 
 HOSTILE = "<img src=x onerror=window.pwned=1>"
 RUNS = [f"202611{10 + number}T101112Z-abc1234-{number:04}" for number in range(8)]

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gapbench.history import Change, Difference, Point, Since, Trend
+from gapbench.analysis.history import Change, Difference, Point, Since, Trend
 from gapbench.report import text as history
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"

@@ -1,0 +1,132 @@
+"""An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
+
+A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. A row is not
+called equivalent if its typical batches moved away from its fastest ones: there is work in some of its calls only.
+`verdicts.decide` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
+nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
+taken for changes was noise of this machine, and no row is called regressed.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from msgspec import structs
+
+from gapbench.analysis.compare.rows import Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
+from gapbench.statistics.stats import Floats, Interval, excess, location, round_log_ratio
+from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, paired
+from gapbench.store.records import BASE, HEAD, NULL, with_memory
+from gapbench.store.run import Run, differences
+from gapbench.store.run import Side as RunSide
+
+_ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
+
+
+def interleaved(ab: Side, level: float = LEVEL) -> Diff:
+    """Return the verdicts of a run that `gapbench ab` stored; its margin is the one that it was measured for.
+
+    Raises `GapbenchError` for a run that is incomplete, `NothingMatchedError` for one without results.
+    """
+    comparison = ab.run.comparison
+    assert comparison is not None  # a run with several sides has one
+    margin = comparison.margin
+    old, new = rows_of(ab, BASE), rows_of(ab, HEAD)
+    again = ("gapbench", "ab", *comparison.command)
+    rows: dict[Key, Row] = {}
+    for key, before, after in matched(old, new):
+        known = after or before
+        assert known is not None
+        verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
+        spec = ab.spec(key[0], key[1])
+        rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
+    tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
+    flagged = {(one.case, one.implementation, one.clock): one.round for one in comparison.flagged or ()}
+    decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
+    for key, (evidence, judgement) in decided.items():
+        rows[key] = judged(rows[key], evidence, judgement, paired=True)
+    rises = _log_ratios(ab.samples, HEAD, lambda head, base: excess(head) - excess(base))
+    for key, row in rows.items():
+        if row.verdict is Verdict.EQUIVALENT and key in rises:
+            rows[key] = _questioned(row, location(_array(rises[key])), margin)
+    copies = _log_ratios(ab.samples, NULL)
+    notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
+    base, head = (_as_run(ab.run, side) for side in ab.run.sides[:2])
+    differing = tuple(map(str, differences(base.environment, head.environment, packages=True)))
+    return Diff(base, head, margin, tuple(rows.values()), differing, notes)
+
+
+def _questioned(row: Row, rise: Interval, margin: float) -> Row:
+    """Return an equivalent row; inconclusive if its typical batch rose above its fastest ones beyond the margin."""
+    if rise.low is None or rise.low <= math.log1p(margin):
+        return row
+    why = (
+        f"its fastest batches are equivalent, but head's typical batch is {math.expm1(rise.estimate):.1%} farther "
+        "above them than base's: look for work in some of its calls only, and at the run's samples"
+    )
+    return replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
+
+
+def _log_ratios(
+    samples: pd.DataFrame, contender: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
+) -> Mapping[Key, "pd.Series[float]"]:
+    """Return by row the ``ratio`` of ``contender`` to base in each round that both took part in, by its number."""
+    samples = with_memory(samples)
+    pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
+        index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
+    )
+    if contender not in pairs:
+        return {}
+    pairs = pairs.dropna(subset=[BASE, contender])
+    turns = pairs.groupby([*_ROW, "round"])
+    rounds = pd.Series(
+        {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
+    ).rename_axis([*_ROW, "round"])
+    return {row_key(key): row.droplevel(_ROW) for key, row in rounds.groupby(_ROW)}
+
+
+def _array(values: "pd.Series[float]") -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _decide(
+    rounds: Mapping[Key, "pd.Series[float]"],
+    tested: Sequence[Key],
+    flagged: Mapping[tuple[str, str, str], int],
+    margin: float,
+    level: float,
+) -> dict[Key, tuple[Evidence, Judgement]]:
+    """Judge rows by the rounds before and after they were flagged, and return each with the evidence that decided."""
+    first, fresh = [], []
+    for key in tested:
+        values = rounds.get(key, pd.Series(dtype=float))
+        begin = flagged.get(key[:3])
+        first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
+        fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
+    judgements = decide(first, fresh, level)
+    evidence = [again or one for one, again in zip(first, fresh, strict=True)]
+    return dict(zip(tested, zip(evidence, judgements, strict=True), strict=True))
+
+
+def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgement]]) -> tuple[str, ...]:
+    """Return what the copy of base says; where it seems to have changed, make red rows inconclusive."""
+    moved = [key for key, (_, one) in copies.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    if not moved:
+        return ()
+    case, implementation, clock, _ = moved[0]
+    change = math.expm1(copies[moved[0]][0].change.estimate)
+    why = (
+        f"a hidden second copy of base differs from base itself by {change:+.1%} ({implementation}, {clock}, {case}): "
+        "this machine is too unsteady to call anything a regression; see gapbench doctor, and measure again"
+    )
+    for key, row in rows.items():
+        if row.verdict is Verdict.REGRESSED:
+            rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
+    return (why,)
+
+
+def _as_run(run: Run, side: RunSide) -> Run:
+    """Return the run as that of one side: with its commit and versions in place of the caller's."""
+    return structs.replace(run, tag=None, git=side.git, versions=side.versions, sides=(side,))

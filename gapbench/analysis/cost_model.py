@@ -1,0 +1,176 @@
+"""What a call costs as a line: a fixed cost, and the rest in proportion to the bytes that move.
+
+``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one operation, dtype, layout,
+device, pass, number of threads and clock: only what differs in nothing else lies on one line.
+
+Times scatter by a factor, not by seconds, and span decades: least squares on seconds would fit the largest case alone.
+`scipy.optimize.least_squares` therefore fits the logarithms, in which a case that is 10 % too slow counts as much as
+one that is 10 % too fast, whatever its size; it holds both parameters at or above 0, and starts from the weighted
+linear least squares on relative errors (`scipy.optimize.nnls`), which is close and cannot fail.
+
+Intervals are those of linearised least squares with the scatter around the line itself (Seber and Wild, Nonlinear
+Regression, 1989, section 5.1). The line is a model: caches make bandwidth depend on size, and how far the measured
+times lie from it is each fit's ``misfit``. Read a fixed cost with that beside it.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from gapbench.statistics.stats import Floats, Interval
+
+CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
+"""Columns of the results in which all rows of a fit agree."""
+
+FEWEST_SIZES = 3  # two sizes always lie on a line, and say nothing about whether it is one
+
+LEAST_SPAN = 4.0
+"""Over a smaller factor between the smallest and the largest size, fixed cost and bandwidth cannot be told apart."""
+
+Context = tuple[Hashable, ...]  # the values of `CONTEXT`
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The line of one implementation: ``fixed`` in seconds, ``gbps`` in 10^9 bytes per second.
+
+    Intervals are of 95 %; a bound is None where the data set none, and the bandwidth is infinite where time does not
+    grow with size. ``misfit`` is the root mean square of log(measured / line): 0.1 is about 10 %. ``smallest`` and
+    ``largest`` are in bytes, and the line holds between them only.
+    """
+
+    context: Context
+    implementation: str
+    fixed: Interval
+    gbps: Interval
+    misfit: float
+    sizes: int
+    smallest: float
+    largest: float
+
+    def seconds(self, size: float) -> float:
+        """Return what the line gives for a size in bytes."""
+        return self.fixed.estimate + size / self.gbps.estimate / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An implementation that no line was fitted to, and why."""
+
+    context: Context
+    implementation: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crossover:
+    """The size in ``bytes`` up to which ``below`` is the fastest of its context, and from which ``above`` is."""
+
+    context: Context
+    below: str
+    above: str
+    bytes: float
+
+
+def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
+    """Fit every implementation of a run's ``results`` in every context in which it was measured."""
+    columns = [*CONTEXT, "implementation", "bytes_moved", "seconds"]
+    ok = results.loc[(results["status"] == "ok") & results["seconds"].gt(0), columns]
+    fitted: list[Fit] = []
+    refused: list[Refusal] = []
+    for key, rows in ok.groupby([*CONTEXT, "implementation"], dropna=False, sort=False):
+        *context, name = key
+        moved = rows[rows["bytes_moved"].gt(0)]
+        sizes, seconds = (moved[column].to_numpy(dtype=np.float64) for column in ("bytes_moved", "seconds"))
+        reason = _refused(sizes, moved=len(rows) > 0)
+        if reason:
+            refused.append(Refusal(tuple(context), str(name), reason))
+        else:
+            fixed, gbps, misfit = line(sizes, seconds)
+            ends = float(sizes.min()), float(sizes.max())
+            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends))
+    return fitted, refused
+
+
+def _refused(sizes: Floats, moved: bool) -> str:
+    count = len(np.unique(sizes))
+    if not count and moved:
+        return "its cases do not say how many bytes they move"
+    if count < FEWEST_SIZES:
+        return f"{count} {'size' if count == 1 else 'sizes'} measured, a line needs {FEWEST_SIZES}; measure more shapes"
+    span = float(sizes.max() / sizes.min())
+    if span < LEAST_SPAN:
+        return f"its sizes span a factor {span:.2g}, a line needs {LEAST_SPAN:g}; measure smaller and larger shapes"
+    return ""
+
+
+def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
+    """Fit ``seconds = fixed + sizes / bandwidth``; return fixed (s), bandwidth (GB/s) and misfit (see `Fit`).
+
+    ``sizes`` (bytes) and ``seconds`` are positive, one of each per case, with at least three different sizes.
+    """
+    from scipy.optimize import least_squares, nnls
+    from scipy.stats import t
+
+    # In units of the smallest time and the largest size both parameters are of the order of 1.
+    unit, largest = float(seconds.min()), float(sizes.max())
+    design, log_times = np.column_stack([np.ones(len(sizes)), sizes / largest]), np.log(seconds / unit)
+    start, _ = nnls(design / (seconds / unit)[:, None], np.ones(len(sizes)))
+
+    def residuals(parameters: Floats) -> Floats:
+        return np.log(np.maximum(design @ parameters, 1e-300)) - log_times
+
+    def slopes(parameters: Floats) -> Floats:
+        return design / np.maximum(design @ parameters, 1e-300)[:, None]
+
+    # strictly inside the bounds, where the search must begin
+    solved = least_squares(residuals, np.maximum(start, 1e-6), slopes, bounds=(0, np.inf), xtol=1e-12, ftol=1e-12)
+    off, jacobian, free = residuals(solved.x), slopes(solved.x), len(sizes) - 2
+    scatter = float(off @ off) / free
+    error = np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * scatter)
+    # What the search left next to a bound is on it: a billionth of the smallest time, or of the largest's growth.
+    solution = np.where(solved.x > 1e-9, solved.x, 0.0)
+    (fixed, slope), (fixed_error, slope_error) = solution.tolist(), (float(t.ppf(0.975, free)) * error).tolist()
+    bandwidth = largest / unit / 1e9
+    steepest, flattest = slope + slope_error, slope - slope_error
+    return (
+        Interval(fixed * unit, max(0.0, fixed - fixed_error) * unit, (fixed + fixed_error) * unit),
+        Interval(
+            bandwidth / slope if slope > 0 else np.inf,
+            bandwidth / steepest if steepest > 0 else None,
+            bandwidth / flattest if flattest > 0 else None,
+        ),
+        float(np.sqrt(np.mean(off**2))),
+    )
+
+
+def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:
+    """Return where the fastest line changes, within the sizes that both lines were fitted to, smallest first.
+
+    Only what is fastest matters to a choice: where two slower lines cross is left out.
+    """
+    crossings = []
+    for first, second in combinations(fitted, 2):
+        if first.context != second.context:
+            continue
+        size = _crossing(first, second)
+        if size is None:
+            continue
+        rivals = [fit for fit in fitted if fit.context == first.context and fit.smallest <= size <= fit.largest]
+        if first.seconds(size) <= min(fit.seconds(size) for fit in rivals) * (1 + 1e-9):
+            below, above = sorted((first, second), key=lambda fit: -1 / fit.gbps.estimate)
+            crossings.append(Crossover(first.context, below.implementation, above.implementation, size))
+    return sorted(crossings, key=lambda each: (list(map(str, each.context)), each.bytes))
+
+
+def _crossing(first: Fit, second: Fit) -> float | None:
+    """Return the size in bytes at which two lines cross, None where that is outside of either's sizes."""
+    steeper = 1 / first.gbps.estimate - 1 / second.gbps.estimate
+    if steeper == 0:
+        return None
+    size = (second.fixed.estimate - first.fixed.estimate) / steeper * 1e9
+    inside = max(first.smallest, second.smallest) < size < min(first.largest, second.largest)
+    return size if inside else None

@@ -1,0 +1,275 @@
+"""From the shards of a sweep to one run. No torch: nothing is measured, and nothing is chosen between."""
+
+import math
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from operator import itemgetter
+from typing import TypeVar
+
+import msgspec
+import pandas as pd
+from msgspec.structs import replace
+
+from gapbench import __version__
+from gapbench.errors import GapbenchError
+from gapbench.repository.git import Git
+from gapbench.store import ceilings
+from gapbench.store.ceilings import Ceiling
+from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences
+from gapbench.store.run_json import load
+from gapbench.store.store import Store
+from gapbench.store.verify import damage
+from gapbench.store.writer import new_run_id
+from gapbench.workloads.parsing import parse_shard
+
+Item = TypeVar("Item")
+Group = TypeVar("Group", bound=Hashable)
+
+_ALIKE = ("sweep", "argv", "seed", "settings", "machine", "versions")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run that is one shard, and the store where it lies."""
+
+    store: Store
+    run: str
+
+    @cached_property
+    def document(self) -> Run:
+        """What is known of it."""
+        return self.store.describe(self.run)
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Which shard it is, from 1, of how many."""
+        try:
+            return parse_shard(str(self.document.shard))
+        except GapbenchError as error:
+            raise GapbenchError(f"run {self.run} is damaged: {error}") from error
+
+    def refuse(self) -> None:
+        """Raise `GapbenchError` unless it is a shard, complete and undamaged."""
+        document = self.document
+        if document.shard is None:
+            raise GapbenchError(f"run {self.run} is no shard: only runs of gapbench run --shard are merged")
+        which = "run {} (shard {}/{})".format(self.run, *self.shard)
+        if not document.is_complete:
+            raise GapbenchError(
+                f"{which} is not complete; go on with: gapbench run --resume {self.run} --store {self.store.url}"
+            )
+        for sentence in damage(self.store, self.run):
+            raise GapbenchError(f"{which} is damaged: {sentence}")
+        for name, empty in (("plan", None), ("settings", Settings()), ("machine", Machine()), ("versions", {})):
+            if getattr(document, name) == empty:
+                raise GapbenchError(f"{which} is damaged: {name} is missing from its run.json")
+        try:
+            datetime.fromisoformat(document.started or "")
+        except ValueError as error:
+            raise GapbenchError(f"{which} is damaged: its start is not a time ({error})") from error
+        if strange := [planned.case for planned in document.plan or () if planned.case not in document.places]:
+            raise GapbenchError(f"{which} is damaged: its places do not say where {strange[0]} stands")
+
+
+def find(sources: Sequence[str]) -> list[Part]:
+    """Return the shards that ``sources`` hold: each a run's folder, or a store with all of its shards.
+
+    Raises `GapbenchError` for a source that has none.
+    """
+    parts: list[Part] = []
+    for source in sources:
+        here = Store(source)
+        above, _, run = source.rstrip("/").rpartition("/")
+        if (holder := Store(above or ("/" if source.startswith("/") else "."))).has(run):
+            parts.append(Part(holder, run))
+            continue
+        shards = [part for run in here.ids() if (part := Part(here, run)).document.shard]
+        if not shards:
+            raise GapbenchError(f"{source} is neither a run nor a store with shards; see: gapbench run --shard")
+        parts += shards
+    return parts
+
+
+def check(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts by their number. Raises `GapbenchError` unless they are all shards of one sweep, each once.
+
+    And unless each is complete, undamaged, and was measured on a machine that is equal to the others'.
+    """
+    for part in parts:
+        part.refuse()
+    _refuse_strangers(parts)
+    _refuse_gaps(parts)
+    return sorted(parts, key=lambda part: part.shard)
+
+
+def _refuse_strangers(parts: Sequence[Part]) -> None:
+    first = parts[0]
+    for other in parts[1:]:
+        ours, theirs = first.document, other.document
+        if ours.sweep != theirs.sweep:
+            raise GapbenchError(
+                f"runs {first.run} and {other.run} are of two sweeps ({_sweep_difference(ours, theirs)}); name the "
+                "folders of the runs that belong together"
+            )
+        if differing := differences(ours.environment, theirs.environment, packages=True):
+            raise GapbenchError(
+                f"shards {ours.shard} and {theirs.shard} were not measured on equal machines: "
+                f"{'; '.join(map(str, differing))} (runs {first.run} and {other.run}); measure one of them again"
+            )
+
+
+def _sweep_difference(ours: Run, theirs: Run) -> str:
+    """Say in what two sweeps differ, as far as two of their shards tell."""
+    old, new = (
+        {"shards": parse_shard(str(run.shard))[1], "commit": run.commit, **msgspec.to_builtins(run.settings)}
+        for run in (ours, theirs)
+    )
+    differing = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
+    return ", ".join(differing) or "other cases or implementations were selected, or others can be measured there"
+
+
+def _refuse_gaps(parts: Sequence[Part]) -> None:
+    by_number = _grouped(parts, lambda part: part.shard[0])
+    count = parts[0].shard[1]
+    for number, same in by_number.items():
+        if len(same) > 1:
+            raise GapbenchError(
+                f"shard {number}/{count} is there {len(same)} times, as runs {', '.join(part.run for part in same)}; "
+                "name the folders of the runs to merge, one for each shard"
+            )
+    if missing := [f"{number}/{count}" for number in range(1, count + 1) if number not in by_number]:
+        what = "shard is" if len(missing) == 1 else "shards are"
+        raise GapbenchError(
+            f"{len(missing)} {what} missing: {', '.join(missing)}; measure with: gapbench run --shard {missing[0]} "
+            "and the other options as before"
+        )
+    places = sorted(place for part in parts for place in part.document.places.values())
+    if places != list(range(len(places))):
+        raise GapbenchError(f"the shards of sweep {parts[0].document.sweep} do not make up its plan: one is damaged")
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], Group]) -> dict[Group, list[Item]]:
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
+    """Store the shards of one sweep as a new run of ``target``, and return it.
+
+    All rows and samples of the parts are its own, and its ``parts`` are what each said of itself. Of a ceiling that
+    several measured, the highest holds for all of them. Raises `GapbenchError` unless every shard is there once,
+    whole, and measured on an equal machine, or if they were merged before.
+    """
+    parts = check(parts)
+    _refuse_twice(target, parts)
+    runs = [part.document for part in parts]
+    places = {case: place for run in runs for case, place in run.places.items()}
+    limits = _ceilings(runs)
+    begun = min(str(run.started) for run in runs)
+    git = _git(runs)
+    tags = {run.tag for run in runs}
+    writer = target.create(
+        Run(
+            **{name: getattr(runs[0], name) for name in _ALIKE},
+            id=new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
+            started=begun,
+            tag=tag or (tags.pop() if len(tags) == 1 else None),
+            suites=tuple(sorted({suite for run in runs for suite in run.suites})),
+            git=git,
+            plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
+            snippets={name: text for run in runs for name, text in run.snippets.items()},
+            load_before=_worst(run.load_before for run in runs),
+            load_after=_worst(run.load_after for run in runs),
+            ceilings=limits,
+            energy=_energy(runs),
+            clocks=_clocks(runs),
+            wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
+            timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
+            imported=Imported(runs=tuple(part.run for part in parts), by=__version__),
+            parts=tuple(load(part.store.text(part.run)) for part in parts),
+            warnings=tuple(_warnings(runs)),
+        )
+    )
+    for samples in _samples(parts):
+        writer.append(samples)
+    # pandas warns of columns without values when it joins frames
+    frames = [part.store.results([part.run], whole=True).dropna(axis="columns", how="all") for part in parts]
+    results = pd.concat(frames, ignore_index=True)
+    results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
+    writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
+    return writer.run
+
+
+def _refuse_twice(target: Store, parts: Sequence[Part]) -> None:
+    ours = tuple(part.run for part in parts)
+    for run, stored in target.listing().runs.items():
+        if stored.imported and stored.imported.runs == ours:
+            raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
+
+
+def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
+    """Yield each part's samples; the serial numbers of processes go on from one part to the next."""
+    used = 0
+    for part in parts:
+        samples = part.store.samples([part.run], whole=True)
+        if not samples.empty:
+            yield samples.assign(process=samples["process"] + used)
+            used += 1 + int(samples["process"].fillna(0).max())
+
+
+def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
+    """Return which share of its ceiling each row reaches: the parts' own shares are of the ceilings they knew."""
+    rows = results.reindex(columns=["device", "threads", "pass", "clock", "bytes_moved", "gbps"]).to_dict("records")
+    fractions = (ceilings.fraction(limits, {str(name): value for name, value in row.items()}) for row in rows)
+    return pd.Series(list(fractions), dtype=float)
+
+
+def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
+    """Return each ceiling once, as high as the best of equal machines reached."""
+    of_all = (ceiling for part in parts for ceiling in part.ceilings or ())
+    alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
+    # bandwidth, or the reciprocal of a time; nothing where it is not known
+    return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
+
+
+def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:
+    """Return for each device what counts its energy, as the first says that knows."""
+    by_device = _grouped((source for part in parts for source in part.energy or ()), lambda source: source.device)
+    return tuple(max(sources, key=lambda source: source.source is not None) for sources in by_device.values())
+
+
+def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
+    """Return what each clock found out about itself: the median over the parts."""
+    told = [(clock, name, value) for part in parts for clock, of in part.clocks.items() for name, value in of.items()]
+    medians: dict[str, dict[str, float | None]] = {}
+    for (clock, name), same in _grouped(told, itemgetter(0, 1)).items():
+        values = [value for _, _, value in same if value is not None]
+        medians.setdefault(clock, {})[name] = statistics.median(values) if values else None
+    return medians
+
+
+def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:
+    """Return the highest of the load averages over 1, 5 and 15 minutes."""
+    return tuple(max(column) for column in zip(*filter(None, loads), strict=False)) or None
+
+
+def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
+    """Yield each warning once, with the shards that have it, unless all do."""
+    of_all = [(warning, str(part.shard)) for part in parts for warning in part.warnings]
+    for warning, same in _grouped(of_all, itemgetter(0)).items():
+        shards = ", ".join(shard for _, shard in same)
+        yield warning if len(same) == len(parts) else replace(warning, evidence=f"shard {shards}: {warning.evidence}")
+    if len({part.git and part.git.diff_hash for part in parts}) > 1:
+        evidence = "files that were not committed differ between the shards' folders: other code may have been measured"
+        yield Warning("code", evidence, "commit all, and put results/ into .gitignore")
+
+
+def _git(parts: Sequence[Run]) -> Git | None:
+    """Return the commit of all parts, which is dirty if one of their folders was."""
+    first = parts[0].git
+    return first and replace(first, dirty=any(part.git and part.git.dirty for part in parts))

@@ -1,0 +1,96 @@
+"""Is this machine fit to measure? Its state, and a short A/A: the same code twice must come out the same."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapbench.machine import environment
+from gapbench.machine.devices import device as find_device
+from gapbench.machine.telemetry import machine_warnings
+from gapbench.measuring import engine
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.statistics import stats
+from gapbench.store.records import THIS
+from gapbench.workloads.cases import Case
+
+CASES: tuple[Case, ...] = (Case((1, 64, 32, 32)), Case((8, 2048, 7, 7)), Case((4, 256, 56, 56)))
+"""Small, medium and large: 5 µs, 70 µs and 0.4 ms a call of `mean` on the CPU that they were chosen on."""
+
+DIFF_SECONDS, DIFF_CASES, MARGIN = 60.0, 12, 0.01
+"""The diff that the noise floor is translated into: a minute for twelve cases, at the default margin."""
+
+LARGEST_USEFUL = 0.05
+"""A machine on which that diff cannot find a slowdown of 5 % is unfit."""
+
+_UNFIT = ("load", "stolen time")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: ``status`` is ok, caution, unfit or unknown (it could not be read)."""
+
+    name: str
+    status: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """What the A/A found: spread of a round's log ratio of identical code, and the seconds a round takes a case."""
+
+    spread: float
+    round_seconds: float
+    bias: float
+
+    @property
+    def detectable(self) -> float:
+        """The smallest slowdown that a diff of `DIFF_CASES` cases in `DIFF_SECONDS` finds 95 times in 100."""
+        rounds = int(DIFF_SECONDS / DIFF_CASES / self.round_seconds)
+        return stats.smallest_detectable(self.spread, rounds, DIFF_CASES, MARGIN)
+
+
+def examine(device: str, seconds: float) -> Iterator[Check]:
+    """Yield every check; the A/A, which takes about ``seconds``, is the last but for what is read around it."""
+    machine = environment.describe(device).machine
+    before = environment.snapshot()
+    floor = noise_floor(device, seconds)
+    after = environment.snapshot()
+    warnings = environment.warnings(before, after, machine)
+    for topic in machine_warnings.TOPICS:
+        said = [str(one) for one in warnings if one.topic == topic]
+        status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
+        yield Check(topic, status, " ".join(said) or "nothing to object to")
+    for name, reason in machine.unreadable.items():
+        yield Check(name, "unknown", f"could not be read: {reason}")
+    useful = floor.detectable <= LARGEST_USEFUL
+    yield Check(
+        "noise floor",
+        "ok" if useful else "unfit",
+        f"identical code differs by {floor.spread:.2%} from round to round (on average by {floor.bias:+.2%}); "
+        f"a {DIFF_SECONDS:.0f} s diff of {DIFF_CASES} cases would find slowdowns from {floor.detectable:.1%}"
+        + ("" if useful else "; stop other work, pin the clock, or use a quieter machine"),
+    )
+
+
+def noise_floor(device: str, seconds: float) -> NoiseFloor:
+    """Measure the same implementation against itself."""
+    clock = find_device(device).clocks[0]
+    specs = {"mean": "mean", "mean_again": "mean"}
+    contests = [Contest("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
+    plan = Plan(tuple(contests), Effort(budget=seconds, target=1e-9, race=False))
+    log_ratios: dict[Case, list[float]] = {}
+    started = time.monotonic()
+    rounds = 0
+    for event in engine.measure(plan):
+        if isinstance(event, engine.Qualified):
+            started = time.monotonic()
+        if isinstance(event, engine.RoundMeasured):
+            rounds += 1
+            times = event.by_turn(clock)
+            log_ratio = stats.round_log_ratio(times[THIS, "mean_again"], times[THIS, "mean"])
+            log_ratios.setdefault(event.case, []).append(log_ratio)
+    spread = float(np.median([np.std(values, ddof=1) for values in log_ratios.values()]))
+    bias = float(np.median([np.median(values) for values in log_ratios.values()]))
+    return NoiseFloor(spread, (time.monotonic() - started) / rounds, bias)

@@ -1,0 +1,268 @@
+"""Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from gapbench.analysis import summary
+from gapbench.errors import GapbenchError, counted
+from gapbench.machine import environment
+from gapbench.measuring import engine, memory, worker_env
+from gapbench.measuring.events import Confirmation
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.policies import TwoStages
+from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.recording.ledger import BATCH_COLUMNS, Ledger
+from gapbench.measuring.servers import Servers
+from gapbench.operations import builtin, is_user_spec
+from gapbench.repository import git
+from gapbench.store import records
+from gapbench.store.ceilings import Ceiling
+from gapbench.store.records import BASE, HEAD, NULL, THIS
+from gapbench.store.run import EnergySource, Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
+from gapbench.store.store import Store
+from gapbench.store.writer import RunWriter, new_run_id, timestamp
+from gapbench.workloads.cases import Case
+
+Event = engine.Event
+Elsewhere = Callable[[Plan, Sequence[engine.RoundMeasured], bool], Iterable[Event]]
+"""What measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
+
+_PLANNED = ("suite", "specs", "clocks", "reference", "memory")
+_DESCRIBED = ("label", "weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A stored run: its frames, and whether it was cut short."""
+
+    run: Run
+    samples: pd.DataFrame
+    results: pd.DataFrame
+    winners: pd.DataFrame
+    interrupted: bool
+
+
+def begin(
+    target: Store,
+    contests: Sequence[Contest],
+    effort: Effort,
+    argv: Sequence[str],
+    tag: str | None = None,
+    notes: Sequence[Warning] = (),
+    elsewhere: Environment | None = None,
+    **described: Any,
+) -> RunWriter:
+    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
+
+    ``notes`` belong to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
+    ``elsewhere`` is its environment.
+    """
+    here = elsewhere or environment.describe(contests[0].case.device)
+    warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
+    notes = [*notes, *([] if elsewhere else _unarranged(contests)), *_oversubscribed(contests, here.machine)]
+    commit = git.describe()
+    if commit is None and (sentence := git.refusal()):
+        notes.append(Warning("code", f"git does not read this repository: {sentence}", "the run names no commit"))
+    return target.create(
+        Run(
+            id=new_run_id(commit.commit if commit else None),
+            started=timestamp(),
+            argv=tuple(argv),
+            tag=tag,
+            suites=tuple(sorted({contest.suite for contest in contests})),
+            seed=effort.seed,
+            git=commit,
+            machine=here.machine,
+            versions=here.versions,
+            settings=Settings(**asdict(effort)),
+            plan=tuple(
+                PlannedCase(
+                    case=one.case.id,
+                    **{name: getattr(one.case, name) for name in _DESCRIBED},
+                    **{name: getattr(one, name) for name in _PLANNED},
+                )
+                for one in contests
+            ),
+            snippets=_snippets(contests),
+            load_before=None if elsewhere else environment.load(),
+            notes=tuple(notes),
+            warnings=(*notes, *warned),
+            **described,
+        )
+    )
+
+
+def _unarranged(contests: Sequence[Contest]) -> list[Warning]:
+    """Return why workers' memory is not as the rows will say, where another allocator ignores glibc's settings."""
+    other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
+    if other is None or all(contest.case.device != "cpu" for contest in contests):
+        return []
+    evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
+    return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]
+
+
+def _oversubscribed(contests: Sequence[Contest], machine: Machine) -> Iterable[Warning]:
+    """Yield that cases use more threads than there are CPUs for them."""
+    most = max((contest.case.threads for contest in contests if contest.case.device == "cpu"), default=1)
+    if machine.usable_cores and most > machine.usable_cores:
+        evidence = f"{most} threads share {counted(machine.usable_cores, 'usable CPU')} and wait for each other"
+        yield Warning("threads", evidence, f"measure with --threads {machine.usable_cores} or fewer")
+
+
+def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
+    """Return what a person would write for each implementation, for reports; plug-ins do not say before they run."""
+    specs = {name: spec for one in contests for name, spec in one.specs.items()}
+    own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
+    return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
+
+
+def plan_of(run: Run) -> tuple[list[Contest], Effort]:
+    """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
+    contests = []
+    for one in run.plan or ():
+        if one.suite is None or one.reference is None:
+            raise GapbenchError(f"run {run.id}: run.json is damaged (the plan of {one.case} is not whole); begin anew")
+        case = replace(Case.from_id(one.case), label=one.label, weight=one.weight)
+        contests.append(Contest(one.suite, case, one.specs, one.clocks, one.reference, one.memory or "kept"))
+    settings = {one.name: getattr(run.settings, one.name) for one in fields(Effort)}
+    if run.plan is None or None in settings.values():
+        raise GapbenchError(f"run {run.id}: run.json is damaged (its plan or settings are not whole); begin anew")
+    return contests, Effort(**settings)
+
+
+def own_implementations(run: Run) -> set[str]:
+    """Return the names of the run's implementations that came from a user's file."""
+    return {name for one in run.plan or () for name, spec in one.specs.items() if is_user_spec(spec)}
+
+
+def record(
+    writer: RunWriter,
+    plan: Plan,
+    observe: Callable[[Event], None] = lambda _event: None,
+    elsewhere: Elsewhere | None = None,
+    servers: Servers | None = None,
+) -> Recording:
+    """Measure a plan here or ``elsewhere`` and store every round as it ends; ``observe`` is told each event.
+
+    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
+    that ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
+    """
+    ledger = Ledger(elsewhere=elsewhere is not None)
+    interrupted = False
+    try:
+        for event in _events(writer, plan, elsewhere, servers):
+            match event:
+                case engine.CeilingsMeasured(found):
+                    writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
+                case engine.Qualified():
+                    ledger.judge(event)
+                case engine.EnergyMeasured(sources, joules):
+                    writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
+                    ledger.joules.update(joules)
+                case engine.RoundMeasured():
+                    writer.append(ledger.enter(event))
+                case engine.WorkerLost():
+                    ledger.lose(event)
+                case engine.SidesSeparated():
+                    ledger.separate(event)
+                case engine.Raced(case, name, clock, memory):
+                    ledger.raced.add((case, memory, name, clock))
+                case engine.Flagged(rows):
+                    comparison = writer.run.comparison
+                    assert comparison is not None
+                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
+                case engine.Warned(warnings):
+                    ledger.said += warnings
+                case engine.CaseDone(case, stopped_by, memory):
+                    ledger.stopped_by[case, memory] = stopped_by
+            observe(event)
+    except KeyboardInterrupt:
+        interrupted = True
+    except (GapbenchError, OSError, MemoryError) as error:
+        raise resumable(writer, error) from error
+    try:
+        samples = writer.samples()
+        results = _results(writer, plan, samples, ledger)
+        if interrupted:
+            writer.interrupt(results)
+        else:
+            ledger.close(writer, samples, results)
+    except (GapbenchError, OSError, MemoryError) as error:
+        raise resumable(writer, error) from error
+    winners = summary.winners(results, samples)
+    return Recording(writer.run, samples, results, winners, interrupted)
+
+
+def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers: Servers | None) -> Iterable[Event]:
+    earlier = _earlier(writer.samples())
+    if plan.is_comparison:
+        comparison = writer.run.comparison
+        assert comparison is not None
+        flagged = comparison.flagged
+        rows = None if flagged is None else {_row(one): Confirmation(one.round, one.rounds) for one in flagged}
+        return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier, servers=servers)
+    with_ceilings = writer.run.ceilings is None
+    if elsewhere is not None:
+        return elsewhere(plan, earlier, with_ceilings)
+    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True, servers=servers)
+
+
+def _row(one: FlaggedRow) -> tuple[Case, str, str]:
+    return Case.from_id(one.case), one.implementation, one.clock
+
+
+def _flagged(rows: Mapping[tuple[Case, str, str], Confirmation]) -> tuple[FlaggedRow, ...]:
+    return tuple(FlaggedRow(case.id, name, clock, *fresh) for (case, name, clock), fresh in rows.items())
+
+
+def _results(writer: RunWriter, plan: Plan, samples: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    if not plan.is_comparison:
+        return summary.results(samples, ledger.outcomes(plan.contests), writer.run.ceilings)
+    found = []
+    for side in plan.sides:
+        mine = samples[samples["contender"] == side.name]
+        outcomes = ledger.outcomes(plan.contests, side.name)
+        if side.name == NULL:  # takes part here and there
+            there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
+            outcomes = [one for one in outcomes if (one.case.id, one.implementation, one.clock) in there]
+        found.append(summary.results(mine, outcomes))
+    # pandas warns where it joins columns without values; those that no side has values in are there all the same
+    filled = [one.dropna(axis="columns", how="all") for one in found]
+    return pd.concat(filled, ignore_index=True).reindex(columns=found[0].columns)
+
+
+def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
+    """Return the error that ended a run's measuring, with what is left of the run and how to go on."""
+    writer.release()
+    what = "out of memory" if isinstance(error, MemoryError) else str(error)
+    remedy = f"mend that and go on with: gapbench run --resume {writer.id}"
+    return GapbenchError(f"{what}; all rounds before that are kept; {remedy}")
+
+
+def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
+    """Return the rounds of a run that is being resumed, as the events they once were."""
+    rounds = []
+    samples = samples.assign(memory=samples["memory"].fillna("kept"))
+    for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):
+        names = tuple(dict.fromkeys(frame["implementation"]))
+        sides = tuple(side for side in (THIS, BASE, HEAD, NULL) if side in set(frame["contender"]))
+        contenders = {(side, name): s * len(names) + n for s, side in enumerate(sides) for n, name in enumerate(names)}
+        batches = {}
+        for clock, part in frame.groupby("clock"):
+            pairs = zip(part["contender"], part["implementation"], strict=True)
+            columns = {column: part[column].tolist() for column in BATCH_COLUMNS}
+            batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
+        number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
+        of = Case.from_id(str(case))
+        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
+    return rounds
+
+
+def counts(results: pd.DataFrame) -> dict[str, int]:
+    """Return how many rows have each status, those that occur."""
+    found = results["status"].value_counts()
+    return {status: int(found[status]) for status in records.STATUSES if status in found}

@@ -1,0 +1,85 @@
+"""The sides of a comparison, as checkouts under interpreters, and how run.json describes them."""
+
+import contextlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import structs
+
+from gapbench.errors import GapbenchError
+from gapbench.machine import environment
+from gapbench.measuring import worker_env
+from gapbench.measuring.plan import Side, Source
+from gapbench.repository import git
+from gapbench.repository.checkouts import Checkout, harness
+from gapbench.store import run
+from gapbench.store.records import BASE, HEAD, NULL
+
+_ASK_VERSIONS = """
+import importlib.metadata, json, platform, sys
+versions = {"python": platform.python_version()}
+for package in sys.argv[1:]:
+    try:
+        versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        versions[package] = None
+print(json.dumps(versions))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A checkout under an interpreter."""
+
+    checkout: Checkout
+    python: str = sys.executable
+
+    def describe(self, name: str) -> run.Side:
+        """Return the side called ``name`` as the run keeps it. No path of this machine is in it.
+
+        Raises `GapbenchError` if the interpreter does not run.
+        """
+        commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
+        if commit is not None and self.checkout.commit is not None:
+            branch = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
+            commit = structs.replace(commit, branch=branch)
+        code = git.tracked(self.checkout.folder) if self.checkout.commit is None else self.checkout.commit
+        return run.Side(name, self.checkout.ref, commit, self._versions(), code)
+
+    def _versions(self) -> dict[str, str | None]:
+        if self.python == sys.executable:
+            return environment.versions()
+        try:
+            # -P: the current folder may be a checkout of the code under test
+            command = [self.python, "-P", "-c", _ASK_VERSIONS, *environment.PACKAGES]
+            done = subprocess.run(command, env=worker_env.environment(), capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            raise GapbenchError(f"{self.python} is not a Python interpreter that runs ({lines[-1]})") from error
+        # The harness that measures is this gapbench under both.
+        return {**json.loads(done.stdout), "gapbench": importlib.metadata.version("gapbench")}
+
+
+def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[Side, ...]:
+    """Return base, head and the hidden second copy of base as the engine knows them; ``stack`` removes what they need.
+
+    An interpreter with packages of its own finds this gapbench in a folder that has nothing else.
+    """
+    found = []
+    for name, revision in ((BASE, base), (HEAD, head), (NULL, base)):
+        source = Source.of(revision.checkout.folder)
+        if revision.python == sys.executable:
+            found.append(Side(name, source))
+        else:
+            found.append(Side(name, source, revision.python, stack.enter_context(harness())))
+    return tuple(found)
+
+
+def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a run that compares; ``command`` are the words after ``gapbench ab`` that name the sides."""
+    return {"sides": (base.describe(BASE), head.describe(HEAD)), "comparison": run.Comparison(margin, tuple(command))}

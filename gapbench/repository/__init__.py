@@ -1,0 +1,1 @@
+"""The git repository under test, and checkouts of its commits."""

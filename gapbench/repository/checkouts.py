@@ -1,0 +1,151 @@
+"""Commits of a repository as folders: git worktrees for the time of a measurement.
+
+They are removed when it ends, however it ends; what a killed process could not remove, the next one does.
+
+The commits may be a stranger's. Hooks, monitors and filters are the user's configuration, but that may name programs
+that lie in the work tree (``core.hooksPath = .husky``): those would be the commit's own, so none of them is started.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from gapbench.errors import GapbenchError
+from gapbench.repository import git
+
+HERE = "."
+"""Names the folder as it is, with what is not committed."""
+
+_PREFIX = "gapbench-ab-"
+_TRUSTED_FILTERS = ("lfs",)  # a program of the user's, without which large files would be missing
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What ``ref`` names: the commit, and the folder where it lies (the repository's own for `HERE`)."""
+
+    ref: str
+    commit: str | None
+    folder: Path
+
+
+def top(folder: Path) -> Path:
+    """Return the top of the repository that ``folder`` is in, or the folder itself where it is in none."""
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
+    except subprocess.CalledProcessError:
+        return folder.resolve()
+
+
+def resolve(folder: Path, ref: str) -> str:
+    """Return the commit that ``ref`` names. Raises `GapbenchError` where there is none, saying what to fetch."""
+    # --end-of-options: a ref may not become an option of git's
+    commit = git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if commit is not None:
+        return commit
+    shallow = git.ask(folder, "rev-parse", "--is-shallow-repository")
+    if shallow is None:
+        if sentence := git.refusal(folder):
+            raise GapbenchError(f"git does not read the repository of {folder}: {sentence}")
+        raise GapbenchError(
+            f"{folder} is in no git repository, so there is no commit {ref!r}; run this inside one, or compare "
+            f"the folder as it is under two interpreters: gapbench ab {HERE} {HERE} --head-python PYTHON"
+        )
+    remedy = "this clone is shallow: git fetch --unshallow" if shallow == "true" else "fetch it first, or see: git log"
+    raise GapbenchError(f"there is no commit {ref!r} in {folder}; {remedy}")
+
+
+@contextlib.contextmanager
+def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
+    """Check every one of ``refs`` out, and remove the worktrees at the end; `HERE` needs none.
+
+    Submodules are checked out as far as they have been fetched; nothing is fetched. Raises `GapbenchError` for what
+    does not exist, and where git cannot make a worktree.
+    """
+    whole = top(folder)
+    commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
+    if not any(commits):
+        yield [Checkout(ref, None, whole) for ref in refs]
+        return
+    _remove_stale(whole)
+    parent = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    try:
+        yield [
+            Checkout(ref, commit, whole if commit is None else _add(whole, parent / str(number), commit))
+            for number, (ref, commit) in enumerate(zip(refs, commits, strict=True))
+        ]
+    finally:
+        _remove(whole, parent)
+
+
+@contextlib.contextmanager
+def harness() -> Iterator[Path]:
+    """Yield a folder with nothing but this gapbench in it, for an interpreter that has packages of its own."""
+    with tempfile.TemporaryDirectory(prefix="gapbench-harness-") as folder:
+        (Path(folder) / "gapbench").symlink_to(Path(__file__).parents[1])
+        yield Path(folder)
+
+
+def _add(whole: Path, folder: Path, commit: str) -> Path:
+    try:
+        _git(whole, *_no_filters(whole), "worktree", "add", "--quiet", "--detach", str(folder), commit)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines()
+        raise GapbenchError(f"git cannot check {commit[:12]} out: {lines[-1] if lines else error}") from error
+    for path, pinned in _submodules(whole, commit):
+        if (whole / path / ".git").exists():
+            with contextlib.suppress(GapbenchError):  # a commit that was never fetched: its folder stays empty
+                _add(whole / path, folder / path, pinned)
+    return folder
+
+
+def _submodules(whole: Path, commit: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each submodule of a commit, and the commit that it is pinned to."""
+    for entry in _git(whole, "ls-tree", "-r", "-z", commit).split("\0"):
+        if entry.startswith("160000 "):
+            facts, _, path = entry.partition("\t")
+            yield path, facts.split()[-1]
+
+
+def _no_filters(whole: Path) -> list[str]:
+    """Return the options with which git filters nothing that it checks out, whatever ``.gitattributes`` asks for."""
+    keys = git.ask(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$") or ""
+    names = dict.fromkeys(key.removeprefix("filter.").rpartition(".")[0] for key in keys.splitlines())
+    settings = ("smudge=", "process=", "required=false")
+    return [
+        word
+        for name in names
+        if name not in _TRUSTED_FILTERS
+        for setting in settings
+        for word in ("-c", f"filter.{name}.{setting}")
+    ]
+
+
+def _remove(whole: Path, parent: Path) -> None:
+    shutil.rmtree(parent, ignore_errors=True)
+    git.ask(whole, "worktree", "prune")
+    git.ask(whole, "submodule", "--quiet", "foreach", "--recursive", "git worktree prune")
+
+
+def _remove_stale(whole: Path) -> None:
+    """Remove what processes left that no longer live."""
+    for line in _git(whole, "worktree", "list", "--porcelain").splitlines():
+        parent = Path(line.removeprefix("worktree ")).parent
+        owner = re.match(rf"{_PREFIX}(\d+)-", parent.name)
+        if line.startswith("worktree ") and owner and not psutil.pid_exists(int(owner[1])):
+            _remove(whole, parent)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        return git.call(folder, *arguments).strip()
+    except FileNotFoundError as error:
+        raise GapbenchError("git is not installed, and commits are checked out with it; install git") from error

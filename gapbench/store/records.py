@@ -1,0 +1,215 @@
+"""What is stored: columns, types and schema version (a contract: notebooks read these files directly).
+
+Types are Arrow's names; every column may be null, and what was not measured is null.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+from gapbench.workloads.cases import Case
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 2
+"""Of run.json, in which warnings are objects and comparisons have sides; of schema 1 it is read, too."""
+
+TABLES = 1
+"""The schema's version of the Parquet files, which columns that may be null join without a new one."""
+
+Number = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Numbers of a document that arithmetic and Arrow can take."""
+
+THIS = "this"
+"""The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
+
+BASE, HEAD = "base", "head"
+"""The contenders of a run that compared two sides."""
+
+NULL = "null"
+"""The second copy of base in such a run, which is measured like a head."""
+
+REFERENCE = "mean"
+"""The implementation of global average pooling that ratios are taken against."""
+
+UNRANKED: tuple[str, ...] = ("pooling", "classifier_head", "varying_size")
+"""Operations whose contenders compute different things: what each costs is shown, and nobody wins."""
+
+SLOWER = "slower"
+"""What ``stopped_by`` says of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
+
+SAMPLES: dict[str, str] = {
+    "run": "string",
+    "case": "string",
+    "implementation": "string",
+    "contender": "string",
+    "clock": "string",
+    "memory": "string",  # one of MEMORY: what the allocator was told; null in runs from before it was told anything
+    "round": "int32",
+    "process": "int32",  # serial number of the fresh worker process within the run
+    "turn": "int32",
+    "position": "int32",  # place in the turn's random order
+    "calls": "int32",
+    "seconds_per_call": "float64",
+    "page_faults": "float64",  # minor page faults per call, where the host computes
+    "sm_clock_mhz": "float64",
+    "temperature_c": "float64",
+    "power_w": "float64",
+    "throttle": "string",
+    "steal": "float64",  # share of the worker's CPU time that the hypervisor gave to others, 0 to 1
+}
+"""One row per timed batch."""
+
+RESULTS: dict[str, str] = {
+    "run": "string",
+    "suite": "string",
+    "operation": "string",
+    "label": "string",
+    "case": "string",
+    "shape": "string",
+    "n": "int64",
+    "c": "int64",
+    "spatial": "string",
+    "dtype": "string",
+    "layout": "string",
+    "device": "string",
+    "pass": "string",
+    "threads": "int32",
+    "elements": "int64",
+    "bytes_moved": "int64",
+    "implementation": "string",
+    "contender": "string",
+    "clock": "string",
+    "memory": "string",
+    "status": "string",
+    "reason": "string",
+    "seconds": "float64",
+    "seconds_low": "float64",
+    "seconds_high": "float64",
+    "ratio": "float64",
+    "ratio_low": "float64",
+    "ratio_high": "float64",
+    "best": "string",  # the fastest implementation of the case by this clock, which best_ratio is taken against
+    "best_ratio": "float64",
+    "best_ratio_low": "float64",
+    "best_ratio_high": "float64",  # null with a low bound where a slower implementation stopped early
+    "rounds": "int32",
+    "samples": "int32",
+    "stopped_by": "string",
+    "gbps": "float64",
+    "ceiling_fraction": "float64",
+    "max_error": "float64",
+    "max_error_ulp": "float64",
+    "peak_extra_bytes": "int64",
+    "compile_seconds": "float64",
+    "saved_bytes": "int64",
+    "operators": "int32",
+    "warm_compile_seconds": "float64",
+    "graph_breaks": "int32",
+    "recompilations": "int32",
+    "reference": "string",  # the implementation that ratios are taken against
+    "weight": "int32",  # how often the case occurs where its label says
+    "parameters": "int64",
+    "code_path": "string",
+    "page_faults": "float64",  # minor page faults per call
+    "deterministic": "bool",  # the same bits in every call on the same input
+    "batch_invariant": "bool",  # the first sample alone gives the same bits as in its batch
+    "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
+}
+"""One row per case x implementation x contender x clock x memory."""
+
+MEMORY: dict[str, str] = {
+    "kept": "the allocator keeps what is freed and asks for huge pages, so that temporaries meet mapped memory",
+    "fresh": "every block of 128 KiB or more is mapped anew, so that temporaries pay for page faults",
+}
+"""Conditions of the host's memory under which calls are timed."""
+
+KEPT_TUNABLES = (
+    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824:"
+    "glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+)
+"""``GLIBC_TUNABLES`` under which memory is kept."""
+
+
+class Status(StrEnum):
+    """What became of an implementation on a case; only ``ok`` rows are ranked."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    WRONG = "wrong"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it can run here, and gave no result that counts."""
+        return self not in (Status.OK, Status.UNSUPPORTED)
+
+
+STATUSES: tuple[str, ...] = tuple(Status)
+FAILURES: tuple[str, ...] = tuple(one for one in Status if one.is_failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Qualification:
+    """What was found of an implementation on a case outside timed batches; None is not measured.
+
+    ``status`` is one of `STATUSES`, ``reason`` a sentence with its remedy where it is not ok. ``max_error`` is the
+    largest |y - reference| / mean|x| of a row.
+
+    ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
+    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
+    the backward pass (null for compiled functions in forward cases: asking would compile them once more, for training),
+    ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
+    decided at run time. ``energy_joules`` is what the device draws during one call. ``deterministic`` says that calls
+    on the same input return the same bits, ``batch_invariant`` that the first sample alone returns those that it
+    returns in its batch (null for compiled functions, which would be compiled once more).
+    """
+
+    status: str = "ok"
+    reason: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    peak_extra_bytes: int | None = None
+    saved_bytes: int | None = None
+    operators: int | None = None
+    compile_seconds: float | None = None
+    warm_compile_seconds: float | None = None
+    graph_breaks: int | None = None
+    recompilations: int | None = None
+    parameters: int | None = None
+    code_path: str | None = None
+    deterministic: bool | None = None
+    batch_invariant: bool | None = None
+    energy_joules: float | None = None
+
+
+def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return rows that can be grouped by memory: "" where a run of old says nothing of it."""
+    return frame.assign(memory=frame["memory"].astype(object).fillna("") if "memory" in frame else "")
+
+
+def case_columns(case: Case) -> dict[str, object]:
+    """Return the columns of `RESULTS` that describe ``case``."""
+    return {
+        "operation": case.operation,
+        "label": case.label,
+        "case": case.id,
+        "shape": "x".join(map(str, case.shape)),
+        "n": case.n,
+        "c": case.c,
+        "spatial": "x".join(map(str, case.spatial)),
+        "dtype": case.dtype,
+        "layout": case.layout,
+        "device": case.device,
+        "pass": case.pass_,
+        "threads": case.threads,
+        "elements": case.elements,
+        "bytes_moved": case.bytes_moved,
+        "weight": case.weight,
+    }

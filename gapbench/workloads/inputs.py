@@ -1,0 +1,181 @@
+"""Seeded input tensors, in any layout and at a random place in memory, and a guard that tells whether one changed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gapbench.workloads.cases import Case
+
+_CACHE_LINE = 64
+_PAGE = 4096
+
+
+def _storage_order(case: Case) -> tuple[int, ...]:
+    """Return the dimensions of (N, C, *spatial) from outermost to innermost in memory."""
+    if case.layout == "contiguous":
+        return (0, 1, *case.spatial_dims)
+    if case.layout == "permuted":
+        return (*case.spatial_dims, 0, 1)
+    return (0, *case.spatial_dims, 1)  # channels_last and sliced
+
+
+def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
+    """Return an uninitialised tensor of the case's shape, dtype and layout, on its device.
+
+    With a ``generator`` it starts at a random cache line of its first page: where a buffer lies changes what is
+    measured by several percent, so every worker draws another place. Without one it starts where torch puts it.
+    """
+    order = _storage_order(case)
+    sizes = [case.shape[dim] for dim in order]
+    dtype = getattr(torch, case.dtype)
+    token = case.c if case.layout == "sliced" else 0  # a class token in every image, dropped below
+    elements = case.elements + case.n * token
+    line = _CACHE_LINE // dtype.itemsize
+    lead = 0
+    if generator is not None:
+        lead = line * int(torch.randint(_PAGE // _CACHE_LINE, (), generator=generator))
+    storage = torch.empty(lead + elements, dtype=dtype, device=case.device)[lead:]
+    if token:
+        storage = storage.view(case.n, case.window + 1, case.c)[:, 1:]
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return storage.view(sizes).permute(inverse)
+
+
+def noise(case: Case, seed: int) -> Tensor:
+    """Return float32 noise of the case's shape and layout, for `sample`.
+
+    Drawn on the CPU, whose generator is the same everywhere.
+    """
+    drawn = torch.empty(case.shape, dtype=torch.float32).normal_(generator=torch.Generator().manual_seed(seed))
+    return drawn if case.layout == "contiguous" else empty(replace(case, dtype="float32", device="cpu")).copy_(drawn)
+
+
+def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
+    """Return the input of one round: noise around another mean in every row, so that no mean is near 0.
+
+    With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
+    channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
+    elements.
+
+    ``drawn`` is the `noise` to use, where drawing it each time would take too long: the rows differ with ``seed`` all
+    the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = empty(case, generator)
+    rows = torch.empty(case.averaged, dtype=torch.float32)  # whatever the default is in this process
+    rows.uniform_(1, 3, generator=generator)
+    rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
+    # In float32, which half types are then rounded from.
+    return x.copy_((noise(case, seed) if drawn is None else drawn) + rows)
+
+
+def place(x: Tensor, case: Case, seed: int) -> Tensor:
+    """Return a copy of ``x``, an input of ``case``, in the same layout at another place in memory."""
+    return empty(case, torch.Generator().manual_seed(seed)).copy_(x)
+
+
+def upstream(case: Case, seed: int, shape: Sequence[int]) -> Tensor:
+    """Return a gradient of an output of ``shape`` to send backwards, away from 0 and different everywhere."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    gradient = torch.empty(shape, dtype=torch.float32)
+    gradient.uniform_(1, 3, generator=generator)
+    return gradient.to(case.device, getattr(torch, case.dtype))
+
+
+STRESS: tuple[str, ...] = (
+    "noise around 100",
+    "constant 40",
+    "alternating ±1000",
+    "all zero",
+    "noise around 0.0001",
+    "a ramp from -3 to 1",
+    "one infinity",
+    "one NaN",
+)
+"""Rows that separate implementations: overflow of a sum, underflow of a product, cancellation, propagation.
+
+The infinity is a row's first element and the NaN its last, where a bound that is off by one misses them, or reaches
+them from the row next to it. That shows in any precision, whatever the size of the window.
+"""
+
+
+def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
+    """Return inputs whose rows (n, c) take the patterns of `STRESS` in turn, and each row's pattern.
+
+    Rows are independent in average pooling, so one call tests all patterns (and that a NaN stays in its channel);
+    inputs with fewer rows than patterns need several calls.
+    """
+    if not case.elements:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    rows, window = case.n * case.c, case.window
+    infinity, nan = torch.zeros(2, window, dtype=torch.float32)
+    infinity[0], nan[-1] = float("inf"), float("nan")
+    patterns = torch.stack(
+        [
+            torch.empty(window, dtype=torch.float32).normal_(generator=generator).add_(100),
+            torch.full((window,), 40.0, dtype=torch.float32),
+            torch.where(torch.arange(window) % 2 == 0, 1000.0, -1000.0).float(),
+            torch.zeros(window, dtype=torch.float32),
+            torch.empty(window, dtype=torch.float32).normal_(generator=generator).add_(10).mul_(1e-5),
+            torch.linspace(-3, 1, window, dtype=torch.float32),
+            infinity,
+            nan,
+        ]
+    )
+    inputs = []
+    for first in range(0, len(STRESS), min(rows, len(STRESS))):
+        chosen = (torch.arange(rows) + first) % len(STRESS)
+        x = empty(case, generator).copy_(patterns[chosen].view(case.shape))
+        inputs.append((x, [STRESS[index] for index in chosen.tolist()]))
+    return inputs
+
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def same_bits(tensor: Tensor, other: Tensor) -> bool:
+    """Compare two tensors of one shape and dtype as integers, eight bytes at a time where that is possible.
+
+    Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
+    """
+    count, size = tensor.numel(), tensor.element_size()
+    pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
+    dense = count == 0 or count == 1 + sum(
+        (length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    aligned = all(each.storage_offset() * size % 8 == 0 for each in pair)
+    if not dense or not aligned or tensor.stride() != other.stride():
+        return torch.equal(*pair)
+    whole = count * size // 8 * 8 // size
+    (mine, rest), (others, their_rest) = (
+        (flat[:whole].view(torch.int64), flat[whole:]) for flat in (each.as_strided((count,), (1,)) for each in pair)
+    )
+    return torch.equal(mine, others) and torch.equal(rest, their_rest)
+
+
+class GuardedTensor:
+    """A tensor that nobody but the harness may change, with a copy to tell by."""
+
+    def __init__(self, tensor: Tensor, copy: Tensor | None = None) -> None:
+        self.tensor = tensor
+        self._copy = tensor.clone() if copy is None else copy
+
+    def __bool__(self) -> bool:
+        """Tell whether the tensor still holds what it should."""
+        return same_bits(self.tensor, self._copy)
+
+    def restore(self) -> None:
+        """Put back what it should hold."""
+        self.replace(self._copy)
+
+    def replace(self, content: Tensor) -> None:
+        """Put other content in the same memory, so that an answer remembered for this tensor becomes wrong.
+
+        Autograd does not notice: the graph of the backward pass, recorded once, may have saved the tensor. From now on
+        ``content`` is what to tell by.
+        """
+        self.tensor.data.copy_(content)
+        self._copy = content

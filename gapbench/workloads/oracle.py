@@ -1,0 +1,191 @@
+"""Is it right? Outputs are judged against float64, with tolerances by dtype, on samples and on stress inputs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gapbench.workloads import inputs
+from gapbench.workloads.cases import Case
+from gapbench.workloads.inputs import GuardedTensor
+from gapbench.workloads.passes import Function, bind, expect, first_weight
+from gapbench.workloads.truth import GLOBAL_AVERAGE, Expected, Truth
+
+RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2, "float64": 1e-12}
+"""Relative tolerance of an output: `torch.testing`'s, except for float64, which is judged in its own arithmetic."""
+
+
+def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
+    """Return the largest |y - reference| / scale that is right, for a random input or for a ``pattern``.
+
+    ``steps`` is how many numbers one output sums; the scale is what the sum would be without cancellation, mean|x| for
+    an average.
+
+    To the tolerance of the output's dtype comes the rounding of an honest sum in float32 (float64 for float64), u in
+    every step. On random inputs it grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
+    A2815): the worst of some hundred rows that are summed one by one comes to once the root, so four times is allowed.
+    On patterns every step may be rounded the same way, so there it is steps * u, which no order of summing exceeds.
+    A sum in half precision is far outside.
+    """
+    unit_roundoff = 2.0**-53 if dtype == "float64" else 2.0**-24
+    return RTOL[dtype] + (steps if pattern else 4 * math.sqrt(steps)) * unit_roundoff
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the oracle found.
+
+    ``max_error`` is the largest |y - reference| / scale, ``max_error_ulp`` the largest |y - reference| in units in the
+    last place of the output's dtype; ``reason`` is None for a right answer; ``row`` is the flat index over the output's
+    first two dimensions, (n, c), of the worst element.
+    """
+
+    reason: str | None = None
+    max_error: float | None = None
+    max_error_ulp: float | None = None
+    row: int = 0
+
+
+def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
+    """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element.
+
+    ``pattern`` says that the input was no random sample; see `tolerance`.
+    """
+    if reason := misfit(case, describe(y), expected):
+        return Judgement(reason)
+    assert isinstance(y, Tensor)
+    if not y.numel():
+        return Judgement(max_error=0.0, max_error_ulp=0.0)
+    got, want = y.detach().cpu().double(), expected.value
+    # Equal infinities and NaN in the same place are no error; one without the other is an infinite one.
+    same = (got == want) | (got.isnan() & want.isnan())
+    error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    finite = want.isfinite()
+    max_error = float(relative.max())
+    max_error_ulp = float((error[finite] / _ulp(want[finite], y.dtype)).max()) if finite.any() else None
+    # Below the smallest normal number (gradients of huge windows in float16) neighbours are one fixed step apart,
+    # and the right answer can be rounded by more than its relative tolerance.
+    step = _ulp(want.new_zeros(()), y.dtype)
+    wrong = torch.where(error > step, relative, 0.0)
+    worst = int(wrong.argmax())
+    row = worst * want.shape[:2].numel() // want.numel()
+    reason = None
+    if wrong.max() > tolerance(case.dtype, expected.steps, pattern):
+        reason = (
+            f"wrong at (n, c) = {divmod(row, want.shape[1:2].numel())}: got {float(got.reshape(-1)[worst]):.6g}, "
+            f"expected {float(want.reshape(-1)[worst]):.6g}"
+        )
+    return Judgement(reason, max_error, max_error_ulp, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What can be said of an output without reading it; ``kind`` is its Python type, None if that is a plain tensor."""
+
+    kind: str | None = None
+    device: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+
+def describe(y: object) -> Description:
+    """Describe an output. A subclass is no plain tensor: it could put its work off until somebody looks."""
+    if type(y) is not Tensor:
+        return Description(type(y).__name__)
+    if y.layout != torch.strided:
+        return Description(f"a {str(y.layout).removeprefix('torch.')} tensor")
+    return Description(None, str(y.device), str(y.dtype).removeprefix("torch."), tuple(y.shape))
+
+
+def misfit(case: Case, y: Description, expected: Expected) -> str | None:
+    """Return why an output cannot be compared: by its type, device, shape or dtype."""
+    if y.kind is not None:
+        return f"returned {y.kind}, not a plain tensor"
+    if y.device.partition(":")[0] != case.device.partition(":")[0]:
+        return f"returned a tensor on {y.device}, expected one on {case.device}"
+    if y.shape != tuple(expected.value.shape):
+        return f"returned shape {y.shape}, expected {tuple(expected.value.shape)}"
+    if y.dtype != case.dtype:
+        return f"returned {y.dtype}, expected {case.dtype}"
+    return None
+
+
+def accepts(case: Case, y: object, expected: Expected) -> bool:
+    """Tell quickly whether an output is one that `judge` finds right; it may be, where this says no.
+
+    For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
+    """
+    if misfit(case, describe(y), expected):
+        return False
+    assert isinstance(y, Tensor)
+    bound = tolerance(case.dtype, expected.steps)
+    # One batch element at a time: small temporaries are memory that the process has already.
+    pieces = zip(y.detach().cpu(), expected.value, expected.scale, strict=True)
+    return all(bool(((got.double() - want).abs_() <= bound * scale).all()) for got, want, scale in pieces)
+
+
+def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the distance between neighbours of ``dtype`` at float64 ``value`` (not below the smallest normal's)."""
+    info = torch.finfo(dtype)
+    exponent = torch.frexp(value.abs().clamp(min=info.smallest_normal))[1] - 1
+    return torch.ldexp(torch.full_like(value, info.eps), exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One input, the seed of what is sent back, and the names of its rows where they are no random sample."""
+
+    x: Tensor
+    seed: int
+    patterns: list[str] | None = None
+
+    def gradient(self, case: Case, truth: Truth) -> Tensor:
+        """Return what the rest of a network sends back."""
+        return inputs.upstream(case, self.seed, truth.shape(case))
+
+
+def questions(case: Case, seeds: Sequence[int], noise: Tensor | None = None, stressed: bool = True) -> list[Question]:
+    """Return what implementations are asked: a sample for each seed, then the stress patterns if ``stressed``.
+
+    The same for all of a case, whoever makes them, where ``noise`` is the same. Truths that are not ``stressed`` have
+    no answer to the patterns.
+    """
+    samples = [Question(inputs.sample(case, seed, noise), seed) for seed in seeds]
+    return samples + ([Question(x, seeds[0], names) for x, names in inputs.stress(case, seeds[0])] if stressed else [])
+
+
+def put(number: int, question: Question, judgement: Judgement) -> Judgement:
+    """Return a judgement whose reason says which question it is about."""
+    if judgement.reason is None:
+        return judgement
+    reason = judgement.reason
+    if question.patterns is not None:
+        reason += f" (input: {question.patterns[judgement.row]})"
+    elif number:
+        reason = f"right on one input, on the next {reason}"
+    return replace(judgement, reason=reason)
+
+
+def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
+    """Judge one function on one case, in this process; what it raises is the caller's to handle.
+
+    Also catches a function that changes its input, and one that returns the answer of the previous call.
+    """
+    first = None
+    for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):
+        guard = GuardedTensor(question.x)
+        gradient = question.gradient(case, truth)
+        call = bind(case, function, question.x, gradient)
+        weight = first_weight(function) if case.pass_ == "update" else None
+        expected = expect(case, truth, question.x, gradient, weight)  # before the call, which might change it
+        judgement = judge(case, call(), expected, question.patterns is not None)
+        first = first or judgement
+        if judgement.reason and (number or guard):
+            return put(number, question, judgement)
+        if not guard:
+            return replace(first, reason="changes its input")
+    assert first is not None
+    return first

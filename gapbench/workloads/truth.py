@@ -1,0 +1,107 @@
+"""The float64 answers that implementations are judged against."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gapbench.workloads.cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
+
+    ``steps`` is how many numbers one value sums: rounding grows with it.
+    """
+
+    value: Tensor
+    scale: Tensor
+    steps: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverage:
+    """The mean of each row; its gradient is the row's, divided by the window, everywhere.
+
+    ``stressed`` tells of each truth whether the patterns of `gapbench.workloads.inputs.STRESS` make sense as inputs.
+    """
+
+    stressed: bool = True
+
+    def forward(self, case: Case, x: Tensor) -> Expected:
+        """Return the means (N, C, 1, ..., 1)."""
+        if not case.n:
+            value = torch.empty(self.shape(case), dtype=torch.float64)
+            return Expected(value, value, case.window)
+        # One batch element at a time: a float64 copy of the whole input can be four times its size.
+        dims = [d - 1 for d in case.spatial_dims]
+        values, scales = [], []
+        for image in x.cpu():
+            exact = image.to(torch.float64, copy=True)  # or abs_ would change a float64 input
+            values.append(exact.mean(dims, keepdim=True))
+            scales.append(exact.abs_().mean(dims, keepdim=True))
+        return Expected(torch.stack(values), torch.stack(scales), case.window)
+
+    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:  # noqa: ARG002 - the gradient is x's own
+        """Return the gradient of x as a view that repeats each row's."""
+        value = (gradient.cpu().double() / (case.window or math.nan)).expand(case.shape)
+        return Expected(value, value.abs(), case.window)
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return (N, C, 1, ..., 1)."""
+        return case.averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Differentiated:
+    """What a float64 function of torch answers, its gradient by autograd.
+
+    ``function(case)`` maps float64 (N, C, *spatial) to the output, whose shape is ``outputs(case)`` and each of whose
+    numbers sums ``summed(case)``. ``magnitudes(case)`` maps |x| to what the sums would be without cancellation, which
+    is what rounding errors are relative to. Without it they are taken relative to the largest value of the sample:
+    in a chain of layers each one's rounding is passed on to all outputs of the next.
+    """
+
+    function: Callable[[Case], Callable[[Tensor], Tensor]]
+    outputs: Callable[[Case], tuple[int, ...]]
+    summed: Callable[[Case], int]
+    magnitudes: Callable[[Case], Callable[[Tensor], Tensor]] | None = None
+    stressed: bool = False
+
+    def forward(self, case: Case, x: Tensor) -> Expected:
+        """Return the output for x."""
+        x = x.cpu().double()
+        value = self.function(case)(x)
+        magnitude = self.magnitudes(case)(x.abs()) if self.magnitudes else None
+        return self._expected(case, value, magnitude)
+
+    def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:
+        """Return the gradient of x."""
+        x, gradient = x.detach().cpu().double(), gradient.cpu().double()
+        value = _gradient(self.function(case), x, gradient)
+        magnitude = _gradient(self.magnitudes(case), x.abs(), gradient.abs()) if self.magnitudes else None
+        return self._expected(case, value, magnitude)
+
+    def _expected(self, case: Case, value: Tensor, magnitude: Tensor | None) -> Expected:
+        if magnitude is None:
+            magnitude = value.abs().flatten(1).amax(1).view(-1, *(1 for _ in value.shape[1:])).expand(value.shape)
+        return Expected(value, magnitude.maximum(value.abs()), self.summed(case))
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return the output's shape."""
+        return self.outputs(case)
+
+
+def _gradient(function: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> Tensor:
+    leaf = x.detach().requires_grad_()
+    (of_leaf,) = torch.autograd.grad(function(leaf), leaf, gradient)
+    return of_leaf
+
+
+Truth = GlobalAverage | Differentiated
+"""The right answer to an operation, for inputs (N, C, *spatial) in any float dtype on any device."""
+
+GLOBAL_AVERAGE = GlobalAverage()

@@ -1,0 +1,49 @@
+"""Which GPU it is, as NVML and a process of its own tell."""
+
+import pytest
+
+from gapbench.machine import device_lock
+from gapbench.machine.devices import Accelerator, Cpu, Cuda
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What a process that initialises the device would say, and which devices it was asked about."""
+    devices = []
+    monkeypatch.setattr(device_lock, "_asked", lambda device: devices.append(device.name) or "GPU-told-by-torch")
+    return devices
+
+
+def test_the_only_gpu_is_known_without_asking_it(driver, asked):
+    driver.count(1)
+    assert device_lock.identity(Cuda("cuda")) == "11111111-2222-3333-4444-000000000000"
+    assert asked == []
+
+
+def test_of_several_gpus_the_device_itself_tells(driver, asked):
+    assert device_lock.identity(Cuda("cuda:1")) == "told-by-torch"
+    assert asked == ["cuda:1"]
+
+
+def test_of_slices_the_device_itself_tells(driver, asked):
+    driver.count(1)
+    driver.modes(0, mig=(1, 1))
+    assert device_lock.identity(Cuda("cuda")) == "told-by-torch"
+
+
+def test_who_refuses_to_tell_and_who_is_not_nvidias_is_asked(driver, asked):
+    driver.count(1)
+    driver.refuse(4, "nvmlDeviceGetUUID")
+    assert device_lock.identity(Cuda("cuda")) == device_lock.identity(Accelerator("xpu")) == "told-by-torch"
+
+
+def test_a_device_that_is_not_there_is_known_by_its_name(no_driver):
+    assert device_lock.identity(Cuda("cuda:7")) == "cuda:7"
+    assert device_lock.identity(Cpu()) == "cpu"
+
+
+def test_a_process_is_asked_that_finds_this_gapbench_and_its_answer_counts(monkeypatch):
+    tells = device_lock._ASK.replace("device(sys.argv[2]).uuid", "device(sys.argv[2]).name + '!'")
+    assert tells != device_lock._ASK
+    monkeypatch.setattr(device_lock, "_ASK", tells)
+    assert device_lock._asked(Cpu()) == "cpu!"

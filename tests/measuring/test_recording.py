@@ -1,0 +1,244 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapbench.measuring import engine, recording
+from gapbench.measuring.events import Confirmation
+from gapbench.measuring.plan import Contest, Effort, Plan, Side
+from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.recording.ledger import Ledger
+from gapbench.store.records import Qualification
+from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
+from gapbench.store.run import Side as RunSide
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
+
+CONTESTS = [
+    Contest("test", Case((1, 8, 4, 4), label="small"), {"mean": "mean", "sum_scale": "sum_scale"}),
+    Contest("test", Case((2, 4, 3, 3), dtype="float16"), {"mean": "mean", "triton": "triton"}),
+]
+EFFORT = Effort(budget=2, rounds=3)
+PLAN = Plan(tuple(CONTESTS), EFFORT)
+
+
+def planned(writer):
+    """Return the plan of a run that is to be resumed."""
+    contests, effort = recording.plan_of(writer.run)
+    return Plan(tuple(contests), effort)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def recorded(store):
+    return recording.record(recording.begin(store, CONTESTS, EFFORT, ["run"], "mine"), PLAN)
+
+
+def test_the_store_has_what_was_measured(store, recorded):
+    run = recorded.run.id
+    assert store.resolve("mine") == run
+    assert len(store.samples([run])) == len(recorded.samples) > 0
+    results = store.results([run])
+    assert recording.counts(results) == {"ok": 3, "unsupported": 1}
+    assert (results.loc[results["status"] == "ok", "rounds"] >= 3).all()
+    assert list(recorded.winners["case"]) == [contest.case.id for contest in CONTESTS]
+
+
+def test_the_run_describes_itself(recorded):
+    run = recorded.run
+    assert run.ended >= run.started
+    assert run.versions["torch"].startswith("2.")
+    assert 0 < run.timed_seconds < run.wall_seconds
+    assert run.suites == ("test",)
+    assert run.machine.cpu
+
+
+def test_the_machines_limits_are_measured_once_and_kept(recorded):
+    known = recorded.run.ceilings
+    assert {one.device for one in known} == {"cpu"}
+    assert all(one.gbps or one.seconds or one.reason for one in known)
+    assert {one.level for one in known if one.kind == "read"} >= {"L1", "memory"}
+    limit = {one.level: one.gbps for one in known if one.kind == "read"}["L1"]
+    ok = recorded.results[recorded.results["status"] == "ok"]
+    if limit is None:  # a machine that is never quiet
+        assert ok["ceiling_fraction"].isna().all()
+    else:
+        assert (ok["ceiling_fraction"] == ok["gbps"] / limit).all()
+
+
+def test_a_plan_survives_being_written_down(recorded):
+    assert recording.plan_of(recorded.run) == (CONTESTS, EFFORT)
+    assert recording.plan_of(recorded.run)[0][0].case.label == "small"
+
+
+def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store):
+    rounds = 0
+
+    def interrupt(event):
+        nonlocal rounds
+        rounds += isinstance(event, engine.RoundMeasured)
+        if rounds == 3:
+            raise KeyboardInterrupt
+
+    cut = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN, interrupt)
+    run = cut.run.id
+    assert cut.interrupted
+    assert store.describe(run).ended is None
+    ceilings = store.describe(run).ceilings
+    assert ceilings
+    kept = store.samples([run])
+    assert kept.groupby(["case", "round"]).ngroups == 3
+
+    writer = store.reopen(run)
+    resumed = recording.record(writer, planned(writer))
+    assert not resumed.interrupted
+    assert store.describe(run).ceilings == ceilings
+    assert store.describe(run).ended is not None
+    samples = store.samples([run])
+    merged = samples.merge(kept, on=["case", "implementation", "round", "process", "turn", "seconds_per_call"])
+    assert len(merged) == len(kept)
+    assert samples.groupby("case")["round"].nunique().min() >= 3
+    assert not samples.duplicated(["case", "implementation", "round", "turn"]).any()
+
+
+def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
+    case = CONTESTS[0].case
+    batches = Batches()
+    for turn in range(4):
+        for contender in range(2):
+            batches.add(contender, turn, contender, 10, 1e-3)
+
+    def measure(plan, earlier, with_ceilings, with_energy, servers):
+        yield engine.Qualified(case, "mean", Qualification())
+        yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
+        for number, slowdown in enumerate((1.0, 1.4)):
+            floor = {"host": {"floor_seconds": 1e-6 * number}}
+            result = RoundResult({"host": batches}, preparations=floor, slowdowns={"host": slowdown})
+            yield engine.RoundMeasured(case, number, number, ("mean", "sum_scale"), result)
+
+    monkeypatch.setattr(engine, "measure", measure)
+    recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
+    said = "\n".join(map(str, recorded.run.warnings))
+    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
+    assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
+    assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
+    assert recorded.samples["round"].nunique() == 2
+
+
+@pytest.mark.parametrize(("threads", "warned"), [(1, False), (2, False), (3, True)])
+def test_more_threads_than_usable_cpus_are_warned_of(store, threads, warned):
+    contests = [replace(CONTESTS[0], case=replace(CONTESTS[0].case, threads=threads))]
+    machine = Environment(Machine(usable_cores=2))
+    run = recording.begin(store, contests, EFFORT, ["run"], elsewhere=machine).run
+    expected = Warning(
+        "threads", "3 threads share 2 usable CPUs and wait for each other", "measure with --threads 2 or fewer"
+    )
+    assert (expected in run.notes) == warned
+
+
+def test_conditions_of_memory_are_rows_of_their_own(store):
+    contests = [Contest("test", Case((4, 64, 28, 28)), {"mean": "mean"}, memory=memory) for memory in ("kept", "fresh")]
+    plan = Plan(tuple(contests), EFFORT)
+    writer = recording.begin(store, contests, EFFORT, [])
+    run = recording.record(writer, plan).run.id
+    assert planned(writer) == plan
+    results, samples = store.results([run]), store.samples([run])
+    assert sorted(results["memory"]) == ["fresh", "kept"]
+    assert set(results["status"]) == {"ok"}
+    assert (samples.groupby("memory")["round"].nunique() >= 3).all()
+    assert samples["page_faults"].notna().all()
+    faults = samples.groupby("memory")["page_faults"].median()
+    assert faults["kept"] < 1
+
+
+def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
+    """A device's own memory is no page of the host's."""
+    case = Case((1, 8, 4, 4), device="cuda:0")
+    contest = Contest("test", case, {"mean": "mean"}, ("event_warm",))
+    batches = Batches()
+    for turn in range(4):
+        batches.add(0, turn, 0, 10, 1e-3)
+
+    def measure(plan, earlier, with_ceilings, with_energy, servers):
+        yield engine.Qualified(case, "mean", Qualification())
+        yield engine.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"event_warm": batches}))
+
+    monkeypatch.setattr(engine, "measure", measure)
+    writer = recording.begin(store, CONTESTS[:1], EFFORT, [])
+    recorded = recording.record(writer, Plan((contest,), EFFORT))
+    assert recorded.samples["page_faults"].isna().all()
+    assert recorded.results["page_faults"].isna().all()
+
+
+CASE = Case((1, 8, 4, 4))
+names = st.lists(st.sampled_from(["pool", "mean", "sum"]), min_size=1, unique=True)
+
+
+@st.composite
+def measured_rounds(draw, sides):
+    """Draw a round as the engine yields it: some contenders, some turns, in any order."""
+    implementations = tuple(draw(names))
+    number = draw(st.integers(0, 99))
+    contenders = range(len(implementations) * len(sides))
+    chosen = draw(st.sets(st.sampled_from(contenders), min_size=1))
+    batches = Batches()
+    for turn in range(draw(st.integers(1, 3))):
+        for position, index in enumerate(draw(st.permutations(sorted(chosen)))):
+            batches.add(
+                index,
+                turn,
+                position,
+                draw(st.integers(1, 50)),
+                draw(st.floats(1e-9, 1)),
+                draw(st.none() | st.just(1.5)),
+            )
+    clocks = draw(st.sampled_from([("host",), ("host", "host_cold")]))
+    memory = draw(st.sampled_from(["kept", "fresh"]))
+    result = RoundResult(dict.fromkeys(clocks, batches))
+    return engine.RoundMeasured(CASE, number, 2 * number, implementations, result, sides, memory)
+
+
+@given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
+def test_rounds_are_read_back_as_the_events_that_they_were(measured):
+    """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
+    (again,) = recording._earlier(Ledger().enter(measured))
+    assert (again.case, again.round, again.process, again.memory) == (
+        CASE,
+        measured.round,
+        measured.process,
+        measured.memory,
+    )
+
+    def told(event, clock):
+        batches = event.result.batches[clock]
+        contenders = [event.contender(index) for index in batches.contender]
+        columns = [getattr(batches, name) for name in ("turn", "position", "calls", "seconds_per_call")]
+        return list(zip(contenders, *columns, strict=True))
+
+    assert again.result.batches.keys() == measured.result.batches.keys()
+    for clock in measured.result.batches:
+        assert told(again, clock) == told(measured, clock)
+
+
+def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
+    sides = (Side("base"), Side("head"), Side("null"))
+
+    def measure(plan, *_, **__):
+        for side in ("base", "head"):
+            yield engine.Qualified(CASE, "mean", Qualification(), contender=side)
+        yield engine.SidesSeparated(CASE, "it changes the default dtype for the whole process")
+        yield engine.Flagged({(CASE, "mean", "host"): Confirmation(8, 11)})
+
+    monkeypatch.setattr(engine, "measure", measure)
+    described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}
+    contest = Contest("test", CASE, {"mean": "mean"})
+    writer = recording.begin(store, [contest], EFFORT, [], **described)
+    recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
+    assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
+    (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
+    assert "processes of their own: it changes the default dtype for the whole process" in said
