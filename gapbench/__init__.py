@@ -1,20 +1,18 @@
 """gapbench: which global-average-pooling implementation should I use, and how sure are we?
 
-The architecture is one direction of flow, and one module or folder per step:
+Data flows one way: plan -> workers -> samples -> store -> analysis -> report (``docs/architecture.md``).
 
-    cases -> implementations -> oracle -> measuring -> store -> summary -> report
-
-``from gapbench import suite`` is what a benchmark suite needs; the rest is used through ``gapbench --help``
+``from gapbench import grid, suite`` is what a benchmark suite needs; the rest is used through ``gapbench --help``
 or module by module. Importing this package loads neither torch nor pandas.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:
-    """Offer ``gapbench.suite`` without importing torch for everyone who imports gapbench."""
-    if name == "suite":
-        from gapbench.workloads.suites import suite
+    """Offer ``grid`` and ``suite`` without importing torch for everyone who imports gapbench."""
+    if name in ("grid", "suite"):
+        from gapbench.workloads import suites
 
-        return suite
+        return getattr(suites, name)
     raise AttributeError(f"module 'gapbench' has no attribute {name!r}")

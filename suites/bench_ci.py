@@ -1,8 +1,7 @@
 """Did this pull request make pooling slower? Twelve cases of 9 µs to 1 ms that differ in what they depend on."""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.workloads.suites import grid
 
 SQUEEZE = {label: (1, *shape[1:]) for label, shape in RESNET50_SQUEEZE.items()}
 

@@ -1,8 +1,7 @@
 """What does GAP save a classifier: parameters, memory, and the time of forward, backward and optimiser?"""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.workloads.shapes import VGG16_HEAD, batches
-from gapbench.workloads.suites import grid
 
 HEADS = {"operation": "classifier_head"}
 

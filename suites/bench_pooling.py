@@ -1,8 +1,7 @@
 """What does global average pooling cost beside global maximum and 2x2 windows on the same inputs?"""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE
-from gapbench.workloads.suites import grid
 
 
 @suite(

@@ -1,8 +1,7 @@
 """Which implementation for the shapes that people meet first: the tutorials' own, a head, a squeeze?"""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.workloads.shapes import RESNET50_HEAD, RESNET50_SQUEEZE, TUTORIAL
-from gapbench.workloads.suites import grid
 
 
 @suite(

@@ -1,8 +1,7 @@
 """Which of our Triton kernels for which shape, and does the dispatcher take the right one?"""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.implementations.triton import TRITON
-from gapbench.workloads.suites import grid
 
 HEADS = {f"ResNet-50 head, batch {n}": (n, 2048, 7, 7) for n in (1, 8, 64, 256)}
 SQUEEZES = {"SE-ResNet-50 squeeze": (8, 256, 56, 56), "EfficientNet-B0 squeeze": (8, 32, 112, 112)}

@@ -1,8 +1,7 @@
 """Is the tutorials' own choice a good one for their own example, and do their claims about heads hold for it?"""
 
-from gapbench import suite
+from gapbench import grid, suite
 from gapbench.workloads.shapes import TUTORIAL
-from gapbench.workloads.suites import grid
 
 
 @suite(

@@ -35,11 +35,6 @@ def test_its_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 
 
-@pytest.mark.parametrize("path", re.findall(r"`((?:gapbench|suites|tests|docs)/[\w/]+(?:\.\w+|/))`", README))
-def test_the_paths_it_names_exist(path):
-    assert (ROOT / path).exists()
-
-
 @pytest.mark.parametrize("target", re.findall(r"^\$ make (\w+)$", README, flags=re.MULTILINE))
 def test_the_make_targets_it_names_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -1,0 +1,82 @@
+"""The documentation: what comes from the code is as it would be written now, examples run, links lead somewhere."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", EXAMPLES / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ("--rounds", "2", "--budget", "3s")
+
+spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_pages_that_come_from_the_code_are_what_it_says_today(page):
+    today = generate.PAGES[page]()
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == today, "run python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_exist(page):
+    paths = re.findall(
+        r"`((?:gapbench|suites|tests|docs|benchmarks|examples)/[\w/-]+(?:\.\w+|/))`", page.read_text("utf-8")
+    )
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+def gapbench(folder, *arguments):
+    command = [sys.executable, "-m", "gapbench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_example_of_an_implementation_is_measured(tmp_path):
+    spec = f"{EXAMPLES / 'implementation.py'}:two_stage"
+    done = gapbench(tmp_path, "run", "quick", "--impl", spec, "-k", "1x64 and two_stage", *RUN)
+    assert (done.returncode, "two_stage" in done.stdout) == (0, True), done.stderr
+
+
+def test_the_examples_of_a_suite_and_of_reading_samples_run(tmp_path):
+    chosen = ("--impl", "mean", "--layout", "contiguous")
+    done = gapbench(tmp_path, "run", str(EXAMPLES / "bench_mine.py"), *chosen, *RUN)
+    assert done.returncode == 0, done.stderr
+    read = subprocess.run(
+        [sys.executable, EXAMPLES / "read_samples.py", "results"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert read.stdout.count("mean") == 2
+
+
+def test_the_example_of_a_plugin_is_found_where_it_is_installed(tmp_path, monkeypatch):
+    """A package is its module and its metadata, which is what pip would put beside each other."""
+    project = tomllib.loads((EXAMPLES / "plugin" / "pyproject.toml").read_text())["project"]
+    shutil.copy(EXAMPLES / "plugin" / "gapbench_example.py", tmp_path)
+    metadata = tmp_path / "gapbench_example-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    group, entries = next(iter(project["entry-points"].items()))
+    points = "".join(f"{name} = {target}\n" for name, target in entries.items())
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{points}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    done = gapbench(tmp_path, "run", "quick", "--impl", "example_mean", "-k", "1x64", *RUN)
+    assert (done.returncode, "example_mean" in done.stdout) == (0, True), done.stderr
