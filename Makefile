@@ -1,13 +1,15 @@
-# The two commands of the README, each with its whole set-up: `make bench` and `make test`.
+# Each target has its whole set-up: `make bench` measures, `make quick` checks a change, `make test` everything.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test lint types laws check browser peers clean
+.PHONY: bench quick test lint types laws unit check nightly browser lock peers clean
 
 bench: $(VENV)/.installed
 	$(BIN)/gapbench run quick
 	$(BIN)/gapbench report
+
+quick: lint types laws unit
 
 test: $(VENV)/.installed-dev browser lint types laws check
 
@@ -21,9 +23,17 @@ types: $(VENV)/.installed-dev
 laws: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# What tests rooms that start no processes: the arrays, the store and the declarations.
+UNIT := tests/test_laws.py tests/repository tests/workloads tests/store tests/analysis tests/statistics tests/report/charts
+unit: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" --hypothesis-profile=quick --ignore=tests/store/test_s3.py $(UNIT)
+
 # Two files at a time: most tests wait for processes of theirs.
 check: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=30
+
+nightly: $(VENV)/.installed-dev browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=nightly
 
 # The report's tests drive a real browser.
 browser:
@@ -42,6 +52,12 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# The tested set, renewed; the versions of torch and triton are those of pyproject.toml.
+lock: $(VENV)/bin/python
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-annotate --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file constraints.txt
 
 # gapbench beside its peers; takes about 15 minutes, and belongs on a machine without other work.
 peers: $(VENV)/.installed-dev

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
+# How many examples are drawn: some by default, few by `make quick`, many at night. None has a deadline: machines are busy.
+for name, examples in {"quick": 10, "ci": 40, "nightly": 500}.items():
+    settings.register_profile(name, deadline=None, max_examples=examples)
+settings.load_profile("ci")
 
 pytest_plugins = ["pytester"]
 

@@ -21,6 +21,7 @@ def verdicts(rng, changes, first=20, fresh=20, everyone=False):
     return [judgement.verdict for judgement in stages.decide(look, again)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [1.0, 1.01])
 @pytest.mark.parametrize("everyone", [False, True])
 def test_rows_within_the_margin_are_red_in_no_more_diffs_than_the_level(change, everyone):
@@ -51,6 +52,7 @@ def test_what_was_not_flagged_is_equivalent_at_most():
     assert stages.decide([], []) == []
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 def test_swapping_the_sides_mirrors_the_verdicts(seed):
     rng = np.random.default_rng(seed)

@@ -25,6 +25,7 @@ def test_no_finished_round_is_lost(name):
     assert faults.inject(name, 4, seed=1) == 0
 
 
+@pytest.mark.slow
 def test_power_that_goes_at_every_single_step_loses_nothing(tmp_path):
     rng = random.Random(0)
     with power.Disk(float("inf"), rng).plugged_in() as counting:

@@ -88,6 +88,7 @@ def test_a_damaged_index_costs_no_more_than_reading(store, runs, kept):
     assert set(index.load(store)) == set(runs)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=50) | st.text(max_size=30).map(lambda text: json.dumps({"run": text}).encode()))
 def test_nothing_that_an_index_may_hold_is_in_the_way(tmp_path_factory, content):
     store = Store(str(tmp_path_factory.mktemp("store")))

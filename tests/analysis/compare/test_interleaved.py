@@ -157,6 +157,7 @@ def test_an_honest_copy_of_base_changes_nothing():
     assert verdicts(diff)[CASES[0].id] is Verdict.REGRESSED
 
 
+@pytest.mark.slow
 def test_identical_code_is_hardly_ever_red():
     """Where the first look flags as it would, on noise alone: 100 diffs, all 12 cases flagged."""
     reds = sum(
