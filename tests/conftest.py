@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How many examples are drawn: some by default, few by `make quick`, many at night. None has a deadline: machines are busy.
+# How many examples are drawn: few by `make quick`, many at night. None has a deadline: machines are busy.
 for name, examples in {"quick": 10, "ci": 40, "nightly": 500}.items():
     settings.register_profile(name, deadline=None, max_examples=examples)
 settings.load_profile("ci")
