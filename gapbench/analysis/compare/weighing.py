@@ -230,7 +230,7 @@ class _Looks:
         slower, faster = (self._p_values(direction, of_reference) for direction in (_SLOWER, _FASTER))
         by_time = self.ratio is None or min(slower[1], faster[1]) < min(slower[0], faster[0], EQUIVALENCE_LEVEL)
         suspected = of_reference is not None and any(of_reference.suspected(way) for way in (_SLOWER, _FASTER))
-        apart = self.adjusted is not None and any(_points(self.adjusted, way) for way in (_SLOWER, _FASTER))
+        apart = self.adjusted is not None and min(self.adjusted.slower, self.adjusted.faster) <= EQUIVALENCE_LEVEL
         shown = self.adjusted if by_time and self.adjusted else looks[0]
         evidence = replace(
             shown,
@@ -271,11 +271,6 @@ class _Looks:
 
 _SLOWER, _FASTER = "slower", "faster"
 _NO_RATIO = "without a ratio to compare, by its own time alone"
-
-
-def _points(evidence: Evidence | None, direction: str) -> bool:
-    """Tell whether a look by itself shows a change beyond the margin."""
-    return evidence is not None and getattr(evidence, direction) <= EQUIVALENCE_LEVEL
 
 
 def _confirmed(evidence: Evidence | None, other: Evidence, direction: str) -> float:
