@@ -164,11 +164,9 @@ class Qualification:
 
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass (null for compiled functions in forward cases: asking would compile them once more, for training),
-    ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
-    decided at run time. ``energy_joules`` is what the device draws during one call. ``deterministic`` says that calls
-    on the same input return the same bits, ``batch_invariant`` that the first sample alone returns those that it
-    returns in its batch (null for compiled functions, which would be compiled once more).
+    the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, if run time decides
+    it. What would compile a function once more is null for compiled ones: ``saved_bytes`` in forward cases, and
+    ``batch_invariant``. The other fields are as in `RESULTS`.
     """
 
     status: str = "ok"
