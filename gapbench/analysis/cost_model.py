@@ -1,16 +1,12 @@
 """What a call costs as a line: a fixed cost, and the rest in proportion to the bytes that move.
 
-``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one operation, dtype, layout,
-device, pass, number of threads and clock: only what differs in nothing else lies on one line.
+``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one `CONTEXT`.
 
-Times scatter by a factor, not by seconds, and span decades: least squares on seconds would fit the largest case alone.
-`scipy.optimize.least_squares` therefore fits the logarithms, in which a case that is 10 % too slow counts as much as
-one that is 10 % too fast, whatever its size; it holds both parameters at or above 0, and starts from the weighted
-linear least squares on relative errors (`scipy.optimize.nnls`), which is close and cannot fail.
-
-Intervals are those of linearised least squares with the scatter around the line itself (Seber and Wild, Nonlinear
-Regression, 1989, section 5.1). The line is a model: caches make bandwidth depend on size, and how far the measured
-times lie from it is each fit's ``misfit``. Read a fixed cost with that beside it.
+Times scatter by a factor, not by seconds, and span decades: `scipy.optimize.least_squares` therefore fits the
+logarithms. It holds both parameters at or above 0, and starts from the weighted linear least squares on relative errors
+(`scipy.optimize.nnls`), which is close and cannot fail. Intervals are those of linearised least squares with the
+scatter around the line itself (Seber and Wild, Nonlinear Regression, 1989, section 5.1). Caches make bandwidth depend
+on size: read a fixed cost with the fit's ``misfit`` beside it.
 """
 
 from collections.abc import Hashable, Sequence

@@ -249,10 +249,7 @@ class Since:
 
 
 def find(store: Store, name: str) -> str:
-    """Return the run that ``name`` means: as everywhere, or by a tag, branch or other name that git knows.
-
-    Raises `GapbenchError` if there is none.
-    """
+    """Return the run that ``name`` means, to the store or as a commit to git. Raises `GapbenchError` if none."""
     try:
         return store.resolve(name)
     except GapbenchError:

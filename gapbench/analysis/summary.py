@@ -177,10 +177,7 @@ def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
 
 
 def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
-    """Return each round's log ratio of two implementations, from the rounds that both took part in.
-
-    None where one has no samples, as in runs that were imported without.
-    """
+    """Return each round's log ratio of two implementations, of the rounds of both; none where one has no samples."""
     if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
     mine, other = (np.exp(turns[column].to_numpy()) for column in (name, reference))
@@ -279,10 +276,7 @@ _UNEVEN = 1.15
 
 
 def uneven(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning for each case in which an implementation's own batches vary far more than the others'.
-
-    Ratios compare the fastest tenth of batches, so they do not show what it does in the rest.
-    """
+    """Return a warning for each case in which an implementation's own batches vary far more than the others'."""
     by = ["case", "clock", "memory", "implementation"]
     batches = with_memory(samples).groupby([*by, "round"])["seconds_per_call"]
     rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
@@ -301,10 +295,7 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
 
 
 def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning]:
-    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that.
-
-    Then the ceiling is too low, or the time wrong; neither is a success.
-    """
+    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that."""
     if not known:  # nor have the results of two sides that were compared any share of them
         return []
     above = results[results["ceiling_fraction"].gt(1)]

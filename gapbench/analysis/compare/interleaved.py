@@ -1,10 +1,8 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
-A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. A row is not
-called equivalent if its typical batches moved away from its fastest ones: there is work in some of its calls only.
-`verdicts.decide` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
-nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
-taken for changes was noise of this machine, and no row is called regressed.
+A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. The ratio of
+a row that the first look flagged is that of the fresh rounds alone, which nothing was chosen by. A hidden second copy
+of base was measured like a head: if that seems to have changed, no row is called regressed.
 """
 
 import math
