@@ -29,7 +29,7 @@ from power import Disk, PowerCut
 
 from gapbench.errors import GapbenchError
 from gapbench.store import durable_io, records
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
 from gapbench.workloads.cases import Case

@@ -20,8 +20,7 @@ from report_peers import asv_publish, pytest_html
 from gapbench.analysis import summary
 from gapbench.store.records import Qualification
 from gapbench.store.run import Run
-from gapbench.store.store import Store
-from gapbench.store.writer import timestamp
+from gapbench.store.store import Store, timestamp
 from gapbench.workloads.cases import Case
 
 ROUNDS, TURNS = 6, 2

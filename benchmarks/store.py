@@ -22,8 +22,7 @@ from gapbench.report import site
 from gapbench.store import pytest_benchmark as writing
 from gapbench.store import records
 from gapbench.store.records import Qualification
-from gapbench.store.run import Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import Run, decode
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from gapbench.analysis import summary
 from gapbench.store.records import Qualification
-from gapbench.store.run_json import decode
-from gapbench.store.writer import timestamp
+from gapbench.store.run import decode
+from gapbench.store.store import timestamp
 from gapbench.workloads.cases import Case
 
 CASE = Case((2, 3, 4, 4), label="a head", weight=2)

@@ -7,7 +7,7 @@ from gapbench.analysis import summary
 from gapbench.analysis.compare import Side
 from gapbench.analysis.summary import Outcome
 from gapbench.store.records import RESULTS, Qualification
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.workloads.cases import Case
 
 CASE = Case((8, 64, 7, 7), label="small head")

@@ -1,16 +1,12 @@
 """What a call costs as a line: a fixed cost, and the rest in proportion to the bytes that move.
 
-``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one operation, dtype, layout,
-device, pass, number of threads and clock: only what differs in nothing else lies on one line.
+``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one `CONTEXT`.
 
-Times scatter by a factor, not by seconds, and span decades: least squares on seconds would fit the largest case alone.
-`scipy.optimize.least_squares` therefore fits the logarithms, in which a case that is 10 % too slow counts as much as
-one that is 10 % too fast, whatever its size; it holds both parameters at or above 0, and starts from the weighted
-linear least squares on relative errors (`scipy.optimize.nnls`), which is close and cannot fail.
-
-Intervals are those of linearised least squares with the scatter around the line itself (Seber and Wild, Nonlinear
-Regression, 1989, section 5.1). The line is a model: caches make bandwidth depend on size, and how far the measured
-times lie from it is each fit's ``misfit``. Read a fixed cost with that beside it.
+Times scatter by a factor, not by seconds, and span decades: `scipy.optimize.least_squares` therefore fits the
+logarithms. It holds both parameters at or above 0, and starts from the weighted linear least squares on relative errors
+(`scipy.optimize.nnls`), which is close and cannot fail. Intervals are those of linearised least squares with the
+scatter around the line itself (Seber and Wild, Nonlinear Regression, 1989, section 5.1). Caches make bandwidth depend
+on size: read a fixed cost with the fit's ``misfit`` beside it.
 """
 
 from collections.abc import Hashable, Sequence
@@ -20,6 +16,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from gapbench.errors import counted
 from gapbench.statistics.stats import Floats, Interval
 
 CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
@@ -85,8 +82,7 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
         *context, name = key
         moved = rows[rows["bytes_moved"].gt(0)]
         sizes, seconds = (moved[column].to_numpy(dtype=np.float64) for column in ("bytes_moved", "seconds"))
-        reason = _refused(sizes, moved=len(rows) > 0)
-        if reason:
+        if reason := _refused(sizes):
             refused.append(Refusal(tuple(context), str(name), reason))
         else:
             fixed, gbps, misfit = line(sizes, seconds)
@@ -95,12 +91,12 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
     return fitted, refused
 
 
-def _refused(sizes: Floats, moved: bool) -> str:
+def _refused(sizes: Floats) -> str:
     count = len(np.unique(sizes))
-    if not count and moved:
+    if not count:
         return "its cases do not say how many bytes they move"
     if count < FEWEST_SIZES:
-        return f"{count} {'size' if count == 1 else 'sizes'} measured, a line needs {FEWEST_SIZES}; measure more shapes"
+        return f"{counted(count, 'size')} measured, a line needs {FEWEST_SIZES}; measure more shapes"
     span = float(sizes.max() / sizes.min())
     if span < LEAST_SPAN:
         return f"its sizes span a factor {span:.2g}, a line needs {LEAST_SPAN:g}; measure smaller and larger shapes"
@@ -154,23 +150,14 @@ def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:
     """
     crossings = []
     for first, second in combinations(fitted, 2):
-        if first.context != second.context:
+        steeper = 1 / first.gbps.estimate - 1 / second.gbps.estimate
+        if first.context != second.context or steeper == 0:
             continue
-        size = _crossing(first, second)
-        if size is None:
+        size = (second.fixed.estimate - first.fixed.estimate) / steeper * 1e9  # at which the two cross
+        if not max(first.smallest, second.smallest) < size < min(first.largest, second.largest):
             continue
         rivals = [fit for fit in fitted if fit.context == first.context and fit.smallest <= size <= fit.largest]
         if first.seconds(size) <= min(fit.seconds(size) for fit in rivals) * (1 + 1e-9):
             below, above = sorted((first, second), key=lambda fit: -1 / fit.gbps.estimate)
             crossings.append(Crossover(first.context, below.implementation, above.implementation, size))
     return sorted(crossings, key=lambda each: (list(map(str, each.context)), each.bytes))
-
-
-def _crossing(first: Fit, second: Fit) -> float | None:
-    """Return the size in bytes at which two lines cross, None where that is outside of either's sizes."""
-    steeper = 1 / first.gbps.estimate - 1 / second.gbps.estimate
-    if steeper == 0:
-        return None
-    size = (second.fixed.estimate - first.fixed.estimate) / steeper * 1e9
-    inside = max(first.smallest, second.smallest) < size < min(first.largest, second.largest)
-    return size if inside else None

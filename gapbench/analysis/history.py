@@ -20,7 +20,7 @@ import pandas as pd
 
 from gapbench.errors import GapbenchError
 from gapbench.repository import git
-from gapbench.statistics.stats import Floats, Interval, unpaired
+from gapbench.statistics.stats import Floats, unpaired
 from gapbench.store.records import THIS, with_memory
 from gapbench.store.run import Run, differences
 from gapbench.store.store import Store
@@ -155,7 +155,7 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
     starts = steps(logs(points))
     changes = []
     for index in starts:
-        ratio = ratio_of(segment(points, starts, index), segment(points, starts, index - 1))
+        ratio = unpaired(segment(points, starts, index), segment(points, starts, index - 1)).exp()
         at, why = points[index], _cause(runs[index - 1], runs[index])
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
@@ -212,13 +212,6 @@ def segment(points: Sequence[Point], starts: Sequence[int], index: int) -> Float
     return logs(points)[max(b for b in bounds if b <= index) : min(b for b in bounds if b > index)]
 
 
-def ratio_of(after: Floats, before: Floats) -> Interval:
-    """Return the ratio of two segments' mean times, from their logarithms, with its unpaired interval."""
-    difference = unpaired(after, before)
-    low, high = (None if bound is None else float(np.exp(bound)) for bound in (difference.low, difference.high))
-    return Interval(float(np.exp(difference.estimate)), low, high)
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A trend's newest segment against the one that the run lies in, as a ratio of mean times (above 1 is slower).
@@ -256,10 +249,7 @@ class Since:
 
 
 def find(store: Store, name: str) -> str:
-    """Return the run that ``name`` means: as everywhere, or by a tag, branch or other name that git knows.
-
-    Raises `GapbenchError` if there is none.
-    """
+    """Return the run that ``name`` means, to the store or as a commit to git. Raises `GapbenchError` if none."""
     try:
         return store.resolve(name)
     except GapbenchError:
@@ -301,7 +291,7 @@ def _difference(trend: Trend, index: int) -> Difference | None:
         return None
     starts = [change.index for change in trend.changes]
     before, after = segment(trend.points, starts, index), segment(trend.points, starts, len(trend.points) - 1)
-    ratio = ratio_of(after, before)
+    ratio = unpaired(after, before).exp()
     if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
         return None
     measured = trend.case, trend.implementation, trend.clock

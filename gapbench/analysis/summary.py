@@ -6,7 +6,7 @@ ratio compares the fastest tenths of the turns that both took, which other work 
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from operator import itemgetter
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gapbench.analysis.metrics import METRICS
 from gapbench.statistics.stats import (
     FEWEST_ROUNDS,
     UNDISTURBED,
@@ -28,7 +27,7 @@ from gapbench.statistics.stats import (
     round_log_ratio,
 )
 from gapbench.store import ceilings, records
-from gapbench.store.records import Qualification, with_memory
+from gapbench.store.records import Qualification, plain_rows, with_memory
 from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
 
@@ -42,6 +41,28 @@ _BEST = ("best", "best_ratio", "best_ratio_low", "best_ratio_high")
 
 TIE_MARGIN = 0.01
 """An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of `records.RESULTS` that follows from a case and the seconds of one call."""
+
+    column: str
+    unit: str
+    higher_is_better: bool
+    description: str
+    derive: Callable[[Case, float], float | None]
+
+
+def _gbps(case: Case, seconds: float) -> float | None:
+    return None if case.operation != "gap" or case.bytes_moved is None else case.bytes_moved / seconds / 1e9
+
+
+_BYTES_PER_SECOND = (
+    "bytes that must move to average (every input and output element once) per second, in 10^9 bytes; null for other "
+    "operations"
+)
+METRICS: tuple[Metric, ...] = (Metric("gbps", "GB/s", True, _BYTES_PER_SECOND, _gbps),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +119,14 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
                 row["page_faults"] = faults[*outcome.key, outcome.implementation]
             numbers = _measured(mine, outcome, known, (outcome.key, outcome.reference) in raced)
             limit = ceilings.impossible(known, {**row, **numbers})
-            row |= numbers if limit is None else {"status": "wrong", "reason": _too_fast(numbers["gbps"], limit)}
+            if limit is not None:
+                reason = (
+                    f"faster than memory can deliver: {numbers['gbps']:.0f} GB/s is "
+                    f"{numbers['gbps'] / (limit.gbps or math.nan):.1f} times the {ceilings.said(limit)}, so it cannot "
+                    "have touched every element; run again on an idle machine if it does"
+                )
+                numbers = {"status": "wrong", "reason": reason}
+            row |= numbers
         elif is_ok and outcome.contender == records.THIS:
             continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
         rows.append(row)
@@ -106,26 +134,17 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
 
 
-def _too_fast(gbps: float, limit: ceilings.Ceiling) -> str:
-    return (
-        f"faster than memory can deliver: {gbps:.0f} GB/s is {gbps / (limit.gbps or math.nan):.1f} times the "
-        f"{ceilings.said(limit)}, so it cannot have touched every element; run again on an idle machine if it does"
-    )
-
-
 def _key(row: Mapping[Any, Any]) -> Key:
     return tuple(row[name] or "" for name in _KEY)
 
 
 def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
-    """Return the `log_seconds` of every case, by contender, clock and memory."""
-    return {key: log_seconds(frame) for key, frame in with_memory(samples).groupby([*_KEY])}
-
-
-def log_seconds(samples: pd.DataFrame) -> pd.DataFrame:
-    """Lay one case's samples by one clock out as log seconds: a row per (round, turn), a column per implementation."""
-    wide = samples.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
-    return pd.DataFrame(np.log(wide.to_numpy(dtype=float)), wide.index, wide.columns)
+    """Return the log seconds by what is measured together: a row per (round, turn), a column per implementation."""
+    turns = {}
+    for key, frame in with_memory(samples).groupby([*_KEY]):
+        wide = frame.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
+        turns[key] = pd.DataFrame(np.log(wide.to_numpy(dtype=float)), wide.index, wide.columns)
+    return turns
 
 
 def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool) -> Row:
@@ -133,7 +152,7 @@ def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, refe
     rounds = turns[name].dropna().groupby("round")
     seconds = location(rounds.median().to_numpy())
     row: Row = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
-    row |= {metric.column: metric.derive(case, float(np.exp(seconds.estimate))) for metric in METRICS}
+    row |= {metric.column: metric.derive(case, row["seconds"]) for metric in METRICS}
     share = ceilings.fraction(known, {**records.case_columns(case), **row, "clock": outcome.clock})
     row |= {} if share is None else {"ceiling_fraction": share}
     if reference is not None and reference in turns:
@@ -153,15 +172,12 @@ def _interval(values: Floats, slower: bool = False, faster: bool = False) -> Int
 
 
 def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
-    low, high = (None if bound is None else float(np.exp(bound)) for bound in (logarithm.low, logarithm.high))
-    return {name: float(np.exp(logarithm.estimate)), f"{name}_low": low, f"{name}_high": high}
+    value = logarithm.exp()
+    return {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
-    """Return each round's log ratio of two implementations, from the rounds that both took part in.
-
-    None where one has no samples, as in runs that were imported without.
-    """
+    """Return each round's log ratio of two implementations, of the rounds of both; none where one has no samples."""
     if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
     mine, other = (np.exp(turns[column].to_numpy()) for column in (name, reference))
@@ -179,7 +195,7 @@ def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     lacking = timed.index[[one not in names for one in best]]
     if lacking.empty:
         return results
-    rows = _rows(results.loc[lacking])
+    rows = plain_rows(results.loc[lacking])
     _rank(rows, _turns(samples))
     columns = results[[*_BEST]].astype(object)
     columns.loc[lacking] = pd.DataFrame(rows, index=lacking)[[*_BEST]].astype(object)
@@ -260,10 +276,7 @@ _UNEVEN = 1.15
 
 
 def uneven(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning for each case in which an implementation's own batches vary far more than the others'.
-
-    Ratios compare the fastest tenth of batches, so they do not show what it does in the rest.
-    """
+    """Return a warning for each case in which an implementation's own batches vary far more than the others'."""
     by = ["case", "clock", "memory", "implementation"]
     batches = with_memory(samples).groupby([*by, "round"])["seconds_per_call"]
     rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
@@ -277,19 +290,16 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
             "than its fastest, beyond what others' do, and ratios compare the fastest",
             "see its distribution on the run's page",
         )
-        for row in _rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
+        for row in plain_rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
     ]
 
 
 def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning]:
-    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that.
-
-    Then the ceiling is too low, or the time wrong; neither is a success.
-    """
+    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that."""
     if not known:  # nor have the results of two sides that were compared any share of them
         return []
     above = results[results["ceiling_fraction"].gt(1)]
-    rows = [one for one in _rows(above) if not ceilings.partly_cached(known, one)]
+    rows = [one for one in plain_rows(above) if not ceilings.partly_cached(known, one)]
     if not rows:
         return []
     worst = max(rows, key=itemgetter("ceiling_fraction"))
@@ -301,12 +311,6 @@ def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning
         f"{ceilings.said(limit)}: a machine that was busy while ceilings were measured, or a time that is wrong"
     )
     return [Warning("ceilings", evidence, "run again when the machine is idle")]
-
-
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    """Return rows as dicts, None for whatever null a frame holds."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 _VERDICT = (
@@ -343,12 +347,13 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     timed = with_memory(samples).assign(timed=samples["calls"] * samples["seconds_per_call"])
     timed_seconds = timed.groupby([*_KEY])["timed"].sum().to_dict()
     cases: dict[Key, list[Row]] = {}
-    for row in _rows(with_best(measured, samples)):
+    for row in plain_rows(with_best(measured, samples)):
         cases.setdefault(_key(row), []).append(row)
     rows = []
     for key, case in cases.items():
         best = next(row for row in case if row["implementation"] == row["best"])
-        others = sorted((row for row in case if row is not best), key=_slowness)
+        by_ratio = sorted(case, key=lambda row: (row["best_ratio"] is None, row["best_ratio"] or row["seconds"]))
+        others = [row for row in by_ratio if row is not best]
         ties = [row for row in others if not _is_slower(row)]
         slower = next(filter(_is_slower, others), dict.fromkeys(("implementation", *_BEST)))
         within = np.array([row["best_ratio_high"] for row in ties], dtype=float)
@@ -366,10 +371,6 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=[*_WON, *_VERDICT]).astype(_NUMBERS)
-
-
-def _slowness(row: Row) -> tuple[bool, float]:
-    return row["best_ratio"] is None, row["best_ratio"] or row["seconds"]
 
 
 def _is_slower(row: Row) -> bool:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from gapbench.measuring.plan import Contest, Plan, Side
     from gapbench.measuring.recording.sides import Revision
     from gapbench.measuring.servers import Servers
-    from gapbench.store.store import Store
-    from gapbench.store.writer import RunWriter
+    from gapbench.store.store import RunWriter, Store
 
 BUDGET = 60.0
 

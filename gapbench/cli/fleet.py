@@ -23,8 +23,7 @@ from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.recording import Recording
 from gapbench.measuring.recording.sweep import sweep_id
 from gapbench.store.run import FleetDevice, differences
-from gapbench.store.store import Store
-from gapbench.store.writer import RunWriter
+from gapbench.store.store import RunWriter, Store
 
 
 def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str | None, as_json: bool) -> int:

@@ -65,7 +65,7 @@ def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, An
     """Return every kernel as compiled for ``archs``. Raises `GapbenchError` for one that Triton does not know."""
     try:
         from gapbench.profiling import static
-        from gapbench.profiling.architectures import ARCHITECTURES, architecture
+        from gapbench.profiling.static import ARCHITECTURES, architecture
     except ImportError as error:
         raise _no_triton(error) from error
     known = [one.name for one in ARCHITECTURES]

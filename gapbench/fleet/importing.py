@@ -24,10 +24,8 @@ from gapbench.repository.git import Git
 from gapbench.store import records
 from gapbench.store.pytest_benchmark import BATCH, KEPT, KEY
 from gapbench.store.records import Qualification
-from gapbench.store.run import Imported, Run
-from gapbench.store.run_json import decode
-from gapbench.store.store import Store
-from gapbench.store.writer import new_run_id, timestamp
+from gapbench.store.run import Imported, Run, decode
+from gapbench.store.store import Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
 _LONGEST = {"name": 200, "text": 10_000}

@@ -18,11 +18,9 @@ from gapbench.errors import GapbenchError
 from gapbench.repository.git import Git
 from gapbench.store import ceilings
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences
-from gapbench.store.run_json import load
-from gapbench.store.store import Store
+from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences, load
+from gapbench.store.store import Store, new_run_id
 from gapbench.store.verify import damage
-from gapbench.store.writer import new_run_id
 from gapbench.workloads.parsing import parse_shard
 
 Item = TypeVar("Item")

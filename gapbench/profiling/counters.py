@@ -208,10 +208,7 @@ def parse_ncu(output: str) -> list[Counter]:
 
 
 def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[dict[str, float], str | None]:
-    """Return the seconds per call of every kernel by Proton while ``run`` makes ``calls`` calls; or none, and why.
-
-    ``module`` is ``triton.profiler``, imported by default.
-    """
+    """Return the seconds per call of every kernel by Proton while ``run`` makes ``calls`` calls; or none, and why."""
     if module is None:
         if importlib.util.find_spec("triton") is None:
             return {}, "triton is not installed; pip install 'gapbench[triton]'"

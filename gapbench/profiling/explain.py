@@ -89,13 +89,16 @@ def compare(
     changed = [*_operators(base, head, difference), *_parts(base, head, difference)]
     least = _SMALL * max([abs(difference), *(abs(change.seconds or 0.0) for change in changed)])
     large = [change for change in changed if abs(change.seconds or 0.0) >= least]
-    diffs = _source_diffs(*sources)
+    diffs: dict[str, list[str]] = {}
+    for name in dict.fromkeys([*sources[0], *sources[1]]):
+        old, new = (side.get(name, "").splitlines() for side in sources)
+        if lines := list(difflib.unified_diff(old, new, f"base/{name}", f"head/{name}", lineterm="")):
+            diffs[name] = lines
     findings = [
         *sorted((change for change in large if change.seconds), key=lambda change: -(change.seconds or 0.0)),
         *_smaller([change for change in changed if change not in large], difference),
         *_unexplained(base, head, difference),
-        *_facts(base, head),
-        *_code(base, head, diffs),
+        *_facts(base, head, diffs),
     ]
     kept_diffs = {
         name: "\n".join(lines[:_MOST_LINES] + [f"… {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES))
@@ -214,8 +217,8 @@ def _unexplained(base: Document, head: Document, difference: float) -> list[Find
     return [Finding("unexplained", f"not explained: {_of(seconds, difference)}", seconds)]
 
 
-def _facts(base: Document, head: Document) -> list[Finding]:
-    """Return what changed beside times."""
+def _facts(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Return what changed beside times, and what Inductor does otherwise."""
     findings = []
     calls = [sum(row["calls"] for row in profile["operators"] if not row["device"]) for profile in (base, head)]
     if abs(calls[1] - calls[0]) >= 0.5:
@@ -226,12 +229,6 @@ def _facts(base: Document, head: Document) -> list[Finding]:
     if peaks[0] != peaks[1]:
         sentence = f"the peak of extra memory is {fmt.size(peaks[1])}, was {fmt.size(peaks[0])}"
         findings.append(Finding("memory", sentence))
-    return findings
-
-
-def _code(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Return what Inductor does otherwise."""
-    findings = []
     compiled = [profile.get("generated") or {} for profile in (base, head)]
     for what in ("kernels", "fallbacks"):
         old, new = (", ".join(code.get(what) or ()) or "none" for code in compiled)
@@ -245,16 +242,6 @@ def _code(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) ->
         added, removed = (sum(line.startswith(sign) for line in lines[2:]) for sign in "+-")
         findings.append(Finding("code", f"Inductor's {name} differs: {added} lines more, {removed} less"))
     return findings
-
-
-def _source_diffs(base: Mapping[str, str], head: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the lines of a unified diff for each file that differs."""
-    diffs = {}
-    for name in dict.fromkeys([*base, *head]):
-        old, new = (side.get(name, "").splitlines() for side in (base, head))
-        if lines := list(difflib.unified_diff(old, new, f"base/{name}", f"head/{name}", lineterm="")):
-            diffs[name] = lines
-    return diffs
 
 
 _PROCESSES = 3  # a fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared

@@ -23,10 +23,9 @@ from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
 from gapbench.measuring.plan import HERE, Contest
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
 from gapbench.profiling import counters, job, sampling
+from gapbench.store.profiles import SCHEMA
 from gapbench.store.records import STATUSES
 from gapbench.workloads.cases import Case
-
-SCHEMA = 1
 
 _PATIENCE = 300.0  # seconds after which an implementation that is still being profiled is given up
 

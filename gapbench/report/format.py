@@ -55,10 +55,7 @@ def seconds(value: Any, digits: int = 3) -> str:
 
 
 def seconds_interval(value: Any, low: Any, high: Any) -> str:
-    """Return the interval around a time, in the time's unit and to its precision: ``[9.25, 9.38]``.
-
-    Empty where there is none, so that it can follow `seconds` unconditionally.
-    """
+    """Return the interval around a time, in its unit and to its precision: ``[9.25, 9.38]``, empty if there is none."""
     if missing(value) or missing(low) or missing(high):
         return ""
     scale, _ = _unit(float(value), 3)

@@ -6,6 +6,7 @@ be fetched from anywhere.
 """
 
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -14,10 +15,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from msgspec import to_builtins
 
 import gapbench
-from gapbench.analysis.compare import Diff, Row
-from gapbench.report import assets, page_data, profiles, quality, redaction, rows, run_metadata, views
+from gapbench.analysis.compare import Diff
+from gapbench.report import assets, page_data, profiles, quality, redaction, rows, views
 from gapbench.report import format as fmt
 from gapbench.report import history as past
 from gapbench.report.diff import lines
@@ -27,6 +29,7 @@ from gapbench.store.records import MEMORY, case_columns
 from gapbench.store.run import Run
 from gapbench.workloads.cases import Case
 
+Facts = list[tuple[str, str]]  # what is known of a run, as terms and texts; what is not known is left out
 Card = dict[str, Any]  # what the index says of a page; the page carries it
 
 Profiled = Mapping[str, profiles.Documents]
@@ -52,7 +55,7 @@ def run_page(
         single_file,
         run_card(stored, judged, headline),
         data=page_data.data(stored),
-        identity=run_metadata.identity(stored.run, stored.results),
+        identity=identity(stored.run, stored.results),
         trust=judged,
         headline=headline,
         memory_effects=rows.memory_effects(stored.results),
@@ -62,7 +65,7 @@ def run_page(
         section_views=views.sections("run", stored),
         case_views=list(views.of_cases(stored)),
         not_measured=rows.not_measured(stored.results),
-        environment=run_metadata.environment(stored.run),
+        environment=environment(stored.run),
         environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)),
         diff=diff,
         diff_name=None if diff is None else diff_name(diff),
@@ -94,10 +97,10 @@ def run_card(stored: Stored, judged: quality.Trust, headline: str) -> Card:
     return {
         "kind": "run",
         "name": stored.run.id,
-        "started": run_metadata.when(run.started),
-        "commit": run_metadata.commit(run),
+        "started": when(run.started),
+        "commit": commit(run),
         "tag": run.tag or "",
-        "device": run_metadata.devices(run, results),
+        "device": devices(run, results),
         "suites": ", ".join(run.suites),
         "cases": len(results.drop_duplicates([*rows.CASE])),
         "trust": judged.badge,
@@ -114,7 +117,7 @@ def diff_page(
     card = {
         "kind": "diff",
         "name": diff_name(diff),
-        "started": run_metadata.when(diff.head.started),
+        "started": when(diff.head.started),
         "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }
@@ -147,27 +150,140 @@ def diff_name(diff: Diff) -> str:
 
 def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
     """Return the rows by columns for the page's table, which verdicts it folds, and the page that rows link to."""
-    rows = pd.DataFrame(list(map(_diff_row, lines.by_relevance(diff))))
-    return {"rows": page_data.sized(rows), "folded": list(lines.FOLDED), "page": head_page}
+    shown = []
+    for row in lines.by_relevance(diff):
+        case = case_columns(Case.from_id(row.case))
+        command = redaction.text(lines.command(row)) if row.verdict in lines.RED else None
+        shown.append(
+            {"verdict": row.verdict.value}
+            | {name: getattr(row, name) for name in _ROW}
+            | {name: case[name] for name in ("dtype", "layout", "device", "pass")}
+            | {"reason": redaction.text(row.reason) or None, "command": command}
+        )
+    return {"rows": page_data.sized(pd.DataFrame(shown)), "folded": list(lines.FOLDED), "page": head_page}
 
 
-def _side(run: Run, redact: bool) -> tuple[str, run_metadata.Facts]:
+def _side(run: Run, redact: bool) -> tuple[str, Facts]:
     """Return what a side is called (its run, or its ref), and what a person needs to recognise it."""
     ref = run.sides[0].ref
     shown = redaction.run(run, redact)
-    facts = [("Commit", run_metadata.commit(shown)), ("Date", run_metadata.when(shown.started)), ("Tag", shown.tag)]
+    facts = [("Commit", commit(shown)), ("Date", when(shown.started)), ("Tag", shown.tag)]
     return run.id if ref is None else "" if redact else ref, [(term, value) for term, value in facts if value]
 
 
 _ROW = ("suite", "case", "implementation", "clock", "ratio", "ratio_low", "ratio_high", "p_value", "rounds")
 
 
-def _diff_row(row: Row) -> dict[str, Any]:
-    case = case_columns(Case.from_id(row.case))
-    shown = {"verdict": row.verdict.value} | {name: getattr(row, name) for name in _ROW}
-    shown |= {name: case[name] for name in ("dtype", "layout", "device", "pass")}
-    command = redaction.text(lines.command(row)) if row.verdict in lines.RED else None
-    return {**shown, "reason": redaction.text(row.reason) or None, "command": command}
+def identity(run: Run, results: pd.DataFrame) -> Facts:
+    """Return what belongs beside the title: commit, date, device."""
+    facts = [("Commit", commit(run)), ("Date", when(run.started)), ("Device", devices(run, results))]
+    return [(term, value) for term, value in facts if value]
+
+
+def commit(run: Run) -> str:
+    """Return the commit in short: hash, branch, whether the tree was dirty, subject."""
+    git = run.git
+    if git is None or git.commit is None:
+        return ""
+    tree = ", ".join(filter(None, [git.branch, "uncommitted changes" if git.dirty else None]))
+    return " ".join(filter(None, [git.commit[:7], f"({tree})" if tree else None, git.subject]))
+
+
+def when(value: Any) -> str:
+    """Return an ISO time in UTC as ``2026-11-22 10:11 UTC``, anything else as it is."""
+    if not value:
+        return ""
+    try:
+        time = pd.Timestamp(str(value))
+        time = time.tz_convert("UTC") if time.tzinfo else time
+        return time.strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return str(value)
+
+
+def devices(run: Run, results: pd.DataFrame) -> str:
+    """Return the devices that were measured, with the hardware behind them where it is known."""
+    machine, texts = run.machine, []
+    for device in results["device"].dropna().unique() if "device" in results else []:
+        kind, _, index = str(device).partition(":")
+        position = int(index) if index.isdecimal() else 0
+        name = None
+        if device == machine.device and machine.device_description:
+            name = machine.device_description
+        elif kind == "cpu" and machine.cpu:
+            name = machine.cpu + (f" ({fmt.counted(machine.cores, 'core')})" if machine.cores else "")
+        elif kind != "cpu" and position < len(machine.gpus):
+            name = machine.gpus[position].name
+        texts.append(f"{device}: {name}" if name else str(device))
+    return ", ".join(texts)
+
+
+def environment(run: Run) -> list[tuple[str, Facts]]:
+    """Return all that is known of the run and its surroundings, in sections."""
+    git = to_builtins(run.git) or {}
+    git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
+    energy = [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
+    sections: list[tuple[str, Facts]] = [
+        ("Run", _run(run)),
+        ("Machine", _flat(to_builtins(run.machine))),
+        ("Versions", _flat(run.versions)),
+        ("Git", _flat(git)),
+        ("Settings", _flat(to_builtins(run.settings))),
+        ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
+        ("Ceilings", _ceilings(run)),
+        ("Energy", energy),
+    ]
+    return [(title, facts) for title, facts in sections if facts]
+
+
+def _run(run: Run) -> Facts:
+    timed, wall = run.timed_seconds, run.wall_seconds
+    share = f"{fmt.duration(timed)} ({100 * timed / wall:.0f} %)" if timed and wall else None
+    command = shlex.join(run.argv) if run.argv else None
+    facts = {"run": run.id, "command": command, "tag": run.tag, "suites": run.suites, "seed": run.seed}
+    facts |= {"started": when(run.started), "ended": when(run.ended)}
+    facts |= {"wall time": fmt.duration(wall) if wall else None, "inside timed batches": share}
+    return _flat(facts | {"load before": run.load_before, "load after": run.load_after, "schema": run.schema})
+
+
+def _ceilings(run: Run) -> Facts:
+    """Say of each level what it gives, and why nothing is known where nothing is."""
+    facts = []
+    for limit in run.ceilings or ():
+        threads = None if limit.threads is None else fmt.counted(limit.threads, "thread")
+        text = fmt.text(limit.reason)
+        if limit.gbps is not None:
+            text = f"{fmt.number(limit.gbps)} GB/s" + ("" if limit.bytes is None else f" up to {fmt.size(limit.bytes)}")
+        elif limit.seconds is not None:
+            text = fmt.seconds(limit.seconds)
+        facts.append((" ".join(filter(None, [limit.device, limit.level, limit.kind, threads])), text))
+    return facts
+
+
+def _flat(values: Mapping[str, Any]) -> Facts:
+    """Return a mapping as terms and texts, leaving out what is null or empty."""
+    return [
+        (key.removesuffix("_bytes").replace("_", " "), _text(key, value))
+        for key, value in values.items()
+        if not (fmt.missing(value) or value in ("", [], (), {}))
+    ]
+
+
+def _text(key: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{term} {text}" for term, text in _flat(value))
+        case list() | tuple():
+            separator = "; " if any(isinstance(item, Mapping) for item in value) else ", "
+            return separator.join(_text(key, item) for item in value)
+        case int() | float() if key.endswith("_bytes"):
+            return fmt.size(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return fmt.text(value)
 
 
 def history_page(history: past.History) -> str:

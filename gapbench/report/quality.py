@@ -3,21 +3,6 @@
 A run is **untrusted** if any check says so: nothing was measured, most of what was selected did not work, or the
 numbers have no intervals. It calls for **caution** if any check does. Otherwise it is **trusted**. What could not be
 found out is ``unknown``, and what only limits whom the numbers serve is a ``note``: neither counts against a run.
-
-The rules, by check:
-
-- *complete*: caution where the run was interrupted;
-- *measured*: untrusted where nothing was measured, or where more than half of what could run here did not work;
-- *correct*: caution where a result was wrong, or an implementation failed, ran out of time or of memory; unknown where
-  no result was compared with the reference;
-- *intervals*: unknown where there is no time, untrusted where none has an interval (`statistics.stats.FEWEST_ROUNDS`
-  rounds are needed), caution where some have none;
-- *precision*: caution where more than `FEW` of the ratios are known less well than the run's target; unknown where no
-  implementation has a ratio to another;
-- *warnings*: caution for each warning of the run, which says what happened on the machine;
-- *machine state*: unknown where neither load nor throttling nor stolen time could be read;
-- *ceilings*: unknown where the machine's limits were not measured, a note where times are above them;
-- *code*: a note where the commit is not known or had uncommitted changes.
 """
 
 from collections.abc import Iterator

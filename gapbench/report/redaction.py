@@ -13,8 +13,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from gapbench.report.loaded_run import Stored
-from gapbench.store.run import Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import Run, decode
 
 _PRIVATE = frozenset(
     {

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.analysis.history import SHORTEST, Change, Point, Trend, logs
+from gapbench.analysis.history import SHORTEST, Change, Difference, Point, Since, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.store.records import REFERENCE
 from gapbench.store.run import Run
 from gapbench.workloads.cases import Case
-
-if TYPE_CHECKING:
-    from gapbench.analysis.history import Difference, Since
 
 _STDOUT = Console()
 _WIDE = 120
@@ -250,10 +247,7 @@ _BRIEF = {"allocation": "alloc", "unexplained": "rest"}
 
 
 def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _STDOUT) -> None:
-    """Print where the time of each implementation goes, in per cent of it, and the sentences that say so.
-
-    What could not be profiled comes last, with its reason.
-    """
+    """Print where the time of each implementation goes, in per cent and in sentences, or why that is not known."""
     measured = [profile for profile in profiles if profile["status"] == "ok"]
     parts = list(dict.fromkeys(part for profile in measured for part in profile["shares"]))
     if measured:
@@ -346,7 +340,7 @@ def print_points(trend: Trend, console: Console = _STDOUT) -> None:
         )
 
 
-def print_since(since: "Since", console: Console = _STDOUT) -> None:
+def print_since(since: Since, console: Console = _STDOUT) -> None:
     """Print what got slower since a run, worst first, then what got faster, then how much did neither."""
     for title, differences in (("slower", since.slower), ("faster", since.faster)):
         if not differences:
@@ -363,7 +357,7 @@ def print_since(since: "Since", console: Console = _STDOUT) -> None:
     )
 
 
-def _case(measured: "Trend | Difference") -> Text:
+def _case(measured: Trend | Difference) -> Text:
     case = Case.from_id(measured.case)
     facts = {"pass": case.pass_, "threads": case.threads}
     notes = [case.operation if case.operation != "gap" else "", case.layout, case.device]
@@ -371,11 +365,11 @@ def _case(measured: "Trend | Difference") -> Text:
     return _with_note(f"{'x'.join(map(str, case.shape))} {case.dtype}", ", ".join(filter(None, notes)))
 
 
-def _clock(measured: "Trend | Difference") -> str:
+def _clock(measured: Trend | Difference) -> str:
     return f"{measured.clock}, {measured.memory} memory" if measured.memory else measured.clock
 
 
-def _step(step: "Change | Difference | None") -> tuple[str, str]:
+def _step(step: Change | Difference | None) -> tuple[str, str]:
     if step is None:
         return "", ""
     return fmt.ratio(step.ratio), fmt.ratio_interval(step.ratio, step.ratio_low, step.ratio_high)

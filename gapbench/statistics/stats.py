@@ -44,6 +44,11 @@ class Interval:
         """Half the interval's width, infinite where there is no interval."""
         return np.inf if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    def exp(self) -> "Interval":
+        """Return the interval of what this one has the logarithm of."""
+        low, high = (None if bound is None else float(np.exp(bound)) for bound in (self.low, self.high))
+        return Interval(float(np.exp(self.estimate)), low, high)
+
 
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
     """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
@@ -178,11 +183,6 @@ def _signed_rank_cut(n: int, confidence: float) -> int | None:
         longer[: len(counts)] += counts
         longer[rank:] += counts
         counts = longer
-    return _cut(counts, confidence)
-
-
-def _cut(counts: Floats, confidence: float) -> int | None:
-    """Return the largest k whose lower tail holds at most (1 - confidence) / 2, or None."""
     tail = np.cumsum(counts) / counts.sum()
     k = int(np.searchsorted(tail, (1 - confidence) / 2, side="right")) - 1
     return k if k >= 0 else None

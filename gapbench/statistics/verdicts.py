@@ -5,9 +5,6 @@ Shifts are of log(head / base), and a margin of 1 % means head / base between 1/
 sides mirrors every verdict.
 
 `decide` judges in two stages: a first look at every row, then fresh rounds for those in which a change seems likely.
-The error is kept at `LEVEL` over all rows of a diff, whatever the first look decides. Half of it goes to the fresh
-rounds alone, corrected for the flagged rows only; half to both stages together, corrected for all rows. The first finds
-a lone change, which gets many fresh rounds; the second many changes, which share them.
 """
 
 from collections.abc import Callable, Sequence
@@ -211,8 +208,6 @@ def fewest_rounds(level: float, smallest: Callable[[int], float]) -> int:
     return rounds
 
 
-# Two stages: a first look at every row, then fresh rounds for those in which a change seems likely.
-
 SCREEN_LEVEL = 0.25
 """A first look asks for fresh rounds of every row whose p-value against the margin, as it stands, is below this."""
 
@@ -229,7 +224,8 @@ def decide(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: f
 
     A flagged row has regressed if its fresh rounds say so, among the flagged at half the level; or if both stages do,
     combined with equal weights (Stouffer's inverse normal method, which holds however many rounds the second got),
-    among all rows at half the level, and the fresh rounds point there by themselves. The others are equivalent at most.
+    among all rows at half the level, and the fresh rounds point there by themselves. The first finds a lone change,
+    which gets many fresh rounds; the second many changes, which share them. The others are equivalent at most.
     """
     slower = _p_values([row.slower for row in first], [None if row is None else row.slower for row in fresh])
     faster = _p_values([row.faster for row in first], [None if row is None else row.faster for row in fresh])

@@ -72,10 +72,7 @@ def sync(folder: Path) -> None:
 
 
 class FolderLock:
-    """The right to write to a folder, of this process alone; given back when it is released, or by any kind of death.
-
-    A process that asks twice has the same one.
-    """
+    """The right to write to a folder, of this process alone; given back when released, or by any kind of death."""
 
     def __init__(self, folder: str) -> None:
         self._descriptor = os.open(folder, os.O_RDONLY)
@@ -100,7 +97,7 @@ _locks: "WeakValueDictionary[str, FolderLock]" = WeakValueDictionary()
 
 
 def lock_folder(folder: str) -> FolderLock:
-    """Lock a folder. Raises `BlockingIOError` if another process has it."""
+    """Lock a folder; twice is the same lock. Raises `BlockingIOError` if another process has it."""
     folder = os.path.realpath(folder)
     lock = _locks.get(folder)
     if lock is None:

@@ -1,10 +1,8 @@
 """What there is in a store, without reading every run: a cache that anyone may remove and that anyone rebuilds.
 
 Runs that are complete never change, so what identifies one is read once and kept in ``index.parquet``: a row of its id
-and, as JSON, the fields of its run.json that listings, baselines and trends ask for. A listing takes the names of the
-folders, that file, and the run.json of each run that it does not have, which are new, in progress, or unreadable.
-
-Whoever lists writes the index, whole. Of two who do so at once one is lost: its runs are read once more, by the next.
+and, as JSON, what `about` returns. A listing takes the names of the folders, that file, and the run.json of each run
+that it does not have. Whoever lists writes the index, whole; what one of two who do so at once loses is read again.
 """
 
 import contextlib
@@ -19,8 +17,8 @@ from msgspec.structs import replace
 
 from gapbench.errors import GapbenchError
 from gapbench.store.files import Files
-from gapbench.store.run import Gpu, Machine, Run
-from gapbench.store.run_json import is_id, parse
+from gapbench.store.run import Gpu, Machine, Run, is_id, parse
+from gapbench.store.tables import parquet
 
 FILE = "index.parquet"
 VERSION = 2
@@ -163,6 +161,4 @@ def forget(files: Files, run: str) -> None:
 def _dump(rows: Mapping[str, Run]) -> bytes:
     schema = pa.schema([("run", pa.string()), ("about", pa.string())], metadata={_KEY: str(VERSION).encode()})
     columns = [list(rows), [msgspec.json.encode(row).decode() for row in rows.values()]]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
-    return bytes(buffer.getvalue())
+    return parquet(pa.table(columns, schema=schema))

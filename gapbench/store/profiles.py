@@ -20,7 +20,7 @@ from msgspec import defstruct
 
 from gapbench.errors import GapbenchError
 from gapbench.store.records import Number
-from gapbench.store.run_json import load, typed
+from gapbench.store.run import load, typed
 from gapbench.store.store import Store
 
 FOLDER = "profiles"
@@ -98,10 +98,7 @@ def keep(store: Store, run: str | None, document: Mapping[str, Any], files: Mapp
 
 
 def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the documents of a run's profiles by case, those of each in order of time, unmeasured ones last.
-
-    Raises `GapbenchError` for one that is damaged or of another schema.
-    """
+    """Return a run's profiles by case, by time, unmeasured last. Raises `GapbenchError` for one that is no profile."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name in store.files(run):
         if not re.fullmatch(rf"{FOLDER}/[^/]+/[^/]+(?<!\.trace)\.json", name):

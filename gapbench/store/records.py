@@ -5,7 +5,7 @@ Types are Arrow's names; every column may be null, and what was not measured is 
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
@@ -164,11 +164,9 @@ class Qualification:
 
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
     disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass (null for compiled functions in forward cases: asking would compile them once more, for training),
-    ``parameters`` how many numbers a head learns, ``code_path`` which code ran, where that is
-    decided at run time. ``energy_joules`` is what the device draws during one call. ``deterministic`` says that calls
-    on the same input return the same bits, ``batch_invariant`` that the first sample alone returns those that it
-    returns in its batch (null for compiled functions, which would be compiled once more).
+    the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, if run time decides
+    it. What would compile a function once more is null for compiled ones: ``saved_bytes`` in forward cases, and
+    ``batch_invariant``. The other fields are as in `RESULTS`.
     """
 
     status: str = "ok"
@@ -194,22 +192,18 @@ def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(memory=frame["memory"].astype(object).fillna("") if "memory" in frame else "")
 
 
+def plain_rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Return rows as dicts, None for whatever null a frame holds."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+_OF_CASE = (
+    "operation", "label", "n", "c", "dtype", "layout", "device", "threads", "elements", "bytes_moved", "weight",
+)  # fmt: skip
+
+
 def case_columns(case: Case) -> dict[str, object]:
     """Return the columns of `RESULTS` that describe ``case``."""
-    return {
-        "operation": case.operation,
-        "label": case.label,
-        "case": case.id,
-        "shape": "x".join(map(str, case.shape)),
-        "n": case.n,
-        "c": case.c,
-        "spatial": "x".join(map(str, case.spatial)),
-        "dtype": case.dtype,
-        "layout": case.layout,
-        "device": case.device,
-        "pass": case.pass_,
-        "threads": case.threads,
-        "elements": case.elements,
-        "bytes_moved": case.bytes_moved,
-        "weight": case.weight,
-    }
+    shapes = {name: "x".join(map(str, getattr(case, name))) for name in ("shape", "spatial")}
+    return {"case": case.id, **shapes, "pass": case.pass_} | {name: getattr(case, name) for name in _OF_CASE}

@@ -1,19 +1,24 @@
-"""A folder of runs, at a path or an fsspec URL: what a user names by `--store`."""
+"""A folder of runs, at a path or an fsspec URL: what a user names by `--store`; and a run being written to it.
 
+Rounds are numbered files, each of which must be new when it is written: of two processes that go on with one run, the
+slower finds its number taken, and stops. On a local disk it is refused before that, by a lock of the run's folder.
+"""
+
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from msgspec.structs import replace
 
 from gapbench.errors import GapbenchError, unknown
-from gapbench.store import records
+from gapbench.store import durable_io, records
 from gapbench.store.files import Files
 from gapbench.store.index import COLUMNS, Listing, forget, listing
-from gapbench.store.run import Run
-from gapbench.store.run_json import WHOLE_ID, is_id, parse
-from gapbench.store.tables import distinct, frame, read, read_shard
-from gapbench.store.writer import RunWriter
+from gapbench.store.run import WHOLE_ID, Run, Warning, dump, is_id, parse
+from gapbench.store.tables import DamagedFileError, distinct, frame, parquet, read, read_shard, table
 
 Damage = Callable[[GapbenchError], object]
 
@@ -22,12 +27,36 @@ class Store(Files):
     """A folder of runs at a path or fsspec URL. Raises `GapbenchError` for what cannot be read or written."""
 
     def create(self, run: Run) -> "RunWriter":
-        """Begin a run. Nothing is measured before this succeeds."""
-        return RunWriter.create(self, run)
+        """Begin a run: nothing is measured before this succeeds. Raises `GapbenchError` if there is one of that id."""
+        writer = RunWriter(self, run)
+        self.make_folder(self.path(writer.id, "shards"))
+        writer.lock()
+        try:
+            self.create_file(self.path(writer.id, "run.json"), dump(writer.run))
+        except FileExistsError as error:
+            raise GapbenchError(
+                f"run {writer.id} is already in {self.url}, and runs are not overwritten; try again"
+            ) from error
+        return writer
 
     def reopen(self, run: str, whole: bool = False) -> "RunWriter":
-        """Go on with an interrupted run; ``whole`` as of `results`."""
-        return RunWriter.reopen(self, run, whole)
+        """Go on with an interrupted run; ``whole`` as of `results`. A damaged round is noted, and not counted.
+
+        Raises `GapbenchError` for a run that is complete, or that another process is writing.
+        """
+        text = self.text(run)
+        described = parse(run, text)
+        if described.is_complete:
+            raise GapbenchError(
+                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
+            )
+        writer = RunWriter(self, replace(described, id=run), text)
+        writer.lock()
+        for name in self.shard_names(run):
+            writer.take_up(name, whole)
+        if whole and writer.shards:
+            distinct(run, writer.shards)
+        return writer
 
     def path(self, *parts: str) -> str:
         """Return where a run, or a file of it, lies. Raises `GapbenchError` for a name that would lead elsewhere."""
@@ -65,10 +94,7 @@ class Store(Files):
         return replace(parse(run, self.text(run)), id=run)
 
     def runs(self) -> pd.DataFrame:
-        """Return one row per run: id, times, suites, tag, commit, branch, device, and whether it is complete.
-
-        ``unreadable`` is the reason why nothing else is known of a run, null for most.
-        """
+        """Return one row per run by `COLUMNS`; ``unreadable`` is why nothing else is known of it, null for most."""
         return pd.DataFrame(self.listing().rows(), columns=list(COLUMNS))
 
     def resolve(self, name: str) -> str:
@@ -76,44 +102,31 @@ class Store(Files):
         whole = WHOLE_ID.fullmatch(name) is not None and self.has(name)  # found without a listing
         return name if whole else self.listing().resolve(name, self.url)
 
-    def results(
-        self,
-        runs: Iterable[str] | None = None,
-        *,
-        columns: Sequence[str] | None = None,
-        damaged: Damage | None = None,
-        whole: bool = False,
-        **filters: object,
-    ) -> pd.DataFrame:
+    def results(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
         """Return the results of ``runs`` (all by default), rows with the given values only.
 
-        ``filters`` are columns of `records.RESULTS`, as in ``dtype="bfloat16"``, and ``columns`` those that are wanted.
-        A run that cannot be read raises `GapbenchError`; where ``damaged`` is given, it is told that error, and the run
-        is left out. Where rows must be ``whole``, a run with such as can mean nothing cannot be read either.
+        Besides values of columns of `records.RESULTS`, as in ``dtype="bfloat16"``, ``options`` are ``columns``, those
+        that are wanted, ``damaged`` and ``whole``. A run that cannot be read raises `GapbenchError`; where ``damaged``
+        is given, it is told that error, and the run is left out. Where rows must be ``whole``, a run with such as can
+        mean nothing cannot be read either.
         """
-        return self._frame("results", records.RESULTS, runs, columns, damaged, whole, filters)
+        return self._frame("results", records.RESULTS, runs, **options)
 
-    def samples(
-        self,
-        runs: Iterable[str] | None = None,
-        *,
-        columns: Sequence[str] | None = None,
-        damaged: Damage | None = None,
-        whole: bool = False,
-        **filters: object,
-    ) -> pd.DataFrame:
-        """Return the timed batches of ``runs``; those of a run in progress as far as it is."""
-        return self._frame("samples", records.SAMPLES, runs, columns, damaged, whole, filters)
+    def samples(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
+        """Return the timed batches of ``runs``, as `results` does; those of a run in progress as far as it is."""
+        return self._frame("samples", records.SAMPLES, runs, **options)
 
     def _frame(
         self,
         name: str,
         types: Mapping[str, str],
         runs: Iterable[str] | None,
-        columns: Sequence[str] | None,
-        damaged: Damage | None,
-        whole: bool,
-        filters: Mapping[str, object],
+        /,
+        *,
+        columns: Sequence[str] | None = None,
+        damaged: Damage | None = None,
+        whole: bool = False,
+        **filters: object,
     ) -> pd.DataFrame:
         chosen = list(types) if columns is None else list(columns)
         for column in [*chosen, *filters]:
@@ -183,3 +196,119 @@ class Store(Files):
             self.remove(self.path(run))
         except (OSError, GapbenchError) as error:
             raise GapbenchError(f"cannot remove run {run} from {self.url}: {error}") from error
+
+
+def new_run_id(commit: str | None, when: datetime | None = None) -> str:
+    """Return a fresh id: UTC time (now, unless the run was measured at another), commit, four random characters."""
+    time = (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{time}-{(commit or 'nogit')[:7]}-{secrets.token_hex(2)}"
+
+
+def timestamp(when: datetime | None = None) -> str:
+    """Return a time (now, by default) in UTC, as in 2026-11-22T10:11:12Z."""
+    return (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class RunWriter:
+    """A run being measured: append a frame per finished round, then finish.
+
+    What its run.json had ``before`` is kept where this gapbench does not know it.
+    """
+
+    def __init__(self, store: Store, run: Run, before: bytes = b"{}") -> None:
+        self.run = replace(run, ended=None)
+        self.id = run.id
+        self._before = before
+        self._store = store
+        self.shards: list[pa.Table] = []
+        self._next = 0  # number of the next shard
+        self._lock: durable_io.FolderLock | None = None
+
+    def take_up(self, name: str, whole: bool) -> None:
+        """Count a round's file from before, unless it is damaged."""
+        try:
+            self.shards.append(read_shard(self._store, self.id, name, records.SAMPLES, whole))
+        except DamagedFileError as error:
+            evidence = f"{error}: that round does not count, and was measured again"
+            note = Warning("rounds", evidence, "check the disk if it happens twice")
+            self.run = replace(self.run, notes=(*self.run.notes, note))
+        self._next = max(self._next, _number(name) + 1)
+
+    def lock(self) -> None:
+        """Keep others from writing to the run. Raises `GapbenchError` where another process does."""
+        if self._store.local:
+            try:
+                self._lock = durable_io.lock_folder(self._store.path(self.id))
+            except OSError as error:
+                raise GapbenchError(
+                    f"run {self.id} is being written by another process; let it end, or stop it, and resume then"
+                ) from error
+
+    def _refuse_gone(self) -> None:
+        """Refuse to add to a run that somebody else has completed or removed meanwhile."""
+        text = self._store.read(self.id, "run.json")
+        if text is None:
+            raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")
+        if parse(self.id, text).is_complete:
+            raise self._overtaken()
+
+    def _parquet(self, content: pa.Table, *parts: str) -> None:
+        self._store.write(self._store.path(self.id, *parts), parquet(content))
+
+    def append(self, columns: Mapping[str, Sequence[object] | object] | pd.DataFrame) -> None:
+        """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated.
+
+        The round is kept when this returns, whatever happens next. Raises `GapbenchError` if another process went on
+        with the run.
+        """
+        self._refuse_gone()
+        shard = table(pd.DataFrame(columns).assign(run=self.id), records.SAMPLES)
+        try:
+            self._store.create_file(self._store.path(self.id, "shards", f"{self._next:06}.parquet"), parquet(shard))
+        except FileExistsError as error:
+            raise self._overtaken() from error
+        self.shards.append(shard)
+        self._next += 1
+
+    def _overtaken(self) -> GapbenchError:
+        return GapbenchError(
+            f"another process went on with run {self.id}, and this one stops; its last round is not stored, all others "
+            "are"
+        )
+
+    def describe(self, **fields: Any) -> None:
+        """Change fields of a run that goes on: if it is interrupted, these are kept."""
+        self.run = replace(self.run, **fields)
+        self._store.write(self._store.path(self.id, "run.json"), dump(self.run, self._before))
+
+    def samples(self) -> pd.DataFrame:
+        """Return everything appended so far."""
+        return frame(self.shards, records.SAMPLES)
+
+    def interrupt(self, results: pd.DataFrame) -> None:
+        """Leave the run open, with the results so far."""
+        self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
+        self.release()
+
+    def finish(self, results: pd.DataFrame, **fields: Any) -> None:
+        """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``.
+
+        Raises `GapbenchError` if another process went on with the run.
+        """
+        self._refuse_gone()
+        if any(_number(name) >= self._next for name in self._store.shard_names(self.id)):
+            raise self._overtaken()
+        self._parquet(table(self.samples(), records.SAMPLES), "samples.parquet")
+        self._parquet(table(results.assign(run=self.id), records.RESULTS), "results.parquet")
+        self.describe(**fields, ended=timestamp())
+        self._store.remove(self._store.path(self.id, "shards"))
+        self.release()
+
+    def release(self) -> None:
+        """Let others write to the run."""
+        self._lock = None
+
+
+def _number(name: str) -> int:
+    number = name.partition(".")[0]
+    return int(number) if number.isdigit() else -1

@@ -1,8 +1,7 @@
 """Tables of runs as Parquet files: columns in order, types, a version of the schema in the metadata, and validation.
 
-They are read one file at a time, and columns that nobody asked for are left where they are. What rows must hold to mean
-anything is looked at by whole columns, those that are read. Null and missing are honest nearly everywhere: older files
-have fewer columns, and what was not measured is null.
+What rows must hold to mean anything is looked at by whole columns, those that are read. Null and missing are honest
+nearly everywhere: older files have fewer columns, and what was not measured is null.
 """
 
 import math
@@ -10,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, reduce
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from gapbench.errors import GapbenchError
 from gapbench.store import records
 from gapbench.store.files import Files
+from gapbench.store.run import check_schema
 from gapbench.workloads.cases import Case
 
 _SCHEMA_KEY = b"gapbench_schema"
@@ -55,10 +56,7 @@ def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
 
 
 def frame(tables: Iterable[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return tables as one frame of ``columns``; those that a table lacks, being older than they are, are null there.
-
-    That is why a column that may be null can join without a new version of the schema.
-    """
+    """Return tables as one frame of ``columns``; those that a table lacks, being older, are null there."""
     empty = table(pd.DataFrame(), columns)
     joined: pd.DataFrame = pa.concat_tables([empty, *tables], promote_options="default").to_pandas()
     return joined[list(columns)]
@@ -71,12 +69,6 @@ def parquet(stored: pa.Table) -> bytes:
     return bytes(buffer.getvalue().to_pybytes())
 
 
-def schema_of(schema: pa.Schema) -> int:
-    """Return the schema's version that a file was written with, 0 if it names none."""
-    found = (schema.metadata or {}).get(_SCHEMA_KEY, b"0")
-    return int(found) if re.fullmatch(rb"[0-9]{1,9}", found) else 0
-
-
 def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, str]) -> None:
     """Refuse a file in which a column that we know is of another type than it is here."""
     for name, kind in columns.items():
@@ -85,15 +77,6 @@ def check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, st
         found = schema.field(name).type if name in schema.names else None
         if found is not None and found != pa.type_for_alias(kind):
             raise GapbenchError(f"run {run}: {file} has a column {name} of {found}, not {kind}; restore or remove it")
-
-
-def check_schema(run: str, found: object, known: Sequence[int] = (records.TABLES,)) -> None:
-    """Refuse a run with a file of a schema that this gapbench does not know."""
-    if type(found) is not int or found not in known:
-        listed = " and ".join(map(str, known))
-        raise GapbenchError(
-            f"run {run} has schema {found}, this gapbench reads {listed}; use the gapbench that wrote it"
-        )
 
 
 class DamagedFileError(GapbenchError):
@@ -121,7 +104,8 @@ def read(
             return None
         with source, pq.ParquetFile(source) as file:
             schema = file.schema_arrow
-            check_schema(run, schema_of(schema))
+            version = (schema.metadata or {}).get(_SCHEMA_KEY, b"0")
+            check_schema(run, int(version) if re.fullmatch(rb"[0-9]{1,9}", version) else 0)
             check_types(run, name, schema, columns)
             found = file.read(columns=[one for one in columns if one in schema.names], use_threads=False)  # small
         if not filters:
@@ -239,5 +223,10 @@ def twice(file: str, found: pa.Table, rows: Sequence[str] = BATCH) -> Iterator[s
     counts = found.select(rows).group_by(rows, use_threads=False).aggregate([([], "count_all")])
     if counts.num_rows < found.num_rows:
         first = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()[0]
-        case, implementation, *rest = (first.get(name) for name in (*_ROW, "memory"))
-        yield f"{file} has {implementation} on {case} ({', '.join(filter(None, rest))}) more than once"
+        yield f"{file} has {said(first.get(name) for name in (*_ROW, 'memory'))} more than once"
+
+
+def said(key: Any) -> str:
+    """Name a row by case, implementation, contender, clock and memory, those of the last that are known."""
+    case, implementation, *rest = key
+    return f"{implementation} on {case} ({', '.join(filter(None, rest))})"

@@ -4,16 +4,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
 from gapbench.errors import GapbenchError, counted
 from gapbench.store import index, records
 from gapbench.store.pytest_benchmark import KEY
-from gapbench.store.run import Run
-from gapbench.store.run_json import parse
+from gapbench.store.run import Run, parse
 from gapbench.store.store import Store
+from gapbench.store.tables import said
 
 _TABLES = ("samples", "results")
 _SHARD = r"shards/\d{6}\.parquet"
@@ -67,10 +66,20 @@ def damage(store: Store, run: str) -> Iterator[str]:
     files = store.files(run)
     missing = [f"{name}.parquet" for name in _TABLES if document.is_complete and f"{name}.parquet" not in files]
     yield from (f"{name} is missing, though the run is complete" for name in missing)
-    yield from _gaps(files)
+    shards = [file for file in files if re.fullmatch(_SHARD, file)]
+    if "samples.parquet" not in files and shards != [f"shards/{number:06}.parquet" for number in range(len(shards))]:
+        yield f"rounds are missing: {counted(len(shards), 'shard')}, the last is {shards[-1]}"
+    # each by itself: one that is damaged says nothing of the others
+    readers: dict[str, Callable[[], pd.DataFrame]] = {}
+    if "results.parquet" in files:
+        readers["results"] = partial(store.results, [run], whole=True)
+    if not document.is_complete:
+        readers |= {file: partial(store.round, run, file.removeprefix("shards/")) for file in shards}
+    elif "samples.parquet" in files:
+        readers["samples"] = partial(store.samples, [run], whole=True)
     frames: dict[str, pd.DataFrame] = {}
     broken = []
-    for name, read in _reads(store, run, files, document.is_complete):
+    for name, read in readers.items():
         try:
             frames[name] = read()
         except GapbenchError as error:
@@ -80,50 +89,25 @@ def damage(store: Store, run: str) -> Iterator[str]:
         yield from _disagreements(document, frames["samples"], frames["results"])
 
 
-def _reads(
-    store: Store, run: str, files: Sequence[str], is_complete: bool
-) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
-    """Yield how each table of a run is read: by itself, since one that is damaged says nothing of the others."""
-    if "results.parquet" in files:
-        yield "results", partial(store.results, [run], whole=True)
-    if is_complete and "samples.parquet" in files:
-        yield "samples", partial(store.samples, [run], whole=True)
-    for file in files if not is_complete else ():
-        if re.fullmatch(_SHARD, file):
-            yield file, partial(store.round, run, file.removeprefix("shards/"))
-
-
 def _about(run: str, error: GapbenchError) -> str:
     return str(error).removeprefix(f"run {run}: ").removeprefix(f"run {run} ")
-
-
-def _gaps(files: Sequence[str]) -> Iterator[str]:
-    shards = [file for file in files if re.fullmatch(_SHARD, file)]
-    expected = [f"shards/{number:06}.parquet" for number in range(len(shards))]
-    if shards != expected and "samples.parquet" not in files:
-        yield f"rounds are missing: {counted(len(shards), 'shard')}, the last is {shards[-1]}"
 
 
 def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
     counts = records.with_memory(samples).groupby(list(KEY)).agg(samples=("round", "size"), rounds=("round", "nunique"))
     rows = records.with_memory(results).drop_duplicates(list(KEY)).set_index(list(KEY))
     for key in counts.index.difference(rows.index):
-        yield f"samples.parquet has {counts['samples'][key]} samples of {_said(key)}, results.parquet has no row of it"
+        yield f"samples.parquet has {counts['samples'][key]} samples of {said(key)}, results.parquet has no row of it"
     for key, row in rows[rows["status"] == "ok"].iterrows():
         for column in ("samples", "rounds"):
             stated = 0 if pd.isna(row[column]) else int(row[column])
             stored = int(counts[column].get(key, 0))
             if stated != stored:
-                yield f"{_said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
+                yield f"{said(key)}: results.parquet counts {stated} {column}, samples.parquet has {stored}"
     if document.plan is not None:
         planned, present = {case.case for case in document.plan}, set(results["case"])
         yield from (f"{case} was planned and has no row in results.parquet" for case in sorted(planned - present))
         yield from (f"{case} is in results.parquet and was not planned" for case in sorted(present - planned))
-
-
-def _said(key: Any) -> str:
-    case, implementation, *rest = key
-    return f"{implementation} on {case} ({', '.join(filter(None, rest))})"
 
 
 def _notes(store: Store, run: str) -> Iterator[str]:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_case
 
-from gapbench.analysis.metrics import METRICS
+from gapbench.analysis.summary import METRICS
 from gapbench.store.records import RESULTS
 from gapbench.workloads.cases import Case
 

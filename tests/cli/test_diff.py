@@ -9,8 +9,7 @@ from gapbench.analysis import compare
 from gapbench.cli import diff as diff_command
 from gapbench.report.diff import FORMATS
 from gapbench.statistics.verdicts import Verdict
-from gapbench.store.run import COMPARED, Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import COMPARED, Run, decode
 from gapbench.store.store import Store
 
 

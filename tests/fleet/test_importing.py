@@ -13,11 +13,9 @@ from gapbench.repository.git import Git
 from gapbench.store import pytest_benchmark as writing
 from gapbench.store import records
 from gapbench.store.records import Qualification
-from gapbench.store.run import Machine, Warning
-from gapbench.store.run_json import decode
-from gapbench.store.store import Store
+from gapbench.store.run import Machine, Warning, decode
+from gapbench.store.store import Store, timestamp
 from gapbench.store.verify import verify
-from gapbench.store.writer import timestamp
 from gapbench.workloads.cases import Case
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapbench.profiling.architectures import ARCHITECTURES, architecture
+from gapbench.profiling.static import ARCHITECTURES, architecture
 
 
 @pytest.mark.parametrize(

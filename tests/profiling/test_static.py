@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from gapbench.profiling import static
-from gapbench.profiling.architectures import ARCHITECTURES
-from gapbench.profiling.static import CASES, DTYPES, MachineCode, read_amd, read_nvidia
+from gapbench.profiling.static import ARCHITECTURES, CASES, DTYPES, MachineCode, read_amd, read_nvidia
 from gapbench.workloads.cases import Case
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "triton.md"

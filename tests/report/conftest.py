@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from gapbench.analysis import summary
 from gapbench.report.loaded_run import Stored
 from gapbench.store.records import RESULTS, SAMPLES, case_columns
-from gapbench.store.run import Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import Run, decode
 from gapbench.workloads.cases import Case
 
 Frames = tuple[Run, pd.DataFrame, pd.DataFrame]

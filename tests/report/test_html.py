@@ -15,8 +15,7 @@ from gapbench.report import assets, html, page_data, views
 from gapbench.report.loaded_run import Stored
 from gapbench.report.redaction import public
 from gapbench.store.records import RESULTS
-from gapbench.store.run import Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import Run, decode
 from gapbench.workloads.cases import Case
 
 ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]

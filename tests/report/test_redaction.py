@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.report.redaction import public, run, text
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 
 RUN = decode({
     "run": "20260101T000000Z-abc1234-0001",

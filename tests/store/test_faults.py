@@ -16,7 +16,7 @@ import power
 
 from gapbench.errors import GapbenchError
 from gapbench.store import durable_io
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.store import index
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
 

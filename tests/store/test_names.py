@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from gapbench import cli
 from gapbench.errors import GapbenchError
 from gapbench.store import index, profiles
-from gapbench.store.run_json import is_id
+from gapbench.store.run import is_id
 from gapbench.store.store import Store
 
 PARTS = st.sampled_from(

@@ -26,9 +26,11 @@ from gapbench.store.run import (
     Settings,
     Side,
     Warning,
+    decode,
     differences,
+    dump,
+    parse,
 )
-from gapbench.store.run_json import decode, dump, parse
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 

@@ -7,7 +7,7 @@ import pytest
 from fabricated import CASE, a_run, run_id
 
 from gapbench.errors import GapbenchError
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
 

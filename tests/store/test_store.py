@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.store import records
-from gapbench.store.run_json import decode
-from gapbench.store.store import Store
-from gapbench.store.writer import new_run_id, timestamp
+from gapbench.store.run import decode
+from gapbench.store.store import Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
 RUN = "20261122T101112Z-abc1234-9f3c"

@@ -9,7 +9,7 @@ import pytest
 from fabricated import CASE, a_run, run_id
 
 from gapbench.store import records
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 from gapbench.store.tables import table
 from gapbench.store.verify import verify

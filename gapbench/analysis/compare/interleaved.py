@@ -1,10 +1,8 @@
 """An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
 
-A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. A row is not
-called equivalent if its typical batches moved away from its fastest ones: there is work in some of its calls only.
-`verdicts.decide` decides: the ratio of a row that the first look flagged is that of the fresh rounds alone, which
-nothing was chosen by. A hidden second copy of base was measured like a head: if that seems to have changed, what was
-taken for changes was noise of this machine, and no row is called regressed.
+A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. The ratio of
+a row that the first look flagged is that of the fresh rounds alone, which nothing was chosen by. A hidden second copy
+of base was measured like a head: if that seems to have changed, no row is called regressed.
 """
 
 import math
@@ -16,11 +14,10 @@ import pandas as pd
 from msgspec import structs
 
 from gapbench.analysis.compare.rows import Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
-from gapbench.statistics.stats import Floats, Interval, excess, location, round_log_ratio
+from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
 from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, paired
 from gapbench.store.records import BASE, HEAD, NULL, with_memory
-from gapbench.store.run import Run, differences
-from gapbench.store.run import Side as RunSide
+from gapbench.store.run import differences
 
 _ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
 
@@ -50,23 +47,22 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     rises = _log_ratios(ab.samples, HEAD, lambda head, base: excess(head) - excess(base))
     for key, row in rows.items():
         if row.verdict is Verdict.EQUIVALENT and key in rises:
-            rows[key] = _questioned(row, location(_array(rises[key])), margin)
+            rise = location(_array(rises[key]))
+            if rise.low is not None and rise.low > math.log1p(margin):
+                why = (
+                    "its fastest batches are equivalent, but head's typical batch is "
+                    f"{math.expm1(rise.estimate):.1%} farther above them than base's: look for work in some of its "
+                    "calls only, and at the run's samples"
+                )
+                rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
     copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
-    base, head = (_as_run(ab.run, side) for side in ab.run.sides[:2])
+    base, head = (  # the run as that of one side: with its commit and versions in place of the caller's
+        structs.replace(ab.run, tag=None, git=side.git, versions=side.versions, sides=(side,))
+        for side in ab.run.sides[:2]
+    )
     differing = tuple(map(str, differences(base.environment, head.environment, packages=True)))
     return Diff(base, head, margin, tuple(rows.values()), differing, notes)
-
-
-def _questioned(row: Row, rise: Interval, margin: float) -> Row:
-    """Return an equivalent row; inconclusive if its typical batch rose above its fastest ones beyond the margin."""
-    if rise.low is None or rise.low <= math.log1p(margin):
-        return row
-    why = (
-        f"its fastest batches are equivalent, but head's typical batch is {math.expm1(rise.estimate):.1%} farther "
-        "above them than base's: look for work in some of its calls only, and at the run's samples"
-    )
-    return replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
 
 
 def _log_ratios(
@@ -125,8 +121,3 @@ def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgeme
         if row.verdict is Verdict.REGRESSED:
             rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
     return (why,)
-
-
-def _as_run(run: Run, side: RunSide) -> Run:
-    """Return the run as that of one side: with its commit and versions in place of the caller's."""
-    return structs.replace(run, tag=None, git=side.git, versions=side.versions, sides=(side,))

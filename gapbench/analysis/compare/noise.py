@@ -1,8 +1,8 @@
 """How far two runs of the same code lie apart: by the scatter of their rounds, and by what runs differ beyond that.
 
-A row's shift from one run to another has two variances. That of its rounds shrinks with more of them. The other does
-not: code placement, memory, frequencies and neighbours differ between runs, and rounds within a run do not tell. It is
-estimated from rows most of which are presumed unchanged: robustly, bounded, and never without the default.
+A row's shift from one run to another has the variance of its rounds, which more of them shrink, and another: code
+placement, memory, frequencies and neighbours differ between runs. That one is estimated from rows most of which are
+presumed unchanged: robustly, bounded, and never without the default.
 """
 
 from collections.abc import Iterable, Sequence
@@ -64,10 +64,7 @@ class Shift:
 
 
 def _degrees(*parts: tuple[float, float]) -> float:
-    """Return the degrees of freedom of a sum of variances, given those of each.
-
-    Satterthwaite, Biometrics Bulletin 2 (1946) 110.
-    """
+    """Return the degrees of freedom of a sum of variances (Satterthwaite, Biometrics Bulletin 2 (1946) 110)."""
     squares = sum(variance**2 / degrees for variance, degrees in parts)
     return sum(variance for variance, _ in parts) ** 2 / squares if squares else np.inf
 

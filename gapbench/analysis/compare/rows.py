@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import exp, isfinite
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -103,13 +103,8 @@ def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
     results = side.results[side.results["contender"] == contender]
     if results.empty:
         raise NothingMatchedError(f"run {run} has no results to compare; measure again with: gapbench run")
-    known = results.astype(object).where(results.notna(), None)
-    return {
-        (row["case"], row["implementation"], row["clock"], row["memory"]): {
-            str(column): value for column, value in row.items()
-        }
-        for row in known.to_dict("records")
-    }
+    rows = records.plain_rows(results)
+    return {(row["case"], row["implementation"], row["clock"], row["memory"]): row for row in rows}
 
 
 def row_key(key: object) -> Key:
@@ -129,7 +124,10 @@ def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tu
 
     What the sides measured in different conditions of memory only is one row, with both as they are.
     """
-    conditions = [_conditions(rows) for rows in (old, new)]
+    conditions: list[dict[tuple[str, str, str], dict[str | None, Result]]] = [{}, {}]
+    for found, rows in zip(conditions, (old, new), strict=True):
+        for key, row in rows.items():
+            found.setdefault(key[:3], {})[key[3]] = row
     for key in dict.fromkeys([*new, *old]):
         before, after = old.get(key), new.get(key)
         theirs, ours = (found.get(key[:3], {}) for found in conditions)
@@ -139,13 +137,6 @@ def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tu
             before = next(iter(theirs.values()))
         if not (unmeasured(before) and unmeasured(after)):
             yield key, before, after
-
-
-def _conditions(rows: Mapping[Key, Result]) -> dict[tuple[str, str, str], dict[str | None, Result]]:
-    found: dict[tuple[str, str, str], dict[str | None, Result]] = {}
-    for key, row in rows.items():
-        found.setdefault(key[:3], {})[key[3]] = row
-    return found
 
 
 def other_memory(before: Result | None, after: Result | None) -> str:
@@ -191,17 +182,15 @@ def judged(
     ``paired`` rounds measured both sides at once, others one of them. A row that was ``raced`` stopped early, when
     it was clearly slower than the best.
     """
-    change = evidence.change
-    sentences = [*said]
-    if judgement.verdict is Verdict.INCONCLUSIVE:
-        sentences.insert(0, _undecided(judgement, evidence, paired, raced))
+    ratio = evidence.change.exp()
+    undecided = _undecided(judgement, evidence, paired, raced) if judgement.verdict is Verdict.INCONCLUSIVE else ""
     return replace(
         row,
         verdict=judgement.verdict,
-        reason="; ".join(filter(None, sentences)),
-        ratio=exp(change.estimate) if isfinite(change.estimate) else None,
-        ratio_low=None if change.low is None else exp(change.low),
-        ratio_high=None if change.high is None else exp(change.high),
+        reason="; ".join(filter(None, (undecided, *said))),
+        ratio=ratio.estimate if isfinite(ratio.estimate) else None,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
         p_value=judgement.p_value,
         rounds=evidence.rounds,
         rounds_needed=judgement.rounds_needed,

@@ -1,19 +1,11 @@
 """From the samples of two runs, and of earlier ones, to the evidence on each row.
 
-Runs that were taken at different times may have met the machine in different states. So a row is looked at in three
-ways, each a shift of a log from base to head:
+A row is looked at in three ways, each a shift of a log from base to head (docs/diff.md says why, and what decides):
 
-- *ratio*: its time divided by the reference's in the same turns. The machine's state cancels; a change of the reference
-  does not. The reference itself is held against the median of the other implementations of its case.
-- *adjusted*: its own time, less what the references of all other cases shifted by. This finds what a whole case has
-  in common, the reference included.
-- *own*: its time as it is, which any other state of the machine changes too. It confirms, and stands in for the others
-  where a run has a single case and no reference.
-
-A row has regressed if its ratio or its adjusted time says so, each at half the level. The ratio counts only as far as a
-time of the row's own says the same and shows at least half of it: for the reference always, for others where the
-reference moved against the rest of its case and a time of its own says that it was the one to move. An adjusted time
-counts if the time as it is points there too. So a reference that changed turns nobody else red.
+- *ratio*: its time divided by the reference's in the same turns; the reference itself is held against the median of the
+  other implementations of its case;
+- *adjusted*: its own time, less what the references of all other cases shifted by;
+- *own*: its time as it is, which confirms, and stands in for the others where a run has a single case and no reference.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -199,10 +191,7 @@ class _Scales:
 
 
 def _scatter(shifts: Shifts) -> Iterator[tuple[float, float]]:
-    """Yield how far the rows of an implementation shifted from what is common to them, and the variance by rounds.
-
-    Where it has few cases, from what is common to all rows.
-    """
+    """Yield rows' shifts from what is common to their implementation (to all, if it has few), with their variances."""
     groups: dict[str, list[Shift]] = {}
     for key, shift in shifts.items():
         groups.setdefault(key[1], []).append(shift)
@@ -230,7 +219,7 @@ class _Looks:
         slower, faster = (self._p_values(direction, of_reference) for direction in (_SLOWER, _FASTER))
         by_time = self.ratio is None or min(slower[1], faster[1]) < min(slower[0], faster[0], EQUIVALENCE_LEVEL)
         suspected = of_reference is not None and any(of_reference.suspected(way) for way in (_SLOWER, _FASTER))
-        apart = self.adjusted is not None and any(_points(self.adjusted, way) for way in (_SLOWER, _FASTER))
+        apart = self.adjusted is not None and min(self.adjusted.slower, self.adjusted.faster) <= EQUIVALENCE_LEVEL
         shown = self.adjusted if by_time and self.adjusted else looks[0]
         evidence = replace(
             shown,
@@ -271,11 +260,6 @@ class _Looks:
 
 _SLOWER, _FASTER = "slower", "faster"
 _NO_RATIO = "without a ratio to compare, by its own time alone"
-
-
-def _points(evidence: Evidence | None, direction: str) -> bool:
-    """Tell whether a look by itself shows a change beyond the margin."""
-    return evidence is not None and getattr(evidence, direction) <= EQUIVALENCE_LEVEL
 
 
 def _confirmed(evidence: Evidence | None, other: Evidence, direction: str) -> float:

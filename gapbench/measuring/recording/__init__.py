@@ -23,8 +23,7 @@ from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import BASE, HEAD, NULL, THIS
 from gapbench.store.run import EnergySource, Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
-from gapbench.store.store import Store
-from gapbench.store.writer import RunWriter, new_run_id, timestamp
+from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
 Event = engine.Event

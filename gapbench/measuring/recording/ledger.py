@@ -16,7 +16,7 @@ from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
 from gapbench.store.records import BASE, NULL, SLOWER, THIS, Qualification
 from gapbench.store.run import Warning
-from gapbench.store.writer import RunWriter
+from gapbench.store.store import RunWriter
 from gapbench.workloads.cases import Case
 
 BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")

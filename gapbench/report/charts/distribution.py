@@ -129,25 +129,18 @@ def _state(frame: pd.DataFrame) -> list[str]:
     return [name for name in _STATE if frame[name].notna().any()]
 
 
-def _thinned(own: pd.DataFrame, room: int) -> pd.DataFrame:
-    """Return all samples, or of each of ``room`` / 3 equal stretches the least, the middle and the largest."""
-    if len(own) <= room:
-        return own
-    stretch = np.arange(len(own)) * (room // 3) // len(own)
-    ranked = own["seconds_per_call"].groupby(stretch).rank(method="first").to_numpy()
-    size = pd.Series(stretch).groupby(stretch).transform("size").to_numpy()
-    kept: pd.DataFrame = own[(ranked == 1) | (ranked == size) | (ranked == (size + 1) // 2)]
-    return kept
-
-
 def _in_time(name: str, mark: style.Mark, own: pd.DataFrame, room: int) -> go.Scatter:
-    shown = _thinned(own, room)
+    if len(own) > room:  # of each of ``room`` / 3 equal stretches the least, the middle and the largest
+        stretch = np.arange(len(own)) * (room // 3) // len(own)
+        ranked = own["seconds_per_call"].groupby(stretch).rank(method="first").to_numpy()
+        size = pd.Series(stretch).groupby(stretch).transform("size").to_numpy()
+        own = own[(ranked == 1) | (ranked == size) | (ranked == (size + 1) // 2)]
     hover = []
-    for row in shown.itertuples():
+    for row in own.itertuples():
         when = f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, place {fmt.text(row.position)}"
         hover.append(style.hover(name, fmt.seconds(row.seconds_per_call), when))
     look, faint = (mark.symbol, mark.colour), {"opacity": 0.6}
-    return style.dots(None, shown["time"], shown["seconds_per_call"], hover, look, 5, marker=faint)
+    return style.dots(None, own["time"], own["seconds_per_call"], hover, look, 5, marker=faint)
 
 
 def _by_round(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:

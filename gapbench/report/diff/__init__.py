@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gapbench.analysis.compare import Diff, Row
 from gapbench.report import format as fmt
-from gapbench.report.diff import github, lines, markdown
+from gapbench.report.diff import github, lines
 from gapbench.report.text import plain_table, print_table
 from gapbench.repository.git import Git
 from gapbench.statistics.verdicts import Verdict
@@ -91,7 +91,7 @@ def _table(rows: list[Row]) -> Table:
 
 FORMATS: Mapping[str, Callable[[Diff], str]] = {
     "table": table,
-    "markdown": markdown.document,
+    "markdown": github.document,
     "json": document,
     "github": github.render,
 }

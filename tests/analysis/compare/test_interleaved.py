@@ -16,7 +16,7 @@ from gapbench.errors import GapbenchError
 from gapbench.report.diff import FORMATS
 from gapbench.statistics.verdicts import Verdict
 from gapbench.store.records import RESULTS, Qualification
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.workloads.cases import Case
 
 CASES = [Case((1, channels, 8, 8)) for channels in range(8, 20)]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from gapbench.analysis.history import LEAST_NOISE, SHORTEST, Order, steps, trends
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 GPU = {"name": "H100", "driver": "560"}

@@ -19,7 +19,7 @@ from gapbench.implementations.triton import op
 from gapbench.implementations.triton.plans import Plan
 from gapbench.operations import builtin
 from gapbench.profiling import static
-from gapbench.profiling.architectures import architecture
+from gapbench.profiling.static import architecture
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import Case
 

@@ -6,8 +6,7 @@ from stored import CASE
 from gapbench.cli.selection import keyword_match
 from gapbench.report.diff import lines
 from gapbench.statistics.verdicts import Verdict
-from gapbench.store.run import Run
-from gapbench.store.run_json import decode
+from gapbench.store.run import Run, decode
 from gapbench.workloads.cases import Case
 
 

@@ -2,12 +2,12 @@ import re
 
 import pytest
 
-from gapbench.report.diff import lines, markdown
+from gapbench.report.diff import github, lines
 from gapbench.statistics.verdicts import Verdict
 
 
 def test_what_is_pressing_is_open_and_the_rest_is_folded(every):
-    out = markdown.document(every)
+    out = github.document(every)
     assert out.startswith("**gapbench: 1 regressed, 1 failed_head,")
     assert "### regressed" in out
     for verdict in (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT, Verdict.ADDED):
@@ -18,16 +18,16 @@ def test_what_is_pressing_is_open_and_the_rest_is_folded(every):
 
 
 def test_a_table_follows_an_empty_line_or_it_is_no_table(every):
-    rows = markdown.document(every).splitlines()
+    rows = github.document(every).splitlines()
     starts = [index for index, line in enumerate(rows) if line.startswith("| implementation")]
     assert starts
     assert all(rows[index - 1] == "" and rows[index + 1].startswith("|---") for index in starts)
 
 
-@pytest.mark.parametrize("limit", [markdown.COMMENT_BYTES, 5000])
+@pytest.mark.parametrize("limit", [github.COMMENT_BYTES, 5000])
 def test_a_large_diff_keeps_its_size_and_what_is_most_pressing(make, make_row, limit):
     rows = [make_row(Verdict.ADDED, f"same_{n}", reason="ünïcode " * 9) for n in range(2000)]
-    out = markdown.document(make(*rows, make_row(implementation="culprit")), limit)
+    out = github.document(make(*rows, make_row(implementation="culprit")), limit)
     assert len(out.encode()) <= limit
     assert "culprit" in out
     missing = int(re.search(r"(\d+) more rows have no room", out)[1])
@@ -37,20 +37,20 @@ def test_a_large_diff_keeps_its_size_and_what_is_most_pressing(make, make_row, l
 
 def test_ten_rows_are_listed_of_what_was_not_decided_or_did_not_change(make, make_row):
     rows = [make_row(verdict, f"impl_{n}") for verdict in (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE) for n in range(57)]
-    out = markdown.document(make(*rows))
+    out = github.document(make(*rows))
     assert out.count("| impl\\_") == 20
     assert out.count("<summary>57 ") == 2
     assert re.search(r"47 more equivalent rows are not listed", out)
 
 
 def test_a_large_diff_of_red_rows_keeps_its_size_too(make, make_row):
-    out = markdown.document(make(*(make_row(implementation=f"red_{n}", reason="x" * 500) for n in range(900))))
-    assert len(out.encode()) <= markdown.COMMENT_BYTES
+    out = github.document(make(*(make_row(implementation=f"red_{n}", reason="x" * 500) for n in range(900))))
+    assert len(out.encode()) <= github.COMMENT_BYTES
 
 
 def test_hostile_names_are_shown_and_do_nothing(make, make_row, hostile):
     diff = make(make_row(implementation=hostile, spec=hostile, reason=hostile), environment=(hostile,))
-    out = markdown.document(diff)
+    out = github.document(diff)
     text = "\n".join(line for line in out.splitlines() if not line.startswith("    "))  # code is shown as it is
     assert "<script" not in text
     assert "](http" not in text
@@ -61,6 +61,6 @@ def test_hostile_names_are_shown_and_do_nothing(make, make_row, hostile):
 
 
 def test_words_are_left_as_they_are():
-    assert markdown.escaped("torch 2 was fast") == "torch 2 was fast"
-    assert markdown.escaped("a\r\nb") == "a b"
-    assert markdown.escaped("a_b") == r"a\_b"
+    assert github.escaped("torch 2 was fast") == "torch 2 was fast"
+    assert github.escaped("a\r\nb") == "a b"
+    assert github.escaped("a_b") == r"a\_b"

@@ -5,7 +5,7 @@ from stored import AB, CASE, OTHER, keep, side
 
 from gapbench.report import history as page
 from gapbench.report import html, site
-from gapbench.store.run_json import decode
+from gapbench.store.run import decode
 from gapbench.store.store import Store
 
 
