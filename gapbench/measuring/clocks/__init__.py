@@ -3,8 +3,8 @@
 `host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
 accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
 
-What they share: `base` (the one timing loop; what a clock is, and how it refuses), `cold` (rotation, and the
-proof that it was cold), `hold` (launches behind a delay).
+What they share: `base` (the one timing loop; what a clock is, how it refuses, and the proof that it was cold), `events`
+(launches behind a delay).
 """
 
 from gapbench.machine.devices import Cpu, Device

@@ -9,7 +9,7 @@ from statistics import fmean
 from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Graph
-from gapbench.measuring.clocks import base, cold
+from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
 from gapbench.workloads.passes import Call
@@ -112,7 +112,7 @@ class GraphCold(GraphClock):
 
         Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
         """
-        needed = cold.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(
                 f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
@@ -126,7 +126,7 @@ class GraphCold(GraphClock):
         return -(-count // rotations) * rotations
 
     def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
-        cold.refuse_fewer(calls, self._needed)
+        base.refuse_fewer(calls, self._needed)
         assert count % len(calls) == 0, "whole rotations: see `whole`"
         graph, output = self._graph(calls, count)
         seconds = self._replay(graph, before=self._touch_canary, after=self._look_at_canary)
