@@ -8,7 +8,6 @@ import numpy as np
 
 from gapbench.machine import environment
 from gapbench.machine.devices import device as find_device
-from gapbench.machine.telemetry import machine_warnings
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.statistics import stats
@@ -58,7 +57,7 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
     floor = noise_floor(device, seconds)
     after = environment.snapshot()
     warnings = environment.warnings(before, after, machine)
-    for topic in machine_warnings.TOPICS:
+    for topic in environment.TOPICS:
         said = [str(one) for one in warnings if one.topic == topic]
         status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
         yield Check(topic, status, " ".join(said) or "nothing to object to")

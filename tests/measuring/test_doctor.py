@@ -46,7 +46,7 @@ def test_more_noise_or_slower_rounds_find_less():
 
 @pytest.mark.parametrize(("spread", "load", "code"), [(0.001, 0.0, 0), (0.3, 0.0, 4), (0.001, 50.0, 4)])
 def test_strict_exits_with_4_where_the_machine_is_unfit(monkeypatch, capsys, spread, load, code):
-    from gapbench.machine.telemetry.machine_warnings import Snapshot
+    from gapbench.machine.environment import Snapshot
 
     monkeypatch.setattr(engine, "measure", fake_measure(spread))
     monkeypatch.setattr("gapbench.measuring.doctor.time.monotonic", iter(np.arange(0, 1e6, 2.0)).__next__)

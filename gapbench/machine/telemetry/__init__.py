@@ -2,7 +2,7 @@
 
 ``open_probe`` in the worker, ``read`` before and after (and, outside timed batches, during) the round, ``between`` for
 the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package: `host`
-(Linux), `nvml` (NVIDIA), `machine_warnings`.
+(Linux), `nvml` (NVIDIA), `energy`.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,6 @@ import pandas as pd
 
 from gapbench.analysis import summary
 from gapbench.machine import environment
-from gapbench.machine.telemetry.machine_warnings import Snapshot
 from gapbench.measuring import engine
 from gapbench.measuring.plan import Contest
 from gapbench.store.records import BASE, NULL, SLOWER, THIS, Qualification
@@ -43,7 +42,7 @@ class Ledger:
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
     _slowdowns: list[float] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
-    _before: Snapshot = field(default_factory=environment.snapshot)
+    _before: environment.Snapshot = field(default_factory=environment.snapshot)
 
     def judge(self, qualified: engine.Qualified) -> None:
         """Take in what was found of an implementation; the last word counts."""
