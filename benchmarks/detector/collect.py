@@ -76,17 +76,16 @@ def rounds(
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Every implementation has
     rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
     """
-    from gapbench.measuring import engine
+    from gapbench.measuring import engine, revisions
     from gapbench.measuring.plan import Contest, Effort, Plan
-    from gapbench.measuring.recording import sides as recording_sides
-    from gapbench.measuring.recording.ledger import Ledger
+    from gapbench.measuring.recording import Ledger
     from gapbench.repository import checkouts
 
     ledger = Ledger()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
-        base, head = map(recording_sides.Revision, found)
-        sides = recording_sides.sides(base, head, stack)
+        base, head = map(revisions.Revision, found)
+        sides = revisions.sides(base, head, stack)
         for number, spec in enumerate(implementations):
             contests = [Contest("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
             plan = Plan(tuple(contests), Effort(seed=seed + number), sides)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.errors import GapbenchError, counted
-from gapbench.workloads.cases import parse_shape
-from gapbench.workloads.parsing import parse_duration, parse_shard, parse_share
+from gapbench.workloads.cases import parse_duration, parse_shape, parse_shard, parse_share
 
 if TYPE_CHECKING:
     from gapbench.machine.device_lock import Lock

@@ -23,7 +23,7 @@ from gapbench.store.run_json import load
 from gapbench.store.store import Store
 from gapbench.store.verify import damage
 from gapbench.store.writer import new_run_id
-from gapbench.workloads.parsing import parse_shard
+from gapbench.workloads.cases import parse_shard
 
 Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)

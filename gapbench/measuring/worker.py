@@ -292,8 +292,8 @@ def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec
 def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> float:
     """Return what one call takes; ``run(count)`` makes so many, and returns when their work is done.
 
-    Measured over a window of calls back to back, from one step of the counter to another. Counters move in steps (NVML's
-    by 20 to 100 ms, RAPL's by 1 ms), so a window that began and ended anywhere would be wrong by a step at each end.
+    Over a window of calls back to back, from one step of the counter to another: counters move in steps (NVML's by 20
+    to 100 ms, RAPL's by 1 ms), so a window that began and ended anywhere would be wrong by a step at each end.
     Raises `UnreadableError` if the counter stands still.
     """
     count = _millisecond_of(run)

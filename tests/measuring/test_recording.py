@@ -8,7 +8,7 @@ from gapbench.measuring import engine, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.measuring.recording.ledger import Ledger
+from gapbench.measuring.recording import Ledger
 from gapbench.store.records import Qualification
 from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
 from gapbench.store.run import Side as RunSide
