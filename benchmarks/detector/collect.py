@@ -76,7 +76,7 @@ def rounds(
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Every implementation has
     rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
     """
-    from gapbench.measuring import engine, revisions
+    from gapbench.measuring import engine, events, revisions
     from gapbench.measuring.plan import Contest, Effort, Plan
     from gapbench.measuring.recording import Ledger
     from gapbench.repository import checkouts
@@ -94,14 +94,14 @@ def rounds(
             for event in engine.measure(plan, EveryRound(count, slice_seconds, seed + number)):
                 now = time.monotonic()
                 match event:
-                    case engine.RoundMeasured(result=result):
+                    case events.RoundMeasured(result=result):
                         start = start or before - began
                         timed = sum(batches.timed_seconds for batches in result.batches.values())
                         yield Recorded(ledger.enter(event), start, now - before, timed)
-                    case engine.Qualified(case, qualification=qualification):
+                    case events.Qualified(case, qualification=qualification):
                         if qualification.status != "ok":
                             raise click.ClickException(f"{case.id}: {qualification.reason}")
-                    case engine.WorkerLost() | engine.SidesSeparated():
+                    case events.WorkerLost() | events.SidesSeparated():
                         raise click.ClickException(str(event))
                 before = time.monotonic()
 

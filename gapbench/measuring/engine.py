@@ -17,20 +17,7 @@ import psutil
 from gapbench.measuring import limits, worker
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.case_state import CaseState
-from gapbench.measuring.events import (
-    CaseDone,
-    CeilingsMeasured,
-    EnergyMeasured,
-    Event,
-    Flagged,
-    Qualified,
-    Raced,
-    Ready,
-    RoundMeasured,
-    SidesSeparated,
-    Warned,
-    WorkerLost,
-)
+from gapbench.measuring.events import CaseDone, Event, Ready, RoundMeasured
 from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
@@ -39,22 +26,6 @@ from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
-
-__all__ = [
-    "CaseDone",
-    "CeilingsMeasured",
-    "EnergyMeasured",
-    "Event",
-    "Flagged",
-    "Qualified",
-    "Raced",
-    "Ready",
-    "RoundMeasured",
-    "SidesSeparated",
-    "Warned",
-    "WorkerLost",
-    "measure",
-]
 
 
 def measure(

@@ -13,8 +13,8 @@ import pandas as pd
 from gapbench.analysis import summary
 from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
-from gapbench.measuring import engine, memory, worker_env
-from gapbench.measuring.events import Confirmation
+from gapbench.measuring import engine, events, memory, worker_env
+from gapbench.measuring.events import Confirmation, Event
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
@@ -29,8 +29,7 @@ from gapbench.store.store import Store
 from gapbench.store.writer import RunWriter, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
-Event = engine.Event
-Elsewhere = Callable[[Plan, Sequence[engine.RoundMeasured], bool], Iterable[Event]]
+Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Event]]
 """What measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
 
 _PLANNED = ("suite", "specs", "clocks", "reference", "memory")
@@ -73,12 +72,12 @@ class Ledger:
     _started: float = field(default_factory=time.monotonic)
     _before: environment.Snapshot = field(default_factory=environment.snapshot)
 
-    def judge(self, qualified: engine.Qualified) -> None:
+    def judge(self, qualified: events.Qualified) -> None:
         """Take in what was found of an implementation; the last word counts."""
         key = qualified.contender, qualified.case, qualified.memory, qualified.implementation, qualified.clock
         self.qualifications[key] = qualified.qualification
 
-    def lose(self, lost: engine.WorkerLost) -> None:
+    def lose(self, lost: events.WorkerLost) -> None:
         """Take in that a worker died."""
         evidence = (
             f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
@@ -86,12 +85,12 @@ class Ledger:
         )
         self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
 
-    def separate(self, separated: engine.SidesSeparated) -> None:
+    def separate(self, separated: events.SidesSeparated) -> None:
         """Take in that two sides have processes of their own."""
         evidence = f"{separated.case.id}: base and head were measured in processes of their own: {separated.reason}"
         self.said.append(Warning("sides", evidence, "smaller changes are found where they can share one"))
 
-    def enter(self, measured: engine.RoundMeasured) -> pd.DataFrame:
+    def enter(self, measured: events.RoundMeasured) -> pd.DataFrame:
         """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
         result = measured.result
         columns: dict[str, list[object]] = defaultdict(list)
@@ -293,28 +292,28 @@ def record(
     try:
         for event in _events(writer, plan, elsewhere, servers):
             match event:
-                case engine.CeilingsMeasured(found):
+                case events.CeilingsMeasured(found):
                     writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
-                case engine.Qualified():
+                case events.Qualified():
                     ledger.judge(event)
-                case engine.EnergyMeasured(sources, joules):
+                case events.EnergyMeasured(sources, joules):
                     writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
                     ledger.joules.update(joules)
-                case engine.RoundMeasured():
+                case events.RoundMeasured():
                     writer.append(ledger.enter(event))
-                case engine.WorkerLost():
+                case events.WorkerLost():
                     ledger.lose(event)
-                case engine.SidesSeparated():
+                case events.SidesSeparated():
                     ledger.separate(event)
-                case engine.Raced(case, name, clock, memory):
+                case events.Raced(case, name, clock, memory):
                     ledger.raced.add((case, memory, name, clock))
-                case engine.Flagged(rows):
+                case events.Flagged(rows):
                     comparison = writer.run.comparison
                     assert comparison is not None
                     writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
-                case engine.Warned(warnings):
+                case events.Warned(warnings):
                     ledger.said += warnings
-                case engine.CaseDone(case, stopped_by, memory):
+                case events.CaseDone(case, stopped_by, memory):
                     ledger.stopped_by[case, memory] = stopped_by
             observe(event)
     except KeyboardInterrupt:
@@ -380,7 +379,7 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
     return GapbenchError(f"{what}; all rounds before that are kept; {remedy}")
 
 
-def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
+def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
     """Return the rounds of a run that is being resumed, as the events they once were."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
@@ -395,7 +394,7 @@ def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
             batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
         number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
         of = Case.from_id(str(case))
-        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
+        rounds.append(events.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
     return rounds
 
 

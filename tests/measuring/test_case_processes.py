@@ -13,7 +13,7 @@ import pytest
 
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.engine import Qualified, RoundMeasured, SidesSeparated, WorkerLost
+from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured, SidesSeparated, WorkerLost
 from gapbench.measuring.plan import Contest, Effort, Plan, Side, Source
 from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
@@ -108,7 +108,7 @@ def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_
     (lost,) = of(WorkerLost, events)
     assert lost.implementation == "none of them"
     assert {one.status for one in statuses(events).values()} == {"failed"}
-    assert [event.stopped_by for event in of(engine.CaseDone, events)] == ["failed"]
+    assert [event.stopped_by for event in of(CaseDone, events)] == ["failed"]
 
 
 def test_a_case_process_that_dies_between_rounds_is_loaded_again(monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gapbench import cli
-from gapbench.measuring import doctor, engine
+from gapbench.measuring import doctor, engine, events
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.store.records import Qualification
 
@@ -16,7 +16,7 @@ def fake_measure(spread, bias=0.0, seed=0):
 
     def measure(plan):
         for contest in plan.contests:
-            yield engine.Qualified(contest.case, "mean", Qualification())
+            yield events.Qualified(contest.case, "mean", Qualification())
         for number in range(8):
             for contest in plan.contests:
                 batches = Batches()
@@ -25,7 +25,7 @@ def fake_measure(spread, bias=0.0, seed=0):
                     batches.add(0, turn, 0, 10, 1e-3)
                     batches.add(1, turn, 1, 10, 1e-3 * ratio)
                 names = ("mean", "mean_again")
-                yield engine.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
+                yield events.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
 
     return measure
 
