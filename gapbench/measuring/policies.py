@@ -15,17 +15,7 @@ from gapbench.measuring.case_state import CaseState, Row
 from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced
 from gapbench.measuring.plan import Effort
 from gapbench.measuring.schedule import MOST_TURNS
-from gapbench.statistics.verdicts import (
-    EQUIVALENCE_LEVEL,
-    LEVEL,
-    Evidence,
-    fewest_to_confirm,
-    paired,
-    rests,
-    rounds_to_confirm,
-    smallest_paired,
-    worth_confirming,
-)
+from gapbench.statistics import verdicts
 from gapbench.store.records import BASE, HEAD
 from gapbench.workloads.cases import Case
 
@@ -189,10 +179,10 @@ class TwoStages:
         yield from self._confirm([state for state in states if self._flagged_of(state)], deadline)
         yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
 
-    def evidence(self, state: CaseState, row: Row) -> Evidence:
+    def evidence(self, state: CaseState, row: Row) -> verdicts.Evidence:
         """Weigh the rounds of a row's screening."""
         name, clock = row
-        return paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
+        return verdicts.paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
 
     def _open(self, state: CaseState) -> list[Row]:
         done = self._resting | self._flagged.keys()
@@ -202,22 +192,22 @@ class TwoStages:
         return [row for row in state.rows() if (state.case, *row) in self._flagged]
 
     def _undecided(self, state: CaseState) -> bool:
-        return any(self.evidence(state, row).within > EQUIVALENCE_LEVEL for row in self._open(state))
+        return any(self.evidence(state, row).within > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
         """Flag what seems to have changed, and settle how many fresh rounds will confirm it."""
         evidence = {}
         for state in states:
             weighed = {row: self.evidence(state, row) for row in self._open(state)}
-            evidence[id(state)] = {row: seen for row, seen in weighed.items() if worth_confirming(seen)}
+            evidence[id(state)] = {row: seen for row, seen in weighed.items() if verdicts.worth_confirming(seen)}
         confirming = [state for state in states if evidence[id(state)]]
-        level = LEVEL / 2 / max(1, sum(map(len, evidence.values())))
+        level = verdicts.LEVEL / 2 / max(1, sum(map(len, evidence.values())))
         shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
         affordable = int((deadline - time.monotonic()) / shortest) if confirming else 0
-        most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
+        most = max(verdicts.fewest_to_confirm(level, verdicts.smallest_paired), min(affordable, _MOST_CONFIRMING))
         for state in confirming:
             rows = evidence[id(state)]
-            rounds = max(min(most, rounds_to_confirm(seen, level) or most) for seen in rows.values())
+            rounds = max(min(most, verdicts.rounds_to_confirm(seen, level) or most) for seen in rows.values())
             planned = Confirmation(state.next_round, rounds)
             self._flagged.update({(state.case, *row): planned for row in rows})
 
@@ -255,7 +245,9 @@ class TwoStages:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
+                        self._resting.update(
+                            (state.case, *row) for row in rows if verdicts.rests(self.evidence(state, row))
+                        )
 
     def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
         """Choose the cases in which the hidden copy of base takes part."""
