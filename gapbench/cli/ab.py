@@ -97,10 +97,7 @@ def command(
 
 
 def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
-    """Go on with an interrupted comparison, from the same commits and interpreters.
-
-    Raises `GapbenchError` where one of them is no longer what it was.
-    """
+    """Go on with an interrupted comparison. Raises `GapbenchError` where a commit or interpreter is not what it was."""
     from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Plan
 
@@ -194,10 +191,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
 
 
 def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Contest]":
-    """Return what is selected and can differ between the sides.
-
-    Raises `GapbenchError` where that is nothing: equal code would be compared with itself.
-    """
+    """Return what is selected and can differ between the sides. Raises `GapbenchError` where that is nothing."""
     from gapbench import operations
 
     two_pythons = len({side.python for side in sides}) > 1
@@ -222,10 +216,7 @@ def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Con
 
 
 def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
-    """Return a user's FILE.py:FUNCTION with the file as the repository knows it.
-
-    Raises `GapbenchError` where none of the ``sides`` has it.
-    """
+    """Return a FILE.py:FUNCTION as the repository knows it. Raises `GapbenchError` where no side has it."""
     from gapbench.implementations import user
     from gapbench.repository import checkouts
 

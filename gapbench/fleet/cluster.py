@@ -110,10 +110,7 @@ class LostError(Exception):
 
 @contextlib.contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Be a driver of the cluster ``on`` for a while: ``ray`` (the one of this machine or RAY_ADDRESS), or ray://….
-
-    Raises `GapbenchError` if there is none, or ray is not installed.
-    """
+    """Drive the cluster ``on``: ray (here, or RAY_ADDRESS), or ray://…. Raises `GapbenchError` if it cannot."""
     try:
         import ray
     except ImportError as error:

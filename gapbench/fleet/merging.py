@@ -75,10 +75,7 @@ class Part:
 
 
 def find(sources: Sequence[str]) -> list[Part]:
-    """Return the shards that ``sources`` hold: each a run's folder, or a store with all of its shards.
-
-    Raises `GapbenchError` for a source that has none.
-    """
+    """Return the shards of ``sources``, runs' folders or stores with shards. Raises `GapbenchError` for one without."""
     parts: list[Part] = []
     for source in sources:
         here = Store(source)

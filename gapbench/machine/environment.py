@@ -1,7 +1,4 @@
-"""Where a run is measured: the machine, versions, its state, and what that says against the run's numbers.
-
-What cannot be read is None, with the reason.
-"""
+"""Where a run is measured, its state, and what that says against it; None, with the reason, is what cannot be read."""
 
 import importlib.metadata
 import itertools

@@ -89,10 +89,7 @@ class CaseState:
         self.overhead += (max(0.0, wall - timed) - self.overhead) / 4
 
     def log_ratios(self, clock: str, one: tuple[str, str], other: tuple[str, str]) -> Floats:
-        """Return the per-round log ratios of contender ``one`` to ``other``, each a (side, implementation).
-
-        Of the rounds that both took part in.
-        """
+        """Return log ratios of ``one`` to ``other``, each a (side, implementation), of rounds that both were in."""
         key = clock, one, other
         values = self._ratios[key]
         for turns in self._turns[self._read[key] :]:

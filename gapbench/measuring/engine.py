@@ -103,10 +103,7 @@ class _Rounds:
         self._loaded: dict[int, CaseState] = {}
 
     def sweep(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Measure one round of each case, again without whoever prevented it; nothing of those with nobody left.
-
-        On an accelerator, where a process costs seconds, one worker measures all of them.
-        """
+        """Measure one round of each case, again without whoever prevented it; on accelerators all in one worker."""
         on_device = [one for one in requests if one.state.case.device != "cpu" and self._job(one)]
         if on_device:
             yield from self._together(on_device)

@@ -82,10 +82,7 @@ class PreparedCase:
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
-    """Load every contender of a task; what raises or is unsupported is rejected, with its status and reason.
-
-    Raises `MemoryError` where the case would not fit the CPU's memory.
-    """
+    """Load contenders, or reject them with status and reason. Raises `MemoryError` where the case exceeds the CPU's."""
     case = task.case
     cheat_checks.remember()
     make_ready(case)

@@ -43,10 +43,7 @@ class Started(Struct, frozen=True, tag=True):
 
 
 class WorkerExit(Struct, frozen=True, tag=True):
-    """How a worker ended: ``status`` 0 is success, negative the number of the signal that killed it.
-
-    Where the parent stopped it, ``reason`` says why.
-    """
+    """How a worker ended: 0 is success, -N killed by signal N; ``reason`` is why where the parent stopped it."""
 
     status: int
     reason: str | None = None

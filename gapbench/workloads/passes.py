@@ -42,10 +42,7 @@ def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
 
 
 def expect(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
-    """Return what the call of `bind` must return, in float64.
-
-    An update must leave the first ``weight`` as it was: see `_optimizer`.
-    """
+    """Return what the call of `bind` must return, in float64; an update leaves ``weight`` as it was (`_optimizer`)."""
     if case.pass_ == "forward":
         return truth.forward(case, x)
     if case.pass_ == "update":

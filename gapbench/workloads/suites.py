@@ -1,7 +1,4 @@
-"""Suites: declarations of cases, found by name or path.
-
-A suite is a pytest module with one function under `suite`; see ``suites/bench_quick.py``.
-"""
+"""Suites: cases that pytest modules declare by `suite` (see ``suites/bench_quick.py``), found by name or path."""
 
 import contextlib
 import importlib.util

@@ -14,10 +14,7 @@ from gapbench.workloads.cases import DTYPES, Case
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What plans know of a GPU: ``units`` multiprocessors or compute units, ``lanes`` threads in a warp or wave.
-
-    The defaults are an H100's, for where no GPU is.
-    """
+    """A GPU to plans: ``units`` (SMs or CUs), ``lanes`` (threads in a warp or wave); an H100 where no GPU is."""
 
     units: int = 132
     lanes: int = 32

@@ -87,10 +87,7 @@ class Gpu:
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
     def other_processes(self) -> list[int]:
-        """Return the ids of the processes that compute on the GPU, but for this one.
-
-        They are the machine's: in a container the same number may be another process, or none.
-        """
+        """Return the machine's ids (a container's may differ) of other processes that compute on the GPU."""
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running if process.pid != os.getpid())
 

@@ -127,10 +127,7 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
 
 
 class Canary:
-    """Data of our own, put into the cache, that must be gone when a batch claims to have been cold.
-
-    Its reading time tells whether the cache still holds it.
-    """
+    """Data put into the cache that must be gone when a batch claims to have been cold; the time of reading it tells."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

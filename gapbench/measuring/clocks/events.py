@@ -226,10 +226,7 @@ class EventClock(Clock):
             raise self._canary.refusal()
 
     def _net(self, seconds: float, pairs: int, count: int) -> float:
-        """Return ``seconds``, read off ``pairs`` pairs of events around ``count`` calls, without the floor.
-
-        Additive time of the protocol would draw all ratios towards 1, and the more the shorter the calls.
-        """
+        """Return ``seconds`` of ``pairs`` of events without the floor, which would draw ratios of short calls to 1."""
         assert self._floor is not None, "a clock is prepared before it measures"
         net = seconds - pairs * self._floor
         if net <= count * _SHORTEST_CALL + pairs * _FLOOR_SHARE * self._floor:
@@ -268,10 +265,7 @@ class EventCold(EventClock):
 
 
 class EventWarm(EventClock):
-    """Time calls on the device back to back, inputs where the call before left them.
-
-    The time that the device itself needs between two kernels is inside of the events.
-    """
+    """Time calls on the device back to back, inputs where the call before left them; gaps between kernels count."""
 
     name = "event_warm"
 

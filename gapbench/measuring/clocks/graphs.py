@@ -108,10 +108,7 @@ class GraphCold(GraphClock):
         self._needed: int | None = None
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs exceed five times the last-level cache.
-
-        Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
-        """
+        """Return how many inputs exceed 5x the cache. Raises `ClockUnsupportedError` for too many for a graph."""
         needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(

@@ -112,10 +112,7 @@ _LAUNCHES = 1000
 
 
 class HostCall(Clock):
-    """Time calls on the host, without waiting for their work: what the calling thread pays on an accelerator.
-
-    Compared with the same call by `event_warm`, it says which of host and device is waited for.
-    """
+    """Time calls on the host without waiting for their work; beside `event_warm` it tells which is waited for."""
 
     name = "host_call"
     _device: Accelerator
