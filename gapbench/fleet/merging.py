@@ -163,7 +163,10 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     whole, and measured on an equal machine, or if they were merged before.
     """
     parts = check(parts)
-    _refuse_twice(target, parts)
+    ours = tuple(part.run for part in parts)
+    for run, stored in target.listing().runs.items():
+        if stored.imported and stored.imported.runs == ours:
+            raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
     runs = [part.document for part in parts]
     places = {case: place for run in runs for case, place in run.places.items()}
     limits = _ceilings(runs)
@@ -187,7 +190,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
             clocks=_clocks(runs),
             wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
             timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
-            imported=Imported(runs=tuple(part.run for part in parts), by=__version__),
+            imported=Imported(runs=ours, by=__version__),
             parts=tuple(load(part.store.text(part.run)) for part in parts),
             warnings=tuple(_warnings(runs)),
         )
@@ -200,13 +203,6 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
     writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
     return writer.run
-
-
-def _refuse_twice(target: Store, parts: Sequence[Part]) -> None:
-    ours = tuple(part.run for part in parts)
-    for run, stored in target.listing().runs.items():
-        if stored.imported and stored.imported.runs == ours:
-            raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
 
 
 def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:

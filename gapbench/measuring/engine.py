@@ -184,18 +184,14 @@ class _Rounds:
         self._loaded.pop(id(state), None)
         self._loaded[id(state)] = state
         room = _MEMORY_SHARE * psutil.virtual_memory().total
-        while len(self._loaded) > 1 and sum(map(_loaded_bytes, self._loaded.values())) > room:
+        # each takes its process, and float32 noise with an input made from it
+        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded.values()) > room:
             oldest = next(iter(self._loaded))
             self._loaded.pop(oldest).processes.unload()
 
 
 _MEMORY_SHARE = 0.4
 _PROCESS_BYTES = 60 << 20
-
-
-def _loaded_bytes(state: CaseState) -> int:
-    """Return about what a case takes that is loaded: its process, and float32 noise with an input made from it."""
-    return _PROCESS_BYTES + 8 * state.case.elements
 
 
 def _known(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, dict[int, tuple[int, float]]]:

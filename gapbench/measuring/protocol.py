@@ -335,15 +335,12 @@ def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bo
         result.batches.keys() == entries.keys()
         and all(_fits_batches(result.batches[clock], expected) for clock, expected in entries.items())
         and all(math.isfinite(one) for one in result.slowdowns.values())
-        and all(_fits_telemetry(name, value) for name, value in result.telemetry.items())
+        and result.telemetry.keys() <= _TELEMETRY.keys()
+        and all(value is None or isinstance(value, _TELEMETRY[name]) for name, value in result.telemetry.items())
     )
 
 
 _TELEMETRY = {"sm_clock_mhz": float, "temperature_c": float, "power_w": float, "throttle": str, "steal": float}
-
-
-def _fits_telemetry(name: str, value: object) -> bool:
-    return name in _TELEMETRY and (value is None or isinstance(value, _TELEMETRY[name]))
 
 
 def _fits_batches(batches: Batches, expected: frozenset[int]) -> bool:

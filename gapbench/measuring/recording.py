@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -111,7 +111,8 @@ class Ledger:
         """Return what became of a contender's implementations, those that were judged; null is judged as base."""
         outcomes = []
         judged_as = BASE if contender == NULL else contender
-        for contest, name, clock in _planned_rows(contests):
+        rows = ((contest, name, clock) for contest in contests for name in contest.specs for clock in contest.clocks)
+        for contest, name, clock in rows:
             case, memory = contest.key
             of_all = self.qualifications.get((judged_as, case, memory, name, None))
             if of_all is None:
@@ -170,10 +171,6 @@ class Ledger:
             "for the same work as at the round's start: it was throttled"
         )
         return [*self.said, Warning("throttling", evidence, "cool it or lock a lower clock, and run again")]
-
-
-def _planned_rows(contests: Sequence[Contest]) -> Iterator[tuple[Contest, str, str]]:
-    return ((one, name, clock) for one in contests for name in one.specs for clock in one.clocks)
 
 
 def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:

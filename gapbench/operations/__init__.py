@@ -22,11 +22,6 @@ from gapbench.store.records import REFERENCE
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import GLOBAL_AVERAGE, Truth
 
-__all__ = [
-    "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
-    "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "truth", "why_not",
-]  # fmt: skip
-
 GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
@@ -42,15 +37,8 @@ _HARNESS = {
 }
 """Modules of the two packages that serve every implementation, and have none."""
 
-_MOVED = {
-    "cases": "workloads",
-    "shapes": "workloads",
-    "passes": "workloads",
-    "truth": "workloads",
-    "records": "store",
-    "devices": "machine",
-    "telemetry": "machine",
-}
+_MOVED = dict.fromkeys(("cases", "shapes", "passes", "truth"), "workloads")
+_MOVED |= {"records": "store", "devices": "machine", "telemetry": "machine"}
 """Where implementations of versions before 0.2 find what they import from `gapbench`, by its old name."""
 
 _BUILT_IN: dict[str, Implementation] = {each.name: each for own in OPERATIONS for each in own.implementations}

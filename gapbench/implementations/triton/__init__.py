@@ -29,10 +29,6 @@ def _prepare(case: Case, kernel: str | None = None) -> Function:
     return Gap(case, kernel)
 
 
-def _code_path(function: Function) -> str | None:
-    return getattr(function, "plan", None)
-
-
 def _unsupported(case: Case) -> str | None:
     family = case.device.partition(":")[0]
     if family in ("cpu", "mps"):
@@ -58,7 +54,9 @@ def _not_for(kernel: str, case: Case) -> str | None:
 
 def _implementation(name: str, summary: str, **fields: Any) -> Implementation:
     snippet = f"builtin('{name}').prepare(case)(x)  # from gapbench.operations import builtin"
-    return Implementation(name, "triton", summary, snippet, code_path=_code_path, **fields)
+    return Implementation(
+        name, "triton", summary, snippet, code_path=lambda function: getattr(function, "plan", None), **fields
+    )
 
 
 def _variant(kernel: str) -> Implementation:

@@ -8,28 +8,12 @@ What they share: `base` (the one timing loop; what a clock is, how it refuses, a
 """
 
 from gapbench.machine.devices import Cpu, Device
-from gapbench.measuring.clocks.base import (
-    BURN_IN_SECONDS,
-    Clock,
-    ClockError,
-    ClockRefusedError,
-    ClockUnsupportedError,
-    Preparation,
-)
+from gapbench.measuring.clocks.base import Clock, ClockError, ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventCold, EventWarm
 from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
 from gapbench.measuring.clocks.host import Host, HostCall, HostCold
 
-__all__ = [
-    "BURN_IN_SECONDS",
-    "CLOCKS",
-    "Clock",
-    "ClockError",
-    "ClockRefusedError",
-    "ClockUnsupportedError",
-    "Preparation",
-    "clock",
-]
+__all__ = ["CLOCKS", "Clock", "ClockError", "ClockRefusedError", "ClockUnsupportedError", "clock"]
 
 CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWarm, GraphCold, HostCall)
 
