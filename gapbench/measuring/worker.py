@@ -21,7 +21,7 @@ from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
 from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure
 from gapbench.measuring.rounds import Assignment
-from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync
+from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, TokenSync
 from gapbench.store.records import Qualification
 from gapbench.workloads import inputs, oracle, passes
 from gapbench.workloads.cases import Case
@@ -55,13 +55,8 @@ def serve_case(channel: Channel, _: CurrentContender, task: CaseTask, descriptor
     """Load the contenders of a case, say how that went, and fork workers that have them, if that is possible."""
     byte, control = descriptors
     current = CurrentContender(byte)
-    try:
-        _Loaded.case, reply = prepared.prepare(task, current)
-    except Exception as error:
-        channel.send(_rejected(task, error))
-        return
-    channel.send(reply)
-    if reply.forkable:
+    _Loaded.case, forkable = _load(channel, current, task)
+    if forkable:
         forkserver_process.serve(socket.socket(fileno=control), current)
 
 
@@ -80,7 +75,7 @@ def judge_contenders(
     """
     examiner = Examiner(descriptors[0])
     examiner.begin(0)
-    case = _case_of(channel, current, task)
+    case = _Loaded.case if task is None else _load(channel, current, task)[0]
     if case is not None:
         able = [index for index in indices if index in case.contenders]
         for judged in judge(case, able, seeds, current, examiner):
@@ -176,19 +171,6 @@ def measure_round(
     of every process's outbox follow.
     """
     examiner, *shared = descriptors
-    _measure_round(channel, current, task, assignment, place, Examiner(examiner), 0, shared)
-
-
-def _measure_round(
-    channel: Channel,
-    current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
-    place: Place,
-    examiner: Examiner,
-    paper: int,
-    shared: Sequence[int],
-) -> None:
     sync = SINGLE_PROCESS
     if shared:
         byte, inbox, *outboxes = shared
@@ -196,6 +178,18 @@ def _measure_round(
         os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
         others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
         sync = TokenSync(channel, place.process, inbox, others, current, place.core)
+    _measure_round(channel, current, task, assignment, Examiner(examiner), 0, sync)
+
+
+def _measure_round(
+    channel: Channel,
+    current: CurrentContender,
+    task: CaseTask | None,
+    assignment: Assignment,
+    examiner: Examiner,
+    paper: int,
+    sync: SideSync,
+) -> None:
     case = _Loaded.case
     try:
         examiner.begin(paper)
@@ -224,24 +218,19 @@ def measure_rounds(
     examiner = Examiner(descriptors[0])
     for number, (task, assignment) in enumerate(jobs):
         current.clear()
-        _measure_round(channel, current, task, assignment, Place(), examiner, number, ())
+        _measure_round(channel, current, task, assignment, examiner, number, SINGLE_PROCESS)
 
 
-def _case_of(channel: Channel, current: CurrentContender, task: CaseTask | None) -> PreparedCase | None:
-    if task is None:
-        return _Loaded.case
+def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[PreparedCase | None, bool]:
+    """Load a task's contenders, and send how that went; return them, and whether workers can be forked."""
     try:
         case, reply = prepared.prepare(task, current)
     except Exception as error:
-        channel.send(_rejected(task, error))
-        return None
+        reason = prepared.status_of(error, task.case)
+        channel.send(Prepared({}, dict.fromkeys(task.contenders, reason), forkable=False))
+        return None, False
     channel.send(reply)
-    return case
-
-
-def _rejected(task: CaseTask, error: Exception) -> Prepared:
-    reason = prepared.status_of(error, task.case)
-    return Prepared({}, dict.fromkeys(task.contenders, reason), forkable=False)
+    return case, reply.forkable
 
 
 def measure_ceilings(
