@@ -49,10 +49,7 @@ class Described:
 
 
 class Worker:
-    """Measures on the device called ``name`` there, a case at a time; it goes on only as events are asked for.
-
-    It holds the device by ``hold``, which raises where it is held already, for as long as its process lives.
-    """
+    """Measures a case at a time on the device ``name`` there, as events are asked for; ``hold`` holds it, or raises."""
 
     def __init__(self, name: str, hold: Callable[[Device], object]) -> None:
         self._device = device(name)

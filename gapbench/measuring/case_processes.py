@@ -51,11 +51,7 @@ class _Group:
 
 
 class CaseProcesses:
-    """The processes of one contest of a plan.
-
-    ``names`` are its implementations, ``specs`` what they are loaded by; contender i is implementation ``i % n`` of
-    side ``i // n``.
-    """
+    """The processes of one contest; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``."""
 
     def __init__(self, contest: Contest, plan: Plan, servers: Servers) -> None:
         self.contest, self.case = contest, contest.case
@@ -413,10 +409,7 @@ def _core(device: str, threads: int, seed: int) -> int | None:
 def _converse(
     workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
-
-    At the first failure, death or reply that does not fit all are ended; which one hangs is not known here.
-    """
+    """Let a round's workers agree and finish, and end them; return the result, or what prevented it and in which."""
     results: dict[int, protocol.RoundResult] = {}
     agreed: dict[int, protocol.Calibration] = {}
     agreements = Counter[int]()

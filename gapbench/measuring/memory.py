@@ -55,10 +55,7 @@ def page_faults() -> int:
 
 
 def shuffle_heap(rng: Random) -> Sequence[bytearray]:
-    """Allocate blocks of random sizes, free half of them, and return the others, to be kept as long as it matters.
-
-    About 4 MB are kept; sizes are spread evenly over their orders of magnitude, from 256 bytes to 1 MB.
-    """
+    """Allocate blocks of 256 B to 1 MB, evenly over orders of magnitude; free half, return the rest (about 4 MB)."""
     sizes = [int(_SMALLEST * (_LARGEST / _SMALLEST) ** rng.random()) for _ in range(_BLOCKS)]
     blocks = [bytearray(size) for size in sizes]
     return rng.sample(blocks, _BLOCKS // 2)

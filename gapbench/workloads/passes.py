@@ -75,11 +75,7 @@ def _written(gradient: Tensor) -> Tensor:
 
 
 def _optimizer(weights: list[nn.Parameter]) -> torch.optim.Optimizer | None:
-    """Return Adam with a learning rate of 0.
-
-    It reads and writes what any other rate would, and leaves the weights where the oracle expects them, however often
-    it is called.
-    """
+    """Return Adam with a learning rate of 0: all of its work, and the weights stay where the oracle expects them."""
     return torch.optim.Adam(weights, lr=0.0) if weights else None
 
 

@@ -1,7 +1,4 @@
-"""GAP by our own Triton kernels, forward and backward: one that dispatches, and each of its kernels by itself.
-
-docs/triton.md says what each kernel is for. This module and `plans` import without Triton.
-"""
+"""GAP by our own Triton kernels (docs/triton.md): the dispatcher, and each by itself; imports without Triton."""
 
 from functools import partial
 from typing import Any

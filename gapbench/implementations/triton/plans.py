@@ -1,7 +1,4 @@
-"""Plans: every kernel with every tile worth timing for a case as kernels see it, the one that arithmetic prefers first.
-
-docs/triton.md gives the arithmetic behind the numbers. Nothing here needs Triton or a GPU.
-"""
+"""Plans: the kernels and tiles worth timing for a case, best guess first (docs/triton.md); no Triton or GPU needed."""
 
 import math
 import re

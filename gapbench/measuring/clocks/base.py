@@ -113,10 +113,7 @@ def cycled(calls: Sequence[Call], count: int, first: int = 0) -> Iterator[Call]:
 
 
 def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
-    """Make the calls back to back, each output alive until the next is there; return the host's seconds and the last.
-
-    Nothing is waited for: of a device that computes later, this is what the calling thread pays.
-    """
+    """Make calls back to back, each output alive until the next, waiting for nothing; return seconds and the last."""
     output = None
     start = perf_counter_ns()
     for call in calls:
