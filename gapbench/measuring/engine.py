@@ -16,12 +16,11 @@ import psutil
 
 from gapbench.measuring import limits, worker
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.case_state import CaseState
 from gapbench.measuring.events import CaseDone, Event, Ready, RoundMeasured
 from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
-from gapbench.measuring.policies import Policy, Precision, Request
+from gapbench.measuring.policies import CaseState, Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
