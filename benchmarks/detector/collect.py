@@ -24,8 +24,7 @@ from neighbour import NEIGHBOURS, neighbour
 from pool import OVERHEADS, PREFIX, SECONDS_PER_ROUND, SLICE_SECONDS, START_SECONDS
 
 if TYPE_CHECKING:
-    from gapbench.measuring.policies import CaseState
-    from gapbench.measuring.policies import Sweep
+    from gapbench.measuring.policies import CaseState, Sweep
 
 
 @dataclass(frozen=True)

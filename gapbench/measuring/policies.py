@@ -231,7 +231,9 @@ class Precision:
                 yield from self._race(state)
                 if not self._rows(state):
                     yield CaseDone(state.case, "failed", state.contest.memory)
-                elif self._converged(state):
+                elif state.rounds >= effort.rounds and all(
+                    state.interval(row).half_width <= effort.target for row in state.rows() if row not in state.raced
+                ):
                     yield CaseDone(state.case, "target", state.contest.memory)
                 else:
                     active.append(state)
@@ -252,12 +254,6 @@ class Precision:
             for row in state.rows()
             if row not in state.raced or state.rounds < fewest - (row[0] != state.contest.reference)
         ]
-
-    def _converged(self, state: CaseState) -> bool:
-        rows = [row for row in state.rows() if row not in state.raced]
-        return state.rounds >= self._effort.rounds and all(
-            state.interval(row).half_width <= self._effort.target for row in rows
-        )
 
     def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[int, float]:
         """Divide what is left of the budget over the rounds that are probably still needed."""

@@ -327,10 +327,7 @@ def fits_failure(failure: RoundFailure, contenders: int, clocks: Mapping[str, ob
 
 
 def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bool:
-    """Tell whether a result has batches of exactly the contenders that were to be timed, by each clock of ``entries``.
-
-    Every turn that a contender took has one batch of it, and columns are equally long.
-    """
+    """Tell whether a result has batches of exactly ``entries``, one each a turn, in columns of one length."""
     return (
         result.batches.keys() == entries.keys()
         and all(_fits_batches(result.batches[clock], expected) for clock, expected in entries.items())

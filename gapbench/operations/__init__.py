@@ -72,10 +72,7 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
 
 
 def competing(name: str, chosen: Collection[str] | None, everyone: bool = False) -> list[str]:
-    """Return who competes at the operation ``name`` in a suite that chose some implementations, or None for the usual.
-
-    Those chosen, the usual ones where none of them is of this operation, and both for ``everyone``.
-    """
+    """Return who competes: those ``chosen`` that are of this operation, else the usual ones; both for ``everyone``."""
     usual = contenders(name)
     own = contenders(name, chosen) if chosen else usual
     return list(dict.fromkeys([*own, *usual])) if everyone or not own else own

@@ -24,9 +24,7 @@ def _windowed(case: Case) -> tuple[int, ...]:
 
 
 def _unsupported(case: Case) -> str | None:
-    if not case.elements:
-        return "nothing is there to be pooled; choose --shape without a 0"
-    return None
+    return None if case.elements else "nothing is there to be pooled; choose --shape without a 0"
 
 
 def _window_unsupported(case: Case) -> str | None:

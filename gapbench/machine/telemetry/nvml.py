@@ -98,10 +98,7 @@ class Gpu:
         return float(getattr(value.value, _UNION[value.valueType]))
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
-        """Return the facts that outlast a run, for ``run.json``; reasons are noted under ``prefix`` and the field.
-
-        The PCIe link's present generation and width fall while the GPU rests, hence the maxima beside them.
-        """
+        """Return facts that outlast a run; links slow down at rest, hence maxima. Reasons go under ``prefix``."""
 
         def ask(field: str, name: str, *arguments: Any) -> Any:
             return reasons.attempt(prefix + field, lambda: _ask(self.nvml, name, *arguments))

@@ -89,10 +89,7 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling through ``calls``; return the seconds of all together and the last output.
-
-        Raises `ClockRefusedError` instead of returning a number that is not what this clock's name says.
-        """
+        """Run ``count`` >= 1 calls, cycling; return seconds of all and the last output. Raises `ClockRefusedError`."""
         return self._batch((calls,) if callable(calls) else calls, count)
 
     @abstractmethod

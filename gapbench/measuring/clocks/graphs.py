@@ -1,7 +1,4 @@
-"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
-
-Calls in a graph follow each other as closely as the device allows: the nearest to a kernel's own duration.
-"""
+"""`graph_warm` and `graph_cold`: the time of a graph of calls, less a replay's: the nearest to a kernel's duration."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
