@@ -24,7 +24,7 @@ _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
 class Servers:
-    """A context manager that ends them all; those for ``conditions`` start at once here, the others in `load`."""
+    """A context manager that ends them all; this interpreter's for ``conditions`` start at once, others in `load`."""
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}
