@@ -151,7 +151,7 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
         from gapbench.measuring.plan import Contest, Effort, Plan
         from gapbench.operations import operation
         from gapbench.store.store import Store
-        from gapbench.workloads.parsing import parse_duration
+        from gapbench.workloads.cases import parse_duration
 
         option = session.config.getoption
         contests: dict[Case, Contest] = {}

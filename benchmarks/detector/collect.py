@@ -24,8 +24,7 @@ from neighbour import NEIGHBOURS, neighbour
 from pool import OVERHEADS, PREFIX, SECONDS_PER_ROUND, SLICE_SECONDS, START_SECONDS
 
 if TYPE_CHECKING:
-    from gapbench.measuring.case_state import CaseState
-    from gapbench.measuring.policies import Sweep
+    from gapbench.measuring.policies import CaseState, Sweep
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,16 @@ def rounds(
     Base and head are the commits ``HEAD~1`` and ``HEAD`` of the repository in ``folder``. Every implementation has
     rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
     """
-    from gapbench.measuring import engine
+    from gapbench.measuring import engine, events, revisions
     from gapbench.measuring.plan import Contest, Effort, Plan
-    from gapbench.measuring.recording import sides as recording_sides
-    from gapbench.measuring.recording.ledger import Ledger
+    from gapbench.measuring.recording import Ledger
     from gapbench.repository import checkouts
 
     ledger = Ledger()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
-        base, head = map(recording_sides.Revision, found)
-        sides = recording_sides.sides(base, head, stack)
+        base, head = map(revisions.Revision, found)
+        sides = revisions.sides(base, head, stack)
         for number, spec in enumerate(implementations):
             contests = [Contest("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
             plan = Plan(tuple(contests), Effort(seed=seed + number), sides)
@@ -95,14 +93,14 @@ def rounds(
             for event in engine.measure(plan, EveryRound(count, slice_seconds, seed + number)):
                 now = time.monotonic()
                 match event:
-                    case engine.RoundMeasured(result=result):
+                    case events.RoundMeasured(result=result):
                         start = start or before - began
                         timed = sum(batches.timed_seconds for batches in result.batches.values())
                         yield Recorded(ledger.enter(event), start, now - before, timed)
-                    case engine.Qualified(case, qualification=qualification):
+                    case events.Qualified(case, qualification=qualification):
                         if qualification.status != "ok":
                             raise click.ClickException(f"{case.id}: {qualification.reason}")
-                    case engine.WorkerLost() | engine.SidesSeparated():
+                    case events.WorkerLost() | events.SidesSeparated():
                         raise click.ClickException(str(event))
                 before = time.monotonic()
 

@@ -98,7 +98,7 @@ def paired(row: Row, draw: Draw, margin: float) -> Evidence:
 
 @dataclass(eq=False)
 class State:
-    """A row while its diff is replayed: acts `gapbench.measuring.case_state.CaseState` for the policy.
+    """A row while its diff is replayed: acts `gapbench.measuring.policies.CaseState` for the policy.
 
     ``shares`` are those of the rounds that were drawn so far, ``nulls`` the numbers of those that the copy of base took
     part in. The screening may draw half of the recording: the rest is for the confirming rounds.

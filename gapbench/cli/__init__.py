@@ -61,10 +61,7 @@ class _Output(io.FileIO):
 
 
 def main() -> None:
-    """Run the command line and exit with a documented code.
-
-    A request to terminate is treated as Ctrl-C: what was measured is kept.
-    """
+    """Run the command line and exit with a documented code; SIGTERM is as Ctrl-C: what was measured is kept."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for descriptor in range(3):  # those that were closed would become pipes to workers, which print there
         try:

@@ -19,7 +19,7 @@ from gapbench.store.records import HEAD
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
     from gapbench.measuring.plan import Contest, Plan, Side
-    from gapbench.measuring.recording.sides import Revision
+    from gapbench.measuring.revisions import Revision
     from gapbench.measuring.servers import Servers
     from gapbench.store.store import RunWriter, Store
 
@@ -74,9 +74,8 @@ def command(
     # They load torch while this process does.
     own_side = sys.executable in (base_python or sys.executable, head_python or sys.executable)
     servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
-    from gapbench.measuring import recording
+    from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Effort, Plan
-    from gapbench.measuring.recording import sides as recording_sides
     from gapbench.store.store import Store
 
     if explain and (base_python or head_python):
@@ -87,23 +86,19 @@ def command(
     store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
         base_side, head_side = _revisions(stack, base, head, base_python, head_python)
-        sides = recording_sides.sides(base_side, head_side, stack)
+        sides = revisions.sides(base_side, head_side, stack)
         plan = Plan(tuple(_contests(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
         stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
-        described = recording_sides.describe(base_side, head_side, margin, words)
+        described = revisions.describe(base_side, head_side, margin, words)
         writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, servers, format_, policy, explain)
 
 
 def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
-    """Go on with an interrupted comparison, from the same commits and interpreters.
-
-    Raises `GapbenchError` where one of them is no longer what it was.
-    """
-    from gapbench.measuring import recording
+    """Go on with an interrupted comparison. Raises `GapbenchError` where a commit or interpreter is not what it was."""
+    from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Plan
-    from gapbench.measuring.recording import sides as recording_sides
 
     contests, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
@@ -111,14 +106,14 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
     base, head, *options = command
     pythons = dict(zip(options[::2], options[1::2], strict=True))
     with contextlib.ExitStack() as stack:
-        revisions = _revisions(stack, base, head, pythons.get("--base-python"), pythons.get("--head-python"))
-        for was, revision in zip(writer.run.sides, revisions, strict=True):
+        pair = _revisions(stack, base, head, pythons.get("--base-python"), pythons.get("--head-python"))
+        for was, revision in zip(writer.run.sides, pair, strict=True):
             if revision.describe(was.name).code != was.code:
                 raise GapbenchError(
                     f"run {writer.id}: {was.name} ({was.ref}) is no longer the code that was measured; restore it, or "
                     f"begin anew with: gapbench ab {' '.join(command)}"
                 )
-        sides = recording_sides.sides(*revisions, stack)
+        sides = revisions.sides(*pair, stack)
         plan = Plan(tuple(contests), effort, sides)
         stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
         return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
@@ -127,7 +122,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
 def _revisions(
     stack: contextlib.ExitStack, base: str, head: str, base_python: str | None, head_python: str | None
 ) -> "tuple[Revision, Revision]":
-    from gapbench.measuring.recording.sides import Revision
+    from gapbench.measuring.revisions import Revision
     from gapbench.repository import checkouts
 
     old, new = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
@@ -195,10 +190,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
 
 
 def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Contest]":
-    """Return what is selected and can differ between the sides.
-
-    Raises `GapbenchError` where that is nothing: equal code would be compared with itself.
-    """
+    """Return what is selected and can differ between the sides. Raises `GapbenchError` where that is nothing."""
     from gapbench import operations
 
     two_pythons = len({side.python for side in sides}) > 1
@@ -223,10 +215,7 @@ def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Con
 
 
 def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
-    """Return a user's FILE.py:FUNCTION with the file as the repository knows it.
-
-    Raises `GapbenchError` where none of the ``sides`` has it.
-    """
+    """Return a FILE.py:FUNCTION as the repository knows it. Raises `GapbenchError` where no side has it."""
     from gapbench.implementations import user
     from gapbench.repository import checkouts
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.errors import GapbenchError, counted
-from gapbench.workloads.cases import parse_shape
-from gapbench.workloads.parsing import parse_duration, parse_shard, parse_share
+from gapbench.workloads.cases import parse_duration, parse_shape, parse_shard, parse_share
 
 if TYPE_CHECKING:
     from gapbench.machine.device_lock import Lock
@@ -83,10 +82,7 @@ def show_warnings(warnings: Iterable["Warning"]) -> None:
 
 
 def locked(device: str, no_wait: bool) -> "Lock":
-    """Hold the device of this name: to be used as a context manager around all measuring.
-
-    While another process holds it, say so on stderr and wait; with ``no_wait``, raise `RefusedError`.
-    """
+    """Hold a device while measuring. If another process does, say so and wait; ``no_wait`` raises `RefusedError`."""
     from gapbench.machine.devices import device as find_device
 
     return take(find_device(device), typed(), None if no_wait else _say)

@@ -17,11 +17,10 @@ from gapbench.errors import ExitCode, GapbenchError, RefusedError
 from gapbench.fleet import cluster, dispatch
 from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring import recording
-from gapbench.measuring.budget import fit_to_budget
-from gapbench.measuring.engine import Event, RoundMeasured
+from gapbench.measuring.budget import fit_to_budget, sweep_id
+from gapbench.measuring.events import Event, RoundMeasured
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.recording import Recording
-from gapbench.measuring.recording.sweep import sweep_id
 from gapbench.store.run import FleetDevice, differences
 from gapbench.store.store import RunWriter, Store
 

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 import rich.progress
 from rich.console import Console
 
-from gapbench.measuring import engine
+from gapbench.measuring import events
 from gapbench.measuring.plan import Contest, Effort
 
 
@@ -37,36 +36,34 @@ class Progress:
         self._bar.refresh()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def observe(self, event: engine.Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Show what just happened."""
         match event:
-            case engine.Ready():
+            case events.Ready():
                 description = "checking results"
-            case engine.Qualified():
+            case events.Qualified():
                 self._to_qualify -= 1
                 description = f"checking results, {max(self._to_qualify, 0)} to go"
-            case engine.CeilingsMeasured():
+            case events.CeilingsMeasured():
                 description = "measured the machine's limits"
-            case engine.EnergyMeasured():
+            case events.EnergyMeasured():
                 description = "measured the energy of calls"
-            case engine.RoundMeasured(case=case):
+            case events.RoundMeasured(case=case):
                 description = f"round {event.round + 1} of {case.id}"
-            case engine.WorkerLost(case=case, implementation=name):
+            case events.WorkerLost(case=case, implementation=name):
                 description = f"a worker was lost to {name}, again: {case.id}"
-            case engine.CaseDone(case=case, stopped_by=reason):
+            case events.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
-            case engine.Warned():
+            case events.Warned():
                 description = "asked all machines how they are"
-            case engine.SidesSeparated(case=case):
+            case events.SidesSeparated(case=case):
                 description = f"base and head need processes of their own: {case.id}"
-            case engine.Raced(case=case, implementation=name):
+            case events.Raced(case=case, implementation=name):
                 description = f"{name} is clearly slower: {case.id}"
-            case engine.Flagged(rows):
+            case events.Flagged(rows):
                 description = f"measuring {len(rows)} again" if rows else "nothing to confirm"
         elapsed = time.monotonic() - self._started
         left = max(self._effort.budget - elapsed, 0)

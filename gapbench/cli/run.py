@@ -91,9 +91,8 @@ def command(
     servers = click.get_current_context().with_resource(Servers(() if on or dry_run else memory))
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
-    from gapbench.measuring.budget import fit_to_budget
+    from gapbench.measuring.budget import fit_to_budget, shard_of
     from gapbench.measuring.plan import Effort, Plan
-    from gapbench.measuring.recording import sweep
     from gapbench.store.store import Store
 
     effort = Effort(budget, rounds, target, seed, race=not everyone)
@@ -119,7 +118,7 @@ def command(
         contests = under(Selection.of("quick", selected).contests(everyone=everyone), memory)
         fields: dict[str, Any] = {}
         if shard:
-            contests, fields = sweep.shard(contests, effort, *shard)
+            contests, fields = shard_of(contests, effort, *shard)
         trimmed = fit_to_budget(contests, effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)

@@ -13,7 +13,7 @@ from typing import Any
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.machine import environment
 from gapbench.machine.devices import Device, device
-from gapbench.measuring import engine, limits
+from gapbench.measuring import engine, events, limits
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.store.run import Environment, Warning, differences
@@ -49,38 +49,35 @@ class Described:
 
 
 class Worker:
-    """Measures on the device called ``name`` there, a case at a time; it goes on only as events are asked for.
-
-    It holds the device by ``hold``, which raises where it is held already, for as long as its process lives.
-    """
+    """Measures a case at a time on the device ``name`` there, as events are asked for; ``hold`` holds it, or raises."""
 
     def __init__(self, name: str, hold: Callable[[Device], object]) -> None:
         self._device = device(name)
         self._lock = hold(self._device)
         self._before = environment.snapshot()
         self._environment = environment.describe(self._device.name)
-        self._events: Iterator[engine.Event] = iter(())
+        self._events: Iterator[events.Event] = iter(())
         self._rounds: list[dict[str, Any]] = []
 
     def describe(self) -> Described:
         """Return what it measures on."""
         return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, self._environment)
 
-    def ceilings(self, cases: Sequence[Case]) -> engine.CeilingsMeasured:
+    def ceilings(self, cases: Sequence[Case]) -> events.CeilingsMeasured:
         """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
         with ForkServer(["gapbench.measuring.worker"]) as server:
             server.wait_ready()
             return limits.ceilings(cases, server)
 
-    def begin(self, contest: Contest, effort: Effort, earlier: Sequence[engine.RoundMeasured]) -> engine.Event | None:
+    def begin(self, contest: Contest, effort: Effort, earlier: Sequence[events.RoundMeasured]) -> events.Event | None:
         """Begin a contest, of which ``earlier`` rounds count, and return its first event."""
         self._events = engine.measure(Plan((contest,), effort), earlier=earlier, with_energy=True)
         return self.next()
 
-    def next(self) -> engine.Event | None:
+    def next(self) -> events.Event | None:
         """Return the next event of the contest, None at its end."""
         event = next(self._events, None)
-        if isinstance(event, engine.RoundMeasured):
+        if isinstance(event, events.RoundMeasured):
             self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})
         return event
 
@@ -110,10 +107,7 @@ class LostError(Exception):
 
 @contextlib.contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Be a driver of the cluster ``on`` for a while: ``ray`` (the one of this machine or RAY_ADDRESS), or ray://….
-
-    Raises `GapbenchError` if there is none, or ray is not installed.
-    """
+    """Drive the cluster ``on``: ray (here, or RAY_ADDRESS), or ray://…. Raises `GapbenchError` if it cannot."""
     try:
         import ray
     except ImportError as error:

@@ -11,7 +11,7 @@ from msgspec import structs
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster
 from gapbench.fleet.cluster import DeviceWorker, LostError
-from gapbench.measuring import engine
+from gapbench.measuring import events
 from gapbench.measuring.budget import estimate
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.store.records import Qualification
@@ -25,16 +25,16 @@ def measure(
     members: Sequence[DeviceWorker],
     contests: Sequence[Contest],
     effort: Effort,
-    earlier: Sequence[engine.RoundMeasured] = (),
+    earlier: Sequence[events.RoundMeasured] = (),
     with_ceilings: bool = False,
-) -> Iterator[engine.Event]:
+) -> Iterator[events.Event]:
     """Measure every contest on one of ``members``, which are equal, and yield events as `engine.measure` does.
 
     The longest contests come first, each to whoever is free; the budget is that of each member. When one is lost, its
     contest goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
     `GapbenchError` when no device is left.
     """
-    rounds: dict[Case, list[engine.RoundMeasured]] = defaultdict(list)
+    rounds: dict[Case, list[events.RoundMeasured]] = defaultdict(list)
     for round_ in earlier:
         rounds[round_.case].append(round_)
     processes = itertools.count(1 + max((round_.process for round_ in earlier), default=-1))
@@ -66,7 +66,7 @@ def measure(
         except LostError as lost:
             if contest is not None:
                 why = f"{member.name} is lost: {lost}"
-                yield engine.WorkerLost(contest.case, "its contenders", len(rounds[contest.case]), why)
+                yield events.WorkerLost(contest.case, "its contenders", len(rounds[contest.case]), why)
                 losses[contest.case] += 1
             if contest is not None and losses[contest.case] == _MOST_LOSSES:
                 yield from _failed(contest)
@@ -77,29 +77,29 @@ def measure(
             case None:
                 free.append(member)
                 continue
-            case engine.CeilingsMeasured():
+            case events.CeilingsMeasured():
                 free.append(member)
                 yield event
                 continue
-            case engine.Ready() if is_ready:
+            case events.Ready() if is_ready:
                 pass
-            case engine.RoundMeasured(case=case):
+            case events.RoundMeasured(case=case):
                 rounds[case].append(event)
                 yield replace(event, process=next(processes))
-            case engine.EnergyMeasured():
+            case events.EnergyMeasured():
                 yield _with_sources(event, sources)
             case _:
                 is_ready = True
                 yield event
         pending[cluster.ask(member, "next")] = member, contest
-    yield engine.Warned(list(_warnings(free)))
+    yield events.Warned(list(_warnings(free)))
 
 
-def _failed(contest: Contest) -> Iterator[engine.Event]:
+def _failed(contest: Contest) -> Iterator[events.Event]:
     lost = f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case"
     for name in contest.specs:
-        yield engine.Qualified(contest.case, name, Qualification("failed", f"{lost}; look at one of them by itself"))
-    yield engine.CaseDone(contest.case, "failed")
+        yield events.Qualified(contest.case, name, Qualification("failed", f"{lost}; look at one of them by itself"))
+    yield events.CaseDone(contest.case, "failed")
 
 
 def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
@@ -112,10 +112,10 @@ def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
             yield Warning("fleet", f"{member.name} was lost after its last case: {lost}")
 
 
-def _with_sources(measured: engine.EnergyMeasured, known: dict[str, dict[str, Any]]) -> engine.EnergyMeasured:
+def _with_sources(measured: events.EnergyMeasured, known: dict[str, dict[str, Any]]) -> events.EnergyMeasured:
     """Return the event with all that is ``known`` by now of what counts energy: the first that knows is believed."""
     for source in measured.sources:
         kept = known.setdefault(source["device"], source)
         if kept["source"] is None or (kept["reason"] is None and source["reason"] is not None):
             known[source["device"]] = source
-    return engine.EnergyMeasured(list(known.values()), measured.joules)
+    return events.EnergyMeasured(list(known.values()), measured.joules)

@@ -1,7 +1,4 @@
-"""From files of ``gapbench store export`` back to stored runs. No torch: nothing is measured.
-
-Every value is checked: the file may have been edited or damaged.
-"""
+"""From files of ``gapbench store export`` back to stored runs, without torch; every value is checked for damage."""
 
 import dataclasses
 import hashlib

@@ -21,7 +21,7 @@ from gapbench.store.ceilings import Ceiling
 from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences, load
 from gapbench.store.store import Store, new_run_id
 from gapbench.store.verify import damage
-from gapbench.workloads.parsing import parse_shard
+from gapbench.workloads.cases import parse_shard
 
 Item = TypeVar("Item")
 Group = TypeVar("Group", bound=Hashable)
@@ -73,10 +73,7 @@ class Part:
 
 
 def find(sources: Sequence[str]) -> list[Part]:
-    """Return the shards that ``sources`` hold: each a run's folder, or a store with all of its shards.
-
-    Raises `GapbenchError` for a source that has none.
-    """
+    """Return the shards of ``sources``, runs' folders or stores with shards. Raises `GapbenchError` for one without."""
     parts: list[Part] = []
     for source in sources:
         here = Store(source)
@@ -164,7 +161,10 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     whole, and measured on an equal machine, or if they were merged before.
     """
     parts = check(parts)
-    _refuse_twice(target, parts)
+    ours = tuple(part.run for part in parts)
+    for run, stored in target.listing().runs.items():
+        if stored.imported and stored.imported.runs == ours:
+            raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
     runs = [part.document for part in parts]
     places = {case: place for run in runs for case, place in run.places.items()}
     limits = _ceilings(runs)
@@ -188,7 +188,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
             clocks=_clocks(runs),
             wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
             timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
-            imported=Imported(runs=tuple(part.run for part in parts), by=__version__),
+            imported=Imported(runs=ours, by=__version__),
             parts=tuple(load(part.store.text(part.run)) for part in parts),
             warnings=tuple(_warnings(runs)),
         )
@@ -201,13 +201,6 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
     writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
     return writer.run
-
-
-def _refuse_twice(target: Store, parts: Sequence[Part]) -> None:
-    ours = tuple(part.run for part in parts)
-    for run, stored in target.listing().runs.items():
-        if stored.imported and stored.imported.runs == ours:
-            raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
 
 
 def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:

@@ -65,9 +65,8 @@ def implementation(family: str, summary: str, snippet: str, **fields: Any) -> Ca
 
 def missing(library: str, extra: str) -> str | None:
     """Return that ``library`` is not installed, and how it is, or None. It is looked for, and not imported."""
-    if importlib.util.find_spec(library) is None:
-        return f"{library} is not installed; run pip install 'gapbench[{extra}]'"
-    return None
+    found = importlib.util.find_spec(library)
+    return None if found else f"{library} is not installed; run pip install 'gapbench[{extra}]'"
 
 
 def not_on_cpu(case: Case, runtime: str) -> str | None:
@@ -79,6 +78,5 @@ def not_on_cpu(case: Case, runtime: str) -> str | None:
 
 def not_off_cpu(case: Case, runtime: str) -> str | None:
     """Return that ``runtime`` computes on the CPU, where the case does not, or None."""
-    if case.device != "cpu":
-        return f"{runtime} computes on the CPU; choose --device cpu or another implementation"
-    return None
+    sentence = f"{runtime} computes on the CPU; choose --device cpu or another implementation"
+    return None if case.device == "cpu" else sentence

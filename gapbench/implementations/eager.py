@@ -123,16 +123,12 @@ def _matmul(case: Case) -> Function:
     return lambda x: (x.flatten(2) @ weights).view(shape)
 
 
-def _depthwise_conv_unsupported(case: Case) -> str | None:
-    if not case.c * case.window:
-        return "convolutions refuse empty channels or windows; use mean"
-    return None
-
-
 @_eager(
     "convolution of every channel with a constant kernel of 1/HW",
     "F.conv2d(x, torch.full((x.shape[1], 1, *x.shape[2:]), 1 / x[0, 0].numel(), dtype=x.dtype), groups=x.shape[1])",
-    unsupported=_depthwise_conv_unsupported,
+    unsupported=lambda case: (
+        None if case.c * case.window else "convolutions refuse empty channels or windows; use mean"
+    ),
 )
 def _depthwise_conv(case: Case) -> Function:
     # The kernel is rounded to the input's dtype: 1/HW is subnormal in float16 for windows above 2**14.

@@ -20,10 +20,7 @@ _FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.
 
 
 def code_path(function: Function) -> str | None:
-    """Say what runs in a compiled function that has been called: generated kernels, fall-backs, or both.
-
-    None where it has not been compiled, or where no evidence is found.
-    """
+    """Say what runs in a compiled function that was called: generated kernels, fall-backs; None without evidence."""
     wrappers: dict[bool, list[str]] = {False: [], True: []}
     for is_backward, source in sources(function):
         wrappers[is_backward].append(source)
@@ -33,10 +30,7 @@ def code_path(function: Function) -> str | None:
 
 
 def sources(function: Function) -> Iterator[tuple[bool, str]]:
-    """Yield of every graph of a compiled function whether it is of the backward pass, and its wrapper's source.
-
-    The graphs are those that Dynamo's cache holds for the function, wherever its wrappers keep them.
-    """
+    """Yield whether each graph in Dynamo's cache for a function is of the backward pass, and its wrapper's source."""
     from torch._dynamo.eval_frame import _debug_get_cache_entry_list
     from torch._inductor.output_code import CompiledFxGraph
 

@@ -23,10 +23,7 @@ Kernel = Callable[..., None]
 
 @functools.cache
 def _kernels(parallel: bool) -> tuple[Kernel, Kernel]:
-    """Return the kernels for rows and for columns.
-
-    Numba is imported here, in a worker, because it takes a while. What it compiled is kept on disk.
-    """
+    """Return the kernels for rows and for columns, cached on disk; Numba's import is slow, so it is a worker's."""
     import numba
 
     indices = numba.prange if parallel else range

@@ -39,10 +39,7 @@ print(device(sys.argv[2]).uuid or "")
 
 
 class Lock:
-    """The right to measure on a device, of this process and not of its children; a context manager that gives it back.
-
-    So does whatever ends the process.
-    """
+    """The right to measure on a device, of this process and not its children; given back on exit or when it ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -57,10 +57,7 @@ class _Cached(ABC):
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name)
 
     def flush(self) -> None:
-        """Do, or queue, what leaves nothing that was in the caches there, and no dirty lines either.
-
-        What was dirty is written back by the reading, so whoever comes next does not pay for it.
-        """
+        """Do, or queue, what empties the caches and writes dirty lines back, so that nobody pays for them later."""
         self._buffer.zero_()
         self._buffer.sum()
 
@@ -78,10 +75,7 @@ class _Cached(ABC):
 
 @dataclass(frozen=True)
 class Cpu(_Cached):
-    """The host's processor: calls are complete when they return.
-
-    ``clocks`` are those that measure it unless others are asked for.
-    """
+    """The host's processor: calls are complete when they return. ``clocks`` measure it unless others are asked for."""
 
     runtime: Any = field(default=None, repr=False, compare=False)
     name: str = "cpu"
@@ -212,10 +206,7 @@ class Accelerator(_Cached):
         return Event(self)
 
     def delay(self, seconds: float) -> None:
-        """Queue work that keeps the device busy for about that long; here it passes through the caches.
-
-        Only events tell how long it was.
-        """
+        """Keep the device busy for about that long, here by passing through the caches; only events tell how long."""
         self._fill(seconds * self._fill_rate)
 
     def _fill(self, nbytes: float) -> None:

@@ -1,4 +1,4 @@
-"""Which cases fit a budget, and which of them each of several machines measures.
+"""Which cases fit a budget, and which of them each of several machines measures in a run of its own.
 
 Those that differ most from each other come first, the least informative are dropped.
 
@@ -7,18 +7,22 @@ are never reported as results.
 """
 
 import getpass
+import hashlib
 import itertools
+import json
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gapbench import operations
 from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
 from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
 from gapbench.measuring.plan import Contest, Effort
+from gapbench.repository import git
 from gapbench.store.run import Warning
 
 _START, _START_COMPILER = 2.0, 4.0
@@ -46,10 +50,7 @@ _HARNESS_PASSES = 25
 
 
 def estimate(contest: Contest, effort: Effort) -> float:
-    """Return about how many seconds the fewest rounds of ``contest`` take, judging included, with all compiled before.
-
-    Two cases are loaded and judged at once.
-    """
+    """Return about how many seconds the fewest rounds take, with judging (two cases at once), without compiling."""
     case = contest.case
     supported = [spec for spec in contest.specs.values() if operations.why_not(spec, case) is None]
     compiled = sum(map(operations.compiles, supported))
@@ -168,3 +169,29 @@ def partition(contests: Sequence[Contest], effort: Effort, count: int) -> list[l
         hands[least].append(index)
         loads[least] += costs[index]
     return [sorted(hand) for hand in hands]
+
+
+def shard_of(
+    contests: Sequence[Contest], effort: Effort, number: int, count: int
+) -> tuple[list[Contest], dict[str, Any]]:
+    """Return the contests of shard ``number`` (from 1) of ``count``, and the fields of its run.
+
+    ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` says for each case where it
+    stands in the whole plan. Raises `GapbenchError` if there are more shards than contests.
+    """
+    hands = partition(contests, effort, count)
+    mine = hands[number - 1]
+    fields: dict[str, Any] = {
+        "sweep": sweep_id([[contests[index] for index in hand] for hand in hands], effort),
+        "shard": f"{number}/{count}",
+        "places": {contests[index].case.id: index for index in mine},
+    }
+    return [contests[index] for index in mine], fields
+
+
+def sweep_id(dealt: Sequence[Sequence[Contest]], effort: Effort) -> str:
+    """Return what identifies a plan, its sharing, effort and commit; not what is uncommitted, as results may be."""
+    plan = [[(one.suite, one.case.id, one.specs, one.clocks, one.reference) for one in hand] for hand in dealt]
+    commit = git.describe()
+    text = json.dumps([plan, asdict(effort), commit and commit.commit])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -16,32 +16,11 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from gapbench import operations
-from gapbench.measuring import examiner, protocol, rounds, side_sync, worker
+from gapbench.measuring import examiner, forkserver, protocol, rounds, side_sync, worker
 from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
 from gapbench.measuring.examiner import Examination, Paper
-from gapbench.measuring.forkserver import (
-    SERVER_DIED,
-    Branch,
-    CurrentContender,
-    Forker,
-    Worker,
-    WorkerTimeoutError,
-    conversation,
-    how_it_ended,
-    last_answer,
-)
 from gapbench.measuring.plan import HERE, Contest, Plan
 from gapbench.measuring.prepared import CaseTask
-from gapbench.measuring.protocol import (
-    PROTOCOL_ERROR,
-    Agreement,
-    Calibration,
-    Judged,
-    Prepared,
-    RoundFailure,
-    RoundResult,
-    WorkerExit,
-)
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import merged
@@ -62,8 +41,8 @@ class _Group:
     """Sides that share a process: the process that has loaded them, or None where every round loads by itself."""
 
     sides: tuple[int, ...]
-    branch: Branch | None = None
-    examiner: Branch | None = None
+    branch: forkserver.Branch | None = None
+    examiner: forkserver.Branch | None = None
     """Forks the examiners of what is forked from ``branch``."""
     task: CaseTask | None = None
     """What ``branch`` has loaded."""
@@ -72,11 +51,7 @@ class _Group:
 
 
 class CaseProcesses:
-    """The processes of one contest of a plan.
-
-    ``names`` are its implementations, ``specs`` what they are loaded by; contender i is implementation ``i % n`` of
-    side ``i // n``.
-    """
+    """The processes of one contest; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``."""
 
     def __init__(self, contest: Contest, plan: Plan, servers: Servers) -> None:
         self.contest, self.case = contest, contest.case
@@ -134,7 +109,7 @@ class CaseProcesses:
                 continue
             yield from self._judge(group, [index for index in mine if index not in self.qualifications])
 
-    def _fail_alone(self, reply: Prepared) -> Generator[Event, None, bool]:
+    def _fail_alone(self, reply: protocol.Prepared) -> Generator[Event, None, bool]:
         """Load those that failed beside another side without it; tell whether they fail by themselves too."""
         failed = [index for index, (status, _) in reply.rejected.items() if status == "failed"]
         for index in failed:
@@ -143,7 +118,7 @@ class CaseProcesses:
             self._end(group)
         return any(index in self.qualifications for index in failed)
 
-    def _load(self, group: _Group, contenders: Sequence[int]) -> Generator[Event, None, Prepared | None]:
+    def _load(self, group: _Group, contenders: Sequence[int]) -> Generator[Event, None, protocol.Prepared | None]:
         """Load contenders into a process of their own; who prevents that is dropped, and it is tried again."""
         while contenders := [index for index in contenders if index not in self.qualifications]:
             server, task = self._server(group), self._task(contenders)
@@ -153,14 +128,14 @@ class CaseProcesses:
                 for message in branch.worker.messages(*self._patient(branch, contenders)):
                     answer = message
                     break
-            except WorkerTimeoutError as error:
+            except forkserver.WorkerTimeoutError as error:
                 answer = error
-            if isinstance(answer, Prepared) and self._fits(answer, contenders):
+            if isinstance(answer, protocol.Prepared) and self._fits(answer, contenders):
                 reply = answer
             if reply is None:
                 culprit = branch.current.one_of(self._everyone)
                 branch.close()
-                how = how_it_ended(answer, self._patience)
+                how = forkserver.how_it_ended(answer, self._patience)
                 yield from self._died(culprit, how, contenders, 0, forgiving=culprit is None)
                 continue
             if reply.conflict is not None:
@@ -192,33 +167,33 @@ class CaseProcesses:
                     for message in job.messages(*self._patient(forker, contenders)):
                         end = message
                         match message:
-                            case Judged(index, found) if index in contenders and protocol.is_judgement(found):
+                            case protocol.Judged(index, found) if index in contenders and protocol.is_judgement(found):
                                 confirmed = examination.confirm(index, found)
                                 if confirmed is None:
                                     job.kill()
                                     end = examination.died
                                     break
                                 yield from self._found(index, confirmed)
-                            case Prepared() if self._fits(message, contenders):
+                            case protocol.Prepared() if self._fits(message, contenders):
                                 for index, (status, reason) in message.rejected.items():
                                     yield from self._found(index, Qualification(status, reason))
-                            case WorkerExit(status=0):
+                            case protocol.WorkerExit(status=0):
                                 complete = True
-                            case WorkerExit():
+                            case protocol.WorkerExit():
                                 pass
                             case _:
                                 job.kill()
                                 break
-                except WorkerTimeoutError as error:
+                except forkserver.WorkerTimeoutError as error:
                     end = error
             culprit = forker.current.one_of(self._everyone)
             if not complete:
-                if end == SERVER_DIED:
+                if end == forkserver.SERVER_DIED:
                     self._end(group)
                 forgiving = culprit is None
-                yield from self._died(culprit, how_it_ended(end, self._patience), contenders, 0, forgiving)
+                yield from self._died(culprit, forkserver.how_it_ended(end, self._patience), contenders, 0, forgiving)
             elif not any(index in self.qualifications for index in contenders):
-                yield from self._died(culprit, ("failed", PROTOCOL_ERROR), contenders, 0, forgiving=False)
+                yield from self._died(culprit, ("failed", protocol.PROTOCOL_ERROR), contenders, 0, forgiving=False)
 
     def _examination(
         self, group: _Group, task: CaseTask | None, seeds: tuple[int, ...], stressed: bool = False
@@ -228,7 +203,7 @@ class CaseProcesses:
         assert task is not None
         return Examination(group.examiner or self._server(group), [Paper(task, seeds, stressed)])
 
-    def _patient(self, forker: Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
+    def _patient(self, forker: forkserver.Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
         """Return a worker's deadline, and what puts it off where another contender runs by then, once for each."""
         seen = {forker.current.get()}
 
@@ -241,7 +216,7 @@ class CaseProcesses:
 
         return time.monotonic() + self._patience, grace
 
-    def _fits(self, reply: Prepared, contenders: Sequence[int]) -> bool:
+    def _fits(self, reply: protocol.Prepared, contenders: Sequence[int]) -> bool:
         told = {*reply.first_call, *reply.rejected}
         judged = all(protocol.is_judgement(Qualification(*one)) for one in reply.rejected.values())
         return told == set(contenders) and judged and all(status != "ok" for status, _ in reply.rejected.values())
@@ -271,7 +246,7 @@ class CaseProcesses:
 
     # Rounds
 
-    def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, RoundResult | None]:
+    def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, protocol.RoundResult | None]:
         """Measure one round of this case and return its result, or None where somebody prevented it.
 
         ``assignment`` has the entries of all sides; whoever prevents the round is told, and dropped, but for a first
@@ -290,25 +265,25 @@ class CaseProcesses:
         )
         for group in groups:
             group.rounds += 1
-            if answer == SERVER_DIED:  # perhaps this one: it is loaded again
+            if answer == forkserver.SERVER_DIED:  # perhaps this one: it is loaded again
                 self._end(group)
         return (yield from self.accept(number, assignment, answer, current))
 
     def accept(
         self, number: int, assignment: Assignment, answer: object, current: int | None
-    ) -> Generator[Event, None, RoundResult | None]:
+    ) -> Generator[Event, None, protocol.RoundResult | None]:
         """Return the result of a round if it fits, else drop whoever prevented it: ``current`` ran at the end."""
         entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
-        if isinstance(answer, RoundResult) and protocol.fits_round(answer, entries):
+        if isinstance(answer, protocol.RoundResult) and protocol.fits_round(answer, entries):
             return answer
         taking_part = sorted(_taking_part(assignment))
-        if isinstance(answer, RoundFailure) and protocol.fits_failure(answer, self._everyone, entries):
+        if isinstance(answer, protocol.RoundFailure) and protocol.fits_failure(answer, self._everyone, entries):
             for index in taking_part if answer.contender is None else [answer.contender]:
                 yield from self._found(index, Qualification(answer.status, answer.reason), answer.clock)
                 if answer.clock:
                     self.refused.add((answer.clock, index))
             return None
-        yield from self._died(current, how_it_ended(answer, self.timeout(assignment)), taking_part, number)
+        yield from self._died(current, forkserver.how_it_ended(answer, self.timeout(assignment)), taking_part, number)
         return None
 
     def timeout(self, assignment: Assignment) -> float:
@@ -320,7 +295,7 @@ class CaseProcesses:
         for group in self._groups:
             self._end(group)
 
-    def job(self, assignment: Assignment) -> tuple[Forker, CaseTask] | None:
+    def job(self, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask] | None:
         """Return what a worker needs to load and measure a round by itself, None where that takes several workers."""
         (group, *others) = self._groups
         if others:
@@ -353,7 +328,7 @@ class CaseProcesses:
         forker.current.clear()
         with self._examination(group, task, rounds.seeds(assignment.seed)) as examination:
             job = examination.start(forker, worker.measure_round, task, assignment, Place())
-            answer = examination.checked(last_answer(job, timeout), assignment.entries)
+            answer = examination.checked(forkserver.last_answer(job, timeout), assignment.entries)
         return answer, None if examination.died else forker.current.one_of(self._everyone)
 
     def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
@@ -368,9 +343,9 @@ class CaseProcesses:
         assignment = replace(assignment, processes=processes)
         core = _core(self.case.device, self.case.threads, assignment.seed)
         with contextlib.ExitStack() as stack:
-            bytes_ = [stack.enter_context(contextlib.closing(CurrentContender.create())) for _ in groups]
+            bytes_ = [stack.enter_context(contextlib.closing(forkserver.CurrentContender.create())) for _ in groups]
             pipes = [os.pipe() for _ in groups]
-            workers: list[Worker] = []
+            workers: list[forkserver.Worker] = []
             examinations: list[Examination] = []
             try:
                 for number, group in enumerate(groups):
@@ -395,14 +370,14 @@ class CaseProcesses:
                 return answer, next((index for index in running if index is not None), None)
             return answer, running[culprit]
 
-    def _forker(self, group: _Group, assignment: Assignment) -> tuple[Forker, CaseTask | None]:
+    def _forker(self, group: _Group, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask | None]:
         if group.branch is not None:
             return group.branch, None
         mine = [index for index in sorted(_taking_part(assignment)) if index // self._count in group.sides]
         task = replace(self._task(mine), seed=assignment.seed)
         return self._server(group, assignment.seed), task
 
-    def _server(self, group: _Group, number: int | None = None) -> Forker:
+    def _server(self, group: _Group, number: int | None = None) -> forkserver.Forker:
         python = self._plan.sides[group.sides[0]].python
         return self._servers.of(self.contest.memory, python, self._generation if number is None else number)
 
@@ -432,40 +407,37 @@ def _core(device: str, threads: int, seed: int) -> int | None:
 
 
 def _converse(
-    workers: Sequence[Worker], assignment: Assignment, implementations: int, timeout: float
+    workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
-
-    At the first failure, death or reply that does not fit all are ended; which one hangs is not known here.
-    """
-    results: dict[int, RoundResult] = {}
-    agreed: dict[int, Calibration] = {}
+    """Let a round's workers agree and finish, and end them; return the result, or what prevented it and in which."""
+    results: dict[int, protocol.RoundResult] = {}
+    agreed: dict[int, protocol.Calibration] = {}
     agreements = Counter[int]()
     left_alone: list[int] = []
     try:
-        for number, message in conversation(workers, time.monotonic() + timeout):
+        for number, message in forkserver.conversation(workers, time.monotonic() + timeout):
             match message:
-                case RoundResult() if agreements[number] == len(assignment.entries) and number not in results:
+                case protocol.RoundResult() if agreements[number] == len(assignment.entries) and number not in results:
                     results[number] = message
-                case Agreement(calibration) if number not in agreed and number not in results:
+                case protocol.Agreement(calibration) if number not in agreed and number not in results:
                     if any(assignment.processes.get(index) != number for index in calibration):
                         return None, number
                     agreed[number] = calibration
                     agreements[number] += 1
                     if len(agreed) == len(workers):
-                        everyone = Agreement(merged(list(agreed.values()), implementations))
+                        everyone = protocol.Agreement(merged(list(agreed.values()), implementations))
                         agreed.clear()
                         for each in workers:
                             each.send(everyone)
-                case WorkerExit() if number in results:
+                case protocol.WorkerExit() if number in results:
                     continue
-                case WorkerExit(status=side_sync.LEFT_ALONE):
+                case protocol.WorkerExit(status=side_sync.LEFT_ALONE):
                     left_alone.append(number)  # by one that is still to tell why
-                case WorkerExit() | RoundFailure():
+                case protocol.WorkerExit() | protocol.RoundFailure():
                     return message, number
                 case _:
                     return None, number
-    except WorkerTimeoutError as error:
+    except forkserver.WorkerTimeoutError as error:
         return error, None
     finally:
         for each in workers:
@@ -475,7 +447,7 @@ def _converse(
     return _joined([results[number] for number in sorted(results)]), 0
 
 
-def _joined(results: Sequence[RoundResult]) -> RoundResult | None:
+def _joined(results: Sequence[protocol.RoundResult]) -> protocol.RoundResult | None:
     """Return the batches of all processes as one result, None if they do not time the same clocks."""
     first = results[0]
     if any(other.batches.keys() != first.batches.keys() for other in results):

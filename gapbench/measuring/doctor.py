@@ -8,8 +8,7 @@ import numpy as np
 
 from gapbench.machine import environment
 from gapbench.machine.devices import device as find_device
-from gapbench.machine.telemetry import machine_warnings
-from gapbench.measuring import engine
+from gapbench.measuring import engine, events
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.statistics import stats
 from gapbench.store.records import THIS
@@ -58,7 +57,7 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
     floor = noise_floor(device, seconds)
     after = environment.snapshot()
     warnings = environment.warnings(before, after, machine)
-    for topic in machine_warnings.TOPICS:
+    for topic in environment.TOPICS:
         said = [str(one) for one in warnings if one.topic == topic]
         status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
         yield Check(topic, status, " ".join(said) or "nothing to object to")
@@ -84,9 +83,9 @@ def noise_floor(device: str, seconds: float) -> NoiseFloor:
     started = time.monotonic()
     rounds = 0
     for event in engine.measure(plan):
-        if isinstance(event, engine.Qualified):
+        if isinstance(event, events.Qualified):
             started = time.monotonic()
-        if isinstance(event, engine.RoundMeasured):
+        if isinstance(event, events.RoundMeasured):
             rounds += 1
             times = event.by_turn(clock)
             log_ratio = stats.round_log_ratio(times[THIS, "mean_again"], times[THIS, "mean"])

@@ -16,45 +16,15 @@ import psutil
 
 from gapbench.measuring import limits, worker
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.case_state import CaseState
-from gapbench.measuring.events import (
-    CaseDone,
-    CeilingsMeasured,
-    EnergyMeasured,
-    Event,
-    Flagged,
-    Qualified,
-    Raced,
-    Ready,
-    RoundMeasured,
-    SidesSeparated,
-    Warned,
-    WorkerLost,
-)
+from gapbench.measuring.events import CaseDone, Event, Ready, RoundMeasured
 from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
-from gapbench.measuring.policies import Policy, Precision, Request
+from gapbench.measuring.policies import CaseState, Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
-
-__all__ = [
-    "CaseDone",
-    "CeilingsMeasured",
-    "EnergyMeasured",
-    "Event",
-    "Flagged",
-    "Qualified",
-    "Raced",
-    "Ready",
-    "RoundMeasured",
-    "SidesSeparated",
-    "Warned",
-    "WorkerLost",
-    "measure",
-]
 
 
 def measure(
@@ -132,10 +102,7 @@ class _Rounds:
         self._loaded: dict[int, CaseState] = {}
 
     def sweep(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Measure one round of each case, again without whoever prevented it; nothing of those with nobody left.
-
-        On an accelerator, where a process costs seconds, one worker measures all of them.
-        """
+        """Measure one round of each case, again without whoever prevented it; on accelerators all in one worker."""
         on_device = [one for one in requests if one.state.case.device != "cpu" and self._job(one)]
         if on_device:
             yield from self._together(on_device)
@@ -216,18 +183,14 @@ class _Rounds:
         self._loaded.pop(id(state), None)
         self._loaded[id(state)] = state
         room = _MEMORY_SHARE * psutil.virtual_memory().total
-        while len(self._loaded) > 1 and sum(map(_loaded_bytes, self._loaded.values())) > room:
+        # each takes its process, and float32 noise with an input made from it
+        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded.values()) > room:
             oldest = next(iter(self._loaded))
             self._loaded.pop(oldest).processes.unload()
 
 
 _MEMORY_SHARE = 0.4
 _PROCESS_BYTES = 60 << 20
-
-
-def _loaded_bytes(state: CaseState) -> int:
-    """Return about what a case takes that is loaded: its process, and float32 noise with an input made from it."""
-    return _PROCESS_BYTES + 8 * state.case.elements
 
 
 def _known(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, dict[int, tuple[int, float]]]:

@@ -57,10 +57,7 @@ class EnergyMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RoundMeasured:
-    """One round of one case.
-
-    Contender i of the result is implementation ``names[i % len(names)]`` of side ``sides[i // len(names)]``.
-    """
+    """One round of one case; contender i is implementation ``names[i % len(names)]`` of ``sides[i // len(names)]``."""
 
     case: Case
     round: int

@@ -20,25 +20,9 @@ import torch
 from torch import Tensor
 
 from gapbench import operations
-from gapbench.measuring import forkserver_process
+from gapbench.measuring import forkserver_process, protocol
 from gapbench.measuring.forkserver import CurrentContender, Forker, Worker, WorkerTimeoutError
 from gapbench.measuring.prepared import CaseTask
-from gapbench.measuring.protocol import (
-    WEIGHTS,
-    AskChange,
-    Begin,
-    Change,
-    Channel,
-    Done,
-    Examined,
-    Findings,
-    Finish,
-    Followed,
-    ProtocolError,
-    RoundResult,
-    Shown,
-    WorkerExit,
-)
 from gapbench.store.records import Qualification
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import Case
@@ -82,7 +66,7 @@ class _Loaded:
     noise: tuple[CaseTask, Tensor] | None = None
 
 
-def serve(_: Channel, current: CurrentContender, task: CaseTask, descriptors: tuple[int, ...]) -> None:
+def serve(_: protocol.Channel, current: CurrentContender, task: CaseTask, descriptors: tuple[int, ...]) -> None:
     """Draw the noise of a case's inputs, and fork processes that `examine` from then on."""
     control = descriptors[1]
     torch.set_num_threads(1)
@@ -90,32 +74,34 @@ def serve(_: Channel, current: CurrentContender, task: CaseTask, descriptors: tu
     forkserver_process.serve(socket.socket(fileno=control), current)
 
 
-def examine(channel: Channel, _: CurrentContender, papers: Sequence[Paper], descriptors: tuple[int, ...]) -> None:
+def examine(
+    channel: protocol.Channel, _: CurrentContender, papers: Sequence[Paper], descriptors: tuple[int, ...]
+) -> None:
     """Judge what one worker shows, paper by paper, until it ends; the parent is told on ``channel``."""
     torch.set_num_threads(1)
-    worker = Channel(descriptors[0])
+    worker = protocol.Channel(descriptors[0])
     answers: _Answers | None = None
     number = 0
-    findings: list[Examined] = []
+    findings: list[protocol.Examined] = []
     while True:
         try:
             message = worker.wait()
-        except (EOFError, ConnectionError, ProtocolError):
+        except (EOFError, ConnectionError, protocol.ProtocolError):
             return
-        if isinstance(message, Begin) and message.paper < len(papers):
+        if isinstance(message, protocol.Begin) and message.paper < len(papers):
             number, answers = message.paper, None  # the one before is freed first
             answers = _Answers(papers[number])
-            worker.send(Done())
-        elif isinstance(message, Finish):
-            channel.send(Findings(number, findings))
+            worker.send(protocol.Done())
+        elif isinstance(message, protocol.Finish):
+            channel.send(protocol.Findings(number, findings))
             findings = []
-            worker.send(Done())
-        elif isinstance(message, AskChange) and answers and answers.has(message.question):
+            worker.send(protocol.Done())
+        elif isinstance(message, protocol.AskChange) and answers and answers.has(message.question):
             worker.send(answers.change(message.contender, message.question))
-        elif isinstance(message, Shown) and answers and answers.has(message.question):
+        elif isinstance(message, protocol.Shown) and answers and answers.has(message.question):
             findings.append(answers.look(message, worker))
             worker.send(findings[-1])
-        elif isinstance(message, Followed) and answers and answers.changed:
+        elif isinstance(message, protocol.Followed) and answers and answers.changed:
             findings.append(answers.followed(message.answer))
             worker.send(findings[-1])
         else:
@@ -134,7 +120,7 @@ class _Answers:
         self._expected: dict[tuple[int, int], Expected] = {}
         self._weights: dict[int, Expected] = {}
         self._rng = Random()  # unlike all else not from a seed, which a contender could know
-        self.changed: tuple[int, int, Change] | None = None
+        self.changed: tuple[int, int, protocol.Change] | None = None
         if self._case.pass_ != "update":
             for contender in task.contenders:
                 for number in range(len(paper.seeds)):
@@ -153,30 +139,30 @@ class _Answers:
 
     def has(self, question: int) -> bool:
         """Tell whether there is such a question."""
-        return WEIGHTS <= question < len(self._questions)
+        return protocol.WEIGHTS <= question < len(self._questions)
 
-    def look(self, shown: Shown, worker: Channel) -> Examined:
+    def look(self, shown: protocol.Shown, worker: protocol.Channel) -> protocol.Examined:
         """Judge one output, whose bytes are read from ``worker``."""
         contender, number = shown.contender, shown.question
         output = _read(shown, worker)
-        if number == WEIGHTS:
+        if number == protocol.WEIGHTS:
             x = self._questions[0].x
             self._weights[contender] = expect(self._on_cpu, self._paper.truth(contender), x, x, output)
-            return Examined(contender, number)
+            return protocol.Examined(contender, number)
         expected, question = self._answer(contender, number), self._questions[number]
         described = Description(shown.kind, shown.device, shown.dtype, shown.shape)
         if reason := oracle.misfit(self._case, described, expected):
             judgement = Judgement(reason)
         elif shown.clock and oracle.accepts(self._on_cpu, output, expected):  # of gradients it takes less time
-            return Examined(contender, number, clock=shown.clock)
+            return protocol.Examined(contender, number, clock=shown.clock)
         else:
             judgement = oracle.judge(self._on_cpu, output, expected, question.patterns is not None)
         reason = oracle.put(number, question, judgement).reason
         if shown.clock and judgement.reason:
             reason = f"was right when examined; after timing {judgement.reason}"
-        return Examined(contender, number, reason, judgement.max_error, judgement.max_error_ulp, shown.clock)
+        return protocol.Examined(contender, number, reason, judgement.max_error, judgement.max_error_ulp, shown.clock)
 
-    def change(self, contender: int, number: int) -> Change:
+    def change(self, contender: int, number: int) -> protocol.Change:
         """Choose an element of a question's input and another value for it, which moves the mean of its row."""
         x = self._questions[number].x
         position = tuple(self._rng.randrange(size) for size in x.shape)
@@ -184,10 +170,10 @@ class _Answers:
         bound = oracle.tolerance(self._case.dtype, self._case.window)
         step = min(_LARGEST_CHANGE, max(10 * bound, _CHANGE) * float(row.abs().mean()) * self._case.window)
         value = float((x[position].double() + step).to(x.dtype))
-        self.changed = contender, number, Change(position, value)
+        self.changed = contender, number, protocol.Change(position, value)
         return self.changed[2]
 
-    def followed(self, answer: float) -> Examined:
+    def followed(self, answer: float) -> protocol.Examined:
         """Judge the answer for the row in which an element was changed."""
         assert self.changed is not None
         contender, number, change = self.changed
@@ -199,14 +185,16 @@ class _Answers:
             oracle.tolerance(self._case.dtype, self._case.window) * float(row.abs().mean()),
         )
         if abs(answer - after) <= bound:  # not for a NaN
-            return Examined(contender, number)
+            return protocol.Examined(contender, number)
         if abs(answer - before) <= bound:
-            return Examined(contender, number, "answers without reading its input: it missed a change of one element")
+            return protocol.Examined(
+                contender, number, "answers without reading its input: it missed a change of one element"
+            )
         reason = f"was right when examined; asked again it answers {answer:.6g} where {after:.6g} is right"
-        return Examined(contender, number, reason)
+        return protocol.Examined(contender, number, reason)
 
 
-def _read(shown: Shown, worker: Channel) -> Tensor | None:
+def _read(shown: protocol.Shown, worker: protocol.Channel) -> Tensor | None:
     """Read the bytes of an output, whether or not they are those of a tensor; None if they are not."""
     content = torch.empty(shown.size, dtype=torch.uint8)
     worker.receive_bytes(content.numpy().data)
@@ -257,23 +245,23 @@ class Examiner:
     """The examiner as its worker sees it."""
 
     def __init__(self, descriptor: int) -> None:
-        self._channel = Channel(descriptor)
+        self._channel = protocol.Channel(descriptor)
 
     def begin(self, paper: int) -> None:
         """Turn to a paper; the answers are computed meanwhile, until `wait` returns."""
-        self._channel.send(Begin(paper))
+        self._channel.send(protocol.Begin(paper))
 
     def wait(self) -> None:
         """Wait until the examiner has done what it was told, and computes no more."""
-        self._hear(Done)
+        self._hear(protocol.Done)
 
     def show(self, contender: int, question: int, output: "Packed", clock: str | None = None) -> str | None:
         """Have an output judged; return why it is wrong, or None."""
         y = output.description
         described = y.kind, y.device, y.dtype, y.shape
-        self._channel.send(Shown(contender, question, clock, *described, output.order, output.content.size))
+        self._channel.send(protocol.Shown(contender, question, clock, *described, output.order, output.content.size))
         self._channel.send_bytes(output.content.data)
-        return self._hear(Examined).reason
+        return self._hear(protocol.Examined).reason
 
     def remembered(self, contender: int, question: int, x: Tensor, call: Call, tries: int) -> str | None:
         """Change one element of ``x`` at a time, and return a reason where an answer does not follow; x is restored.
@@ -283,20 +271,20 @@ class Examiner:
         thousand times, one of a half once in sixteen.
         """
         for _ in range(tries):
-            self._channel.send(AskChange(contender, question))
-            change = self._hear(Change)
+            self._channel.send(protocol.AskChange(contender, question))
+            change = self._hear(protocol.Change)
             kept = x.data[change.position].clone()
             x.data[change.position] = change.value
             answer = float(call()[change.position[:2]])
             x.data[change.position] = kept
-            self._channel.send(Followed(answer))
-            if reason := self._hear(Examined).reason:
+            self._channel.send(protocol.Followed(answer))
+            if reason := self._hear(protocol.Examined).reason:
                 return reason
         return None
 
     def finish(self) -> None:
         """Let the examiner tell the parent what it found."""
-        self._channel.send(Finish())
+        self._channel.send(protocol.Finish())
         self.wait()
 
     def _hear(self, kind: type[_Kind]) -> _Kind:
@@ -320,7 +308,7 @@ class Examination:
         with theirs:
             self._process = forker.start(examine, tuple(papers), descriptors=[theirs.fileno()])
         self._socket = ours
-        self.died: WorkerExit | None = None
+        self.died: protocol.WorkerExit | None = None
 
     def start(
         self, forker: Forker, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()
@@ -329,13 +317,13 @@ class Examination:
         with self._socket:  # the examiner ends when the worker's is the last copy that is closed
             return forker.start(target, *arguments, descriptors=[self._socket.fileno(), *descriptors])
 
-    def findings(self, paper: int = 0) -> list[Examined] | None:
+    def findings(self, paper: int = 0) -> list[protocol.Examined] | None:
         """Return what was found of a paper since the last time; None if the worker has not let it finish."""
         with contextlib.suppress(WorkerTimeoutError):
             for message in self._process.messages(time.monotonic() + _SOON):
-                if isinstance(message, WorkerExit) and message.status:
+                if isinstance(message, protocol.WorkerExit) and message.status:
                     self.died = message
-                return message.examined if isinstance(message, Findings) and message.paper == paper else None
+                return message.examined if isinstance(message, protocol.Findings) and message.paper == paper else None
         return None
 
     def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
@@ -344,19 +332,21 @@ class Examination:
         By each clock of ``entries`` an output of everyone must have been. None for a round in which that is not so, and
         how the examiner ended where that is why.
         """
-        if isinstance(answer, RoundResult):
+        if isinstance(answer, protocol.RoundResult):
             examined = self.findings(paper) or []
             right = {(each.clock, each.contender) for each in examined if each.reason is None}
             expected = {(clock, index) for clock, indices in entries.items() for index in indices}
             if not right >= expected or any(each.reason is not None for each in examined):
                 return self.died
-        elif isinstance(answer, WorkerExit) and self.findings(paper) is None:
+        elif isinstance(answer, protocol.WorkerExit) and self.findings(paper) is None:
             return self.died or answer
         return answer
 
     def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
         """Return what a worker claims of a contender together with what was found here; None if that does not fit."""
-        examined = [each for each in self.findings() or () if each.contender == index and each.question != WEIGHTS]
+        examined = [
+            each for each in self.findings() or () if each.contender == index and each.question != protocol.WEIGHTS
+        ]
         wrong = next((each for each in examined if each.reason is not None), None)
         telling = wrong or next(iter(examined), None)
         confirmed = claimed

@@ -45,14 +45,11 @@ class _Server:
                         self._wakeup.recv(4096)
                         self._reap()
                     elif not self._accept():
-                        self._end_children()
+                        signal.set_wakeup_fd(-1)
+                        for pid in self._children:
+                            os.kill(pid, signal.SIGKILL)
+                            os.waitpid(pid, 0)
                         return
-
-    def _end_children(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
 
     def _reap(self) -> None:
         for pid in list(self._children):

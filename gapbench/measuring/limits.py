@@ -7,7 +7,6 @@ from typing import Any
 
 from gapbench.measuring import worker
 from gapbench.measuring.ceilings import PATIENCE, unmeasured
-from gapbench.measuring.energy import WINDOW_SECONDS
 from gapbench.measuring.events import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.forkserver import Forker, how_it_ended, last_answer
 from gapbench.measuring.plan import Contest, Effort
@@ -28,7 +27,7 @@ def ceilings(cases: Iterable[Case], server: Forker) -> CeilingsMeasured:
     return CeilingsMeasured(found)
 
 
-_SECONDS = WINDOW_SECONDS + 0.5
+_SECONDS = worker.WINDOW_SECONDS + 0.5
 """Of one contender's energy: the window, two steps of the counter, and a worker's beginning."""
 
 _SHARE = 0.2

@@ -32,20 +32,14 @@ def setting(memory: str) -> str:
 
 
 def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
-    """Return the environment variables of workers for the condition ``memory``.
-
-    ``inherited`` is the caller's own ``GLIBC_TUNABLES``, whose other settings stay.
-    """
+    """Return workers' environment variables for ``memory``; other settings of ``inherited`` GLIBC_TUNABLES stay."""
     ours = {one.partition("=")[0] for one in KEPT_TUNABLES.split(":")}
     own = [one for one in (inherited or "").split(":") if one.partition("=")[0] not in ours]
     return {"GLIBC_TUNABLES": ":".join([*filter(None, own), setting(memory)])}
 
 
 def unarranged(preloaded: str, maps: Path = Path("/proc/self/maps")) -> str | None:
-    """Return which allocator workers have instead of glibc's, whose settings then do nothing; None for glibc.
-
-    ``preloaded`` is the value of ``LD_PRELOAD`` that workers inherit.
-    """
+    """Return the allocator that replaces glibc's (``preloaded`` is LD_PRELOAD) and ignores its settings, or None."""
     named = next((name for name in _OTHER_ALLOCATORS if name in preloaded), None)
     if named is None and maps.is_file():
         loaded = maps.read_text(errors="replace")
@@ -61,10 +55,7 @@ def page_faults() -> int:
 
 
 def shuffle_heap(rng: Random) -> Sequence[bytearray]:
-    """Allocate blocks of random sizes, free half of them, and return the others, to be kept as long as it matters.
-
-    About 4 MB are kept; sizes are spread evenly over their orders of magnitude, from 256 bytes to 1 MB.
-    """
+    """Allocate blocks of 256 B to 1 MB, evenly over orders of magnitude; free half, return the rest (about 4 MB)."""
     sizes = [int(_SMALLEST * (_LARGEST / _SMALLEST) ** rng.random()) for _ in range(_BLOCKS)]
     blocks = [bytearray(size) for size in sizes]
     return rng.sample(blocks, _BLOCKS // 2)

@@ -74,10 +74,7 @@ HERE = Source()
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one side's code comes from: its name in the store (this, base, head, null), checkout and interpreter.
-
-    ``harness`` is the folder in which the interpreter finds gapbench.
-    """
+    """One side: its name in the store, checkout, interpreter, and the ``harness`` folder where that finds gapbench."""
 
     name: str = THIS
     source: Source = HERE

@@ -1,33 +1,157 @@
 """What is measured next, and when enough has been measured: precision for `run`, two stages for `ab`.
 
 A policy yields sweeps (rounds of several cases, in the order to measure them) and what there is to tell; when it is
-asked for the next sweep, the rounds of the last one are in the cases' states.
+asked for the next sweep, the rounds of the last one are in the cases' states (`CaseState`).
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, log
 from random import Random
 from typing import Protocol
 
-from gapbench.measuring.case_state import CaseState, Row
-from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced
-from gapbench.measuring.plan import Effort
+import numpy as np
+
+from gapbench.measuring.case_processes import CaseProcesses
+from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced, RoundMeasured
+from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.protocol import Calibration
 from gapbench.measuring.schedule import MOST_TURNS
-from gapbench.statistics.verdicts import (
-    EQUIVALENCE_LEVEL,
-    LEVEL,
-    Evidence,
-    fewest_to_confirm,
-    paired,
-    rests,
-    rounds_to_confirm,
-    smallest_paired,
-    worth_confirming,
-)
-from gapbench.store.records import BASE, HEAD
+from gapbench.statistics import stats, verdicts
+from gapbench.statistics.stats import Floats, Interval
+from gapbench.store.records import BASE, HEAD, UNRANKED
 from gapbench.workloads.cases import Case
+
+Row = tuple[str, str]
+"""An implementation and a clock."""
+
+_FIRST_OVERHEAD = 0.2
+"""Seconds a round takes beyond its turns (fork, inputs, answers, checks), until the case has told its own."""
+
+
+@dataclass(slots=True)
+class CaseState:
+    """A contest on its way; ``sides`` are those on which an implementation must be right to take part."""
+
+    contest: Contest
+    plan: Plan
+    processes: CaseProcesses
+    rounds: int = 0
+    next_round: int = 0
+    """Its number: not `rounds` where a round was lost before a run was resumed."""
+    overhead: float = _FIRST_OVERHEAD
+    round_seconds: float = 0.5
+    """What a round takes, wall time."""
+    raced: set[Row] = field(default_factory=set)
+    calibration: dict[str, Calibration] = field(default_factory=lambda: defaultdict(dict))
+    _turns: list[Mapping[str, Mapping[tuple[str, str], Floats]]] = field(default_factory=list)
+    _ratios: dict[tuple[str, tuple[str, str], tuple[str, str]], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _read: dict[tuple[str, tuple[str, str], tuple[str, str]], int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.contest.case
+
+    @property
+    def _side(self) -> str:
+        return self.plan.sides[0].name
+
+    def rows(self) -> list[Row]:
+        """Return the rows that are ok on base and head, or on the only side."""
+        count, able = len(self.processes.names), set(self.processes.contenders)
+        refused = self.processes.refused
+        needed = range(min(2, len(self.plan.sides)))
+        return [
+            (name, clock)
+            for place, name in enumerate(self.processes.names)
+            for clock in self.contest.clocks
+            if all(side * count + place in able and (clock, side * count + place) not in refused for side in needed)
+        ]
+
+    def entries(self, rows: Iterable[Row], sides: Iterable[int] = (0,)) -> dict[str, tuple[int, ...]]:
+        """Return by clock the contenders that a round of ``rows`` times, on the sides given by number."""
+        count, able = len(self.processes.names), set(self.processes.contenders)
+        found: dict[str, list[int]] = {}
+        sides = tuple(sides)
+        for name, clock in rows:
+            indices = (side * count + self.processes.names.index(name) for side in sides)
+            found.setdefault(clock, []).extend(index for index in indices if index in able)
+        return {clock: tuple(sorted(indices)) for clock, indices in found.items()}
+
+    def record(self, measured: RoundMeasured) -> None:
+        """Take in a finished round."""
+        self.rounds += 1
+        self.next_round = max(self.next_round, measured.round + 1)
+        self._turns.append({clock: measured.by_turn(clock) for clock in measured.result.batches})
+        for clock, calibration in measured.result.calibration.items():
+            self.calibration[clock].update(calibration)
+
+    def time_round(self, wall: float, timed: float) -> None:
+        """Take in what a round took as a whole and inside its turns."""
+        self.round_seconds += (wall - self.round_seconds) / (4 if self.rounds > 1 else 1)
+        self.overhead += (max(0.0, wall - timed) - self.overhead) / 4
+
+    def log_ratios(self, clock: str, one: tuple[str, str], other: tuple[str, str]) -> Floats:
+        """Return log ratios of ``one`` to ``other``, each a (side, implementation), of rounds that both were in."""
+        key = clock, one, other
+        values = self._ratios[key]
+        for turns in self._turns[self._read[key] :]:
+            seconds = turns.get(clock, {})
+            if one in seconds and other in seconds:
+                value = stats.round_log_ratio(seconds[one], seconds[other])
+                if not np.isnan(value):
+                    values.append(value)
+        self._read[key] = len(self._turns)
+        return np.array(values)
+
+    # What precision and racing ask
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the implementations compute the same, so that one of them wins."""
+        return self.case.operation not in UNRANKED
+
+    def best(self, clock: str) -> str | None:
+        """Return the fastest of those that still take turns: all of them took part in every round."""
+        names = [name for name, by in self.rows() if by == clock and (name, by) not in self.raced]
+        if not names or not self.rounds:
+            return None
+        first = names[0]
+        return min(names, key=lambda name: float(np.median(self._against(clock, name, first))))
+
+    def _against(self, clock: str, name: str, other: str) -> Floats:
+        if name == other:
+            return np.zeros(1)
+        found = self.log_ratios(clock, (self._side, name), (self._side, other))
+        return found if len(found) else np.full(1, np.inf)
+
+    def base_of(self, clock: str) -> str | None:
+        """Return the implementation whose ratios are to be known: the fastest, or the reference where nobody wins."""
+        return self.best(clock) if self.ranked else self.contest.reference
+
+    def newly_raced(self) -> Iterator[Row]:
+        """Yield rows that are shown to be clearly slower than the fastest, and let them take no more turns."""
+        for clock in self.contest.clocks if self.ranked else ():
+            best = self.best(clock)
+            for name, by in self.rows():
+                if by != clock or best in (None, name) or (name, by) in self.raced:
+                    continue
+                if stats.lower_bound(self._against(clock, name, str(best))) >= log(stats.CLEARLY_SLOWER):
+                    self.raced.add((name, by))
+                    yield name, by
+
+    def interval(self, row: Row) -> Interval:
+        """Return the log ratio of a row to `base_of` with its 95 % interval."""
+        name, clock = row
+        base = self.base_of(clock)
+        if base is None or base == name:
+            return Interval(0.0, 0.0, 0.0)
+        return stats.location(self.log_ratios(clock, (self._side, name), (self._side, base)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +231,9 @@ class Precision:
                 yield from self._race(state)
                 if not self._rows(state):
                     yield CaseDone(state.case, "failed", state.contest.memory)
-                elif self._converged(state):
+                elif state.rounds >= effort.rounds and all(
+                    state.interval(row).half_width <= effort.target for row in state.rows() if row not in state.raced
+                ):
                     yield CaseDone(state.case, "target", state.contest.memory)
                 else:
                     active.append(state)
@@ -128,12 +254,6 @@ class Precision:
             for row in state.rows()
             if row not in state.raced or state.rounds < fewest - (row[0] != state.contest.reference)
         ]
-
-    def _converged(self, state: CaseState) -> bool:
-        rows = [row for row in state.rows() if row not in state.raced]
-        return state.rounds >= self._effort.rounds and all(
-            state.interval(row).half_width <= self._effort.target for row in rows
-        )
 
     def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[int, float]:
         """Divide what is left of the budget over the rounds that are probably still needed."""
@@ -189,10 +309,10 @@ class TwoStages:
         yield from self._confirm([state for state in states if self._flagged_of(state)], deadline)
         yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
 
-    def evidence(self, state: CaseState, row: Row) -> Evidence:
+    def evidence(self, state: CaseState, row: Row) -> verdicts.Evidence:
         """Weigh the rounds of a row's screening."""
         name, clock = row
-        return paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
+        return verdicts.paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
 
     def _open(self, state: CaseState) -> list[Row]:
         done = self._resting | self._flagged.keys()
@@ -202,22 +322,22 @@ class TwoStages:
         return [row for row in state.rows() if (state.case, *row) in self._flagged]
 
     def _undecided(self, state: CaseState) -> bool:
-        return any(self.evidence(state, row).within > EQUIVALENCE_LEVEL for row in self._open(state))
+        return any(self.evidence(state, row).within > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
         """Flag what seems to have changed, and settle how many fresh rounds will confirm it."""
         evidence = {}
         for state in states:
             weighed = {row: self.evidence(state, row) for row in self._open(state)}
-            evidence[id(state)] = {row: seen for row, seen in weighed.items() if worth_confirming(seen)}
+            evidence[id(state)] = {row: seen for row, seen in weighed.items() if verdicts.worth_confirming(seen)}
         confirming = [state for state in states if evidence[id(state)]]
-        level = LEVEL / 2 / max(1, sum(map(len, evidence.values())))
+        level = verdicts.LEVEL / 2 / max(1, sum(map(len, evidence.values())))
         shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
         affordable = int((deadline - time.monotonic()) / shortest) if confirming else 0
-        most = max(fewest_to_confirm(level, smallest_paired), min(affordable, _MOST_CONFIRMING))
+        most = max(verdicts.fewest_to_confirm(level, verdicts.smallest_paired), min(affordable, _MOST_CONFIRMING))
         for state in confirming:
             rows = evidence[id(state)]
-            rounds = max(min(most, rounds_to_confirm(seen, level) or most) for seen in rows.values())
+            rounds = max(min(most, verdicts.rounds_to_confirm(seen, level) or most) for seen in rows.values())
             planned = Confirmation(state.next_round, rounds)
             self._flagged.update({(state.case, *row): planned for row in rows})
 
@@ -255,7 +375,9 @@ class TwoStages:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
+                        self._resting.update(
+                            (state.case, *row) for row in rows if verdicts.rests(self.evidence(state, row))
+                        )
 
     def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
         """Choose the cases in which the hidden copy of base takes part."""

@@ -82,10 +82,7 @@ class PreparedCase:
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
-    """Load every contender of a task; what raises or is unsupported is rejected, with its status and reason.
-
-    Raises `MemoryError` where the case would not fit the CPU's memory.
-    """
+    """Load contenders, or reject them with status and reason. Raises `MemoryError` where the case exceeds the CPU's."""
     case = task.case
     cheat_checks.remember()
     make_ready(case)
@@ -132,7 +129,9 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
         raise UnsupportedError(f"there is no implementation {spec} in this checkout")
     implementation = operations.load(spec)
     compiled = implementation.family == "compiled"
-    if reason := implementation.why_not(made.case) or (compiled and _uncompilable(made.case)):
+    # Why torch.compile cannot work in this process was found when it was made ready for the CPU.
+    compiler = sys.modules.get("gapbench.measuring.preload_compiler") if made.case.device == "cpu" else None
+    if reason := implementation.why_not(made.case) or (compiled and getattr(compiler, "UNUSABLE", None)):
         raise UnsupportedError(reason)
     function = implementation.prepare(made.case)
     gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
@@ -142,12 +141,6 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
     if reason := implementation.proof():
         raise FailedError(reason)
     made.contenders[index] = Contender(implementation, function, first_call, probes.compilation() if compiled else None)
-
-
-def _uncompilable(case: Case) -> str | None:
-    """Return why torch.compile cannot work in this process, as found when it was made ready; None if it was not."""
-    compiler = sys.modules.get("gapbench.measuring.preload_compiler")
-    return getattr(compiler, "UNUSABLE", None) if case.device == "cpu" else None
 
 
 def _cannot_load(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | None:

@@ -60,10 +60,7 @@ def silent_stderr() -> Iterator[None]:
 
 
 def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
-    """Return the bytes that autograd keeps for the backward pass of one call, each storage counted once.
-
-    Weights do not count: they are there anyway.
-    """
+    """Return the bytes that autograd keeps for one call's backward pass, each storage once, weights not counted."""
     weights = function.parameters() if isinstance(function, nn.Module) else ()
     there = {weight.untyped_storage().data_ptr() for weight in weights}
     saved: dict[int, int] = {}
@@ -108,10 +105,7 @@ def parameters(module: nn.Module) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What Dynamo counted since its counters were last cleared.
-
-    Every graph beyond those that breaks made is one more compilation of the same code.
-    """
+    """What Dynamo counted since it was cleared; a graph that no break made is one more compilation of the same code."""
 
     graphs: int
     graph_breaks: int

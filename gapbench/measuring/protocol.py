@@ -43,10 +43,7 @@ class Started(Struct, frozen=True, tag=True):
 
 
 class WorkerExit(Struct, frozen=True, tag=True):
-    """How a worker ended: ``status`` 0 is success, negative the number of the signal that killed it.
-
-    Where the parent stopped it, ``reason`` says why.
-    """
+    """How a worker ended: 0 is success, -N killed by signal N; ``reason`` is why where the parent stopped it."""
 
     status: int
     reason: str | None = None
@@ -330,23 +327,17 @@ def fits_failure(failure: RoundFailure, contenders: int, clocks: Mapping[str, ob
 
 
 def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bool:
-    """Tell whether a result has batches of exactly the contenders that were to be timed, by each clock of ``entries``.
-
-    Every turn that a contender took has one batch of it, and columns are equally long.
-    """
+    """Tell whether a result has batches of exactly ``entries``, one each a turn, in columns of one length."""
     return (
         result.batches.keys() == entries.keys()
         and all(_fits_batches(result.batches[clock], expected) for clock, expected in entries.items())
         and all(math.isfinite(one) for one in result.slowdowns.values())
-        and all(_fits_telemetry(name, value) for name, value in result.telemetry.items())
+        and result.telemetry.keys() <= _TELEMETRY.keys()
+        and all(value is None or isinstance(value, _TELEMETRY[name]) for name, value in result.telemetry.items())
     )
 
 
 _TELEMETRY = {"sm_clock_mhz": float, "temperature_c": float, "power_w": float, "throttle": str, "steal": float}
-
-
-def _fits_telemetry(name: str, value: object) -> bool:
-    return name in _TELEMETRY and (value is None or isinstance(value, _TELEMETRY[name]))
 
 
 def _fits_batches(batches: Batches, expected: frozenset[int]) -> bool:

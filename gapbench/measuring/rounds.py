@@ -161,32 +161,29 @@ def measure(
     return found
 
 
+@dataclass
 class _Round:
     """The turns of one round by one clock after another."""
 
-    def __init__(
-        self,
-        prepared: PreparedCase,
-        assignment: Assignment,
-        current: CurrentContender,
-        sync: SideSync,
-        examiner: Examiner,
-        shared: _Inputs,
-        calls: dict[int, list[Call]],
-        buffers: Mapping[int, Bytes],
-        order: Random,
-    ) -> None:
-        self._prepared, self._assignment, self._current, self._sync = prepared, assignment, current, sync
-        self._examiner, self._shared, self._order = examiner, shared, order
-        self._calls, self._buffers = calls, buffers
-        self._implementations = len(prepared.task.specs)
+    prepared: PreparedCase
+    assignment: Assignment
+    current: CurrentContender
+    sync: SideSync
+    examiner: Examiner
+    shared: _Inputs
+    calls: dict[int, list[Call]]
+    buffers: Mapping[int, Bytes]
+    order: Random
+
+    def __post_init__(self) -> None:
+        self._implementations = len(self.prepared.task.specs)
         self._random = Random()  # unlike all else not from the seed, which a contender could know
 
     def by(self, timer: clocks.Clock, rotations: int) -> tuple[Batches, Calibration] | RoundFailure:
         """Take one clock's turns, in two halves with different content; judge an output of each contender in both."""
-        assignment, sync = self._assignment, self._sync
+        assignment, sync = self.assignment, self.sync
         entries = assignment.entries[timer.name]
-        mine = [index for index in entries if index in self._calls]
+        mine = [index for index in entries if index in self.calls]
         try:
             calibration = merged([sync.agree(self._calibrate(timer, mine, rotations))], self._implementations)
             lengths = {index: count for index, (count, _) in calibration.items()}
@@ -197,9 +194,9 @@ class _Round:
             batches = Batches()
             first = 0
             for half in (turns.count - turns.count // 2, turns.count // 2):
-                steps = schedule.order(turns, first, half, self._implementations, self._order)
+                steps = schedule.order(turns, first, half, self._implementations, self.order)
                 first += half
-                calls = {index: self._calls[index][:rotations] for index in mine}
+                calls = {index: self.calls[index][:rotations] for index in mine}
                 shown, outputs = self._chosen(steps), dict[int, Packed]()
                 keep = partial(self._keep, shown, outputs)
                 schedule.run_turns(timer, self._mine(steps), calls, lengths, self._begin, batches, keep)
@@ -207,28 +204,28 @@ class _Round:
                     if failure := self._failure(timer.name, outputs, lengths) or self._remembered(mine):
                         return failure
                     if first < turns.count:
-                        self._shared.replace()
+                        self.shared.replace()
                         self._bind_again()
         except clocks.ClockError as refusal:
-            return RoundFailure(self._current.get(), refusal.status, str(refusal), timer.name)
+            return RoundFailure(self.current.get(), refusal.status, str(refusal), timer.name)
         return batches, calibration
 
     def _calibrate(self, timer: clocks.Clock, mine: list[int], rotations: int) -> Calibration:
-        known = self._assignment.calibration.get(timer.name, {})
+        known = self.assignment.calibration.get(timer.name, {})
         found: Calibration = {}
-        on_cpu = self._prepared.case.device == "cpu"
+        on_cpu = self.prepared.case.device == "cpu"
         for index in mine:
             self._begin(index)
-            calls = timer.at_place(self._calls[index][:rotations], 0)
+            calls = timer.at_place(self.calls[index][:rotations], 0)
             if index in known:
                 found[index] = known[index]
-                if on_cpu and index not in self._assignment.once:
+                if on_cpu and index not in self.assignment.once:
                     schedule.prefault(timer, calls, known[index][0])
                 continue
             if on_cpu:
-                count, _ = schedule.calibrate(timer, calls, self._assignment.batch_seconds)
+                count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
                 schedule.prefault(timer, calls, count)
-            found[index] = schedule.calibrate(timer, calls, self._assignment.batch_seconds)
+            found[index] = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
         return found
 
     def _chosen(self, steps: Sequence[schedule.Batch]) -> set[schedule.Batch]:
@@ -242,61 +239,58 @@ class _Round:
         self, shown: Collection[schedule.Batch], outputs: dict[int, Packed], step: schedule.Batch, output: Tensor
     ) -> None:
         if step in shown:
-            outputs[step.contender] = pack(output, self._buffers[step.contender])
+            outputs[step.contender] = pack(output, self.buffers[step.contender])
 
     def _begin(self, index: int) -> None:
-        self._prepared.activate(index)
-        self._current.set(index)
+        self.prepared.activate(index)
+        self.current.set(index)
 
     def _mine(self, steps: list[schedule.Batch]) -> Iterator[schedule.Batch]:
         """Yield those of the steps that are this process's, each when it is its turn."""
-        processes = self._assignment.processes
-        return (steps[place] for place in self._sync.own([processes.get(step.contender, 0) for step in steps]))
+        processes = self.assignment.processes
+        return (steps[place] for place in self.sync.own([processes.get(step.contender, 0) for step in steps]))
 
     def _bind_again(self) -> None:
-        """Bind all contenders to the new content: what a graph remembers of its input is of the one before.
-
-        Those of the other clocks too, and those that a clock has refused: they are judged against this content.
-        """
-        if self._prepared.case.pass_ == "backward":
-            for index in self._calls:
-                self._current.set(index)
-                self._calls[index] = self._shared.calls(index)
+        """Bind everyone to the new content, for refused clocks too: what a graph remembers is the one before."""
+        if self.prepared.case.pass_ == "backward":
+            for index in self.calls:
+                self.current.set(index)
+                self.calls[index] = self.shared.calls(index)
 
     def _failure(self, clock: str, outputs: dict[int, Packed], lengths: Mapping[int, int]) -> RoundFailure | None:
         """Return what is wrong after timing."""
-        if not self._shared.untouched:
+        if not self.shared.untouched:
             return self._who(
                 lengths,
-                lambda: None if self._shared.untouched else "changes its input, not always, but while it is timed",
+                lambda: None if self.shared.untouched else "changes its input, not always, but while it is timed",
             )
         if cheat_checks.replaced():
             return self._who(lengths, cheat_checks.replaced)
         for index in list(outputs):
-            if reason := self._examiner.show(index, self._shared.half, outputs.pop(index), clock):
+            if reason := self.examiner.show(index, self.shared.half, outputs.pop(index), clock):
                 return RoundFailure(index, "wrong", reason)
         return None
 
     def _remembered(self, mine: Sequence[int]) -> RoundFailure | None:
         """Return who remembers answers instead of computing them."""
-        case, contenders = self._prepared.case, self._prepared.contenders
+        case, contenders = self.prepared.case, self.prepared.contenders
         for index in mine:
             if not can_change(case, contenders[index].implementation.truth):
                 continue
             self._begin(index)
-            place = self._random.randrange(len(self._calls[index]))
-            x, call = self._shared.xs[place].tensor, self._calls[index][place]
-            if reason := self._examiner.remembered(index, self._shared.half, x, call, _SURPRISES):
+            place = self._random.randrange(len(self.calls[index]))
+            x, call = self.shared.xs[place].tensor, self.calls[index][place]
+            if reason := self.examiner.remembered(index, self.shared.half, x, call, _SURPRISES):
                 return RoundFailure(index, "wrong", reason)
         return None
 
     def _who(self, lengths: Mapping[int, int], broken: Callable[[], str | None]) -> RoundFailure:
         """Find the contender that breaks a rule only now and then, by trying each alone."""
-        for index in self._calls.keys() & lengths.keys():
-            self._shared.restore()
+        for index in self.calls.keys() & lengths.keys():
+            self.shared.restore()
             self._begin(index)
             for _ in range(10 * lengths[index]):
-                self._calls[index][0]()
+                self.calls[index][0]()
             if reason := broken():
                 return RoundFailure(index, "wrong", reason)
         return RoundFailure(None, "failed", "a rule was broken while the round was timed, and by whom is unknown")

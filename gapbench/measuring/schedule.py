@@ -128,10 +128,7 @@ class Batch:
 
 
 def order(turns: Turns, first: int, count: int, implementations: int, rng: Random) -> list[Batch]:
-    """Return the batches of ``count`` turns from number ``first`` on: implementations in a random order in each turn.
-
-    The sides of an implementation follow one another, in a random order too.
-    """
+    """Return the batches of ``count`` turns from ``first`` on: implementations, then their sides, in random orders."""
     sides: dict[int, list[int]] = {}
     for index in sorted(turns.every):
         sides.setdefault(index % implementations, []).append(index)

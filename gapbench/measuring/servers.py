@@ -24,10 +24,7 @@ _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
 class Servers:
-    """A context manager that ends them all.
-
-    Those for this interpreter and the memory ``conditions`` start at once; `load` starts the others of a plan.
-    """
+    """A context manager that ends them all; this interpreter's for ``conditions`` start at once, others in `load`."""
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}
@@ -37,10 +34,7 @@ class Servers:
                 self._start(condition, sys.executable, number)
 
     def load(self, contests: "Sequence[Contest]", sides: "Sequence[Side]") -> None:
-        """Load what workers need for ``contests`` on all sides, and block until that is done.
-
-        Raises `GapbenchError` if a process could not start.
-        """
+        """Load what ``contests`` need on all sides, and wait. Raises `GapbenchError` if a process could not start."""
         numbers = range(SERVERS if any(contest.case.device == "cpu" for contest in contests) else 1)
         needed = {
             (contest.memory, side.python, number): side.harness

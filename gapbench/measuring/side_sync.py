@@ -6,7 +6,6 @@ exactly one computes at a time and nobody has to be asked in between.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
 
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Agreement, Calibration, Channel
@@ -15,35 +14,24 @@ LEFT_ALONE = 71
 """Exit status of a process whose fellows have gone: why is theirs to tell."""
 
 
-class SideSync(Protocol):
-    """The processes that share a round, as one of them sees them: it is number ``process`` of ``processes``."""
-
-    process: int
-    processes: int
-
-    def own(self, owners: Sequence[int]) -> Iterator[int]:
-        """Yield the indices in ``owners`` (a process for each step) that are this one's, each when it is its turn."""
-
-    def agree(self, calibration: Calibration) -> Calibration:
-        """Return the calibration of all contenders, given that of this process's own."""
-
-
-class _SingleProcess:
-    """Every contender is in this process."""
+class SideSync:
+    """The processes that share a round, as number ``process`` of ``processes`` sees them; here that one has it all."""
 
     process, processes = 0, 1
 
     def own(self, owners: Sequence[int]) -> Iterator[int]:
+        """Yield the indices in ``owners`` (a process for each step) that are this one's, each when it is its turn."""
         return iter(range(len(owners)))
 
     def agree(self, calibration: Calibration) -> Calibration:
+        """Return the calibration of all contenders, given that of this process's own."""
         return calibration
 
 
-SINGLE_PROCESS: SideSync = _SingleProcess()
+SINGLE_PROCESS = SideSync()
 
 
-class TokenSync:
+class TokenSync(SideSync):
     """One process of several: ``inbox`` is the descriptor that it reads tokens from, ``outboxes`` those of the others.
 
     Agreement goes through the parent, on ``channel``. From then on all compute on the processor ``core``, where one is

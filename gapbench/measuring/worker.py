@@ -1,26 +1,40 @@
-"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure one round of it.
+"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure one round, or energy.
 
 Whatever goes wrong becomes a status and a reason; what kills the process is the parent's to tell.
 """
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from gapbench.machine.devices import device
-from gapbench.machine.telemetry import energy as energy_counter
+from gapbench.machine.telemetry import energy
 from gapbench.machine.telemetry.unreadable import UnreadableError
-from gapbench.measuring import ceilings, energy, forkserver_process, judge, prepared, rounds
-from gapbench.measuring.examiner import Examiner, ExaminerGoneError
+from gapbench.measuring import ceilings, cheat_checks, forkserver_process, prepared, probes, rounds
+from gapbench.measuring.clocks import base
+from gapbench.measuring.examiner import Examiner, ExaminerGoneError, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
-from gapbench.measuring.protocol import Answer, Channel, Prepared, RoundFailure
+from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure
 from gapbench.measuring.rounds import Assignment
-from gapbench.measuring.side_sync import SINGLE_PROCESS, TokenSync
-from gapbench.workloads import inputs
+from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, TokenSync
+from gapbench.store.records import Qualification
+from gapbench.workloads import inputs, oracle, passes
 from gapbench.workloads.cases import Case
+from gapbench.workloads.inputs import GuardedTensor
+from gapbench.workloads.oracle import Question
+
+_SURPRISES = 4
+
+WINDOW_SECONDS = 0.25
+"""A window's least length."""
+
+_PATIENCE = 2.0
+_BATCH_SECONDS = 1e-3
 
 
 class _Loaded:
@@ -41,13 +55,8 @@ def serve_case(channel: Channel, _: CurrentContender, task: CaseTask, descriptor
     """Load the contenders of a case, say how that went, and fork workers that have them, if that is possible."""
     byte, control = descriptors
     current = CurrentContender(byte)
-    try:
-        _Loaded.case, reply = prepared.prepare(task, current)
-    except Exception as error:
-        channel.send(_rejected(task, error))
-        return
-    channel.send(reply)
-    if reply.forkable:
+    _Loaded.case, forkable = _load(channel, current, task)
+    if forkable:
         forkserver_process.serve(socket.socket(fileno=control), current)
 
 
@@ -66,11 +75,81 @@ def judge_contenders(
     """
     examiner = Examiner(descriptors[0])
     examiner.begin(0)
-    case = _case_of(channel, current, task)
+    case = _Loaded.case if task is None else _load(channel, current, task)[0]
     if case is not None:
         able = [index for index in indices if index in case.contenders]
-        for judged in judge.judge(case, able, seeds, current, examiner):
+        for judged in judge(case, able, seeds, current, examiner):
             channel.send(judged)
+
+
+def judge(
+    loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
+) -> Iterator[Judged]:
+    """Judge contenders up to the first that is not ok, who may have changed the process; ``seeds`` are the paper's."""
+    questions = oracle.questions(loaded.case, seeds, loaded.noise)
+    guards = [GuardedTensor(question.x) for question in questions]
+    examiner.wait()
+    for index in indices:
+        current.set(index)
+        try:
+            qualification = _judge_one(loaded, index, questions, guards, examiner)
+        except ExaminerGoneError:
+            raise
+        except Exception as error:
+            qualification = Qualification(*prepared.status_of(error, loaded.case))
+        examiner.finish()
+        yield Judged(index, qualification)
+        if qualification.status != "ok":
+            return
+
+
+def _judge_one(
+    loaded: PreparedCase, index: int, questions: Sequence[Question], guards: Sequence[GuardedTensor], examiner: Examiner
+) -> Qualification:
+    case, contender = loaded.case, loaded.contenders[index]
+    implementation, function = contender.implementation, contender.function
+    truth = implementation.truth
+    compiled = implementation.family == "compiled"
+    if compiled:
+        probes.forget_compilation()
+    for number, question in enumerate(questions):
+        if question.patterns is not None and not truth.stressed:
+            continue
+        call = loaded.bind(index, question.x, question.gradient(case, truth))
+        if case.pass_ == "update":
+            examiner.show(index, WEIGHTS, pack(passes.first_weight(function)))
+        reason = examiner.show(index, number, pack(call()))
+        if not guards[number] and (number == 0 or reason is None):
+            reason = "changes its input"
+        if reason is not None:
+            return Qualification("wrong", reason)
+    x, gradient = guards[0].tensor, questions[0].gradient(case, truth)
+    call = loaded.bind(index, x, gradient)
+    if reason := cheat_checks.replaced() or cheat_checks.off_thread_work(call, case.threads):
+        return Qualification("failed", reason)
+    if not guards[0]:
+        return Qualification("wrong", "changes its input, not in the first calls, but later")
+    if can_change(case, truth) and (reason := examiner.remembered(index, 0, x, call, _SURPRISES)):
+        return Qualification("wrong", reason)
+    # Asked before other probes make the function compile for what is not measured.
+    again, code_path = probes.compilation() if compiled else None, implementation.code_path(function)
+    if again and again.graph_breaks:
+        return Qualification("failed", "torch.compile broke the graph when it was called again")
+    # Compiled code of a forward case would be compiled once more, for training.
+    saves = implementation.differentiable and not (compiled and case.pass_ == "forward")
+    footprint = probes.footprint(call) if case.device == "cpu" else None
+    return Qualification(
+        peak_extra_bytes=footprint.peak_extra_bytes if footprint else None,
+        operators=footprint.operators if footprint else None,
+        saved_bytes=probes.saved_bytes(case, function, x) if saves else None,
+        compile_seconds=contender.first_call if compiled else None,
+        code_path=code_path,
+        graph_breaks=contender.compilation.graph_breaks if contender.compilation else None,
+        recompilations=contender.compilation.recompilations + again.graphs if contender.compilation and again else None,
+        parameters=probes.parameters(function) if isinstance(function, nn.Module) else None,
+        deterministic=probes.deterministic(call),
+        batch_invariant=None if compiled else probes.batch_invariant(case, function, x),
+    )
 
 
 def measure_round(
@@ -88,19 +167,6 @@ def measure_round(
     of every process's outbox follow.
     """
     examiner, *shared = descriptors
-    _measure_round(channel, current, task, assignment, place, Examiner(examiner), 0, shared)
-
-
-def _measure_round(
-    channel: Channel,
-    current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
-    place: Place,
-    examiner: Examiner,
-    paper: int,
-    shared: Sequence[int],
-) -> None:
     sync = SINGLE_PROCESS
     if shared:
         byte, inbox, *outboxes = shared
@@ -108,6 +174,18 @@ def _measure_round(
         os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
         others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
         sync = TokenSync(channel, place.process, inbox, others, current, place.core)
+    _measure_round(channel, current, task, assignment, Examiner(examiner), 0, sync)
+
+
+def _measure_round(
+    channel: Channel,
+    current: CurrentContender,
+    task: CaseTask | None,
+    assignment: Assignment,
+    examiner: Examiner,
+    paper: int,
+    sync: SideSync,
+) -> None:
     case = _Loaded.case
     try:
         examiner.begin(paper)
@@ -136,24 +214,19 @@ def measure_rounds(
     examiner = Examiner(descriptors[0])
     for number, (task, assignment) in enumerate(jobs):
         current.clear()
-        _measure_round(channel, current, task, assignment, Place(), examiner, number, ())
+        _measure_round(channel, current, task, assignment, examiner, number, SINGLE_PROCESS)
 
 
-def _case_of(channel: Channel, current: CurrentContender, task: CaseTask | None) -> PreparedCase | None:
-    if task is None:
-        return _Loaded.case
+def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[PreparedCase | None, bool]:
+    """Load a task's contenders, and send how that went; return them, and whether workers can be forked."""
     try:
         case, reply = prepared.prepare(task, current)
     except Exception as error:
-        channel.send(_rejected(task, error))
-        return None
+        reason = prepared.status_of(error, task.case)
+        channel.send(Prepared({}, dict.fromkeys(task.contenders, reason), forkable=False))
+        return None, False
     channel.send(reply)
-    return case
-
-
-def _rejected(task: CaseTask, error: Exception) -> Prepared:
-    reason = prepared.status_of(error, task.case)
-    return Prepared({}, dict.fromkeys(task.contenders, reason), forkable=False)
+    return case, reply.forkable
 
 
 def measure_ceilings(
@@ -173,7 +246,7 @@ def measure_ceilings(
 def energy_source(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001
     """Send the name of what counts a device's energy, and None; or None, and why nothing does."""
     try:
-        with energy_counter.opened(device_name, device(device_name).uuid) as counter:
+        with energy.opened(device_name, device(device_name).uuid) as counter:
             channel.send(Answer([counter.source, None]))
     except UnreadableError as error:
         channel.send(Answer([None, str(error)]))
@@ -195,7 +268,47 @@ def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec
                 call()
             where.synchronize()
 
-        with energy_counter.opened(case.device, where.uuid) as counter:
-            channel.send(Answer(energy.joules_per_call(run, counter)))
+        with energy.opened(case.device, where.uuid) as counter:
+            channel.send(Answer(joules_per_call(run, counter)))
     except Exception as error:
         channel.send(Answer(f"{type(error).__name__}: {error}"))
+
+
+def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> float:
+    """Return what one call takes; ``run(count)`` makes so many, and returns when their work is done.
+
+    Over a window of calls back to back, from one step of the counter to another: counters move in steps (NVML's by 20
+    to 100 ms, RAPL's by 1 ms), so a window that began and ended anywhere would be wrong by a step at each end.
+    Raises `UnreadableError` if the counter stands still.
+    """
+    count = _millisecond_of(run)
+    _until_step(run, count, counter)
+    began, before = base.now(), counter.joules()
+    calls = 0
+    while base.now() - began < WINDOW_SECONDS:
+        run(count)
+        calls += count
+    calls += _until_step(run, count, counter)
+    return (counter.joules() - before) / calls
+
+
+def _millisecond_of(run: Callable[[int], object]) -> int:
+    """Return how many calls take about a millisecond, beside which reading the counter is short."""
+    count = 1
+    while True:
+        began = base.now()
+        run(count)
+        if base.now() - began >= _BATCH_SECONDS / 2:
+            return count
+        count *= 2
+
+
+def _until_step(run: Callable[[int], object], count: int, counter: energy.Counter) -> int:
+    """Go on until the counter has moved; return how many calls that took."""
+    began, before, calls = base.now(), counter.joules(), 0
+    while counter.joules() == before:
+        if base.now() - began > _PATIENCE:
+            raise UnreadableError(f"{counter.source} did not move in {_PATIENCE:g} s of work")
+        run(count)
+        calls += count
+    return calls

@@ -22,11 +22,6 @@ from gapbench.store.records import REFERENCE
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import GLOBAL_AVERAGE, Truth
 
-__all__ = [
-    "OPERATIONS", "Operation", "adopt", "builtin", "competing", "compiles", "contenders", "is_user_spec", "load",
-    "loads", "name_of", "operation", "other_truths", "parameters", "restore", "state", "taken", "truth", "why_not",
-]  # fmt: skip
-
 GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
@@ -42,15 +37,8 @@ _HARNESS = {
 }
 """Modules of the two packages that serve every implementation, and have none."""
 
-_MOVED = {
-    "cases": "workloads",
-    "shapes": "workloads",
-    "passes": "workloads",
-    "truth": "workloads",
-    "records": "store",
-    "devices": "machine",
-    "telemetry": "machine",
-}
+_MOVED = dict.fromkeys(("cases", "shapes", "passes", "truth"), "workloads")
+_MOVED |= {"records": "store", "devices": "machine", "telemetry": "machine"}
 """Where implementations of versions before 0.2 find what they import from `gapbench`, by its old name."""
 
 _BUILT_IN: dict[str, Implementation] = {each.name: each for own in OPERATIONS for each in own.implementations}
@@ -84,10 +72,7 @@ def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
 
 
 def competing(name: str, chosen: Collection[str] | None, everyone: bool = False) -> list[str]:
-    """Return who competes at the operation ``name`` in a suite that chose some implementations, or None for the usual.
-
-    Those chosen, the usual ones where none of them is of this operation, and both for ``everyone``.
-    """
+    """Return who competes: those ``chosen`` that are of this operation, else the usual ones; both for ``everyone``."""
     usual = contenders(name)
     own = contenders(name, chosen) if chosen else usual
     return list(dict.fromkeys([*own, *usual])) if everyone or not own else own

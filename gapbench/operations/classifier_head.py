@@ -1,7 +1,4 @@
-"""What global average pooling saves in a classifier: heads with and without it, weights included.
-
-VGG-16's head without its dropout, whose randomness no oracle could judge.
-"""
+"""What GAP saves in a classifier: heads with and without it; VGG-16's without dropout, which no oracle could judge."""
 
 from collections.abc import Callable
 from dataclasses import replace

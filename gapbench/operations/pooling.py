@@ -1,7 +1,4 @@
-"""Which pooling costs what: global average beside global maximum and 2x2 windows, on the same inputs.
-
-These compute different things, each with its own truth; what is compared is their price.
-"""
+"""Which pooling costs what: global average, global maximum, 2x2 windows; same inputs, each with its own truth."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -27,9 +24,7 @@ def _windowed(case: Case) -> tuple[int, ...]:
 
 
 def _unsupported(case: Case) -> str | None:
-    if not case.elements:
-        return "nothing is there to be pooled; choose --shape without a 0"
-    return None
+    return None if case.elements else "nothing is there to be pooled; choose --shape without a 0"
 
 
 def _window_unsupported(case: Case) -> str | None:

@@ -53,10 +53,6 @@ def _unsupported(case: Case) -> str | None:
     return None
 
 
-def _flatten_unsupported(_case: Case) -> str:
-    return "a linear layer over flattened positions raises on every size but its own; use global average pooling"
-
-
 def _truth(pool: Callable[[Case], Function], size: int) -> Differentiated:
     """Return the answer of ``pool`` for maps of ``size`` x ``size``, joined."""
     return Differentiated(pool, lambda case: (case.n, case.c, size * len(PIXELS), size), lambda case: case.window, pool)
@@ -115,7 +111,9 @@ VARYING_SIZE = Operation(
             "a linear layer over flattened positions, which takes one size only",
             "torch.nn.Linear(x[0].numel(), 1000)(x.flatten(1))",
             _EACH_MEAN,
-            unsupported=_flatten_unsupported,
+            unsupported=lambda _case: (
+                "a linear layer over flattened positions raises on every size but its own; use global average pooling"
+            ),
         ),
     ),
 )

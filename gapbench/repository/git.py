@@ -87,10 +87,7 @@ def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
 
 
 def tracked(folder: Path) -> str | None:
-    """Return what identifies the tracked files of ``folder`` as they are: the commit, and a hash of the difference.
-
-    None where it is in no repository or has no commit.
-    """
+    """Return the commit and a hash of the difference of ``folder``'s tracked files; None where there is no commit."""
     commit = ask(folder, "rev-parse", "--verify", "HEAD")
     difference = ask(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
     return commit and f"{commit}-{hashlib.sha256(difference.encode()).hexdigest()[:12]}"

@@ -44,10 +44,7 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
 
 
 def noise(case: Case, seed: int) -> Tensor:
-    """Return float32 noise of the case's shape and layout, for `sample`.
-
-    Drawn on the CPU, whose generator is the same everywhere.
-    """
+    """Return float32 noise of the case's shape and layout, for `sample`; the CPU's generator is the same everywhere."""
     drawn = torch.empty(case.shape, dtype=torch.float32).normal_(generator=torch.Generator().manual_seed(seed))
     return drawn if case.layout == "contiguous" else empty(replace(case, dtype="float32", device="cpu")).copy_(drawn)
 
@@ -137,10 +134,7 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(tensor: Tensor, other: Tensor) -> bool:
-    """Compare two tensors of one shape and dtype as integers, eight bytes at a time where that is possible.
-
-    Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
-    """
+    """Compare tensors of one shape and dtype as integers: faster for bfloat16, and a NaN equals itself."""
     count, size = tensor.numel(), tensor.element_size()
     pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
     dense = count == 0 or count == 1 + sum(

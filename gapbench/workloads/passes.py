@@ -42,10 +42,7 @@ def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
 
 
 def expect(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
-    """Return what the call of `bind` must return, in float64.
-
-    An update must leave the first ``weight`` as it was: see `_optimizer`.
-    """
+    """Return what the call of `bind` must return, in float64; an update leaves ``weight`` as it was (`_optimizer`)."""
     if case.pass_ == "forward":
         return truth.forward(case, x)
     if case.pass_ == "update":
@@ -78,11 +75,7 @@ def _written(gradient: Tensor) -> Tensor:
 
 
 def _optimizer(weights: list[nn.Parameter]) -> torch.optim.Optimizer | None:
-    """Return Adam with a learning rate of 0.
-
-    It reads and writes what any other rate would, and leaves the weights where the oracle expects them, however often
-    it is called.
-    """
+    """Return Adam with a learning rate of 0: all of its work, and the weights stay where the oracle expects them."""
     return torch.optim.Adam(weights, lr=0.0) if weights else None
 
 

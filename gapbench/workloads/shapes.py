@@ -49,39 +49,29 @@ HEADS: Shapes = {
 }
 """Feature maps before the classifier, each shape once though several networks share it. Swin's is a permuted view."""
 
-SQUEEZES: Shapes = {
-    "SE-ResNet-50 stage 1": (8, 256, 56, 56),
-    "SE-ResNet-50 stage 2": (8, 512, 28, 28),
-    "SE-ResNet-50 stage 3": (8, 1024, 14, 14),
-    "SE-ResNet-50 stage 4": (8, 2048, 7, 7),
-    "MobileNetV3-L 72x28x28": (8, 72, 28, 28),
-    "MobileNetV3-L 120x28x28": (8, 120, 28, 28),
-    "MobileNetV3-L and EfficientNet-B0 480x14x14": (8, 480, 14, 14),
-    "MobileNetV3-L and EfficientNet-B0 672x14x14": (8, 672, 14, 14),
-    "MobileNetV3-L and EfficientNet-B0 672x7x7": (8, 672, 7, 7),
-    "MobileNetV3-L 960x7x7": (8, 960, 7, 7),
-    "EfficientNet-B0 32x112x112": (8, 32, 112, 112),
-    "EfficientNet-B0 96x56x56": (8, 96, 56, 56),
-    "EfficientNet-B0 144x56x56": (8, 144, 56, 56),
-    "EfficientNet-B0 144x28x28": (8, 144, 28, 28),
-    "EfficientNet-B0 240x28x28": (8, 240, 28, 28),
-    "EfficientNet-B0 240x14x14": (8, 240, 14, 14),
-    "EfficientNet-B0 1152x7x7": (8, 1152, 7, 7),
-}
+_squeezes: tuple[tuple[str, Shape, int], ...] = (
+    ("SE-ResNet-50 stage 1", (8, 256, 56, 56), 3),
+    ("SE-ResNet-50 stage 2", (8, 512, 28, 28), 4),
+    ("SE-ResNet-50 stage 3", (8, 1024, 14, 14), 6),
+    ("SE-ResNet-50 stage 4", (8, 2048, 7, 7), 3),
+    ("MobileNetV3-L 72x28x28", (8, 72, 28, 28), 1),
+    ("MobileNetV3-L 120x28x28", (8, 120, 28, 28), 2),
+    ("MobileNetV3-L and EfficientNet-B0 480x14x14", (8, 480, 14, 14), 4),
+    ("MobileNetV3-L and EfficientNet-B0 672x14x14", (8, 672, 14, 14), 3),
+    ("MobileNetV3-L and EfficientNet-B0 672x7x7", (8, 672, 7, 7), 2),
+    ("MobileNetV3-L 960x7x7", (8, 960, 7, 7), 2),
+    ("EfficientNet-B0 32x112x112", (8, 32, 112, 112), 1),
+    ("EfficientNet-B0 96x56x56", (8, 96, 56, 56), 1),
+    ("EfficientNet-B0 144x56x56", (8, 144, 56, 56), 1),
+    ("EfficientNet-B0 144x28x28", (8, 144, 28, 28), 1),
+    ("EfficientNet-B0 240x28x28", (8, 240, 28, 28), 1),
+    ("EfficientNet-B0 240x14x14", (8, 240, 14, 14), 1),
+    ("EfficientNet-B0 1152x7x7", (8, 1152, 7, 7), 4),
+)
+SQUEEZES: Shapes = {label: shape for label, shape, _ in _squeezes}
 """What squeeze-and-excite networks pool (timm), batch 8."""
 
-SQUEEZE_COUNTS: dict[str, int] = {
-    "SE-ResNet-50 stage 1": 3,
-    "SE-ResNet-50 stage 2": 4,
-    "SE-ResNet-50 stage 3": 6,
-    "SE-ResNet-50 stage 4": 3,
-    "MobileNetV3-L 120x28x28": 2,
-    "MobileNetV3-L and EfficientNet-B0 480x14x14": 4,
-    "MobileNetV3-L and EfficientNet-B0 672x14x14": 3,
-    "MobileNetV3-L and EfficientNet-B0 672x7x7": 2,
-    "MobileNetV3-L 960x7x7": 2,
-    "EfficientNet-B0 1152x7x7": 4,
-}
+SQUEEZE_COUNTS: dict[str, int] = {label: count for label, _, count in _squeezes if count > 1}
 """How often one forward pass of these networks together pools each shape, where that is more than once."""
 
 DETECTION: Shapes = {

@@ -1,7 +1,4 @@
-"""Suites: declarations of cases, found by name or path.
-
-A suite is a pytest module with one function under `suite`; see ``suites/bench_quick.py``.
-"""
+"""Suites: cases that pytest modules declare by `suite` (see ``suites/bench_quick.py``), found by name or path."""
 
 import contextlib
 import importlib.util
@@ -57,10 +54,7 @@ def grid(
     operation: str = "gap",
     weights: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Case, ...]:
-    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
-
-    ``weights`` say by label how often a shape occurs, 1 where they do not.
-    """
+    """Return every combination as cases; ``weights`` say by label how often a shape occurs, 1 where they do not."""
     return tuple(
         Case(
             shape, dtype, layout, pass_=pass_, threads=count, operation=operation, label=label,

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from gapbench.cli.progress import Progress
-from gapbench.measuring import engine
+from gapbench.measuring import events
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.store.records import Qualification
@@ -11,11 +11,11 @@ from gapbench.workloads.cases import Case
 
 CASE = Case((1, 8, 4, 4))
 EVENTS = [
-    engine.Ready(),
-    engine.Qualified(CASE, "mean", Qualification()),
-    engine.RoundMeasured(CASE, 0, 0, ("mean",), RoundResult({"host": Batches()})),
-    engine.WorkerLost(CASE, "mean", 1, "killed"),
-    engine.CaseDone(CASE, "target"),
+    events.Ready(),
+    events.Qualified(CASE, "mean", Qualification()),
+    events.RoundMeasured(CASE, 0, 0, ("mean",), RoundResult({"host": Batches()})),
+    events.WorkerLost(CASE, "mean", 1, "killed"),
+    events.CaseDone(CASE, "target"),
 ]
 
 

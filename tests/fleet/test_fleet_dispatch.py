@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, dispatch
-from gapbench.measuring import engine
+from gapbench.measuring.events import (
+    CaseDone,
+    CeilingsMeasured,
+    EnergyMeasured,
+    Qualified,
+    Ready,
+    RoundMeasured,
+    WorkerLost,
+)
 from gapbench.measuring.plan import Contest, Effort
 from gapbench.measuring.protocol import RoundResult
 from gapbench.store.records import Qualification
@@ -46,15 +54,15 @@ class Actor:
         return event
 
     def measure(self, contest, effort, number):
-        yield engine.Ready()
-        yield engine.Qualified(contest.case, "mean", Qualification())
+        yield Ready()
+        yield Qualified(contest.case, "mean", Qualification())
         for round_ in range(number, effort.rounds):
-            yield engine.RoundMeasured(contest.case, round_, round_ - number, ("mean",), RoundResult({}))
-        yield engine.CaseDone(contest.case, "budget")
-        yield engine.EnergyMeasured([{"device": "cpu", "source": None, "reason": f"of {self.number}"}])
+            yield RoundMeasured(contest.case, round_, round_ - number, ("mean",), RoundResult({}))
+        yield CaseDone(contest.case, "budget")
+        yield EnergyMeasured([{"device": "cpu", "source": None, "reason": f"of {self.number}"}])
 
     def ceilings(self, cases):
-        return engine.CeilingsMeasured([{"device": "cpu", "cases": len(cases)}])
+        return CeilingsMeasured([{"device": "cpu", "cases": len(cases)}])
 
     def warnings(self):
         return [Warning("load", "warm", "cool it")]
@@ -106,8 +114,8 @@ def test_all_is_measured_once_where_nobody_is_lost():
     events, error, log = play([1000, 1000], with_ceilings=True)
     assert error is None
     assert sorted(case.id for case, _, _ in log) == sorted(contest.case.id for contest in CONTESTS)
-    assert len(of(engine.Ready, events)) == 1
-    assert [event.ceilings for event in of(engine.CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
+    assert len(of(Ready, events)) == 1
+    assert [event.ceilings for event in of(CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
     assert sorted(one.evidence for one in events[-1].warnings) == [f"device {n} of the fleet: warm" for n in (1, 2)]
     budgets = [effort.budget for _, effort, _ in log]
     assert sum(budgets) == pytest.approx(2 * EFFORT.budget)
@@ -124,22 +132,22 @@ def test_a_case_gets_no_more_than_the_whole_budget():
 def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
     events, error, _ = play([*lives, 1000], seed, with_ceilings=True)
     assert error is None
-    rounds = of(engine.RoundMeasured, events)
+    rounds = of(RoundMeasured, events)
     numbers = {contest.case: [one.round for one in rounds if one.case == contest.case] for contest in CONTESTS}
     assert all(found == list(range(EFFORT.rounds)) for found in numbers.values())
     assert [one.process for one in rounds] == list(range(len(rounds)))
-    assert {event.case for event in of(engine.CaseDone, events)} == {contest.case for contest in CONTESTS}
-    assert len(of(engine.CeilingsMeasured, events)) == 1
-    assert len(of(engine.WorkerLost, events)) <= len(lives)
+    assert {event.case for event in of(CaseDone, events)} == {contest.case for contest in CONTESTS}
+    assert len(of(CeilingsMeasured, events)) == 1
+    assert len(of(WorkerLost, events)) <= len(lives)
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_when_all_are_lost_it_is_said_and_the_rest_can_be_resumed(lives, seed):
     seen, error, _ = play(lives, seed)
     assert error == "all devices of the fleet are lost"
-    more, error, _ = play([1000], seed, earlier=of(engine.RoundMeasured, seen))
+    more, error, _ = play([1000], seed, earlier=of(RoundMeasured, seen))
     assert error is None
-    rounds = of(engine.RoundMeasured, seen + more)
+    rounds = of(RoundMeasured, seen + more)
     assert len({(one.case, one.round) for one in rounds}) == len(rounds) == EFFORT.rounds * len(CONTESTS)
     assert len({one.process for one in rounds}) == len(rounds)
 
@@ -147,7 +155,7 @@ def test_when_all_are_lost_it_is_said_and_the_rest_can_be_resumed(lives, seed):
 def test_a_case_that_takes_three_devices_along_has_failed_and_the_fourth_goes_on():
     events, error, log = play([3, 3, 3, 1000], plan=CONTESTS[:1])
     assert (error, len(log)) == (None, 3)
-    assert len(of(engine.WorkerLost, events)) == 3
-    (last,) = [one for one in of(engine.Qualified, events) if one.qualification.status == "failed"]
+    assert len(of(WorkerLost, events)) == 3
+    (last,) = [one for one in of(Qualified, events) if one.qualification.status == "failed"]
     assert "3 devices of the fleet were lost" in last.qualification.reason
-    assert of(engine.CaseDone, events) == [engine.CaseDone(CONTESTS[0].case, "failed")]
+    assert of(CaseDone, events) == [CaseDone(CONTESTS[0].case, "failed")]

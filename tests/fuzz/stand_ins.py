@@ -16,7 +16,7 @@ import running
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, importing, merging
 from gapbench.machine import environment
-from gapbench.measuring import engine, recording
+from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.profiling import explain, profiles, static
@@ -106,14 +106,14 @@ _AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=False, servers=None):
     """Yield what `engine.measure` would of the first contests; the last implementation of each cannot run."""
     effort, random = plan.effort, Random(plan.effort.seed)
-    yield engine.Ready()
+    yield events.Ready()
     for side in plan.sides:
         for one in plan.contests if side.name != NULL else ():
             for name in one.specs:
                 found = Qualification() if name != "triton" else Qualification("unsupported", "no GPU")
-                yield engine.Qualified(one.case, name, found, contender=side.name, memory=one.memory)
+                yield events.Qualified(one.case, name, found, contender=side.name, memory=one.memory)
     if with_ceilings:
-        yield engine.CeilingsMeasured([_CEILING])
+        yield events.CeilingsMeasured([_CEILING])
     process = 1 + max((one.process for one in earlier), default=-1)
     done = {(one.case, one.memory, one.round) for one in earlier}
     for one in plan.contests[:_MOST]:
@@ -122,16 +122,16 @@ def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=Fal
             if names and (*one.key, number) not in done:
                 sides = tuple(side.name for side in plan.sides)
                 result = _round(one.clocks, len(names) * len(sides), random)
-                yield engine.RoundMeasured(one.case, number, process, names, result, sides, one.memory)
+                yield events.RoundMeasured(one.case, number, process, names, result, sides, one.memory)
                 process += 1
             if effort.seed == _CUT_SHORT and number == 2 and not earlier:
                 raise KeyboardInterrupt
         if not plan.is_comparison:
-            yield engine.CaseDone(one.case, "target", one.memory)
+            yield events.CaseDone(one.case, "target", one.memory)
     if plan.is_comparison:  # one row seems to have changed
         one = plan.contests[0]
         row = (one.case, next(iter(one.specs)), one.clocks[0])
-        yield engine.Flagged({row: Confirmation(_ROUNDS // 2 + 1, _ROUNDS)})
+        yield events.Flagged({row: Confirmation(_ROUNDS // 2 + 1, _ROUNDS)})
 
 
 def _round(clocks, contenders, random):

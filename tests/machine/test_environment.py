@@ -1,8 +1,8 @@
 from msgspec.structs import asdict, replace
 
 from gapbench.machine import environment
+from gapbench.machine.environment import Snapshot
 from gapbench.machine.telemetry.host import CpuTime
-from gapbench.machine.telemetry.machine_warnings import Snapshot
 from gapbench.store.run import Machine
 
 

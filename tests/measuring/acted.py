@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from gapbench.measuring import engine, policies
-from gapbench.measuring.engine import Qualified
+from gapbench.measuring.events import Qualified
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.store.records import NULL, Qualification
 

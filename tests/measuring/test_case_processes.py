@@ -13,7 +13,7 @@ import pytest
 
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.engine import Qualified, RoundMeasured, SidesSeparated, WorkerLost
+from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured, SidesSeparated, WorkerLost
 from gapbench.measuring.plan import Contest, Effort, Plan, Side, Source
 from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
@@ -101,14 +101,14 @@ def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_
     def die(self, group, assignment, timeout):
         forker, _ = self._forker(group, assignment)
         forker.current.clear()
-        return case_processes.last_answer(forker.start(os._exit, 9), timeout), forker.current.get()
+        return case_processes.forkserver.last_answer(forker.start(os._exit, 9), timeout), forker.current.get()
 
     monkeypatch.setattr(CaseProcesses, "_alone", die)
     events = measure({"sum_scale": "sum_scale"})
     (lost,) = of(WorkerLost, events)
     assert lost.implementation == "none of them"
     assert {one.status for one in statuses(events).values()} == {"failed"}
-    assert [event.stopped_by for event in of(engine.CaseDone, events)] == ["failed"]
+    assert [event.stopped_by for event in of(CaseDone, events)] == ["failed"]
 
 
 def test_a_case_process_that_dies_between_rounds_is_loaded_again(monkeypatch):
@@ -487,7 +487,7 @@ def half(contender):
 def converse(monkeypatch, said):
     """Return what comes of two workers, each with one contender, that say this."""
     workers = [Listener(), Listener()]
-    monkeypatch.setattr(case_processes, "conversation", lambda *_: iter(said))
+    monkeypatch.setattr(case_processes.forkserver, "conversation", lambda *_: iter(said))
     assignment = Assignment({"host": (0, 1)}, 0, 0.1, 1e-3, processes={0: 0, 1: 1})
     found = case_processes._converse(workers, assignment, 1, 1.0)
     assert all(worker.killed for worker in workers)

@@ -9,9 +9,9 @@ from acted import result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.measuring.case_state import CaseState
 from gapbench.measuring.events import RoundMeasured
 from gapbench.measuring.plan import Contest, Plan, Side
+from gapbench.measuring.policies import CaseState
 from gapbench.statistics import stats
 from gapbench.store.records import BASE, HEAD, NULL, THIS
 from gapbench.workloads.cases import Case

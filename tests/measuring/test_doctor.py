@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gapbench import cli
-from gapbench.measuring import doctor, engine
+from gapbench.measuring import doctor, engine, events
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.store.records import Qualification
 
@@ -16,7 +16,7 @@ def fake_measure(spread, bias=0.0, seed=0):
 
     def measure(plan):
         for contest in plan.contests:
-            yield engine.Qualified(contest.case, "mean", Qualification())
+            yield events.Qualified(contest.case, "mean", Qualification())
         for number in range(8):
             for contest in plan.contests:
                 batches = Batches()
@@ -25,7 +25,7 @@ def fake_measure(spread, bias=0.0, seed=0):
                     batches.add(0, turn, 0, 10, 1e-3)
                     batches.add(1, turn, 1, 10, 1e-3 * ratio)
                 names = ("mean", "mean_again")
-                yield engine.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
+                yield events.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
 
     return measure
 
@@ -46,7 +46,7 @@ def test_more_noise_or_slower_rounds_find_less():
 
 @pytest.mark.parametrize(("spread", "load", "code"), [(0.001, 0.0, 0), (0.3, 0.0, 4), (0.001, 50.0, 4)])
 def test_strict_exits_with_4_where_the_machine_is_unfit(monkeypatch, capsys, spread, load, code):
-    from gapbench.machine.telemetry.machine_warnings import Snapshot
+    from gapbench.machine.environment import Snapshot
 
     monkeypatch.setattr(engine, "measure", fake_measure(spread))
     monkeypatch.setattr("gapbench.measuring.doctor.time.monotonic", iter(np.arange(0, 1e6, 2.0)).__next__)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gapbench.measuring import engine
+from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.store.records import THIS
 from gapbench.workloads.cases import Case
@@ -23,13 +24,13 @@ def measure(specs, effort=HASTY, case=SMALL, earlier=()):
 def last_status(events):
     found = {}
     for event in events:
-        if isinstance(event, engine.Qualified):
+        if isinstance(event, Qualified):
             found[event.implementation] = event.qualification
     return found
 
 
 def rounds(events):
-    return [event for event in events if isinstance(event, engine.RoundMeasured)]
+    return [event for event in events if isinstance(event, RoundMeasured)]
 
 
 def took_part(measured, clock="host"):
@@ -96,13 +97,13 @@ def test_rounds_are_numbered_and_have_a_process_each(rogues):
 
 
 def test_a_case_ends_with_its_reason(rogues):
-    assert [event.stopped_by for event in rogues if isinstance(event, engine.CaseDone)] in (["target"], ["budget"])
+    assert [event.stopped_by for event in rogues if isinstance(event, CaseDone)] in (["target"], ["budget"])
 
 
 def test_a_case_without_a_contender_left_has_failed():
     broken = list(engine.measure(Plan((Contest("test", SMALL, {"triton": "triton"}),), HASTY)))
     assert last_status(broken)["triton"].status == "unsupported"
-    assert [event.stopped_by for event in broken if isinstance(event, engine.CaseDone)] == ["failed"]
+    assert [event.stopped_by for event in broken if isinstance(event, CaseDone)] == ["failed"]
 
 
 def test_rounds_measured_earlier_are_not_measured_again():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapbench.measuring import judge
+from gapbench.measuring import worker
 from gapbench.store.records import Qualification
 from gapbench.workloads.cases import Case
 
@@ -18,7 +18,7 @@ def judged(load, begun):
         assert not reply.rejected
         indices = range(len(specs)) if indices is None else indices
         examiner, parent = begun(loaded.task)
-        claimed = {one.contender: one.qualification for one in judge.judge(loaded, indices, (0, 1), current, examiner)}
+        claimed = {one.contender: one.qualification for one in worker.judge(loaded, indices, (0, 1), current, examiner)}
         found = {index: [] for index in claimed}
         for finding in (each for findings in parent.findings for each in findings.examined):
             found[finding.contender].append(finding)

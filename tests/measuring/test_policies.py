@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gapbench.measuring import engine, policies
-from gapbench.measuring.engine import CaseDone, Flagged, Qualified, Raced, RoundMeasured
+from gapbench.measuring.events import CaseDone, Flagged, Qualified, Raced, RoundMeasured
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.policies import TwoStages
 from gapbench.store.records import BASE, HEAD, NULL, THIS

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapbench.measuring import engine, recording
+from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import Contest, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.measuring.recording.ledger import Ledger
+from gapbench.measuring.recording import Ledger
 from gapbench.store.records import Qualification
 from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
 from gapbench.store.run import Side as RunSide
@@ -81,7 +81,7 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
 
     def interrupt(event):
         nonlocal rounds
-        rounds += isinstance(event, engine.RoundMeasured)
+        rounds += isinstance(event, events.RoundMeasured)
         if rounds == 3:
             raise KeyboardInterrupt
 
@@ -114,12 +114,12 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
             batches.add(contender, turn, contender, 10, 1e-3)
 
     def measure(plan, earlier, with_ceilings, with_energy, servers):
-        yield engine.Qualified(case, "mean", Qualification())
-        yield engine.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
+        yield events.Qualified(case, "mean", Qualification())
+        yield events.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
         for number, slowdown in enumerate((1.0, 1.4)):
             floor = {"host": {"floor_seconds": 1e-6 * number}}
             result = RoundResult({"host": batches}, preparations=floor, slowdowns={"host": slowdown})
-            yield engine.RoundMeasured(case, number, number, ("mean", "sum_scale"), result)
+            yield events.RoundMeasured(case, number, number, ("mean", "sum_scale"), result)
 
     monkeypatch.setattr(engine, "measure", measure)
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
@@ -165,8 +165,8 @@ def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
         batches.add(0, turn, 0, 10, 1e-3)
 
     def measure(plan, earlier, with_ceilings, with_energy, servers):
-        yield engine.Qualified(case, "mean", Qualification())
-        yield engine.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"event_warm": batches}))
+        yield events.Qualified(case, "mean", Qualification())
+        yield events.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"event_warm": batches}))
 
     monkeypatch.setattr(engine, "measure", measure)
     writer = recording.begin(store, CONTESTS[:1], EFFORT, [])
@@ -200,7 +200,7 @@ def measured_rounds(draw, sides):
     clocks = draw(st.sampled_from([("host",), ("host", "host_cold")]))
     memory = draw(st.sampled_from(["kept", "fresh"]))
     result = RoundResult(dict.fromkeys(clocks, batches))
-    return engine.RoundMeasured(CASE, number, 2 * number, implementations, result, sides, memory)
+    return events.RoundMeasured(CASE, number, 2 * number, implementations, result, sides, memory)
 
 
 @given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
@@ -230,9 +230,9 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
 
     def measure(plan, *_, **__):
         for side in ("base", "head"):
-            yield engine.Qualified(CASE, "mean", Qualification(), contender=side)
-        yield engine.SidesSeparated(CASE, "it changes the default dtype for the whole process")
-        yield engine.Flagged({(CASE, "mean", "host"): Confirmation(8, 11)})
+            yield events.Qualified(CASE, "mean", Qualification(), contender=side)
+        yield events.SidesSeparated(CASE, "it changes the default dtype for the whole process")
+        yield events.Flagged({(CASE, "mean", "host"): Confirmation(8, 11)})
 
     monkeypatch.setattr(engine, "measure", measure)
     described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.measuring.recording.sides import Revision
+from gapbench.measuring.revisions import Revision
 from gapbench.repository import checkouts
 
 

@@ -96,9 +96,9 @@ def test_samples_of_an_unknown_run_are_an_error(tmp_path):
 
 def test_a_round_after_one_that_was_lost_has_a_number_of_its_own():
     from gapbench.measuring.case_processes import CaseProcesses
-    from gapbench.measuring.case_state import CaseState
-    from gapbench.measuring.engine import RoundMeasured
+    from gapbench.measuring.events import RoundMeasured
     from gapbench.measuring.plan import Contest, Plan
+    from gapbench.measuring.policies import CaseState
     from gapbench.measuring.protocol import RoundResult
     from gapbench.workloads.cases import Case
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
-from gapbench.workloads.parsing import parse_duration, parse_shard, parse_share
+from gapbench.workloads.cases import parse_duration, parse_shard, parse_share
 
 
 @pytest.mark.parametrize(

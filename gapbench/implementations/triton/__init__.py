@@ -1,7 +1,4 @@
-"""GAP by our own Triton kernels, forward and backward: one that dispatches, and each of its kernels by itself.
-
-docs/triton.md says what each kernel is for. This module and `plans` import without Triton.
-"""
+"""GAP by our own Triton kernels (docs/triton.md): the dispatcher, and each by itself; imports without Triton."""
 
 from functools import partial
 from typing import Any
@@ -29,10 +26,6 @@ def _prepare(case: Case, kernel: str | None = None) -> Function:
     return Gap(case, kernel)
 
 
-def _code_path(function: Function) -> str | None:
-    return getattr(function, "plan", None)
-
-
 def _unsupported(case: Case) -> str | None:
     family = case.device.partition(":")[0]
     if family in ("cpu", "mps"):
@@ -58,7 +51,9 @@ def _not_for(kernel: str, case: Case) -> str | None:
 
 def _implementation(name: str, summary: str, **fields: Any) -> Implementation:
     snippet = f"builtin('{name}').prepare(case)(x)  # from gapbench.operations import builtin"
-    return Implementation(name, "triton", summary, snippet, code_path=_code_path, **fields)
+    return Implementation(
+        name, "triton", summary, snippet, code_path=lambda function: getattr(function, "plan", None), **fields
+    )
 
 
 def _variant(kernel: str) -> Implementation:

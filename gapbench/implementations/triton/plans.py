@@ -1,7 +1,4 @@
-"""Plans: every kernel with every tile worth timing for a case as kernels see it, the one that arithmetic prefers first.
-
-docs/triton.md gives the arithmetic behind the numbers. Nothing here needs Triton or a GPU.
-"""
+"""Plans: the kernels and tiles worth timing for a case, best guess first (docs/triton.md); no Triton or GPU needed."""
 
 import math
 import re
@@ -14,10 +11,7 @@ from gapbench.workloads.cases import DTYPES, Case
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What plans know of a GPU: ``units`` multiprocessors or compute units, ``lanes`` threads in a warp or wave.
-
-    The defaults are an H100's, for where no GPU is.
-    """
+    """A GPU to plans: ``units`` (SMs or CUs), ``lanes`` (threads in a warp or wave); an H100 where no GPU is."""
 
     units: int = 132
     lanes: int = 32

@@ -2,7 +2,7 @@
 
 ``open_probe`` in the worker, ``read`` before and after (and, outside timed batches, during) the round, ``between`` for
 the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package: `host`
-(Linux), `nvml` (NVIDIA), `machine_warnings`.
+(Linux), `nvml` (NVIDIA), `energy`.
 """
 
 from collections.abc import Iterator
@@ -30,10 +30,7 @@ class Reading:
 
     @property
     def throttle(self) -> str | None:
-        """The event reasons that keep clocks down, joined by commas; ``none`` where there are none.
-
-        An idle GPU is not throttled; clocks that somebody set are named, since times depend on them.
-        """
+        """The event reasons but idleness, joined by commas, or ``none``; clocks that somebody set are named."""
         if self.event_reasons is None:
             return None
         return ",".join(reason for reason in self.event_reasons if reason != nvml.IDLE) or "none"

@@ -77,10 +77,7 @@ def parse_stat(content: str) -> dict[int, CpuTime]:
 
 
 def stolen_share(before: CpuTime, after: CpuTime) -> float | None:
-    """Return which share, 0 to 1, of the time that CPUs had work to do was stolen between two readings.
-
-    None where less than a jiffy of work passed, and where the counters ran backwards (a machine that was migrated).
-    """
+    """Return the share (0 to 1) of busy time that was stolen; None below a jiffy, and where counters ran backwards."""
     busy, steal = after.busy - before.busy, after.steal - before.steal
     return min(steal / busy, 1.0) if busy > 0 and steal >= 0 else None
 

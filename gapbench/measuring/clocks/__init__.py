@@ -3,42 +3,23 @@
 `host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
 accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
 
-What they share: `base` (the one timing loop; what a clock is, and how it refuses), `cold` (rotation, and the
-proof that it was cold), `hold` (launches behind a delay).
+What they share: `base` (the one timing loop; what a clock is, how it refuses, and the proof that it was cold), `events`
+(launches behind a delay).
 """
 
 from gapbench.machine.devices import Cpu, Device
-from gapbench.measuring.clocks.base import (
-    BURN_IN_SECONDS,
-    Clock,
-    ClockError,
-    ClockRefusedError,
-    ClockUnsupportedError,
-    Preparation,
-)
+from gapbench.measuring.clocks.base import Clock, ClockError, ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventCold, EventWarm
 from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
 from gapbench.measuring.clocks.host import Host, HostCall, HostCold
 
-__all__ = [
-    "BURN_IN_SECONDS",
-    "CLOCKS",
-    "Clock",
-    "ClockError",
-    "ClockRefusedError",
-    "ClockUnsupportedError",
-    "Preparation",
-    "clock",
-]
+__all__ = ["CLOCKS", "Clock", "ClockError", "ClockRefusedError", "ClockUnsupportedError", "clock"]
 
 CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWarm, GraphCold, HostCall)
 
 
 def clock(name: str, device: Device | None = None) -> Clock:
-    """Return the clock called ``name`` for ``device`` (the CPU if not given).
-
-    Raises `ClockUnsupportedError` for a device that it cannot measure.
-    """
+    """Return a clock for ``device``, by default the CPU. Raises `ClockUnsupportedError` for one it cannot measure."""
     device = device or Cpu()
     kind = next(kind for kind in CLOCKS if kind.name == name)
     if name not in device.selectable_clocks:

@@ -1,7 +1,10 @@
-"""The one timing loop; what every clock is, what it may find out before it measures, and how it refuses."""
+"""The one timing loop; what every clock is, what it may find out before it measures, how it refuses, and what is cold.
+
+Cold is what is proved so: inputs that together exceed the cache so far that none is left in it, and a canary.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat
 from time import perf_counter_ns  # bound before any user's code is imported, which might replace time's
@@ -10,10 +13,17 @@ from typing import Any
 from torch import Tensor
 
 from gapbench.errors import GapbenchError
+from gapbench.machine.devices import UNKNOWN_CACHE, Device
 from gapbench.workloads.passes import Call
 
 BURN_IN_SECONDS = 1.0
 """Work before the first measurement on an accelerator: its clocks and its temperature rise for about that long."""
+
+Read = Callable[[Callable[[], object]], float]
+
+_READS = 9
+_LEAST_RATIO = 1.15
+"""Cold to warm; below it, timings cannot tell the two apart."""
 
 
 class ClockError(GapbenchError):
@@ -79,10 +89,7 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling through ``calls``; return the seconds of all together and the last output.
-
-        Raises `ClockRefusedError` instead of returning a number that is not what this clock's name says.
-        """
+        """Run ``count`` >= 1 calls, cycling; return seconds of all and the last output. Raises `ClockRefusedError`."""
         return self._batch((calls,) if callable(calls) else calls, count)
 
     @abstractmethod
@@ -103,10 +110,7 @@ def cycled(calls: Sequence[Call], count: int, first: int = 0) -> Iterator[Call]:
 
 
 def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
-    """Make the calls back to back, each output alive until the next is there; return the host's seconds and the last.
-
-    Nothing is waited for: of a device that computes later, this is what the calling thread pays.
-    """
+    """Make calls back to back, each output alive until the next, waiting for nothing; return seconds and the last."""
     output = None
     start = perf_counter_ns()
     for call in calls:
@@ -114,3 +118,53 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
     end = perf_counter_ns()
     assert output is not None
     return (end - start) * 1e-9, output
+
+
+class Canary:
+    """Data put into the cache that must be gone when a batch claims to have been cold; the time of reading it tells."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.touch = device.canary()
+        """Read it, which brings it into the cache."""
+        self.warm = self.cold = 0.0
+
+    def calibrate(self, read: Read) -> None:
+        """Learn what it takes to be read, warm and cold.
+
+        ``read(displace)`` touches the canary, calls ``displace``, and returns the seconds of reading the canary again.
+        Raises `ClockUnsupportedError` if a flush makes no difference: then nothing can be proved cold here.
+        """
+        # Other work on the machine only lengthens readings, so the shortest are the canary's own.
+        self.warm = min(read(lambda: None) for _ in range(_READS))
+        self.cold = min(read(self._device.flush) for _ in range(_READS))
+        if self.cold < _LEAST_RATIO * self.warm:
+            raise ClockUnsupportedError(
+                f"the canary was read in {self.cold * 1e6:.2f} µs after a flush of {self._device.name}'s caches and in "
+                f"{self.warm * 1e6:.2f} µs without: the flush does not reach the cache, so nothing can be proved cold"
+            )
+
+    def was_warm(self, seconds: float) -> bool:
+        """Tell whether a reading that took ``seconds`` came from the cache: below the geometric mean of both."""
+        return seconds * seconds < self.warm * self.cold
+
+    def refusal(self) -> ClockRefusedError:
+        """Return the error for a batch during which the canary stayed in the cache."""
+        return ClockRefusedError(
+            f"the canary was still in {self._device.name}'s cache after the calls: inputs were, too, and the time "
+            "would be warm"
+        )
+
+
+def inputs_beyond(factor: int, cache_bytes: int | None, case_bytes: int) -> int:
+    """Return how many inputs of ``case_bytes`` together exceed ``factor`` times the cache."""
+    return factor * (cache_bytes or UNKNOWN_CACHE) // max(1, case_bytes) + 1
+
+
+def refuse_fewer(calls: Sequence[Call], needed: int | None) -> None:
+    """Refuse calls with fewer inputs than the clock asked for."""
+    assert needed is not None, "a clock is asked for its rotations before it measures"
+    if len(calls) < needed:
+        raise ClockRefusedError(
+            f"{len(calls)} inputs were rotated where {needed} are needed to exceed the cache: the time would be warm"
+        )

@@ -1,7 +1,4 @@
-"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
-
-Calls in a graph follow each other as closely as the device allows: the nearest to a kernel's own duration.
-"""
+"""`graph_warm` and `graph_cold`: the time of a graph of calls, less a replay's: the nearest to a kernel's duration."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -9,7 +6,7 @@ from statistics import fmean
 from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Graph
-from gapbench.measuring.clocks import base, cold
+from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
 from gapbench.workloads.passes import Call
@@ -108,11 +105,8 @@ class GraphCold(GraphClock):
         self._needed: int | None = None
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs exceed five times the last-level cache.
-
-        Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
-        """
-        needed = cold.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        """Return how many inputs exceed 5x the cache. Raises `ClockUnsupportedError` for too many for a graph."""
+        needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(
                 f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
@@ -126,7 +120,7 @@ class GraphCold(GraphClock):
         return -(-count // rotations) * rotations
 
     def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
-        cold.refuse_fewer(calls, self._needed)
+        base.refuse_fewer(calls, self._needed)
         assert count % len(calls) == 0, "whole rotations: see `whole`"
         graph, output = self._graph(calls, count)
         seconds = self._replay(graph, before=self._touch_canary, after=self._look_at_canary)

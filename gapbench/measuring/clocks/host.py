@@ -6,7 +6,7 @@ from itertools import repeat
 from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Device
-from gapbench.measuring.clocks import base, cold
+from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
 from gapbench.workloads.passes import Call
@@ -61,16 +61,16 @@ class HostCold(Clock):
         self._next = 0  # the input whose turn it is
         self._since_touched = 0
         self._warm_readings = 0
-        self._canary: cold.Canary | None = None
+        self._canary: base.Canary | None = None
 
     def rotations(self, case_bytes: int) -> int:
         """Return how many inputs exceed twice the last-level cache."""
-        self._needed = cold.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        self._needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
         return self._needed
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
         """Prove that as many bytes as are rotated do displace what was in the cache."""
-        canary = cold.Canary(self._device)
+        canary = base.Canary(self._device)
 
         def read(displace: Callable[[], object]) -> float:
             canary.touch()
@@ -83,7 +83,7 @@ class HostCold(Clock):
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         assert self._canary is not None, "a clock is prepared before it measures"
-        cold.refuse_fewer(calls, self._needed)
+        base.refuse_fewer(calls, self._needed)
         seconds, output = base.timed(base.cycled(calls, count, self._next))
         self._next += count
         self._since_touched += count
@@ -91,7 +91,7 @@ class HostCold(Clock):
             self._judge(self._canary)
         return seconds, output
 
-    def _judge(self, canary: cold.Canary) -> None:
+    def _judge(self, canary: base.Canary) -> None:
         """Read the canary, a rotation after it was touched last (which this does as well)."""
         self._warm_readings = self._warm_readings + 1 if canary.was_warm(self._read(canary)) else 0
         self._since_touched = 0
@@ -99,7 +99,7 @@ class HostCold(Clock):
             raise canary.refusal()
 
     @staticmethod
-    def _read(canary: cold.Canary) -> float:
+    def _read(canary: base.Canary) -> float:
         began = base.now()
         canary.touch()
         return base.now() - began
@@ -112,10 +112,7 @@ _LAUNCHES = 1000
 
 
 class HostCall(Clock):
-    """Time calls on the host, without waiting for their work: what the calling thread pays on an accelerator.
-
-    Compared with the same call by `event_warm`, it says which of host and device is waited for.
-    """
+    """Time calls on the host without waiting for their work; beside `event_warm` it tells which is waited for."""
 
     name = "host_call"
     _device: Accelerator

@@ -2,7 +2,7 @@ import pytest
 from simulated.device import Costs
 from simulated.kernels import CACHE_BANDWIDTH, MEMORY_BANDWIDTH
 
-from gapbench.measuring.ceilings import accelerator
+from gapbench.measuring import ceilings
 
 MIB = 2**20
 
@@ -13,7 +13,7 @@ def by(found):
 
 @pytest.mark.parametrize("costs", [Costs(), Costs(between_kernels=0.8e-6), Costs(event=4e-6, resolution=0.5e-6)])
 def test_the_simulated_truth_is_recovered(bench, costs):
-    found = by(accelerator.measure(bench(costs=costs).accelerator))
+    found = by(ceilings.of_accelerator(bench(costs=costs).accelerator))
     assert found["L2", "read"].gbps == pytest.approx(CACHE_BANDWIDTH / 1e9, rel=0.02)
     assert found["L2", "read"].bytes == 40 * MIB
     assert found["memory", "read"].gbps == pytest.approx(MEMORY_BANDWIDTH / 1e9, rel=0.02)
@@ -23,19 +23,19 @@ def test_the_simulated_truth_is_recovered(bench, costs):
 
 
 def test_floors_are_what_the_smallest_operation_takes(bench):
-    found = by(accelerator.measure(bench(costs=Costs(between_kernels=0.8e-6)).accelerator))
+    found = by(ceilings.of_accelerator(bench(costs=Costs(between_kernels=0.8e-6)).accelerator))
     assert found[None, "dispatch"].seconds == pytest.approx(6e-6, rel=0.01)
     assert found[None, "kernel"].seconds == pytest.approx(1e-6 + 0.8e-6, rel=0.01)
 
 
 def test_without_nvml_the_datasheet_is_null_with_the_reason(bench):
-    sheet = by(accelerator.measure(bench(family="xpu").accelerator))["memory", "datasheet"]
+    sheet = by(ceilings.of_accelerator(bench(family="xpu").accelerator))["memory", "datasheet"]
     assert sheet.gbps is None
     assert sheet.reason == "NVML reads NVIDIA GPUs, and xpu is none"
 
 
 def test_an_unknown_cache_has_no_ceiling_and_memory_has(bench):
-    found = by(accelerator.measure(bench(family="xpu").accelerator))
+    found = by(ceilings.of_accelerator(bench(family="xpu").accelerator))
     assert found["L2", "read"].gbps is None
     assert "does not tell" in found["L2", "read"].reason
     assert found["memory", "read"].gbps == pytest.approx(MEMORY_BANDWIDTH / 1e9, rel=0.02)

@@ -40,10 +40,7 @@ class Revision:
     python: str = sys.executable
 
     def describe(self, name: str) -> run.Side:
-        """Return the side called ``name`` as the run keeps it. No path of this machine is in it.
-
-        Raises `GapbenchError` if the interpreter does not run.
-        """
+        """Return the side ``name``, with no path of this machine. Raises `GapbenchError` if the interpreter fails."""
         commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
         if commit is not None and self.checkout.commit is not None:
             branch = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref

@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import convert
 
-from gapbench.machine.telemetry import machine_warnings, nvml
+from gapbench.machine import environment
+from gapbench.machine.environment import Snapshot
+from gapbench.machine.telemetry import nvml
 from gapbench.machine.telemetry.host import CpuTime
-from gapbench.machine.telemetry.machine_warnings import Snapshot
 from gapbench.store.run import Machine
 
 GIB = 2**30
@@ -25,7 +26,7 @@ CALM = Snapshot(load=0.5, cpu_time=CpuTime(1000, 10), memory_available_bytes=12 
 
 
 def said(before=CALM, after=CALM, rounds=(), **machine):
-    return machine_warnings.warnings(before, after, convert(QUIET | machine, Machine), rounds)
+    return environment.warnings(before, after, convert(QUIET | machine, Machine), rounds)
 
 
 def test_a_fit_machine_is_not_warned_about():
@@ -35,8 +36,8 @@ def test_a_fit_machine_is_not_warned_about():
 
 
 def test_what_is_not_known_is_not_warned_about():
-    assert machine_warnings.warnings(Snapshot(), Snapshot(), Machine()) == []
-    assert machine_warnings.warnings(Snapshot(), None, Machine(), [dict.fromkeys(["throttle", "steal"])]) == []
+    assert environment.warnings(Snapshot(), Snapshot(), Machine()) == []
+    assert environment.warnings(Snapshot(), None, Machine(), [dict.fromkeys(["throttle", "steal"])]) == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_each_ill_is_one_warning_with_its_evidence_and_its_remedy(facts, evidenc
     (warning,) = said(**facts)
     assert evidence in warning.evidence
     assert remedy in warning.remedy
-    assert warning.topic in machine_warnings.TOPICS
+    assert warning.topic in environment.TOPICS
 
 
 def test_throttled_rounds_are_counted_by_their_causes():

@@ -1,7 +1,10 @@
 """Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
 
+import math
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
@@ -10,28 +13,32 @@ import pandas as pd
 from gapbench.analysis import summary
 from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
-from gapbench.measuring import engine, memory, worker_env
-from gapbench.measuring.events import Confirmation
+from gapbench.measuring import engine, events, memory, worker_env
+from gapbench.measuring.events import Confirmation, Event
 from gapbench.measuring.plan import Contest, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.measuring.recording.ledger import BATCH_COLUMNS, Ledger
 from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec
 from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.records import BASE, HEAD, NULL, THIS
+from gapbench.store.records import BASE, HEAD, NULL, SLOWER, THIS, Qualification
 from gapbench.store.run import EnergySource, Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
 from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
-Event = engine.Event
-Elsewhere = Callable[[Plan, Sequence[engine.RoundMeasured], bool], Iterable[Event]]
+Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Event]]
 """What measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
 
 _PLANNED = ("suite", "specs", "clocks", "reference", "memory")
 _DESCRIBED = ("label", "weight")
+
+BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
+"""Columns of `records.SAMPLES` that are those of `protocol.Batches`."""
+
+_SLOWED = 1.1
+"""Clocks know how much longer a fixed piece of work takes to about 3 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,129 @@ class Recording:
     results: pd.DataFrame
     winners: pd.DataFrame
     interrupted: bool
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is known so far of a run's contenders and rounds; ``elsewhere`` this machine's state does not count."""
+
+    elsewhere: bool = False
+    qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)
+    stopped_by: dict[tuple[Case, str], str] = field(default_factory=dict)
+    raced: set[tuple[Case, str, str, str]] = field(default_factory=set)
+    joules: dict[tuple[Case, str], float] = field(default_factory=dict)
+    timed_seconds: float = 0.0
+    said: list[Warning] = field(default_factory=list)
+    _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
+    _slowdowns: list[float] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+    _before: environment.Snapshot = field(default_factory=environment.snapshot)
+
+    def judge(self, qualified: events.Qualified) -> None:
+        """Take in what was found of an implementation; the last word counts."""
+        key = qualified.contender, qualified.case, qualified.memory, qualified.implementation, qualified.clock
+        self.qualifications[key] = qualified.qualification
+
+    def lose(self, lost: events.WorkerLost) -> None:
+        """Take in that a worker died."""
+        evidence = (
+            f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
+            f"({lost.reason}); the round was measured again by another"
+        )
+        self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
+
+    def separate(self, separated: events.SidesSeparated) -> None:
+        """Take in that two sides have processes of their own."""
+        evidence = f"{separated.case.id}: base and head were measured in processes of their own: {separated.reason}"
+        self.said.append(Warning("sides", evidence, "smaller changes are found where they can share one"))
+
+    def enter(self, measured: events.RoundMeasured) -> pd.DataFrame:
+        """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
+        result = measured.result
+        columns: dict[str, list[object]] = defaultdict(list)
+        for clock, batches in result.batches.items():
+            self.timed_seconds += batches.timed_seconds
+            self._preparations[clock].append(dict(result.preparations.get(clock, {})))
+            contenders = [measured.contender(index) for index in batches.contender]
+            columns["clock"] += [clock] * len(contenders)
+            columns["contender"] += [side for side, _ in contenders]
+            columns["implementation"] += [name for _, name in contenders]
+            for name in BATCH_COLUMNS:
+                columns[name] += getattr(batches, name)
+        self._slowdowns += result.slowdowns.values()
+        of_all = {"round": measured.round, "process": measured.process, **result.telemetry}
+        return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_all})
+
+    def outcomes(self, contests: Sequence[Contest], contender: str = THIS) -> list[summary.Outcome]:
+        """Return what became of a contender's implementations, those that were judged; null is judged as base."""
+        outcomes = []
+        judged_as = BASE if contender == NULL else contender
+        rows = ((contest, name, clock) for contest in contests for name in contest.specs for clock in contest.clocks)
+        for contest, name, clock in rows:
+            case, memory = contest.key
+            of_all = self.qualifications.get((judged_as, case, memory, name, None))
+            if of_all is None:
+                continue
+            found = self.qualifications.get((judged_as, case, memory, name, clock), of_all)
+            found = replace(found, energy_joules=self.joules.get((case, name)))
+            stopped_by = self.stopped_by.get((case, memory)) if found.status == "ok" else None
+            if stopped_by and (case, memory, name, clock) in self.raced:
+                stopped_by = SLOWER
+            reference = contest.reference if contender == THIS else None
+            outcomes.append(
+                summary.Outcome(
+                    contest.suite, case, name, clock, found, stopped_by, reference, contender, memory=memory
+                )
+            )
+        return outcomes
+
+    def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
+        """Complete the run, with what is to be known of its measuring; ``fields`` are more fields of `Run`."""
+        here: list[Warning] = []
+        ranked = samples[samples["contender"] == THIS]
+        if not self.elsewhere:
+            here = environment.warnings(self._before, environment.snapshot(), writer.run.machine, _telemetry(samples))
+        writer.finish(
+            results,
+            load_after=None if self.elsewhere else environment.load(),
+            warnings=(
+                *writer.run.notes,
+                *here,
+                *self.warnings(),
+                *summary.above_ceilings(results, writer.run.ceilings),
+                *summary.outlying_rounds(ranked),
+                *summary.uneven(ranked),
+            ),
+            clocks=self.clocks(),
+            wall_seconds=round(time.monotonic() - self._started, 3),
+            timed_seconds=round(self.timed_seconds, 3),
+            **fields,
+        )
+
+    def clocks(self) -> dict[str, dict[str, float | None]]:
+        """Return what each clock found out about itself: the median over rounds, null where it has no such thing."""
+        found = {}
+        for clock, rounds in self._preparations.items():
+            columns = pd.DataFrame(rounds, dtype=float)
+            found[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
+        return found
+
+    def warnings(self) -> list[Warning]:
+        """Return what happened to this run that its numbers do not tell."""
+        slowed = [one for one in self._slowdowns if one > _SLOWED]
+        if not slowed:
+            return self.said
+        evidence = (
+            f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
+            "for the same work as at the round's start: it was throttled"
+        )
+        return [*self.said, Warning("throttling", evidence, "cool it or lock a lower clock, and run again")]
+
+
+def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how the machine was in each round."""
+    rounds = samples.drop_duplicates("process")[["throttle", "steal"]]
+    return [{str(column): value for column, value in row.items()} for row in rounds.to_dict("records")]
 
 
 def begin(
@@ -155,28 +285,28 @@ def record(
     try:
         for event in _events(writer, plan, elsewhere, servers):
             match event:
-                case engine.CeilingsMeasured(found):
+                case events.CeilingsMeasured(found):
                     writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
-                case engine.Qualified():
+                case events.Qualified():
                     ledger.judge(event)
-                case engine.EnergyMeasured(sources, joules):
+                case events.EnergyMeasured(sources, joules):
                     writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
                     ledger.joules.update(joules)
-                case engine.RoundMeasured():
+                case events.RoundMeasured():
                     writer.append(ledger.enter(event))
-                case engine.WorkerLost():
+                case events.WorkerLost():
                     ledger.lose(event)
-                case engine.SidesSeparated():
+                case events.SidesSeparated():
                     ledger.separate(event)
-                case engine.Raced(case, name, clock, memory):
+                case events.Raced(case, name, clock, memory):
                     ledger.raced.add((case, memory, name, clock))
-                case engine.Flagged(rows):
+                case events.Flagged(rows):
                     comparison = writer.run.comparison
                     assert comparison is not None
                     writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
-                case engine.Warned(warnings):
+                case events.Warned(warnings):
                     ledger.said += warnings
-                case engine.CaseDone(case, stopped_by, memory):
+                case events.CaseDone(case, stopped_by, memory):
                     ledger.stopped_by[case, memory] = stopped_by
             observe(event)
     except KeyboardInterrupt:
@@ -242,7 +372,7 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
     return GapbenchError(f"{what}; all rounds before that are kept; {remedy}")
 
 
-def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
+def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
     """Return the rounds of a run that is being resumed, as the events they once were."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
@@ -257,7 +387,7 @@ def _earlier(samples: pd.DataFrame) -> list[engine.RoundMeasured]:
             batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
         number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
         of = Case.from_id(str(case))
-        rounds.append(engine.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
+        rounds.append(events.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
     return rounds
 
 
