@@ -70,7 +70,7 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         yield f"## {context.command_path}\n\n`{usage}`\n\n{_prose(command.help)}\n"
         records = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
-        options = [(names, said) for names, said in records if said and names != "--help"]
+        options = [(names, said) for names, said in records if said and "--help" not in names]
         if options:
             cells = [f"| `{names.replace('|', chr(92) + '|')}` | {_cell(said)} |" for names, said in options]
             yield "\n".join(["| option | |", "|---|---|", *cells, ""])
