@@ -121,7 +121,7 @@ def data(stored: Stored) -> dict[str, Any]:
     ]
     ceiling = pd.Series([limit and ceilings.said(limit) for limit in limits], results.index, dtype=object)
     said = pd.Series(
-        ["; ".join(remarks(row)) if row["status"] == "ok" else None for row in records(results)],
+        ["; ".join(remarks(row) if row["status"] == "ok" else []) or None for row in records(results)],
         results.index,
         dtype=object,
     )

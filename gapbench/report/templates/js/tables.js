@@ -68,7 +68,7 @@ function makeResults() {
     element,
     [
       ...caseColumns(of),
-      rowColumn("implementation", "Implementation", { facet: true, wide: true, show: (row) => nameMarkup(row, marks(row)) }),
+      rowColumn("implementation", "Implementation", { facet: true, wide: true, show: (row) => markup`${nameMarkup(row, marks(row))}${remarkMarkup(row)}` }),
       rowColumn("status", "Status", { facet: true, show: (row) => statusMarkup(run.rows.at("status", row)) }),
       rowColumn("seconds", "Time per call", { numeric: true, show: timeOf }),
       bound("seconds_low"),
@@ -85,7 +85,7 @@ function makeResults() {
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),
       rowColumn("deterministic", "Deterministic", { hidden: true }),
       rowColumn("batch_invariant", "Batch invariant", { hidden: true }),
-      rowColumn("remarks", "Remarks", { hidden: !run.rows.has("remarks"), wide: true }),
+      rowColumn("remarks", "Remarks", { hidden: true }),
       rowColumn("parameters", "Weights", { ...shown("parameters", count), hidden: !run.rows.has("parameters") || data.rows.columns.parameters.constant === 0 }),
       rowColumn("peak_extra_bytes", "Peak memory", shown("peak_extra_bytes", bytes)),
       rowColumn("page_faults", "Page faults", { ...shown("page_faults", number), hidden: !run.rows.has("page_faults") }),
@@ -111,6 +111,12 @@ function nameMarkup(row, marks) {
   return markup`<span class="name">${run.rows.at("implementation", row)}</span>${
     marks.length ? markup` <span class="marks">${symbol(marks[0])}${marks.join(", ")}</span>` : ""
   }${path === null ? "" : markup`<span class="path">${path}</span>`}`;
+}
+
+/** What a row's remarks are about; the window of its case has them whole. */
+function remarkMarkup(row) {
+  const remarks = run.rows.at("remarks", row);
+  return remarks === null ? "" : markup` <span class="marks">! ${remarks.split("; ").map((remark) => remark.split(":")[0]).join(", ")}</span>`;
 }
 
 /** The tables that views are also given as: whatever columns they have. */

@@ -1,0 +1,20 @@
+import pytest
+
+from gapbench.report import rows
+
+EXACT = {"dtype": "bfloat16", "max_error_ulp": 0.5, "deterministic": True, "batch_invariant": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"max_error_ulp": None, "deterministic": None, "batch_invariant": float("nan")}, []),
+        ({"max_error_ulp": 40.0, "dtype": "float32"}, []),
+        ({"max_error_ulp": 0.56}, ["off by 0.56 ULP"]),
+        ({"max_error_ulp": 1.0, "dtype": "float16"}, ["off by 1 ULP"]),
+        ({"deterministic": False, "batch_invariant": False}, ["not deterministic", "not batch invariant"]),
+    ],
+)
+def test_remarks_are_of_what_is_unusual(changes, words):
+    assert [said.partition(":")[0] for said in rows.remarks(EXACT | changes)] == words
