@@ -1,1 +1,4 @@
-"""What is measured elsewhere: on a Ray cluster, as shards, or imported. Only `cluster` and `dispatch` need torch."""
+"""What is measured elsewhere: on the machines of a Ray cluster, as shards, or in runs that are imported.
+
+Used by `cli` alone. Only `cluster` and `dispatch` need torch.
+"""

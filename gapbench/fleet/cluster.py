@@ -107,7 +107,10 @@ class LostError(Exception):
 
 @contextlib.contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Drive the cluster ``on``: ray (here, or RAY_ADDRESS), or ray://…. Raises `GapbenchError` if it cannot."""
+    """Be a driver of the cluster ``on`` for a while: ``ray`` (the one of this machine or RAY_ADDRESS), or ray://….
+
+    Raises `GapbenchError` if there is none, or ray is not installed.
+    """
     try:
         import ray
     except ImportError as error:

@@ -89,7 +89,10 @@ def compile_fresh(function: Function, **keywords: Any) -> Function:
 
 
 def _owning(replayed: Function) -> Function:
-    """Copy outputs out of the CUDA graph's memory, which all graphs of a process share, as PyTorch's manual tells."""
+    """Copy outputs out of the CUDA graph's memory, as PyTorch's manual tells everyone who keeps them.
+
+    The harness does, to judge them after all turns; the graphs of a process share memory, so replays overwrite it.
+    """
 
     @functools.wraps(replayed)
     def owning(x: Tensor) -> Tensor:

@@ -109,7 +109,10 @@ def plugin_origin(name: str) -> str:
 
 
 def load_plugin(name: str) -> Implementation:
-    """Run a plug-in's package (in a worker only), return its implementation. Raises `BrokenImplementationError`."""
+    """Import a plug-in's package and return its implementation.
+
+    Runs the package's code, so only workers call it. Raises `BrokenImplementationError`.
+    """
     try:
         loaded = plugins()[name].load()
     except Exception as error:

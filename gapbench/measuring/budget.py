@@ -50,7 +50,10 @@ _HARNESS_PASSES = 25
 
 
 def estimate(contest: Contest, effort: Effort) -> float:
-    """Return about how many seconds the fewest rounds take, with judging (two cases at once), without compiling."""
+    """Return about how many seconds the fewest rounds of ``contest`` take, judging included, with all compiled before.
+
+    Two cases are loaded and judged at once.
+    """
     case = contest.case
     supported = [spec for spec in contest.specs.values() if operations.why_not(spec, case) is None]
     compiled = sum(map(operations.compiles, supported))
@@ -190,7 +193,10 @@ def shard_of(
 
 
 def sweep_id(dealt: Sequence[Sequence[Contest]], effort: Effort) -> str:
-    """Return what identifies a plan, its sharing, effort and commit; not what is uncommitted, as results may be."""
+    """Return what identifies a plan, how it is dealt out, its effort and the current commit.
+
+    What is not committed is no part of it: the first shard's own results would change that for the second.
+    """
     plan = [[(one.suite, one.case.id, one.specs, one.clocks, one.reference) for one in hand] for hand in dealt]
     commit = git.describe()
     text = json.dumps([plan, asdict(effort), commit and commit.commit])

@@ -409,7 +409,10 @@ def _core(device: str, threads: int, seed: int) -> int | None:
 def _converse(
     workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let a round's workers agree and finish, and end them; return the result, or what prevented it and in which."""
+    """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
+
+    At the first failure, death or reply that does not fit all are ended; which one hangs is not known here.
+    """
     results: dict[int, protocol.RoundResult] = {}
     agreed: dict[int, protocol.Calibration] = {}
     agreements = Counter[int]()

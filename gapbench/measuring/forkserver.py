@@ -122,7 +122,10 @@ class Worker:
         return self._channel.fileno()
 
     def receive(self) -> Any:
-        """Return a whole message, at the end a `WorkerExit`, or None for now; who sends an invalid one is stopped."""
+        """Return a message once it is complete, a `WorkerExit` at the end; None for one that is not, or not for others.
+
+        A worker that sends an invalid message is stopped.
+        """
         try:
             message = self._channel.receive()
         except (EOFError, ConnectionError):

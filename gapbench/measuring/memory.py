@@ -32,14 +32,20 @@ def setting(memory: str) -> str:
 
 
 def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
-    """Return workers' environment variables for ``memory``; other settings of ``inherited`` GLIBC_TUNABLES stay."""
+    """Return the environment variables of workers for the condition ``memory``.
+
+    ``inherited`` is the caller's own ``GLIBC_TUNABLES``, whose other settings stay.
+    """
     ours = {one.partition("=")[0] for one in KEPT_TUNABLES.split(":")}
     own = [one for one in (inherited or "").split(":") if one.partition("=")[0] not in ours]
     return {"GLIBC_TUNABLES": ":".join([*filter(None, own), setting(memory)])}
 
 
 def unarranged(preloaded: str, maps: Path = Path("/proc/self/maps")) -> str | None:
-    """Return the allocator that replaces glibc's (``preloaded`` is LD_PRELOAD) and ignores its settings, or None."""
+    """Return which allocator workers have instead of glibc's, whose settings then do nothing; None for glibc.
+
+    ``preloaded`` is the value of ``LD_PRELOAD`` that workers inherit.
+    """
     named = next((name for name in _OTHER_ALLOCATORS if name in preloaded), None)
     if named is None and maps.is_file():
         loaded = maps.read_text(errors="replace")

@@ -74,7 +74,10 @@ HERE = Source()
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side: its name in the store, checkout, interpreter, and the ``harness`` folder where that finds gapbench."""
+    """Where one side's code comes from: its name in the store (this, base, head, null), checkout and interpreter.
+
+    ``harness`` is the folder in which the interpreter finds gapbench.
+    """
 
     name: str = THIS
     source: Source = HERE

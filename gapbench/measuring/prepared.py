@@ -82,7 +82,10 @@ class PreparedCase:
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
-    """Load contenders, or reject them with status and reason. Raises `MemoryError` where the case exceeds the CPU's."""
+    """Load every contender of a task; what raises or is unsupported is rejected, with its status and reason.
+
+    Raises `MemoryError` where the case would not fit the CPU's memory.
+    """
     case = task.case
     cheat_checks.remember()
     make_ready(case)

@@ -54,7 +54,10 @@ class Recording:
 
 @dataclass(slots=True)
 class Ledger:
-    """What is known so far of a run's contenders and rounds; ``elsewhere`` this machine's state does not count."""
+    """What is known so far of a run's contenders, and of its rounds as a whole.
+
+    ``said`` is among its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
+    """
 
     elsewhere: bool = False
     qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)

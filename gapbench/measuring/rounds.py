@@ -251,7 +251,10 @@ class _Round:
         return (steps[place] for place in self.sync.own([processes.get(step.contender, 0) for step in steps]))
 
     def _bind_again(self) -> None:
-        """Bind everyone to the new content, for refused clocks too: what a graph remembers is the one before."""
+        """Bind all contenders to the new content: what a graph remembers of its input is of the one before.
+
+        Those of the other clocks too, and those that a clock has refused: they are judged against this content.
+        """
         if self.prepared.case.pass_ == "backward":
             for index in self.calls:
                 self.current.set(index)

@@ -85,7 +85,11 @@ def judge_contenders(
 def judge(
     loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
 ) -> Iterator[Judged]:
-    """Judge contenders up to the first that is not ok, who may have changed the process; ``seeds`` are the paper's."""
+    """Judge contenders one after the other, and end after the first that is not ok.
+
+    Who breaks the rules may have changed the process: the others are then judged in another one. ``seeds`` are those of
+    the examiner's paper.
+    """
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
     examiner.wait()

@@ -1,4 +1,7 @@
-"""The mean over the valid part of padded sequences, as audio and text models pool; each sample has its own length."""
+"""The mean over the valid part of padded sequences, as audio and text models pool.
+
+Sample n of a batch is valid up to its own length, and padded with anything from there on.
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,7 @@
-"""Which pooling costs what: global average, global maximum, 2x2 windows; same inputs, each with its own truth."""
+"""Which pooling costs what: global average beside global maximum and 2x2 windows, on the same inputs.
+
+These compute different things, each with its own truth; what is compared is their price.
+"""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter

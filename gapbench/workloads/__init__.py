@@ -1,1 +1,4 @@
-"""What is asked of implementations, of which it knows none: cases, suites, inputs, passes, and what is right."""
+"""What is asked of an implementation: cases and suites of them, their inputs, passes, and what is right.
+
+Knows no implementation. Used by everything above.
+"""

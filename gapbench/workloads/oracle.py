@@ -49,7 +49,10 @@ class Judgement:
 
 
 def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
-    """Compare an output with the float64 answer: type, shape, dtype, NaN, infinities, elements (see `tolerance`)."""
+    """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element.
+
+    ``pattern`` says that the input was no random sample; see `tolerance`.
+    """
     if reason := misfit(case, describe(y), expected):
         return Judgement(reason)
     assert isinstance(y, Tensor)
@@ -111,7 +114,10 @@ def misfit(case: Case, y: Description, expected: Expected) -> str | None:
 
 
 def accepts(case: Case, y: object, expected: Expected) -> bool:
-    """Tell quickly whether `judge` finds an output right; it may where this says no. Judging a gradient takes long."""
+    """Tell quickly whether an output is one that `judge` finds right; it may be, where this says no.
+
+    For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
+    """
     if misfit(case, describe(y), expected):
         return False
     assert isinstance(y, Tensor)

@@ -54,7 +54,10 @@ def grid(
     operation: str = "gap",
     weights: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Case, ...]:
-    """Return every combination as cases; ``weights`` say by label how often a shape occurs, 1 where they do not."""
+    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
+
+    ``weights`` say by label how often a shape occurs, 1 where they do not.
+    """
     return tuple(
         Case(
             shape, dtype, layout, pass_=pass_, threads=count, operation=operation, label=label,

@@ -12,7 +12,10 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The float64 answer, the scale of its errors (of its shape), and how many numbers one value sums (``steps``)."""
+    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
+
+    ``steps`` is how many numbers one value sums: rounding grows with it.
+    """
 
     value: Tensor
     scale: Tensor

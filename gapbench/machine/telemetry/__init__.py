@@ -30,7 +30,10 @@ class Reading:
 
     @property
     def throttle(self) -> str | None:
-        """The event reasons but idleness, joined by commas, or ``none``; clocks that somebody set are named."""
+        """The event reasons that keep clocks down, joined by commas; ``none`` where there are none.
+
+        An idle GPU is not throttled; clocks that somebody set are named, since times depend on them.
+        """
         if self.event_reasons is None:
             return None
         return ",".join(reason for reason in self.event_reasons if reason != nvml.IDLE) or "none"

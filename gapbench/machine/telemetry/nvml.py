@@ -87,7 +87,10 @@ class Gpu:
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
     def other_processes(self) -> list[int]:
-        """Return the machine's ids (a container's may differ) of other processes that compute on the GPU."""
+        """Return the ids of the processes that compute on the GPU, but for this one.
+
+        They are the machine's: in a container the same number may be another process, or none.
+        """
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running if process.pid != os.getpid())
 
@@ -98,7 +101,10 @@ class Gpu:
         return float(getattr(value.value, _UNION[value.valueType]))
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
-        """Return facts that outlast a run; links slow down at rest, hence maxima. Reasons go under ``prefix``."""
+        """Return the facts that outlast a run, for ``run.json``; reasons are noted under ``prefix`` and the field.
+
+        The PCIe link's present generation and width fall while the GPU rests, hence the maxima beside them.
+        """
 
         def ask(field: str, name: str, *arguments: Any) -> Any:
             return reasons.attempt(prefix + field, lambda: _ask(self.nvml, name, *arguments))

@@ -19,7 +19,10 @@ CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWa
 
 
 def clock(name: str, device: Device | None = None) -> Clock:
-    """Return a clock for ``device``, by default the CPU. Raises `ClockUnsupportedError` for one it cannot measure."""
+    """Return the clock called ``name`` for ``device`` (the CPU if not given).
+
+    Raises `ClockUnsupportedError` for a device that it cannot measure.
+    """
     device = device or Cpu()
     kind = next(kind for kind in CLOCKS if kind.name == name)
     if name not in device.selectable_clocks:

@@ -89,7 +89,10 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling; return seconds of all and the last output. Raises `ClockRefusedError`."""
+        """Run ``count`` >= 1 calls, cycling through ``calls``; return the seconds of all together and the last output.
+
+        Raises `ClockRefusedError` instead of returning a number that is not what this clock's name says.
+        """
         return self._batch((calls,) if callable(calls) else calls, count)
 
     @abstractmethod
@@ -121,7 +124,10 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
 
 
 class Canary:
-    """Data put into the cache that must be gone when a batch claims to have been cold; the time of reading it tells."""
+    """Data of our own, put into the cache, that must be gone when a batch claims to have been cold.
+
+    Its reading time tells whether the cache still holds it.
+    """
 
     def __init__(self, device: Device) -> None:
         self._device = device

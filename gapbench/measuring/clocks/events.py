@@ -226,7 +226,10 @@ class EventClock(Clock):
             raise self._canary.refusal()
 
     def _net(self, seconds: float, pairs: int, count: int) -> float:
-        """Return ``seconds`` of ``pairs`` of events without the floor, which would draw ratios of short calls to 1."""
+        """Return ``seconds``, read off ``pairs`` pairs of events around ``count`` calls, without the floor.
+
+        Additive time of the protocol would draw all ratios towards 1, and the more the shorter the calls.
+        """
         assert self._floor is not None, "a clock is prepared before it measures"
         net = seconds - pairs * self._floor
         if net <= count * _SHORTEST_CALL + pairs * _FLOOR_SHARE * self._floor:

@@ -1,4 +1,7 @@
-"""`graph_warm` and `graph_cold`: the time of a graph of calls, less a replay's: the nearest to a kernel's duration."""
+"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
+
+Calls in a graph follow each other as closely as the device allows: the nearest to a kernel's own duration.
+"""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -105,7 +108,10 @@ class GraphCold(GraphClock):
         self._needed: int | None = None
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs exceed 5x the cache. Raises `ClockUnsupportedError` for too many for a graph."""
+        """Return how many inputs exceed five times the last-level cache.
+
+        Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
+        """
         needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(
