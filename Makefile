@@ -23,7 +23,7 @@ types: $(VENV)/.installed-dev
 laws: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# What tests rooms that start no processes: the arrays, the store and the declarations.
+# Rooms whose tests measure nothing: the arrays, the store and the declarations.
 UNIT := tests/test_laws.py tests/repository tests/workloads tests/store tests/analysis tests/statistics tests/report/charts
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --hypothesis-profile=quick --ignore=tests/store/test_s3.py $(UNIT)

@@ -75,7 +75,7 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
 def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
     """Read all of every RUN (of the whole store by default) and name what is damaged, open or left over.
 
-    Exits with 2 if something is damaged, or there is no store.
+    Exits with 2 if something is damaged or the store does not exist.
     """
     from gapbench.store.store import Store
     from gapbench.store.verify import verify

@@ -65,8 +65,9 @@ def implementation(family: str, summary: str, snippet: str, **fields: Any) -> Ca
 
 def missing(library: str, extra: str) -> str | None:
     """Return that ``library`` is not installed, and how it is, or None. It is looked for, and not imported."""
-    found = importlib.util.find_spec(library)
-    return None if found else f"{library} is not installed; run pip install 'gapbench[{extra}]'"
+    if importlib.util.find_spec(library):
+        return None
+    return f"{library} is not installed; run pip install 'gapbench[{extra}]'"
 
 
 def not_on_cpu(case: Case, runtime: str) -> str | None:

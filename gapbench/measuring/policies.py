@@ -76,12 +76,12 @@ class CaseState:
     def entries(self, rows: Iterable[Row], sides: Iterable[int] = (0,)) -> dict[str, tuple[int, ...]]:
         """Return by clock the contenders that a round of ``rows`` times, on the sides given by number."""
         count, able = len(self.processes.names), set(self.processes.contenders)
-        found: dict[str, list[int]] = {}
+        by_clock: dict[str, list[int]] = {}
         sides = tuple(sides)
         for name, clock in rows:
             indices = (side * count + self.processes.names.index(name) for side in sides)
-            found.setdefault(clock, []).extend(index for index in indices if index in able)
-        return {clock: tuple(sorted(indices)) for clock, indices in found.items()}
+            by_clock.setdefault(clock, []).extend(index for index in indices if index in able)
+        return {clock: tuple(sorted(indices)) for clock, indices in by_clock.items()}
 
     def record(self, measured: RoundMeasured) -> None:
         """Take in a finished round."""
@@ -127,8 +127,8 @@ class CaseState:
     def _against(self, clock: str, name: str, other: str) -> Floats:
         if name == other:
             return np.zeros(1)
-        found = self.log_ratios(clock, (self._side, name), (self._side, other))
-        return found if len(found) else np.full(1, np.inf)
+        ratios = self.log_ratios(clock, (self._side, name), (self._side, other))
+        return ratios if len(ratios) else np.full(1, np.inf)
 
     def base_of(self, clock: str) -> str | None:
         """Return the implementation whose ratios are to be known: the fastest, or the reference where nobody wins."""
@@ -259,13 +259,13 @@ class Precision:
         """Divide what is left of the budget over the rounds that are probably still needed."""
         pending = {id(state): max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
         each = (deadline - time.monotonic()) / sum(pending.values())
-        found = {}
+        slices = {}
         for state in active:
             fewest_left = max(self._effort.rounds - state.rounds, 1)
             affordable = each * pending[id(state)] / fewest_left - state.overhead
             worth = min(affordable, _SLICE_OVER_OVERHEAD * state.overhead)
-            found[id(state)] = min(_LONGEST_SLICE, max(_SHORTEST_SLICE, each - state.overhead, worth))
-        return found
+            slices[id(state)] = min(_LONGEST_SLICE, max(_SHORTEST_SLICE, each - state.overhead, worth))
+        return slices
 
 
 FEWEST_ROUNDS = 8

@@ -116,15 +116,15 @@ class Ledger:
             of_all = self.qualifications.get((judged_as, case, memory, name, None))
             if of_all is None:
                 continue
-            found = self.qualifications.get((judged_as, case, memory, name, clock), of_all)
-            found = replace(found, energy_joules=self.joules.get((case, name)))
-            stopped_by = self.stopped_by.get((case, memory)) if found.status == "ok" else None
+            qualification = self.qualifications.get((judged_as, case, memory, name, clock), of_all)
+            qualification = replace(qualification, energy_joules=self.joules.get((case, name)))
+            stopped_by = self.stopped_by.get((case, memory)) if qualification.status == "ok" else None
             if stopped_by and (case, memory, name, clock) in self.raced:
                 stopped_by = SLOWER
             reference = contest.reference if contender == THIS else None
             outcomes.append(
                 summary.Outcome(
-                    contest.suite, case, name, clock, found, stopped_by, reference, contender, memory=memory
+                    contest.suite, case, name, clock, qualification, stopped_by, reference, contender, memory=memory
                 )
             )
         return outcomes
@@ -154,11 +154,11 @@ class Ledger:
 
     def clocks(self) -> dict[str, dict[str, float | None]]:
         """Return what each clock found out about itself: the median over rounds, null where it has no such thing."""
-        found = {}
+        medians = {}
         for clock, rounds in self._preparations.items():
             columns = pd.DataFrame(rounds, dtype=float)
-            found[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
-        return found
+            medians[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
+        return medians
 
     def warnings(self) -> list[Warning]:
         """Return what happened to this run that its numbers do not tell."""

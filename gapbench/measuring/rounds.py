@@ -211,22 +211,22 @@ class _Round:
         return batches, calibration
 
     def _calibrate(self, timer: clocks.Clock, mine: list[int], rotations: int) -> Calibration:
-        known = self.assignment.calibration.get(timer.name, {})
-        found: Calibration = {}
+        earlier = self.assignment.calibration.get(timer.name, {})
+        calibration: Calibration = {}
         on_cpu = self.prepared.case.device == "cpu"
         for index in mine:
             self._begin(index)
             calls = timer.at_place(self.calls[index][:rotations], 0)
-            if index in known:
-                found[index] = known[index]
+            if index in earlier:
+                calibration[index] = earlier[index]
                 if on_cpu and index not in self.assignment.once:
-                    schedule.prefault(timer, calls, known[index][0])
+                    schedule.prefault(timer, calls, earlier[index][0])
                 continue
             if on_cpu:
                 count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
                 schedule.prefault(timer, calls, count)
-            found[index] = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
-        return found
+            calibration[index] = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
+        return calibration
 
     def _chosen(self, steps: Sequence[schedule.Batch]) -> set[schedule.Batch]:
         """Return one batch of each contender, whose output will be judged; nobody can know which."""
@@ -281,8 +281,8 @@ class _Round:
             if not can_change(case, contenders[index].implementation.truth):
                 continue
             self._begin(index)
-            place = self._random.randrange(len(self.calls[index]))
-            x, call = self.shared.xs[place].tensor, self.calls[index][place]
+            chosen = self._random.randrange(len(self.calls[index]))
+            x, call = self.shared.xs[chosen].tensor, self.calls[index][chosen]
             if reason := self.examiner.remembered(index, self.shared.half, x, call, _SURPRISES):
                 return RoundFailure(index, "wrong", reason)
         return None

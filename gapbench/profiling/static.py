@@ -94,7 +94,7 @@ Units and bandwidth: the products' data sheets (A100 80 GB, H100 and B200 as SXM
 def architecture(name: str) -> Architecture:
     """Return the architecture called ``name``, as in sm_90 or gfx942: one of ours, or another without limits.
 
-    Raises `KeyError` for what is no such name. Whether there is one, and Triton compiles for it, is not asked here.
+    Raises `KeyError` for an unknown name. Whether Triton compiles for it is not checked here.
     """
     ours = {architecture.name: architecture for architecture in ARCHITECTURES}
     if name in ours:

@@ -115,20 +115,16 @@ def data(stored: Stored) -> dict[str, Any]:
         "certainty": [certainty(winner, stored.run) or None if winner else None for winner in winners],
     }
     answered = {name: pd.Series(values, cases.index, dtype=object) for name, values in answers.items()}
-    limits = [
-        None if fmt.missing(row["ceiling_fraction"]) else ceilings.limit_of(stored.run.ceilings, row)
-        for row in records(results)
-    ]
-    ceiling = pd.Series([limit and ceilings.said(limit) for limit in limits], results.index, dtype=object)
-    said = pd.Series(
-        ["; ".join(remarks(row) if row["status"] == "ok" else []) or None for row in records(results)],
-        results.index,
-        dtype=object,
-    )
+    told: dict[str, list[Any]] = {"ceiling": [], "remarks": []}
+    for row in records(results):
+        limit = None if fmt.missing(row["ceiling_fraction"]) else ceilings.limit_of(stored.run.ceilings, row)
+        told["ceiling"].append(limit and ceilings.said(limit))
+        told["remarks"].append((row["status"] == "ok" and remarks(row)) or None)
+    extra = {name: pd.Series(values, results.index, dtype=object) for name, values in told.items()}
     return {
         "run": stored.run.id,
         "cases": sized(cases.assign(**answered), _CASE),
-        "rows": sized(results.assign(ceiling=ceiling, remarks=said), _ROW),
+        "rows": sized(results.assign(**extra), _ROW),
         "unranked": list(UNRANKED),
         "snippets": stored.run.snippets,
     }

@@ -133,21 +133,21 @@ _HALVES = ("float16", "bfloat16")
 _ONE_ROUNDING = 0.51  # ULP: half of one, and the little that float32 sums are off
 
 
-def remarks(row: Mapping[str, Any]) -> list[str]:
-    """Say what was seen of an accepted answer that its time does not tell.
+def remarks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was seen of an accepted answer that its time does not tell: each in short, and what it means.
 
     One sum in float32 or better, rounded once, is off by half a unit in the last place (ULP) of a half precision at
     most; more says that something was summed or kept in less. Of wider types any order of summing is off by more.
     """
-    said = []
+    remarks = []
     error = row["max_error_ulp"]
     if row["dtype"] in _HALVES and not fmt.missing(error) and error > _ONE_ROUNDING:
-        said.append(f"off by {error:.2g} ULP: rounded before the sum was complete, or twice")
+        remarks.append((f"off by {error:.2g} ULP", "rounded before the sum was complete, or twice"))
     if not fmt.missing(row["deterministic"]) and not row["deterministic"]:
-        said.append("not deterministic: the same input gave other bits")
+        remarks.append(("not deterministic", "the same input gave other bits"))
     if not fmt.missing(row["batch_invariant"]) and not row["batch_invariant"]:
-        said.append("not batch invariant: the first sample alone gave other bits")
-    return said
+        remarks.append(("not batch invariant", "the first sample alone gave other bits"))
+    return remarks
 
 
 MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."

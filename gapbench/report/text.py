@@ -115,8 +115,8 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence
         ]
         notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
         case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
-        said = [*([] if wide else [_how_sure(row)]), *rows.remarks(row)]
-        fastest = _with_note(named(row["implementation"], console), *said, style="bold green")
+        notes = [*([] if wide else [_how_sure(row)]), *(short for short, _ in rows.remarks(row))]
+        fastest = _with_note(named(row["implementation"], console), *notes, style="bold green")
         table.add_row(
             case,
             fastest,

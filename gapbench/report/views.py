@@ -99,14 +99,13 @@ def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Draw
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:
     """Draw the views of single cases that were timed, those of the first cases as far as `BYTES` reach."""
-    return _windows(
-        "case",
-        lambda: (
-            (case.number, case.name, case)
-            for case in rows.cases(stored.results, stored.winners, stored.samples)
-            if ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any()
-        ),
-    )
+
+    def timed() -> Iterator[tuple[int, str, rows.CaseRows]]:
+        for case in rows.cases(stored.results, stored.winners, stored.samples):
+            if ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
+                yield case.number, case.name, case
+
+    return _windows("case", timed)
 
 
 def of_trends(trends: Sequence[Trend]) -> Iterator[Drawn]:

@@ -53,7 +53,7 @@ class Case:
     """One workload of an operation: what is pooled, where and how.
 
     ``shape`` is (N, C, *spatial) with one to three spatial sizes. ``label`` says in a person's words where the
-    shape comes from, ``weight`` how often it occurs there; both are no part of the identity. Raises `GapbenchError` for
+    shape comes from, ``weight`` how often it occurs there; neither is part of the identity. Raises `GapbenchError` for
     an unknown dtype, layout or pass.
     """
 

@@ -49,7 +49,7 @@ HEADS: Shapes = {
 }
 """Feature maps before the classifier, each shape once though several networks share it. Swin's is a permuted view."""
 
-_squeezes: tuple[tuple[str, Shape, int], ...] = (
+_SQUEEZES: tuple[tuple[str, Shape, int], ...] = (
     ("SE-ResNet-50 stage 1", (8, 256, 56, 56), 3),
     ("SE-ResNet-50 stage 2", (8, 512, 28, 28), 4),
     ("SE-ResNet-50 stage 3", (8, 1024, 14, 14), 6),
@@ -68,10 +68,10 @@ _squeezes: tuple[tuple[str, Shape, int], ...] = (
     ("EfficientNet-B0 240x14x14", (8, 240, 14, 14), 1),
     ("EfficientNet-B0 1152x7x7", (8, 1152, 7, 7), 4),
 )
-SQUEEZES: Shapes = {label: shape for label, shape, _ in _squeezes}
+SQUEEZES: Shapes = {label: shape for label, shape, _ in _SQUEEZES}
 """What squeeze-and-excite networks pool (timm), batch 8."""
 
-SQUEEZE_COUNTS: dict[str, int] = {label: count for label, _, count in _squeezes if count > 1}
+SQUEEZE_COUNTS: dict[str, int] = {label: count for label, _, count in _SQUEEZES if count > 1}
 """How often one forward pass of these networks together pools each shape, where that is more than once."""
 
 DETECTION: Shapes = {

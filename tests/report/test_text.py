@@ -193,6 +193,13 @@ def test_an_answer_that_was_rounded_more_than_once_says_so_in_its_row(width):
         assert "ULP" not in printed(text.print_winners, pd.DataFrame([other]), width=width)
 
 
+def test_remarks_leave_the_table_a_table():
+    """At 80 columns a sentence below a name that must not be broken made every row lines of its own."""
+    unusual = {**WINNER, "max_error_ulp": 0.83, "deterministic": False, "batch_invariant": False}
+    header, *_ = printed(text.print_winners, pd.DataFrame([unusual]), width=80).splitlines()
+    assert header.split() == ["case", "fastest", "time", "÷", "mean", "95", "%", "interval"]
+
+
 def test_an_answer_with_other_bits_each_time_says_so():
     said = printed(text.print_winners, pd.DataFrame([{**WINNER, "deterministic": False}]), width=200)
     assert "not deterministic" in said

@@ -31,10 +31,10 @@ def measure(device_name: str, threads: Sequence[int]) -> list[dict[str, Any]]:
     """Return the ceilings of a device, for each number of threads where it is the CPU, as run.json has them."""
     where = device(device_name)
     try:
-        found = of_accelerator(where) if isinstance(where, Accelerator) else cpu.measure(threads)
+        limits = of_accelerator(where) if isinstance(where, Accelerator) else cpu.measure(threads)
     except (cpu.UnmeasurableError, clocks.ClockError) as error:
-        found = [Ceiling(None, "read", device_name, reason=str(error))]
-    return [asdict(one) | {"device": device_name} for one in found]
+        limits = [Ceiling(None, "read", device_name, reason=str(error))]
+    return [asdict(limit) | {"device": device_name} for limit in limits]
 
 
 def unmeasured(device_name: str, reason: str) -> list[dict[str, Any]]:
@@ -57,14 +57,14 @@ def of_accelerator(device: Accelerator) -> list[Ceiling]:
         return min(timer.batch(call, _CALLS)[0] for _ in range(_TRIES)) / _CALLS
 
     smallest = seconds(device.torch.zeros(1, device=device.name).zero_)
-    found = [Ceiling(None, "dispatch", device.name, seconds=launch), _datasheet(device)]
-    found.append(Ceiling(None, "kernel", device.name, seconds=smallest))
+    limits = [Ceiling(None, "dispatch", device.name, seconds=launch), _datasheet(device)]
+    limits.append(Ceiling(None, "kernel", device.name, seconds=smallest))
     if (cache := device.cache_bytes) is None:
-        found.append(Ceiling("L2", "read", device.name, reason="the backend does not tell the size of its cache"))
+        limits.append(Ceiling("L2", "read", device.name, reason="the backend does not tell the size of its cache"))
     else:
-        found += _bandwidths(device, "L2", cache, cache // 4, seconds, smallest)
+        limits += _bandwidths(device, "L2", cache, cache // 4, seconds, smallest)
     beyond = max(_LEAST_MEMORY, _BEYOND * (cache or 0))
-    return [*found, *_bandwidths(device, MEMORY, None, beyond, seconds, smallest)]
+    return [*limits, *_bandwidths(device, MEMORY, None, beyond, seconds, smallest)]
 
 
 def _bandwidths(

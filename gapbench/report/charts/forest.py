@@ -49,12 +49,8 @@ def figure(source: Source) -> go.Figure:
     height = _ROW * len(drawn)
     across = style.ratio_axis(low, high) | {"title": {"text": title, "standoff": 6}}
     up = style.AXIS | {"range": [len(drawn) - 0.5, -0.5], "showticklabels": False, "showgrid": False, "tickvals": []}
-    lines = [style.vertical(1, "dot", layer="below")]
-    if margin:
-        band = {"type": "rect", "x0": 1 / (1 + margin), "x1": 1 + margin}
-        lines.insert(0, lines[0] | band | {"fillcolor": style.GRID, "line": {"width": 0}})
     legend = {"y": 1 + 6 / height}
-    figure = style.figure(height + 92, {"t": 40}, legend, shapes=lines, xaxis=across, yaxis=up)
+    figure = style.figure(height + 92, {"t": 40}, legend, shapes=_lines(margin), xaxis=across, yaxis=up)
     for verdict, some in drawn.groupby("verdict", sort=False):
         symbol, colour = STYLES.get(str(verdict), ("circle-open", style.PLAIN))
         ratio = some["ratio"]
@@ -95,25 +91,36 @@ def table(source: Source) -> pd.DataFrame:
 
 
 def _rows(source: Source) -> pd.DataFrame:
-    if isinstance(source, Diff):
-        columns = ["case", "implementation", "clock", "verdict", "reason", "ratio", "ratio_low", "ratio_high"]
-        ratios = pd.DataFrame([[getattr(row, name) for name in columns] for row in source.rows], columns=columns)
-        order = {verdict: index for index, verdict in enumerate(Verdict)}
-        ratios["pressing"], ratios["verdict"] = ratios["verdict"].map(order), ratios["verdict"].map(str)
-        ratios = ratios.astype(dict.fromkeys(("ratio", "ratio_low", "ratio_high"), "float64"))
-    else:
-        timed = points.measured(source)
-        timed = timed[timed["ratio"].gt(0) & (timed["implementation"] != timed["reference"].fillna(REFERENCE))]
-        ends = [timed["ratio_low"] > 1, timed["ratio_high"] < 1]
-        verdict = np.select(ends, ["slower", "faster"], "no difference shown")
-        # What beats the reference comes first, and last where contenders compute different things.
-        pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2)
-        pressing = pressing + 3 * timed["operation"].isin(UNRANKED)
-        ratios = timed.assign(verdict=verdict, pressing=pressing, reason="")
+    ratios = _of_diff(source) if isinstance(source, Diff) else _of_run(source)
     # The end of the interval that is nearer to 1: what the difference is at least. Without interval, nothing.
     low, high, size = (np.log(ratios[name].where(ratios[name] > 0)) for name in ("ratio_low", "ratio_high", "ratio"))
     ratios = ratios.assign(least=np.maximum(np.maximum(low, -high), 0).fillna(0), size=size.abs().fillna(0))
     return ratios.sort_values(["pressing", "least", "size"], ascending=[True, False, False], kind="stable")
+
+
+def _of_run(results: pd.DataFrame) -> pd.DataFrame:
+    timed = points.measured(results)
+    timed = timed[timed["ratio"].gt(0) & (timed["implementation"] != timed["reference"].fillna(REFERENCE))]
+    verdict = np.select([timed["ratio_low"] > 1, timed["ratio_high"] < 1], ["slower", "faster"], "no difference shown")
+    # What beats the reference comes first, and last where contenders compute different things.
+    pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2) + 3 * timed["operation"].isin(UNRANKED)
+    return timed.assign(verdict=verdict, pressing=pressing, reason="")
+
+
+def _of_diff(diff: Diff) -> pd.DataFrame:
+    columns = ["case", "implementation", "clock", "verdict", "reason", "ratio", "ratio_low", "ratio_high"]
+    ratios = pd.DataFrame([[getattr(row, name) for name in columns] for row in diff.rows], columns=columns)
+    order = {verdict: index for index, verdict in enumerate(Verdict)}
+    ratios["pressing"], ratios["verdict"] = ratios["verdict"].map(order), ratios["verdict"].map(str)
+    return ratios.astype(dict.fromkeys(("ratio", "ratio_low", "ratio_high"), "float64"))
+
+
+def _lines(margin: float) -> list[dict[str, object]]:
+    line = style.vertical(1, "dot", layer="below")
+    if not margin:
+        return [line]
+    ends = {"x0": 1 / (1 + margin), "x1": 1 + margin}
+    return [line | ends | {"type": "rect", "fillcolor": style.GRID, "line": {"width": 0}}, line]
 
 
 def _ratio(row: Any) -> str:

@@ -7,18 +7,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from gapbench.analysis.regret import BY, regrets
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
-from gapbench.store.records import UNRANKED
-
-BY = ("suite", "operation", "device", "clock", "memory", "contender")
-"""What one choice is made for: within it, one implementation is used for every case."""
-
-_COLUMNS = (
-    *BY, "cases", "unanswered", "implementation", "lacks", "geometric_mean", "worst", "worst_case", "seconds",
-    "best_of_each",
-)  # fmt: skip
 
 MOST_ROWS = 60
 
@@ -75,52 +67,6 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     }  # fmt: skip
     names = "facet implementation cases lacks geometric_mean worst worst_case seconds best_of_each"
     return style.table(_drawn(results)[0], names, **titles)
-
-
-def regrets(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per suite, operation, device, clock, memory and implementation, the best choice first.
-
-    ``cases`` is how many have a time at all (``unanswered`` how many have none), ``lacks`` in how many of them this one
-    has none. Where that is 0 it competes: ``geometric_mean`` and ``worst`` are of its ratio to the fastest of the case
-    (of their seconds where they were not timed in the same turns), ``worst_case`` is where; 1 is no regret. Who lacks a
-    case has nulls there, and comes last: a mean over the easier cases would flatter it.
-
-    ``seconds`` is the sum of weight x seconds with this one choice and ``best_of_each`` that with the best in every
-    case; null in suites whose cases have no weights.
-
-    The fastest of several noisy ones is a little too fast, so that regret within the noise is above 1 for all.
-    """
-    contested = results[~results["operation"].isin(UNRANKED)]
-    frames = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
-    frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_COLUMNS))
-
-
-def _of_one(key: tuple[object, ...], group: pd.DataFrame) -> pd.DataFrame:
-    ok = group[(group["status"] == "ok") & group["seconds"].gt(0)]
-    times = ok.pivot_table(index="case", columns="implementation", values="seconds", aggfunc="median")
-    times = times.reindex(columns=pd.unique(group["implementation"].dropna()))  # who has no time at all lacks all
-    if times.empty:
-        return pd.DataFrame(columns=list(_COLUMNS))
-    lacks = times.isna().sum()
-    best = times.min(axis="columns")
-    paired = ok.pivot_table(index="case", columns="implementation", values="best_ratio", aggfunc="median")
-    ratios = paired.reindex_like(times).fillna(times.div(best, axis="index")).loc[:, lacks == 0]
-    weights = group.groupby("case")["weight"].first().reindex(times.index).astype("float64")
-    weighted = bool((weights > 1).any() and weights.notna().all())
-    columns = {
-        "lacks": lacks,
-        "geometric_mean": np.exp(np.log(ratios).mean()),
-        "worst": ratios.max(),
-        "worst_case": ratios.idxmax() if len(ratios.columns) else pd.Series(dtype="object"),
-        "seconds": times.mul(weights, axis="index").sum(skipna=False) if weighted else np.nan,
-        "best_of_each": float((best * weights).sum()) if weighted else np.nan,
-        "cases": len(times),
-        "unanswered": group["case"].nunique() - len(times),
-    }
-    frame = pd.DataFrame(columns, index=times.columns).rename_axis("implementation").reset_index()
-    frame[[*BY]] = pd.DataFrame([key] * len(frame), columns=[*BY])
-    return frame.sort_values(["lacks", "geometric_mean"], kind="stable")[list(_COLUMNS)]
 
 
 def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from frames import check, samples
 from hypothesis import given, settings
 from stored import CASE, side
@@ -34,6 +35,7 @@ def test_samples_are_in_the_order_they_were_taken():
     assert list(first.y) == list(own["seconds_per_call"])
 
 
+@pytest.mark.slow
 def test_many_samples_are_thinned_without_hiding_the_extremes():
     found = side(rounds=200, names=("mean",)).samples
     found = pd.concat([found.assign(turn=found["turn"] + 3 * copy) for copy in range(3)], ignore_index=True)

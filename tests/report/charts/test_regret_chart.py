@@ -2,8 +2,8 @@
 from frames import CASES, EMPTY, check, results, row, stored
 from hypothesis import given, settings
 
+from gapbench.analysis.regret import regrets
 from gapbench.report.charts import regret
-from gapbench.report.charts.regret import regrets
 
 FIRST, SECOND = CASES[0], CASES[3]
 

@@ -11,7 +11,7 @@ function implementationMarkup(one, row) {
   const notes = [
     weights ? `${count(weights)} weights, peak ${bytes(run.rows.at("peak_extra_bytes", row))}` : "",
     again ? `compiled ${count(again)} more times` : "",
-    run.rows.at("remarks", row) ?? "",
+    remarksOf(row) ?? "",
     run.rows.at("reason", row) ?? "",
   ].filter(Boolean);
   return markup`<tr><th scope="row">${nameMarkup(row, marksOf(one, name, status))}${notes.map((note) => markup`<span class="facts">${note}</span>`)}</th>

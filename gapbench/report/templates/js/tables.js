@@ -85,7 +85,7 @@ function makeResults() {
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),
       rowColumn("deterministic", "Deterministic", { hidden: true }),
       rowColumn("batch_invariant", "Batch invariant", { hidden: true }),
-      rowColumn("remarks", "Remarks", { hidden: true }),
+      { name: "remarks", title: "Remarks", value: remarksOf, hidden: true },
       rowColumn("parameters", "Weights", { ...shown("parameters", count), hidden: !run.rows.has("parameters") || data.rows.columns.parameters.constant === 0 }),
       rowColumn("peak_extra_bytes", "Peak memory", shown("peak_extra_bytes", bytes)),
       rowColumn("page_faults", "Page faults", { ...shown("page_faults", number), hidden: !run.rows.has("page_faults") }),
@@ -115,8 +115,13 @@ function nameMarkup(row, marks) {
 
 /** What a row's remarks are about; the window of its case has them whole. */
 function remarkMarkup(row) {
-  const remarks = run.rows.at("remarks", row);
-  return remarks === null ? "" : markup` <span class="marks">! ${remarks.split("; ").map((remark) => remark.split(":")[0]).join(", ")}</span>`;
+  const remarks = run.rows.at("remarks", row) ?? [];
+  return remarks.length ? markup` <span class="marks">! ${remarks.map(([short]) => short).join(", ")}</span>` : "";
+}
+
+/** Whole remarks as a text, null where there are none. */
+function remarksOf(row) {
+  return (run.rows.at("remarks", row) ?? []).map((remark) => remark.join(": ")).join("; ") || null;
 }
 
 /** The tables that views are also given as: whatever columns they have. */

@@ -5,7 +5,7 @@ import pytest
 from frames import CASES, EMPTY, results, row, stored
 from hypothesis import given, settings
 
-from gapbench.report.charts.regret import BY, regrets
+from gapbench.analysis.regret import BY, regrets
 from gapbench.store.records import UNRANKED
 
 FIRST, SECOND = CASES[0], CASES[3]  # weights 3 and 2
