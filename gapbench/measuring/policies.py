@@ -21,6 +21,7 @@ from gapbench.measuring.protocol import Calibration
 from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
+from gapbench.statistics.verdicts import rests, worth_confirming
 from gapbench.store.records import BASE, HEAD, UNRANKED
 from gapbench.workloads.cases import Case
 
@@ -329,7 +330,7 @@ class TwoStages:
         evidence = {}
         for state in states:
             weighed = {row: self.evidence(state, row) for row in self._open(state)}
-            evidence[id(state)] = {row: seen for row, seen in weighed.items() if verdicts.worth_confirming(seen)}
+            evidence[id(state)] = {row: seen for row, seen in weighed.items() if worth_confirming(seen)}
         confirming = [state for state in states if evidence[id(state)]]
         level = verdicts.LEVEL / 2 / max(1, sum(map(len, evidence.values())))
         shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
@@ -375,9 +376,7 @@ class TwoStages:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._resting.update(
-                            (state.case, *row) for row in rows if verdicts.rests(self.evidence(state, row))
-                        )
+                        self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
 
     def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
         """Choose the cases in which the hidden copy of base takes part."""

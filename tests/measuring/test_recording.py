@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -63,9 +64,11 @@ def test_the_machines_limits_are_measured_once_and_kept(recorded):
     assert {one.device for one in known} == {"cpu"}
     assert all(one.gbps or one.seconds or one.reason for one in known)
     assert {one.level for one in known if one.kind == "read"} >= {"L1", "memory"}
-    limit = {one.level: one.gbps for one in known if one.kind == "read"}["L1"]
+    # On a machine that is never quiet the nearer levels may be unknown: the next one that is known limits then.
+    reads = sorted((one for one in known if one.kind == "read" and one.gbps), key=lambda one: one.bytes or inf)
+    limit = reads[0].gbps if reads else None
     ok = recorded.results[recorded.results["status"] == "ok"]
-    if limit is None:  # a machine that is never quiet
+    if limit is None:
         assert ok["ceiling_fraction"].isna().all()
     else:
         assert (ok["ceiling_fraction"] == ok["gbps"] / limit).all()
