@@ -1,6 +1,7 @@
 """Fixtures that several layers' tests share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def _locks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GAPBENCH_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _a_path_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test import what another loaded: the folder of a user's file stays importable in its process."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture

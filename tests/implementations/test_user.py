@@ -12,9 +12,8 @@ X = torch.ones(2, 3, 4, 4)
 
 
 @pytest.fixture
-def written(tmp_path, monkeypatch):
+def written(tmp_path):
     """Return a function that writes files by name into a folder of their own, and names a function of mine.py."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def write(function="pool", **files):
         for name, content in files.items():
