@@ -78,8 +78,8 @@ def fresh(folder: Path) -> Store:
 def check(store: Store, finished: set[int], cut: str | None = None) -> int:
     """Return how many finished rounds are lost; look at the rest of what must hold, and complete the run."""
     damaged = {one.sentence.split(" cannot")[0] for one in verify(store) if one.kind == "damage"}
-    expect = {cut} if cut else set()
-    assert damaged <= expect, damaged
+    expected_output = {cut} if cut else set()
+    assert damaged <= expected_output, damaged
     assert len(store.samples([OTHER])) == 6
     if store.has(RUN) and store.describe(RUN).ended is not None:
         there = set(store.samples([RUN])["round"])

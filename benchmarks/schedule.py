@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 from workloads import CASES
 
 from gapbench.measuring import recording
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.statistics import stats
 from gapbench.store.store import Store
 
@@ -36,11 +36,11 @@ ESTIMATORS: dict[str, Estimator] = {
 
 
 def measure(batch_seconds: float, budget: float, seed: int) -> recording.Recording:
-    contests = [Contest("aa", case, {"mean": "mean", "mean_again": "mean", "sum_scale": "sum_scale"}) for case in CASES]
+    plans = [CasePlan("aa", case, {"mean": "mean", "mean_again": "mean", "sum_scale": "sum_scale"}) for case in CASES]
     effort = Effort(budget=budget, target=1e-6, seed=seed, batch_seconds=batch_seconds, race=False)
     with tempfile.TemporaryDirectory() as folder:
-        writer = recording.begin(Store(folder), contests, effort, [])
-        return recording.record(writer, Plan(tuple(contests), effort))
+        writer = recording.begin(Store(folder), plans, effort, [])
+        return recording.record(writer, Plan(tuple(plans), effort))
 
 
 def log_ratios(samples: pd.DataFrame, name: str) -> pd.DataFrame:

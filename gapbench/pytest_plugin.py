@@ -135,7 +135,7 @@ def _check(case: "Case", name: str) -> None:
     from gapbench.workloads import oracle
 
     implementation = load(name)
-    if reason := implementation.why_not(case):
+    if reason := implementation.unsupported_reason(case):
         pytest.skip(reason)
     judgement = oracle.examine(case, implementation.prepare(case), 0, implementation.truth)
     assert judgement.reason is None, judgement.reason
@@ -148,25 +148,25 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
         from gapbench.machine.devices import device
         from gapbench.measuring import recording
         from gapbench.measuring.budget import fit_to_budget
-        from gapbench.measuring.plan import Contest, Effort, Plan
+        from gapbench.measuring.plan import CasePlan, Effort, Plan
         from gapbench.operations import operation
         from gapbench.store.store import Store
         from gapbench.workloads.cases import parse_duration
 
         option = session.config.getoption
-        contests: dict[Case, Contest] = {}
+        plans: dict[Case, CasePlan] = {}
         for item in session.items:
             suite = _suite(getattr(item, "function", None))
             if suite is not None and item.stash[_REPEAT] == repeat:
                 case, name = _pair(item)
                 clocks = device(case.device).clocks[:1]  # pytest-benchmark has one time for an item
                 reference = operation(case.operation).reference
-                contest = Contest(suite.name, case, {reference: reference}, clocks, reference)
-                contests.setdefault(case, contest).specs[name] = name
+                case_plan = CasePlan(suite.name, case, {reference: reference}, clocks, reference)
+                plans.setdefault(case, case_plan).specs[name] = name
         # pytest-benchmark has no word for who stopped early: everyone is measured to the end
         repeats = len({item.stash[_REPEAT] for item in session.items if _REPEAT in item.stash})
         effort = Effort(budget=parse_duration(option("--gapbench-budget")) / repeats, race=False)
-        trimmed = fit_to_budget(list(contests.values()), effort)
+        trimmed = fit_to_budget(list(plans.values()), effort)
         with _held(session.config, trimmed.kept[0].case.device):
             writer = recording.begin(
                 Store(option("--gapbench-store")),

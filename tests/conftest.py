@@ -15,7 +15,7 @@ settings.load_profile("ci")
 
 pytest_plugins = ["pytester"]
 
-DISHONEST = Path(__file__).with_name("dishonest.py")
+DISHONEST = Path(__file__).with_name("misbehaving.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +34,7 @@ def _a_path_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def user_file(tmp_path: Path) -> Callable[..., str]:
-    """Return a function that names an implementation of `dishonest`, or writes one, as ``FILE.py:FUNCTION``."""
+    """Return a function that names an implementation of `misbehaving`, or writes one, as ``FILE.py:FUNCTION``."""
 
     def write(function: str, source: str | None = None) -> str:
         if source is None:

@@ -1,6 +1,6 @@
 """Documents of profiles that never were, as gapbench.profiling.profiles makes them."""
 
-from fabricated import CASE
+from factories import CASE
 
 MEMORY = [[0.0, 0], [1e-6, 4096], [2e-5, 0]]
 

@@ -56,6 +56,6 @@ def upstream(case: Case, seed: int):
     return inputs.upstream(case, seed, GLOBAL_AVERAGE.shape(case))
 
 
-def expect(case: Case, x, gradient=None):
+def expected_output(case: Case, x, gradient=None):
     """Return the mean of each row in float64, or the gradient of x."""
     return GLOBAL_AVERAGE.forward(case, x) if case.pass_ == "forward" else GLOBAL_AVERAGE.backward(case, x, gradient)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fabricated import a_run
+from factories import a_run
 from stored import keep, side
 
 from gapbench.store.store import Store

@@ -76,18 +76,18 @@ def rounds(
     rounds of its own, as if it were the only one that is compared: more of them in one process would fill the caches.
     """
     from gapbench.measuring import engine, events, revisions
-    from gapbench.measuring.plan import Contest, Effort, Plan
-    from gapbench.measuring.recording import Ledger
+    from gapbench.measuring.plan import CasePlan, Effort, Plan
+    from gapbench.measuring.recording import RunCollector
     from gapbench.repository import checkouts
 
-    ledger = Ledger()
+    collector = RunCollector()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
         base, head = map(revisions.Revision, found)
         sides = revisions.sides(base, head, stack)
         for number, spec in enumerate(implementations):
-            contests = [Contest("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
-            plan = Plan(tuple(contests), Effort(seed=seed + number), sides)
+            plans = [CasePlan("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
+            plan = Plan(tuple(plans), Effort(seed=seed + number), sides)
             began = before = time.monotonic()
             start = 0.0
             for event in engine.measure(plan, EveryRound(count, slice_seconds, seed + number)):
@@ -96,7 +96,7 @@ def rounds(
                     case events.RoundMeasured(result=result):
                         start = start or before - began
                         timed = sum(batches.timed_seconds for batches in result.batches.values())
-                        yield Recorded(ledger.enter(event), start, now - before, timed)
+                        yield Recorded(collector.add_round(event), start, now - before, timed)
                     case events.Qualified(case, qualification=qualification):
                         if qualification.status != "ok":
                             raise click.ClickException(f"{case.id}: {qualification.reason}")

@@ -52,7 +52,7 @@ def bound(sources: Sequence[str], names: Sequence[str], case: Case, seed: int) -
     for source in sources:
         namespace: dict[str, Callable[..., object]] = {}
         exec(compile(source, "pool.py", "exec"), namespace)  # noqa: S102 - written by `subject`
-        calls.append([passes.bind(case, namespace[name], x, gradient) for name in names])
+        calls.append([passes.make_call(case, namespace[name], x, gradient) for name in names])
     return calls
 
 

@@ -80,7 +80,7 @@ class Plan:
         """Rounds of each row in the screening, if none rests."""
         return max(policies.FEWEST_ROUNDS, round(self.rounds * self.first_share))
 
-    def worth_confirming(self, evidence: Evidence) -> bool:
+    def needs_confirmation(self, evidence: Evidence) -> bool:
         """Tell whether a row is flagged."""
         return min(evidence.slower, evidence.faster) <= self.flagged
 
@@ -182,7 +182,7 @@ def replay(
         "time": clock,
         "_SCREEN_SHARE": plan.first_share,
         "_MOST_CONFIRMING": plan.most,
-        "worth_confirming": plan.worth_confirming,
+        "worth_confirming": plan.needs_confirmation,
     }
     with mock.patch.multiple(policies, **chosen):
         for item in policy.schedule(states, seconds):  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from gapbench.store.records import HEAD
 
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
-    from gapbench.measuring.plan import Contest, Plan, Side
+    from gapbench.measuring.plan import CasePlan, Plan, Side
     from gapbench.measuring.revisions import Revision
     from gapbench.measuring.servers import Servers
     from gapbench.store.store import RunWriter, Store
@@ -87,11 +87,11 @@ def command(
     with contextlib.ExitStack() as stack:
         base_side, head_side = _revisions(stack, base, head, base_python, head_python)
         sides = revisions.sides(base_side, head_side, stack)
-        plan = Plan(tuple(_contests(selected, sides)), effort, sides)
+        plan = Plan(tuple(_case_plans(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
-        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
+        stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
         described = revisions.describe(base_side, head_side, margin, words)
-        writer = recording.begin(store, plan.contests, effort, sys.argv[1:], tag, **described)
+        writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, servers, format_, policy, explain)
 
 
@@ -100,7 +100,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
     from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Plan
 
-    contests, effort = recording.plan_of(writer.run)
+    plans, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
     command = writer.run.comparison.command
     base, head, *options = command
@@ -114,8 +114,8 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
                     f"begin anew with: gapbench ab {' '.join(command)}"
                 )
         sides = revisions.sides(*pair, stack)
-        plan = Plan(tuple(contests), effort, sides)
-        stack.enter_context(common.locked(plan.contests[0].case.device, no_wait))
+        plan = Plan(tuple(plans), effort, sides)
+        stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
         return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
 
 
@@ -143,7 +143,7 @@ def _measured(
     from gapbench.measuring import recording
     from gapbench.report import loaded_run
 
-    with Progress(plan.contests, plan.effort, sides=2) as progress:
+    with Progress(plan.plans, plan.effort, sides=2) as progress:
         recorded = recording.record(writer, plan, progress.observe, servers=servers)
     path = f"{store.url.rstrip('/')}/{writer.id}"
     if recorded.interrupted:
@@ -189,7 +189,7 @@ def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Di
     return lines.explained(store, found)
 
 
-def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Contest]":
+def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
     """Return what is selected and can differ between the sides. Raises `GapbenchError` where that is nothing."""
     from gapbench import operations
 
@@ -204,8 +204,8 @@ def _contests(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[Con
         return (built_in or operations.builtin(name) is None) and (not named or name in named)
 
     selection = Selection.of("ci", selected)
-    contests = selection.contests(lambda spec: _in_repository(spec, two_pythons, sides), alone=True)
-    differing = [replace(one, specs={n: s for n, s in one.specs.items() if differs(n, s)}) for one in contests]
+    plans = selection.plans(lambda spec: _in_repository(spec, two_pythons, sides), alone=True)
+    differing = [replace(one, specs={n: s for n, s in one.specs.items() if differs(n, s)}) for one in plans]
     if not any(one.specs for one in differing):
         raise GapbenchError(
             "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "

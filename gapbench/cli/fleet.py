@@ -19,7 +19,7 @@ from gapbench.fleet.cluster import DeviceWorker
 from gapbench.measuring import recording
 from gapbench.measuring.budget import fit_to_budget, sweep_id
 from gapbench.measuring.events import Event, RoundMeasured
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.recording import Recording
 from gapbench.store.run import FleetDevice, differences
 from gapbench.store.store import RunWriter, Store
@@ -30,9 +30,9 @@ def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str
     store, recorded, sweep = Store(url), list[Recording](), None
     with cluster.connected(on):
         for group in cluster.equal(_acquired(selected["device"])):
-            contests = Selection.of("quick", selected).contests(where=group[0].described)
-            sweep = sweep or sweep_id([contests], effort)
-            trimmed = fit_to_budget(contests, replace(effort, budget=effort.budget * len(group)))
+            plans = Selection.of("quick", selected).plans(where=group[0].described)
+            sweep = sweep or sweep_id([plans], effort)
+            trimmed = fit_to_budget(plans, replace(effort, budget=effort.budget * len(group)))
             devices = tuple(FleetDevice(one.number, one.slot.address, one.described.name) for one in group)
             fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
             here = group[0].described.environment
@@ -47,16 +47,16 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
     """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
     store = Store(url)
     writer = store.reopen(store.resolve(name), whole=True)
-    contests, effort = recording.plan_of(writer.run)
+    plans, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
-        groups = cluster.equal(_acquired(contests[0].case.device))
+        groups = cluster.equal(_acquired(plans[0].case.device))
         unlike = [differences(writer.run.environment, group[0].described.environment) for group in groups]
         equals = [group for group, differing in zip(groups, unlike, strict=True) if not differing]
         if not equals:
             raise RefusedError(
                 f"run {writer.id} was begun on other devices than there are now: {'; '.join(map(str, unlike[0]))}"
             )
-        recorded = _measured(writer, contests, effort, equals[0])
+        recorded = _measured(writer, plans, effort, equals[0])
     return _concluded(store, [recorded], writer.run.sweep, as_json)
 
 
@@ -74,14 +74,12 @@ def _acquired(device: str) -> list[DeviceWorker]:
     return members
 
 
-def _measured(
-    writer: RunWriter, contests: Sequence[Contest], effort: Effort, group: Sequence[DeviceWorker]
-) -> Recording:
+def _measured(writer: RunWriter, plans: Sequence[CasePlan], effort: Effort, group: Sequence[DeviceWorker]) -> Recording:
     def on_fleet(plan: Plan, earlier: Sequence[RoundMeasured], with_ceilings: bool) -> Iterator[Event]:
-        return dispatch.measure(group, plan.contests, plan.effort, earlier, with_ceilings)
+        return dispatch.measure(group, plan.plans, plan.effort, earlier, with_ceilings)
 
-    with Progress(contests, effort) as progress:
-        return recording.record(writer, Plan(tuple(contests), effort), progress.observe, on_fleet)
+    with Progress(plans, effort) as progress:
+        return recording.record(writer, Plan(tuple(plans), effort), progress.observe, on_fleet)
 
 
 def _concluded(store: Store, recorded: Sequence[Recording], sweep: object, as_json: bool) -> int:

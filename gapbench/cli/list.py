@@ -46,7 +46,7 @@ def _implementations(_url: str) -> Rows:
             "operation": operation.name,
             "family": one.family,
             "summary": one.summary,
-            "here": one.why_not(plain) or "yes",
+            "here": one.unsupported_reason(plain) or "yes",
             "variant_of": one.variant_of,
             "code": one.snippet,
         }

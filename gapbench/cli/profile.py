@@ -185,7 +185,7 @@ def _specs(case: Case, given: Sequence[str], run: _Run | None) -> dict[str, str]
 
     if not given:
         names = run.specs if run else {name: name for name in operations.contenders(case.operation)}
-        able = {name: spec for name, spec in names.items() if operations.why_not(spec, case) is None}
+        able = {name: spec for name, spec in names.items() if operations.unsupported_reason(spec, case) is None}
         if not able:
             raise NothingMatchedError(f"no implementation supports {case.id}; name some with --impl to see why")
         return able

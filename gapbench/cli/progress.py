@@ -7,14 +7,14 @@ import rich.progress
 from rich.console import Console
 
 from gapbench.measuring import events
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 
 
 class Progress:
     """A progress bar with the time left; silent where stderr is no terminal. A context manager."""
 
     def __init__(
-        self, contests: Sequence[Contest], effort: Effort, console: Console | None = None, sides: int = 1
+        self, plans: Sequence[CasePlan], effort: Effort, console: Console | None = None, sides: int = 1
     ) -> None:
         console = console or Console(stderr=True)
         self._effort = effort
@@ -29,7 +29,7 @@ class Progress:
             disable=not console.file.isatty(),  # a log is none, though FORCE_COLOR says so
         )
         self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
-        self._to_qualify = sides * sum(len(contest.specs) for contest in contests)
+        self._to_qualify = sides * sum(len(case_plan.specs) for case_plan in plans)
 
     def __enter__(self) -> "Progress":
         self._bar.start()

@@ -18,7 +18,7 @@ from gapbench.store.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
     from gapbench.measuring.budget import Trimmed
-    from gapbench.measuring.plan import Contest, Effort
+    from gapbench.measuring.plan import CasePlan, Effort
     from gapbench.measuring.recording import Recording
     from gapbench.store.store import Store
 # The engine's own defaults, repeated here because importing the engine would slow --help down; a test compares.
@@ -113,22 +113,22 @@ def command(
             return ab.resume(store, writer, no_wait, servers)
         if writer.run.fleet is not None:
             raise GapbenchError(f"run {writer.id} was measured on a fleet; add --on ray to go on there")
-        contests, effort = recording.plan_of(writer.run)
+        plans, effort = recording.plan_of(writer.run)
     else:
-        contests = under(Selection.of("quick", selected).contests(everyone=everyone), memory)
+        plans = under(Selection.of("quick", selected).plans(everyone=everyone), memory)
         fields: dict[str, Any] = {}
         if shard:
-            contests, fields = shard_of(contests, effort, *shard)
-        trimmed = fit_to_budget(contests, effort)
+            plans, fields = shard_of(plans, effort, *shard)
+        trimmed = fit_to_budget(plans, effort)
         if dry_run:
             _print_plan(trimmed, effort, as_json)
             return ExitCode.DONE
-        contests = trimmed.kept
+        plans = trimmed.kept
         notes = trimmed.warnings
-    with common.locked(contests[0].case.device, no_wait):
-        writer = writer or recording.begin(store, contests, effort, sys.argv[1:], tag, notes, **fields)
-        with Progress(contests, effort) as progress:
-            recorded = recording.record(writer, Plan(tuple(contests), effort), progress.observe, servers=servers)
+    with common.locked(plans[0].case.device, no_wait):
+        writer = writer or recording.begin(store, plans, effort, sys.argv[1:], tag, notes, **fields)
+        with Progress(plans, effort) as progress:
+            recorded = recording.record(writer, Plan(tuple(plans), effort), progress.observe, servers=servers)
     return conclude(store, recorded, as_json, open_)
 
 
@@ -150,30 +150,32 @@ def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, 
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
-def under(contests: "list[Contest]", memory: Sequence[str]) -> "list[Contest]":
-    """Return each contest under each of the memory conditions; accelerators have an allocator of their own."""
+def under(plans: "list[CasePlan]", memory: Sequence[str]) -> "list[CasePlan]":
+    """Return each case plan under each of the memory conditions; accelerators have an allocator of their own."""
     return [
-        replace(contest, memory=condition)
-        for contest in contests
-        for condition in (dict.fromkeys(memory) if contest.case.device == "cpu" else ("kept",))
+        replace(case_plan, memory=condition)
+        for case_plan in plans
+        for condition in (dict.fromkeys(memory) if case_plan.case.device == "cpu" else ("kept",))
     ]
 
 
 def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
     from gapbench.measuring.budget import estimate
-    from gapbench.operations import why_not
+    from gapbench.operations import unsupported_reason
 
     plan: list[dict[str, Any]] = [
         {
-            "name": contest.case.id,
-            "suite": contest.suite,
-            "label": contest.case.label,
-            "implementations": [name for name, spec in contest.specs.items() if not why_not(spec, contest.case)],
-            "seconds": round(estimate(contest, effort), 1),
+            "name": case_plan.case.id,
+            "suite": case_plan.suite,
+            "label": case_plan.case.label,
+            "implementations": [
+                name for name, spec in case_plan.specs.items() if not unsupported_reason(spec, case_plan.case)
+            ],
+            "seconds": round(estimate(case_plan, effort), 1),
             "dropped": dropped,
         }
-        for dropped, contests in ((False, trimmed.kept), (True, trimmed.dropped))
-        for contest in contests
+        for dropped, plans in ((False, trimmed.kept), (True, trimmed.dropped))
+        for case_plan in plans
     ]
     if as_json:
         document = {"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "seconds": round(trimmed.needed)}

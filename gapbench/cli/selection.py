@@ -16,7 +16,7 @@ from gapbench.workloads.cases import DTYPES, LAYOUTS, PASSES, Case
 if TYPE_CHECKING:
     from gapbench.fleet.cluster import Described
     from gapbench.machine.devices import Device
-    from gapbench.measuring.plan import Contest
+    from gapbench.measuring.plan import CasePlan
 
 options = common.joined(
     click.argument("suites", metavar="[SUITE]...", nargs=-1),
@@ -36,7 +36,7 @@ options = common.joined(
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the options say. `contests` turns it into what is measured."""
+    """What the options say. `plans` turns it into what is measured."""
 
     suites: Sequence[str]
     device: str
@@ -54,14 +54,14 @@ class Selection:
         """Return what a command's ``selected`` options say, ``suite`` where they name none."""
         return cls(**{**selected, "suites": selected["suites"] or (suite,)})
 
-    def contests(
+    def plans(
         self,
         place: Callable[[str], str] | None = None,
         alone: bool = False,
         where: "Device | Described | None" = None,
         everyone: bool = False,
-    ) -> "list[Contest]":
-        """Return the contests selected; every one includes the reference, that ratios are taken against.
+    ) -> "list[CasePlan]":
+        """Return the case plans selected; every one includes the reference, that ratios are taken against.
 
         Not so where each stands ``alone``. ``place`` returns the spec to keep for a user's FILE.py:FUNCTION, where that
         is not to be looked for here. ``where`` is the device, unless it is to be found here. ``everyone`` adds those
@@ -71,7 +71,7 @@ class Selection:
         """
         from gapbench import operations
         from gapbench.machine.devices import device
-        from gapbench.measuring.plan import Contest
+        from gapbench.measuring.plan import CasePlan
         from gapbench.operations import is_user_spec, name_of
         from gapbench.workloads import suites
 
@@ -79,7 +79,7 @@ class Selection:
         clocks = self._clocks(where)
         named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
         own = own_specs(self.specs, place)
-        contests: dict[Case, Contest] = {}
+        plans: dict[Case, CasePlan] = {}
         for name in self.suites:
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(where.name).cases)):
@@ -94,11 +94,11 @@ class Selection:
                     chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
                     if chosen:
                         first = {} if alone else {operation.reference: operation.reference}
-                        contest = Contest(suite.name, case, first, clocks, operation.reference)
-                        contests.setdefault(case, contest).specs.update(chosen)
-        if not contests:
+                        case_plan = CasePlan(suite.name, case, first, clocks, operation.reference)
+                        plans.setdefault(case, case_plan).specs.update(chosen)
+        if not plans:
             raise NothingMatchedError(f"nothing matches {self._filters()}; see: gapbench list cases")
-        return list(contests.values())
+        return list(plans.values())
 
     def _filters(self) -> str:
         given = [f"-k {self.expression!r}"] if self.expression is not None else []

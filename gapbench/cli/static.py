@@ -71,7 +71,7 @@ def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, An
     known = [one.name for one in ARCHITECTURES]
     for name in set(archs) - set(known):
         try:
-            reason = static.why_not(architecture(name).name)
+            reason = static.unsupported_reason(architecture(name).name)
         except KeyError:
             reason = "it is no such name"
         if reason:

@@ -15,7 +15,7 @@ from gapbench.machine import environment
 from gapbench.machine.devices import Device, device
 from gapbench.measuring import engine, events, limits
 from gapbench.measuring.forkserver import ForkServer
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.store.run import Environment, Warning, differences
 from gapbench.workloads.cases import Case
 
@@ -69,13 +69,15 @@ class Worker:
             server.wait_ready()
             return limits.ceilings(cases, server)
 
-    def begin(self, contest: Contest, effort: Effort, earlier: Sequence[events.RoundMeasured]) -> events.Event | None:
-        """Begin a contest, of which ``earlier`` rounds count, and return its first event."""
-        self._events = engine.measure(Plan((contest,), effort), earlier=earlier, with_energy=True)
+    def begin(
+        self, case_plan: CasePlan, effort: Effort, earlier: Sequence[events.RoundMeasured]
+    ) -> events.Event | None:
+        """Begin a case plan, of which ``earlier`` rounds count, and return its first event."""
+        self._events = engine.measure(Plan((case_plan,), effort), earlier=earlier, with_energy=True)
         return self.next()
 
     def next(self) -> events.Event | None:
-        """Return the next event of the contest, None at its end."""
+        """Return the next event of the case plan, None at its end."""
         event = next(self._events, None)
         if isinstance(event, events.RoundMeasured):
             self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})

@@ -13,7 +13,7 @@ from gapbench.fleet import cluster
 from gapbench.fleet.cluster import DeviceWorker, LostError
 from gapbench.measuring import events
 from gapbench.measuring.budget import estimate
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.store.records import Qualification
 from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
@@ -23,55 +23,55 @@ _MOST_LOSSES = 3  # so many devices lost with the same case are no accident: it 
 
 def measure(
     members: Sequence[DeviceWorker],
-    contests: Sequence[Contest],
+    plans: Sequence[CasePlan],
     effort: Effort,
     earlier: Sequence[events.RoundMeasured] = (),
     with_ceilings: bool = False,
 ) -> Iterator[events.Event]:
-    """Measure every contest on one of ``members``, which are equal, and yield events as `engine.measure` does.
+    """Measure every case plan on one of ``members``, which are equal, and yield events as `engine.measure` does.
 
-    The longest contests come first, each to whoever is free; the budget is that of each member. When one is lost, its
-    contest goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
+    The longest case plans come first, each to whoever is free; the budget is that of each member. When one is lost, its
+    case plan goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
     `GapbenchError` when no device is left.
     """
     rounds: dict[Case, list[events.RoundMeasured]] = defaultdict(list)
     for round_ in earlier:
         rounds[round_.case].append(round_)
     processes = itertools.count(1 + max((round_.process for round_ in earlier), default=-1))
-    costs = {contest.case: estimate(contest, effort) for contest in contests}
+    costs = {case_plan.case: estimate(case_plan, effort) for case_plan in plans}
     share = effort.budget * len(members) / sum(costs.values())
-    longest = sorted(contests, key=lambda contest: -costs[contest.case])
-    waiting: deque[Contest | None] = deque(longest)
+    longest = sorted(plans, key=lambda case_plan: -costs[case_plan.case])
+    waiting: deque[CasePlan | None] = deque(longest)
     if with_ceilings:
         waiting.appendleft(None)
-    free, pending = deque(members), dict[Any, tuple[DeviceWorker, Contest | None]]()
+    free, pending = deque(members), dict[Any, tuple[DeviceWorker, CasePlan | None]]()
     losses: Counter[Case] = Counter()
     sources: dict[str, dict[str, Any]] = {}
     is_ready = False
     while waiting or pending:
         while waiting and free:
-            member, contest = free.popleft(), waiting.popleft()
-            if contest is None:
-                answer = cluster.ask(member, "ceilings", [contest.case for contest in contests])
+            member, case_plan = free.popleft(), waiting.popleft()
+            if case_plan is None:
+                answer = cluster.ask(member, "ceilings", [case_plan.case for case_plan in plans])
             else:
-                budget = min(effort.budget, share * costs[contest.case])
-                answer = cluster.ask(member, "begin", contest, replace(effort, budget=budget), rounds[contest.case])
-            pending[answer] = member, contest
+                budget = min(effort.budget, share * costs[case_plan.case])
+                answer = cluster.ask(member, "begin", case_plan, replace(effort, budget=budget), rounds[case_plan.case])
+            pending[answer] = member, case_plan
         if not pending:
             raise GapbenchError("all devices of the fleet are lost")
         answer = cluster.first(list(pending))
-        member, contest = pending.pop(answer)
+        member, case_plan = pending.pop(answer)
         try:
             event = cluster.take(answer)
         except LostError as lost:
-            if contest is not None:
+            if case_plan is not None:
                 why = f"{member.name} is lost: {lost}"
-                yield events.WorkerLost(contest.case, "its contenders", len(rounds[contest.case]), why)
-                losses[contest.case] += 1
-            if contest is not None and losses[contest.case] == _MOST_LOSSES:
-                yield from _failed(contest)
+                yield events.WorkerLost(case_plan.case, "its contenders", len(rounds[case_plan.case]), why)
+                losses[case_plan.case] += 1
+            if case_plan is not None and losses[case_plan.case] == _MOST_LOSSES:
+                yield from _failed(case_plan)
             else:
-                waiting.appendleft(contest)
+                waiting.appendleft(case_plan)
             continue
         match event:
             case None:
@@ -91,15 +91,15 @@ def measure(
             case _:
                 is_ready = True
                 yield event
-        pending[cluster.ask(member, "next")] = member, contest
+        pending[cluster.ask(member, "next")] = member, case_plan
     yield events.Warned(list(_warnings(free)))
 
 
-def _failed(contest: Contest) -> Iterator[events.Event]:
+def _failed(case_plan: CasePlan) -> Iterator[events.Event]:
     lost = f"{_MOST_LOSSES} devices of the fleet were lost while they measured this case"
-    for name in contest.specs:
-        yield events.Qualified(contest.case, name, Qualification("failed", f"{lost}; look at one of them by itself"))
-    yield events.CaseDone(contest.case, "failed")
+    for name in case_plan.specs:
+        yield events.Qualified(case_plan.case, name, Qualification("failed", f"{lost}; look at one of them by itself"))
+    yield events.CaseDone(case_plan.case, "failed")
 
 
 def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:

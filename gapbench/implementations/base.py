@@ -42,7 +42,7 @@ class Implementation:
     loads: tuple[str, ...] = ()
     truth: Truth = GLOBAL_AVERAGE
 
-    def why_not(self, case: Case) -> str | None:
+    def unsupported_reason(self, case: Case) -> str | None:
         """Return why it cannot run on ``case``, with the remedy, or None: its own reasons after those common to all."""
         if case.pass_ == "update" and not self.parameters(case):
             return "there are no weights to update; choose --pass forward"

@@ -21,7 +21,7 @@ from gapbench import operations
 from gapbench.errors import GapbenchError
 from gapbench.measuring import worker_env
 from gapbench.measuring.case_processes import ROUNDS_PER_PARENT
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.repository import git
 from gapbench.store.run import Warning
 
@@ -49,13 +49,13 @@ _HARNESS_PASSES = 25
 """How often the harness goes over an input of a round, at the same bandwidth: made, copied, judged in float64."""
 
 
-def estimate(contest: Contest, effort: Effort) -> float:
-    """Return about how many seconds the fewest rounds of ``contest`` take, judging included, with all compiled before.
+def estimate(case_plan: CasePlan, effort: Effort) -> float:
+    """Return about how many seconds the fewest rounds of ``case_plan`` take once all is compiled, judging included.
 
     Two cases are loaded and judged at once.
     """
-    case = contest.case
-    supported = [spec for spec in contest.specs.values() if operations.why_not(spec, case) is None]
+    case = case_plan.case
+    supported = [spec for spec in case_plan.specs.values() if operations.unsupported_reason(spec, case) is None]
     compiled = sum(map(operations.compiles, supported))
     weights = [operations.parameters(spec, case) for spec in supported]
     scan = (case.bytes_moved or 0) / _BYTES_PER_SECOND
@@ -63,15 +63,17 @@ def estimate(contest: Contest, effort: Effort) -> float:
     load = _LOAD + _LOAD_EACH * len(supported) + _LOAD_COMPILED[case.pass_] * compiled + 2 * _MAKE_WEIGHT * sum(weights)
     judging = load + _JUDGE * len(supported) + 10 * sum(calls) + 2 * _HARNESS_PASSES * scan
     truths = _TRUTH[case.pass_] * case.elements * operations.other_truths(supported)
-    timing = sum(max(effort.batch_seconds, call) + call for call in calls) * _BATCHES * len(contest.clocks)
+    timing = sum(max(effort.batch_seconds, call) + call for call in calls) * _BATCHES * len(case_plan.clocks)
     each = _ROUND + _HARNESS_PASSES * scan + truths + max(timing, _SLICE)
     loaded_again = load * ((effort.rounds - 1) // ROUNDS_PER_PARENT)
     return truths + judging / 2 + loaded_again + effort.rounds * each
 
 
-def _compiled(contest: Contest) -> int:
-    specs = contest.specs.values()
-    return sum(operations.compiles(spec) and operations.why_not(spec, contest.case) is None for spec in specs)
+def _compiled(case_plan: CasePlan) -> int:
+    specs = case_plan.specs.values()
+    return sum(
+        operations.compiles(spec) and operations.unsupported_reason(spec, case_plan.case) is None for spec in specs
+    )
 
 
 class _Compiling:
@@ -82,13 +84,13 @@ class _Compiling:
         folder = Path(named) if named else Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
         self._cached = sum(1 for _ in itertools.islice((folder / "fxgraph").glob("*/*"), most))
 
-    def seconds(self, contest: Contest) -> float:
-        return _COMPILE[contest.case.pass_] * max(0, _compiled(contest) - self._cached) / 2
+    def seconds(self, case_plan: CasePlan) -> float:
+        return _COMPILE[case_plan.case.pass_] * max(0, _compiled(case_plan) - self._cached) / 2
 
-    def take(self, contest: Contest) -> float:
+    def take(self, case_plan: CasePlan) -> float:
         """Return the seconds, and count the graphs as compiled."""
-        seconds = self.seconds(contest)
-        self._cached = max(0, self._cached - _compiled(contest))
+        seconds = self.seconds(case_plan)
+        self._cached = max(0, self._cached - _compiled(case_plan))
         return seconds
 
 
@@ -96,8 +98,8 @@ class _Compiling:
 class Trimmed:
     """What is measured within a budget and what is not; ``needed`` is about how many seconds all of it would take."""
 
-    kept: list[Contest]
-    dropped: list[Contest]
+    kept: list[CasePlan]
+    dropped: list[CasePlan]
     needed: float
 
     @property
@@ -112,39 +114,37 @@ class Trimmed:
         return (Warning("budget", evidence, f"measure all of them with --budget {math.ceil(self.needed / 60)}m"),)
 
 
-def fit_to_budget(contests: Sequence[Contest], effort: Effort) -> Trimmed:
-    """Return the contests that fit the budget of ``effort``, at least one, in their own order.
+def fit_to_budget(plans: Sequence[CasePlan], effort: Effort) -> Trimmed:
+    """Return the case plans that fit the budget of ``effort``, at least one, in their own order.
 
     Cases are taken one by one, as long as they fit, each the one that differs most from all that are taken (the
     farthest-first traversal of Gonzalez, Theor. Comput. Sci. 38 (1985) 293). Differences count by the root of what they
     cost: by themselves they would fill the budget with the slowest cases, by the second with the fastest.
     """
-    costs = [estimate(contest, effort) for contest in contests]
-    graphs = sum(map(_compiled, contests))
+    costs = [estimate(case_plan, effort) for case_plan in plans]
+    graphs = sum(map(_compiled, plans))
     compiling, everyone = _Compiling(graphs), _Compiling(graphs)
     start = _START + _START_COMPILER * bool(graphs)
-    needed = start + sum(cost + everyone.take(contest) for contest, cost in zip(contests, costs, strict=True))
+    needed = start + sum(cost + everyone.take(case_plan) for case_plan, cost in zip(plans, costs, strict=True))
     if needed <= effort.budget:
-        return Trimmed(list(contests), [], needed)
+        return Trimmed(list(plans), [], needed)
     room = effort.budget - start
     kept: set[int] = set()
-    gaps = dict.fromkeys(range(len(contests)), math.inf)
+    gaps = dict.fromkeys(range(len(plans)), math.inf)
     while gaps:
         chosen = next(iter(gaps)) if not kept else max(gaps, key=lambda i: gaps[i] / math.sqrt(costs[i]))
         del gaps[chosen]
-        if kept and costs[chosen] + compiling.seconds(contests[chosen]) > room:
+        if kept and costs[chosen] + compiling.seconds(plans[chosen]) > room:
             continue
-        room -= costs[chosen] + compiling.take(contests[chosen])
+        room -= costs[chosen] + compiling.take(plans[chosen])
         kept.add(chosen)
-        gaps = {i: min(gap, _distance(contests[chosen], contests[i])) for i, gap in gaps.items()}
+        gaps = {i: min(gap, _distance(plans[chosen], plans[i])) for i, gap in gaps.items()}
     return Trimmed(
-        [one for i, one in enumerate(contests) if i in kept],
-        [one for i, one in enumerate(contests) if i not in kept],
-        needed,
+        [one for i, one in enumerate(plans) if i in kept], [one for i, one in enumerate(plans) if i not in kept], needed
     )
 
 
-def _distance(one: Contest, other: Contest) -> float:
+def _distance(one: CasePlan, other: CasePlan) -> float:
     """Return how differently two cases may come out: another question most, then another kind, then another size."""
     a, b = one.case, other.case
     questions = (one.suite != other.suite) + (a.operation != b.operation) + (a.pass_ != b.pass_)
@@ -154,20 +154,20 @@ def _distance(one: Contest, other: Contest) -> float:
     return 8.0 * questions + 4.0 * kinds + sizes
 
 
-def partition(contests: Sequence[Contest], effort: Effort, count: int) -> list[list[int]]:
-    """Return for each of ``count`` shards the indices of its contests, in their order; no shard is empty.
+def partition(plans: Sequence[CasePlan], effort: Effort, count: int) -> list[list[int]]:
+    """Return for each of ``count`` shards the indices of its case plans, in their order; no shard is empty.
 
     The longest come first, each to whom has least to do (Graham, SIAM J. Appl. Math. 17 (1969) 416), by estimates: the
-    same plan is dealt alike everywhere. Raises `GapbenchError` if there are more shards than contests.
+    same plan is dealt alike everywhere. Raises `GapbenchError` if there are more shards than case plans.
     """
-    if count > len(contests):
+    if count > len(plans):
         raise GapbenchError(
-            f"{count} shards are too many: the selection has {len(contests)} cases, and every shard needs one"
+            f"{count} shards are too many: the selection has {len(plans)} cases, and every shard needs one"
         )
-    costs = [estimate(contest, effort) for contest in contests]
+    costs = [estimate(case_plan, effort) for case_plan in plans]
     hands: list[list[int]] = [[] for _ in range(count)]
     loads = [0.0] * count
-    for index in sorted(range(len(contests)), key=lambda index: (-costs[index], index)):
+    for index in sorted(range(len(plans)), key=lambda index: (-costs[index], index)):
         least = loads.index(min(loads))
         hands[least].append(index)
         loads[least] += costs[index]
@@ -175,24 +175,24 @@ def partition(contests: Sequence[Contest], effort: Effort, count: int) -> list[l
 
 
 def shard_of(
-    contests: Sequence[Contest], effort: Effort, number: int, count: int
-) -> tuple[list[Contest], dict[str, Any]]:
-    """Return the contests of shard ``number`` (from 1) of ``count``, and the fields of its run.
+    plans: Sequence[CasePlan], effort: Effort, number: int, count: int
+) -> tuple[list[CasePlan], dict[str, Any]]:
+    """Return the case plans of shard ``number`` (from 1) of ``count``, and the fields of its run.
 
     ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` says for each case where it
-    stands in the whole plan. Raises `GapbenchError` if there are more shards than contests.
+    stands in the whole plan. Raises `GapbenchError` if there are more shards than case plans.
     """
-    hands = partition(contests, effort, count)
+    hands = partition(plans, effort, count)
     mine = hands[number - 1]
     fields: dict[str, Any] = {
-        "sweep": sweep_id([[contests[index] for index in hand] for hand in hands], effort),
+        "sweep": sweep_id([[plans[index] for index in hand] for hand in hands], effort),
         "shard": f"{number}/{count}",
-        "places": {contests[index].case.id: index for index in mine},
+        "places": {plans[index].case.id: index for index in mine},
     }
-    return [contests[index] for index in mine], fields
+    return [plans[index] for index in mine], fields
 
 
-def sweep_id(dealt: Sequence[Sequence[Contest]], effort: Effort) -> str:
+def sweep_id(dealt: Sequence[Sequence[CasePlan]], effort: Effort) -> str:
     """Return what identifies a plan, how it is dealt out, its effort and the current commit.
 
     What is not committed is no part of it: the first shard's own results would change that for the second.

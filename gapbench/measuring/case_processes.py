@@ -19,7 +19,7 @@ from gapbench import operations
 from gapbench.measuring import examiner, forkserver, protocol, rounds, side_sync, worker
 from gapbench.measuring.events import Event, Qualified, SidesSeparated, WorkerLost
 from gapbench.measuring.examiner import Examination, Paper
-from gapbench.measuring.plan import HERE, Contest, Plan
+from gapbench.measuring.plan import HERE, CasePlan, Plan
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
@@ -51,11 +51,11 @@ class _Group:
 
 
 class CaseProcesses:
-    """The processes of one contest; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``."""
+    """The processes of one case plan; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``."""
 
-    def __init__(self, contest: Contest, plan: Plan, servers: Servers) -> None:
-        self.contest, self.case = contest, contest.case
-        self.names, self.specs = tuple(contest.specs), tuple(contest.specs.values())
+    def __init__(self, case_plan: CasePlan, plan: Plan, servers: Servers) -> None:
+        self.case_plan, self.case = case_plan, case_plan.case
+        self.names, self.specs = tuple(case_plan.specs), tuple(case_plan.specs.values())
         self.qualifications: dict[int, Qualification] = {}
         self.refused: set[tuple[str, int]] = set()
         """Clocks and contenders that they will not time."""
@@ -88,7 +88,9 @@ class CaseProcesses:
         alive = []
         for index in range(self._everyone):
             spec, source = self.specs[index % self._count], self._plan.sides[index // self._count].source
-            if source == HERE and (reason := operations.why_not(spec, self.case)):  # elsewhere only a worker knows
+            if source == HERE and (
+                reason := operations.unsupported_reason(spec, self.case)
+            ):  # elsewhere only a worker knows
                 yield from self._found(index, Qualification("unsupported", reason))
             else:
                 alive.append(index)
@@ -227,7 +229,7 @@ class CaseProcesses:
         side = self._plan.sides[index // self._count].name
         if side != NULL:
             name = self.names[index % self._count]
-            yield Qualified(self.case, name, found, clock, side, self.contest.memory)
+            yield Qualified(self.case, name, found, clock, side, self.case_plan.memory)
 
     def _died(
         self, culprit: int | None, how: tuple[str, str], contenders: Sequence[int], number: int, forgiving: bool = True
@@ -379,7 +381,7 @@ class CaseProcesses:
 
     def _server(self, group: _Group, number: int | None = None) -> forkserver.Forker:
         python = self._plan.sides[group.sides[0]].python
-        return self._servers.of(self.contest.memory, python, self._generation if number is None else number)
+        return self._servers.of(self.case_plan.memory, python, self._generation if number is None else number)
 
     def _task(self, contenders: Sequence[int]) -> CaseTask:
         seed = Random(f"{self._plan.effort.seed}/{self.case.id}/{self._generation}").getrandbits(32)

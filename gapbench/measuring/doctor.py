@@ -9,7 +9,7 @@ import numpy as np
 from gapbench.machine import environment
 from gapbench.machine.devices import device as find_device
 from gapbench.measuring import engine, events
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.statistics import stats
 from gapbench.store.records import THIS
 from gapbench.workloads.cases import Case
@@ -77,8 +77,8 @@ def noise_floor(device: str, seconds: float) -> NoiseFloor:
     """Measure the same implementation against itself."""
     clock = find_device(device).clocks[0]
     specs = {"mean": "mean", "mean_again": "mean"}
-    contests = [Contest("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
-    plan = Plan(tuple(contests), Effort(budget=seconds, target=1e-9, race=False))
+    plans = [CasePlan("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
+    plan = Plan(tuple(plans), Effort(budget=seconds, target=1e-9, race=False))
     log_ratios: dict[Case, list[float]] = {}
     started = time.monotonic()
     rounds = 0

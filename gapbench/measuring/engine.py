@@ -50,17 +50,17 @@ def measure(
     deadline = time.monotonic() + effort.budget
     with contextlib.ExitStack() as stack:
         servers = servers or stack.enter_context(Servers())
-        servers.load(plan.contests, plan.sides)
+        servers.load(plan.plans, plan.sides)
         yield Ready()
-        states = [CaseState(contest, plan, CaseProcesses(contest, plan, servers)) for contest in plan.contests]
+        states = [CaseState(case_plan, plan, CaseProcesses(case_plan, plan, servers)) for case_plan in plan.plans]
         try:
             yield from _qualify(states)
             if with_ceilings:
                 cases = [state.case for state in states if state.rows()]
                 yield limits.ceilings(cases, servers.any)
-            energy = limits.Energy(plan.contests, effort, servers.any) if with_energy else None
+            energy = limits.Energy(plan.plans, effort, servers.any) if with_energy else None
             deadline -= energy.seconds if energy else 0.0
-            by_key = {state.contest.key: state for state in states}
+            by_key = {state.case_plan.key: state for state in states}
             for measured in earlier:
                 by_key[measured.case, measured.memory].record(measured)
             rounds = _Rounds(plan, 1 + max((measured.process for measured in earlier), default=-1))
@@ -73,7 +73,7 @@ def measure(
                         by_key[item.case, item.memory].processes.close()
             if energy:
                 yield energy.measure(
-                    (state.case, name, state.contest.specs[name])
+                    (state.case, name, state.case_plan.specs[name])
                     for state in states
                     for name in dict.fromkeys(name for name, _ in state.rows())
                 )
@@ -162,7 +162,7 @@ class _Rounds:
         once = state.entries(request.once, request.sides).values()
         return Assignment(
             entries,
-            Random(f"{effort.seed}/{state.case.id}/{state.contest.memory}/{state.next_round}").getrandbits(32),
+            Random(f"{effort.seed}/{state.case.id}/{state.case_plan.memory}/{state.next_round}").getrandbits(32),
             request.seconds,
             request.batch_seconds,
             _known(state, entries),
@@ -172,7 +172,7 @@ class _Rounds:
 
     def _measured(self, state: CaseState, result: RoundResult, wall: float) -> RoundMeasured:
         sides = tuple(side.name for side in self._plan.sides)
-        names, memory = state.processes.names, state.contest.memory
+        names, memory = state.processes.names, state.case_plan.memory
         measured = RoundMeasured(state.case, state.next_round, self._process - 1, names, result, sides, memory)
         state.record(measured)
         state.time_round(wall, sum(batches.timed_seconds for batches in result.batches.values()))

@@ -27,7 +27,7 @@ from gapbench.store.records import Qualification
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import Case
 from gapbench.workloads.oracle import Description, Judgement
-from gapbench.workloads.passes import Call, expect
+from gapbench.workloads.passes import Call, expected_output
 from gapbench.workloads.truth import GLOBAL_AVERAGE, Expected, Truth
 
 _Kind = TypeVar("_Kind")
@@ -134,7 +134,7 @@ class _Answers:
         if key not in self._expected:
             question = self._questions[number]
             gradient = question.gradient(self._on_cpu, truth)
-            self._expected[key] = expect(self._on_cpu, truth, question.x, gradient)
+            self._expected[key] = expected_output(self._on_cpu, truth, question.x, gradient)
         return self._expected[key]
 
     def has(self, question: int) -> bool:
@@ -147,7 +147,7 @@ class _Answers:
         output = _read(shown, worker)
         if number == protocol.WEIGHTS:
             x = self._questions[0].x
-            self._weights[contender] = expect(self._on_cpu, self._paper.truth(contender), x, x, output)
+            self._weights[contender] = expected_output(self._on_cpu, self._paper.truth(contender), x, x, output)
             return protocol.Examined(contender, number)
         expected, question = self._answer(contender, number), self._questions[number]
         described = Description(shown.kind, shown.device, shown.dtype, shown.shape)

@@ -9,7 +9,7 @@ from gapbench.measuring import worker
 from gapbench.measuring.ceilings import PATIENCE, unmeasured
 from gapbench.measuring.events import CeilingsMeasured, EnergyMeasured
 from gapbench.measuring.forkserver import Forker, how_it_ended, last_answer
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.measuring.protocol import Answer
 from gapbench.workloads.cases import Case
 
@@ -37,15 +37,15 @@ _SHARE = 0.2
 class Energy:
     """Measures energy after the rounds, one contender at a time, where a counter was found before them."""
 
-    def __init__(self, contests: Sequence[Contest], effort: Effort, server: Forker) -> None:
+    def __init__(self, plans: Sequence[CasePlan], effort: Effort, server: Forker) -> None:
         self._effort, self._server = effort, server
         self._sources: dict[str, dict[str, Any]] = {}
-        for device in dict.fromkeys(contest.case.device for contest in contests):
+        for device in dict.fromkeys(case_plan.case.device for case_plan in plans):
             answer = last_answer(server.start(worker.energy_source, device), effort.patience)
             told = answer.content if isinstance(answer, Answer) else [None, how_it_ended(answer, effort.patience)[1]]
             source, reason = told
             self._sources[device] = {"device": device, "source": source, "reason": reason}
-        counted = sum(len(one.specs) for one in contests if self._counts(one.case))
+        counted = sum(len(one.specs) for one in plans if self._counts(one.case))
         self.seconds = min(counted * _SECONDS, _SHARE * effort.budget)
         """What measuring it will take about, of the run's time: nothing where nothing counts."""
 

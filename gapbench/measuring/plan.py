@@ -16,7 +16,7 @@ CaseKey = tuple[Case, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class CasePlan:
     """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
     ``clocks`` are the names of those that time them, all in the same rounds; ``reference`` is the implementation that
@@ -56,7 +56,7 @@ class Source:
         """Return a ``FILE.py:FUNCTION`` relative to the repository as one of this checkout; names stay as they are."""
         return str(self.folder / spec) if self.folder and operations.is_user_spec(spec) else spec
 
-    def enter(self, operation: str) -> None:
+    def activate(self, operation: str) -> None:
         """Import the ways to compute ``operation`` from here, in this process, from now on: a worker's first step.
 
         The checkout and its ``src`` folder come first, so that a package of the repository is found there even where
@@ -66,7 +66,7 @@ class Source:
             return
         sys.path[:0] = [str(folder) for folder in (self.folder, self.folder / "src") if folder.is_dir()]
         if self.built_in:
-            operations.adopt(self.folder / "gapbench", operation)
+            operations.load_checkout(self.folder / "gapbench", operation)
 
 
 HERE = Source()
@@ -117,7 +117,7 @@ class Effort:
 class Plan:
     """Cases, the sides that each is measured on, and the effort."""
 
-    contests: tuple[Contest, ...]
+    plans: tuple[CasePlan, ...]
     effort: Effort = field(default_factory=Effort)
     sides: tuple[Side, ...] = (Side(),)
 

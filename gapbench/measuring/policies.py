@@ -16,12 +16,12 @@ import numpy as np
 
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced, RoundMeasured
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.protocol import Calibration
 from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
-from gapbench.statistics.verdicts import rests, worth_confirming
+from gapbench.statistics.verdicts import can_stop, needs_confirmation
 from gapbench.store.records import BASE, HEAD, UNRANKED
 from gapbench.workloads.cases import Case
 
@@ -34,9 +34,9 @@ _FIRST_OVERHEAD = 0.2
 
 @dataclass(slots=True)
 class CaseState:
-    """A contest on its way; ``sides`` are those on which an implementation must be right to take part."""
+    """A case plan on its way; ``sides`` are those on which an implementation must be right to take part."""
 
-    contest: Contest
+    case_plan: CasePlan
     plan: Plan
     processes: CaseProcesses
     rounds: int = 0
@@ -56,7 +56,7 @@ class CaseState:
     @property
     def case(self) -> Case:
         """The case."""
-        return self.contest.case
+        return self.case_plan.case
 
     @property
     def _side(self) -> str:
@@ -70,7 +70,7 @@ class CaseState:
         return [
             (name, clock)
             for place, name in enumerate(self.processes.names)
-            for clock in self.contest.clocks
+            for clock in self.case_plan.clocks
             if all(side * count + place in able and (clock, side * count + place) not in refused for side in needed)
         ]
 
@@ -133,11 +133,11 @@ class CaseState:
 
     def base_of(self, clock: str) -> str | None:
         """Return the implementation whose ratios are to be known: the fastest, or the reference where nobody wins."""
-        return self.best(clock) if self.ranked else self.contest.reference
+        return self.best(clock) if self.ranked else self.case_plan.reference
 
     def newly_raced(self) -> Iterator[Row]:
         """Yield rows that are shown to be clearly slower than the fastest, and let them take no more turns."""
-        for clock in self.contest.clocks if self.ranked else ():
+        for clock in self.case_plan.clocks if self.ranked else ():
             best = self.best(clock)
             for name, by in self.rows():
                 if by != clock or best in (None, name) or (name, by) in self.raced:
@@ -206,7 +206,7 @@ class Precision:
             if self._rows(state):
                 active.append(state)
             else:
-                yield CaseDone(state.case, "failed", state.contest.memory)
+                yield CaseDone(state.case, "failed", state.case_plan.memory)
         for state in active:
             yield from self._race(state)
         first = None
@@ -219,7 +219,7 @@ class Precision:
             for state in active:
                 # A last round in crumbs of the budget would be noise, so it is not begun.
                 if state.rounds >= effort.rounds and (spent or seconds[id(state)] < first[id(state)] / 3):
-                    yield CaseDone(state.case, "budget", state.contest.memory)
+                    yield CaseDone(state.case, "budget", state.case_plan.memory)
                     continue
                 rows = tuple(self._rows(state))
                 once = tuple(row for row in rows if row in state.raced)
@@ -231,18 +231,18 @@ class Precision:
             for state in going_on:
                 yield from self._race(state)
                 if not self._rows(state):
-                    yield CaseDone(state.case, "failed", state.contest.memory)
+                    yield CaseDone(state.case, "failed", state.case_plan.memory)
                 elif state.rounds >= effort.rounds and all(
                     state.interval(row).half_width <= effort.target for row in state.rows() if row not in state.raced
                 ):
-                    yield CaseDone(state.case, "target", state.contest.memory)
+                    yield CaseDone(state.case, "target", state.case_plan.memory)
                 else:
                     active.append(state)
 
     def _race(self, state: CaseState) -> Iterator[Event]:
         if self._effort.race:
             for name, clock in state.newly_raced():
-                yield Raced(state.case, name, clock, state.contest.memory)
+                yield Raced(state.case, name, clock, state.case_plan.memory)
 
     def _rows(self, state: CaseState) -> list[Row]:
         """Return who takes turns in the next round; who was raced takes one in each of the first rounds.
@@ -253,7 +253,7 @@ class Precision:
         return [
             row
             for row in state.rows()
-            if row not in state.raced or state.rounds < fewest - (row[0] != state.contest.reference)
+            if row not in state.raced or state.rounds < fewest - (row[0] != state.case_plan.reference)
         ]
 
     def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[int, float]:
@@ -330,7 +330,7 @@ class TwoStages:
         evidence = {}
         for state in states:
             weighed = {row: self.evidence(state, row) for row in self._open(state)}
-            evidence[id(state)] = {row: seen for row, seen in weighed.items() if worth_confirming(seen)}
+            evidence[id(state)] = {row: seen for row, seen in weighed.items() if needs_confirmation(seen)}
         confirming = [state for state in states if evidence[id(state)]]
         level = verdicts.LEVEL / 2 / max(1, sum(map(len, evidence.values())))
         shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
@@ -376,7 +376,7 @@ class TwoStages:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._resting.update((state.case, *row) for row in rows if rests(self.evidence(state, row)))
+                        self._resting.update((state.case, *row) for row in rows if can_stop(self.evidence(state, row)))
 
     def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
         """Choose the cases in which the hidden copy of base takes part."""

@@ -25,7 +25,7 @@ from gapbench.measuring.protocol import Prepared
 from gapbench.measuring.side_modules import SideModules
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, Case
-from gapbench.workloads.passes import Call, bind
+from gapbench.workloads.passes import Call, make_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class PreparedCase:
         """Return an input: the noise is this process's, the rows' means are of ``seed``."""
         return inputs.sample(self.case, seed, self.noise)
 
-    def bind(self, index: int, x: Tensor, gradient: Tensor) -> Call:
+    def make_call(self, index: int, x: Tensor, gradient: Tensor) -> Call:
         """Return the call of contender ``index`` on an input."""
         self.activate(index)
-        return bind(self.case, self.contenders[index].function, x, gradient)
+        return make_call(self.case, self.contenders[index].function, x, gradient)
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
@@ -134,12 +134,12 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
     compiled = implementation.family == "compiled"
     # Why torch.compile cannot work in this process was found when it was made ready for the CPU.
     compiler = sys.modules.get("gapbench.measuring.preload_compiler") if made.case.device == "cpu" else None
-    if reason := implementation.why_not(made.case) or (compiled and getattr(compiler, "UNUSABLE", None)):
+    if reason := implementation.unsupported_reason(made.case) or (compiled and getattr(compiler, "UNUSABLE", None)):
         raise UnsupportedError(reason)
     function = implementation.prepare(made.case)
     gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
     start = time.perf_counter()
-    bind(made.case, function, x, gradient)()  # compiles, allocates, fills caches
+    make_call(made.case, function, x, gradient)()  # compiles, allocates, fills caches
     first_call = time.perf_counter() - start
     if reason := implementation.proof():
         raise FailedError(reason)

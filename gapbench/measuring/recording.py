@@ -15,7 +15,7 @@ from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
 from gapbench.measuring import engine, events, memory, worker_env
 from gapbench.measuring.events import Confirmation, Event
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.measuring.servers import Servers
@@ -53,7 +53,7 @@ class Recording:
 
 
 @dataclass(slots=True)
-class Ledger:
+class RunCollector:
     """What is known so far of a run's contenders, and of its rounds as a whole.
 
     ``said`` is among its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
@@ -71,12 +71,12 @@ class Ledger:
     _started: float = field(default_factory=time.monotonic)
     _before: environment.Snapshot = field(default_factory=environment.snapshot)
 
-    def judge(self, qualified: events.Qualified) -> None:
+    def add_verdict(self, qualified: events.Qualified) -> None:
         """Take in what was found of an implementation; the last word counts."""
         key = qualified.contender, qualified.case, qualified.memory, qualified.implementation, qualified.clock
         self.qualifications[key] = qualified.qualification
 
-    def lose(self, lost: events.WorkerLost) -> None:
+    def add_worker_loss(self, lost: events.WorkerLost) -> None:
         """Take in that a worker died."""
         evidence = (
             f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
@@ -84,12 +84,12 @@ class Ledger:
         )
         self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
 
-    def separate(self, separated: events.SidesSeparated) -> None:
+    def add_separation(self, separated: events.SidesSeparated) -> None:
         """Take in that two sides have processes of their own."""
         evidence = f"{separated.case.id}: base and head were measured in processes of their own: {separated.reason}"
         self.said.append(Warning("sides", evidence, "smaller changes are found where they can share one"))
 
-    def enter(self, measured: events.RoundMeasured) -> pd.DataFrame:
+    def add_round(self, measured: events.RoundMeasured) -> pd.DataFrame:
         """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
         result = measured.result
         columns: dict[str, list[object]] = defaultdict(list)
@@ -106,13 +106,15 @@ class Ledger:
         of_all = {"round": measured.round, "process": measured.process, **result.telemetry}
         return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_all})
 
-    def outcomes(self, contests: Sequence[Contest], contender: str = THIS) -> list[summary.Outcome]:
+    def outcomes(self, plans: Sequence[CasePlan], contender: str = THIS) -> list[summary.Outcome]:
         """Return what became of a contender's implementations, those that were judged; null is judged as base."""
         outcomes = []
         judged_as = BASE if contender == NULL else contender
-        rows = ((contest, name, clock) for contest in contests for name in contest.specs for clock in contest.clocks)
-        for contest, name, clock in rows:
-            case, memory = contest.key
+        rows = (
+            (case_plan, name, clock) for case_plan in plans for name in case_plan.specs for clock in case_plan.clocks
+        )
+        for case_plan, name, clock in rows:
+            case, memory = case_plan.key
             of_all = self.qualifications.get((judged_as, case, memory, name, None))
             if of_all is None:
                 continue
@@ -121,15 +123,15 @@ class Ledger:
             stopped_by = self.stopped_by.get((case, memory)) if qualification.status == "ok" else None
             if stopped_by and (case, memory, name, clock) in self.raced:
                 stopped_by = SLOWER
-            reference = contest.reference if contender == THIS else None
+            reference = case_plan.reference if contender == THIS else None
             outcomes.append(
                 summary.Outcome(
-                    contest.suite, case, name, clock, qualification, stopped_by, reference, contender, memory=memory
+                    case_plan.suite, case, name, clock, qualification, stopped_by, reference, contender, memory=memory
                 )
             )
         return outcomes
 
-    def close(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
+    def finalize(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
         """Complete the run, with what is to be known of its measuring; ``fields`` are more fields of `Run`."""
         here: list[Warning] = []
         ranked = samples[samples["contender"] == THIS]
@@ -180,7 +182,7 @@ def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
 
 def begin(
     target: Store,
-    contests: Sequence[Contest],
+    plans: Sequence[CasePlan],
     effort: Effort,
     argv: Sequence[str],
     tag: str | None = None,
@@ -193,9 +195,9 @@ def begin(
     ``notes`` belong to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
     ``elsewhere`` is its environment.
     """
-    here = elsewhere or environment.describe(contests[0].case.device)
+    here = elsewhere or environment.describe(plans[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
-    notes = [*notes, *([] if elsewhere else _unarranged(contests)), *_oversubscribed(contests, here.machine)]
+    notes = [*notes, *([] if elsewhere else _unarranged(plans)), *_oversubscribed(plans, here.machine)]
     commit = git.describe()
     if commit is None and (sentence := git.refusal()):
         notes.append(Warning("code", f"git does not read this repository: {sentence}", "the run names no commit"))
@@ -205,7 +207,7 @@ def begin(
             started=timestamp(),
             argv=tuple(argv),
             tag=tag,
-            suites=tuple(sorted({contest.suite for contest in contests})),
+            suites=tuple(sorted({case_plan.suite for case_plan in plans})),
             seed=effort.seed,
             git=commit,
             machine=here.machine,
@@ -217,9 +219,9 @@ def begin(
                     **{name: getattr(one.case, name) for name in _DESCRIBED},
                     **{name: getattr(one, name) for name in _PLANNED},
                 )
-                for one in contests
+                for one in plans
             ),
-            snippets=_snippets(contests),
+            snippets=_snippets(plans),
             load_before=None if elsewhere else environment.load(),
             notes=tuple(notes),
             warnings=(*notes, *warned),
@@ -228,42 +230,42 @@ def begin(
     )
 
 
-def _unarranged(contests: Sequence[Contest]) -> list[Warning]:
+def _unarranged(plans: Sequence[CasePlan]) -> list[Warning]:
     """Return why workers' memory is not as the rows will say, where another allocator ignores glibc's settings."""
     other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
-    if other is None or all(contest.case.device != "cpu" for contest in contests):
+    if other is None or all(case_plan.case.device != "cpu" for case_plan in plans):
         return []
     evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
     return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]
 
 
-def _oversubscribed(contests: Sequence[Contest], machine: Machine) -> Iterable[Warning]:
+def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterable[Warning]:
     """Yield that cases use more threads than there are CPUs for them."""
-    most = max((contest.case.threads for contest in contests if contest.case.device == "cpu"), default=1)
+    most = max((case_plan.case.threads for case_plan in plans if case_plan.case.device == "cpu"), default=1)
     if machine.usable_cores and most > machine.usable_cores:
         evidence = f"{most} threads share {counted(machine.usable_cores, 'usable CPU')} and wait for each other"
         yield Warning("threads", evidence, f"measure with --threads {machine.usable_cores} or fewer")
 
 
-def _snippets(contests: Sequence[Contest]) -> dict[str, str]:
+def _snippets(plans: Sequence[CasePlan]) -> dict[str, str]:
     """Return what a person would write for each implementation, for reports; plug-ins do not say before they run."""
-    specs = {name: spec for one in contests for name, spec in one.specs.items()}
+    specs = {name: spec for one in plans for name, spec in one.specs.items()}
     own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
     return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
 
 
-def plan_of(run: Run) -> tuple[list[Contest], Effort]:
+def plan_of(run: Run) -> tuple[list[CasePlan], Effort]:
     """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
-    contests = []
+    plans = []
     for one in run.plan or ():
         if one.suite is None or one.reference is None:
             raise GapbenchError(f"run {run.id}: run.json is damaged (the plan of {one.case} is not whole); begin anew")
         case = replace(Case.from_id(one.case), label=one.label, weight=one.weight)
-        contests.append(Contest(one.suite, case, one.specs, one.clocks, one.reference, one.memory or "kept"))
+        plans.append(CasePlan(one.suite, case, one.specs, one.clocks, one.reference, one.memory or "kept"))
     settings = {one.name: getattr(run.settings, one.name) for one in fields(Effort)}
     if run.plan is None or None in settings.values():
         raise GapbenchError(f"run {run.id}: run.json is damaged (its plan or settings are not whole); begin anew")
-    return contests, Effort(**settings)
+    return plans, Effort(**settings)
 
 
 def own_implementations(run: Run) -> set[str]:
@@ -283,7 +285,7 @@ def record(
     Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
     that ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
     """
-    ledger = Ledger(elsewhere=elsewhere is not None)
+    collector = RunCollector(elsewhere=elsewhere is not None)
     interrupted = False
     try:
         for event in _events(writer, plan, elsewhere, servers):
@@ -291,26 +293,26 @@ def record(
                 case events.CeilingsMeasured(found):
                     writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
                 case events.Qualified():
-                    ledger.judge(event)
+                    collector.add_verdict(event)
                 case events.EnergyMeasured(sources, joules):
                     writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
-                    ledger.joules.update(joules)
+                    collector.joules.update(joules)
                 case events.RoundMeasured():
-                    writer.append(ledger.enter(event))
+                    writer.append(collector.add_round(event))
                 case events.WorkerLost():
-                    ledger.lose(event)
+                    collector.add_worker_loss(event)
                 case events.SidesSeparated():
-                    ledger.separate(event)
+                    collector.add_separation(event)
                 case events.Raced(case, name, clock, memory):
-                    ledger.raced.add((case, memory, name, clock))
+                    collector.raced.add((case, memory, name, clock))
                 case events.Flagged(rows):
                     comparison = writer.run.comparison
                     assert comparison is not None
                     writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
                 case events.Warned(warnings):
-                    ledger.said += warnings
+                    collector.said += warnings
                 case events.CaseDone(case, stopped_by, memory):
-                    ledger.stopped_by[case, memory] = stopped_by
+                    collector.stopped_by[case, memory] = stopped_by
             observe(event)
     except KeyboardInterrupt:
         interrupted = True
@@ -318,11 +320,11 @@ def record(
         raise resumable(writer, error) from error
     try:
         samples = writer.samples()
-        results = _results(writer, plan, samples, ledger)
+        results = _results(writer, plan, samples, collector)
         if interrupted:
             writer.interrupt(results)
         else:
-            ledger.close(writer, samples, results)
+            collector.finalize(writer, samples, results)
     except (GapbenchError, OSError, MemoryError) as error:
         raise resumable(writer, error) from error
     winners = summary.winners(results, samples)
@@ -351,13 +353,13 @@ def _flagged(rows: Mapping[tuple[Case, str, str], Confirmation]) -> tuple[Flagge
     return tuple(FlaggedRow(case.id, name, clock, *fresh) for (case, name, clock), fresh in rows.items())
 
 
-def _results(writer: RunWriter, plan: Plan, samples: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+def _results(writer: RunWriter, plan: Plan, samples: pd.DataFrame, collector: RunCollector) -> pd.DataFrame:
     if not plan.is_comparison:
-        return summary.results(samples, ledger.outcomes(plan.contests), writer.run.ceilings)
+        return summary.results(samples, collector.outcomes(plan.plans), writer.run.ceilings)
     found = []
     for side in plan.sides:
         mine = samples[samples["contender"] == side.name]
-        outcomes = ledger.outcomes(plan.contests, side.name)
+        outcomes = collector.outcomes(plan.plans, side.name)
         if side.name == NULL:  # takes part here and there
             there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
             outcomes = [one for one in outcomes if (one.case.id, one.implementation, one.clock) in there]

@@ -78,7 +78,7 @@ class _Inputs:
     def calls(self, index: int) -> list[Call]:
         """Bind contender ``index`` to each place, for the content that the inputs have now."""
         gradient = self._gradient(index)
-        return [self._prepared.bind(index, x.tensor, gradient) for x in self.xs]
+        return [self._prepared.make_call(index, x.tensor, gradient) for x in self.xs]
 
     def replace(self) -> None:
         """Put other content in the same memory: what was remembered instead of computed becomes wrong."""

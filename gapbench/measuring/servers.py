@@ -15,7 +15,7 @@ from gapbench.measuring import memory, worker_env
 from gapbench.measuring.forkserver import ForkServer
 
 if TYPE_CHECKING:
-    from gapbench.measuring.plan import Contest, Side
+    from gapbench.measuring.plan import CasePlan, Side
 # This module is imported before torch: the first processes load it while this one does.
 
 SERVERS = 2
@@ -33,12 +33,12 @@ class Servers:
             for number in range(SERVERS):
                 self._start(condition, sys.executable, number)
 
-    def load(self, contests: "Sequence[Contest]", sides: "Sequence[Side]") -> None:
-        """Load what ``contests`` need on all sides, and wait. Raises `GapbenchError` if a process could not start."""
-        numbers = range(SERVERS if any(contest.case.device == "cpu" for contest in contests) else 1)
+    def load(self, plans: "Sequence[CasePlan]", sides: "Sequence[Side]") -> None:
+        """Load what ``plans`` need on all sides, and wait. Raises `GapbenchError` if a process could not start."""
+        numbers = range(SERVERS if any(case_plan.case.device == "cpu" for case_plan in plans) else 1)
         needed = {
-            (contest.memory, side.python, number): side.harness
-            for contest in contests
+            (case_plan.memory, side.python, number): side.harness
+            for case_plan in plans
             for side in sides
             for number in numbers
         }
@@ -46,7 +46,7 @@ class Servers:
             if key not in self._servers:
                 self._start(*key, harness)
         self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle to the end
-        modules = preload(contests)
+        modules = preload(plans)
         for server in self._servers.values():
             server.load(modules[1:])
         for server in self._servers.values():
@@ -75,16 +75,18 @@ class Servers:
         self._stack.close()
 
 
-def preload(contests: "Sequence[Contest]") -> list[str]:
-    """Return the modules that workers for ``contests`` should not have to import each."""
+def preload(plans: "Sequence[CasePlan]") -> list[str]:
+    """Return the modules that workers for ``plans`` should not have to import each."""
     from gapbench import operations
 
     modules = [_PRELOAD]
-    if any(contest.case.pass_ != "forward" for contest in contests):
+    if any(case_plan.case.pass_ != "forward" for case_plan in plans):
         modules.append("torch.fx.experimental.symbolic_shapes")  # half a second of sympy at a process's first gradient
-    on_cpu = [contest for contest in contests if contest.case.device == "cpu"]
-    if any(operations.compiles(spec) for contest in on_cpu for spec in contest.specs.values()):
+    on_cpu = [case_plan for case_plan in plans if case_plan.case.device == "cpu"]
+    if any(operations.compiles(spec) for case_plan in on_cpu for spec in case_plan.specs.values()):
         modules.append(_PRELOAD_COMPILER)
-    supported = [spec for one in contests for spec in one.specs.values() if operations.why_not(spec, one.case) is None]
+    supported = [
+        spec for one in plans for spec in one.specs.values() if operations.unsupported_reason(spec, one.case) is None
+    ]
     slow_imports = itertools.chain.from_iterable(map(operations.loads, supported))
     return [*modules, *dict.fromkeys(slow_imports)]

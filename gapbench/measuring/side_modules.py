@@ -48,7 +48,7 @@ class SideModules:
             sys.path[:] = self._path
             self._count = -1
             try:
-                self._sources[side].enter(self._operation)
+                self._sources[side].activate(self._operation)
             except BaseException:  # the next time it is tried again, rather than run what another side has
                 self._put_away(side)
                 self._paths[side] = None

@@ -119,7 +119,7 @@ def _judge_one(
     for number, question in enumerate(questions):
         if question.patterns is not None and not truth.stressed:
             continue
-        call = loaded.bind(index, question.x, question.gradient(case, truth))
+        call = loaded.make_call(index, question.x, question.gradient(case, truth))
         if case.pass_ == "update":
             examiner.show(index, WEIGHTS, pack(passes.first_weight(function)))
         reason = examiner.show(index, number, pack(call()))
@@ -128,7 +128,7 @@ def _judge_one(
         if reason is not None:
             return Qualification("wrong", reason)
     x, gradient = guards[0].tensor, questions[0].gradient(case, truth)
-    call = loaded.bind(index, x, gradient)
+    call = loaded.make_call(index, x, gradient)
     if reason := cheat_checks.replaced() or cheat_checks.off_thread_work(call, case.threads):
         return Qualification("failed", reason)
     if not guards[0]:
@@ -265,7 +265,7 @@ def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec
             return
         where = device(case.device)
         truth = loaded.contenders[0].implementation.truth
-        call = loaded.bind(0, loaded.sample(seed), inputs.upstream(case, seed, truth.shape(case)))
+        call = loaded.make_call(0, loaded.sample(seed), inputs.upstream(case, seed, truth.shape(case)))
 
         def run(count: int) -> None:
             for _ in range(count):

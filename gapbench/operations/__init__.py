@@ -83,7 +83,7 @@ def builtin(name: str) -> Implementation | None:
     return _BUILT_IN.get(name)
 
 
-def adopt(package: Path, operation: str) -> None:
+def load_checkout(package: Path, operation: str) -> None:
     """Take the ways to compute ``operation`` from the ``gapbench`` package in a folder, in this process from now on.
 
     Only the code under test comes from there, and what that imports late (a kernel, say); what judges and describes it
@@ -122,7 +122,7 @@ def _import(name: str, folder: Path) -> ModuleType:
 
 
 def state() -> tuple[dict[str, Implementation], list[str]]:
-    """Return what `adopt` changes, for `restore`."""
+    """Return what `load_checkout` changes, for `restore`."""
     return dict(_BUILT_IN), list(__path__)
 
 
@@ -160,10 +160,10 @@ def load(spec: str) -> Implementation:
     return _BUILT_IN[spec] if spec in _BUILT_IN else user.load_plugin(spec)
 
 
-def why_not(spec: str, case: Case) -> str | None:
+def unsupported_reason(spec: str, case: Case) -> str | None:
     """Return why a built-in implementation cannot run on ``case``; of any other, only a worker can tell."""
     own = builtin(spec)
-    return own.why_not(case) if own else None
+    return own.unsupported_reason(case) if own else None
 
 
 def truth(spec: str) -> Truth:

@@ -29,7 +29,7 @@ from gapbench.machine.devices import device
 from gapbench.measuring import prepared, worker_env
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import Case
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 EVENTS = (
     "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
@@ -171,7 +171,7 @@ def replay(case_id: str, spec: str) -> None:
     prepared.make_ready(case)
     implementation = operations.load(spec)
     function = implementation.prepare(case)
-    call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, implementation.truth.shape(case)))
+    call = make_call(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, implementation.truth.shape(case)))
     call()
     target = device(case.device)
     target.synchronize()

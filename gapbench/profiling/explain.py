@@ -15,7 +15,7 @@ from typing import Any
 from gapbench.analysis.compare import Row
 from gapbench.measuring import memory, servers
 from gapbench.measuring.forkserver import ForkServer
-from gapbench.measuring.plan import Contest, Source
+from gapbench.measuring.plan import CasePlan, Source
 from gapbench.profiling import job
 from gapbench.profiling.events import allocates
 from gapbench.profiling.profiles import Profile, profile_one
@@ -256,8 +256,8 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
     slower: dict[tuple[str, str], Row] = {}
     for row in rows:
         slower.setdefault((row.case, row.implementation), row)
-    contests = [Contest("profile", Case.from_id(row.case), {row.implementation: row.spec}) for row in slower.values()]
-    with ForkServer(servers.preload(contests), variables=memory.variables("kept")) as server:
+    plans = [CasePlan("profile", Case.from_id(row.case), {row.implementation: row.spec}) for row in slower.values()]
+    with ForkServer(servers.preload(plans), variables=memory.variables("kept")) as server:
         server.wait_ready()
         for row in slower.values():
             before, after = _both(server, row, base, head)

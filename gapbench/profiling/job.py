@@ -22,7 +22,7 @@ from gapbench.profiling import counters, sampling
 from gapbench.profiling.split import PARTS, Split, sentence, split
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, Case
-from gapbench.workloads.passes import Call, bind
+from gapbench.workloads.passes import Call, make_call
 
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
@@ -76,7 +76,7 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
 def profile(channel: Channel, current: CurrentContender, request: Request) -> None:  # noqa: ARG001
     """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
     try:
-        request.source.enter(request.case.operation)
+        request.source.activate(request.case.operation)
         prepared.make_ready(request.case)
         channel.send(Answer(to_builtins(_profile(request))))
     except Exception as error:
@@ -87,7 +87,7 @@ def profile(channel: Channel, current: CurrentContender, request: Request) -> No
 def _profile(request: Request) -> Measured | dict[str, Any]:
     case, target = request.case, device(request.case.device)
     implementation = operations.load(request.source.spec(request.spec))
-    if reason := implementation.why_not(case):
+    if reason := implementation.unsupported_reason(case):
         return {"status": "unsupported", "reason": reason}
     gc.disable()
     kept = memory.shuffle_heap(Random(0))
@@ -144,7 +144,7 @@ def _prepared(implementation: Implementation, case: Case, target: Device) -> tup
     first = inputs.sample(case, 0)
     xs = [first, *(inputs.place(first, case, number) for number in range(1, places))]
     gradient = inputs.upstream(case, 0, implementation.truth.shape(case))
-    calls = [bind(case, function, x, gradient) for x in xs]
+    calls = [make_call(case, function, x, gradient) for x in xs]
     for call in calls:
         call()
     target.synchronize()
@@ -192,7 +192,7 @@ def _watch(
     try:
         if implementation.parameters(case):
             raise ValueError("its weights would be as large")
-        if reason := implementation.why_not(small):
+        if reason := implementation.unsupported_reason(small):
             raise ValueError(reason)
         _, small_calls = _prepared(implementation, small, target)
     except Exception as error:  # an implementation may rely on sizes

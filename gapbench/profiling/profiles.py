@@ -20,7 +20,7 @@ from gapbench import operations
 from gapbench.machine import environment
 from gapbench.measuring import servers
 from gapbench.measuring.forkserver import ForkServer, how_it_ended, last_answer
-from gapbench.measuring.plan import HERE, Contest
+from gapbench.measuring.plan import HERE, CasePlan
 from gapbench.measuring.protocol import PROTOCOL_ERROR, Answer
 from gapbench.profiling import counters, job, sampling
 from gapbench.store.profiles import SCHEMA
@@ -45,7 +45,7 @@ def profile(
 
     What cannot be profiled is a document with its status and reason. Raises `GapbenchError` if no worker can start.
     """
-    with ForkServer(servers.preload([Contest("profile", case, dict(specs))])) as server:
+    with ForkServer(servers.preload([CasePlan("profile", case, dict(specs))])) as server:
         server.wait_ready()
         for name, spec in specs.items():
             yield profile_one(server, name, job.Request(case, spec, most_trace_bytes=most_trace_bytes))
@@ -64,7 +64,7 @@ def profile_one(server: ForkServer, name: str, request: job.Request) -> Profile:
 
 
 def _content(server: ForkServer, request: job.Request) -> dict[str, Any]:
-    if request.source == HERE and (reason := operations.why_not(request.spec, request.case)):
+    if request.source == HERE and (reason := operations.unsupported_reason(request.spec, request.case)):
         return {"status": "unsupported", "reason": reason}
     answer = last_answer(server.start(job.profile, request), _PATIENCE)
     if not isinstance(answer, Answer) or not isinstance(answer.content, dict):

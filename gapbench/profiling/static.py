@@ -348,7 +348,7 @@ def _machine_code(compiled: Any) -> MachineCode:
         return read_nvidia(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def why_not(arch: str) -> str | None:
+def unsupported_reason(arch: str) -> str | None:
     """Return why Triton compiles nothing for an architecture, None where it does.
 
     Tried in a process of its own: LLVM ends the one in which it does not know what to do.

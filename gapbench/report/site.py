@@ -53,8 +53,10 @@ def write(
         else:
             # a baseline among the runs that are shown is a page like the others, without a diff against itself
             named = None if run == baseline and len(runs) > 1 else baseline
-            diff, why_not = against(store, stored, named)
-            text = html.run_page(public(stored, redact), diff, why_not, single_file=single_file, profiled=profiled)
+            diff, unsupported_reason = against(store, stored, named)
+            text = html.run_page(
+                public(stored, redact), diff, unsupported_reason, single_file=single_file, profiled=profiled
+            )
         pages.append(_write(folder, run, text))
         for case, documents in profiled.items():
             text = html.profile_page(run, documents, single_file=single_file)

@@ -254,12 +254,12 @@ def _stouffer(*p_values: float) -> float:
     return float(combine_pvalues(inside, method="stouffer").pvalue)
 
 
-def worth_confirming(evidence: Evidence) -> bool:
+def needs_confirmation(evidence: Evidence) -> bool:
     """Tell whether a first look makes a change beyond the margin likely enough to measure the row afresh."""
     return min(evidence.slower, evidence.faster) <= SCREEN_LEVEL
 
 
-def rests(evidence: Evidence) -> bool:
+def can_stop(evidence: Evidence) -> bool:
     """Tell whether a row is so clearly within the margin that its rounds are better spent on others."""
     return evidence.within <= INTERIM_LEVEL
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import Case
 from gapbench.workloads.inputs import GuardedTensor
-from gapbench.workloads.passes import Function, bind, expect, first_weight
+from gapbench.workloads.passes import Function, expected_output, first_weight, make_call
 from gapbench.workloads.truth import GLOBAL_AVERAGE, Expected, Truth
 
 RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2, "float64": 1e-12}
@@ -178,9 +178,9 @@ def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVE
     for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):
         guard = GuardedTensor(question.x)
         gradient = question.gradient(case, truth)
-        call = bind(case, function, question.x, gradient)
+        call = make_call(case, function, question.x, gradient)
         weight = first_weight(function) if case.pass_ == "update" else None
-        expected = expect(case, truth, question.x, gradient, weight)  # before the call, which might change it
+        expected = expected_output(case, truth, question.x, gradient, weight)  # before the call, which might change it
         judgement = judge(case, call(), expected, question.patterns is not None)
         first = first or judgement
         if judgement.reason and (number or guard):

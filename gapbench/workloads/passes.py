@@ -19,7 +19,7 @@ Call = Callable[[], Tensor]
 """One call, without arguments."""
 
 
-def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
+def make_call(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
     """Return the call that is judged and timed, without arguments.
 
     ``gradient`` has the output's shape and stands for what the rest of a network sends back.
@@ -41,8 +41,8 @@ def bind(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
     return _update(weights, torch.autograd.grad(y, weights, gradient))
 
 
-def expect(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
-    """Return what the call of `bind` must return, in float64; an update leaves ``weight`` as it was (`_optimizer`)."""
+def expected_output(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
+    """Return in float64 what `make_call`'s call must return; an update leaves ``weight`` as it was (`_optimizer`)."""
     if case.pass_ == "forward":
         return truth.forward(case, x)
     if case.pass_ == "update":
@@ -53,7 +53,7 @@ def expect(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor
 
 
 def first_weight(function: Function) -> Tensor:
-    """Return the first weight of a function that has some: what an update of `bind` returns."""
+    """Return the first weight of a function that has some: what an update of `make_call` returns."""
     return _weights(function, True)[0].detach()
 
 

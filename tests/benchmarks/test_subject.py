@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gapbench.implementations import user
 from gapbench.measuring import cheat_checks
 from gapbench.workloads import inputs, oracle
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 CALIBRATION = dict.fromkeys(subject.CASES, (1e-5, 5e-9))
 FORWARD, BACKWARD = (
@@ -60,7 +60,7 @@ def test_it_is_right(repository, case):
 def test_it_works_in_the_calling_thread(repository, case):
     torch.set_num_threads(1)
     function = user.load(f"{repository / subject.FILE}:pool_10").prepare(case)
-    call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
+    call = make_call(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
     assert cheat_checks.off_thread_work(call, case.threads) is None
 
 
@@ -76,7 +76,7 @@ def test_every_timed_call_loops_once_and_what_is_not_timed_never(namespaces, cas
     for level, turns in zip(subject.LEVELS, (0, 20, 40, 60, 100, 200), strict=True):
         function = namespaces[1][f"pool_{level}"]
         looped.clear()
-        call = bind(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
+        call = make_call(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
         assert looped == []  # the graph of a backward case was recorded, and nothing was done for it
         call()
         call()

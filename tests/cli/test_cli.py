@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fabricated import a_run
+from factories import a_run
 
 from gapbench import cli
 from gapbench.cli import common

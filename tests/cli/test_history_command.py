@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fabricated import CASE, a_run, run_id
+from factories import CASE, a_run, run_id
 
 from gapbench.store.store import Store
 

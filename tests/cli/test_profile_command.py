@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 
 from gapbench.profiling import profiles as profiling
 from gapbench.profiling.split import PARTS

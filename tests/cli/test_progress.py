@@ -4,7 +4,7 @@ from rich.console import Console
 
 from gapbench.cli.progress import Progress
 from gapbench.measuring import events
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.store.records import Qualification
 from gapbench.workloads.cases import Case
@@ -23,7 +23,7 @@ def draw(is_terminal):
     out = io.StringIO()
     out.isatty = lambda: is_terminal
     console = Console(file=out, force_terminal=True, width=100)
-    with Progress([Contest("test", CASE, {"mean": "mean"})], Effort(), console) as progress:
+    with Progress([CasePlan("test", CASE, {"mean": "mean"})], Effort(), console) as progress:
         drawn = []
         for event in EVENTS:
             before = len(out.getvalue())

@@ -1,5 +1,5 @@
 import pytest
-from fabricated import a_run, run_id
+from factories import a_run, run_id
 from stored import keep, two_sides
 
 from gapbench.cli import report as report_command

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fabricated import a_run, run_id
+from factories import a_run, run_id
 
 from gapbench.store.store import Store
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stored
-from fabricated import a_run
+from factories import a_run
 
 from gapbench.store.store import Store
 

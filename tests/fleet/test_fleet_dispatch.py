@@ -18,13 +18,13 @@ from gapbench.measuring.events import (
     RoundMeasured,
     WorkerLost,
 )
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.measuring.protocol import RoundResult
 from gapbench.store.records import Qualification
 from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
 
-CONTESTS = [Contest("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]
+CONTESTS = [CasePlan("test", Case((8, 64, 7, size)), {"mean": "mean"}) for size in range(1, 6)]
 EFFORT = Effort(budget=60, rounds=3)
 
 
@@ -41,11 +41,11 @@ class Actor:
     def name(self):
         return f"device {self.number} of the fleet"
 
-    def begin(self, contest, effort, earlier):
+    def begin(self, case_plan, effort, earlier):
         assert self.events is None, "one case at a time"
-        assert all(one.case == contest.case for one in earlier)
-        self.log.append((contest.case, effort, len(earlier)))
-        self.events = self.measure(contest, effort, len(earlier))
+        assert all(one.case == case_plan.case for one in earlier)
+        self.log.append((case_plan.case, effort, len(earlier)))
+        self.events = self.measure(case_plan, effort, len(earlier))
         return self.next()
 
     def next(self):
@@ -53,12 +53,12 @@ class Actor:
         self.events = self.events if event else None
         return event
 
-    def measure(self, contest, effort, number):
+    def measure(self, case_plan, effort, number):
         yield Ready()
-        yield Qualified(contest.case, "mean", Qualification())
+        yield Qualified(case_plan.case, "mean", Qualification())
         for round_ in range(number, effort.rounds):
-            yield RoundMeasured(contest.case, round_, round_ - number, ("mean",), RoundResult({}))
-        yield CaseDone(contest.case, "budget")
+            yield RoundMeasured(case_plan.case, round_, round_ - number, ("mean",), RoundResult({}))
+        yield CaseDone(case_plan.case, "budget")
         yield EnergyMeasured([{"device": "cpu", "source": None, "reason": f"of {self.number}"}])
 
     def ceilings(self, cases):
@@ -113,7 +113,7 @@ def of(kind, events):
 def test_all_is_measured_once_where_nobody_is_lost():
     events, error, log = play([1000, 1000], with_ceilings=True)
     assert error is None
-    assert sorted(case.id for case, _, _ in log) == sorted(contest.case.id for contest in CONTESTS)
+    assert sorted(case.id for case, _, _ in log) == sorted(case_plan.case.id for case_plan in CONTESTS)
     assert len(of(Ready, events)) == 1
     assert [event.ceilings for event in of(CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
     assert sorted(one.evidence for one in events[-1].warnings) == [f"device {n} of the fleet: warm" for n in (1, 2)]
@@ -133,10 +133,10 @@ def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
     events, error, _ = play([*lives, 1000], seed, with_ceilings=True)
     assert error is None
     rounds = of(RoundMeasured, events)
-    numbers = {contest.case: [one.round for one in rounds if one.case == contest.case] for contest in CONTESTS}
+    numbers = {case_plan.case: [one.round for one in rounds if one.case == case_plan.case] for case_plan in CONTESTS}
     assert all(found == list(range(EFFORT.rounds)) for found in numbers.values())
     assert [one.process for one in rounds] == list(range(len(rounds)))
-    assert {event.case for event in of(CaseDone, events)} == {contest.case for contest in CONTESTS}
+    assert {event.case for event in of(CaseDone, events)} == {case_plan.case for case_plan in CONTESTS}
     assert len(of(CeilingsMeasured, events)) == 1
     assert len(of(WorkerLost, events)) <= len(lives)
 

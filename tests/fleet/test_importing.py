@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 import pytest
-from fabricated import CASE, CPU, TORCH, a_run
+from factories import CASE, CPU, TORCH, a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

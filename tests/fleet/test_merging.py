@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from fabricated import CPU, TORCH, a_run
+from factories import CPU, TORCH, a_run
 
 from gapbench.errors import GapbenchError
 from gapbench.fleet.merging import Part, find, merge

@@ -6,8 +6,8 @@ import string
 import sys
 
 import click
+from fakes import CASE
 from hypothesis import strategies as st
-from stand_ins import CASE
 
 from gapbench import cli
 

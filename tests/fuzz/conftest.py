@@ -3,9 +3,9 @@
 import json
 from collections import Counter
 
+import fakes
 import pytest
 import running
-import stand_ins
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("fuzz", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
@@ -15,7 +15,7 @@ settings.register_profile("fuzz", deadline=None, print_blob=True, suppress_healt
 def _measuring_is_made_up():
     """Parse, plan, store and report for real; measure nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        stand_ins.install(patch)
+        fakes.install(patch)
         yield
 
 
@@ -23,7 +23,7 @@ def _measuring_is_made_up():
 def project(_measuring_is_made_up, tmp_path_factory):
     """A folder in which every command that writes a store has run once."""
     folder = tmp_path_factory.mktemp("fuzz") / "project"
-    stand_ins.project(folder)
+    fakes.project(folder)
     return folder
 
 

@@ -4,8 +4,8 @@ import damage
 import hypothesis
 import pytest
 import running
+from fakes import CASE
 from hypothesis import strategies as st
-from stand_ins import CASE
 
 READING = {
     "list": [["runs"], ["runs", "--json"]],

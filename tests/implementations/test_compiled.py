@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from strategies import expect, upstream
+from strategies import expected_output, upstream
 from torch._dynamo.utils import counters
 
 from gapbench.implementations import compiled, inductor
@@ -16,7 +16,7 @@ from gapbench.implementations.compiled import COMPILED, MODES
 from gapbench.operations import builtin
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import Case
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 torch.set_num_threads(1)
 
@@ -30,7 +30,7 @@ GPU_ONLY = ["reduce_overhead", "multi_kernel", "cooperative"]
 def code_path_of(implementation, case):
     """Return what the implementation says of itself after one call."""
     function = implementation.prepare(case)
-    bind(case, function, inputs.sample(case, 0), upstream(case, 0))()
+    make_call(case, function, inputs.sample(case, 0), upstream(case, 0))()
     return implementation.code_path(function)
 
 
@@ -64,7 +64,7 @@ def test_a_gradient_of_sum_scale_with_open_sizes_indeed_cannot_be_computed_twice
     case = Case((2, 9, 7, 7), pass_="backward")
     function = builtin("compiled_sum_scale_dynamic").prepare(case)
     with pytest.raises(RuntimeError, match="donated"):
-        bind(case, function, inputs.sample(case, 0), upstream(case, 0))()
+        make_call(case, function, inputs.sample(case, 0), upstream(case, 0))()
 
 
 @pytest.mark.parametrize("mode", GPU_ONLY)
@@ -74,7 +74,7 @@ def test_modes_for_gpus_are_known_to_this_torch_and_compute(mode):
     one = builtin(f"compiled_mean_{mode}")
     function = one.prepare(case)
     x = inputs.sample(case, 0)
-    assert oracle.judge(case, function(x), expect(case, x)).reason is None
+    assert oracle.judge(case, function(x), expected_output(case, x)).reason is None
     assert one.proof() is None
     assert one.code_path(function) == GENERATED
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from strategies import expect
+from strategies import expected_output
 
 from gapbench.errors import GapbenchError
 from gapbench.implementations.eager import EAGER
@@ -54,7 +54,7 @@ def test_offsets_beyond_32_bits_are_followed(implementation):
     storage = torch.empty(3 * stride + 105, dtype=torch.bfloat16)
     x = storage.as_strided(case.shape, (stride, 35, 7, 1))
     x.copy_(inputs.sample(case, 0))
-    assert oracle.judge(case, implementation.prepare(case)(x), expect(case, x)).reason is None
+    assert oracle.judge(case, implementation.prepare(case)(x), expected_output(case, x)).reason is None
 
 
 def test_integers_are_no_dtype_of_a_case():

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from hypothesis import assume, example, given, settings
-from strategies import AVERAGING, TELLING_SIZES, expect, small_cases
+from strategies import AVERAGING, TELLING_SIZES, expected_output, small_cases
 
 from gapbench import operations
 from gapbench.errors import GapbenchError
@@ -39,7 +39,7 @@ def by_name(families):
 
 
 def assert_right_where_supported(implementation, case, seed=0):
-    if reason := implementation.why_not(case):
+    if reason := implementation.unsupported_reason(case):
         assert_says_why(reason)
         return
     judgement = oracle.examine(case, implementation.prepare(case), seed)
@@ -100,7 +100,7 @@ def test_an_empty_batch_is_right_or_unsupported(implementation, pass_):
 @by_name(QUICK)
 def test_leaves_its_input_alone(implementation):
     case = Case((2, 5, 6, 7))
-    if implementation.why_not(case):
+    if implementation.unsupported_reason(case):
         return
     x = inputs.sample(case, 0)
     before = x.clone()
@@ -111,12 +111,12 @@ def test_leaves_its_input_alone(implementation):
 @by_name(QUICK)
 def test_is_prepared_once_and_called_on_many_inputs(implementation):
     case = Case((2, 5, 6, 7))
-    if implementation.why_not(case):
+    if implementation.unsupported_reason(case):
         return
     function = implementation.prepare(case)
     for seed in range(3):
         x = inputs.sample(case, seed)
-        assert oracle.judge(case, function(x), expect(case, x)).reason is None
+        assert oracle.judge(case, function(x), expected_output(case, x)).reason is None
 
 
 @by_name(COMPILED)
@@ -124,7 +124,7 @@ def test_is_prepared_once_and_called_on_many_inputs(implementation):
     "case", [Case((2, 9, 7, 7)), Case((1, 8, 63), dtype="bfloat16", layout="channels_last")], ids=lambda case: case.id
 )
 def test_compiled_code_is_right_and_proves_that_it_ran(implementation, case):
-    assert implementation.why_not(case) is None
+    assert implementation.unsupported_reason(case) is None
     assert_right_where_supported(implementation, case)
 
 
@@ -156,7 +156,7 @@ def test_the_snippet_is_the_code_that_is_measured(implementation):
     case = Case((2, 5, 6, 7))
     x = inputs.sample(case, 0)
     shown = eval(implementation.snippet, {"torch": torch, "F": torch.nn.functional, "x": x})  # noqa: S307 - our own
-    assert oracle.judge(case, shown, expect(case, x)).reason is None
+    assert oracle.judge(case, shown, expected_output(case, x)).reason is None
     assert torch.equal(shown, implementation.prepare(case)(x))
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from strategies import expect
+from strategies import expected_output
 
 from gapbench.implementations import numba
 from gapbench.operations import builtin
@@ -83,7 +83,7 @@ def test_is_right_on_every_view(view):
     for source in LAYOUTS:
         x = view(inputs.sample(Case((4, 6, 5, 8), layout=source), 0))
         case = Case(tuple(x.shape))
-        assert oracle.judge(case, NUMBA_MEAN.prepare(case)(x), expect(case, x)).reason is None
+        assert oracle.judge(case, NUMBA_MEAN.prepare(case)(x), expected_output(case, x)).reason is None
 
 
 def test_sums_are_vectorised_without_assuming_that_numbers_are_finite(tmp_path):

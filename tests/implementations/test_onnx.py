@@ -2,7 +2,7 @@ from unittest import mock
 
 import onnxruntime
 import pytest
-from strategies import expect
+from strategies import expected_output
 
 from gapbench.operations import builtin
 from gapbench.workloads import inputs, oracle
@@ -29,7 +29,7 @@ def test_reads_and_writes_the_tensors_own_memory(implementation):
     with mock.patch.object(onnxruntime.InferenceSession, "io_binding", lambda self: Watched(self)):
         y = implementation.prepare(case)(x)
     assert bound == {"x": x.data_ptr(), "y": y.data_ptr()}
-    assert oracle.judge(case, y, expect(case, x)).reason is None
+    assert oracle.judge(case, y, expected_output(case, x)).reason is None
 
 
 @both

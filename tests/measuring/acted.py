@@ -23,8 +23,8 @@ def result(seconds, clocks=("host",), turns=1):
 class Processes:
     """Acts `CaseProcesses`: contenders that are ok but for ``statuses``, by (side, case) or name."""
 
-    def __init__(self, contest, plan, machine):
-        self.contest, self.case, self.names = contest, contest.case, tuple(contest.specs)
+    def __init__(self, case_plan, plan, machine):
+        self.case_plan, self.case, self.names = case_plan, case_plan.case, tuple(case_plan.specs)
         self.refused, self.qualifications, self.closed = set(), {}, False
         self._sides, self._machine = [side.name for side in plan.sides], machine
 
@@ -42,7 +42,7 @@ class Processes:
         else:
             self.refused.add((clock, index))
         if side != NULL:
-            yield Qualified(self.case, name, Qualification(status, reason), clock, side, self.contest.memory)
+            yield Qualified(self.case, name, Qualification(status, reason), clock, side, self.case_plan.memory)
 
     def qualify(self):
         for index in range(len(self._sides) * len(self.names)):
@@ -58,7 +58,7 @@ class Processes:
             return None
         entries = {index for indices in assignment.entries.values() for index in indices}
         machine.played.append(SimpleNamespace(
-            case=self.case, number=number, memory=self.contest.memory,
+            case=self.case, number=number, memory=self.case_plan.memory,
             by=[self.contender(index) for index in sorted(entries)],
             once=sorted(self.contender(index)[1] for index in assignment.once),
         ))  # fmt: skip

@@ -4,22 +4,22 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.measuring.budget import estimate, fit_to_budget, partition
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.workloads.cases import Case
 from gapbench.workloads.suites import find, grid, names
 
 EFFORT = Effort()
 
 
-def contest(case, *specs, suite="test"):
-    return Contest(suite, case, {name: name for name in ("mean", *specs)})
+def case_plan(case, *specs, suite="test"):
+    return CasePlan(suite, case, {name: name for name in ("mean", *specs)})
 
 
-def contests(*cases):
-    return [contest(case) for case in cases]
+def plans(*cases):
+    return [case_plan(case) for case in cases]
 
 
-SEVERAL = contests(
+SEVERAL = plans(
     *grid({"a": (8, 64, 7, 7), "b": (8, 64, 8, 8), "c": (8, 64, 9, 9)}, dtypes=["float32", "bfloat16"]),
     *grid({"large": (8, 512, 56, 56)}, passes=["forward", "backward"]),
 )
@@ -60,13 +60,13 @@ def test_those_that_are_most_like_others_go_first():
 
 
 def test_every_suite_of_several_is_represented():
-    cheap = [contest(Case((1, 8, n, n)), suite=f"suite {n % 3}") for n in range(2, 20)]
+    cheap = [case_plan(Case((1, 8, n, n)), suite=f"suite {n % 3}") for n in range(2, 20)]
     kept = fit_to_budget(cheap, Effort(budget=2 + 4 * estimate(cheap[0], EFFORT))).kept
     assert {one.suite for one in kept} == {"suite 0", "suite 1", "suite 2"}
 
 
 def test_what_fits_is_taken_where_a_costly_one_does_not():
-    small, huge, other = contests(Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9)))
+    small, huge, other = plans(Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9)))
     trimmed = fit_to_budget([small, huge, other], Effort(budget=8))
     assert trimmed.kept == [small, other]
 
@@ -74,12 +74,12 @@ def test_what_fits_is_taken_where_a_costly_one_does_not():
 @pytest.mark.parametrize(
     ("cheap", "dear"),
     [
-        (contest(Case((1, 8, 4, 4))), contest(Case((32, 512, 56, 56)))),
-        (contest(Case((1, 8, 4, 4))), contest(Case((1, 8, 4, 4)), "adaptive")),
-        (contest(Case((1, 8, 4, 4)), "adaptive"), contest(Case((1, 8, 4, 4)), "compiled_mean")),
+        (case_plan(Case((1, 8, 4, 4))), case_plan(Case((32, 512, 56, 56)))),
+        (case_plan(Case((1, 8, 4, 4))), case_plan(Case((1, 8, 4, 4)), "adaptive")),
+        (case_plan(Case((1, 8, 4, 4)), "adaptive"), case_plan(Case((1, 8, 4, 4)), "compiled_mean")),
         (
-            Contest("test", Case((1, 512, 7, 7), operation="classifier_head"), {"gap_linear": "gap_linear"}),
-            Contest("test", Case((1, 512, 7, 7), operation="classifier_head"), {"flatten_linear": "flatten_linear"}),
+            CasePlan("test", Case((1, 512, 7, 7), operation="classifier_head"), {"gap_linear": "gap_linear"}),
+            CasePlan("test", Case((1, 512, 7, 7), operation="classifier_head"), {"flatten_linear": "flatten_linear"}),
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_larger_inputs_more_contenders_compilation_and_weights_cost_more(cheap, 
 @pytest.mark.parametrize(("cheap", "dear"), [("forward", "backward"), ("update", "forward")])
 def test_truths_that_take_autograd_cost_more(cheap, dear):
     first, second = (
-        Contest("test", Case((8, 256, 56, 56), pass_=pass_, operation="pooling"), {"max_2x2": "max_2x2"})
+        CasePlan("test", Case((8, 256, 56, 56), pass_=pass_, operation="pooling"), {"max_2x2": "max_2x2"})
         for pass_ in (cheap, dear)
     )
     assert 2 * estimate(first, EFFORT) < estimate(second, EFFORT)
@@ -98,19 +98,19 @@ def test_truths_that_take_autograd_cost_more(cheap, dear):
 
 def test_what_is_unsupported_costs_nothing():
     case = Case((1, 8, 4, 4))
-    assert estimate(contest(case), EFFORT) == estimate(contest(case, "triton"), EFFORT)
+    assert estimate(case_plan(case), EFFORT) == estimate(case_plan(case, "triton"), EFFORT)
 
 
 def test_the_quick_suite_fits_its_minute_as_it_is():
     (quick,) = find("quick")
-    assert fit_to_budget([contest(case, *quick.implementations) for case in quick.cases], EFFORT).dropped == []
+    assert fit_to_budget([case_plan(case, *quick.implementations) for case in quick.cases], EFFORT).dropped == []
 
 
 def test_the_ci_suite_fits_about_a_minute():
     assert "ci" in names()
     (ci,) = find("ci")
     assert len(ci.cases) == 12
-    assert fit_to_budget([contest(case, *ci.implementations) for case in ci.cases], EFFORT).dropped == []
+    assert fit_to_budget([case_plan(case, *ci.implementations) for case in ci.cases], EFFORT).dropped == []
 
 
 # Shards
@@ -121,33 +121,34 @@ specs = st.sets(st.sampled_from(["sum_scale", "adaptive", "compiled_mean"]))
 
 @st.composite
 def plans(draw, least=1):
-    """Draw contests of very different lengths, each of another case."""
+    """Draw case plans of very different lengths, each of another case."""
     drawn = draw(st.lists(st.tuples(shapes, specs), min_size=least, max_size=30, unique_by=lambda one: one[0]))
     return [
-        Contest("test", Case(shape), {"mean": "mean", **{name: name for name in sorted(more)}}) for shape, more in drawn
+        CasePlan("test", Case(shape), {"mean": "mean", **{name: name for name in sorted(more)}})
+        for shape, more in drawn
     ]
 
 
 @given(plans(), st.data())
-def test_every_case_is_in_exactly_one_shard_and_no_shard_is_empty(contests, data):
-    count = data.draw(st.integers(1, len(contests)))
-    hands = partition(contests, EFFORT, count)
+def test_every_case_is_in_exactly_one_shard_and_no_shard_is_empty(plans, data):
+    count = data.draw(st.integers(1, len(plans)))
+    hands = partition(plans, EFFORT, count)
     assert len(hands) == count
-    assert sorted(index for hand in hands for index in hand) == list(range(len(contests)))
+    assert sorted(index for hand in hands for index in hand) == list(range(len(plans)))
     assert all(hand and hand == sorted(hand) for hand in hands)
-    assert partition(contests, EFFORT, count) == hands
+    assert partition(plans, EFFORT, count) == hands
 
 
 @given(plans(least=2), st.data())
-def test_no_shard_could_give_a_case_away_and_be_done_before_the_one_that_takes_it(contests, data):
-    hands = partition(contests, EFFORT, data.draw(st.integers(2, len(contests))))
-    costs = [estimate(contest, EFFORT) for contest in contests]
+def test_no_shard_could_give_a_case_away_and_be_done_before_the_one_that_takes_it(plans, data):
+    hands = partition(plans, EFFORT, data.draw(st.integers(2, len(plans))))
+    costs = [estimate(case_plan, EFFORT) for case_plan in plans]
     loads = [sum(costs[index] for index in hand) for hand in hands]
     for hand, load in zip(hands, loads, strict=True):
         assert load - min(costs[index] for index in hand) <= min(loads) * (1 + 1e-9)
 
 
 @given(plans(), st.integers(1, 5))
-def test_more_shards_than_cases_are_refused(contests, more):
-    with pytest.raises(GapbenchError, match=rf"too many: the selection has {len(contests)} cases"):
-        partition(contests, EFFORT, len(contests) + more)
+def test_more_shards_than_cases_are_refused(plans, more):
+    with pytest.raises(GapbenchError, match=rf"too many: the selection has {len(plans)} cases"):
+        partition(plans, EFFORT, len(plans) + more)

@@ -14,7 +14,7 @@ import pytest
 from gapbench.measuring import case_processes, engine
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured, SidesSeparated, WorkerLost
-from gapbench.measuring.plan import Contest, Effort, Plan, Side, Source
+from gapbench.measuring.plan import CasePlan, Effort, Plan, Side, Source
 from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
@@ -40,8 +40,8 @@ def statuses(events):
 
 
 def measure(specs, effort=HASTY, case=SMALL):
-    contest = Contest("test", case, {"mean": "mean", **specs})
-    return list(engine.measure(Plan((contest,), effort)))
+    case_plan = CasePlan("test", case, {"mean": "mean", **specs})
+    return list(engine.measure(Plan((case_plan,), effort)))
 
 
 def test_a_first_death_in_a_round_is_forgiven_and_told_and_the_round_measured_again(user_file, tmp_path):
@@ -142,14 +142,14 @@ def test_who_kills_the_case_process_in_rounds_costs_at_most_its_own_row(user_fil
 @pytest.mark.parametrize(
     ("specs", "case"),
     [
-        ({"leaves_a_thread": "dishonest"}, SMALL),
+        ({"leaves_a_thread": "misbehaving"}, SMALL),
         ({"sum_scale": "sum_scale"}, Case((1, 16, 8, 8), threads=2)),
         ({"compiled_mean": "compiled_mean"}, Case((1, 16, 8, 8), threads=2)),
     ],
     ids=["thread left behind", "two threads", "two threads, compiled"],
 )
 def test_where_the_loaded_process_cannot_be_forked_every_round_loads_by_itself(monkeypatch, user_file, specs, case):
-    specs = {name: user_file(name) if spec == "dishonest" else spec for name, spec in specs.items()}
+    specs = {name: user_file(name) if spec == "misbehaving" else spec for name, spec in specs.items()}
     tasks = []
     forker = CaseProcesses._forker
 
@@ -178,11 +178,11 @@ def test_another_process_takes_over_after_some_rounds(user_file):
     source = f"import os\nPARENT = os.getpid()\n{HONEST}".replace(
         "    return", "    print('parent', PARENT)\n    return"
     )
-    contest = Contest("test", SMALL, {"mean": "mean", "pool": user_file("pool", source)})
-    plan = Plan((contest,), HASTY)
+    case_plan = CasePlan("test", SMALL, {"mean": "mean", "pool": user_file("pool", source)})
+    plan = Plan((case_plan,), HASTY)
     with Servers() as servers:
-        servers.load(plan.contests, plan.sides)
-        processes = CaseProcesses(contest, plan, servers)
+        servers.load(plan.plans, plan.sides)
+        processes = CaseProcesses(case_plan, plan, servers)
         list(processes.qualify())
         parents = []
         for number in range(2 * case_processes.ROUNDS_PER_PARENT + 1):
@@ -262,12 +262,12 @@ def play(tmp_path):
                 (folder / path).write_text(text)
             folder.mkdir(exist_ok=True)
             sides.append(Side(name, Source.of(folder)))
-        contest = Contest("ci", case, {name: f"mine.py:{name}" for name in specs}, clocks)
-        plan = Plan((contest,), Effort(patience=patience), tuple(sides))
+        case_plan = CasePlan("ci", case, {name: f"mine.py:{name}" for name in specs}, clocks)
+        plan = Plan((case_plan,), Effort(patience=patience), tuple(sides))
         events = []
         with Servers() as servers:
-            servers.load(plan.contests, plan.sides)
-            processes = CaseProcesses(contest, plan, servers)
+            servers.load(plan.plans, plan.sides)
+            processes = CaseProcesses(case_plan, plan, servers)
             events += processes.qualify()
             for number in range(rounds):
                 entries = dict.fromkeys(clocks, processes.contenders)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.measuring.events import RoundMeasured
-from gapbench.measuring.plan import Contest, Plan, Side
+from gapbench.measuring.plan import CasePlan, Plan, Side
 from gapbench.measuring.policies import CaseState
 from gapbench.statistics import stats
 from gapbench.store.records import BASE, HEAD, NULL, THIS
@@ -18,18 +18,18 @@ from gapbench.workloads.cases import Case
 
 CASE = Case((1, 8, 4, 4))
 NAMES = ("mean", "fast", "slow")
-ALONE = (Side(),)
+SINGLE_SIDE = (Side(),)
 SIDES = tuple(map(Side, (BASE, HEAD, NULL)))
 
 
-def state(names=NAMES, sides=ALONE, able=None, refused=(), clocks=("host",), case=CASE):
-    contest = Contest("test", case, {name: name for name in names}, clocks)
+def state(names=NAMES, sides=SINGLE_SIDE, able=None, refused=(), clocks=("host",), case=CASE):
+    case_plan = CasePlan("test", case, {name: name for name in names}, clocks)
     able = range(len(names) * len(sides)) if able is None else able
     processes = SimpleNamespace(names=tuple(names), contenders=tuple(able), refused=set(refused))
-    return CaseState(contest, Plan((contest,), sides=sides), processes)
+    return CaseState(case_plan, Plan((case_plan,), sides=sides), processes)
 
 
-def measured(number, seconds, sides=ALONE, names=NAMES, **more):
+def measured(number, seconds, sides=SINGLE_SIDE, names=NAMES, **more):
     return RoundMeasured(CASE, number, number, names, result(seconds, **more), tuple(side.name for side in sides))
 
 

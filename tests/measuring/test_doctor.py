@@ -15,17 +15,17 @@ def fake_measure(spread, bias=0.0, seed=0):
     rng = np.random.default_rng(seed)
 
     def measure(plan):
-        for contest in plan.contests:
-            yield events.Qualified(contest.case, "mean", Qualification())
+        for case_plan in plan.plans:
+            yield events.Qualified(case_plan.case, "mean", Qualification())
         for number in range(8):
-            for contest in plan.contests:
+            for case_plan in plan.plans:
                 batches = Batches()
                 ratio = np.exp(bias + spread * rng.standard_normal())
                 for turn in range(20):
                     batches.add(0, turn, 0, 10, 1e-3)
                     batches.add(1, turn, 1, 10, 1e-3 * ratio)
                 names = ("mean", "mean_again")
-                yield events.RoundMeasured(contest.case, number, number, names, RoundResult({"host": batches}))
+                yield events.RoundMeasured(case_plan.case, number, number, names, RoundResult({"host": batches}))
 
     return measure
 

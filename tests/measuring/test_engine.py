@@ -6,19 +6,19 @@ import pytest
 
 from gapbench.measuring import engine
 from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured
-from gapbench.measuring.plan import Contest, Effort, Plan
+from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.store.records import THIS
 from gapbench.workloads.cases import Case
 
 SMALL = Case((1, 8, 4, 4))
-DISHONEST = Path(__file__).parent.parent / "dishonest.py"
+DISHONEST = Path(__file__).parent.parent / "misbehaving.py"
 HONEST = {"mean", "good", "prints", "sleeps_first"}
 HASTY = Effort(budget=4, rounds=2, patience=8, target=0.9, race=False)
 
 
 def measure(specs, effort=HASTY, case=SMALL, earlier=()):
     specs = {"mean": "mean", **specs}
-    return list(engine.measure(Plan((Contest("test", case, specs),), effort), earlier=earlier))
+    return list(engine.measure(Plan((CasePlan("test", case, specs),), effort), earlier=earlier))
 
 
 def last_status(events):
@@ -101,7 +101,7 @@ def test_a_case_ends_with_its_reason(rogues):
 
 
 def test_a_case_without_a_contender_left_has_failed():
-    broken = list(engine.measure(Plan((Contest("test", SMALL, {"triton": "triton"}),), HASTY)))
+    broken = list(engine.measure(Plan((CasePlan("test", SMALL, {"triton": "triton"}),), HASTY)))
     assert last_status(broken)["triton"].status == "unsupported"
     assert [event.stopped_by for event in broken if isinstance(event, CaseDone)] == ["failed"]
 
@@ -137,8 +137,8 @@ def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
 
 
 def test_two_clocks_time_the_same_rounds():
-    contest = Contest("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
-    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
+    case_plan = CasePlan("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
+    events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
     for measured in rounds(events):
         warm, cold = measured.by_turn("host"), measured.by_turn("host_cold")
         assert set(warm) == set(cold) == {(THIS, "mean"), (THIS, "sum_scale")}
@@ -150,8 +150,8 @@ def test_gradients_that_depend_on_the_input_follow_its_content(pass_):
     """A maximum's graph remembers where it was; half-way through a round that is somewhere else."""
     case = Case((2, 8, 6, 6), pass_=pass_, operation="pooling")
     specs = {name: name for name in ("global_average", "global_max", "adaptive_max", "max_2x2")}
-    contest = Contest("test", case, specs, reference="global_average")
-    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
+    case_plan = CasePlan("test", case, specs, reference="global_average")
+    events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
     assert {name: one.status for name, one in last_status(events).items()} == dict.fromkeys(specs, "ok")
     assert len(rounds(events)) >= 2
 
@@ -159,8 +159,8 @@ def test_gradients_that_depend_on_the_input_follow_its_content(pass_):
 def test_heads_are_measured_with_their_weights_and_judged_by_their_own_truth():
     case = Case((2, 4, 7, 7), pass_="update", operation="classifier_head")
     specs = {name: name for name in ("gap_linear", "flatten_linear")}
-    contest = Contest("test", case, specs, reference="gap_linear")
-    events = list(engine.measure(Plan((contest,), Effort(budget=2, rounds=2))))
+    case_plan = CasePlan("test", case, specs, reference="gap_linear")
+    events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
     found = last_status(events)
     assert {name: one.status for name, one in found.items()} == dict.fromkeys(specs, "ok")
     assert found["gap_linear"].parameters == 5 * 1000

@@ -45,7 +45,7 @@ def test_worker_and_examiner_make_the_same_inputs_and_right_outputs_are_right(be
     examiner, parent = begun(made)
     examiner.wait()
     for number, question in enumerate(asked(made)):
-        call = passes.bind(made.case, mean, question.x, question.gradient(made.case, GLOBAL_AVERAGE))
+        call = passes.make_call(made.case, mean, question.x, question.gradient(made.case, GLOBAL_AVERAGE))
         assert examiner.show(0, number, pack(call())) is None
     examiner.finish()
     ((findings,),) = [parent.findings]
@@ -140,7 +140,7 @@ def test_whoever_reads_the_input_follows_every_change_and_leaves_it_restored(beg
     x = asked(made, stressed=False)[0].x
     guard = GuardedTensor(x)
     for implementation in EAGER:
-        if implementation.why_not(case) is not None:
+        if implementation.unsupported_reason(case) is not None:
             continue
         function = implementation.prepare(case)
         if oracle.examine(case, function, 1).reason is not None:  # known to be wrong there

@@ -3,12 +3,12 @@
 import pytest
 
 from gapbench.measuring import limits, worker
-from gapbench.measuring.plan import Contest, Effort
+from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.measuring.protocol import Answer, WorkerExit
 from gapbench.workloads.cases import Case
 
 CPU, GPU = Case((1, 8, 4, 4)), Case((1, 8, 4, 4), device="cuda:0")
-CONTESTS = [Contest("test", case, {"mean": "mean", "fast": "mine.py:fast"}) for case in (CPU, GPU)]
+CONTESTS = [CasePlan("test", case, {"mean": "mean", "fast": "mine.py:fast"}) for case in (CPU, GPU)]
 
 
 class Job:
@@ -56,7 +56,7 @@ def test_where_nothing_counts_it_takes_no_time():
 
 
 def test_energy_takes_no_more_than_its_share_of_the_budget():
-    many = [Contest("test", CPU, {f"one {number}": "mean" for number in range(1000)})]
+    many = [CasePlan("test", CPU, {f"one {number}": "mean" for number in range(1000)})]
     energy = limits.Energy(many, Effort(budget=60), Workers(lambda *_: ("RAPL", None)))
     assert energy.seconds == pytest.approx(12)
 

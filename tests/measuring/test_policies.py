@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gapbench.measuring import engine, policies
 from gapbench.measuring.events import CaseDone, Flagged, Qualified, Raced, RoundMeasured
-from gapbench.measuring.plan import Contest, Effort, Plan, Side
+from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
 from gapbench.measuring.policies import TwoStages
 from gapbench.store.records import BASE, HEAD, NULL, THIS
 from gapbench.workloads.cases import Case
@@ -27,10 +27,10 @@ def of(kind, events, case=None):
 
 def compare(machine, cases=CASES, budget=60.0, specs=("pool",), margin=0.01, seed=0, earlier=(), flagged=None):
     """Return the events of a comparison, and what was flagged."""
-    contests = tuple(Contest("ci", case, {name: name for name in specs}) for case in cases)
+    plans = tuple(CasePlan("ci", case, {name: name for name in specs}) for case in cases)
     effort = Effort(budget=budget, seed=seed)
     policy = TwoStages(effort, margin, flagged)
-    events = list(engine.measure(Plan(contests, effort, SIDES), policy, earlier))
+    events = list(engine.measure(Plan(plans, effort, SIDES), policy, earlier))
     (told,) = of(Flagged, events)
     return events, {row: fresh.first for row, fresh in told.rows.items()}
 
@@ -157,8 +157,8 @@ def test_a_comparison_that_is_interrupted_anywhere_is_completed_by_resuming(roun
 
 def rank(machine, names=("mean", "fast"), cases=CASES[:1], earlier=(), **effort):
     """Return the events of a plain run, whose reference is mean."""
-    contests = tuple(Contest("quick", case, {name: name for name in names}) for case in cases)
-    return list(engine.measure(Plan(contests, Effort(**{"budget": 30.0, **effort})), earlier=earlier))
+    plans = tuple(CasePlan("quick", case, {name: name for name in names}) for case in cases)
+    return list(engine.measure(Plan(plans, Effort(**{"budget": 30.0, **effort})), earlier=earlier))
 
 
 def turns_of(machine, name):
@@ -235,10 +235,10 @@ def test_with_all_nobody_stops_early(monkeypatch):
 
 def test_what_computes_something_else_is_never_slower(monkeypatch):
     Machine(monkeypatch, spread=0.01, times={"slow": 40.0})
-    contest = Contest(
+    case_plan = CasePlan(
         "pooling", Case((1, 8, 8, 8), operation="pooling"), {"slow": "slow", "fast": "fast"}, ("host",), "fast"
     )
-    events = list(engine.measure(Plan((contest,), Effort(budget=10.0))))
+    events = list(engine.measure(Plan((case_plan,), Effort(budget=10.0))))
     assert not of(Raced, events)
     assert len(of(RoundMeasured, events)) >= 6
 
@@ -277,10 +277,10 @@ def test_a_case_without_anybody_left_has_failed(monkeypatch):
 
 def test_conditions_of_memory_have_rounds_of_their_own(monkeypatch):
     Machine(monkeypatch, spread=0.001)
-    contests = tuple(
-        Contest("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh")
+    plans = tuple(
+        CasePlan("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh")
     )
-    events = list(engine.measure(Plan(contests, Effort(budget=10.0))))
+    events = list(engine.measure(Plan(plans, Effort(budget=10.0))))
     for memory in ("kept", "fresh"):
         rounds = [one for one in of(RoundMeasured, events) if one.memory == memory]
         assert [one.round for one in rounds] == list(range(6))

@@ -4,7 +4,7 @@ import torch
 from gapbench.measuring import probes
 from gapbench.operations import builtin
 from gapbench.workloads.cases import Case
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 CASE = Case((2, 8, 16, 16), dtype="bfloat16")
 INPUT_BYTES = 2 * 8 * 16 * 16 * 2
@@ -12,7 +12,7 @@ INPUT_BYTES = 2 * 8 * 16 * 16 * 2
 
 def footprint(name, case=CASE):
     x, gradient = torch.ones(case.shape, dtype=torch.bfloat16), torch.ones(2, 8, 1, 1, dtype=torch.bfloat16)
-    return probes.footprint(bind(case, builtin(name).prepare(case), x, gradient))
+    return probes.footprint(make_call(case, builtin(name).prepare(case), x, gradient))
 
 
 def test_mean_of_bfloat16_on_a_cpu_copies_its_input_to_float32():

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
-from gapbench.measuring.plan import Contest, Effort, Plan, Side
+from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.measuring.recording import Ledger
+from gapbench.measuring.recording import RunCollector
 from gapbench.store.records import Qualification
 from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
 from gapbench.store.run import Side as RunSide
@@ -17,8 +17,8 @@ from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
 CONTESTS = [
-    Contest("test", Case((1, 8, 4, 4), label="small"), {"mean": "mean", "sum_scale": "sum_scale"}),
-    Contest("test", Case((2, 4, 3, 3), dtype="float16"), {"mean": "mean", "triton": "triton"}),
+    CasePlan("test", Case((1, 8, 4, 4), label="small"), {"mean": "mean", "sum_scale": "sum_scale"}),
+    CasePlan("test", Case((2, 4, 3, 3), dtype="float16"), {"mean": "mean", "triton": "triton"}),
 ]
 EFFORT = Effort(budget=2, rounds=3)
 PLAN = Plan(tuple(CONTESTS), EFFORT)
@@ -26,8 +26,8 @@ PLAN = Plan(tuple(CONTESTS), EFFORT)
 
 def planned(writer):
     """Return the plan of a run that is to be resumed."""
-    contests, effort = recording.plan_of(writer.run)
-    return Plan(tuple(contests), effort)
+    plans, effort = recording.plan_of(writer.run)
+    return Plan(tuple(plans), effort)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_store_has_what_was_measured(store, recorded):
     results = store.results([run])
     assert recording.counts(results) == {"ok": 3, "unsupported": 1}
     assert (results.loc[results["status"] == "ok", "rounds"] >= 3).all()
-    assert list(recorded.winners["case"]) == [contest.case.id for contest in CONTESTS]
+    assert list(recorded.winners["case"]) == [case_plan.case.id for case_plan in CONTESTS]
 
 
 def test_the_run_describes_itself(recorded):
@@ -135,9 +135,9 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
 
 @pytest.mark.parametrize(("threads", "warned"), [(1, False), (2, False), (3, True)])
 def test_more_threads_than_usable_cpus_are_warned_of(store, threads, warned):
-    contests = [replace(CONTESTS[0], case=replace(CONTESTS[0].case, threads=threads))]
+    plans = [replace(CONTESTS[0], case=replace(CONTESTS[0].case, threads=threads))]
     machine = Environment(Machine(usable_cores=2))
-    run = recording.begin(store, contests, EFFORT, ["run"], elsewhere=machine).run
+    run = recording.begin(store, plans, EFFORT, ["run"], elsewhere=machine).run
     expected = Warning(
         "threads", "3 threads share 2 usable CPUs and wait for each other", "measure with --threads 2 or fewer"
     )
@@ -145,9 +145,9 @@ def test_more_threads_than_usable_cpus_are_warned_of(store, threads, warned):
 
 
 def test_conditions_of_memory_are_rows_of_their_own(store):
-    contests = [Contest("test", Case((4, 64, 28, 28)), {"mean": "mean"}, memory=memory) for memory in ("kept", "fresh")]
-    plan = Plan(tuple(contests), EFFORT)
-    writer = recording.begin(store, contests, EFFORT, [])
+    plans = [CasePlan("test", Case((4, 64, 28, 28)), {"mean": "mean"}, memory=memory) for memory in ("kept", "fresh")]
+    plan = Plan(tuple(plans), EFFORT)
+    writer = recording.begin(store, plans, EFFORT, [])
     run = recording.record(writer, plan).run.id
     assert planned(writer) == plan
     results, samples = store.results([run]), store.samples([run])
@@ -162,7 +162,7 @@ def test_conditions_of_memory_are_rows_of_their_own(store):
 def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
     """A device's own memory is no page of the host's."""
     case = Case((1, 8, 4, 4), device="cuda:0")
-    contest = Contest("test", case, {"mean": "mean"}, ("event_warm",))
+    case_plan = CasePlan("test", case, {"mean": "mean"}, ("event_warm",))
     batches = Batches()
     for turn in range(4):
         batches.add(0, turn, 0, 10, 1e-3)
@@ -173,7 +173,7 @@ def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
 
     monkeypatch.setattr(engine, "measure", measure)
     writer = recording.begin(store, CONTESTS[:1], EFFORT, [])
-    recorded = recording.record(writer, Plan((contest,), EFFORT))
+    recorded = recording.record(writer, Plan((case_plan,), EFFORT))
     assert recorded.samples["page_faults"].isna().all()
     assert recorded.results["page_faults"].isna().all()
 
@@ -209,7 +209,7 @@ def measured_rounds(draw, sides):
 @given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
 def test_rounds_are_read_back_as_the_events_that_they_were(measured):
     """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
-    (again,) = recording._earlier(Ledger().enter(measured))
+    (again,) = recording._earlier(RunCollector().activate(measured))
     assert (again.case, again.round, again.process, again.memory) == (
         CASE,
         measured.round,
@@ -239,9 +239,9 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
 
     monkeypatch.setattr(engine, "measure", measure)
     described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}
-    contest = Contest("test", CASE, {"mean": "mean"})
-    writer = recording.begin(store, [contest], EFFORT, [], **described)
-    recorded = recording.record(writer, Plan((contest,), EFFORT, sides))
+    case_plan = CasePlan("test", CASE, {"mean": "mean"})
+    writer = recording.begin(store, [case_plan], EFFORT, [], **described)
+    recorded = recording.record(writer, Plan((case_plan,), EFFORT, sides))
     assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
     (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
     assert "processes of their own: it changes the default dtype for the whole process" in said

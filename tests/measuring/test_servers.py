@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from gapbench.measuring import servers
-from gapbench.measuring.plan import Contest, Side
+from gapbench.measuring.plan import CasePlan, Side
 from gapbench.measuring.servers import SERVERS, Servers
 from gapbench.workloads.cases import Case
 
@@ -41,14 +41,14 @@ def started(monkeypatch):
     return Stub.started
 
 
-def contest(memory="kept", device="cpu", name="mean"):
-    return Contest("test", Case(CASE.shape, device=device), {name: name}, memory=memory)
+def case_plan(memory="kept", device="cpu", name="mean"):
+    return CasePlan("test", Case(CASE.shape, device=device), {name: name}, memory=memory)
 
 
 def test_those_that_start_early_load_nothing_before_the_plan_is_known_and_all_end(started):
     with Servers(["kept"]) as early:
         assert [server.loaded for server in started] == [None] * SERVERS
-        early.load([contest(name="compiled_mean")], [Side()])
+        early.load([case_plan(name="compiled_mean")], [Side()])
         assert len(started) == SERVERS
         assert all(server.loaded[0] == "gapbench.measuring.preload_compiler" and server.ready for server in started)
         assert early.of("kept", sys.executable, SERVERS) is started[0]
@@ -59,7 +59,7 @@ def test_those_that_start_early_load_nothing_before_the_plan_is_known_and_all_en
 def test_early_ones_that_the_plan_has_no_use_for_load_nothing_and_serve_nobody(started):
     """Another condition of memory, as of a run that is resumed, or an accelerator, for which one is enough."""
     with Servers(["kept"]) as early:
-        early.load([contest("fresh")], [Side()])
+        early.load([case_plan("fresh")], [Side()])
         unused, used = started[:SERVERS], started[SERVERS:]
         assert [server.loaded for server in unused] == [None] * SERVERS
         assert len(used) == SERVERS
@@ -67,13 +67,13 @@ def test_early_ones_that_the_plan_has_no_use_for_load_nothing_and_serve_nobody(s
     assert all(server.ended for server in started)
     started.clear()
     with Servers(["kept"]) as early:
-        early.load([contest(device="cuda:0")], [Side()])
+        early.load([case_plan(device="cuda:0")], [Side()])
         assert [server.ready for server in started] == [True] + [False] * (SERVERS - 1)
         assert early.of("kept", sys.executable, 1) is started[0]
 
 
 def test_every_interpreter_has_its_own(started):
     with Servers(["kept"]) as early:
-        early.load([contest()], [Side("base"), Side("head", python="/other/python")])
+        early.load([case_plan()], [Side("base"), Side("head", python="/other/python")])
         assert {server.python for server in started if server.ready} == {sys.executable, "/other/python"}
         assert early.of("kept", "/other/python", 0).python == "/other/python"

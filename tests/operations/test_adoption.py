@@ -23,12 +23,12 @@ from gapbench.measuring.plan import Source
 checkout, operation, name = sys.argv[1:]
 source = Source.of(Path(checkout))
 assert source.built_in
-source.enter(operation)
+source.activate(operation)
 one = operations.load(name)
 print(one.summary)
 print(oracle.__file__)
 case = Case((2, 4, 8, 8), operation=operation)
-print(one.why_not(case) or oracle.examine(case, one.prepare(case), 0, one.truth).reason)
+print(one.unsupported_reason(case) or oracle.examine(case, one.prepare(case), 0, one.truth).reason)
 print(sorted({module.__file__ for module_name, module in sys.modules.items() if module_name.startswith(
     ("gapbench.implementations.eager", "gapbench.operations.pooling", "gapbench.implementations.triton."))}))
 """
@@ -47,7 +47,7 @@ def edit(checkout, file, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-def adopt(checkout, operation, name):
+def load_checkout(checkout, operation, name):
     command = [sys.executable, "-c", ADOPT, str(checkout), operation, name]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -55,7 +55,7 @@ def adopt(checkout, operation, name):
 def test_the_code_under_test_is_the_checkouts_and_the_harness_is_not(checkout):
     edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "another mean")
     (checkout / "gapbench" / "workloads" / "oracle.py").unlink()
-    said = adopt(checkout, "gap", "mean").stdout.splitlines()
+    said = load_checkout(checkout, "gap", "mean").stdout.splitlines()
     assert said[0].startswith("another mean")
     assert said[1] == str(PACKAGE / "workloads" / "oracle.py")
     assert said[2] == "None"
@@ -66,13 +66,13 @@ def test_the_code_under_test_is_the_checkouts_and_the_harness_is_not(checkout):
 def test_a_checkout_from_before_modules_had_rooms_is_measured(checkout, old):
     edit(checkout, "implementations/eager.py", "from gapbench", f"import gapbench.{old}\nfrom gapbench")
     edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "an older mean")
-    done = adopt(checkout, "gap", "mean")
+    done = load_checkout(checkout, "gap", "mean")
     assert done.stdout.startswith("an older mean"), done.stderr
 
 
 def test_another_operations_ways_come_from_there_as_well(checkout):
     edit(checkout, "operations/pooling.py", '"pooling", summary,', '"pooling", "changed",')
-    done = adopt(checkout, "pooling", "global_max")
+    done = load_checkout(checkout, "pooling", "global_max")
     assert done.stdout.splitlines()[0] == "changed", done.stderr
     assert done.stdout.splitlines()[2:], done.stderr
     assert str(checkout / "gapbench" / "operations" / "pooling.py") in done.stdout
@@ -88,10 +88,10 @@ def test_what_is_imported_late_comes_from_there_as_well(checkout):
 
 def test_a_checkout_older_than_an_operation_has_the_others(checkout):
     shutil.rmtree(checkout / "gapbench" / "operations")
-    assert adopt(checkout, "gap", "mean").returncode == 0
-    assert "KeyError" in adopt(checkout, "pooling", "global_max").stderr
+    assert load_checkout(checkout, "gap", "mean").returncode == 0
+    assert "KeyError" in load_checkout(checkout, "pooling", "global_max").stderr
 
 
 def test_a_checkout_that_does_not_import_says_so(checkout):
     edit(checkout, "implementations/eager.py", "import torch", "import torch_of_the_future")
-    assert "torch_of_the_future" in adopt(checkout, "gap", "mean").stderr
+    assert "torch_of_the_future" in load_checkout(checkout, "gap", "mean").stderr

@@ -6,7 +6,7 @@ from gapbench import operations
 from gapbench.operations.classifier_head import CLASSES, HEADS
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import Case
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 VGG16 = Case((1, 512, 7, 7), operation="classifier_head")
 RESNET50 = Case((1, 2048, 7, 7), operation="classifier_head")
@@ -68,7 +68,7 @@ def test_an_update_is_adams_and_leaves_the_weights_where_they_were(monkeypatch):
     case = Case(SMALL, pass_="update", operation="classifier_head")
     head = operations.load("gap_linear").prepare(case)
     before = [weights.detach().clone() for weights in head.parameters()]
-    call = bind(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))
+    call = make_call(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))
     for _ in range(3):
         assert torch.equal(call(), before[0])
     assert all(torch.equal(a, b) for a, b in zip(head.parameters(), before, strict=True))
@@ -82,14 +82,14 @@ def test_an_update_is_adams_and_leaves_the_weights_where_they_were(monkeypatch):
 def test_training_computes_and_applies_all_gradients():
     case = Case(SMALL, pass_="training", operation="classifier_head")
     head = operations.load("flatten_three_linear").prepare(case)
-    bind(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))()
+    make_call(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))()
     assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in head.parameters())
 
 
 def test_forward_records_no_graph():
     case = Case(SMALL, operation="classifier_head")
     head = operations.load("gap_linear").prepare(case)
-    assert not bind(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))().requires_grad
+    assert not make_call(case, head, inputs.sample(case, 0), torch.ones(2, CLASSES))().requires_grad
 
 
 @pytest.mark.parametrize("spoilt", ["weight", "bias"])

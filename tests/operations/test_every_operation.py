@@ -49,7 +49,7 @@ def test_names_are_unique_across_operations_and_safe():
 @pytest.mark.parametrize("own", OPERATIONS, ids=lambda own: own.name)
 def test_the_reference_competes_by_default_and_supports_the_plainest_case(own):
     assert own.reference in operations.contenders(own.name)
-    assert operations.why_not(own.reference, Case(SHAPES[own.name], operation=own.name)) is None
+    assert operations.unsupported_reason(own.reference, Case(SHAPES[own.name], operation=own.name)) is None
 
 
 @of(EVERY)
@@ -68,7 +68,7 @@ def test_is_right_in_every_pass_dtype_and_layout(operation, one, pass_):
     for dtype in ("float32", "float16", "bfloat16", "float64"):
         for layout in ("contiguous", "channels_last", "sliced", "permuted"):
             case = Case(SHAPES[operation], dtype, layout, pass_=pass_, operation=operation)
-            if reason := one.why_not(case):
+            if reason := one.unsupported_reason(case):
                 assert re.search(r"(;|,) (use|install|choose|run) ", reason), f"no remedy: {reason}"
             else:
                 right(case, one)
@@ -79,7 +79,7 @@ def test_is_right_in_every_pass_dtype_and_layout(operation, one, pass_):
 @given(case=small_cases(largest=2**10), seed=st.integers(0, 2**32))
 def test_is_right_on_every_shape(operation, one, case, seed):
     case = Case(case.shape, case.dtype, case.layout, pass_=case.pass_, operation=operation)
-    if one.why_not(case) is None:
+    if one.unsupported_reason(case) is None:
         judgement = oracle.examine(case, one.prepare(case), seed, one.truth)
         assert judgement.reason is None, f"{case.id}: {judgement.reason}"
 
@@ -93,7 +93,7 @@ def test_compiled_code_is_right_and_proves_that_it_ran(operation, one):
 @of(QUICK)
 def test_the_oracle_tells_it_from_its_rivals_lies(operation, one):
     case = Case(SHAPES[operation], operation=operation)
-    if one.why_not(case):
+    if one.unsupported_reason(case):
         return
     function = one.prepare(case)
     lies = {
@@ -134,7 +134,7 @@ def test_a_suite_that_chooses_whom_nobody_knows_is_refused():
 
 def test_what_has_no_weights_has_nothing_to_update():
     case = Case((2, 3, 4, 4), pass_="update")
-    assert operations.why_not("mean", case) == "there are no weights to update; choose --pass forward"
+    assert operations.unsupported_reason("mean", case) == "there are no weights to update; choose --pass forward"
 
 
 def test_samples_of_every_operation_fit_its_implementations():

@@ -39,7 +39,7 @@ def test_a_flattened_head_takes_one_size_only_as_its_reason_says():
     head(torch.ones(2, 8, 10, 10))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         head(torch.ones(2, 8, 7, 7))
-    assert "raises on every size but its own" in operations.why_not("varying_flatten", CASE)
+    assert "raises on every size but its own" in operations.unsupported_reason("varying_flatten", CASE)
 
 
 def test_adaptive_pooling_to_7x7_takes_every_size():

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from profiled import document, operator

@@ -67,7 +67,7 @@ def test_another_architecture_is_compiled_without_what_is_not_known_of_it():
 
 @pytest.mark.parametrize(("arch", "reason"), [("sm_20", "LLVM gave up"), ("gfx123", "RuntimeError"), ("sm_120", None)])
 def test_whether_triton_compiles_for_an_architecture_is_tried_where_it_may_die(arch, reason):
-    found = static.why_not(arch)
+    found = static.unsupported_reason(arch)
     assert found is None if reason is None else found.startswith(reason)
 
 

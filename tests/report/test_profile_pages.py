@@ -4,7 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 from profiled import document, operator
 
 from gapbench.report import html, profiles, site

@@ -16,7 +16,7 @@ def rounds(rng, change=1.0, count=20, spread=0.02):
 def verdicts(rng, changes, first=20, fresh=20, everyone=False):
     """Return the verdicts of a diff whose rows change by ``changes``; ``everyone`` is flagged, or those worth it."""
     look = [rounds(rng, change, first) for change in changes]
-    flagged = [everyone or stages.worth_confirming(one) for one in look]
+    flagged = [everyone or stages.needs_confirmation(one) for one in look]
     again = [rounds(rng, one, fresh) if flag else None for one, flag in zip(changes, flagged, strict=True)]
     return [judgement.verdict for judgement in stages.decide(look, again)]
 

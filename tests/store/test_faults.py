@@ -97,15 +97,15 @@ def test_samples_of_an_unknown_run_are_an_error(tmp_path):
 def test_a_round_after_one_that_was_lost_has_a_number_of_its_own():
     from gapbench.measuring.case_processes import CaseProcesses
     from gapbench.measuring.events import RoundMeasured
-    from gapbench.measuring.plan import Contest, Plan
+    from gapbench.measuring.plan import CasePlan, Plan
     from gapbench.measuring.policies import CaseState
     from gapbench.measuring.protocol import RoundResult
     from gapbench.workloads.cases import Case
 
     case = Case((1, 2, 3))
-    contest = Contest("quick", case, {"mean": "mean"})
-    plan = Plan((contest,))
-    state = CaseState(contest, plan, CaseProcesses(contest, plan, None))
+    case_plan = CasePlan("quick", case, {"mean": "mean"})
+    plan = Plan((case_plan,))
+    state = CaseState(case_plan, plan, CaseProcesses(case_plan, plan, None))
     for number in (0, 2):
         state.record(RoundMeasured(case, number, number, ("mean",), RoundResult({})))
     assert (state.rounds, state.next_round) == (2, 3)

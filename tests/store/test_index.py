@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from fabricated import CPU, TORCH, a_run, run_id
+from factories import CPU, TORCH, a_run, run_id
 from hypothesis import given
 from hypothesis import strategies as st
 

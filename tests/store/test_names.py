@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fabricated import a_run
+from factories import a_run
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 from hypothesis import given
 from hypothesis import strategies as st
 from profiled import document

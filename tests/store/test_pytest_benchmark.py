@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 from pytest_benchmark.stats import Stats
 
 from gapbench.errors import GapbenchError

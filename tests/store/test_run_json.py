@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fabricated import a_run
+from factories import a_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fabricated import CASE, a_run, run_id
+from factories import CASE, a_run, run_id
 
 from gapbench.errors import GapbenchError
 from gapbench.store.run import decode

@@ -48,8 +48,8 @@ def test_an_old_run_in_progress_goes_on_with_its_rounds_and_plan(old):
     before = old.samples([OPEN])
     assert before["round"].unique().tolist() == [0, 1]
     writer = old.reopen(OPEN)
-    contests, effort = plan_of(writer.run)
-    assert [sorted(one.specs) for one in contests] == [["mean", "sum_scale"]] * len(contests)
+    plans, effort = plan_of(writer.run)
+    assert [sorted(one.specs) for one in plans] == [["mean", "sum_scale"]] * len(plans)
     assert effort.rounds == 8
     writer.append(before.assign(round=before["round"] + 2))
     assert old.samples([OPEN])["round"].unique().tolist() == [0, 1, 2, 3]

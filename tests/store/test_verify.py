@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fabricated import CASE, a_run, run_id
+from factories import CASE, a_run, run_id
 
 from gapbench.store import records
 from gapbench.store.run import decode

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import expect, small_cases, upstream
+from strategies import expected_output, small_cases, upstream
 
 from gapbench.operations import builtin
 from gapbench.workloads import inputs, oracle
@@ -110,7 +110,7 @@ STATEFUL_LIES = {"previous call's output": PreviousOutput, "first call's output"
 @given(small_cases(largest=2**12), seeds)
 def test_the_correctly_rounded_answer_is_right_and_within_half_a_unit_in_the_last_place(case, seed):
     x, gradient = inputs.sample(case, seed), upstream(case, seed)
-    expected = expect(case, x, gradient)
+    expected = expected_output(case, x, gradient)
     judgement = oracle.judge(case, expected.value.to(torch_dtype(case)), expected)
     assert judgement.reason is None
     assert judgement.max_error_ulp <= 0.5
@@ -125,7 +125,7 @@ def test_tiny_gradients_of_huge_windows_are_right_when_correctly_rounded(spatial
     assert judgement.reason is None
     assert judgement.max_error_ulp <= 0.5
     x, gradient = inputs.sample(case, 0), upstream(case, 0)
-    expected = expect(case, x, gradient)
+    expected = expected_output(case, x, gradient)
     for wrong in (0, 0.9, 1.1):
         y = (expected.value * wrong).to(torch_dtype(case))
         assert oracle.judge(case, y, expected).reason is not None
@@ -135,7 +135,7 @@ def test_tiny_gradients_of_huge_windows_are_right_when_correctly_rounded(spatial
 def test_the_expected_answer_is_the_mean_of_each_row(case, seed):
     assume(case.pass_ == "forward")
     x = inputs.sample(case, seed)
-    expected = expect(case, x)
+    expected = expected_output(case, x)
     rows = x.double().numpy().reshape(case.n, case.c, -1)
     np.testing.assert_allclose(expected.value.reshape(case.n, case.c), rows.mean(2), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(expected.scale.reshape(case.n, case.c), np.abs(rows).mean(2), rtol=1e-12)
@@ -146,7 +146,7 @@ def test_the_expected_answer_is_the_mean_of_each_row(case, seed):
 @given(small_cases(largest=2**12, passes=("backward",)), seeds)
 def test_the_expected_gradient_is_its_row_s_share_everywhere(case, seed):
     gradient = upstream(case, seed)
-    expected = expect(case, inputs.sample(case, seed), gradient)
+    expected = expected_output(case, inputs.sample(case, seed), gradient)
     assert expected.value.shape == case.shape
     assert torch.equal(expected.value, (gradient.double() / case.window) * torch.ones(case.shape))
 
@@ -375,7 +375,7 @@ def test_wrong_gradients_are_rejected(layout):
 def test_errors_count_in_units_in_the_last_place(dtype, ulps_above_one, error_ulp):
     eps = torch.finfo(getattr(torch, dtype)).eps
     case = Case((1, 1, 2), dtype=dtype)
-    expected = expect(case, torch.tensor([[[1, 1 + eps]]], dtype=getattr(torch, dtype)))
+    expected = expected_output(case, torch.tensor([[[1, 1 + eps]]], dtype=getattr(torch, dtype)))
     assert expected.value.item() == 1 + eps / 2
     judgement = oracle.judge(case, torch.tensor([[[1 + ulps_above_one * eps]]], dtype=getattr(torch, dtype)), expected)
     assert judgement.max_error_ulp == error_ulp
@@ -425,7 +425,7 @@ def test_the_errors_are_those_of_the_worst_rows():
 
 def test_errors_are_measured_against_the_size_of_the_input_not_of_its_mean():
     case = Case((1, 1, 2))
-    expected = expect(case, torch.tensor([[[1000.0, -1000.0]]]))
+    expected = expected_output(case, torch.tensor([[[1000.0, -1000.0]]]))
     assert oracle.judge(case, torch.full((1, 1, 1), 1e-3), expected).reason is None
     assert oracle.judge(case, torch.full((1, 1, 1), 1e-2), expected).reason is not None
 
@@ -445,7 +445,7 @@ def test_errors_are_measured_against_the_size_of_the_input_not_of_its_mean():
 )
 def test_nan_or_infinity_in_the_wrong_place_is_an_infinite_error(want, got):
     case = Case((1, 1, 1))
-    expected = expect(case, torch.full((1, 1, 1), want))
+    expected = expected_output(case, torch.full((1, 1, 1), want))
     judgement = oracle.judge(case, torch.full((1, 1, 1), got), expected)
     assert judgement.reason is not None
     assert judgement.max_error == math.inf
@@ -455,7 +455,7 @@ def test_nan_or_infinity_in_the_wrong_place_is_an_infinite_error(want, got):
 def test_special_values_in_the_right_place_are_no_error(special):
     case = Case((1, 1, 1))
     x = torch.full((1, 1, 1), special)
-    judgement = oracle.judge(case, x.clone(), expect(case, x))
+    judgement = oracle.judge(case, x.clone(), expected_output(case, x))
     assert (judgement.reason, judgement.max_error) == (None, 0)
     assert judgement.max_error_ulp == (0 if math.isfinite(special) else None)
 
@@ -464,7 +464,7 @@ def test_special_values_in_the_right_place_are_no_error(special):
 @given(small_cases(largest=2**12), seeds, st.data())
 def test_the_worst_row_is_named_in_any_layout(case, seed, data):
     x, gradient = inputs.sample(case, seed), upstream(case, seed)
-    expected = expect(case, x, gradient)
+    expected = expected_output(case, x, gradient)
     n, c = data.draw(st.integers(0, case.n - 1)), data.draw(st.integers(0, case.c - 1))
     order = data.draw(st.permutations(range(expected.value.ndim)))
     y = torch.empty([expected.value.shape[dim] for dim in order], dtype=torch_dtype(case))
@@ -478,7 +478,7 @@ def test_the_worst_row_is_named_in_any_layout(case, seed, data):
 def test_the_numbers_are_those_of_the_sample():
     case = Case((2, 8, 7, 7))
     x = inputs.sample(case, 4)
-    plain = oracle.judge(case, mean(x), expect(case, x))
+    plain = oracle.judge(case, mean(x), expected_output(case, x))
     assert oracle.examine(case, mean, 4) == plain
     assert 0 < plain.max_error < 1e-7
 
@@ -487,7 +487,7 @@ def test_the_numbers_are_those_of_the_sample():
 @settings(max_examples=60)
 def test_what_is_accepted_quickly_is_right(case, seed, off, nan):
     x = inputs.sample(case, seed)
-    expected = expect(case, x, upstream(case, seed))
+    expected = expected_output(case, x, upstream(case, seed))
     y = (expected.value * (1 + off)).to(torch_dtype(case))
     if nan and y.numel():
         y.reshape(-1)[-1] = torch.nan
@@ -500,7 +500,7 @@ def test_what_is_accepted_quickly_is_right(case, seed, off, nan):
 def test_what_has_another_shape_or_type_is_not_accepted_quickly():
     case = Case((2, 3, 4, 4))
     x = inputs.sample(case, 0)
-    expected, y = expect(case, x), mean(x)
+    expected, y = expected_output(case, x), mean(x)
     assert oracle.accepts(case, y, expected)
     for other in (y.double(), y.squeeze(), y.as_subclass(Lazy), None, y[:1]):
         assert not oracle.accepts(case, other, expected)

@@ -7,7 +7,7 @@ from strategies import small_cases, upstream
 from gapbench.implementations.eager import EAGER
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
-from gapbench.workloads.passes import bind
+from gapbench.workloads.passes import make_call
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 
@@ -19,7 +19,7 @@ def written_out(tensor):
 
 def backward(case, function, seed=0):
     x, gradient = inputs.sample(case, seed), upstream(case, seed)
-    return bind(case, function, x, gradient), x, gradient
+    return make_call(case, function, x, gradient), x, gradient
 
 
 @pytest.mark.parametrize("spatial", [(2,), (13,), (5, 7), (2, 3, 5)])
@@ -93,7 +93,7 @@ def test_forward_is_the_function_of_the_input_and_nothing_else():
         seen.append(given_x)
         return answer
 
-    call = bind(case, function, x, upstream(case, 0))
+    call = make_call(case, function, x, upstream(case, 0))
     assert seen == []
     assert call() is answer
     assert call() is answer
@@ -110,7 +110,7 @@ def test_training_records_a_graph_every_time_and_returns_the_written_gradient(im
         return function(x)
 
     x, gradient = inputs.sample(case, 0), upstream(case, 0)
-    call = bind(case, counted, x, gradient)
+    call = make_call(case, counted, x, gradient)
     assert calls == []
     first, second = call(), call()
     assert calls == [True, True]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import shapes
 
 from gapbench.errors import GapbenchError
-from gapbench.operations import competing, operation, why_not
+from gapbench.operations import competing, operation, unsupported_reason
 from gapbench.workloads import shapes as named_shapes
 from gapbench.workloads import suites
 from gapbench.workloads.cases import DTYPES, LAYOUTS, PASSES, Case
@@ -209,9 +209,9 @@ def test_every_case_of_a_shipped_suite_has_several_implementations(name):
     (cpu,) = find(name)
     for case, on_gpu in zip(cpu.cases, cpu.on("cuda:0").cases, strict=True):
         found = competing(case.operation, cpu.implementations)
-        supporting = [one for one in found if why_not(one, case) is None]
+        supporting = [one for one in found if unsupported_reason(one, case) is None]
         assert operation(case.operation).reference in supporting
-        assert max(len(supporting), sum(why_not(one, on_gpu) is None for one in found)) > 2
+        assert max(len(supporting), sum(unsupported_reason(one, on_gpu) is None for one in found)) > 2
 
 
 def test_named_shapes_are_shapes_and_each_is_named_once():

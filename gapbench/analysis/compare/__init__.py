@@ -1,6 +1,6 @@
 """Base and head compared: a verdict for each case x implementation x clock x condition of memory.
 
-`compare` takes two stored runs, `interleaved` one that measured both sides together. `weighing` says what is compared
+`compare` takes two stored runs, `interleaved` one that measured both sides together. `evidence` says what is compared
 with what, `noise` how far runs lie apart where nothing changed, `store.run.differences` what must be the same, and
 `statistics.verdicts` decides. What cannot be compared gets a structural verdict: no row of either run is passed over,
 but for what neither supports.
@@ -8,6 +8,7 @@ but for what neither supports.
 
 from collections.abc import Collection, Sequence
 
+from gapbench.analysis.compare.evidence import weigh
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import (
     MARGIN,
@@ -21,7 +22,6 @@ from gapbench.analysis.compare.rows import (
     rows_of,
     structural,
 )
-from gapbench.analysis.compare.weighing import weigh
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 from gapbench.statistics.verdicts import LEVEL, Verdict, judge
 from gapbench.store import records

@@ -63,7 +63,7 @@ class UnmeasurableError(Exception):
 
 
 @dataclass(slots=True)
-class Tries:
+class RepeatedMeasurement:
     """Work, done so many times, that moves ``nbytes`` each time, and what its tries have taken so far.
 
     A best below ``least`` (bytes per second) cannot be the truth, as where threads together are slower than one alone.
@@ -93,7 +93,7 @@ class Tries:
                 return
 
     @property
-    def recurs(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Whether the best was nearly reached again, and again, and may be the truth."""
         best = sorted(self.rates)[-_AGREEING:]
         return len(best) == _AGREEING and best[0] >= max(self.least, best[-1] * (1 - _AGREEMENT))
@@ -104,7 +104,7 @@ class Tries:
         return max(self.rates, default=0.0) / 1e9
 
 
-def settle(all_tries: Iterable[Tries], visits: int, most_seconds: float) -> None:
+def best_of(all_tries: Iterable[RepeatedMeasurement], visits: int, most_seconds: float) -> None:
     """Try all in turns, so that a spell of noise meets no one alone.
 
     Those whose best does not recur after so many ``visits`` get more, until ``most_seconds`` have passed.
@@ -115,7 +115,7 @@ def settle(all_tries: Iterable[Tries], visits: int, most_seconds: float) -> None
         for one in open_:
             one.go_on()
         if visit >= visits:
-            open_ = [one for one in open_ if not one.recurs]
+            open_ = [one for one in open_ if not one.is_reproducible]
         if not open_ or base.now() >= deadline:
             return
 
@@ -176,25 +176,27 @@ def measured(some: Sequence[Level], threads: int, loops: Loops) -> Iterator[Ceil
     }
     reading = [one for (_, kind), alike in tries.items() for one in alike if kind == "read"]
     # Most times are held against reading, so it is tried twice as often.
-    settle([*reading, *(one for alike in tries.values() for one in alike)], _VISITS, _MOST_SECONDS)
+    best_of([*reading, *(one for alike in tries.values() for one in alike)], _VISITS, _MOST_SECONDS)
     for level in some:
         for kind in KINDS:
             best = max(tries[level.name, kind], key=lambda one: one.gbps)
-            if best.recurs:
+            if best.is_reproducible:
                 yield Ceiling(level.name, kind, "cpu", threads, level.nbytes, best.gbps)
             else:
                 reason = "the best of many tries did not recur: other work was on the machine; run again when it rests"
                 yield Ceiling(level.name, kind, "cpu", threads, level.nbytes, reason=reason)
 
 
-def _tries(loops: Loops, number: int, level: Level, nbytes: int, threads: int) -> Tries:
+def _tries(loops: Loops, number: int, level: Level, nbytes: int, threads: int) -> RepeatedMeasurement:
     part = nbytes // threads // (2 * _STEP) * 2 * _STEP  # halves of it are whole steps
     # Threads that wait for a core would make any try seem long enough, so one alone says how many repeats are.
-    alone = Tries(part, lambda repeats: loops(number, part, repeats, 1))
+    alone = RepeatedMeasurement(part, lambda repeats: loops(number, part, repeats, 1))
     alone.go_on(0.0)
     shares_all = threads == 1 or level.nbytes is None  # a part of what fills memory may fit a cache
     least = 0.0 if shares_all else _LEAST * max(alone.rates)
-    return Tries(part * threads, lambda repeats: loops(number, part, repeats, threads), alone.repeats, least)
+    return RepeatedMeasurement(
+        part * threads, lambda repeats: loops(number, part, repeats, threads), alone.repeats, least
+    )
 
 
 def load(folder: Path, nbytes: int) -> Loops:

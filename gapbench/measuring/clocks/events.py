@@ -34,7 +34,7 @@ _SHORTEST_CALL = 0.1e-6
 _FLOOR_SHARE = 0.1
 
 
-class Hold:
+class BlockingKernel:
     """Runs pieces of work on a held device, and proves each time that the hold was long enough."""
 
     def __init__(self, device: Accelerator) -> None:
@@ -42,7 +42,7 @@ class Hold:
         self._taken, self._released, self._end = device.event(), device.event(), device.event()
         self._seconds = _SHORTEST
         self._random = Random(0)
-        self._pace: float | None = None
+        self._delay_ratio: float | None = None
         self._idle = 0.0
         self.slowdown: float | None = None
         """The longest that a hold has taken since this was set to None, over what it took when prepared."""
@@ -56,9 +56,9 @@ class Hold:
             paces.append(self._taken.seconds_until(self._released) / _SHORTEST)
             self._device.synchronize()
             waits.append(self._wait())
-        self._pace, self._idle = min(paces), max(waits)
+        self._delay_ratio, self._idle = min(paces), max(waits)
 
-    def dither(self) -> None:
+    def jitter(self) -> None:
         """Queue a delay of another length each time.
 
         Timestamps are multiples of the device's resolution, about 0.5 µs. Work that always began at the same phase of
@@ -115,8 +115,8 @@ class Hold:
         return base.now() - began
 
     def _note(self, pace: float) -> None:
-        assert self._pace is not None, "a hold is prepared before it is used"
-        self.slowdown = max(self.slowdown or 0.0, pace / self._pace)
+        assert self._delay_ratio is not None, "a hold is prepared before it is used"
+        self.slowdown = max(self.slowdown or 0.0, pace / self._delay_ratio)
 
 
 class Pair:
@@ -147,7 +147,7 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 
 
 class EventClock(Clock):
-    """A clock that reads the device's own events, around work that is launched behind a `Hold`."""
+    """A clock that reads the device's own events, around work that is launched behind a `BlockingKernel`."""
 
     cold = False
     _device: Accelerator
@@ -155,7 +155,7 @@ class EventClock(Clock):
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)
         device.make_current()
-        self._hold = Hold(device)
+        self._blocking_kernel = BlockingKernel(device)
         self._pairs = [Pair(device) for _ in range(MOST_CALLS)]
         self._canary_pair = Pair(device)
         self._canary: Canary | None = None
@@ -164,7 +164,7 @@ class EventClock(Clock):
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:
         """Burn in, measure the floor, and for a cold clock what a canary tells."""
         burn_in(self._device, burn_in_seconds)
-        self._hold.prepare()
+        self._blocking_kernel.prepare()
         self._floor = floor = self._measure_floor()
         if not self.cold:
             return Preparation(floor_seconds=floor)
@@ -173,9 +173,9 @@ class EventClock(Clock):
         return Preparation(floor_seconds=floor, warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
-        self._hold.slowdown = None
+        self._blocking_kernel.slowdown = None
         seconds, pairs, output = self._held(calls, count)
-        self.slowdown = self._hold.slowdown
+        self.slowdown = self._blocking_kernel.slowdown
         return self._net(seconds, pairs, count), output
 
     @abstractmethod
@@ -187,13 +187,13 @@ class EventClock(Clock):
 
         def launch() -> None:
             for pair in self._pairs:
-                self._hold.dither()
+                self._blocking_kernel.jitter()
                 with pair:
                     pass
 
         readings: list[float] = []
         for _ in range(_FLOOR_RUNS):
-            self._hold.run(launch)
+            self._blocking_kernel.run(launch)
             readings.extend(pair.seconds for pair in self._pairs)
         return max(0.0, fmean(readings))  # an empty pair may come out as 0, or just below
 
@@ -205,7 +205,7 @@ class EventClock(Clock):
             displace()
             self._look_at_canary()
 
-        self._hold.run(launch)
+        self._blocking_kernel.run(launch)
         return self._canary_pair.seconds
 
     def _touch_canary(self) -> None:
@@ -254,14 +254,14 @@ class EventCold(EventClock):
             def launch(first: int = first, pairs: list[Pair] = pairs) -> Tensor:
                 self._touch_canary()
                 for pair, call in zip(pairs, base.cycled(calls, len(pairs), first), strict=True):
-                    self._hold.dither()
+                    self._blocking_kernel.jitter()
                     self._device.flush()
                     with pair:
                         output = call()
                 self._look_at_canary()
                 return output
 
-            output = self._hold.run(launch)
+            output = self._blocking_kernel.run(launch)
             self._judge_canary()
             seconds += sum(pair.seconds for pair in pairs)
         return seconds, count, output
@@ -278,13 +278,13 @@ class EventWarm(EventClock):
         for first in firsts:
 
             def launch(first: int = first) -> Tensor:
-                self._hold.dither()
+                self._blocking_kernel.jitter()
                 output = calls[first % len(calls)]()  # the contender before left other data in the cache
                 with pair:
                     for call in base.cycled(calls, min(MOST_CALLS, count - first), first):
                         output = call()
                 return output
 
-            output = self._hold.run(launch)
+            output = self._blocking_kernel.run(launch)
             seconds += pair.seconds
         return seconds, len(firsts), output

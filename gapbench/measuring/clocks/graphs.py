@@ -73,13 +73,13 @@ class GraphClock(EventClock):
         pair = self._pairs[0]
 
         def launch() -> None:
-            self._hold.dither()
+            self._blocking_kernel.jitter()
             before()
             with pair:
                 graph.replay()
             after()
 
-        self._hold.run(launch)
+        self._blocking_kernel.run(launch)
         return pair.seconds
 
 

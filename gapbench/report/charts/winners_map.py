@@ -147,11 +147,11 @@ def _cases(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
     won = points.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
     won = won.drop_duplicates([*rows.CASE]).astype(dict.fromkeys(rows.CASE, object))  # also without any
     own = [*rows.CASE, "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
-    contest = cases[[*own, "hw", "square", "nc"]].merge(won, on=[*rows.CASE], how="left")
-    contest["winner"] = contest["winner"].astype(object).where(contest["winner"].notna(), None)
-    contest["ties"] = [", ".join(rows.names(names)) for names in contest["ties"]]
-    contest["tie"] = contest["ties"] != ""
-    return contest
+    decided = cases[[*own, "hw", "square", "nc"]].merge(won, on=[*rows.CASE], how="left")
+    decided["winner"] = decided["winner"].astype(object).where(decided["winner"].notna(), None)
+    decided["ties"] = [", ".join(rows.names(names)) for names in decided["ties"]]
+    decided["tie"] = decided["ties"] != ""
+    return decided
 
 
 def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

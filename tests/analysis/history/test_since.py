@@ -1,5 +1,5 @@
 import pytest
-from fabricated import CASE, a_run, run_id
+from factories import CASE, a_run, run_id
 
 from gapbench.analysis import history
 from gapbench.analysis.history import find, order, since, trends

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from fabricated import CASE, a_run
+from factories import CASE, a_run
 from profiled import document
 
 from gapbench.report import html

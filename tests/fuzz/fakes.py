@@ -104,11 +104,11 @@ _AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
 def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=False, servers=None):
-    """Yield what `engine.measure` would of the first contests; the last implementation of each cannot run."""
+    """Yield what `engine.measure` would of the first case plans; the last implementation of each cannot run."""
     effort, random = plan.effort, Random(plan.effort.seed)
     yield events.Ready()
     for side in plan.sides:
-        for one in plan.contests if side.name != NULL else ():
+        for one in plan.plans if side.name != NULL else ():
             for name in one.specs:
                 found = Qualification() if name != "triton" else Qualification("unsupported", "no GPU")
                 yield events.Qualified(one.case, name, found, contender=side.name, memory=one.memory)
@@ -116,7 +116,7 @@ def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=Fal
         yield events.CeilingsMeasured([_CEILING])
     process = 1 + max((one.process for one in earlier), default=-1)
     done = {(one.case, one.memory, one.round) for one in earlier}
-    for one in plan.contests[:_MOST]:
+    for one in plan.plans[:_MOST]:
         names = tuple(name for name in one.specs if name != "triton")
         for number in range(_ROUNDS):
             if names and (*one.key, number) not in done:
@@ -129,7 +129,7 @@ def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=Fal
         if not plan.is_comparison:
             yield events.CaseDone(one.case, "target", one.memory)
     if plan.is_comparison:  # one row seems to have changed
-        one = plan.contests[0]
+        one = plan.plans[0]
         row = (one.case, next(iter(one.specs)), one.clocks[0])
         yield events.Flagged({row: Confirmation(_ROUNDS // 2 + 1, _ROUNDS)})
 
