@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gapbench import __version__
-from gapbench.cli import ab, diff, doctor, history, profile, report, run, store, which
+from gapbench.cli import ab, diff, doctor, history, profile, report, run, store, tune, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError, is_out_of_memory
 
@@ -28,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     which.command,
     doctor.command,
     store.command,
+    tune.command,
 )
 
 

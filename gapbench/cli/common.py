@@ -83,8 +83,11 @@ def show_warnings(warnings: Iterable["Warning"]) -> None:
 
 def locked(device: str, no_wait: bool) -> "Lock":
     """Hold a device while measuring. If another process does, say so and wait; ``no_wait`` raises `RefusedError`."""
+    from gapbench.machine import tuning
     from gapbench.machine.devices import device as find_device
 
+    for sentence in tuning.left_behind(lock_folder()):
+        click.echo(f"warning: {sentence}", err=True)
     return take(find_device(device), typed(), None if no_wait else _say)
 
 
@@ -92,8 +95,13 @@ def take(device: "Device", told: str, waiting: Callable[[str], None] | None = No
     """Take the lock of a device of the machine that this runs on, whose environment may name the folder of locks."""
     from gapbench.machine import device_lock
 
+    return device_lock.take(device, told, lock_folder(), waiting)
+
+
+def lock_folder() -> Path | None:
+    """Return the folder of locks that the environment names."""
     folder = os.environ.get("GAPBENCH_LOCKS")
-    return device_lock.take(device, told, Path(folder) if folder else None, waiting)
+    return Path(folder) if folder else None
 
 
 def typed() -> str:

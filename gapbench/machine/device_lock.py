@@ -61,7 +61,7 @@ def take(
     Where another process has it, ``waiting`` is told so in a sentence, and this waits for that one to end. Without
     ``waiting``, raises `RefusedError`. Raises `GapbenchError` if there can be no lock in ``folder``.
     """
-    path = (folder or _shared()) / f"gapbench-{re.sub('[^A-Za-z0-9.-]', '_', identity(device))}.lock"
+    path = (folder or shared_folder()) / f"gapbench-{re.sub('[^A-Za-z0-9.-]', '_', identity(device))}.lock"
     try:
         descriptor = _opened(path)
     except OSError as error:
@@ -89,7 +89,8 @@ def take(
     return Lock(descriptor)
 
 
-def _shared() -> Path:
+def shared_folder() -> Path:
+    """Return the folder of locks where no other is named."""
     usable = (folder for folder in SHARED if folder.is_dir() and folder.stat().st_mode & stat.S_IWOTH)
     return next(usable, None) or Path(tempfile.gettempdir())
 

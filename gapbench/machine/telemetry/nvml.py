@@ -94,6 +94,27 @@ class Gpu:
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running if process.pid != os.getpid())
 
+    def supported_sm_clocks(self) -> list[int]:
+        """Return the SM clocks in MHz that it offers at its highest memory clock, in no order."""
+        memory = _ask(self.nvml, "nvmlDeviceGetMaxClockInfo", self.handle, self.nvml.NVML_CLOCK_MEM)
+        return list(_ask(self.nvml, "nvmlDeviceGetSupportedGraphicsClocks", self.handle, memory))
+
+    def persistence(self) -> bool:
+        """Return whether the driver keeps the GPU initialised while no process uses it."""
+        return bool(_ask(self.nvml, "nvmlDeviceGetPersistenceMode", self.handle))
+
+    def set_persistence(self, on: bool) -> None:
+        """Switch persistence mode; root only."""
+        _ask(self.nvml, "nvmlDeviceSetPersistenceMode", self.handle, int(on))
+
+    def lock_sm_clock(self, mhz: int) -> None:
+        """Lock the SM clock; root only."""
+        _ask(self.nvml, "nvmlDeviceSetGpuLockedClocks", self.handle, mhz, mhz)
+
+    def unlock_sm_clock(self) -> None:
+        """Let the driver choose the SM clock again; root only."""
+        _ask(self.nvml, "nvmlDeviceResetGpuLockedClocks", self.handle)
+
     def _field(self, name: str) -> float:
         (value,) = _ask(self.nvml, "nvmlDeviceGetFieldValues", self.handle, [getattr(self.nvml, name)])
         if value.nvmlReturn != self.nvml.NVML_SUCCESS:  # the call as a whole succeeds even so

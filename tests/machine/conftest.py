@@ -7,7 +7,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-SOURCE = Path(__file__).with_name("nvml_standin.c")
+SOURCE = Path(__file__).parent / "telemetry" / "nvml_standin.c"
 LIBRARY = "libnvidia-ml.so.1"
 
 
