@@ -7,7 +7,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Protocol
 
 from gapbench.errors import GapbenchError, unknown
@@ -21,9 +21,15 @@ large enough, the canary tells."""
 _UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: few enough for nearly all there are
 _LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
 
-INFINITY_CACHE = {"gfx942": 256 * 2**20, "gfx950": 256 * 2**20}
-"""Bytes of the cache behind the L2 caches of AMD's MI300 and MI350, which HIP does not tell (source: AMD's CDNA 3 and
-CDNA 4 white papers)."""
+INFINITY_CACHE = {
+    "gfx942": 256 * 2**20,
+    "gfx950": 256 * 2**20,
+    "gfx1030": 128 * 2**20,
+    "gfx1100": 96 * 2**20,
+    "gfx1101": 64 * 2**20,
+}
+"""Bytes of the cache behind the L2 caches of some AMD GPUs, which HIP does not report: MI300 and MI350 (source: AMD's
+CDNA 3 and CDNA 4 white papers), Radeon RX 6800 to 6950, RX 7900 XTX and RX 7800 XT (source: AMD's data sheets)."""
 
 _CALIBRATION_FILLS = 8
 _CALIBRATION_CYCLES = 1_000_000
@@ -53,12 +59,17 @@ class _Cached(ABC):
 
     @cached_property
     def _buffer(self) -> Any:
-        """Memory that, swept over, leaves nothing else in the last-level cache."""
-        return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name)
+        """Memory that, swept over, leaves nothing else in the last-level cache: twice its size.
+
+        It is written once, or an operating system would let all of it be one page of zeros.
+        """
+        return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self) -> None:
-        """Do, or queue, what empties the caches and writes dirty lines back, so that nobody pays for them later."""
-        self._buffer.zero_()
+        """Do, or queue, what empties the caches and writes dirty lines back, so that no call pays for them later.
+
+        Reading is enough: what is read puts out what was there, and leaves nothing dirty.
+        """
         self._buffer.sum()
 
     def canary(self) -> Callable[[], object]:
@@ -107,6 +118,12 @@ class Cpu(_Cached):
             except UnreadableError:
                 continue
         return None
+
+
+@cache
+def _stream_of(runtime: Any, name: str) -> Any:
+    """Return this process's stream on a device: one for all objects that stand for the device."""
+    return runtime.Stream(name)
 
 
 class Event:
@@ -185,10 +202,20 @@ class Accelerator(_Cached):
         return getattr(properties, "last_level_cache_size", None) or None
 
     def make_current(self) -> None:
-        """Let work that names no device go to this one. Workers do so once, before all else."""
+        """Let work that names no device or stream go to this one, on a stream of our own.
+
+        A graph cannot capture what autograd recorded on the default stream, and all that a capture touches must be on
+        the capturing stream. So everything is done on one stream that can capture, from the first input on.
+        """
         accelerator = self.torch.accelerator
         select = getattr(accelerator, "set_device_index", None) or accelerator.set_device_idx  # before torch 2.8
         select(self.index)
+        if hasattr(accelerator, "set_stream"):
+            accelerator.set_stream(self._stream)
+
+    @cached_property
+    def _stream(self) -> Any:
+        return _stream_of(self.torch, self.name)
 
     def synchronize(self) -> None:
         """Wait for all work on all streams. It may cost a millisecond: outside timed regions only."""
@@ -231,7 +258,7 @@ class Accelerator(_Cached):
         """Return a graph of all that ``launch`` launches; what cannot be captured raises what the backend raises."""
         graph: Graph = self.torch.accelerator.Graph()
         self.synchronize()
-        with self.torch.Stream(self.name), graph:  # type: ignore[attr-defined]
+        with graph:  # type: ignore[attr-defined]
             launch()
         return graph
 
@@ -283,7 +310,8 @@ class Cuda(Accelerator):
     def capture(self, launch: Callable[[], None]) -> Graph:
         """Return a graph of all that ``launch`` launches; what cannot be captured raises what torch raises."""
         graph: Graph = self.torch.cuda.CUDAGraph()
-        with self.torch.cuda.graph(graph):
+        self.make_current()
+        with self.torch.cuda.graph(graph, stream=self._stream):
             launch()
         return graph
 

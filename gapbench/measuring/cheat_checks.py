@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from gapbench.workloads.cases import Case
+
 _USED = (
     (time, ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns", "process_time")),
     (torch, ("equal", "allclose", "isclose", "where", "Event")),  # the methods of torch.Event cannot be set
@@ -66,13 +68,14 @@ def replaced() -> str | None:
     return f"replaces {first}; an implementation may not touch what times or compares"
 
 
-def off_thread_work(call: Callable[[], Tensor], threads: int) -> str | None:
+def off_thread_work(call: Callable[[], Tensor], case: Case) -> str | None:
     """Return what share of the calls' processor time other threads than the caller's spent, if that is much.
 
-    Only meaningful for one thread: with more, OpenMP's are meant to work. Runs ``call`` for about 10 ms, and for longer
-    where that seems much.
+    Only meaningful for one thread of the CPU. With more, OpenMP's are meant to work; on accelerators autograd launches
+    from a thread of its own, and clocks find work on other streams. Runs ``call`` for about 10 ms, and for longer where
+    that seems much.
     """
-    if threads > 1:
+    if case.threads > 1 or case.device != "cpu":
         return None
     elsewhere = 1.0
     for seconds in _WATCH_SECONDS:

@@ -216,12 +216,14 @@ class _Round:
         on_cpu = self.prepared.case.device == "cpu"
         for index in mine:
             self._begin(index)
+            timer.select(index)
             calls = timer.at_place(self.calls[index][:rotations], 0)
             if index in earlier:
                 calibration[index] = earlier[index]
                 if on_cpu and index not in self.assignment.once:
                     schedule.prefault(timer, calls, earlier[index][0])
                 continue
+            timer.verify(calls)
             if on_cpu:
                 count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
                 schedule.prefault(timer, calls, count)

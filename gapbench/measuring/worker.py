@@ -129,7 +129,7 @@ def _judge_one(
             return Qualification("wrong", reason)
     x, gradient = guards[0].tensor, questions[0].gradient(case, truth)
     call = loaded.make_call(index, x, gradient)
-    if reason := cheat_checks.replaced() or cheat_checks.off_thread_work(call, case.threads):
+    if reason := cheat_checks.replaced() or cheat_checks.off_thread_work(call, case):
         return Qualification("failed", reason)
     if not guards[0]:
         return Qualification("wrong", "changes its input, not in the first calls, but later")

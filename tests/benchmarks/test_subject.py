@@ -61,7 +61,7 @@ def test_it_works_in_the_calling_thread(repository, case):
     torch.set_num_threads(1)
     function = user.load(f"{repository / subject.FILE}:pool_10").prepare(case)
     call = make_call(case, function, inputs.sample(case, 0), inputs.upstream(case, 0, case.averaged))
-    assert cheat_checks.off_thread_work(call, case.threads) is None
+    assert cheat_checks.off_thread_work(call, case) is None
 
 
 @pytest.mark.parametrize("case", [FORWARD, BACKWARD], ids=lambda case: case.pass_)

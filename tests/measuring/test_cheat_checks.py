@@ -6,6 +6,7 @@ import torch
 
 from gapbench.measuring import cheat_checks
 from gapbench.workloads import inputs, oracle
+from gapbench.workloads.cases import Case
 from gapbench.workloads.inputs import GuardedTensor
 
 
@@ -24,11 +25,11 @@ def busy_elsewhere():
 
 
 def test_work_in_the_calling_thread_is_fine():
-    assert cheat_checks.off_thread_work(busy, threads=1) is None
+    assert cheat_checks.off_thread_work(busy, Case((1, 1, 1))) is None
 
 
 def test_work_on_another_thread_is_told_with_its_share_and_the_remedy():
-    reason = cheat_checks.off_thread_work(busy_elsewhere, threads=1)
+    reason = cheat_checks.off_thread_work(busy_elsewhere, Case((1, 1, 1)))
     assert "on other threads" in reason
     assert "--threads" in reason
 
@@ -59,14 +60,14 @@ class Counters:
 def test_one_quiet_watch_acquits(monkeypatch, noisy, share):
     """The counters are read one after the other, and a busy machine may come between: for 10 ms, not always."""
     counters = Counters(monkeypatch, [share] * noisy + [0.05] * 3)
-    assert cheat_checks.off_thread_work(counters.call, threads=1) is None
+    assert cheat_checks.off_thread_work(counters.call, Case((1, 1, 1))) is None
     assert counters.watches == min(noisy, 2) + 1
 
 
 @pytest.mark.parametrize("shares", [[0.2, 0.9, 0.5], [0.11] * 3, [1.0] * 3])
 def test_who_works_elsewhere_in_every_watch_is_told_the_least_of_it(monkeypatch, shares):
     counters = Counters(monkeypatch, shares)
-    reason = cheat_checks.off_thread_work(counters.call, threads=1)
+    reason = cheat_checks.off_thread_work(counters.call, Case((1, 1, 1)))
     assert reason.startswith(f"{min(shares):.0%} of its processor time")
     assert counters.watches == 3
 
@@ -77,11 +78,15 @@ def test_counters_that_stand_still_accuse_nobody(monkeypatch):
     def call():
         counters.now += 1e-3
 
-    assert cheat_checks.off_thread_work(call, threads=1) is None
+    assert cheat_checks.off_thread_work(call, Case((1, 1, 1))) is None
 
 
 def test_a_case_with_several_threads_may_use_them():
-    assert cheat_checks.off_thread_work(busy_elsewhere, threads=2) is None
+    assert cheat_checks.off_thread_work(busy_elsewhere, Case((1, 1, 1), threads=2)) is None
+
+
+def test_autograd_may_launch_from_a_thread_of_its_own_on_an_accelerator():
+    assert cheat_checks.off_thread_work(busy_elsewhere, Case((1, 1, 1), device="cuda:0", pass_="backward")) is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ CALL_SECONDS = [5e-6, 2e-4, 3e-3]
 
 
 class FakeClock:
+    held_seconds = 0.0
     """Virtual time: call k takes ``CALL_SECONDS[k]``, times a slowdown that spells of noise switch on and off."""
 
     name = "fake"
@@ -25,6 +26,9 @@ class FakeClock:
         self.batches = []
         self.now = 0.0
         self._spell = spell_batches
+
+    def select(self, contender):
+        pass
 
     def whole(self, count, rotations):
         return count

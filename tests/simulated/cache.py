@@ -12,10 +12,13 @@ class Buffer:
 
 
 class Cache:
-    """Says how much of each access the cache serves."""
+    """Says how much of each access the cache serves.
 
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
+    Where it is in two ``partitions``, as an H100's, every line is kept in both: it holds half of what it says.
+    """
+
+    def __init__(self, nbytes: int, partitions: int = 1) -> None:
+        self.nominal, self.nbytes = nbytes, nbytes // partitions
         self._resident: OrderedDict[Buffer, tuple[int, bool]] = OrderedDict()  # bytes, and whether they are dirty
 
     def access(self, buffer: Buffer, nbytes: int, write: bool) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ class Stream:
 
     idle_from: float = 0.0
     captured: list[Kernel] | None = None  # while a graph is captured
+    invalidated: bool = False  # a capture that touched another stream
 
 
 @dataclass
@@ -33,6 +34,9 @@ class Costs:
     between_kernels: float = 0.0
     resolution: float = 0.0
     queue: int = 1000  # launches that may wait; beyond, the host does
+    context: float = 0.0  # the host's, before the first work of the process
+    outlier: float = 0.0  # the device's: what every so manieth event takes longer, as a foreign time slice does
+    outlier_every: int = 300
 
 
 @dataclass
@@ -49,11 +53,17 @@ class SimulatedDevice:
         self.streams = [Stream()]
         self.current = self.streams[0]
         self._waiting: deque[float] = deque()
+        self._begun = False
+        self._events = 0
 
     def launch(self, kernel: Kernel, stream: Stream | None = None) -> None:
         """Queue a kernel, or capture it."""
         stream = stream or self.current
         self.host.spend(self.costs.launch)
+        capturing = next((each for each in self.streams if each.captured is not None), None)
+        if capturing is not None and stream is self.streams[0]:
+            capturing.invalidated = True
+            raise RuntimeError("operation would make the legacy stream depend on a capturing blocking stream")
         if stream.captured is not None:
             stream.captured.append(kernel)
         else:
@@ -62,7 +72,9 @@ class SimulatedDevice:
     def record(self, stream: Stream) -> float:
         """Queue an event; return the device's time of it."""
         self.host.spend(self.costs.record)
-        return self._enqueue(stream, [], self.costs.event)
+        self._events += 1
+        late = self.costs.outlier if self._events % self.costs.outlier_every == 0 else 0.0
+        return self._enqueue(stream, [], self.costs.event + late)
 
     def replay(self, kernels: list[Kernel]) -> None:
         """Queue a graph."""
@@ -78,13 +90,16 @@ class SimulatedDevice:
 
     def _enqueue(self, stream: Stream, kernels: list[Kernel], fixed: float) -> float:
         """Put kernels into a stream's queue after a ``fixed`` time that no clock rate changes; return when they end."""
+        if not self._begun:
+            self._begun = True
+            self.host.spend(self.costs.context)
         while self._waiting and self._waiting[0] <= self.host.seconds:
             self._waiting.popleft()
         if len(self._waiting) >= self.costs.queue:
             self.host.wait_until(self._waiting.popleft())
         moment = max(stream.idle_from, self.host.seconds) + fixed
         for kernel in kernels:
-            begin = moment + kernel.gap
+            begin = self.speed.granted(moment + kernel.gap)
             moment = begin + kernel.duration(self.cache) / self.speed.at(begin)
             self.speed.work(moment - begin)
         stream.idle_from = moment

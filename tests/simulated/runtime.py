@@ -94,15 +94,19 @@ class SimulatedGraph:
         self._kernels: list[Kernel] = []
 
     @contextmanager
-    def capture(self) -> Iterator[None]:
-        before, side = self._device.current, Stream(captured=self._kernels)
-        self._device.streams.append(side)
-        self._device.current = side
+    def capture(self, stream: Stream) -> Iterator[None]:
+        if stream is self._device.streams[0]:
+            raise RuntimeError("CUDA graphs must be captured on a non-default stream.")
+        before, self._device.current = self._device.current, stream
+        stream.captured = self._kernels
         try:
             yield
         finally:
+            stream.captured = None
             self._device.current = before
-            self._device.streams.remove(side)
+        if stream.invalidated:
+            stream.invalidated = False
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
     def replay(self) -> None:
         self._device.replay(self._kernels)
@@ -122,17 +126,27 @@ class SimulatedRuntime:
             set_device_index=self._set_device_index,
             synchronize=self._synchronize,
             current_stream=lambda index: device.current,
+            set_stream=self._set_stream,
         )
         if family == "cuda":
             self.cuda = SimpleNamespace(
                 _sleep=lambda cycles: device.launch(Kernel(cycles / device.cycles_per_second)),
                 CUDAGraph=lambda: SimulatedGraph(device),
                 graph=SimulatedGraph.capture,
-                get_device_properties=lambda index: SimpleNamespace(L2_cache_size=device.cache.nbytes),
+                current_stream=lambda index=0: device.current,
+                get_device_properties=lambda index: SimpleNamespace(L2_cache_size=device.cache.nominal),
             )
 
     def _set_device_index(self, index: int) -> None:
         self.current_index = index
+
+    def _set_stream(self, stream: Stream) -> None:
+        self.device.current = stream
+
+    def Stream(self, _device: str) -> Stream:  # noqa: N802 - torch's name
+        stream = Stream()
+        self.device.streams.append(stream)
+        return stream
 
     def _synchronize(self, index: int) -> None:
         assert self.current_index == index, "the device is made current before it is waited for"

@@ -134,8 +134,8 @@ def test_speed_rises_with_work_and_falls_in_spells():
 
 def test_a_graph_is_launched_as_one_and_captures_its_own_stream_only(device):
     runtime = SimulatedRuntime(device)
-    graph = runtime.cuda.CUDAGraph()
-    with runtime.cuda.graph(graph):
+    graph, own = runtime.cuda.CUDAGraph(), runtime.Stream("cuda:0")
+    with runtime.cuda.graph(graph, stream=own):
         for _ in range(10):
             device.launch(Kernel(2e-6))
         with pytest.raises(RuntimeError, match="capturing"):

@@ -1,5 +1,7 @@
 """Implementations to be timed, whose duration is known."""
 
+from typing import Any
+
 from simulated.cache import Buffer
 from simulated.device import SimulatedDevice, Stream
 from simulated.kernels import Kernel
@@ -10,10 +12,18 @@ class Workload:
     """A call of one or more kernels, each of which reads the input."""
 
     def __init__(
-        self, device: SimulatedDevice | SimulatedCpu, *seconds: float, nbytes: int = 0, gap: float = 0.0
+        self,
+        device: SimulatedDevice | SimulatedCpu,
+        *seconds: float,
+        nbytes: int = 0,
+        gap: float = 0.0,
+        host: float = 0.0,
     ) -> None:
-        """Make a call of kernels that take ``seconds`` each; the first reads ``nbytes``, the others follow ``gap``."""
-        self._device = device
+        """Make a call of kernels that take ``seconds`` each; the first reads ``nbytes``, the others follow ``gap``.
+
+        ``host`` is what the call costs its caller beside the launches: 2 µs of C++, 55 µs of a Python library.
+        """
+        self._device, self._host = device, host
         self.nbytes = nbytes
         first, *others = seconds
         self.kernels = [Kernel(first, reads=(Buffer(nbytes),) if nbytes else ())]
@@ -24,8 +34,22 @@ class Workload:
         return sum(kernel.truth(cold) for kernel in self.kernels)
 
     def __call__(self) -> str:
+        self._device.host.spend(self._host)
         for kernel in self.kernels:
             self._device.launch(kernel)
+        return "output"
+
+
+class Backward(Workload):
+    """A call of autograd: it launches on the stream that was current when the forward pass was recorded."""
+
+    def __init__(self, device: SimulatedDevice, *seconds: float, **more: Any) -> None:
+        super().__init__(device, *seconds, **more)
+        self._recorded_on = device.current
+
+    def __call__(self) -> str:
+        for kernel in self.kernels:
+            self._device.launch(kernel, self._recorded_on)
         return "output"
 
 

@@ -75,8 +75,17 @@ class Clock(ABC):
     """How many times as long as when prepared the device took for a fixed piece of work during the last batch:
     clearly above 1 is a device that was throttled. None where that is not known."""
 
+    held_seconds: float = 0.0
+    """Seconds of the last batch for which the device was held up before its work: they are no cost of the calls."""
+
     def __init__(self, device: Any) -> None:
         self._device = device
+
+    def select(self, contender: int) -> None:  # noqa: B027 - most clocks learn nothing
+        """Prepare for batches of a contender, by its index: what was learned from others does not apply to it."""
+
+    def verify(self, calls: Sequence[Call]) -> None:  # noqa: B027 - most clocks see all work
+        """Raise `ClockRefusedError` where ``calls`` do work that this clock cannot see."""
 
     @classmethod
     @abstractmethod

@@ -7,7 +7,7 @@ waits for the host between two of them.
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random
-from statistics import fmean
+from statistics import fmean, median
 from typing import TypeVar
 
 from torch import Tensor
@@ -26,37 +26,51 @@ MOST_CALLS = 50
 _SHORTEST = 200e-6
 _LONGEST = 0.5
 _TRIES = 4
-_DITHER = 4e-6
+_JITTER = 4e-6
 _STRAY_SHARE = 0.05
 _FLUSHES_BETWEEN_LOOKS = 10
 _FLOOR_RUNS = 6
 _SHORTEST_CALL = 0.1e-6
 _FLOOR_SHARE = 0.1
+_INTERRUPTION = 2e-6
+_PACES_AGREE = 0.01
+_PACE_SECONDS = 0.02
+_FREE_CALLS, _LONG_CALL = 20, 1e-3
 
 
 class BlockingKernel:
-    """Runs pieces of work on a held device, and proves each time that the hold was long enough."""
+    """Runs work behind a delay on the device, and proves each time that the delay was long enough.
+
+    Each contender has a length of its own: one that launches slowly would hold up the batches of all others.
+    """
 
     def __init__(self, device: Accelerator) -> None:
         self._device = device
-        self._taken, self._released, self._end = device.event(), device.event(), device.event()
-        self._seconds = _SHORTEST
+        self._begun, self._released, self._end = device.event(), device.event(), device.event()
+        self._lengths: dict[int, float] = {}
+        self._contender = 0
         self._random = Random(0)
         self._delay_ratio: float | None = None
         self._idle = 0.0
+        self.seconds = 0.0
+        """The device's seconds in delays since this was set to 0."""
         self.slowdown: float | None = None
-        """The longest that a hold has taken since this was set to None, over what it took when prepared."""
+        """The longest that a delay has taken since this was set to None, over what it took when prepared."""
 
     def prepare(self) -> None:
-        """Measure what a hold takes on a device at speed, and what it costs to synchronise with an idle one."""
+        """Measure what a delay takes on a device at speed, and what it costs to synchronise with an idle one."""
         self._device.synchronize()
-        paces, waits = [], []
+        ratios, waits = [], []
         for _ in range(5):
-            self._take(_SHORTEST)
-            paces.append(self._taken.seconds_until(self._released) / _SHORTEST)
+            self._delay(_SHORTEST)
+            ratios.append(self._begun.seconds_until(self._released) / _SHORTEST)
             self._device.synchronize()
             waits.append(self._wait())
-        self._delay_ratio, self._idle = min(paces), max(waits)
+        self._delay_ratio, self._idle = min(ratios), max(waits)
+
+    def select(self, contender: int) -> None:
+        """Use the length that this contender needs."""
+        self._contender = contender
 
     def jitter(self) -> None:
         """Queue a delay of another length each time.
@@ -64,7 +78,7 @@ class BlockingKernel:
         Timestamps are multiples of the device's resolution, about 0.5 µs. Work that always began at the same phase of
         it would always be misread alike, by up to one step; begun at random phases, its mean is right.
         """
-        self._device.delay(self._random.uniform(0, _DITHER))
+        self._device.delay(self._random.uniform(0, _JITTER))
 
     def run(self, launch: Callable[[], T]) -> T:
         """Launch work behind a delay, wait for all of it, and return what ``launch`` returned.
@@ -74,15 +88,16 @@ class BlockingKernel:
         """
         for _ in range(_TRIES):
             self._device.synchronize()
-            began = base.now()
-            held = self._seconds
-            self._take(held)
+            length = self._lengths.get(self._contender, _SHORTEST)
+            launched = base.now()
+            self._delay(length)
             result = launch()
             self._end.record()
             # The delay cannot have begun before it was launched. So whatever was launched within its length, by the
             # host's clock, was in the queue when it ended.
-            spent = base.now() - began
-            seconds = self._taken.seconds_until(self._released)
+            spent = base.now() - launched
+            seconds = self._begun.seconds_until(self._released)
+            self.seconds += seconds
             worked = self._released.seconds_until(self._end)
             stray = self._wait()
             if spent > seconds:
@@ -91,20 +106,36 @@ class BlockingKernel:
                     "launch more than its queue holds"
                 )
                 # what was asked for, corrected by how much of it the device gave
-                self._seconds = min(_LONGEST, 2 * spent * max(1.0, held / max(seconds, 1e-9)))
-            elif stray > 3 * self._idle + _STRAY_SHARE * worked:
-                reason = (
-                    f"{self._device.name} worked for another {stray * 1e6:.0f} µs when the timed stream was done: the "
-                    "calls launch work on other streams and do not wait for it"
-                )
+                self._lengths[self._contender] = min(_LONGEST, 2 * spent * max(1.0, length / max(seconds, 1e-9)))
+            elif self._is_stray(stray, worked):
+                reason = _stray_reason(self._device, stray)
             else:
-                self._seconds = min(_LONGEST, max(_SHORTEST, 2 * spent, self._seconds / 2))
-                self._note(seconds / held)
+                self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, 2 * spent, length / 2))
+                assert self._delay_ratio is not None, "a blocking kernel is prepared before it is used"
+                self.slowdown = max(self.slowdown or 0.0, seconds / length / self._delay_ratio)
                 return result
         raise ClockRefusedError(reason)
 
-    def _take(self, seconds: float) -> None:
-        self._taken.record()
+    def run_free(self, launch: Callable[[], object]) -> float:
+        """Launch work without a delay and return its seconds on the stream.
+
+        Raises `ClockRefusedError` if other work goes on when the stream is done.
+
+        Behind a delay, work on other streams is done before the delay ends, and is not seen.
+        """
+        for _ in range(_TRIES):
+            self._device.synchronize()
+            self._begun.record()
+            launch()
+            self._end.record()
+            worked = self._begun.seconds_until(self._end)
+            stray = self._wait()
+            if not self._is_stray(stray, worked):
+                return worked
+        raise ClockRefusedError(_stray_reason(self._device, stray))
+
+    def _delay(self, seconds: float) -> None:
+        self._begun.record()
         self._device.delay(seconds)
         self._released.record()
 
@@ -114,9 +145,17 @@ class BlockingKernel:
         self._device.synchronize()
         return base.now() - began
 
-    def _note(self, pace: float) -> None:
-        assert self._delay_ratio is not None, "a hold is prepared before it is used"
-        self.slowdown = max(self.slowdown or 0.0, pace / self._delay_ratio)
+    def _is_stray(self, waited: float, worked: float) -> bool:
+        """Tell whether waiting took longer than for an idle device, now as well as when prepared: waits vary."""
+        threshold = _STRAY_SHARE * worked
+        return waited > 3 * self._idle + threshold and waited > 3 * self._wait() + threshold
+
+
+def _stray_reason(device: Accelerator, seconds: float) -> str:
+    return (
+        f"{device.name} worked for another {seconds * 1e6:.0f} µs when the timed stream was done: the calls launch "
+        "work on other streams and do not wait for it"
+    )
 
 
 class Pair:
@@ -138,12 +177,30 @@ class Pair:
 
 
 def burn_in(device: Accelerator, seconds: float) -> None:
-    """Keep the device busy until its clocks have risen."""
-    began = base.now()
-    while base.now() - began < seconds:
-        for _ in range(_FLUSHES_BETWEEN_LOOKS):
-            device.flush()
-        device.synchronize()
+    """Keep the device busy until its clocks have risen: until two paces agree to 1 %, for ``seconds`` at most."""
+    began = now = base.now()
+    pace: float | None = None
+    while now - began < seconds:
+        start, flushes = now, 0
+        while now - start < _PACE_SECONDS:
+            for _ in range(_FLUSHES_BETWEEN_LOOKS):
+                device.flush()
+            device.synchronize()
+            flushes += _FLUSHES_BETWEEN_LOOKS
+            now = base.now()
+        before, pace = pace, (now - start) / flushes
+        if before is not None and abs(pace / before - 1) < _PACES_AGREE:
+            return
+
+
+def undisturbed_mean(values: Sequence[float]) -> float:
+    """Return the mean without what took longer than twice the median and `_INTERRUPTION`.
+
+    A mean resolves steps of the device's clock, as a median does not; and one time slice of 2 ms that another process
+    had among 300 readings moves a plain mean by 7 µs.
+    """
+    limit = 2 * median(values) + _INTERRUPTION
+    return fmean(value for value in values if value <= limit)
 
 
 class EventClock(Clock):
@@ -176,10 +233,25 @@ class EventClock(Clock):
         canary.calibrate(self._read)
         return Preparation(floor_seconds=floor, warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
 
+    def select(self, contender: int) -> None:
+        """Hold the device up as long as this contender needs."""
+        self._blocking_kernel.select(contender)
+
+    def verify(self, calls: Sequence[Call]) -> None:
+        """Raise `ClockRefusedError` where calls leave work on other streams, which events do not see."""
+        for count in (1, _FREE_CALLS):
+
+            def launch(count: int = count) -> None:
+                for call in base.cycled(calls, count):
+                    call()
+
+            if self._blocking_kernel.run_free(launch) > _LONG_CALL:
+                return
+
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
-        self._blocking_kernel.slowdown = None
+        self._blocking_kernel.slowdown, self._blocking_kernel.seconds = None, 0.0
         seconds, pairs, output = self._held(calls, count)
-        self.slowdown = self._blocking_kernel.slowdown
+        self.slowdown, self.held_seconds = self._blocking_kernel.slowdown, self._blocking_kernel.seconds
         return self._net(seconds, pairs, count), output
 
     @abstractmethod
@@ -192,6 +264,7 @@ class EventClock(Clock):
         def launch() -> None:
             for pair in self._pairs:
                 self._blocking_kernel.jitter()
+                self._displace()
                 with pair:
                     pass
 
@@ -199,7 +272,10 @@ class EventClock(Clock):
         for _ in range(_FLOOR_RUNS):
             self._blocking_kernel.run(launch)
             readings.extend(pair.seconds for pair in self._pairs)
-        return max(0.0, fmean(readings))  # an empty pair may come out as 0, or just below
+        return max(0.0, undisturbed_mean(readings))  # an empty pair may come out as 0, or just below
+
+    def _displace(self) -> None:
+        """Queue what comes before each timed call."""
 
     def _read(self, displace: Callable[[], object]) -> float:
         """Touch the canary, displace it, and return the seconds of reading it again."""
@@ -250,6 +326,9 @@ class EventCold(EventClock):
     name = "event_cold"
     cold = True
 
+    def _displace(self) -> None:
+        self._device.flush()
+
     def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
         seconds = 0.0
         for first in range(0, count, MOST_CALLS):
@@ -259,7 +338,7 @@ class EventCold(EventClock):
                 self._touch_canary()
                 for pair, call in zip(pairs, base.cycled(calls, len(pairs), first), strict=True):
                     self._blocking_kernel.jitter()
-                    self._device.flush()
+                    self._displace()
                     with pair:
                         output = call()
                 self._look_at_canary()

@@ -4,14 +4,13 @@ Calls in a graph follow each other as closely as the device allows: the nearest 
 """
 
 from collections.abc import Callable, Sequence
-from statistics import fmean
 
 from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Device, Graph
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
-from gapbench.measuring.clocks.events import EventClock
+from gapbench.measuring.clocks.events import EventClock, undisturbed_mean
 from gapbench.workloads.passes import Call
 
 _SMALL, _LARGE = 1, 17
@@ -54,7 +53,7 @@ class GraphClock(EventClock):
 
         try:
             graph = self._device.capture(launch)
-        except RuntimeError as error:
+        except Exception as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ClockRefusedError(f"cannot be captured in a graph: {first_line}") from error
         graph.replay()  # the first replay uploads it
@@ -66,7 +65,7 @@ class GraphClock(EventClock):
         times = []
         for size in (_SMALL, _LARGE):
             graph, _ = self._capture((one.zero_,), size)
-            times.append(fmean(self._replay(graph) for _ in range(_FLOOR_REPLAYS)))
+            times.append(undisturbed_mean([self._replay(graph) for _ in range(_FLOOR_REPLAYS)]))
         small, large = times
         each = (large - small) / (_LARGE - _SMALL)
         return max(0.0, small - _SMALL * each)
