@@ -13,7 +13,7 @@ from gapbench.measuring.clocks import ClockRefusedError
 MIB = 2**20
 ON_DEVICE = ("event_cold", "event_warm", "graph_warm", "graph_cold")
 FINE, COARSE = 32e-9, 0.5e-6
-CALLS = {"mean": (3e-6, 8e-6), "einsum": (5e-6, 20e-6), "library": (4e-6, 55e-6), "slow": (200e-6, 2e-6)}
+CALLS = {"mean": (3e-6, 8e-6), "einsum": (5e-6, 20e-6), "library": (4e-6, 55e-6), "python": (3e-6, 500e-6), "slow": (200e-6, 2e-6)}
 """Seconds of the kernel, and of the host beside the launch."""
 
 
@@ -34,6 +34,23 @@ def test_a_contenders_batch_is_as_long_whoever_was_calibrated_before(bench, monk
     for contender, counts in lengths.items():
         assert max(counts) <= 1.2 * min(counts), contender
     assert min(lengths["mean"]) > 20
+
+
+@pytest.mark.parametrize("name", ["event_cold", "event_warm"])
+def test_a_contender_that_launches_slowly_does_not_hold_up_the_others(bench, name):
+    machine = bench()
+    clock, _, _ = machine.clock(name)
+    slow, quick = (Workload(machine.simulated, 3e-6, host=host) for host in (500e-6, 2e-6))
+    for contender, workload in enumerate((slow, quick)):
+        clock.select(contender)
+        clock.batch(workload, 50)
+    clock.select(0)
+    clock.batch(slow, 50)
+    clock.select(1)
+    before = machine.host.seconds
+    clock.batch(quick, 50)
+    assert clock.held_seconds < 5e-3
+    assert machine.host.seconds - before < 10e-3
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
