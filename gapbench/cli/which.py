@@ -32,6 +32,7 @@ def command(
     from gapbench.store.records import THIS
     from gapbench.store.store import Store
 
+    device = device if device == "cpu" or ":" in device else f"{device}:0"  # as runs are stored
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
     results = store.results(damaged=common.left_out, whole=True, case=case.id, status="ok", contender=THIS)

@@ -63,6 +63,8 @@ class CaseProcesses:
         self._count = len(self.names)
         self._everyone = self._count * len(plan.sides)
         self._deaths: Counter[int | None] = Counter()
+        self._timed: set[tuple[str, int]] = set()
+        """Clocks and contenders that a refusal of theirs is forgiven: they have been timed since the last one."""
         self._generation = 0
         by_python: dict[str, list[int]] = {}
         for number, side in enumerate(plan.sides):
@@ -277,16 +279,27 @@ class CaseProcesses:
         """Return the result of a round if it fits, else drop whoever prevented it: ``current`` ran at the end."""
         entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         if isinstance(answer, protocol.RoundResult) and protocol.fits_round(answer, entries):
+            self._timed.update((clock, index) for clock, indices in entries.items() for index in indices)
             return answer
         taking_part = sorted(_taking_part(assignment))
         if isinstance(answer, protocol.RoundFailure) and protocol.fits_failure(answer, self._everyone, entries):
-            for index in taking_part if answer.contender is None else [answer.contender]:
-                yield from self._found(index, Qualification(answer.status, answer.reason), answer.clock)
-                if answer.clock:
-                    self.refused.add((answer.clock, index))
+            for failure in (answer, *answer.more):
+                yield from self._refused(failure, taking_part, number)
             return None
         yield from self._died(current, forkserver.how_it_ended(answer, self.timeout(assignment)), taking_part, number)
         return None
+
+    def _refused(self, failure: protocol.RoundFailure, taking_part: Sequence[int], number: int) -> Iterator[Event]:
+        """Drop who failed, from one clock or from all; a first refusal of what a clock has timed before is forgiven."""
+        for index in taking_part if failure.contender is None else [failure.contender]:
+            row = failure.clock or "", index
+            if failure.status == "failed" and row in self._timed:
+                self._timed.discard(row)
+                yield WorkerLost(self.case, self.names[index % self._count], number, failure.reason)
+                continue
+            yield from self._found(index, Qualification(failure.status, failure.reason), failure.clock)
+            if failure.clock:
+                self.refused.add((failure.clock, index))
 
     def timeout(self, assignment: Assignment) -> float:
         """Return the seconds after which a round is given up."""

@@ -63,6 +63,9 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
         yield Check(topic, status, " ".join(said) or "nothing to object to")
     for name, reason in machine.unreadable.items():
         yield Check(name, "unknown", f"could not be read: {reason}")
+    if isinstance(floor, str):
+        yield Check("noise floor", "unknown", f"nothing could be measured: {floor}")
+        return
     useful = floor.detectable <= LARGEST_USEFUL
     yield Check(
         "noise floor",
@@ -73,23 +76,26 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
     )
 
 
-def noise_floor(device: str, seconds: float) -> NoiseFloor:
-    """Measure the same implementation against itself."""
+def noise_floor(device: str, seconds: float) -> NoiseFloor | str:
+    """Measure the same implementation against itself; return why not where nothing can be measured."""
     clock = find_device(device).clocks[0]
     specs = {"mean": "mean", "mean_again": "mean"}
     plans = [CasePlan("doctor", Case(case.shape, device=device), specs, (clock,)) for case in CASES]
     plan = Plan(tuple(plans), Effort(budget=seconds, target=1e-9, race=False))
     log_ratios: dict[Case, list[float]] = {}
     started = time.monotonic()
-    rounds = 0
+    rounds, reason = 0, "no round was finished; give a larger --budget"
     for event in engine.measure(plan):
         if isinstance(event, events.Qualified):
             started = time.monotonic()
+            reason = event.qualification.reason or reason
         if isinstance(event, events.RoundMeasured):
             rounds += 1
             times = event.by_turn(clock)
             log_ratio = stats.round_log_ratio(times[THIS, "mean_again"], times[THIS, "mean"])
             log_ratios.setdefault(event.case, []).append(log_ratio)
+    if not rounds:
+        return reason
     spread = float(np.median([np.std(values, ddof=1) for values in log_ratios.values()]))
     bias = float(np.median([np.median(values) for values in log_ratios.values()]))
     return NoiseFloor(spread, (time.monotonic() - started) / rounds, bias)

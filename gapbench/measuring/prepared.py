@@ -3,6 +3,7 @@
 On the CPU that happens once for several rounds, which are forked from the process; elsewhere in every round's own.
 """
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from gapbench.machine.devices import Accelerator, device
 from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import Source
-from gapbench.measuring.protocol import Prepared
+from gapbench.measuring.protocol import DEVICE_LOST, Prepared
 from gapbench.measuring.side_modules import SideModules
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, Case
@@ -103,6 +104,7 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
             _load(made, index, x)
         except Exception as error:
             rejected[index] = status_of(error, case)
+            end_if_lost(case)
         if reason := cheat_checks.replaced():
             made.contenders.pop(index, None)
             rejected[index] = "failed", reason
@@ -140,6 +142,7 @@ def _load(made: PreparedCase, index: int, x: Tensor) -> None:
     gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
     start = time.perf_counter()
     make_call(made.case, function, x, gradient)()  # compiles, allocates, fills caches
+    device(made.case.device).synchronize()  # what went wrong there is said now, and not to the next one
     first_call = time.perf_counter() - start
     if reason := implementation.proof():
         raise FailedError(reason)
@@ -162,6 +165,14 @@ class UnsupportedError(Exception):
 
 class FailedError(Exception):
     """A contender did not run as it claims; the message is the reason."""
+
+
+def end_if_lost(case: Case) -> None:
+    """End this process if its device is lost, so that the contender that is current bears it and no other."""
+    try:
+        device(case.device).synchronize()
+    except Exception:
+        os._exit(DEVICE_LOST)
 
 
 def make_ready(case: Case) -> None:

@@ -32,6 +32,10 @@ Calibration = dict[Index, tuple[Count, Seconds]]
 """By contender: how many calls make a batch, and the wall seconds that such a batch takes."""
 
 
+DEVICE_LOST = 72
+"""Exit status of a process whose device answers no more: an error in a kernel ends all that a process can do there."""
+
+
 class ProtocolError(Exception):
     """Bytes that are no `Reply`; the text says why."""
 
@@ -55,6 +59,8 @@ class WorkerExit(Struct, frozen=True, tag=True):
             return f"its process was stopped: {self.reason}"
         if -self.status in set(signal.Signals):
             return f"its process was killed by {signal.Signals(-self.status).name}"
+        if self.status == DEVICE_LOST:
+            return "an error in a kernel ended its process's use of the device; run it alone under compute-sanitizer"
         return f"its process exited with status {self.status}"
 
 
@@ -79,12 +85,16 @@ class Prepared(Struct, frozen=True, tag=True):
 
 
 class RoundFailure(Struct, frozen=True, tag=True):
-    """Why a round's numbers may not be used: a contender's fault or, None, nobody's; by one clock or, None, by any."""
+    """Why a round's numbers may not be used: a contender's fault or, None, nobody's; by one clock or, None, by any.
+
+    ``more`` are further refusals of the same round: each costs its own row, and one more round would find each.
+    """
 
     contender: Index | None
     status: str
     reason: str
     clock: str | None = None
+    more: list["RoundFailure"] = []
 
 
 class Batches(Struct, tag=True):
@@ -323,7 +333,9 @@ def is_judgement(qualification: Qualification) -> bool:
 def fits_failure(failure: RoundFailure, contenders: int, clocks: Mapping[str, object]) -> bool:
     """Tell whether a failure is of a contender and a clock that took part."""
     who = failure.contender is None or failure.contender < contenders
-    return who and failure.status in STATUSES[1:] and (failure.clock is None or failure.clock in clocks)
+    rest = all(fits_failure(other, contenders, clocks) and not other.more for other in failure.more)
+    by = failure.clock is None or failure.clock in clocks
+    return who and by and rest and failure.status in STATUSES[1:]
 
 
 def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bool:

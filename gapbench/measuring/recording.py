@@ -79,8 +79,8 @@ class RunCollector:
     def add_worker_loss(self, lost: events.WorkerLost) -> None:
         """Take in that a worker died."""
         evidence = (
-            f"{lost.case.id}: a worker was lost in round {lost.round} while it ran {lost.implementation} "
-            f"({lost.reason}); the round was measured again by another"
+            f"{lost.case.id}: round {lost.round} was lost while {lost.implementation} ran ({lost.reason}), and was "
+            "measured again"
         )
         self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
 
@@ -203,7 +203,7 @@ def begin(
     """
     here = elsewhere or environment.describe(plans[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
-    notes = [*notes, *([] if elsewhere else _unarranged(plans)), *_oversubscribed(plans, here.machine)]
+    notes = [*notes, *([] if elsewhere else _inherited(plans)), *_oversubscribed(plans, here.machine)]
     commit = git.describe()
     if commit is None and (sentence := git.refusal()):
         notes.append(Warning("code", f"git does not read this repository: {sentence}", "the run names no commit"))
@@ -236,10 +236,15 @@ def begin(
     )
 
 
-def _unarranged(plans: Sequence[CasePlan]) -> list[Warning]:
-    """Return why workers' memory is not as the rows will say, where another allocator ignores glibc's settings."""
+def _inherited(plans: Sequence[CasePlan]) -> list[Warning]:
+    """Return what the workers' environment changes of what rows will say: the memory, or what a launch is."""
+    if all(case_plan.case.device != "cpu" for case_plan in plans):
+        return [
+            Warning("variables", f"{name} is set: {what}, and that is timed", f"unset {name} and run again")
+            for name, what in worker_env.changes_meaning().items()
+        ]
     other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
-    if other is None or all(case_plan.case.device != "cpu" for case_plan in plans):
+    if other is None:
         return []
     evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
     return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]

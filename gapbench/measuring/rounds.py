@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from random import Random
 
+from msgspec.structs import replace
 from torch import Tensor
 
 from gapbench.machine import telemetry
@@ -138,6 +139,7 @@ def measure(
             return RoundFailure(index, "failed", reason)
     play = _Round(prepared, assignment, current, sync, examiner, shared, calls, buffers, order)
     found = RoundResult({}, {}, {}, {}, {})
+    refused: RoundFailure | None = None
     with telemetry.open_probe(case.device, where.uuid) as probe:
         readings = [probe.read()]
         for name in order.sample(list(timers), len(timers)):
@@ -147,18 +149,39 @@ def measure(
                 preparation = timer.prepare() if not found.batches else timer.prepare(0.0)
             except clocks.ClockError as refusal:
                 return RoundFailure(None, refusal.status, str(refusal), name)
-            measured = play.by(timer, rotations[name])
+            measured = play.by(timer, rotations[name], only_calibrate=refused is not None)
             if isinstance(measured, RoundFailure):
-                return measured
+                refused = measured if refused is None else _joined(refused, measured)
+                if measured.clock is None or measured.status == "wrong" or sync.processes > 1:
+                    return refused
+            if refused is not None:
+                continue  # the round is lost: what else would be refused is found out, and nothing is timed
+            assert not isinstance(measured, RoundFailure)
             found.batches[name], found.calibration[name] = measured
             found.preparations[name] = asdict(preparation)
             if timer.slowdown is not None:
                 found.slowdowns[name] = timer.slowdown
             readings.append(probe.read())
     del kept  # not before
+    if refused is not None:
+        return refused
     examiner.finish()
     found.telemetry.update(telemetry.between(*readings))
     return found
+
+
+def _joined(first: RoundFailure, *others: RoundFailure) -> RoundFailure:
+    """Return one failure that says them all."""
+    flat = [replace(one, more=[]) for other in others for one in (other, *other.more)]
+    return replace(first, more=[*first.more, *flat])
+
+
+class _RefusedError(Exception):
+    """What a clock refuses, contender by contender."""
+
+    def __init__(self, refusals: Sequence[RoundFailure]) -> None:
+        super().__init__()
+        self.refusals = refusals
 
 
 @dataclass
@@ -179,13 +202,23 @@ class _Round:
         self._implementations = len(self.prepared.task.specs)
         self._random = Random()  # unlike all else not from the seed, which a contender could know
 
-    def by(self, timer: clocks.Clock, rotations: int) -> tuple[Batches, Calibration] | RoundFailure:
-        """Take one clock's turns, in two halves with different content; judge an output of each contender in both."""
+    def by(
+        self, timer: clocks.Clock, rotations: int, only_calibrate: bool = False
+    ) -> tuple[Batches, Calibration] | RoundFailure:
+        """Take one clock's turns, in two halves with different content; judge an output of each contender in both.
+
+        With ``only_calibrate`` no turn is taken: it tells whom the clock refuses.
+        """
         assignment, sync = self.assignment, self.sync
         entries = assignment.entries[timer.name]
         mine = [index for index in entries if index in self.calls]
         try:
-            calibration = merged([sync.agree(self._calibrate(timer, mine, rotations))], self._implementations)
+            own: Calibration = {}
+            for _ in sync.own(range(sync.processes)):  # another side's floor and batches would feel this work
+                own = self._calibrate(timer, mine, rotations)
+            if only_calibrate:
+                return Batches(), own
+            calibration = merged([sync.agree(own)], self._implementations)
             lengths = {index: count for index, (count, _) in calibration.items()}
             turns = Turns.within(
                 assignment.slice_seconds / len(assignment.entries), calibration, self._implementations,
@@ -208,27 +241,40 @@ class _Round:
                         self._bind_again()
         except clocks.ClockError as refusal:
             return RoundFailure(self.current.get(), refusal.status, str(refusal), timer.name)
+        except _RefusedError as error:
+            return _joined(*error.refusals)
         return batches, calibration
 
     def _calibrate(self, timer: clocks.Clock, mine: list[int], rotations: int) -> Calibration:
         earlier = self.assignment.calibration.get(timer.name, {})
         calibration: Calibration = {}
-        on_cpu = self.prepared.case.device == "cpu"
+        refusals: list[RoundFailure] = []
         for index in mine:
             self._begin(index)
             timer.select(index)
-            calls = timer.at_place(self.calls[index][:rotations], 0)
-            if index in earlier:
-                calibration[index] = earlier[index]
-                if on_cpu and index not in self.assignment.once:
-                    schedule.prefault(timer, calls, earlier[index][0])
-                continue
-            timer.verify(calls)
-            if on_cpu:
-                count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
-                schedule.prefault(timer, calls, count)
-            calibration[index] = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
+            try:
+                calibration[index] = self._length(timer, index, rotations, earlier.get(index))
+            except clocks.ClockError as refusal:
+                refusals.append(RoundFailure(index, refusal.status, str(refusal), timer.name))
+        if refusals:
+            raise _RefusedError(refusals)
         return calibration
+
+    def _length(
+        self, timer: clocks.Clock, index: int, rotations: int, earlier: tuple[int, float] | None
+    ) -> tuple[int, float]:
+        """Return how many calls of a contender make a batch, and its wall seconds; known from ``earlier`` rounds."""
+        calls = timer.at_place(self.calls[index][:rotations], 0)
+        on_cpu = self.prepared.case.device == "cpu"
+        if earlier is not None:
+            if on_cpu and index not in self.assignment.once:
+                schedule.prefault(timer, calls, earlier[0])
+            return earlier
+        timer.verify(calls)
+        if on_cpu:
+            count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
+            schedule.prefault(timer, calls, count)
+        return schedule.calibrate(timer, calls, self.assignment.batch_seconds)
 
     def _chosen(self, steps: Sequence[schedule.Batch]) -> set[schedule.Batch]:
         """Return one batch of each contender, whose output will be judged; nobody can know which."""

@@ -67,7 +67,13 @@ class TokenSync(SideSync):
             if 0 < step <= len(owners):
                 yield step - 1
             if step <= len(owners) and steps[step + 1] != owner:
-                os.write(self._outboxes[steps[step + 1]], b"t")
+                self._pass_on(steps[step + 1])
+
+    def _pass_on(self, owner: int) -> None:
+        try:
+            os.write(self._outboxes[owner], b"t")
+        except BrokenPipeError:
+            raise SystemExit(LEFT_ALONE) from None
 
     def agree(self, calibration: Calibration) -> Calibration:
         """Send the parent what this process found, and return what it makes of all: see `merged`."""

@@ -101,6 +101,7 @@ def judge(
             raise
         except Exception as error:
             qualification = Qualification(*prepared.status_of(error, loaded.case))
+            prepared.end_if_lost(loaded.case)
         examiner.finish()
         yield Judged(index, qualification)
         if qualification.status != "ok":
@@ -206,6 +207,7 @@ def _measure_round(
         task = task or (case.task if case else None)
         assert task is not None
         channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
+        prepared.end_if_lost(task.case)
 
 
 def measure_rounds(

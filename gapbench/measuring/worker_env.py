@@ -19,7 +19,8 @@ PREFIXES = (
     "LC_", "PYTHON", "CONDA_", "CUDA", "CUDNN_", "CUBLAS", "NVIDIA_", "NCCL_", "ROCM_", "ROCR_", "HIP_", "HSA_",
     "ZE_", "SYCL_", "ONEAPI_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NVPL_", "NUMEXPR_", "NUMBA_",
     "GLIBC_", "MALLOC_", "CCACHE_", "TORCH", "PYTORCH_", "TRITON_", "INDUCTOR_", "ATEN_", "XLA_", "JAX_", "CUPY_",
-    "ORT_", "COVERAGE_", "GAPBENCH_",
+    "ORT_", "COVERAGE_", "GAPBENCH_", "MIOPEN_", "ROCBLAS_", "HIPBLASLT_", "GPU_DEVICE_ORDINAL", "ASCEND_", "HABANA_",
+    "PT_HPU_", "MUSA_", "MLU_", "NEURON_",
 )  # fmt: skip
 """Beginnings of names that pass."""
 
@@ -35,4 +36,22 @@ def passes(name: str) -> bool:
 
 def environment(variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the environment of a process that runs other people's code: what passes, and ``variables``."""
-    return {name: value for name, value in os.environ.items() if passes(name)} | dict(variables)
+    return _DEFAULTS | {name: value for name, value in os.environ.items() if passes(name)} | dict(variables)
+
+
+_DEFAULTS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+"""Inductor would start a pool of compiler processes in each worker, which work beside timed batches."""
+
+MEANINGS = {
+    "CUDA_LAUNCH_BLOCKING": "every launch waits for its kernel",
+    "HIP_LAUNCH_BLOCKING": "every launch waits for its kernel",
+    "TRITON_INTERPRET": "Triton's kernels run in Python on the CPU",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": "every allocation calls the driver",
+    "PYTORCH_NO_HIP_MEMORY_CACHING": "every allocation calls the driver",
+}
+"""Variables that change what is timed on an accelerator, and what each of them does."""
+
+
+def changes_meaning() -> dict[str, str]:
+    """Return those of `MEANINGS` that are set to anything but 0."""
+    return {name: what for name, what in MEANINGS.items() if os.environ.get(name, "0") not in ("", "0")}

@@ -154,7 +154,9 @@ def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
     program = program or shutil.which("ncu")
     if program is None:
         return unknown("ncu is not installed; it comes with the CUDA toolkit, as Nsight Compute", NAMES)
-    command = [program, "--csv", "--nvtx", "--nvtx-include", f"{_RANGE}/", "--metrics", ",".join(METRICS)]
+    # ncu's defaults flush the caches before each kernel and lock the base clock: that would not be a warm call.
+    command = [program, "--csv", "--cache-control", "none", "--clock-control", "none", "--print-units", "base"]
+    command += ["--nvtx", "--nvtx-include", f"{_RANGE}/", "--metrics", ",".join(METRICS)]
     command += [sys.executable, "-P", "-c", _REPLAY.format(case=case, spec=spec)]
     try:
         done = subprocess.run(

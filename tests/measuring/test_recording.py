@@ -128,7 +128,7 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
     said = "\n".join(map(str, recorded.run.warnings))
     assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
-    assert "a worker was lost in round 0 while it ran sum_scale (killed by SIGKILL)" in said
+    assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in said
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
 

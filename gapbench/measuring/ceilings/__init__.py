@@ -23,6 +23,8 @@ _CALLS = 20
 _TRIES = 5
 _ROWS = 64
 _BEYOND = 8
+_TELLING = 1.5
+"""Times the smallest kernel that a transfer must take: of less, the difference tells nothing."""
 _LEAST_MEMORY = 2**30
 """Bytes; reading them takes hundreds of microseconds, beside which no launch counts."""
 
@@ -81,8 +83,10 @@ def _bandwidths(
         "write": [(nbytes, here.zero_)],
     }
     for kind, some in ways.items():
-        gbps = max(moved / max(seconds(call) - smallest, 1e-9) / 1e9 for moved, call in some)
-        yield Ceiling(level, kind, device.name, bytes=holds, gbps=gbps)
+        timed = [(moved, seconds(call)) for moved, call in some]
+        told = [moved / (taken - smallest) / 1e9 for moved, taken in timed if taken >= _TELLING * smallest]
+        reason = None if told else f"hardly longer than the smallest kernel, {smallest * 1e6:.1f} µs"
+        yield Ceiling(level, kind, device.name, bytes=holds, gbps=max(told, default=None), reason=reason)
 
 
 def _datasheet(device: Accelerator) -> Ceiling:

@@ -13,7 +13,13 @@ from gapbench.measuring.clocks import ClockRefusedError
 MIB = 2**20
 ON_DEVICE = ("event_cold", "event_warm", "graph_warm", "graph_cold")
 FINE, COARSE = 32e-9, 0.5e-6
-CALLS = {"mean": (3e-6, 8e-6), "einsum": (5e-6, 20e-6), "library": (4e-6, 55e-6), "python": (3e-6, 500e-6), "slow": (200e-6, 2e-6)}
+CALLS = {
+    "mean": (3e-6, 8e-6),
+    "einsum": (5e-6, 20e-6),
+    "library": (4e-6, 55e-6),
+    "python": (3e-6, 500e-6),
+    "slow": (200e-6, 2e-6),
+}
 """Seconds of the kernel, and of the host beside the launch."""
 
 
