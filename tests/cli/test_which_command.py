@@ -1,5 +1,6 @@
 """``gapbench which`` from the inside."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -53,3 +54,12 @@ def test_a_column_without_values_keeps_nobody_from_winning(gapbench, run, column
     assert (code, err) == (0, "")
     assert json.loads(out)["implementation"] == "mean"
     assert gapbench("which", "--shape", SHAPE)[0] == 0
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_a_device_is_the_same_with_and_without_its_number(gapbench, device):
+    """Runs are stored as of cuda:0; asked for cuda, it found none, and suggested to measure the same again."""
+    case = dataclasses.replace(stored.CASE, device="cuda:0")
+    a_run(Store("results"), case=case)
+    code, out, _ = gapbench("which", "--shape", SHAPE, "--device", device, "--json")
+    assert (code, json.loads(out)["case"]) == (0, case.id)

@@ -6,16 +6,19 @@ import re
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
+import acted
 import hostile
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from gapbench.measuring import case_processes, engine
+from gapbench.measuring import case_processes, engine, prepared
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Qualified, RoundMeasured, SidesSeparated, WorkerLost
 from gapbench.measuring.plan import CasePlan, Effort, Plan, Side, Source
-from gapbench.measuring.protocol import Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
+from gapbench.measuring.protocol import DEVICE_LOST, Agreement, Batches, Judged, RoundFailure, RoundResult, WorkerExit
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import LEFT_ALONE
@@ -415,7 +418,7 @@ def test_the_guilty_side_is_named_and_the_other_is_ok(play, how, guilty):
     assert together
     found = statuses(events)
     other = HEAD if guilty == BASE else BASE
-    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok")
+    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok"), found
     assert re.search(reason, found[guilty, "pool"].reason)
 
 
@@ -440,7 +443,7 @@ def test_who_prevents_a_round_is_named_and_the_other_side_does_not_wait_for_it(p
     assert len(of(WorkerLost, events)) == (how == "dies")
     found = statuses(events)
     other = HEAD if guilty == BASE else BASE
-    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok")
+    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok"), found
     assert reason in found[guilty, "pool"].reason
 
 
@@ -525,3 +528,74 @@ def test_two_that_agree_and_finish_make_one_round(monkeypatch):
 def test_who_breaks_the_conversation_is_told_from_who_waits(monkeypatch, said, answer, guilty):
     (found, number), _ = converse(monkeypatch, said)
     assert (found, number) == (answer, guilty)
+
+
+@pytest.fixture
+def accepting():
+    """Return a function that lets the processes of two contenders take in a round's answer, for the events."""
+    case_plan = CasePlan("ci", SMALL, {"pool": "mean", "other": "sum_scale"}, ("host", "host_cold"))
+    processes = CaseProcesses(case_plan, Plan((case_plan,), Effort()), None)
+    processes.qualifications = {index: Qualification() for index in (0, 1)}
+    assignment = Assignment({"host": (0, 1)}, 0, 0.05, 1e-4)
+
+    def accept(answer):
+        taking_in, events = processes.accept(3, assignment, answer, None), []
+        while True:
+            try:
+                events.append(next(taking_in))
+            except StopIteration as end:
+                return end.value, events
+
+    return processes, accept
+
+
+def a_round():
+    return acted.result({0: 1e-5, 1: 1e-5})
+
+
+REFUSED = RoundFailure(1, "failed", "works on other streams", "host")
+
+
+def test_the_first_refusal_of_what_was_timed_before_costs_a_round_and_no_row(accepting):
+    processes, accept = accepting
+    assert accept(a_round())[0] is not None
+    result, (lost,) = accept(REFUSED)
+    assert result is None
+    assert (lost.implementation, lost.reason) == ("other", "works on other streams")
+    assert not processes.refused
+    _, (dropped,) = accept(REFUSED)
+    assert (dropped.implementation, dropped.clock, dropped.qualification.status) == ("other", "host", "failed")
+    assert processes.refused == {("host", 1)}
+
+
+def test_what_was_never_timed_is_refused_at_once_and_each_with_its_own_reason(accepting):
+    processes, accept = accepting
+    _, events = accept(replace(REFUSED, more=[RoundFailure(0, "unsupported", "no graphs", "host")]))
+    assert [(one.implementation, one.qualification.reason) for one in events] == [
+        ("other", "works on other streams"), ("pool", "no graphs"),
+    ]  # fmt: skip
+    assert processes.refused == {("host", 0), ("host", 1)}
+
+
+def test_a_wrong_answer_is_not_forgiven(accepting):
+    _, accept = accepting
+    accept(a_round())
+    _, (dropped,) = accept(RoundFailure(1, "wrong", "off by 3"))
+    assert dropped.qualification.status == "wrong"
+
+
+def test_the_process_of_a_lost_device_ends_with_a_status_that_says_so(monkeypatch):
+    def lost():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    ends = []
+    monkeypatch.setattr(prepared, "device", lambda _name: SimpleNamespace(synchronize=lost))
+    monkeypatch.setattr(prepared.os, "_exit", ends.append)
+    prepared.end_if_lost(SMALL)
+    assert ends == [DEVICE_LOST]
+    assert "compute-sanitizer" in WorkerExit(DEVICE_LOST).sentence
+
+
+def test_the_process_of_a_device_that_answers_goes_on(monkeypatch):
+    monkeypatch.setattr(prepared.os, "_exit", lambda _status: pytest.fail("ended"))
+    prepared.end_if_lost(SMALL)

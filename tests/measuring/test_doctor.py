@@ -37,6 +37,23 @@ def test_the_noise_floor_is_the_spread_of_identical_code(monkeypatch):
     assert floor.bias == pytest.approx(0.005, abs=0.01)
 
 
+def test_what_cannot_be_measured_is_unknown_with_the_reason(monkeypatch):
+    """It divided by the rounds that there were not, and ended with 70."""
+
+    def nothing(plan):
+        for case_plan in plan.plans:
+            yield events.Qualified(case_plan.case, "mean", Qualification("failed", "no compiler"))
+
+    monkeypatch.setattr(engine, "measure", nothing)
+    assert doctor.noise_floor("cpu", 1.0) == "no compiler"
+    *_, last = doctor.examine("cpu", 1.0)
+    assert (last.name, last.status, last.evidence) == (
+        "noise floor",
+        "unknown",
+        "nothing could be measured: no compiler",
+    )
+
+
 def test_more_noise_or_slower_rounds_find_less():
     quiet = doctor.NoiseFloor(spread=0.002, round_seconds=0.5, bias=0)
     assert quiet.detectable < doctor.NoiseFloor(0.02, 0.5, 0).detectable < doctor.NoiseFloor(0.02, 1.0, 0).detectable

@@ -245,3 +245,15 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
     assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
     (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
     assert "processes of their own: it changes the default dtype for the whole process" in said
+
+
+def test_variables_that_change_what_a_launch_is_are_named(monkeypatch, store):
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(recording.environment, "describe", lambda _device: Environment())
+    on_gpu = [replace(CONTESTS[0], case=replace(CASE, device="cuda:0"))]
+    writer = recording.begin(store, on_gpu, EFFORT, [])
+    (warning,) = [one for one in writer.run.warnings if one.topic == "variables"]
+    assert warning.evidence == "CUDA_LAUNCH_BLOCKING is set: every launch waits for its kernel, and that is timed"
+    on_cpu = recording.begin(store, CONTESTS, EFFORT, []).run.warnings
+    assert "variables" not in {one.topic for one in on_cpu}

@@ -94,3 +94,11 @@ def test_a_contender_that_a_clock_refuses_is_named_with_the_clock(measure):
     assert isinstance(failure, RoundFailure)
     assert (failure.contender, failure.clock) == (1, "event_warm")
     assert failure.status in ("failed", "unsupported")
+
+
+def test_all_that_the_clocks_of_a_round_refuse_is_told_at_once(measure):
+    """Each refusal cost a round of its own, and a process."""
+    failure = measure(dict.fromkeys(("event_warm", "event_cold", "host_call"), (0, 1)), waits=("mean", "twice"))
+    refused = {(one.clock, one.contender) for one in (failure, *failure.more)}
+    assert refused == {(clock, index) for clock in ("event_warm", "event_cold") for index in (0, 1)}
+    assert not any(one.more for one in failure.more)

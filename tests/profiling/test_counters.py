@@ -160,6 +160,8 @@ def test_ncu_is_given_a_process_of_its_own_that_replays_the_call(tmp_path):
     assert compile(argv[-1], "replay", "exec")
     assert '"it\'s.py:f"' in argv[-1]
     assert {*counters.METRICS} == {*argv[argv.index("--metrics") + 1].split(",")}
+    options = {"--cache-control": "none", "--clock-control": "none", "--print-units": "base"}
+    assert {name: argv[argv.index(name) + 1] for name in options} == options  # or it would be no warm call
 
 
 def test_a_machine_without_ncu_says_where_it_comes_from(monkeypatch):

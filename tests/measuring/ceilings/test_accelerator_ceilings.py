@@ -39,3 +39,10 @@ def test_an_unknown_cache_has_no_ceiling_and_memory_has(bench):
     assert found["L2", "read"].gbps is None
     assert "does not tell" in found["L2", "read"].reason
     assert found["memory", "read"].gbps == pytest.approx(MEMORY_BANDWIDTH / 1e9, rel=0.02)
+
+
+def test_data_that_takes_hardly_longer_than_the_smallest_kernel_tells_nothing(bench):
+    """On a small L2 the difference of two equal times is noise, and its reciprocal any bandwidth."""
+    found = by(ceilings.of_accelerator(bench(cache_bytes=4 * MIB).accelerator))
+    assert found["L2", "write"].gbps is None
+    assert "hardly longer than the smallest kernel" in found["L2", "write"].reason
