@@ -6,6 +6,7 @@ ends, however that happens, so no lock is ever stale; what the file says of a ho
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.machine.devices import Accelerator, Cpu, Device
@@ -31,10 +33,10 @@ _LONGEST = 200
 
 _PATIENCE = 120.0
 _ASK = """
-import sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
 from gapbench.machine.devices import device
-print(device(sys.argv[2]).uuid or "")
+print(json.dumps(device(sys.argv[2]).facts()))
 """
 
 
@@ -142,7 +144,7 @@ def identity(device: Device) -> str:
     if isinstance(device, Cpu):
         return device.name
     uuid = _of_the_only_gpu() if device.family == "cuda" else None
-    return (uuid or _asked(device) or device.name).removeprefix("GPU-").removeprefix("MIG-")
+    return (uuid or facts(device).get("device_uuid") or device.name).removeprefix("GPU-").removeprefix("MIG-")
 
 
 def _of_the_only_gpu() -> str | None:
@@ -153,11 +155,16 @@ def _of_the_only_gpu() -> str | None:
     return described[0]["uuid"] if len(described) == 1 and not described[0]["mig"] else None
 
 
-def _asked(device: Accelerator) -> str | None:
-    """Ask a process of its own, which initialises the device and ends."""
+@functools.cache
+def facts(device: Accelerator) -> dict[str, Any]:
+    """Return `Accelerator.facts` from a process of its own, which initialises the device and ends; nothing if it fails.
+
+    NVML cannot tell: its order of GPUs is not CUDA's, a slice has the name of its GPU, and it does not know AMD's.
+    """
     command = [sys.executable, "-P", "-c", _ASK, str(Path(__file__).parents[2]), device.name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
-    except (OSError, subprocess.SubprocessError):  # it cannot be initialised now: measuring will say why
-        return None
-    return done.stdout.strip() or None
+        told: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):  # it cannot be initialised now: measuring will say why
+        return {}
+    return told

@@ -201,6 +201,18 @@ class Accelerator(_Cached):
         properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
         return getattr(properties, "last_level_cache_size", None) or None
 
+    def facts(self) -> dict[str, Any]:
+        """Return what identifies it, for `run.Machine`; None is what the backend does not report. Initialises it."""
+        module = getattr(self.torch, self.family, None)
+        properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
+        return {
+            "device_description": getattr(properties, "name", None),
+            "device_uuid": self.uuid,
+            "device_memory_bytes": getattr(properties, "total_memory", None),
+            "device_cache_bytes": self.cache_bytes,
+            "device_processors": getattr(properties, "multi_processor_count", None),
+        }
+
     def make_current(self) -> None:
         """Let work that names no device or stream go to this one, on a stream of our own.
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gapbench.machine.devices import device
+from gapbench.machine import device_lock
+from gapbench.machine.devices import Cpu, device
 from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.host import CpuTime
 from gapbench.machine.telemetry.unreadable import Reasons
@@ -51,6 +52,9 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
         reasons.unreadable["cpu_mhz_max"] = reasons.unreadable["cpu_mhz_min"]
     with nvml.every_gpu(reasons) as handles:
         gpus = tuple(Gpu(**gpu.describe(reasons, f"gpus.{index}.")) for index, gpu in enumerate(handles))
+    measured = device(device_name)
+    asked = {} if isinstance(measured, Cpu) else device_lock.facts(measured)
+    known = {name: value for name, value in asked.items() if value is not None}
     machine = Machine(
         cpu=cpu["description"],
         cores=cpu["cores"],
@@ -70,8 +74,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()}",
         device=device_name,
-        device_description=device(device_name).describe()["description"],
-        device_uuid=device_uuid,
+        **{"device_description": measured.describe()["description"], "device_uuid": device_uuid, **known},
         gpus=gpus,
         unreadable=reasons.unreadable,
     )
@@ -213,6 +216,12 @@ def _gpus(moments: Sequence[Snapshot], machine: Machine) -> _Said:
                 f"{len(others)} other {'process computes' if len(others) == 1 else 'processes compute'} on {name}, "
                 f"{', '.join(others)}: kernels wait and share its bandwidth",
                 "look at them with `nvidia-smi`, stop them and run again",
+            )
+        if gpu.persistence is False:
+            yield (
+                f"persistence mode of {name} is off: the driver lets go of it between processes, so each takes 1 to "
+                "3 s to start, and locked clocks are lost",
+                "switch it on with `sudo nvidia-smi -pm 1`, or measure with gapbench tune",
             )
         if gpu.mig:
             yield (

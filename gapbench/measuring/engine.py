@@ -14,6 +14,8 @@ from random import Random
 
 import psutil
 
+from gapbench.machine.telemetry import nvml
+from gapbench.machine.telemetry.unreadable import Reasons
 from gapbench.measuring import limits, worker
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Event, Ready, RoundMeasured
@@ -50,6 +52,9 @@ def measure(
     deadline = time.monotonic() + effort.budget
     with contextlib.ExitStack() as stack:
         servers = servers or stack.enter_context(Servers())
+        if any(case_plan.case.device != "cpu" for case_plan in plan.plans):
+            # Held for the whole run, so that the driver does not let go of the GPU between two workers.
+            stack.enter_context(nvml.every_gpu(Reasons()))
         servers.load(plan.plans, plan.sides)
         yield Ready()
         states = [CaseState(case_plan, plan, CaseProcesses(case_plan, plan, servers)) for case_plan in plan.plans]

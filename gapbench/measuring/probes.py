@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gapbench.implementations import Function
+from gapbench.machine.devices import Accelerator, Device
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import Case
 
@@ -24,13 +25,15 @@ class Footprint:
     ``operators``: ATen operators dispatched, those inside others too; 0 for code that Inductor generated.
     """
 
-    peak_extra_bytes: int
+    peak_extra_bytes: int | None
     operators: int
 
 
-def footprint(call: Callable[[], Tensor]) -> Footprint:
-    """Watch one warm call on the CPU through autograd's profiler."""
+def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
+    """Watch one warm call through autograd's profiler; an accelerator's memory by its allocator, None without one."""
     call()
+    if isinstance(device, Accelerator):
+        return _footprint_on(device, call)
     # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
     with silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
         output = call()
@@ -44,6 +47,22 @@ def footprint(call: Callable[[], Tensor]) -> Footprint:
         operators += event.name().startswith("aten::")
     del output
     return Footprint(peak, operators)
+
+
+def _footprint_on(device: Accelerator, call: Callable[[], Tensor]) -> Footprint:
+    accelerator = device.torch.accelerator
+    device.synchronize()
+    counts = hasattr(accelerator, "max_memory_allocated")  # torch 2.9
+    if counts:
+        accelerator.reset_peak_memory_stats(device.index)
+        before = accelerator.memory_allocated(device.index)
+    with silent_stderr(), torch.autograd.profiler.profile(use_device=None) as profiler:
+        output = call()
+    device.synchronize()
+    peak = accelerator.max_memory_allocated(device.index) - before if counts else None
+    del output
+    names = (event.name() for event in profiler.kineto_results.events())
+    return Footprint(peak, sum(name.startswith("aten::") for name in names))
 
 
 @contextlib.contextmanager

@@ -85,6 +85,10 @@ def preload(plans: "Sequence[CasePlan]") -> list[str]:
     on_cpu = [case_plan for case_plan in plans if case_plan.case.device == "cpu"]
     if any(operations.compiles(spec) for case_plan in on_cpu for spec in case_plan.specs.values()):
         modules.append(_PRELOAD_COMPILER)
+    elsewhere = (spec for case_plan in plans if case_plan.case.device != "cpu" for spec in case_plan.specs.values())
+    if any(map(operations.compiles, elsewhere)):
+        # Importing starts neither a thread nor the device; to compile here would.
+        modules += ["torch._dynamo", "torch._inductor.compile_fx"]
     supported = [
         spec for one in plans for spec in one.specs.values() if operations.unsupported_reason(spec, one.case) is None
     ]

@@ -142,10 +142,10 @@ def _judge_one(
         return Qualification("failed", "torch.compile broke the graph when it was called again")
     # Compiled code of a forward case would be compiled once more, for training.
     saves = implementation.differentiable and not (compiled and case.pass_ == "forward")
-    footprint = probes.footprint(call) if case.device == "cpu" else None
+    footprint = probes.footprint(call, device(case.device))
     return Qualification(
-        peak_extra_bytes=footprint.peak_extra_bytes if footprint else None,
-        operators=footprint.operators if footprint else None,
+        peak_extra_bytes=footprint.peak_extra_bytes,
+        operators=footprint.operators,
         saved_bytes=probes.saved_bytes(case, function, x) if saves else None,
         compile_seconds=contender.first_call if compiled else None,
         code_path=code_path,

@@ -52,6 +52,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
     ecc: bool | None = None
     ecc_pending: bool | None = None
     power_limit_w: Number | None = None
+    persistence: bool | None = None
     other_processes: Whole | None = None
 
 
@@ -80,6 +81,9 @@ class Machine(Struct, frozen=True, kw_only=True):
     device: str | None = None
     device_description: str | None = None
     device_uuid: str | None = None
+    device_memory_bytes: Whole | None = None
+    device_cache_bytes: Whole | None = None
+    device_processors: Whole | None = None
     gpus: tuple[Gpu, ...] = ()
     unreadable: dict[str, str] = {}
 

@@ -206,7 +206,7 @@ def test_without_a_folder_the_first_is_taken_that_every_user_may_write_to(tmp_pa
 def test_devices_exclude_themselves_by_any_name_and_no_others(tmp_path, monkeypatch):
     uuids = {"cuda:0": "GPU-11111111-2222", "cuda:1": None, "../evil:0": None}
     monkeypatch.setattr(device_lock, "_of_the_only_gpu", lambda: None)
-    monkeypatch.setattr(device_lock, "_asked", lambda device: uuids[device.name])
+    monkeypatch.setattr(device_lock, "facts", lambda device: {"device_uuid": uuids[device.name]})
     with contextlib.ExitStack() as stack:
         for device in (Cpu(), *map(Accelerator, uuids)):
             stack.enter_context(device_lock.take(device, "mine", tmp_path))

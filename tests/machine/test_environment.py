@@ -19,7 +19,8 @@ def test_the_machine_is_described_without_its_name_or_user():
 
 def test_a_field_of_the_machine_is_null_only_with_a_reason_or_where_there_is_no_limit():
     machine = asdict(environment.describe("cpu").machine)
-    limits = {"cgroup_cpus", "cgroup_memory_bytes", "device_uuid"}
+    of_accelerators = {"device_uuid", "device_memory_bytes", "device_cache_bytes", "device_processors"}
+    limits = {"cgroup_cpus", "cgroup_memory_bytes"} | of_accelerators
     assert {name for name, value in machine.items() if value is None} <= set(machine["unreadable"]) | limits
     assert all(machine["unreadable"].values())
     assert all(machine[name] is None or machine[name] == () for name in machine["unreadable"] if "." not in name)

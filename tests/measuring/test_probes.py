@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from gapbench.machine.devices import Cpu
 from gapbench.measuring import probes
 from gapbench.operations import builtin
 from gapbench.workloads.cases import Case
@@ -12,7 +13,7 @@ INPUT_BYTES = 2 * 8 * 16 * 16 * 2
 
 def footprint(name, case=CASE):
     x, gradient = torch.ones(case.shape, dtype=torch.bfloat16), torch.ones(2, 8, 1, 1, dtype=torch.bfloat16)
-    return probes.footprint(make_call(case, builtin(name).prepare(case), x, gradient))
+    return probes.footprint(make_call(case, builtin(name).prepare(case), x, gradient), Cpu())
 
 
 def test_mean_of_bfloat16_on_a_cpu_copies_its_input_to_float32():
@@ -30,7 +31,7 @@ def test_allocations_that_were_freed_do_not_add_up():
             torch.empty(1 << 20, dtype=torch.uint8)
         return torch.empty(1)
 
-    assert (1 << 20) <= probes.footprint(call).peak_extra_bytes < (2 << 20)
+    assert (1 << 20) <= probes.footprint(call, Cpu()).peak_extra_bytes < (2 << 20)
 
 
 @pytest.mark.parametrize(("name", "saves_input"), [("avg_pool", True), ("mean", False), ("sum_scale", False)])

@@ -48,6 +48,8 @@ class Gpu:
 
     nvml: ModuleType
     handle: Any
+    is_slice: bool = False
+    """Whether a part of it is meant, by MIG: clocks and power are the whole's, its bandwidth is not."""
 
     def uuid(self) -> str:
         """Return the name that stays the same in every process and container, as in ``GPU-`` and a UUID."""
@@ -78,6 +80,8 @@ class Gpu:
 
     def memory_peak_gbps(self) -> float:
         """Return the memory's peak by its datasheet: highest clock x bus width x two transfers a clock."""
+        if self.is_slice:
+            raise UnreadableError("it is a slice of a GPU, whose datasheet is the whole's")
         mhz = _ask(self.nvml, "nvmlDeviceGetMaxClockInfo", self.handle, self.nvml.NVML_CLOCK_MEM)
         bits = _ask(self.nvml, "nvmlDeviceGetMemoryBusWidth", self.handle)
         return float(2 * mhz * 1e6 * bits / 8 / 1e9)
@@ -155,6 +159,7 @@ class Gpu:
             "ecc": None if ecc is None else bool(ecc[0]),
             "ecc_pending": None if ecc is None else bool(ecc[1]),
             "power_limit_w": None if limit is None else limit / 1000,
+            "persistence": reasons.attempt(f"{prefix}persistence", self.persistence),
             "other_processes": None if others is None else len(others),
         }
 
@@ -222,7 +227,7 @@ def _find(nvml: ModuleType, uuid: str | None) -> Gpu:
             continue
         if name.startswith("MIG-"):
             handle = _ask(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
-        return Gpu(nvml, handle)
+        return Gpu(nvml, handle, name.startswith("MIG-"))
     raise UnreadableError(f"NVML knows no GPU {uuid}: {reason}")
 
 
