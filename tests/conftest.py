@@ -15,6 +15,13 @@ settings.load_profile("ci")
 
 pytest_plugins = ["pytester"]
 
+
+@pytest.fixture
+def repetitions() -> int:
+    """Return how many hundred simulated diffs tell a rate: one in CI, three at night."""
+    return 3 if settings.default.max_examples >= 500 else 1
+
+
 DISHONEST = Path(__file__).with_name("misbehaving.py")
 
 

@@ -257,11 +257,10 @@ def test_a_chart_is_on_the_page(page):
     assert "Added chart of 4 rows." in page
 
 
-def test_a_format_of_diffs_is_offered(gapbench, recorded):
-    run, _ = recorded
-    gapbench("run", "added", "--clock", "added_clock", "--device", "cpu", "--rounds", "1")
+def test_a_format_of_diffs_is_offered(extended, gapbench):
     assert "added" in gapbench("diff", "--help")
-    assert gapbench("diff", run, "latest", "--format", "added", "--fail-on", "none") == "added format: 4 rows\n"
+    code = "import types; from gapbench.cli.diff import show; show(types.SimpleNamespace(rows=[1, 2]), 'added')"
+    assert extended("-c", code) == "added format: 2 rows\n"
 
 
 def test_a_command_is_listed_and_runs(gapbench):

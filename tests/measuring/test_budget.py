@@ -120,7 +120,7 @@ specs = st.sets(st.sampled_from(["sum_scale", "adaptive", "compiled_mean"]))
 
 
 @st.composite
-def plans(draw, least=1):
+def drawn_plans(draw, least=1):
     """Draw case plans of very different lengths, each of another case."""
     drawn = draw(st.lists(st.tuples(shapes, specs), min_size=least, max_size=30, unique_by=lambda one: one[0]))
     return [
@@ -129,7 +129,7 @@ def plans(draw, least=1):
     ]
 
 
-@given(plans(), st.data())
+@given(drawn_plans(), st.data())
 def test_every_case_is_in_exactly_one_shard_and_no_shard_is_empty(plans, data):
     count = data.draw(st.integers(1, len(plans)))
     hands = partition(plans, EFFORT, count)
@@ -139,7 +139,7 @@ def test_every_case_is_in_exactly_one_shard_and_no_shard_is_empty(plans, data):
     assert partition(plans, EFFORT, count) == hands
 
 
-@given(plans(least=2), st.data())
+@given(drawn_plans(least=2), st.data())
 def test_no_shard_could_give_a_case_away_and_be_done_before_the_one_that_takes_it(plans, data):
     hands = partition(plans, EFFORT, data.draw(st.integers(2, len(plans))))
     costs = [estimate(case_plan, EFFORT) for case_plan in plans]
@@ -148,7 +148,7 @@ def test_no_shard_could_give_a_case_away_and_be_done_before_the_one_that_takes_i
         assert load - min(costs[index] for index in hand) <= min(loads) * (1 + 1e-9)
 
 
-@given(plans(), st.integers(1, 5))
+@given(drawn_plans(), st.integers(1, 5))
 def test_more_shards_than_cases_are_refused(plans, more):
     with pytest.raises(GapbenchError, match=rf"too many: the selection has {len(plans)} cases"):
         partition(plans, EFFORT, len(plans) + more)

@@ -37,7 +37,7 @@ def test_samples_are_in_the_order_they_were_taken():
 
 @pytest.mark.slow
 def test_many_samples_are_thinned_without_hiding_the_extremes():
-    found = side(rounds=200, names=("mean",)).samples
+    found = side(rounds=110, names=("mean",)).samples
     found = pd.concat([found.assign(turn=found["turn"] + 3 * copy) for copy in range(3)], ignore_index=True)
     figure, words, _ = check(distribution, found)
     shown = drawn(figure, "y")[0].y
