@@ -82,7 +82,7 @@ class Plan:
 
     def needs_confirmation(self, evidence: Evidence) -> bool:
         """Tell whether a row is flagged."""
-        return min(evidence.slower, evidence.faster) <= self.flagged
+        return min(evidence.p_slower, evidence.p_faster) <= self.flagged
 
 
 def window(rounds: Floats, start: int, count: int) -> Floats:
@@ -182,7 +182,7 @@ def replay(
         "time": clock,
         "_SCREEN_SHARE": plan.first_share,
         "_MOST_CONFIRMING": plan.most,
-        "worth_confirming": plan.needs_confirmation,
+        "needs_confirmation": plan.needs_confirmation,
     }
     with mock.patch.multiple(policies, **chosen):
         for item in policy.schedule(states, seconds):  # type: ignore[arg-type]

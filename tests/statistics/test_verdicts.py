@@ -102,8 +102,8 @@ def test_a_wider_margin_makes_nothing_red_and_unmakes_no_equivalence(rows):
 def test_the_evidence_is_students_t_against_the_margin():
     values = np.random.default_rng(7).normal(0.03, 0.02, 10)
     evidence = student(values.mean(), values.var(ddof=1) / 10, 0.0, 9, 10, 0.01)
-    assert evidence.slower == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="greater").pvalue)
-    assert evidence.within == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="less").pvalue)
+    assert evidence.p_slower == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="greater").pvalue)
+    assert evidence.p_equivalent == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="less").pvalue)
     interval = ttest_1samp(values, 0).confidence_interval(0.95)
     assert evidence.change == Interval(values.mean(), pytest.approx(interval.low), pytest.approx(interval.high))
 
@@ -133,9 +133,9 @@ def test_paired_rounds_are_tested_by_signed_ranks():
     assert verdicts([slow, same]) == [Verdict.REGRESSED, Verdict.EQUIVALENT]
     mirrored = paired(-(noise(rng, 14) + np.log(1.06)), 0.01)
     assert verdicts([mirrored]) == [Verdict.IMPROVED]
-    assert paired(np.full(10, 0.5), 0.01).slower == pytest.approx(smallest_paired(10))
+    assert paired(np.full(10, 0.5), 0.01).p_slower == pytest.approx(smallest_paired(10))
     zeros = np.r_[np.zeros(20), np.arange(1, 6) / 100]
-    assert paired(zeros, 0.0).slower > 0.05 > smallest_paired(5)  # zeros speak for neither side, and are not left out
+    assert paired(zeros, 0.0).p_slower > 0.05 > smallest_paired(5)  # zeros favour neither side, and are not left out
 
 
 def test_the_designs_count_of_signed_rank_rounds():

@@ -73,7 +73,7 @@ def test_the_rounds_that_are_asked_for_confirm():
         look = rounds(rng, 1.05, 20)
         wanted = stages.rounds_to_confirm(look, level)
         assert wanted is not None
-        found.append(rounds(rng, np.exp(look.change.low), wanted).slower <= level)
+        found.append(rounds(rng, np.exp(look.change.low), wanted).p_slower <= level)
     assert np.mean(found) >= 0.95  # 99 % for normal values; a rank test asks for a little more
 
 
