@@ -69,8 +69,8 @@ def test_every_case_and_row_is_in_the_data_once(stored):
 
 
 def test_rows_of_a_case_lie_together_whatever_their_order_in_the_results(stored):
-    one = stored()
-    mixed = stored((one.run, one.results.sample(frac=1, random_state=1), one.winners))
+    item = stored()
+    mixed = stored((item.run, item.results.sample(frac=1, random_state=1), item.winners))
     data = page_data.data(mixed)
     rows, cases = (data[name]["columns"] for name in ("rows", "cases"))
     names = [rows["implementation"]["names"][code] for code in rows["implementation"]["codes"]]
@@ -109,16 +109,16 @@ def test_where_contenders_compute_different_things_nobody_wins(render, frames):
     run, results, winners = frames(cases=cases)
     assert "of 1 case" in visible(render((run, results, winners[:1])))
     alone = results[results["operation"] != "gap"]
-    assert "Nobody wins here" in visible(render((run, alone, winners[:0])))
+    assert "No winner: these contenders" in visible(render((run, alone, winners[:0])))
 
 
 def test_old_runs_say_what_they_know_and_nothing_else(render, frames):
     _, results, winners = frames()
-    for known in ({}, {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}, {"git": {}}):
-        text = visible(render((decode({"run": "r", **known}), results, winners)))
+    for expected in ({}, {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}, {"git": {}}):
+        text = visible(render((decode({"run": "r", **expected}), results, winners)))
         assert not re.search(r"\b(None|nan|NaN|NaT|NA|null)\b", text)
         assert "Machine" not in text
-        assert "the commit is not known" in text
+        assert "the commit is unknown" in text
 
 
 def test_nothing_at_all_is_a_page_too(render):
@@ -197,25 +197,25 @@ def a_view(of, frame, figure=lambda _: go.Figure()):
         return drawn[[name for name in ("shape", "ratio") if name in drawn]]
 
     chart = SimpleNamespace(figure=figure, summary=lambda _: "<b>All</b>", table=table)
-    return views.View("map", "Map", "Who wins where?", of, chart, lambda one: (frame(one),))
+    return views.View("map", "Map", "Who wins where?", of, chart, lambda item: (frame(item),))
 
 
 def test_a_view_of_a_case_gets_the_rows_and_the_samples_of_that_case(monkeypatch):
     both = [Case((8, 64, 7, 7)), Case((8, 256, 56, 56))]
-    one = side(cases=both)
-    seen = []
-    monkeypatch.setattr(views, "VIEWS", (a_view("case", lambda case: seen.append(case) or case.samples),))
-    stored = Stored(one.run, one.results, one.samples, summary.winners(one.results, one.samples))
+    item = side(cases=both)
+    observed = []
+    monkeypatch.setattr(views, "VIEWS", (a_view("case", lambda case: observed.append(case) or case.samples),))
+    stored = Stored(item.run, item.results, item.samples, summary.winners(item.results, item.samples))
     assert len(list(views.of_cases(stored))) == 2
-    for case, found in zip(both, seen, strict=True):
-        assert set(found.rows["case"]) == set(found.samples["case"]) == {case.id}
-        assert len(found.samples) == len(one.samples) / 2
+    for case, result in zip(both, observed, strict=True):
+        assert set(result.rows["case"]) == set(result.samples["case"]) == {case.id}
+        assert len(result.samples) == len(item.samples) / 2
 
 
 def test_a_view_of_a_diff_stands_on_its_page(monkeypatch):
     diff = compare(*two_sides())
     frame = pd.DataFrame({"ratio": [row.ratio for row in diff.rows]})
-    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda one: frame if one is diff else None),))
+    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda item: frame if item is diff else None),))
     page = html.diff_page(diff, pages=set(), redact=False, single_file=True)
     assert 'id="figure-map"' in page
     assert "library-plotly" in page

@@ -15,8 +15,8 @@ from gapbench.statistics.stats import (
     holm,
     location,
     lower_bound,
+    mean_difference,
     round_log_ratio,
-    unpaired,
     walsh_averages,
 )
 
@@ -306,17 +306,17 @@ def test_holm_is_the_closed_test_of_bonferroni(p_values):
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 9), (12, 5)])
-def test_the_unpaired_interval_is_scipys_welch(n, m):
+def test_the_interval_of_a_mean_difference_is_scipys_welch(n, m):
     from scipy import stats as scipy_stats
 
     rng = np.random.default_rng(n)
     values, others = rng.normal(1, 2, n), rng.normal(0, 0.5, m)
-    found = unpaired(values, others)
+    result = mean_difference(values, others)
     expected = scipy_stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
-    assert found.estimate == pytest.approx(values.mean() - others.mean())
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert result.estimate == pytest.approx(values.mean() - others.mean())
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_an_unpaired_interval_needs_two_values_on_each_side():
-    assert unpaired(np.array([3.0]), np.array([1.0, 1.0])) == Interval(2.0)
-    assert unpaired(np.array([3.0, 3.0]), np.array([1.0, 1.0])) == Interval(2.0, 2.0, 2.0)
+def test_a_mean_difference_needs_two_values_on_each_side():
+    assert mean_difference(np.array([3.0]), np.array([1.0, 1.0])) == Interval(2.0)
+    assert mean_difference(np.array([3.0, 3.0]), np.array([1.0, 1.0])) == Interval(2.0, 2.0, 2.0)

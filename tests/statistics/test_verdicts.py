@@ -63,14 +63,14 @@ def test_rows_that_changed_by_exactly_the_margin_are_red_no_more_often_than_the_
 
 def test_a_real_slowdown_among_unchanged_rows_is_found_and_they_are_not_blamed():
     rng = np.random.default_rng(1)
-    found = 0
+    result = 0
     for _ in range(40):
         rows = [of_two(noise(rng, 20, 0.015), noise(rng, 20, 0.015), 0.01) for _ in range(11)]
         slow = of_two(noise(rng, 20, 0.015), noise(rng, 20, 0.015) + np.log(1.05), 0.01)
         first, *others = verdicts([slow, *rows])
-        found += first is Verdict.REGRESSED
+        result += first is Verdict.REGRESSED
         assert Verdict.REGRESSED not in others
-    assert found >= 38
+    assert result >= 38
 
 
 def test_what_is_quiet_and_unchanged_is_equivalent():
@@ -86,8 +86,8 @@ def test_what_is_quiet_and_unchanged_is_equivalent():
 def test_swapping_the_sides_mirrors_every_verdict(rows, margin):
     there = judge([of_two(base, head, margin, 1e-6) for base, head in rows], level=0.2)
     back = judge([of_two(head, base, margin, 1e-6) for base, head in rows], level=0.2)
-    assert [MIRROR.get(one.verdict, one.verdict) for one in there] == [one.verdict for one in back]
-    assert [one.p_value for one in there] == pytest.approx([one.p_value for one in back], abs=1e-9)
+    assert [MIRROR.get(item.verdict, item.verdict) for item in there] == [item.verdict for item in back]
+    assert [item.p_value for item in there] == pytest.approx([item.p_value for item in back], abs=1e-9)
 
 
 @settings(max_examples=60)

@@ -152,7 +152,7 @@ class _Pair:
             {
                 key: noise.shift(before[way][key], after[way][key])
                 for key in references
-                if key in before[way].keys() & after[way]
+                if key in before[way] and key in after[way]
             }
             for way in ("own", "ratio")
         )
@@ -175,7 +175,7 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Scales:
-    """How far runs of the same code differ by one estimate: for all rows, and for rows with a history of their own."""
+    """The scales of shifts between runs by one estimate: of all rows, and of rows with a history of their own."""
 
     typical: Scale
     rows: Mapping[Key, Scale]

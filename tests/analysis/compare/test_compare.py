@@ -46,8 +46,8 @@ def test_swapped_runs_mirror_the_diff():
 def test_another_state_of_the_machine_is_no_change_of_any_implementation(state):
     """A whole run 10 % slower or faster: not even the reference is blamed."""
     for seed in range(6):
-        found = verdicts(*two_sides(seed, head={"state": state})).values()
-        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(found)
+        result = verdicts(*two_sides(seed, head={"state": state})).values()
+        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(result)
 
 
 def test_a_reference_that_got_faster_turns_nobody_else_red():
@@ -109,8 +109,8 @@ def test_each_case_is_compared_with_itself():
         seconds_per_call=head.samples["seconds_per_call"]
         * np.where((head.samples["case"] == OTHER.id) & (head.samples["implementation"] == "odd"), 1.08, 1)
     )
-    found = verdicts(base, replace(head, samples=slower))
-    assert [key for key, verdict in found.items() if verdict is Verdict.REGRESSED] == [(OTHER.id, "odd")]
+    result = verdicts(base, replace(head, samples=slower))
+    assert [key for key, verdict in result.items() if verdict is Verdict.REGRESSED] == [(OTHER.id, "odd")]
 
 
 def test_six_rounds_a_side_show_a_large_change_among_sixty_rows():
@@ -166,8 +166,8 @@ def test_what_slows_a_whole_case_is_found_by_times_of_their_own():
 @pytest.mark.parametrize("state", [0.08, -0.08])
 def test_another_state_of_the_machine_is_no_change_of_many_rows(state):
     for seed in range(3):
-        found = compare(*two_sides(seed, cases=MANY, common=0.003, head={"state": state})).summary
-        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & found.keys()
+        result = compare(*two_sides(seed, cases=MANY, common=0.003, head={"state": state})).summary
+        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & result.keys()
 
 
 @pytest.mark.parametrize("change", [0.88, 1.12])
@@ -222,9 +222,9 @@ def test_rows_pair_within_their_condition_of_memory_only():
         results=pd.concat([head.results, fresh.results], ignore_index=True),
         samples=pd.concat([head.samples, fresh.samples], ignore_index=True),
     )
-    found = {(row.implementation, row.memory): row.verdict for row in compare(base, head).rows}
-    assert found["slow", "kept"] is Verdict.REGRESSED
-    assert {verdict for (_, memory), verdict in found.items() if memory == "fresh"} == {Verdict.ADDED}
+    result = {(row.implementation, row.memory): row.verdict for row in compare(base, head).rows}
+    assert result["slow", "kept"] is Verdict.REGRESSED
+    assert {verdict for (_, memory), verdict in result.items() if memory == "fresh"} == {Verdict.ADDED}
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,10 @@ def test_another_condition_of_memory_is_a_mismatch_that_names_both(was, now, sen
 
 
 def test_what_stopped_early_is_compared_as_far_as_its_rounds_go():
-    def raced(one):
-        slow = one.samples["implementation"] == "slow"
-        results = one.results.assign(stopped_by=np.where(one.results["implementation"] == "slow", "slower", "target"))
-        return replace(one, results=results, samples=one.samples[~slow | (one.samples["round"] < 3)])
+    def raced(item):
+        slow = item.samples["implementation"] == "slow"
+        results = item.results.assign(stopped_by=np.where(item.results["implementation"] == "slow", "slower", "target"))
+        return replace(item, results=results, samples=item.samples[~slow | (item.samples["round"] < 3)])
 
     large = by_name(*map(raced, two_sides(spread=0.003, head={"changes": {"slow": 1.3}})))["slow"]
     assert (large.verdict, large.rounds) == (Verdict.REGRESSED, 3)

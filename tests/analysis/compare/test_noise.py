@@ -49,7 +49,7 @@ def test_with_many_rounds_a_shift_is_about_welchs():
 def test_a_wild_round_hardly_widens_a_row():
     rounds = np.random.default_rng(3).normal(0, 0.01, 30)
     wild = np.append(rounds[:-1], 2.0)
-    calm, disturbed = (noise.levels([one])[0].variance for one in (rounds, wild))
+    calm, disturbed = (noise.levels([row])[0].variance for row in (rounds, wild))
     assert disturbed < 2 * calm
 
 
@@ -77,8 +77,8 @@ def test_what_rounds_explain_is_not_learned_twice():
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 0.01)), max_size=30))
-def test_whatever_rows_did_the_scale_keeps_its_bounds(found):
-    for learned in (SCALE.learn(found), SCALE.learn_row(found), SCALE.learn(found).learn_row(found)):
+def test_whatever_rows_did_the_scale_keeps_its_bounds(result):
+    for learned in (SCALE.learn(result), SCALE.learn_row(result), SCALE.learn(result).learn_row(result)):
         assert SCALE.least <= learned.variance <= SCALE.most
         assert learned.degrees >= SCALE.degrees
 

@@ -31,7 +31,7 @@ def test_series_differ_by_more_than_colour():
 
 
 def test_marks_go_to_the_first_and_the_others_look_alike():
-    marks = style.marks(f"{place}" for place in range(10))
+    marks = style.marks(f"{index}" for index in range(10))
     assert [mark.letter for mark in marks.values()] == [*"ABCDEFGH", "+", "+"]
 
 

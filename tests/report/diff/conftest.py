@@ -16,13 +16,13 @@ def row(verdict: Verdict = Verdict.REGRESSED, implementation: str = "fast", **ch
     tested = verdict in (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
     ratio = {"ratio": 1.052, "ratio_low": 1.031, "ratio_high": 1.072, "p_value": 0.001, "rounds": 12} if tested else {}
     reason = "" if tested else f"this is why it is {verdict}"
-    known = {"suite": "quick", "case": CASE.id, "implementation": implementation, "clock": "host"}
-    return Row(**{**known, "spec": implementation, "verdict": verdict, "reason": reason, **ratio, **changes})
+    fields = {"suite": "quick", "case": CASE.id, "implementation": implementation, "clock": "host"}
+    return Row(**{**fields, "spec": implementation, "verdict": verdict, "reason": reason, **ratio, **changes})
 
 
 def diff_of(*rows: Row, **changes: object) -> Diff:
     """Return a diff of ``rows``."""
-    base, head = (one.run for one in two_sides(rounds=1))
+    base, head = (item.run for item in two_sides(rounds=1))
     return Diff(**{"base": base, "head": head, "margin": 0.01, "rows": rows, **changes})
 
 

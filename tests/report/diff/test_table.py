@@ -62,8 +62,8 @@ def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(ma
     assert "impl_29" in out
     assert out.count("red_") >= 25
     assert "25 more inconclusive rows are not listed" in out
-    (said,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
-    assert said == (
+    (message,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
+    assert message == (
         "35 rows are inconclusive: 95 % intervals reach from +3.1% to +7.2%; two runs of 3.5 min (--budget 210s) "
         "would decide about 30 of them; gapbench ab decides the others, measuring both commits together"
     )

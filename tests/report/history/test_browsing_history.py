@@ -83,8 +83,8 @@ def test_nothing_serious_and_nothing_sideways(history, scheme, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("[data-trend]").first.click()
     page.wait_for_selector("#trend .main-svg")
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    result = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [(row["id"], row["nodes"][0]["html"]) for row in result if row["impact"] in ("serious", "critical")] == []
 
 
 def test_hostile_text_stays_text(history):
