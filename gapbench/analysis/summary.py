@@ -20,7 +20,6 @@ from gapbench.statistics.stats import (
     Floats,
     Interval,
     excess,
-    hodges_lehmann,
     location,
     lower_bound,
     round_log_ratio,
@@ -230,7 +229,7 @@ def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict
     while True:
         ratios = {name: log_ratios(turns, name, best) for name in seconds}
         ahead = {
-            name: hodges_lehmann(ratios[name]) if len(ratios[name]) else seconds[name] - seconds[best]
+            name: location(ratios[name]).estimate if len(ratios[name]) else seconds[name] - seconds[best]
             for name in rivals
         }
         first = min(rivals, key=ahead.__getitem__)

@@ -97,20 +97,13 @@ def walsh_averages(values: Floats) -> Floats:
     return np.sort((values[i] + values[j]) / 2)
 
 
-def hodges_lehmann(values: Floats) -> float:
-    """Return the median of the Walsh averages: nearly as efficient as the mean, nearly as robust as the median.
-
-    Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598.
-    """
-    return float(np.median(walsh_averages(values)))
-
-
 def location(values: Floats, confidence: float = 0.95) -> Interval:
     """Return the Hodges-Lehmann estimate of ``values`` with its exact signed-rank interval.
 
-    The interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical
-    Methods, 3rd ed., section 3.3). It assumes only that values are independent and symmetric about the location.
-    Without values the estimate is nan.
+    The estimate is the median of the Walsh averages, nearly as efficient as the mean and nearly as robust as the median
+    (Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598); nan without values. The interval inverts
+    Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., section 3.3).
+    It assumes only that values are independent and symmetric about the location.
     """
     if not len(values):
         return Interval(np.nan)

@@ -43,6 +43,7 @@ LEVEL = 0.01
 EQUIVALENCE_LEVEL = 0.05
 """The probability that a row which changed by the margin is called equivalent, for each row alone, as usual in TOST."""
 
+_quantile = NormalDist().inv_cdf
 _POWER = 0.8
 _MOST_ROUNDS = 1000
 _MOST_EXACT = 200
@@ -160,21 +161,16 @@ def rounds_needed(evidence: Evidence, level: float) -> int | None:
     shrinks with the root of their number. At least as many as can show a change at ``level``; None if 1000 are too few.
     """
     fewest = fewest_rounds(level, evidence.min_p)
-    error = evidence.change.half_width / quantile(0.975)
+    error = evidence.change.half_width / _quantile(0.975)
     if not isfinite(error):
         return fewest
     distance = abs(evidence.change.estimate) - evidence.margin
-    deviations = quantile(1 - (level if distance > 0 else EQUIVALENCE_LEVEL)) + quantile(_POWER)
+    deviations = _quantile(1 - (level if distance > 0 else EQUIVALENCE_LEVEL)) + _quantile(_POWER)
     left = (distance / deviations) ** 2 - evidence.floor  # the variance that rounds may contribute
     now = max(error**2 - evidence.floor, 0.0) * evidence.rounds
     if left * _MOST_ROUNDS <= now:
         return None
     return max(fewest, evidence.rounds + 1, ceil(now / left))
-
-
-def quantile(probability: float) -> float:
-    """Return the standard normal's quantile."""
-    return NormalDist().inv_cdf(probability)
 
 
 def fewest_rounds(level: float, min_p: Callable[[int], float]) -> int:
@@ -259,7 +255,7 @@ def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
     distance = min(abs(change.low), abs(change.high)) - evidence.margin
     if distance <= 0:
         return None
-    error = float(change.half_width) / quantile(0.975) * evidence.rounds**0.5
-    root = error * (quantile(1 - level) + quantile(_CONFIRMING_POWER)) / distance
+    error = float(change.half_width) / _quantile(0.975) * evidence.rounds**0.5
+    root = error * (_quantile(1 - level) + _quantile(_CONFIRMING_POWER)) / distance
     wanted: int = ceil(root * root)
     return max(fewest_to_confirm(level, evidence.min_p), wanted)

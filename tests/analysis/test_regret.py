@@ -61,7 +61,7 @@ def test_without_weights_there_is_no_total():
     assert result["geometric_mean"].tolist() == [1.0]
 
 
-def test_a_case_that_nobody_is_ok_in_counts_for_nobody():
+def test_a_case_that_no_implementation_is_ok_in_counts_for_none():
     result = regrets(stored([row(FIRST, "a", 1e-5), row(SECOND, "a", status="failed")]))
     assert result[["cases", "unanswered", "lacks"]].to_numpy().tolist() == [[1, 1, 0]]
 

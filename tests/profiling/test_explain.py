@@ -55,7 +55,7 @@ def test_an_extra_copy_is_named_with_its_part_of_the_difference():
     ]
 
 
-def test_the_profilers_own_time_is_nobodys():
+def test_the_profilers_own_time_belongs_to_no_operator():
     """1 µs an event under the profiler: what is told are the times without it."""
     base = profile(10e-6, {SUM: (11e-6, 1)})
     head = profile(30e-6, {SUM: (11e-6, 1), COPY: (21e-6, 1)})
@@ -63,7 +63,7 @@ def test_the_profilers_own_time_is_nobodys():
     assert [(item.kind, item.seconds) for item in result.findings[:1]] == [("operator", pytest.approx(20e-6))]
 
 
-def test_page_faults_python_waiting_and_what_is_left_are_told():
+def test_page_faults_python_waiting_and_what_is_left_are_reported():
     base = profile(10e-6, {SUM: (10e-6, 1)}, faults=1, python=0.0)
     head = profile(
         100e-6, {SUM: (10e-6, 1)}, faults=40, fault_share=40, allocation=50, python=20, gaps=5, unexplained=15

@@ -171,7 +171,7 @@ def test_each_part_has_its_words(parts, words):
     assert sentence("f", "float32", divided(**parts), [row("aten::mean"), row("aten::sum")]).startswith(words)
 
 
-def test_what_other_work_took_is_said_last():
+def test_what_other_work_took_is_reported_last():
     message = sentence("f", "float32", divided(gaps=0.7, kernel=0.3), [row("aten::sum")])
     assert message.startswith("100 % of `f` in float32 is aten::sum; for 70 % the caller's thread was off the core")
 

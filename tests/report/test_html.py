@@ -91,7 +91,7 @@ def test_what_is_not_ok_is_listed_once_with_its_reason_the_worst_first(render):
     assert text.count("off by 31 ULP") == 1
 
 
-def test_facts_that_all_cases_share_are_said_once(render):
+def test_facts_that_all_cases_share_are_reported_once(render):
     cases = (Case((1, 8, 4, 4)), Case((1, 8, 4, 4), "float32", "contiguous", "cpu", "backward", 2))
     assert "1 thread, clock host" in visible(render(cases=cases[:1]))
     assert "1 thread, clock host" not in visible(render(cases=cases))
@@ -104,7 +104,7 @@ def test_cases_that_each_have_another_winner_have_no_single_winner(render, frame
     assert "No single winner: 5 implementations are fastest in one case each." in text
 
 
-def test_where_contenders_compute_different_things_nobody_wins(render, frames):
+def test_where_contenders_compute_different_things_there_is_no_winner(render, frames):
     cases = (Case((1, 8, 4, 4)), Case((1, 8, 7, 7), operation="classifier_head", label="a head"))
     run, results, winners = frames(cases=cases)
     assert "of 1 case" in visible(render((run, results, winners[:1])))
@@ -155,7 +155,7 @@ def test_unknown_fields_of_the_environment_are_shown_as_they_are(render):
         assert part in text
 
 
-def test_ceilings_and_what_counts_energy_are_told_with_their_reasons(render):
+def test_ceilings_and_what_counts_energy_are_reported_with_their_reasons(render):
     ceilings = [
         {"level": "L2", "kind": "read", "device": "cpu", "threads": 1, "bytes": 2**20, "gbps": 262.7, "seconds": None},
         {"level": "memory", "kind": "read", "device": "cpu", "threads": 2, "gbps": None, "reason": "<b>busy"},

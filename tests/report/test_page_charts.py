@@ -30,7 +30,7 @@ def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
     assert window.locator(".chart [href]").count() == 0
 
 
-def test_every_view_is_drawn_while_nobody_waits_so_that_paper_has_them(run_page):
+def test_every_view_is_drawn_while_the_page_is_idle_so_that_paper_has_them(run_page):
     page = run_page()
     page.wait_for_selector("html[data-drawn]")
     assert page.locator("main .chart").count() == len([view for view in VIEWS if view.of == "run"])

@@ -48,7 +48,7 @@ def test_failures_call_for_caution_and_many_make_it_untrusted(sound):
     assert result(run, "measured").level is Level.UNTRUSTED
 
 
-def test_what_is_not_supported_here_counts_against_nobody(sound):
+def test_what_is_not_supported_here_does_not_count(sound):
     run = sound()
     run.results.loc[:6, ["status", "seconds"]] = ["unsupported", None]
     assert quality.judge(run).badge == "trusted"
@@ -143,7 +143,7 @@ def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
     assert quality.judge(stored((run, results[:0], pd.DataFrame()))).badge == "untrusted"
 
 
-def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_told(sound):
+def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_reported(sound):
     run = sound(ceilings=[{"level": None, "kind": "read", "gbps": None, "reason": "no C compiler; install gcc"}])
     assert result(run, "ceilings").level is Level.UNKNOWN
     assert result(run, "ceilings").evidence == "no C compiler; install gcc"

@@ -42,7 +42,7 @@ RUN = Run(id="20261122T101112Z-abc1234-0001", wall_seconds=60.0, timed_seconds=6
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_what_is_undecided_is_said_with_what_would_tell(width):
+def test_what_is_undecided_is_reported_with_what_would_decide(width):
     folded = " ".join(printed(text.print_winners, pd.DataFrame([UNDECIDED]), width=width, run=RUN).split())
     if width == 80:
         assert "or 2 more" in folded
@@ -54,7 +54,7 @@ def test_what_is_undecided_is_said_with_what_would_tell(width):
     assert "or avg_pool (within 4 %); about" in rows.certainty(row.iloc[0], RUN)
 
 
-def test_too_few_rounds_for_an_interval_are_said_so():
+def test_too_few_rounds_for_an_interval_are_reported():
     few = {**UNDECIDED, "within": float("nan"), "rounds": 3}
     expected = "or one of 2 others (no interval: 6 rounds are needed, this has 3); about 20 s more would decide"
     assert rows.certainty(few, RUN) == expected
@@ -63,7 +63,7 @@ def test_too_few_rounds_for_an_interval_are_said_so():
     assert "more would decide" not in rows.certainty(few, {})
 
 
-def test_of_many_undecided_cases_the_first_are_told():
+def test_of_many_undecided_cases_the_first_are_reported():
     out = printed(text.print_winners, pd.DataFrame([UNDECIDED] * 9), width=80, run=RUN)
     assert out.count("would decide") == 5
     assert "4 more cases are as open" in out
@@ -81,7 +81,7 @@ def test_the_next_is_named_where_nothing_ties():
     assert rows.certainty({**alone, "next": None}, RUN) == ""
 
 
-def test_troubles_are_said_once_with_the_number_of_cases():
+def test_troubles_are_reported_once_with_the_number_of_cases():
     rows = [
         {"implementation": name, "status": "unsupported", "reason": "needs a [GPU]", "case": case}
         for name in ("triton", "cupy") for case in ("a", "b", "c")
@@ -152,7 +152,7 @@ BOTH = {**ROW, "contender": "this", "implementation": "mean", "shape": "8x2048x7
 
 
 @pytest.mark.parametrize(("factor", "is_reported"), [(1.9, True), (1.11, True), (1.05, False), (0.8, False)])
-def test_what_fresh_memory_costs_is_said_with_the_setting_that_saves_it(factor, is_reported):
+def test_what_fresh_memory_costs_is_reported_with_the_setting_that_saves_it(factor, is_reported):
     kept = {**BOTH, "memory": "kept", "seconds": 1e-3, "page_faults": 0.0}
     fresh = {**BOTH, "memory": "fresh", "seconds": factor * 1e-3, "page_faults": 412.0}
     out = printed(text.print_memory, pd.DataFrame([kept, fresh]), width=80)
@@ -162,7 +162,7 @@ def test_what_fresh_memory_costs_is_said_with_the_setting_that_saves_it(factor, 
     assert printed(text.print_memory, pd.DataFrame([kept]), width=80) == ""
 
 
-def test_what_fresh_memory_costs_is_told_of_the_worst():
+def test_what_fresh_memory_costs_is_reported_of_the_worst():
     frames = []
     for index in range(8):
         kept = {**BOTH, "implementation": f"i{index}", "memory": "kept", "seconds": 1.0, "page_faults": None}
@@ -265,7 +265,7 @@ def test_long_names_are_shortened_and_numbers_never(width, length):
         assert len(out.splitlines()) < 60
 
 
-def test_a_table_that_has_no_room_is_told_line_by_line():
+def test_a_table_without_room_is_printed_line_by_line():
     *_, (show, arguments, _) = tables("mean")
     assert "\n  runs 15 → 14\n" in printed(show, *arguments, width=60)
     assert "\nrun1" not in printed(show, *arguments, width=80)

@@ -139,7 +139,7 @@ def levels(rounds: Sequence[Floats]) -> list[Shift]:
         i, j = np.triu_indices(length)
         for block in np.array_split(indices, 1 + len(indices) * length**2 // _AT_ONCE):
             values = np.stack([rounds[index] for index in block])
-            centres[block] = np.median((values[:, i] + values[:, j]) / 2, axis=1)  # as `stats.hodges_lehmann`
+            centres[block] = np.median((values[:, i] + values[:, j]) / 2, axis=1)  # as `stats.location`
             variances[block] = _variances(values)
     typical = float(np.median(variances[lengths > 3])) if (lengths > 3).any() else _TYPICAL
     moderated = []

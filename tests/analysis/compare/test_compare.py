@@ -50,7 +50,7 @@ def test_another_state_of_the_machine_is_no_change_of_any_implementation(state):
         assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(result)
 
 
-def test_a_reference_that_got_faster_turns_nobody_else_red():
+def test_a_reference_that_got_faster_turns_no_other_red():
     for seed in range(6):
         rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}}))
         assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
@@ -83,13 +83,13 @@ def test_one_changed_implementation_does_not_make_the_reference_look_changed():
     assert "moved" not in rows["slow"].reason
 
 
-def test_a_lone_implementation_is_compared_by_its_time_and_that_is_said():
+def test_a_lone_implementation_is_compared_by_its_time_and_that_is_reported():
     rows = by_name(*two_sides(names=("mean",), head={"changes": {"mean": 1.4}}))
     assert rows["mean"].verdict is Verdict.REGRESSED
     assert "another state of the machine" in rows["mean"].reason
 
 
-def test_without_a_reference_on_both_sides_times_are_compared_and_that_is_said():
+def test_without_a_reference_on_both_sides_times_are_compared_and_that_is_reported():
     rows = by_name(*two_sides(head={"statuses": {"mean": "failed"}}))
     assert rows["mean"].verdict is Verdict.FAILED_HEAD
     assert "without a ratio to compare" in rows["fast"].reason
@@ -303,7 +303,7 @@ def test_the_same_name_for_other_work_is_a_changed_definition(column, value):
     assert f"{column} is {value}, was " in rows[0].reason
 
 
-def test_columns_that_runs_of_old_lack_are_no_change():
+def test_columns_that_runs_of_older_versions_lack_are_no_change():
     base, head = two_sides()
     old = replace(base, results=base.results.assign(reference=None, parameters=pd.NA))
     assert Verdict.CHANGED_DEFINITION not in verdicts(old, head).values()
@@ -333,7 +333,7 @@ def test_another_environment_is_not_compared_unless_it_is_allowed_by_name(name):
     assert allowed.environment == diff.environment  # still said
 
 
-def test_failures_are_told_though_the_environment_differs():
+def test_failures_are_reported_though_the_environment_differs():
     base, head = two_sides(head={"statuses": {"odd": "failed"}, **OTHERS["torch"]})
     assert by_name(base, head)["odd"].verdict is Verdict.FAILED_HEAD
 

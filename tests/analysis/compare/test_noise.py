@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from gapbench.analysis.compare import noise
-from gapbench.statistics.stats import hodges_lehmann
+from gapbench.statistics.stats import location
 
 values = st.lists(st.integers(-80, 80).map(lambda value: value / 1000), min_size=1, max_size=12).map(np.array)
 SCALE = noise.scale(0.007, least=0.003, most=0.017)
@@ -21,7 +21,7 @@ def shifts(rng, apart, count, within=1e-6):
 @given(st.lists(values, min_size=1, max_size=5))
 def test_a_level_is_where_rounds_lie_however_few_and_never_quite_certain(rounds):
     for level, of_row in zip(noise.levels(rounds), rounds, strict=True):
-        assert level.value == hodges_lehmann(of_row)
+        assert level.value == location(of_row).estimate
         assert level.rounds == len(of_row)
         assert level.degrees > 0
         assert level.variance >= 0

@@ -27,7 +27,7 @@ def test_any_run_is_drawn_or_refused_with_reasons(result):
     assert sum(trace.mode == "lines" for trace in figure.data) <= len(fits)
 
 
-def test_parameters_and_crossover_are_said_and_drawn():
+def test_parameters_and_crossover_are_reported_and_drawn():
     result = run({"cheap": (1e-6, 10), "wide": (5e-6, 100)})
     figure, words, table = check(cost_model, result)
     assert words == (

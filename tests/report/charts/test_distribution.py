@@ -57,7 +57,7 @@ def test_rounds_have_their_medians_and_the_ecdf_ends_at_all():
     assert ecdf.x[-1] == result["seconds_per_call"].max()
 
 
-def test_rounds_that_differ_are_said():
+def test_rounds_that_differ_are_reported():
     result = side(rounds=4, names=("mean", "fast"), spread=0).samples
     result.loc[(result["round"] == 2) & (result["implementation"] == "fast"), "seconds_per_call"] *= 3
     assert "(fast)" in distribution.summary(result)

@@ -45,7 +45,7 @@ def test_who_lacks_cases_is_listed_below_without_a_mark():
     assert len(worst.x) == 2
 
 
-def test_nobody_ok_everywhere_is_said():
+def test_none_ok_everywhere_is_reported():
     result = stored([row(FIRST, "a", 1e-5), row(SECOND, "b", 1e-5)])
     assert regret.summary(result) == "suite quick: no implementation is ok in all 2 cases."
 

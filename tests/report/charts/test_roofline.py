@@ -49,7 +49,7 @@ def test_the_ceiling_is_that_of_the_level_which_holds_the_data():
     assert "nearest to its measured ceiling is a at 12.3 MiB, 80.0 % of it." in roofline.summary(result, [MEMORY, L2])
 
 
-def test_above_the_ceiling_is_said():
+def test_above_the_ceiling_is_reported():
     assert "1 of 2 measurements are above" in roofline.summary(run(5, 20), [L2, MEMORY])
     assert "above" not in roofline.summary(run(5, 9), [L2, MEMORY])
 
@@ -86,7 +86,7 @@ def test_the_datasheet_is_compared_with_the_largest_size():
     )
 
 
-def test_ceilings_of_other_devices_and_of_copies_hold_for_nobody():
+def test_ceilings_of_other_devices_and_of_copies_hold_for_none():
     gpu = replace(MEMORY, device="cuda:0", gbps=2000.0)
     copy = replace(MEMORY, kind="copy", gbps=30.0)
     assert roofline.table(run(5), [MEMORY, gpu, copy])["ceiling GB/s"].tolist() == [10]

@@ -64,7 +64,7 @@ def test_the_answer_in_words():
     )
 
 
-def test_nothing_profiled_is_said():
+def test_nothing_profiled_is_reported():
     nothing = [document(status="failed")]
     assert shares.summary(profiles.shares(nothing)) == "No implementation could be profiled."
     assert memory.summary(profiles.timelines(nothing)) == "No allocation was recorded."

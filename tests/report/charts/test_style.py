@@ -35,7 +35,7 @@ def test_marks_go_to_the_first_and_the_others_look_alike():
     assert [mark.letter for mark in marks.values()] == [*"ABCDEFGH", "+", "+"]
 
 
-def test_nothing_to_draw_is_said_without_axes():
+def test_nothing_to_draw_is_reported_without_axes():
     figure = style.nothing()
     assert figure.layout.annotations[0].text == "nothing to draw"
     assert [axis.visible for axis in (figure.layout.xaxis, figure.layout.yaxis)] == [False, False]

@@ -60,7 +60,7 @@ def test_a_panel_for_each_dtype_and_layout_and_for_what_else_differs():
     ]
 
 
-def test_a_case_that_nobody_is_ok_in_is_drawn_as_that():
+def test_a_case_that_no_implementation_is_ok_in_is_drawn_as_that():
     result, best = won(row(SMALL, "mean", 1e-5, 1.0), row(CASES[1], "mean", status="failed"))
     assert sorted(tiles(winners_map.figure(result, best))) == ["A", "–"]
     assert "is fastest in 1 of 2 cases" in winners_map.summary(result, best)
