@@ -37,7 +37,7 @@ def test_who_lacks_a_case_does_not_compete_but_counts_as_the_best_where_it_is():
 
 
 def test_regret_is_by_the_paired_ratio_where_it_is_known():
-    """Times alone would have ``b`` win by a round that was quiet for all."""
+    """By times alone ``b`` would win, because of a quiet round."""
     rows = [row(FIRST, "a", 1e-5, best="a", best_ratio=1.0), row(FIRST, "b", 0.9e-5, best="a", best_ratio=1.2)]
     rows += [row(FIRST, "c", 3.6e-5, best="a")]
     result = regrets(stored(rows))

@@ -325,7 +325,7 @@ def test_ratios_to_the_best_are_of_turns_that_both_took(seed, lost, rounds):
 @settings(deadline=None)
 @given(st.lists(factors, min_size=2, max_size=6, unique=True), st.integers(2, 12), st.randoms())
 def test_the_fastest_is_the_one_with_the_least_ratio_whatever_rounds_and_turns_each_took(ratios, rounds, random):
-    """Rounds differ by a factor of 8, so that whoever took part in the quick ones only has the least time."""
+    """Rounds differ by a factor of 8, so an implementation that is only in the quick ones has the smallest time."""
     named = {f"i{index}": ratio for index, ratio in enumerate(ratios)}
     speeds = [random.uniform(0.5, 4) for _ in range(rounds)]
     samples = measured(named, rounds, 4, disturb=lambda round_: speeds[round_])
@@ -632,7 +632,7 @@ def test_the_ceiling_fraction_is_of_the_level_that_holds_the_data():
 
 @pytest.mark.parametrize(("case", "limit"), [(CASE, 100), (OTHER, 10)])
 def test_who_is_faster_than_memory_can_deliver_is_wrong_and_not_ranked(case, limit):
-    """It remembers its answers, say. A level that may serve a part of the data counts as one that serves all."""
+    """For example it caches its outputs. A level that may serve a part of the data counts as serving all of it."""
     base = case.bytes_moved / (limit * 1e9)
     names = ("mean", "fast", "remembers")
     samples = measured({"mean": 2.0, "fast": 0.51, "remembers": 0.49}, base=base, case=case)

@@ -1,4 +1,4 @@
-"""What a worker says of a profile is looked at before it is used, and so are the files that it leaves."""
+"""Test that a worker's profile and its files are validated before use."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Occupancy, beside worked examples."""
+"""Test occupancy against worked examples."""
 
 import pytest
 

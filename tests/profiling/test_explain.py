@@ -1,4 +1,4 @@
-"""Explanations of differences whose causes are known."""
+"""Test explanations of differences with known causes."""
 
 import math
 from contextlib import nullcontext
@@ -56,7 +56,7 @@ def test_an_extra_copy_is_named_with_its_part_of_the_difference():
 
 
 def test_the_profilers_own_time_belongs_to_no_operator():
-    """1 µs an event under the profiler: what is told are the times without it."""
+    """The profiler adds 1 µs per event; findings have the times without it."""
     base = profile(10e-6, {SUM: (11e-6, 1)})
     head = profile(30e-6, {SUM: (11e-6, 1), COPY: (21e-6, 1)})
     result, _ = explained(base, head)
@@ -185,7 +185,7 @@ def row(name="pool", clock="host", **changes):
 
 @pytest.fixture
 def profiling(monkeypatch):
-    """Give documents in the order in which they are asked for, per side; return the requests."""
+    """Return documents in the order of the requests of each side; collect the requests."""
     given, asked = {BASE: [], HEAD: []}, []
 
     def item(_server, name, request):

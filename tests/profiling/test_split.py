@@ -55,7 +55,7 @@ def test_what_is_fixed_is_all_of_the_measured_time_on_a_core(case):
 
 
 def synthetic(python, dispatch, allocation, kernel, per_event=0.4e-6, faults=0.0, cost=0.0, off_core=0.0):
-    """Return what a profiler sees that adds ``per_event`` around each of three events, one beneath another."""
+    """Return the profile of three nested events, with ``per_event`` added by the profiler around each."""
     alone = python + dispatch + allocation + kernel + faults * cost
     own = {
         OUTSIDE: python + per_event,
@@ -111,7 +111,7 @@ def test_growth_outside_of_operators_is_the_kernel_where_it_is_most_of_all_growt
 
 
 def test_what_is_called_more_often_is_dispatched_more_often_and_its_events_are_paid():
-    """A mean of 16 slices: 16 times the operators, each with 0.4 µs of the profiler's around it, and no kernel."""
+    """Use a mean of 16 slices: 16 times the operators, each with 0.4 µs of the profiler, and no kernel."""
     each, own = 0.4e-6, 1e-6
 
     def slices(count):

@@ -1,4 +1,4 @@
-"""Kernels compiled for GPUs that are not there, and what is read off their machine code."""
+"""Test kernels that are compiled for GPUs without one, and the parsing of their machine code."""
 
 import json
 import re

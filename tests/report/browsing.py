@@ -1,4 +1,4 @@
-"""The site that tests open in a browser, and how they read it; see the fixture `pages`."""
+"""Write the site that tests open in a browser, and read its pages; see the fixture `pages`."""
 
 from stored import keep, side
 

@@ -23,7 +23,7 @@ ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "envir
 
 @pytest.fixture
 def render(stored):
-    """Return the page of a run without a baseline, made of `build`'s arguments or of frames."""
+    """Return a function that renders the page of a run without a baseline, from `build`'s arguments or frames."""
 
     def render(frames=None, single_file=False, **changes):
         return html.run_page(public(stored(frames, **changes)), None, "no baseline", single_file=single_file)

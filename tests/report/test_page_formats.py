@@ -1,4 +1,4 @@
-"""What scripts and Python must say alike."""
+"""Test that scripts and Python format values alike."""
 
 import json
 import math

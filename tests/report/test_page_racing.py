@@ -1,4 +1,4 @@
-"""The page of a run that raced, under two conditions of memory, with too little time to tell all winners."""
+"""Test the page of a run that raced under two memory conditions, with too little time to decide all winners."""
 
 import numpy as np
 import pytest

@@ -196,7 +196,7 @@ def test_an_answer_that_was_rounded_more_than_once_says_so_in_its_row(width):
 
 
 def test_remarks_leave_the_table_a_table():
-    """At 80 columns a sentence below a name that must not be broken made every row lines of its own."""
+    """Check a regression: at 80 columns a sentence below an unbreakable name split every row into lines."""
     unusual = {**WINNER, "max_error_ulp": 0.83, "deterministic": False, "batch_invariant": False}
     header, *_ = printed(text.print_winners, pd.DataFrame([unusual]), width=80).splitlines()
     assert header.split() == ["case", "fastest", "time", "÷", "mean", "95", "%", "interval"]
@@ -224,7 +224,7 @@ UNITS = ("419 µs", "0.22×", "[0.196, 0.231]")  # noqa: RUF001
 
 
 def tables(name):
-    """Yield every table that has names: what prints it, its arguments, and what must be seen whole."""
+    """Yield every table with names: its function, its arguments, and the texts that must not be broken."""
     winner = {**WINNER, "implementation": name, "label": name}
     yield text.print_winners, [pd.DataFrame([winner])], UNITS
     yield text.print_contenders, [pd.DataFrame([{**ROW, "implementation": name}]), "yours"], UNITS

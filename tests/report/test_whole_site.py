@@ -1,4 +1,4 @@
-"""What holds for all pages of a site: links, single files, hostile texts, the diff."""
+"""Test all pages of a site: links, single files, hostile texts, the diff."""
 
 import csv
 import re

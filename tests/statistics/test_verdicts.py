@@ -25,7 +25,7 @@ def noise(rng, rounds=12, spread=0.02):
 
 
 def of_two(base, head, margin, floor=0.0):
-    """Weigh two independent samples by their means, with a variance that is known."""
+    """Test two independent samples by their means, with a known variance."""
     variance = base.var(ddof=1) / len(base) + head.var(ddof=1) / len(head)
     rounds = min(len(base), len(head))
     return student(head.mean() - base.mean(), variance + floor, floor, 2 * rounds - 2, rounds, margin)
@@ -50,7 +50,7 @@ def test_identical_code_is_red_in_fewer_than_one_diff_in_a_hundred(spread):
 
 
 def test_rows_that_changed_by_exactly_the_margin_are_red_no_more_often_than_the_level():
-    """The least favourable case: here the level is used up."""
+    """Use the least favourable change, at which the whole level is used."""
     rng = np.random.default_rng(5)
     diffs, level = 250, 0.2
     delta = np.log1p(0.01)

@@ -14,7 +14,7 @@ def rounds(rng, change=1.0, count=20, spread=0.02):
 
 
 def verdicts(rng, changes, first=20, fresh=20, everyone=False):
-    """Return the verdicts of a diff whose rows change by ``changes``; ``everyone`` is flagged, or those worth it."""
+    """Return the verdicts of a diff whose rows change by ``changes``; all rows are flagged if ``everyone``."""
     look = [rounds(rng, change, first) for change in changes]
     flagged = [everyone or stages.needs_confirmation(row) for row in look]
     again = [rounds(rng, row, fresh) if flag else None for row, flag in zip(changes, flagged, strict=True)]
@@ -66,7 +66,7 @@ def test_swapping_the_sides_mirrors_the_verdicts(seed):
 
 
 def test_the_rounds_that_are_asked_for_confirm():
-    """As often as promised, where the change is as large as the near end of the first look's interval."""
+    """Confirm as often as promised if the change is the nearer end of the screening's interval."""
     rng = np.random.default_rng(5)
     level, result = LEVEL / 2, []
     for _ in range(100):

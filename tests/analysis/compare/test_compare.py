@@ -44,7 +44,7 @@ def test_swapped_runs_mirror_the_diff():
 
 @pytest.mark.parametrize("state", [0.0, 0.1, -0.1])
 def test_another_state_of_the_machine_is_no_change_of_any_implementation(state):
-    """A whole run 10 % slower or faster: not even the reference is blamed."""
+    """Shift a whole run by 10 % either way; no row changes, not even the reference."""
     for seed in range(6):
         result = verdicts(*two_sides(seed, head={"state": state})).values()
         assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(result)
@@ -191,7 +191,7 @@ def test_without_samples_of_a_side_a_row_is_inconclusive():
 
 
 def test_earlier_runs_tell_how_far_runs_lie_apart():
-    """A change that two runs alone take for noise is found where runs are known to agree, and the other way round."""
+    """Earlier runs that agree reveal a change that looks like noise to two runs alone, and vice versa."""
     base, head = two_sides(spread=0.002, common=0.003, head={"changes": {"slow": 1.035}})
 
     def earlier(apart):

@@ -1,4 +1,4 @@
-"""Verdicts on stored A/B runs whose rounds are known."""
+"""Test verdicts on stored A/B runs with known rounds."""
 
 import json
 from dataclasses import replace
@@ -159,7 +159,7 @@ def test_an_honest_copy_of_base_changes_nothing():
 
 @pytest.mark.slow
 def test_identical_code_is_hardly_ever_red():
-    """Where the first look flags as it would, on noise alone: 100 diffs, all 12 cases flagged."""
+    """Use noise alone, with all 12 cases of 100 diffs flagged."""
     reds = sum(
         Verdict.REGRESSED in interleaved(run(4, dict.fromkeys(CASES, 12), spread=0.03, seed=seed)).summary
         for seed in range(100)

@@ -1,4 +1,4 @@
-"""Runs in the order of commits of real repositories."""
+"""Test the order of runs by the commits of real repositories."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@b"]
 
 
 class Repository:
-    """A git repository whose commits all claim the times they are given, which need not go forward."""
+    """A git repository whose commits have the given times, in any order."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -44,7 +44,7 @@ def documents(*commits):
 
 
 def places(result):
-    """Return the start order's numbers in the order found."""
+    """Return the positions by start time in the resulting order."""
     return [int(run[6:8]) for run in result.runs]
 
 

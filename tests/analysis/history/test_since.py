@@ -15,7 +15,7 @@ def store(tmp_path):
 
 
 def fill(store, **times):
-    """Store a run for each of the times of ``mean``, ``adaptive``, ...; None where a run does not have it."""
+    """Store a run for each of the times of ``mean``, ``adaptive``, ...; None if a run lacks it."""
     runs = []
     for day, row in enumerate(zip(*times.values(), strict=True)):
         seconds = {name: value for name, value in zip(times, row, strict=True) if value is not None}

@@ -54,7 +54,7 @@ def test_a_step_is_found_where_it_is_with_its_ratio():
 
 
 def test_conditions_of_memory_are_trends_of_their_own():
-    """That runs begin to say what memory they had is a new trend, not a step."""
+    """Runs that begin to record their memory start a new trend, not a step."""
     documents, results = history(SLOWER)
     memory = [None] * 5 + ["kept"] * 5
     result = trends(documents, Order(list(documents), "start", ""), results.assign(memory=memory))
@@ -104,7 +104,7 @@ def squares(values, cuts):
 
 
 def test_the_search_is_exact():
-    """Every way to cut nine values is tried; what would better be cut where no segment may end is no step."""
+    """Try every way to cut nine values; a cut that would be better within a shortest segment is not a step."""
     rng = np.random.default_rng(7)
     observed = set()
     for _ in range(200):

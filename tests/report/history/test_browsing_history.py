@@ -16,7 +16,7 @@ RUNS = [f"202611{10 + number}T101112Z-abc1234-{number:04}" for number in range(8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A site of eight runs, `fast` 1.3 times slower from the fifth on, torch another from the seventh on."""
+    """A site of eight runs: `fast` is 1.3 times slower from the fifth on, torch changes at the seventh."""
     folder = tmp_path_factory.mktemp("history")
     store = Store(str(folder / "results"))
     for number, run in enumerate(RUNS):

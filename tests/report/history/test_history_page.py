@@ -20,7 +20,7 @@ def named(number):
 
 
 def runs(store, count, slower_from=10**9, **changes):
-    """Store runs of which `fast` is 1.3 times slower from one on."""
+    """Store runs in which `fast` becomes 1.3 times slower."""
     for number in range(count):
         speeds = {"fast": 1.3 if number >= slower_from else 1.0}
         git = {"commit": f"{number:07x}" * 5, "branch": "main", "subject": "Pool", "dirty": False}
