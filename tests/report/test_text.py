@@ -66,7 +66,7 @@ def test_too_few_rounds_for_an_interval_are_reported():
 def test_of_many_undecided_cases_the_first_are_reported():
     out = printed(text.print_winners, pd.DataFrame([UNDECIDED] * 9), width=80, run=RUN)
     assert out.count("would decide") == 5
-    assert "4 more cases are as open" in out
+    assert "4 more cases are undecided" in out
 
 
 def test_the_next_is_named_where_nothing_ties():
