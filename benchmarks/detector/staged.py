@@ -82,7 +82,7 @@ class Plan:
 
     def needs_confirmation(self, evidence: Evidence) -> bool:
         """Tell whether a row is flagged."""
-        return min(evidence.slower, evidence.faster) <= self.flagged
+        return min(evidence.p_slower, evidence.p_faster) <= self.flagged
 
 
 def window(rounds: Floats, start: int, count: int) -> Floats:

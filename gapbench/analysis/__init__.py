@@ -1,5 +1,4 @@
-"""Numbers from samples: results and their intervals, comparisons, trends, cost models.
+"""Compute numbers from samples: results with intervals, comparisons, trends, cost models.
 
-Frames in, frames out: nothing here measures, draws or imports torch. Used by `report`, by `measuring`, which ends a run
-with its results, and by `cli`.
+Frames in, frames out, without torch. Used by `report`, by `cli`, and by `measuring`, which ends a run with its results.
 """

@@ -1,12 +1,12 @@
-"""What a call costs as a line: a fixed cost, and the rest in proportion to the bytes that move.
+"""Fit the cost of a call as a line: a fixed cost, and a part proportional to the bytes that move.
 
-``seconds = fixed + bytes / bandwidth`` is fitted per implementation over the sizes of one `CONTEXT`.
+``seconds = fixed + bytes / bandwidth`` is fitted for each implementation over the sizes of one `CONTEXT`.
 
-Times scatter by a factor, not by seconds, and span decades: `scipy.optimize.least_squares` therefore fits the
-logarithms. It holds both parameters at or above 0, and starts from the weighted linear least squares on relative errors
-(`scipy.optimize.nnls`), which is close and cannot fail. Intervals are those of linearised least squares with the
-scatter around the line itself (Seber and Wild, Nonlinear Regression, 1989, section 5.1). Caches make bandwidth depend
-on size: read a fixed cost with the fit's ``misfit`` beside it.
+Times span decades and scatter by a factor, so `scipy.optimize.least_squares` fits the logarithms. It keeps both
+parameters at or above 0, and starts from the weighted linear least squares on relative errors (`scipy.optimize.nnls`),
+which is close and cannot fail. Intervals are those of linearised least squares with the scatter around the line (Seber
+and Wild, Nonlinear Regression, 1989, section 5.1). Caches make bandwidth depend on size: read a fixed cost together
+with the fit's ``misfit``.
 """
 
 from collections.abc import Hashable, Sequence
@@ -20,12 +20,12 @@ from gapbench.errors import counted
 from gapbench.statistics.stats import Floats, Interval
 
 CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock", "memory", "contender")
-"""Columns of the results in which all rows of a fit agree."""
+"""Columns of the results that have one value in all rows of a fit."""
 
-FEWEST_SIZES = 3  # two sizes always lie on a line, and say nothing about whether it is one
+FEWEST_SIZES = 3  # two sizes always lie on a line
 
 LEAST_SPAN = 4.0
-"""Over a smaller factor between the smallest and the largest size, fixed cost and bandwidth cannot be told apart."""
+"""The smallest ratio of largest to smallest size that separates fixed cost from bandwidth."""
 
 Context = tuple[Hashable, ...]  # the values of `CONTEXT`
 
@@ -34,9 +34,10 @@ Context = tuple[Hashable, ...]  # the values of `CONTEXT`
 class Fit:
     """The line of one implementation: ``fixed`` in seconds, ``gbps`` in 10^9 bytes per second.
 
-    Intervals are of 95 %; a bound is None where the data set none, and the bandwidth is infinite where time does not
-    grow with size. ``misfit`` is the root mean square of log(measured / line): 0.1 is about 10 %. ``smallest`` and
-    ``largest`` are in bytes, and the line holds between them only.
+    Intervals are of 95 %; a bound is None if the data set none, and the bandwidth is infinite if time does not grow
+    with size. ``misfit`` is the root mean square of log(measured / line): 0.1 is about 10 %. ``points`` are the
+    measured bytes and seconds, ``sizes`` is the number of different sizes. The line is valid only between ``smallest``
+    and ``largest`` bytes.
     """
 
     context: Context
@@ -47,15 +48,16 @@ class Fit:
     sizes: int
     smallest: float
     largest: float
+    points: tuple[tuple[float, float], ...]
 
     def seconds(self, size: float) -> float:
-        """Return what the line gives for a size in bytes."""
+        """Return the seconds of the line at a size in bytes."""
         return self.fixed.estimate + size / self.gbps.estimate / 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An implementation that no line was fitted to, and why."""
+    """An implementation without a line, and the reason."""
 
     context: Context
     implementation: str
@@ -64,7 +66,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Crossover:
-    """The size in ``bytes`` up to which ``below`` is the fastest of its context, and from which ``above`` is."""
+    """The size in ``bytes`` at which the fastest line of a context changes from ``below`` to ``above``."""
 
     context: Context
     below: str
@@ -73,7 +75,7 @@ class Crossover:
 
 
 def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
-    """Fit every implementation of a run's ``results`` in every context in which it was measured."""
+    """Fit each implementation of a run's ``results`` in each context; return the fits and the refusals."""
     columns = [*CONTEXT, "implementation", "bytes_moved", "seconds"]
     ok = results.loc[(results["status"] == "ok") & results["seconds"].gt(0), columns]
     fitted: list[Fit] = []
@@ -86,8 +88,11 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
             refused.append(Refusal(tuple(context), str(name), reason))
         else:
             fixed, gbps, misfit = line(sizes, seconds)
-            ends = float(sizes.min()), float(sizes.max())
-            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends))
+            ends, timed = (
+                (float(sizes.min()), float(sizes.max())),
+                tuple(zip(sizes.tolist(), seconds.tolist(), strict=True)),
+            )
+            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends, timed))
     return fitted, refused
 
 
@@ -122,12 +127,12 @@ def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
     def slopes(parameters: Floats) -> Floats:
         return design / np.maximum(design @ parameters, 1e-300)[:, None]
 
-    # strictly inside the bounds, where the search must begin
+    # the search must start strictly inside the bounds
     solved = least_squares(residuals, np.maximum(start, 1e-6), slopes, bounds=(0, np.inf), xtol=1e-12, ftol=1e-12)
     off, jacobian, free = residuals(solved.x), slopes(solved.x), len(sizes) - 2
     scatter = float(off @ off) / free
     error = np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * scatter)
-    # What the search left next to a bound is on it: a billionth of the smallest time, or of the largest's growth.
+    # A parameter within a billionth of its bound (in units of the smallest time) is on it.
     solution = np.where(solved.x > 1e-9, solved.x, 0.0)
     (fixed, slope), (fixed_error, slope_error) = solution.tolist(), (float(t.ppf(0.975, free)) * error).tolist()
     bandwidth = largest / unit / 1e9
@@ -144,9 +149,9 @@ def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
 
 
 def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:
-    """Return where the fastest line changes, within the sizes that both lines were fitted to, smallest first.
+    """Return the sizes at which the fastest line changes, within the sizes of both lines, smallest first.
 
-    Only what is fastest matters to a choice: where two slower lines cross is left out.
+    Crossings of two slower lines are left out: they do not matter to a choice.
     """
     crossings = []
     for first, second in combinations(fitted, 2):
@@ -160,4 +165,4 @@ def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:
         if first.seconds(size) <= min(fit.seconds(size) for fit in rivals) * (1 + 1e-9):
             below, above = sorted((first, second), key=lambda fit: -1 / fit.gbps.estimate)
             crossings.append(Crossover(first.context, below.implementation, above.implementation, size))
-    return sorted(crossings, key=lambda each: (list(map(str, each.context)), each.bytes))
+    return sorted(crossings, key=lambda crossing: (list(map(str, crossing.context)), crossing.bytes))

@@ -1,14 +1,14 @@
-"""How times went over stored runs, where they stepped, and what got slower since a run. No torch.
+"""Follow times over stored runs: trends, their steps, and what got slower since a run.
 
-Runs are not interleaved with each other: each has a weather of its own, and none are pairs. Whether one commit is
-slower than another is decided by measuring both together; a step over runs says where to look.
+Runs are not interleaved with each other: the state of the machine differs between them. To decide whether one commit is
+slower than another, measure both together; a step over runs shows which commits to compare.
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
-Processing 167 (2020) 107299), by least squares and exactly. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
+Processing 167 (2020) 107299), exactly and by least squares. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
 the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367). That is twice
-Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which finds too much in few runs: in 2,000
-series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This finds one in 2 %,
-3 % and 2 %, and of steps of 3 sigma in the middle 5, 8 and 10 of ten.
+Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which has too many false steps in few runs: in
+2,000 series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This penalty
+finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle it finds 5, 8 and 10 of ten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ import pandas as pd
 
 from gapbench.errors import GapbenchError
 from gapbench.repository import git
-from gapbench.statistics.stats import Floats, unpaired
+from gapbench.statistics.stats import Floats, mean_difference
 from gapbench.store.records import THIS, with_memory
 from gapbench.store.run import Run, differences
 from gapbench.store.store import Store
@@ -28,7 +28,7 @@ from gapbench.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Runs, oldest first, ``by`` commit or start, and a phrase that says which and why."""
+    """Runs, oldest first, ``by`` commit or start, and a phrase that names and justifies the order."""
 
     runs: list[str]
     by: str
@@ -36,30 +36,28 @@ class Order:
 
 
 def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
-    """Return the order of runs: by commit if the repository of ``folder`` has them all.
+    """Order runs by commit if the repository of ``folder`` has all their commits, else by start time.
 
-    Runs of one commit are in the order of their start. Where a commit is not known, commits and times would make two
-    orders that contradict each other, so that all go by time.
+    Runs of one commit are in the order of their start. If a commit is missing, all runs are ordered by time: an order
+    by commits and times together could contradict itself.
     """
     runs = {run.id: run.commit for run in sorted(documents, key=lambda run: run.id)}  # ids are times
-    places = places_of(filter(None, runs.values()), folder)
-    if places is None:
-        return Order(list(runs), "start", "by start time, as this folder is in no git repository")
-    placed = {run: places[commit] for run, commit in runs.items() if commit in places}
-    if lacking := len(runs) - len(placed):
+    positions = positions_of(filter(None, runs.values()), folder)
+    if positions is None:
+        return Order(list(runs), "start", "by start time, as this folder is not in a git repository")
+    if lacking := sum(commit not in positions for commit in runs.values()):
         phrase = f"by start time, as this repository lacks the commits of {lacking} of {len(runs)} runs"
         return Order(list(runs), "start", phrase)
-    return Order(sorted(runs, key=lambda run: placed[run]), "commit", "in the order of their commits")
+    return Order(sorted(runs, key=lambda run: positions[runs[run]]), "commit", "in the order of their commits")
 
 
-def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, int] | None:
-    """Return the place of every commit in git's topological order: parents first, branches kept together.
+def positions_of(commits: Iterable[str], folder: Path | None = None) -> dict[str | None, int] | None:
+    """Return the position of each commit in git's topological order: parents first, branches kept together.
 
-    Commits that the repository does not have are left out. None where ``folder`` (the current one by default) is in no
-    repository.
+    Commits that the repository lacks are left out. None if ``folder`` (None: the current one) is not in a repository.
     """
-    asked = [commit for commit in dict.fromkeys(commits) if commit and not set(commit) - set("0123456789abcdef")]
-    # asked for by name, each gets a line: "<full hash> commit", or "<name> missing"
+    asked = [commit for commit in dict.fromkeys(commits) if not set(commit) - set("0123456789abcdef")]
+    # each name gets a line: "<full hash> commit", or "<name> missing"
     output = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
     if output is None:
         return None
@@ -68,29 +66,29 @@ def places_of(commits: Iterable[str], folder: Path | None = None) -> dict[str, i
     if not full:
         return {}
     walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
-    place = {commit: index for index, commit in enumerate(walked.splitlines())}
-    return {commit: place[hash_] for commit, hash_ in full.items() if hash_ in place}
+    index = {commit: number for number, commit in enumerate(walked.splitlines())}
+    return {commit: index[hash_] for commit, hash_ in full.items() if hash_ in index}
 
 
 def commit_of(name: str, folder: Path | None = None) -> str | None:
-    """Return the commit that git understands by ``name`` (a tag, a branch, HEAD~3), None if it does not resolve."""
+    """Resolve ``name`` (a tag, a branch, HEAD~3) to a commit, None if it does not resolve."""
     return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None
 
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
 
-SHORTEST = 3  # runs that a segment has at least: one that is off alone is no step, and a step shows with its third run
-LEAST_NOISE = 0.005  # the least sigma, 0.5 %: that a few runs agree does not mean that runs do
+SHORTEST = 3  # the fewest runs of a segment: a single outlier is not a step, and a step is found with its third run
+LEAST_NOISE = 0.005  # the smallest sigma, 0.5 %: a few runs may agree by chance
 
 COLUMNS = ("run", "case", "implementation", "contender", "clock", "memory", "device", "status", *_TIMES)
-"""The columns of `records.RESULTS` that a trend is made of."""
+"""The columns of `records.RESULTS` that trends are computed from."""
 
 _PENALTY = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run in a trend; ``environment`` names what is not as it was in the trend's run before."""
+    """A run in a trend; ``environment`` names what changed since the trend's previous run."""
 
     run: str
     commit: str | None
@@ -105,10 +103,11 @@ class Point:
 class Change:
     """A step before the point at ``index``: the ratio of the segments' mean times, after to before, and its cause.
 
-    The cause is ``environment`` if that changed, whatever the code did; ``unknown`` if a run lacks its environment or
-    commit; ``unexplained`` between clean runs of one commit; otherwise ``code``.
+    The cause is ``environment`` if that changed, even if the code changed too; ``unknown`` if a run lacks its
+    environment or commit; ``unexplained`` between clean runs of one commit; otherwise ``code``.
 
-    The interval takes the step's place as given, which the same data have chosen: with few runs it is too narrow.
+    The interval takes the position of the step as given, although the same data determined it: with few runs it is too
+    narrow.
     """
 
     index: int
@@ -123,7 +122,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One implementation on one case by one clock and memory, in the runs that have timed it, in their order."""
+    """One implementation on one case by one clock and memory, over the runs that timed it, in their order."""
 
     case: str
     implementation: str
@@ -134,14 +133,14 @@ class Trend:
 
 
 def trends(documents: Mapping[str, Run], order: Order, results: pd.DataFrame) -> list[Trend]:
-    """Return the trend of everything that ``results`` has times of; ``documents`` are the runs by id.
+    """Return the trends of ``results``; ``documents`` are the runs by id.
 
     Only plain runs count: the contenders of a comparison are other checkouts than the one that it describes.
     """
     timed = results[(results["status"] == "ok") & results["seconds"].gt(0) & (results["contender"] == THIS)]
     timed = with_memory(timed).drop_duplicates(["run", "case", "implementation", "clock", "memory"])
-    timed = timed.assign(place=timed["run"].map({run: place for place, run in enumerate(order.runs)}))
-    groups = timed.sort_values("place", kind="stable").groupby(["case", "implementation", "clock", "memory"], sort=True)
+    timed["run"] = pd.Categorical(timed["run"], order.runs)
+    groups = timed.sort_values("run", kind="stable").groupby(["case", "implementation", "clock", "memory"], sort=True)
     return [_trend([documents[run] for run in rows["run"]], rows) for _, rows in groups]
 
 
@@ -155,7 +154,7 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
     starts = steps(logs(points))
     changes = []
     for index in starts:
-        ratio = unpaired(segment(points, starts, index), segment(points, starts, index - 1)).exp()
+        ratio = mean_difference(segment(points, starts, index), segment(points, starts, index - 1)).exp()
         at, why = points[index], _cause(runs[index - 1], runs[index])
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
@@ -163,23 +162,22 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
 
 
 def _changed(before: Run, after: Run) -> list[str]:
-    """Return what is known to have changed, in words: ``torch 2.12.0 → 2.13.0``."""
+    """Return the known changes as phrases: ``torch 2.12.0 → 2.13.0``."""
     changed = differences(before.environment, after.environment)
-    return [f"{each.name} {each.before} → {each.after}" for each in changed if None not in (each.before, each.after)]
+    return [f"{fact.name} {fact.before} → {fact.after}" for fact in changed if None not in (fact.before, fact.after)]
 
 
 def _cause(before: Run, after: Run) -> str:
     if _changed(before, after):
         return "environment"
-    told = [fact for run in (before, after) for fact in (run.commit, *run.environment.compared().values())]
-    if None in told:
+    if any(None in (run.commit, *run.environment.compared().values()) for run in (before, after)):
         return "unknown"
     dirty = any(run.git is None or run.git.dirty is not False for run in (before, after))
     return "code" if dirty or before.commit != after.commit else "unexplained"
 
 
 def steps(values: Floats) -> list[int]:
-    """Return the index of the first value after every step of the mean; none where values are too few to tell."""
+    """Return the index of the first value after each step of the mean; empty if there are too few values."""
     if len(values) < 2 * SHORTEST:
         return []
     import ruptures
@@ -192,10 +190,10 @@ def steps(values: Floats) -> list[int]:
 
 
 def _cut(values: Floats) -> int:
-    """Return where ``values`` are best cut in two, however short the parts.
+    """Return the index that best cuts ``values`` in two, however short the parts.
 
-    A run that is off alone, or a step that is younger than `SHORTEST`, is best cut off there. The search may not, and
-    cuts nearby: at a run that is not to blame.
+    The search cannot cut off a single outlier, or a step younger than `SHORTEST`, and cuts at an innocent run nearby
+    instead. The best cut then differs from the search's, and the step is dropped.
     """
     parts = (np.split(values, [at]) for at in range(1, len(values)))
     return 1 + int(np.argmin([sum(part.var() * len(part) for part in pair) for pair in parts]))
@@ -214,10 +212,10 @@ def segment(points: Sequence[Point], starts: Sequence[int], index: int) -> Float
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A trend's newest segment against the one that the run lies in, as a ratio of mean times (above 1 is slower).
+    """The ratio of mean times of a trend's newest segment to the segment of a run (above 1 is slower).
 
-    ``causes`` are those of the steps between, ``environment`` what changed with them. The interval is unpaired: both
-    means hold what the machine was like.
+    ``causes`` are those of the steps between, ``environment`` the changes with them. The interval is unpaired: both
+    means include the state of the machine.
     """
 
     case: str
@@ -235,9 +233,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What became of all trends since ``run``: the slower ones, worst first, the faster ones, and how many neither.
+    """The trends since ``run``: the slower ones, worst first, the faster ones, and the number of unchanged ones.
 
-    ``undecided`` counts those with too few runs for a step to show, ``absent`` those that were not measured by then.
+    ``undecided`` counts trends with too few runs to find a step, ``absent`` those that were first measured later.
     """
 
     run: str
@@ -249,7 +247,7 @@ class Since:
 
 
 def find(store: Store, name: str) -> str:
-    """Return the run that ``name`` means, to the store or as a commit to git. Raises `GapbenchError` if none."""
+    """Resolve ``name`` to a run, by the store or as a commit by git. Raises `GapbenchError` if it does not resolve."""
     try:
         return store.resolve(name)
     except GapbenchError:
@@ -263,15 +261,15 @@ def find(store: Store, name: str) -> str:
 
 
 def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
-    """Return what is slower and what is faster in the newest segment of each trend than in the one of ``run``.
+    """Compare the newest segment of each trend with the segment of ``run``.
 
-    A trend that ``run`` did not measure begins with its last run before that. Without a step since then it is
-    unchanged, and so it is where the interval of the ratio holds 1: there and back again.
+    A trend that ``run`` did not measure starts at its last run before. It is unchanged if it has no step since then, or
+    if the interval of the ratio includes 1: the time returned to its old value.
     """
-    place = {each: index for index, each in enumerate(order.runs)}
+    position = {name: index for index, name in enumerate(order.runs)}
     differences, unchanged, undecided, absent = [], 0, 0, 0
     for trend in trends:
-        before = [index for index, point in enumerate(trend.points) if place[point.run] <= place[run]]
+        before = [index for index, point in enumerate(trend.points) if position[point.run] <= position[run]]
         if not before:
             absent += 1
         elif len(trend.points) < 2 * SHORTEST:
@@ -280,8 +278,9 @@ def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
             differences.append(difference)
         else:
             unchanged += 1
-    slower = sorted((each for each in differences if each.ratio > 1), key=lambda each: -each.ratio)
-    faster = sorted((each for each in differences if each.ratio < 1), key=lambda each: each.ratio)
+    differences.sort(key=lambda difference: difference.ratio)
+    slower = [difference for difference in reversed(differences) if difference.ratio > 1]
+    faster = [difference for difference in differences if difference.ratio < 1]
     return Since(run, slower, faster, unchanged, undecided, absent)
 
 
@@ -291,11 +290,11 @@ def _difference(trend: Trend, index: int) -> Difference | None:
         return None
     starts = [change.index for change in trend.changes]
     before, after = segment(trend.points, starts, index), segment(trend.points, starts, len(trend.points) - 1)
-    ratio = unpaired(after, before).exp()
+    ratio = mean_difference(after, before).exp()
     if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
         return None
     measured = trend.case, trend.implementation, trend.clock
     causes = list(dict.fromkeys(change.cause for change in changes))
-    news = list(dict.fromkeys(each for point in trend.points[index + 1 :] for each in point.environment))
+    news = list(dict.fromkeys(change for point in trend.points[index + 1 :] for change in point.environment))
     ratios = ratio.estimate, ratio.low, ratio.high
     return Difference(*measured, *ratios, len(before), len(after), causes, news, trend.memory)

@@ -1,10 +1,10 @@
-"""What always choosing one implementation costs, against the best choice in each case."""
+"""Compute the cost of always choosing one implementation, relative to the best choice in each case."""
 
 import numpy as np
 import pandas as pd
 
 BY = ("suite", "operation", "device", "clock", "memory", "contender")
-"""What one choice is made for: within it, one implementation is used for every case."""
+"""Columns that delimit one choice: within it, one implementation is used for every case."""
 
 COLUMNS = (
     *BY, "cases", "unanswered", "implementation", "lacks", "geometric_mean", "worst", "worst_case", "seconds",
@@ -15,15 +15,16 @@ COLUMNS = (
 def regrets(results: pd.DataFrame) -> pd.DataFrame:
     """Return one row per suite, operation, device, clock, memory and implementation, the best choice first.
 
-    ``cases`` is how many have a time at all (``unanswered`` how many have none), ``lacks`` in how many of them this one
-    has none. Where that is 0 it competes: ``geometric_mean`` and ``worst`` are of its ratio to the fastest of the case
-    (of their seconds where they were not timed in the same turns), ``worst_case`` is where; 1 is no regret. Who lacks a
-    case has nulls there, and comes last: a mean over the easier cases would flatter it.
+    ``cases`` counts the cases with any time (``unanswered`` those without), ``lacks`` those in which this
+    implementation has none. If that is 0 it competes: ``geometric_mean`` and ``worst`` are of its ratio to the fastest
+    of the case (a ratio of seconds if they were not timed in the same turns), ``worst_case`` is the case of the latter;
+    1 is no regret. An implementation that lacks a case has nulls there and comes last: a mean over the easier cases
+    would favour it.
 
-    ``seconds`` is the sum of weight x seconds with this one choice and ``best_of_each`` that with the best in every
+    ``seconds`` is the sum of weight x seconds with this one choice, ``best_of_each`` the same with the best of every
     case; null in suites whose cases have no weights.
 
-    The fastest of several noisy ones is a little too fast, so that regret within the noise is above 1 for all.
+    The fastest of several noisy times is a little too fast, so regret within the noise is above 1 for all.
     """
     contested = results[results["ranked"].astype(bool)]
     frames = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
@@ -34,7 +35,7 @@ def regrets(results: pd.DataFrame) -> pd.DataFrame:
 def _of_one(key: tuple[object, ...], group: pd.DataFrame) -> pd.DataFrame:
     ok = group[(group["status"] == "ok") & group["seconds"].gt(0)]
     times = ok.pivot_table(index="case", columns="implementation", values="seconds", aggfunc="median")
-    times = times.reindex(columns=pd.unique(group["implementation"].dropna()))  # who has no time at all lacks all
+    times = times.reindex(columns=pd.unique(group["implementation"].dropna()))  # one without any time lacks all cases
     if times.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     lacks = times.isna().sum()

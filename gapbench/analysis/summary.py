@@ -1,14 +1,13 @@
-"""From samples to results: time and ratio with their intervals, and who wins.
+"""Summarize samples as results: times and ratios with their intervals, and the winner of each case.
 
-A round's time is the median of its turns: what a call typically takes, other work on the machine included. A round's
-ratio compares the fastest tenths of the turns that both took, which other work hardly touches
-(`stats.round_log_ratio`). Intervals are over rounds.
+A round's time is the median of its turns: the typical time of a call, including the effect of other work on the
+machine. A round's ratio compares the fastest tenths of the turns of both implementations, which other work hardly
+affects (`stats.round_log_ratio`). Intervals are over rounds.
 """
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, fields
 from operator import itemgetter
 from typing import Any
 
@@ -21,7 +20,6 @@ from gapbench.statistics.stats import (
     Floats,
     Interval,
     excess,
-    hodges_lehmann,
     location,
     lower_bound,
     round_log_ratio,
@@ -36,17 +34,17 @@ Row = dict[str, Any]
 Key = tuple[Hashable, ...]
 
 _KEY = ("case", "contender", "clock", "memory")
-"""What is measured together: implementations are compared within it."""
+"""Columns that identify what is measured together; implementations are compared within one combination."""
 
 _BEST = ("best", "best_ratio", "best_ratio_low", "best_ratio_high")
 
 TIE_MARGIN = 0.01
-"""An implementation ties with the winner unless it is shown to be more than this slower (95 % interval)."""
+"""An implementation ties with the winner unless its 95 % interval shows it to be more than this slower."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known of one implementation on one case besides its samples."""
+    """One implementation on one case: everything that was recorded except its samples."""
 
     suite: str | None
     case: Case
@@ -62,16 +60,16 @@ class Outcome:
 
     @property
     def key(self) -> Key:
-        """The outcome's case, contender, clock and memory."""
+        """The case, contender, clock and memory, in the order of `_KEY`."""
         return self.case.id, self.contender, self.clock, self.memory or ""
 
 
-def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.Known = None) -> pd.DataFrame:
+def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings.Known = None) -> pd.DataFrame:
     """Return one row per outcome with the columns of `records.RESULTS`.
 
-    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster; ``best_ratio`` is the same to
-    the fastest of the case. ``ceiling_fraction`` is held against the ``known`` ceilings of the machine. Only ``ok``
-    outcomes get numbers; what was measured before an implementation failed stays in the samples.
+    ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. ``best_ratio`` is the same
+    against the fastest of the case. ``ceiling_fraction`` is the share of the machine's ``limits``. Only ``ok`` outcomes
+    get numbers; samples from before a failure stay in the samples.
     """
     outcomes = list(outcomes)
     turns = _turns(samples)
@@ -81,36 +79,27 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
     raced = {(outcome.key, outcome.implementation) for outcome in outcomes if outcome.stopped_by == records.SLOWER}
     rows: list[Row] = []
     for outcome in outcomes:
-        row: Row = {
-            "suite": outcome.suite,
-            **records.case_columns(outcome.case),
-            **(outcome.traits or records.former_traits(outcome.case.operation, outcome.clock)),
-            "implementation": outcome.implementation,
-            "contender": outcome.contender,
-            "clock": outcome.clock,
-            "memory": outcome.memory,
-            "stopped_by": outcome.stopped_by,
-            "reference": outcome.reference,
-            **asdict(outcome.qualification),
-        }
+        row: Row = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
+        row |= records.case_columns(outcome.case) | asdict(outcome.qualification)
+        row |= outcome.traits or records.former_traits(outcome.case.operation, outcome.clock)
         is_ok = outcome.qualification.status == "ok"
         mine = turns.get(outcome.key)
         if is_ok and mine is not None and outcome.implementation in mine:
             row["samples"] = counts[*outcome.key, outcome.implementation]
             if faults:
                 row["page_faults"] = faults[*outcome.key, outcome.implementation]
-            numbers = _measured(row, mine, outcome, known, (outcome.key, outcome.reference) in raced)
-            limit = ceilings.impossible(known, {**row, **numbers})
+            numbers = _measured(row, mine, outcome, limits, (outcome.key, outcome.reference) in raced)
+            limit = ceilings.impossible(limits, {**row, **numbers})
             if limit is not None:
                 reason = (
                     f"faster than memory can deliver: {numbers['gbps']:.0f} GB/s is "
                     f"{numbers['gbps'] / (limit.gbps or math.nan):.1f} times the {ceilings.said(limit)}, so it cannot "
-                    "have touched every element; run again on an idle machine if it does"
+                    "have read every element; if it does, run again on an idle machine"
                 )
                 numbers = {"status": "wrong", "reason": reason}
             row |= numbers
         elif is_ok and outcome.contender == records.THIS:
-            continue  # the run was interrupted before its turn came; a side of two may lack the other to be timed with
+            continue  # interrupted before its first turn; a side of a comparison may just lack the other side
         rows.append(row)
     _rank(rows, turns)
     return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
@@ -121,23 +110,23 @@ def _key(row: Mapping[Any, Any]) -> Key:
 
 
 def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
-    """Return the log seconds by what is measured together: a row per (round, turn), a column per implementation."""
+    """Return seconds per call by `_KEY`: one row per (round, turn), one column per implementation."""
     turns = {}
     for key, frame in with_memory(samples).groupby([*_KEY]):
         wide = frame.pivot(index=["round", "turn"], columns="implementation", values="seconds_per_call")
-        turns[key] = pd.DataFrame(np.log(wide.to_numpy(dtype=float)), wide.index, wide.columns)
+        turns[key] = pd.DataFrame(wide.to_numpy(dtype=float), wide.index, wide.columns)
     return turns
 
 
 def _measured(
-    known_of_row: Row, turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool
+    outcome_row: Row, turns: pd.DataFrame, outcome: Outcome, limits: ceilings.Known, reference_raced: bool
 ) -> Row:
     case, name, reference = outcome.case, outcome.implementation, outcome.reference
-    rounds = turns[name].dropna().groupby("round")
+    rounds = np.log(turns[name].dropna()).groupby("round")
     seconds = location(rounds.median().to_numpy())
     row: Row = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, row["seconds"]) for metric in METRICS}
-    share = ceilings.fraction(known, {**known_of_row, **row})
+    share = ceilings.fraction(limits, {**outcome_row, **row})
     row |= {} if share is None else {"ceiling_fraction": share}
     if reference is not None and reference in turns:
         raced = (outcome.stopped_by == records.SLOWER, reference_raced) if name != reference else ()
@@ -146,7 +135,10 @@ def _measured(
 
 
 def _interval(values: Floats, slower: bool = False, faster: bool = False) -> Interval:
-    """Return the location of log ratios with its interval; of few that show one ``slower`` or ``faster``, the bound."""
+    """Return the location of log ratios with its interval, or the bound of a few that stopped early.
+
+    ``slower`` and ``faster`` say which of the two stopped because it was clearly slower.
+    """
     interval = location(values)
     if interval.low is not None or len(values) < 2:
         return interval
@@ -161,22 +153,22 @@ def _columns(name: str, logarithm: Interval) -> dict[str, float | None]:
 
 
 def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
-    """Return each round's log ratio of two implementations, of the rounds of both; none where one has no samples."""
+    """Return the log ratio of two implementations in each round of both; empty if one has no samples."""
     if turns is None or name not in turns or reference not in turns:
         return np.empty(0)
-    mine, other = (np.exp(turns[column].to_numpy()) for column in (name, reference))
+    mine, other = turns[name].to_numpy(), turns[reference].to_numpy()
     rounds = turns.index.get_level_values("round").to_numpy()
-    ends = [0, *(np.flatnonzero(np.diff(rounds)) + 1).tolist(), len(rounds)]
-    ratios = [round_log_ratio(mine[first:end], other[first:end]) for first, end in pairwise(ends)]
+    starts = np.flatnonzero(np.diff(rounds)) + 1
+    ratios = map(round_log_ratio, np.split(mine, starts), np.split(other, starts))
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
 def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Return ``results`` with their ratios to the fastest where those lack, as in runs of old."""
+    """Add the ratios to the fastest where they are missing, as in older runs."""
     timed = with_memory(results[_is_ranked(results)])
     names = set(zip(*(timed[name] for name in (*_KEY, "implementation")), strict=True))
     best = zip(*(timed[name] for name in (*_KEY, "best")), strict=True)
-    lacking = timed.index[[one not in names for one in best]]
+    lacking = timed.index[[row not in names for row in best]]
     if lacking.empty:
         return results
     rows = plain_rows(results.loc[lacking])
@@ -191,7 +183,7 @@ def _is_ranked(results: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
-    """Add to each row that has a time the fastest of its case, and its ratio to that one in the same turns."""
+    """Add to each row with a time the fastest of its case, and the ratio to it in the same turns."""
     cases: dict[Key, list[Row]] = {}
     for row in rows:
         if row["status"] == "ok" and row.get("seconds") is not None and row["ranked"]:
@@ -209,8 +201,9 @@ def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
 def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict[str, Floats]]:
     """Return the fastest of a case, and the log ratios to it.
 
-    Whoever is ahead of the one that was thought fastest takes its place. That is decided by ratios, as rounds differ,
-    some may lack rounds, and a slow one takes few turns; by times only where two never ran in the same turn.
+    Starting from the smallest time, an implementation that is faster than the candidate replaces it. Ratios decide,
+    because rounds differ, some rounds may be missing, and a slow implementation takes few turns. Times decide only
+    between implementations that never ran in the same turn.
     """
     seconds = {row["implementation"]: float(np.log(row["seconds"])) for row in case}
     rivals = [row["implementation"] for row in case if row["stopped_by"] != records.SLOWER] or [*seconds]
@@ -219,11 +212,11 @@ def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict
     while True:
         ratios = {name: log_ratios(turns, name, best) for name in seconds}
         ahead = {
-            name: hodges_lehmann(ratios[name]) if len(ratios[name]) else seconds[name] - seconds[best]
+            name: location(ratios[name]).estimate if len(ratios[name]) else seconds[name] - seconds[best]
             for name in rivals
         }
         first = min(rivals, key=ahead.__getitem__)
-        if ahead[first] >= 0 or first in beaten:  # noise may go round in circles
+        if ahead[first] >= 0 or first in beaten:  # noise may lead in a circle
             return best, ratios
         beaten.add(best)
         best = first
@@ -231,13 +224,13 @@ def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict
 
 _FEWEST_BATCHES = 10
 _OUTLYING = 1.5
-"""A round whose time is off by this factor from the median of its implementation's rounds is flagged."""
+"""A round whose time differs by this factor from the median of its implementation's rounds is an outlier."""
 
 
 def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning where some rounds took very different times, other work aside. They are kept: rounds differ.
+    """Return a warning if some rounds took very different times, apart from other work. They are kept.
 
-    An implementation that is slow in its first process only shows here, too.
+    This also detects an implementation that is slow only in its first process.
     """
     row = ["case", "clock", "memory", "implementation"]
     rounds = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].quantile(UNDISTURBED))
@@ -255,11 +248,11 @@ def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
 
 
 _UNEVEN = 1.15
-"""An implementation is uneven if its typical batch is so many times further above its fastest ones than others' are."""
+"""An implementation is uneven if typical / fastest batch is larger than that of the others by this factor."""
 
 
 def uneven(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning for each case in which an implementation's own batches vary far more than the others'."""
+    """Return a warning for each case in which the batches of one implementation vary far more than the others'."""
     by = ["case", "clock", "memory", "implementation"]
     batches = with_memory(samples).groupby([*by, "round"])["seconds_per_call"]
     rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
@@ -270,28 +263,28 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
         Warning(
             "uneven batches",
             f"{row['case']}: most batches of {row['implementation']} take {np.expm1(row['beyond']):.0%} more "
-            "than its fastest, beyond what others' do, and ratios compare the fastest",
+            "than its fastest, beyond those of others, and ratios compare the fastest",
             "see its distribution on the run's page",
         )
         for row in plain_rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
     ]
 
 
-def above_ceilings(results: pd.DataFrame, known: ceilings.Known) -> list[Warning]:
-    """Return a warning where times are shorter than the machine's measured limits allow, and no cache explains that."""
-    if not known:  # nor have the results of two sides that were compared any share of them
+def above_ceilings(results: pd.DataFrame, limits: ceilings.Known) -> list[Warning]:
+    """Return a warning if times are shorter than the machine's measured limits allow, and no cache explains it."""
+    if not limits:  # results of a comparison have none either
         return []
     above = results[results["ceiling_fraction"].gt(1)]
-    rows = [one for one in plain_rows(above) if not ceilings.partly_cached(known, one)]
+    rows = [row for row in plain_rows(above) if not ceilings.partly_cached(limits, row)]
     if not rows:
         return []
     worst = max(rows, key=itemgetter("ceiling_fraction"))
-    limit = ceilings.limit_of(known, worst)
+    limit = ceilings.limit_of(limits, worst)
     assert limit is not None
     evidence = (
         f"{len(rows)} of {results['ceiling_fraction'].count()} times are above their measured ceiling, the farthest "
         f"{worst['implementation']} on {worst['case']}, {100 * worst['ceiling_fraction']:.0f} % of the "
-        f"{ceilings.said(limit)}: a machine that was busy while ceilings were measured, or a time that is wrong"
+        f"{ceilings.said(limit)}: the machine was busy while ceilings were measured, or a time is wrong"
     )
     return [Warning("ceilings", evidence, "run again when the machine is idle")]
 
@@ -314,17 +307,17 @@ _NUMBERS = {
 
 
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per case, clock and memory that have a winner: the fastest implementation, and who ties with it.
+    """Return one row per case, clock and memory with a winner: the fastest implementation, and those that tie with it.
 
-    Of operations that are not ranked, none has, nor has a run that compared two sides.
+    Unranked operations have no winner, nor has a run that compared two sides.
 
-    Columns: those of `records.RESULTS` that say what was won and by whom, with its times and ratios, and
+    Columns: those of `records.RESULTS` that identify the case and the winner, with its times and ratios, and
 
-    - ``reference``, ``ties`` (names of those that are not shown to be more than `TIE_MARGIN` slower, fastest first);
-    - ``within``, the highest upper bound of the ties' ratios to the winner, null where one has none;
-    - ``undecided_seconds``, how much longer batches would have to be timed for the ties to be decided: 0 where they
-      are, null where that is not known;
-    - ``next``, who is the fastest of the others, and its ratio to the winner with its interval.
+    - ``reference``, and ``ties``: names of those that are not shown to be more than `TIE_MARGIN` slower, fastest first;
+    - ``within``, the highest upper bound of the ties' ratios to the winner, null if one of them has none;
+    - ``undecided_seconds``, the additional seconds of timed batches that would decide the ties: 0 if they are decided,
+      null if that is unknown;
+    - ``next``, the fastest of the others, and its ratio to the winner with its interval.
     """
     measured = results[_is_ranked(results) & (results["contender"] == records.THIS)]
     timed = with_memory(samples).assign(timed=samples["calls"] * samples["seconds_per_call"])
@@ -345,7 +338,7 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
             {name: best[name] for name in _WON}
             | {
                 "rounds": None if best["rounds"] is None else int(best["rounds"]),
-                "reference": best["reference"] or records.REFERENCE,  # runs of old have none
+                "reference": best["reference"] or records.REFERENCE,  # older runs have none
                 "ties": [row["implementation"] for row in ties],
                 "within": within.max(initial=1.0),
                 "undecided_seconds": longer.max(initial=0.0) * timed_seconds.get(key, np.nan),
@@ -362,9 +355,10 @@ def _is_slower(row: Row) -> bool:
 
 
 def _rounds_factor(row: Row) -> float:
-    """Return how many times the rounds so far would decide a tie, as intervals shrink with the root of their number.
+    """Return the factor on the number of rounds that would decide a tie; nan if it is unknown.
 
-    Decided is whose ratio is known to `TIE_MARGIN`, or by then shown to be more than that slower. nan is not known.
+    Intervals shrink with the root of the number of rounds. A tie is decided once its ratio is known to `TIE_MARGIN`, or
+    shown to be slower by more than that.
     """
     low, ratio, high = (row[name] for name in ("best_ratio_low", "best_ratio", "best_ratio_high"))
     if low is None or high is None:
@@ -375,11 +369,11 @@ def _rounds_factor(row: Row) -> float:
 
 
 def totals(results: pd.DataFrame) -> pd.DataFrame:
-    """Return what whole suites take whose cases occur more than once (``weight``), for every way to choose.
+    """Return the total time of suites whose cases have a ``weight`` above 1, for each choice of implementation.
 
     One row for each suite, dtype, layout, device, pass, threads, clock and memory, and for each implementation that is
-    ok in all of its cases, fastest first: ``cases``, ``seconds`` with this one choice (the sum of weight x seconds),
-    ``ratio`` to the reference's, and ``best_of_each``, the seconds with the fastest in every case.
+    ok in all of its cases, fastest first: ``cases``; ``seconds`` with this one choice (the sum of weight x seconds);
+    ``ratio`` to the reference's; and ``best_of_each``, the seconds with the fastest of every case.
     """
     by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock", "memory"]
     rows = []

@@ -324,7 +324,7 @@ class TwoStages:
         return [row for row in state.rows() if (state.case, *row) in self._flagged]
 
     def _undecided(self, state: CaseState) -> bool:
-        return any(self.evidence(state, row).within > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
+        return any(self.evidence(state, row).p_equivalent > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
         """Flag what seems to have changed, and settle how many fresh rounds will confirm it."""

@@ -1,1 +1,1 @@
-"""What a kernel is made of and where its time goes."""
+"""Profile implementations: traces, shares of time, counters, static inspection, explanations."""

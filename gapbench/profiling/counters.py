@@ -1,9 +1,9 @@
-"""What processors counted during a call, where the machine allows. A counter that cannot be read says why.
+"""Read the counters of processors during a call, or the reasons why they cannot be read.
 
-A CPU is asked by Linux's ``perf stat``, attached to the worker. Virtual machines often have the events that the kernel
-counts (page faults, context switches) and none of those that the hardware does. A GPU is asked by Nsight Compute
-(``ncu``) around a process of its own, and by Proton (``triton.profiler``) inside the worker. Neither has met a real GPU
-yet: they are tested with stand-ins that answer what was recorded of them.
+CPU counters come from Linux's ``perf stat``, attached to the worker. Virtual machines often have the events of the
+kernel (page faults, context switches) and none of the hardware's. GPU counters come from Nsight Compute (``ncu``)
+around a process of its own, and from Proton (``triton.profiler``) inside the worker. Neither has run on a real GPU yet:
+they are tested with fakes that replay recorded output.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ EVENTS = (
     "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
     "page-faults", "context-switches", "cpu-migrations", "task-clock",
 )  # fmt: skip
-"""What perf is asked for: what hardware counts, then what the kernel does."""
+"""The events of perf: those of the hardware, then those of the kernel."""
 
 _UNCOUNTED = {
     "": "perf stat did not report it",
     "<not supported>": "this machine does not count it; virtual machines often do not",
-    "<not counted>": "perf stat did not get round to counting it",
+    "<not counted>": "perf stat had no time to count it",
 }
 
 _PATIENCE, _NCU_PATIENCE = 10.0, 300.0  # seconds
@@ -48,7 +48,7 @@ _PATIENCE, _NCU_PATIENCE = 10.0, 300.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """How often something happened per call (``task-clock``: milliseconds on a core), or why that is not known."""
+    """The number of events per call (``task-clock``: milliseconds on a core), or the reason why it is unknown."""
 
     name: str
     value: float | None
@@ -56,14 +56,14 @@ class Counter:
 
 
 def unknown(reason: str, names: tuple[str, ...] = EVENTS) -> list[Counter]:
-    """Return every counter as not known."""
+    """Return every counter as unknown, with the reason."""
     return [Counter(name, None, reason) for name in names]
 
 
 def count(run: Callable[[], object], calls: int, program: str | None = None) -> list[Counter]:
-    """Count while ``run`` makes ``calls`` calls in this process; counting begins and ends with it.
+    """Count events while ``run`` makes ``calls`` calls in this process.
 
-    ``program`` is perf, looked for by default. Never raises: what cannot be counted says why.
+    ``program`` is the path of perf, by default from PATH. Counters that cannot be read have a reason; it never raises.
     """
     program = program or shutil.which("perf")
     if program is None:
@@ -82,8 +82,8 @@ def count(run: Callable[[], object], calls: int, program: str | None = None) -> 
 
 @contextlib.contextmanager
 def _attached(program: str, report: Path) -> Iterator[None]:
-    """Have perf attached to this process, counting from here until the end of the block."""
-    control, told = os.pipe()
+    """Attach perf to this process; it counts inside the block."""
+    control, to_perf = os.pipe()
     answer, acknowledged = os.pipe()
     command = [program, "stat", "-x", ";", "-e", ",".join(EVENTS), "-p", str(os.getpid()), "-o", str(report)]
     command += ["--delay", "-1", "--control", f"fd:{control},{acknowledged}"]
@@ -93,11 +93,11 @@ def _attached(program: str, report: Path) -> Iterator[None]:
     os.close(control)
     os.close(acknowledged)
     try:
-        _tell(told, answer, "enable", process)
+        _send(to_perf, answer, "enable", process)
         yield
-        _tell(told, answer, "disable", process)
+        _send(to_perf, answer, "disable", process)
     finally:
-        os.close(told)
+        os.close(to_perf)
         os.close(answer)
         process.send_signal(signal.SIGINT)  # ends perf as Ctrl-C would, with its report
         process.wait(_PATIENCE)
@@ -105,21 +105,22 @@ def _attached(program: str, report: Path) -> Iterator[None]:
             process.stderr.close()
 
 
-def _tell(told: int, answer: int, word: str, process: subprocess.Popen[str]) -> None:
+def _send(to_perf: int, answer: int, word: str, process: subprocess.Popen[str]) -> None:
+    """Send a control word to perf. Raises `OSError` with perf's own message if it has ended."""
     try:
-        os.write(told, f"{word}\n".encode())
+        os.write(to_perf, f"{word}\n".encode())
         acknowledged = os.read(answer, 16)
     except BrokenPipeError:
         acknowledged = b""
-    if not acknowledged:  # perf has ended, and said why
+    if not acknowledged:
         text = process.stderr.read() if process.stderr else ""
         raise OSError(" ".join(text.split()) or f"it exited with status {process.wait(_PATIENCE)}")
 
 
 def parse(report: str, calls: int) -> list[Counter]:
-    """Read what ``perf stat -x ;`` wrote, and return each of `EVENTS` per call."""
+    """Parse the output of ``perf stat -x ;``, and return each of `EVENTS` per call."""
     lines = [line.split(";") for line in report.splitlines() if line.count(";") >= 2]
-    # perf writes a modifier behind the name where it may count user code only
+    # perf appends a modifier to the name if it may count only user code
     values = {fields[2].partition(":")[0]: fields[0] for fields in lines}
     counted = []
     for name in EVENTS:
@@ -138,7 +139,7 @@ METRICS = {
     "smsp__inst_executed.sum": "instructions",
     "gpu__time_duration.sum": "kernel-seconds",
 }
-"""What is asked of ncu, and what it is called here: bytes, per cent of the warps that fit, seconds."""
+"""The metrics of ncu, and their names here: bytes, per cent of the warps that fit, seconds."""
 
 NAMES = tuple(METRICS.values())
 _UNITS = {
@@ -146,11 +147,11 @@ _UNITS = {
     "second": 1.0, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0,
 }  # fmt: skip
 _REPLAY = "from gapbench.profiling.counters import replay; replay({case!r}, {spec!r})"
-_RANGE = "gapbench"  # the NVTX range in which ncu looks
+_RANGE = "gapbench"  # the NVTX range that ncu profiles
 
 
 def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
-    """Profile one warm call of ``spec`` on the case of this id in a process of its own; add its kernels up."""
+    """Profile one warm call of ``spec`` on the case with this id in its own process, and add up its kernels."""
     program = program or shutil.which("ncu")
     if program is None:
         return unknown("ncu is not installed; it comes with the CUDA toolkit, as Nsight Compute", NAMES)
@@ -168,7 +169,7 @@ def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
 
 
 def replay(case_id: str, spec: str) -> None:
-    """Make a call twice in a process that ncu watches, the second time inside an NVTX range called `_RANGE`."""
+    """Make a call twice in a process under ncu, the second time inside the NVTX range `_RANGE`."""
     case = Case.from_id(case_id)
     prepared.make_ready(case)
     implementation = operations.load(spec)
@@ -184,9 +185,9 @@ def replay(case_id: str, spec: str) -> None:
 
 
 def parse_ncu(output: str) -> list[Counter]:
-    """Read ``ncu --csv``: sums over all kernels, and the occupancy of the one that ran longest."""
+    """Parse the output of ``ncu --csv``: sums over all kernels, and the occupancy of the longest one."""
     errors = [line.removeprefix("==ERROR==").strip() for line in output.splitlines() if line.startswith("==ERROR==")]
-    if errors:  # ERR_NVGPUCTRPERM: the driver keeps counters for administrators
+    if errors:  # such as ERR_NVGPUCTRPERM: the driver restricts counters to administrators
         return unknown(f"ncu: {errors[0]}", NAMES)
     kernels: dict[str, dict[str, float]] = {}
     for row in csv.DictReader(line for line in output.splitlines() if line.startswith('"')):
@@ -199,7 +200,7 @@ def parse_ncu(output: str) -> list[Counter]:
             continue
         kernels.setdefault(row.get("ID", ""), {})[name] = value
     if not kernels:
-        return unknown("ncu saw no kernel", NAMES)
+        return unknown("ncu reported no kernel", NAMES)
     longest = max(kernels.values(), key=lambda kernel: kernel.get("kernel-seconds", 0.0))
     counted = []
     for name in NAMES:
@@ -210,7 +211,7 @@ def parse_ncu(output: str) -> list[Counter]:
 
 
 def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[dict[str, float], str | None]:
-    """Return the seconds per call of every kernel by Proton while ``run`` makes ``calls`` calls; or none, and why."""
+    """Return each kernel's seconds per call by Proton while ``run`` makes ``calls`` calls, or none and the reason."""
     if module is None:
         if importlib.util.find_spec("triton") is None:
             return {}, "triton is not installed; pip install 'gapbench[triton]'"
@@ -224,16 +225,16 @@ def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[d
             run()
             module.finalize()
             tree = json.loads(Path(folder, "proton.hatchet").read_text(encoding="utf-8"))
-        except Exception as error:  # whatever the backend of another vendor raises
+        except Exception as error:  # backends of other vendors may raise anything
             return {}, f"Proton did not answer: {type(error).__name__}: {error}"
     seconds: dict[str, float] = defaultdict(float)
     for name, nanoseconds in _leaves(tree):
         seconds[name] += nanoseconds * 1e-9 / calls
-    return dict(seconds), None if seconds else "Proton saw no kernel"
+    return dict(seconds), None if seconds else "Proton reported no kernel"
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, float]]:
-    """Yield every kernel of a hatchet tree, a list of nodes (the last describes the device), with nanoseconds."""
+    """Yield each kernel of a hatchet tree with its nanoseconds; the tree is a list of nodes, the last the device."""
     for node in tree:
         if not isinstance(node, Mapping) or "frame" not in node:
             continue

@@ -1,4 +1,4 @@
-"""What a profiler recorded, freed of the profiler: events nested by thread, and a table of operators and kernels."""
+"""Convert what a profiler recorded: events nested by thread, and a table of operators and kernels."""
 
 import math
 import re
@@ -18,15 +18,15 @@ _GRAPH = re.compile(r"## Call CompiledFxGraph \w+ ##")
 _REGION = re.compile(r"Torch-Compiled Region: \S+")
 GENERATED = "Inductor's generated code"
 
-MEMORY = "[memory]"  # the name of an event that is no work: ``nbytes`` were allocated, or freed where that is negative
+MEMORY = "[memory]"  # the name of an event that allocates ``nbytes``, or frees them if negative
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that was recorded, times in nanoseconds from the beginning of the recording: whole ones, to be exact.
+    """One recorded event; times are integer nanoseconds from the beginning of the recording, which keeps them exact.
 
-    ``device`` tells a kernel on an accelerator from what the host did. ``tensors`` are shape and dtype of those
-    arguments that are tensors, in their order.
+    ``device`` is True for a kernel on an accelerator. ``tensors`` are the shapes and dtypes of the tensor arguments, in
+    their order.
     """
 
     name: str
@@ -39,36 +39,36 @@ class Event:
 
     @property
     def end(self) -> int:
-        """When it was over."""
+        """The time of its end, in nanoseconds."""
         return self.start + self.nanoseconds
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Its duration in seconds."""
         return self.nanoseconds * 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An event with what lies directly beneath it."""
+    """An event with its direct children."""
 
     event: Event
     children: list["Node"]
 
     @property
     def own_seconds(self) -> float:
-        """Return its time without that of its children."""
+        """The seconds of the event without those of its children."""
         return max(0, self.event.nanoseconds - sum(child.event.nanoseconds for child in self.children)) * 1e-9
 
     def walk(self) -> Iterator["Node"]:
-        """Yield it and all beneath it."""
+        """Yield the node and all its descendants."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 def read(kineto: Any) -> list[Event]:
-    """Return what Kineto recorded (``profiler.kineto_results``), in order of time."""
+    """Read the events of Kineto (``profiler.kineto_results``), in order of time."""
     events, began = [], kineto.trace_start_ns()
     for recorded in kineto.events():
         on_device = not str(recorded.device_type()).endswith("CPU")
@@ -93,9 +93,9 @@ def read(kineto: Any) -> list[Event]:
 
 
 def nested(events: Iterable[Event]) -> list[Node]:
-    """Return the host's events as trees, those of all threads one after the other.
+    """Return the host's events as trees, thread by thread.
 
-    An event lies beneath the latest one of its thread that had begun and was not over.
+    The parent of an event is the latest event of its thread that had started and not ended.
     """
     roots, open_ = defaultdict[int, list[Node]](list), defaultdict[int, list[Node]](list)
     work = (event for event in events if not event.device and event.name != MEMORY)
@@ -110,7 +110,7 @@ def nested(events: Iterable[Event]) -> list[Node]:
 
 
 def busy_seconds(events: Iterable[Event]) -> float:
-    """Return for how long at least one kernel ran on the accelerator: overlapping ones count once."""
+    """Return the seconds during which at least one kernel ran on the accelerator; overlaps count once."""
     busy, until = 0, 0
     for event in sorted((event for event in events if event.device), key=lambda event: event.start):
         busy += max(0, event.end - max(event.start, until))
@@ -119,7 +119,7 @@ def busy_seconds(events: Iterable[Event]) -> float:
 
 
 ALLOCATES = ("aten::empty", "aten::new_empty", "aten::resize")
-"""How the names of operators begin that do nothing but get memory."""
+"""The prefixes of the names of operators that only allocate memory."""
 
 VIEWS = frozenset(
     f"aten::{name}"
@@ -129,18 +129,18 @@ VIEWS = frozenset(
         "view", "_reshape_alias", "_unsafe_view",
     )
 ) | {"detach"}  # fmt: skip
-"""Operators that touch no element."""
+"""Operators that do not touch elements."""
 
-_STARTS = frozenset({"aten::fill_", "aten::zero_"})  # what a reduction begins with; it touches its output only
+_STARTS = frozenset({"aten::fill_", "aten::zero_"})  # a reduction starts with these; they touch only its output
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
     """All calls of one operator (or kernel) with arguments of the same dtypes, per call of the implementation.
 
-    ``self_seconds`` is its time without that of the operators that it called, as the profiler saw it. ``bytes`` are
-    those of its tensors, arguments and results once each; None where it left the work to others, or where shapes do not
-    tell: an argument that is expanded counts in full.
+    ``self_seconds`` is its profiled time without that of the operators that it called. ``bytes`` are those of its
+    tensors, arguments and results once each; an expanded argument counts in full. They are None if it left the work to
+    other operators, or if the shapes are unknown.
     """
 
     name: str
@@ -153,27 +153,27 @@ class Operator:
 
     @property
     def gbps(self) -> float | None:
-        """Return 10^9 bytes a second of its own time."""
+        """The bandwidth in 10^9 bytes per second of its own time."""
         return self.bytes / self.self_seconds / 1e9 if self.bytes and self.self_seconds > 0 else None
 
 
 def allocates(name: str) -> bool:
-    """Tell whether an operator only gets memory."""
+    """Tell whether an operator only allocates memory."""
     return name.startswith(ALLOCATES)
 
 
 def computes(name: str) -> bool:
-    """Tell whether an operator may touch elements, rather than get memory or make a view."""
+    """Tell whether an operator may touch elements; others allocate memory or make views."""
     return not allocates(name) and name not in VIEWS
 
 
 def table(roots: Sequence[Node], events: Iterable[Event], calls: int) -> list[Operator]:
-    """Return what ran beneath ``roots`` and on the accelerator in ``calls`` calls, the most expensive first."""
+    """Tabulate what ran beneath ``roots`` and on the accelerator, per call, most expensive first."""
     given = [event for event in events if event.name == MEMORY and event.nbytes > 0]
-    seen = [(node.event, node.own_seconds, moved(node, given)) for root in roots for node in root.walk()]
-    seen += [(event, event.seconds, None) for event in events if event.device]
+    work = [(node.event, node.own_seconds, moved(node, given)) for root in roots for node in root.walk()]
+    work += [(event, event.seconds, None) for event in events if event.device]
     groups = defaultdict(list)
-    for event, own, nbytes in seen:
+    for event, own, nbytes in work:
         dtypes = tuple(dtype for _, dtype in event.tensors)
         groups[event.name, dtypes, event.device].append((own, event.seconds, nbytes))
     rows = []
@@ -186,7 +186,10 @@ def table(roots: Sequence[Node], events: Iterable[Event], calls: int) -> list[Op
 
 
 def moved(node: Node, given: Sequence[Event]) -> float | None:
-    """Return the bytes of an operator's tensors: its arguments, and the memory that it was ``given`` for results."""
+    """Return the bytes of an operator's tensors: its arguments, and the memory ``given`` to it for results.
+
+    None if it has no tensors, or leaves the work to operators beneath it.
+    """
     event = node.event
     if not computes(event.name) or not event.tensors:
         return None

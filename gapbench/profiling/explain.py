@@ -1,9 +1,9 @@
-"""What made a side of ``gapbench ab`` slower: profile both sides of what regressed, compare, and keep it in the run.
+"""Explain what made a side of ``gapbench ab`` slower: profile both sides, compare, and keep the result in the run.
 
-Two profiles of one implementation are compared as findings that add up to the difference of their times.
-Times are those without the profiler. A profile has them for the parts of a call (see `split`), and says by operators
-how to divide what is neither Python, allocation nor waiting: the profiler's own cost is taken off every call of an
-operator, and the rest scaled to what there is to divide. What the operators fall short of ran outside of them.
+Two profiles of one implementation are compared as findings that add up to the difference of their times. Times are
+those without the profiler. A profile has them for the parts of a call (see `split`); its operators divide what is
+neither Python, allocation nor waiting. For that the profiler's cost is subtracted from every call of an operator, and
+the rest is scaled down to the time to divide. Time beyond that of the operators was spent outside of them.
 """
 
 import difflib
@@ -26,8 +26,8 @@ from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
 Document = Mapping[str, Any]  # of a `Profile`
-_SMALL = 0.05  # of the largest change: what is smaller is counted, not told
-_AGREES = 2.0  # by how much the changes that profiles and comparison saw may differ, as a factor
+_SMALL = 0.05  # of the largest change: smaller changes are only counted
+_AGREES = 2.0  # the largest factor between the changes in profiles and comparison that still agree
 
 _MOST_LINES = 200
 
@@ -36,7 +36,7 @@ _MOST_LINES = 200
 class Finding:
     """A change from base to head.
 
-    ``seconds`` is what it makes of the difference, below 0 where it saves time; None for what has no time of its own.
+    ``seconds`` is its part of the difference, below 0 if it saves time; None if it has no time of its own.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Finding:
 class Explanation:
     """Findings, the most expensive first; their ``seconds`` add up to ``seconds``, the difference of both profiles.
 
-    ``source_diff`` is the difference of what Inductor generated, as unified diffs by file name.
+    ``source_diff`` has unified diffs of the code that Inductor generated, by file name.
     """
 
     sentence: str
@@ -59,7 +59,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One operator (or kernel) in one profile; all zero where it does not occur."""
+    """One operator (or kernel) in one profile; all zero if it does not occur."""
 
     seconds: float = 0.0
     calls: float = 0.0
@@ -77,9 +77,9 @@ def compare(
     ratio: float | None = None,
     sources: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> Explanation:
-    """Explain why ``head`` is not as fast as ``base``, two profiles' documents.
+    """Compare the documents of two profiles, to explain why ``head`` is slower than ``base``.
 
-    ``ratio`` is the head / base that was measured without profiles; ``sources`` are what Inductor generated on either
+    ``ratio`` is head / base as measured without profiles; ``sources`` has the code that Inductor generated for each
     side, by file name.
     """
     failed = [(name, side["reason"]) for name, side in (("base", base), ("head", head)) if side["status"] != "ok"]
@@ -108,19 +108,19 @@ def compare(
 
 
 def _headline(base: Document, head: Document, ratio: float | None) -> str:
-    seen = head["seconds"] / base["seconds"]
+    profiled = head["seconds"] / base["seconds"]
     times = f"{fmt.seconds(base['seconds'])} in base, {fmt.seconds(head['seconds'])} in head"
-    sentence = f"`{head['implementation']}` takes {fmt.ratio(seen)} as long when profiled ({times})"
+    sentence = f"`{head['implementation']}` takes {fmt.ratio(profiled)} as long when profiled ({times})"
     if ratio is None:
         return sentence
-    wanted, got = math.log(ratio), math.log(seen)
+    wanted, got = math.log(ratio), math.log(profiled)
     if wanted / _AGREES <= got <= wanted * _AGREES:
         return f"{sentence}, {fmt.ratio(ratio)} when compared"
     return f"{sentence}, but {fmt.ratio(ratio)} when compared: the profiles may not show the cause"
 
 
 def _of(seconds: float, difference: float) -> str:
-    """Say what some seconds are of the difference."""
+    """Describe some seconds as a part of the difference."""
     if seconds < 0:
         return f"{fmt.seconds(-seconds)} less"
     return f"{fmt.seconds(seconds)} {f'of the {fmt.seconds(difference)}' if difference > 0 else 'more'}"
@@ -131,7 +131,7 @@ def _part(profile: Document, *names: str) -> float:
 
 
 def _work(profile: Document) -> dict[_Key, _Work]:
-    """Return the operators and kernels of a profile with their times without the profiler."""
+    """Estimate the times of a profile's operators and kernels without the profiler."""
     rows = [row for row in profile["operators"] if not allocates(row["name"])]
     kernels, hosts = ([row for row in rows if row["device"] is on_device] for on_device in (True, False))
     if kernels:
@@ -140,7 +140,7 @@ def _work(profile: Document) -> dict[_Key, _Work]:
 
 
 def _divided(rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[_Key, _Work]:
-    """Divide ``seconds`` among operators; what they cannot account for lies outside of them."""
+    """Divide ``seconds`` among operators; the rest was spent outside of them."""
     calls = sum(row["calls"] for row in rows)
     added = max(0.0, sum(row["self_seconds"] for row in rows) - seconds) / calls if calls else 0.0
     paid = [max(0.0, row["self_seconds"] - added * row["calls"]) for row in rows]
@@ -168,7 +168,7 @@ def _operators(base: Document, head: Document, difference: float) -> list[Findin
 def _change(key: _Key, before: _Work, after: _Work) -> str:
     name, dtypes, _ = key
     if name in ("aten::copy_", "aten::_to_copy") and len(set(dtypes)) == 2:
-        name += f" ({dtypes[1]} to {dtypes[0]})"  # what it makes of what
+        name += f" ({dtypes[1]} to {dtypes[0]})"  # from its source to its result
     elif dtypes:
         name += f" ({', '.join(dict.fromkeys(dtypes))})"
     times = f"({fmt.seconds(before.seconds)} → {fmt.seconds(after.seconds)})"
@@ -181,19 +181,19 @@ def _change(key: _Key, before: _Work, after: _Work) -> str:
     if abs(after.calls - before.calls) >= 0.5:
         return f"{name} is called {fmt.number(after.calls)} times, was {fmt.number(before.calls)} {times}"
     if not before.seconds:
-        return f"{name} takes time {times}"
+        return f"{name} now takes time {times}"
     return f"{name} takes {fmt.ratio(after.seconds / before.seconds)} as long {times}"
 
 
 def _parts(base: Document, head: Document, difference: float) -> list[Finding]:
-    """Return what changed in the parts of a call that are no operator's."""
+    """Return the changes in the parts of a call outside of operators."""
     before, after = (profile["page_fault_share"] * profile["seconds"] / 100 for profile in (base, head))
     more = f"{fmt.number(base['page_faults'])} → {fmt.number(head['page_faults'])} a call"
     changes = [
         ("page_faults", f"page faults ({more})", after - before),
         ("allocation", "getting memory", _part(head, "allocation") - after - _part(base, "allocation") + before),
         ("python", "Python outside of operators", _part(head, "python") - _part(base, "python")),
-        ("gaps", "waiting: on no core, or with nothing to do", _part(head, "gaps") - _part(base, "gaps")),
+        ("gaps", "waiting: off the core, or idle", _part(head, "gaps") - _part(base, "gaps")),
     ]
     return [Finding(kind, f"{what}: {_of(seconds, difference)}", seconds) for kind, what, seconds in changes if seconds]
 
@@ -210,15 +210,15 @@ def _unexplained(base: Document, head: Document, difference: float) -> list[Find
     seconds = difference - sum(
         _part(head, part) - _part(base, part) for part in ("python", "dispatch", "allocation", "kernel", "gaps")
     )
-    if abs(seconds) <= 1e-9 * head["seconds"]:  # less than the shares are written down with
+    if abs(seconds) <= 1e-9 * head["seconds"]:  # less than the precision of the stored shares
         return []
     if seconds < 0:
-        return [Finding("unexplained", f"{fmt.seconds(-seconds)} more than the difference is found in parts", seconds)]
-    return [Finding("unexplained", f"not explained: {_of(seconds, difference)}", seconds)]
+        return [Finding("unexplained", f"the parts exceed the difference by {fmt.seconds(-seconds)}", seconds)]
+    return [Finding("unexplained", f"unexplained: {_of(seconds, difference)}", seconds)]
 
 
 def _facts(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Return what changed beside times, and what Inductor does otherwise."""
+    """Return the changes besides times, including those of the code that Inductor generated."""
     findings = []
     calls = [sum(row["calls"] for row in profile["operators"] if not row["device"]) for profile in (base, head)]
     if abs(calls[1] - calls[0]) >= 0.5:
@@ -244,14 +244,14 @@ def _facts(base: Document, head: Document, diffs: Mapping[str, Sequence[str]]) -
     return findings
 
 
-_PROCESSES = 3  # a fresh process is 5 to 20 % faster or slower than another: of each side's the middle one is compared
+_PROCESSES = 3  # fresh processes differ by 5 to 20 %, so the median process of each side is compared
 
 
 def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Source) -> Iterator[Row]:
-    """Explain each of ``rows`` of a stored run, and yield it once that is kept: head's profile has the explanation.
+    """Explain each of ``rows`` of a stored run, and yield it once the explanation is kept with head's profile.
 
-    Rows that differ by their clock have one explanation. Workers have the memory settings that they had in the
-    comparison, so page faults of temporaries are as rare as they were there.
+    Rows that differ only by their clock share an explanation. Workers have the memory settings of the comparison, so
+    that page faults of temporaries are as rare as there.
     """
     slower: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -268,20 +268,20 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
 
 
 def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[Profile, Profile]:
-    """Profile both sides in turn, each in fresh processes, and return the middle one of each."""
+    """Profile both sides in turn, each in fresh processes, and return the median profile of each."""
     requests = [job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1) for source in (base, head)]
-    pairs = [[profile_one(server, row.implementation, each) for each in requests] for _ in range(_PROCESSES)]
+    pairs = [[profile_one(server, row.implementation, request) for request in requests] for _ in range(_PROCESSES)]
     before, after = map(_middle, zip(*pairs, strict=True))
     return before, after
 
 
 def _middle(profiles: Sequence[Profile]) -> Profile:
-    """Return the profile of median time, or one that failed."""
+    """Return the profile of median time, or a failed one if any failed."""
     if failed := [profile for profile in profiles if profile.document["status"] != "ok"]:
         return failed[0]
     return sorted(profiles, key=lambda profile: profile.document["seconds"])[(len(profiles) - 1) // 2]
 
 
 def _sources(profile: Profile) -> dict[str, str]:
-    """Return what Inductor generated, by file name."""
+    """Return the code that Inductor generated, by file name."""
     return {name: code.decode() for name, code in profile.files.items() if name.endswith(".py")}

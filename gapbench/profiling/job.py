@@ -1,4 +1,4 @@
-"""The job of a fresh worker: profile one implementation on one case, and leave the trace and sources in a folder."""
+"""Profile one implementation on one case in a fresh worker, and write the trace and sources to a folder."""
 
 import gc
 from collections import Counter
@@ -30,9 +30,10 @@ _COUNTED_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Profile ``spec`` of ``source`` on ``case``; files to ``folder``, no trace beyond ``most_trace_bytes``.
+    """A request to profile ``spec`` of ``source`` on ``case``; ``folder`` gets the files.
 
-    What leaves too much unexplained is watched again, up to ``attempts`` times in all.
+    Traces above ``most_trace_bytes`` are not kept. If too much stays unexplained, calls are sampled again, up to
+    ``attempts`` times in total.
     """
 
     case: Case
@@ -44,11 +45,11 @@ class Request:
 
 
 class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
-    """What a worker says of an implementation that it profiled, per call.
+    """A worker's profile of an implementation, all figures per call.
 
     ``seconds`` are measured without the profiler, and ``shares`` are per cent of them (see
     `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s,
-    ``memory`` the bytes that are allocated from a moment on, ``proton`` the seconds of kernels, or the reason for none.
+    ``memory`` is the timeline of allocated bytes, ``proton`` has the seconds of kernels, or the reason for none.
     """
 
     reason: None = None
@@ -74,7 +75,7 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
 
 
 def profile(channel: Channel, current: CurrentContender, request: Request) -> None:  # noqa: ARG001
-    """Send a document (see `gapbench.profiling.profiles`) of what was found, or of why nothing was."""
+    """Send the profile as a document (see `gapbench.profiling.profiles`), or the reason for none."""
     try:
         request.source.activate(request.case.operation)
         prepared.make_ready(request.case)
@@ -95,15 +96,15 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     if reason := implementation.proof():
         return {"status": "failed", "reason": reason}
     if torch._C._autograd._profiler_enabled():
-        reason = "a profiler is already active in its process, which the implementation must have started"
-        return {"status": "failed", "reason": f"{reason}; end it before the function returns"}
+        reason = "the implementation left a profiler active; end it before the function returns"
+        return {"status": "failed", "reason": reason}
     code, sources = _generated(function) if implementation.family == "compiled" else (None, {})
     traced = sampling.trace(calls[0], target, request.folder, request.most_trace_bytes)
     watched, one_element, parts, attempts, notes = _watch(implementation, calls, request, target)
     del kept
     rows, observed = watched.rows, watched.observed
     if observed.busy_seconds is not None and not any(row.device for row in rows):
-        notes.append("the profiler saw no kernel on the accelerator: its driver may keep them for administrators")
+        notes.append("the profiler recorded no kernel: the driver may restrict them to administrators")
     for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
     return Measured(
@@ -138,11 +139,11 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
 
 
 def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:
-    """Return the function and its calls, warm, on the inputs that the CPU's clock would rotate."""
+    """Return the function and its warm calls, on the inputs that the CPU's clock would rotate."""
     function = implementation.prepare(case)
-    places = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
+    copies = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
     first = inputs.sample(case, 0)
-    xs = [first, *(inputs.place(first, case, number) for number in range(1, places))]
+    xs = [first, *(inputs.place(first, case, number) for number in range(1, copies))]
     gradient = inputs.upstream(case, 0, implementation.truth.shape(case))
     calls = [make_call(case, function, x, gradient) for x in xs]
     for call in calls:
@@ -152,11 +153,11 @@ def _prepared(implementation: Implementation, case: Case, target: Device) -> tup
 
 
 def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
-    """Describe what Inductor made of a compiled function that was the last to be called, and return it by file name.
+    """Describe the code that Inductor generated for the last compiled function, and return its sources by file name.
 
-    ``kernels`` are the names of generated kernels, which list the operators that are fused in each, ``fallbacks`` the
-    operators of ATen (or an extern library) that are called instead. ``recompilations`` count further compilations of
-    the same code, ``graph_breaks`` what was left to Python.
+    ``kernels`` are the names of generated kernels, which list the operators that are fused in each; ``fallbacks`` are
+    the operators of ATen (or an extern library) that are called instead. ``recompilations`` counts further compilations
+    of the same code, ``graph_breaks`` the parts that were left to Python.
     """
     counted, sources = probes.compilation(), dict[str, str]()
     for is_backward, source in inductor.sources(function):
@@ -172,9 +173,9 @@ def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
     if fallbacks:
         parts.append(f"left {', '.join(fallbacks)} to ATen")
     again = f"; recompilations: {counted.recompilations}" if counted.recompilations else ""
-    said = f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
+    text = f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
     code = {
-        "sentence": said if sources else "torch.compile kept no source that could be read",
+        "sentence": text if sources else "torch.compile kept no readable source",
         "kernels": kernels,
         "fallbacks": fallbacks,
         "graph_breaks": counted.graph_breaks,
@@ -186,18 +187,18 @@ def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
 def _watch(
     implementation: Implementation, calls: list[Call], request: Request, target: Device
 ) -> tuple[sampling.Watched, sampling.Watched | None, Split, int, list[str]]:
-    """Watch the case and one element; again if too little is explained, and then keep what explains most."""
+    """Sample the case and one element, again while too much is unexplained, and keep the best attempt."""
     case, notes = request.case, []
     small = replace(case, shape=(1,) * len(case.shape))
     try:
         if implementation.parameters(case):
-            raise ValueError("its weights would be as large")
+            raise ValueError("its weights would not be smaller")
         if reason := implementation.unsupported_reason(small):
             raise ValueError(reason)
         _, small_calls = _prepared(implementation, small, target)
     except Exception as error:  # an implementation may rely on sizes
         small_calls = []
-        notes.append(f"dispatch is counted as kernel, one element cannot tell it apart: {error}")
+        notes.append(f"dispatch is counted as kernel, because one element could not be sampled: {error}")
     cost = sampling.seconds_per_fault(target) if target.name == "cpu" else 0.0
     tries: list[tuple[sampling.Watched, sampling.Watched | None, Split]] = []
     while len(tries) < request.attempts:
@@ -206,10 +207,10 @@ def _watch(
         tries.append((all_, least, split(all_.observed, least.observed if least else None, cost)))
         if abs(tries[-1][2].share("unexplained")) <= _EXPLAINED:
             break
-    watched, least, best = min(tries, key=lambda each: abs(each[2].share("unexplained")))
+    watched, least, best = min(tries, key=lambda attempt: abs(attempt[2].share("unexplained")))
     if (left := best.share("unexplained")) and abs(left) > _EXPLAINED:
         notes.append(
-            f"{left:+.1f} % of the time is not explained: other work on the machine, or a call too short to divide"
+            f"{left:+.1f} % of the time is unexplained: other work on the machine, or a call too short to divide"
         )
     return watched, least, best, len(tries), notes
 

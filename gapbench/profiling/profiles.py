@@ -1,10 +1,10 @@
-"""Profile the implementations of a case, each in a fresh worker process; the parent's side.
+"""Profile the implementations of a case, each in a fresh worker process, from the parent process.
 
-A profile is a document, as stored in JSON: ``schema``, ``case``, ``implementation``, ``dtype``, ``bytes_moved``,
-``versions``, the names of its ``files``, then ``status`` and ``reason`` as of a result, and of ok ones `job.Measured`.
-One that `explain` made of a side of ``gapbench ab`` has "side" as well, and head's has its "explanation".
+A profile is a document, stored as JSON: ``schema``, ``case``, ``implementation``, ``dtype``, ``bytes_moved``,
+``versions``, the names of its ``files``, then ``status`` and ``reason`` as in a result, and if ok the fields of
+`job.Measured`. A profile of a side of ``gapbench ab`` by `explain` also has "side", and head's has the "explanation".
 
-Implementations are not judged here: ``gapbench run`` says which of them are right.
+Outputs are not checked here: ``gapbench run`` does that.
 """
 
 import re
@@ -27,7 +27,7 @@ from gapbench.store.profiles import SCHEMA
 from gapbench.store.records import STATUSES
 from gapbench.workloads.cases import Case
 
-_PATIENCE = 300.0  # seconds after which an implementation that is still being profiled is given up
+_PATIENCE = 300.0  # seconds, the timeout of one profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ def profile(
 ) -> Iterator[Profile]:
     """Profile each of ``specs`` (names or ``FILE.py:FUNCTION``, by name) on ``case``, one after the other.
 
-    What cannot be profiled is a document with its status and reason. Raises `GapbenchError` if no worker can start.
+    The document of an implementation that cannot be profiled has the status and reason. Raises `GapbenchError` if no
+    worker can start.
     """
     with ForkServer(servers.preload([CasePlan("profile", case, dict(specs))])) as server:
         server.wait_ready()
@@ -52,10 +53,13 @@ def profile(
 
 
 def profile_one(server: ForkServer, name: str, request: job.Request) -> Profile:
-    """Profile an implementation, which is called ``name``, in a fresh worker of a server that is ready."""
+    """Profile an implementation with this ``name`` in a fresh worker of a server that is ready."""
     case, versions = request.case, environment.versions()
     document = {"schema": SCHEMA, "case": case.id, "dtype": case.dtype, "bytes_moved": case.bytes_moved}
-    document |= {"implementation": name, "versions": {each: versions[each] for each in ("torch", "triton", "gapbench")}}
+    document |= {
+        "implementation": name,
+        "versions": {package: versions[package] for package in ("torch", "triton", "gapbench")},
+    }
     with tempfile.TemporaryDirectory(prefix="gapbench-profile-") as folder:
         document |= _content(server, replace(request, folder=Path(folder)))
         paths = sorted(filter(_is_plain, Path(folder).iterdir())) if document["status"] == "ok" else []
@@ -79,7 +83,7 @@ def _content(server: ForkServer, request: job.Request) -> dict[str, Any]:
 
 
 def _is_document(content: dict[str, Any]) -> bool:
-    """Tell whether a worker's document has what is needed to keep and compare it."""
+    """Tell whether a worker's document is valid, so that it can be kept and compared."""
     if content.get("status") != "ok":
         return content.get("status") in STATUSES and isinstance(content.get("reason"), str)
     try:
@@ -90,13 +94,13 @@ def _is_document(content: dict[str, Any]) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    """Tell whether it is a file that can be kept: no link to elsewhere, no pipe to wait at, no odd name."""
+    """Tell whether a path is a plain file with a safe name, not a link or a pipe."""
     return path.is_file() and not path.is_symlink() and re.fullmatch(r"\w[\w.-]{0,99}", path.name) is not None
 
 
 def _of_the_gpu(request: job.Request) -> list[counters.Counter]:
     if request.case.device.partition(":")[0] != "cuda":
-        return counters.unknown("ncu sees NVIDIA's GPUs only", counters.NAMES)
+        return counters.unknown("ncu supports only NVIDIA's GPUs", counters.NAMES)
     if request.source != HERE:
-        return counters.unknown("ncu starts a process of its own, with what is installed", counters.NAMES)
+        return counters.unknown("ncu starts its own process, which cannot load another checkout", counters.NAMES)
     return counters.ncu(request.case.id, request.spec)

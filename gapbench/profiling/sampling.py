@@ -1,6 +1,6 @@
-"""Calls watched, with a profiler and without one in turn, so that both share the machine's state; and traces of them.
+"""Sample calls with and without a profiler in turn, so that both share the machine's state; and write traces.
 
-All of it runs in a worker, and all time is the timing loop's.
+All of this runs in a worker and is timed by the one timing loop.
 """
 
 import gzip
@@ -29,12 +29,12 @@ _WINDOW_SECONDS = 5e-3
 _MOST_CALLS = 200
 _MARK = "gapbench's window"
 _FRESH_BYTES = 1 << 26
-"""Larger than what malloc keeps for itself (glibc: up to 32 MiB), so that it comes from the operating system."""
+"""More than malloc keeps for itself (glibc: up to 32 MiB), so that the memory comes from the operating system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some calls in a row, per call: see `Observed`."""
+    """Consecutive calls, all figures per call: see `Observed`."""
 
     seconds: float
     on_core: float
@@ -42,13 +42,13 @@ class Window:
 
     @property
     def share_on_core(self) -> float:
-        """Return the share of the time that was not lost to waiting or to other work."""
+        """The share of the time that was not lost to waiting or other work."""
         return self.on_core / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen of one case: ``observed``, and the table of the profile that it rests on."""
+    """The samples of one case: ``observed``, and the table of the profile behind it."""
 
     observed: Observed
     rows: list[events.Operator]
@@ -56,7 +56,7 @@ class Watched:
 
 
 def window(calls: Sequence[Call], count: int, target: Device) -> Window:
-    """Time ``count`` calls in a row; on an accelerator until their work is done."""
+    """Time ``count`` consecutive calls, on an accelerator until their work is done."""
     faults, on_core = getrusage(RUSAGE_SELF).ru_minflt, time.thread_time()
     seconds, output = base.timed(base.cycled([*calls], count))
     waited, _ = base.timed(iter([lambda: (target.synchronize(), output)[1]]))
@@ -65,7 +65,7 @@ def window(calls: Sequence[Call], count: int, target: Device) -> Window:
 
 
 def _profiler(target: Device, with_stack: bool = False) -> Any:
-    """Return a profiler that records shapes and memory; not torch.profiler's, which imports Dynamo (1.5 s)."""
+    """Create a profiler of shapes and memory. That of torch.profiler would import Dynamo, which takes 1.5 s."""
     device = None if target.name == "cpu" else target.name.partition(":")[0]
     return torch.autograd.profiler.profile(
         use_device=device, record_shapes=True, profile_memory=True, with_stack=with_stack, use_kineto=True
@@ -73,10 +73,10 @@ def _profiler(target: Device, with_stack: bool = False) -> Any:
 
 
 def watch(calls: Sequence[Call], target: Device) -> Watched:
-    """Watch calls that were warmed up: the medians of windows without the profiler, and the middle one of those with.
+    """Sample warm calls: the medians of windows without the profiler, and the median window with it.
 
-    Other work on the machine takes the core away for milliseconds at a time, which all fall on whichever operator ran:
-    of both kinds of windows the half that lost least is looked at.
+    Other work on the machine takes the core away for milliseconds, which are charged to whichever operator runs. So
+    only the half of the windows of each kind that lost least time is used.
     """
     one_call = min(window((calls[0],), 1, target).seconds for _ in range(3))
     count = max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / one_call)))
@@ -89,24 +89,24 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
         with probes.silent_stderr(), _profiler(target) as watching:
             call()
             with torch.autograd.profiler.record_function(_MARK):
-                seen = window((call,), count, target)
-        profiled.append((seen, events.read(watching.kineto_results)))
+                profiled_window = window((call,), count, target)
+        profiled.append((profiled_window, events.read(watching.kineto_results)))
     plain = sorted(plain, key=lambda own: own.share_on_core)[_PAIRS // 2 :]
     undisturbed = sorted(profiled, key=lambda own: own[0].share_on_core)[_PAIRS // 2 :]
-    seen, recorded = sorted(undisturbed, key=lambda own: own[0].on_core)[len(undisturbed) // 2]
+    middle, recorded = sorted(undisturbed, key=lambda own: own[0].on_core)[len(undisturbed) // 2]
     mark = next(node for root in events.nested(recorded) for node in root.walk() if node.event.name == _MARK)
-    # A kernel may end after the host has stopped waiting for it, by the difference of two clocks.
+    # The two clocks differ, so a kernel may end after the host stopped waiting for it.
     during = [event for event in recorded if mark.event.start <= event.start <= mark.event.end]
     inside = [event for event in during if event.name != _MARK]
-    own, beneath, often = _own(mark, seen.seconds, count)
+    own, beneath, often = _own(mark, middle.seconds, count)
     seconds = statistics.median(own.seconds for own in plain)
     observed = Observed(
         seconds=seconds,
         on_core=min(seconds, statistics.median(own.on_core for own in plain)),
         faults=statistics.median(own.faults for own in plain),
-        profiled_seconds=seen.seconds,
-        profiled_on_core=seen.on_core,
-        profiled_faults=seen.faults,
+        profiled_seconds=middle.seconds,
+        profiled_on_core=middle.on_core,
+        profiled_faults=middle.faults,
         own=own,
         beneath=beneath,
         calls=often,
@@ -116,23 +116,23 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
 
 
 def _own(mark: Node, seconds: float, count: int) -> tuple[dict[str, float], ...]:
-    """Return own seconds, events directly beneath and calls by operator, all per call that took ``seconds``."""
+    """Return own seconds, direct children and calls by operator, all per call of ``seconds`` seconds."""
     own: dict[str, float] = defaultdict(float)
     often: dict[str, float] = defaultdict(float)
     beneath: dict[str, float] = defaultdict(float)
     for node in mark.walk():
         name = OUTSIDE if node is mark else node.event.name
         beneath[name] += len(node.children) / count
-        if node is not mark and "Synchronize" not in name:  # waiting is no work of the host
+        if node is not mark and "Synchronize" not in name:  # waiting is not the host's work
             own[name] += node.own_seconds / count
             often[name] += 1 / count
-    # not the mark's own time, which has the reading of clocks in it
+    # not the mark's own time, which includes reading the clocks
     own[OUTSIDE] = max(0.0, seconds - sum(child.event.seconds for child in mark.children) / count)
     return dict(own), dict(beneath), dict(often)
 
 
 def seconds_per_fault(target: Device) -> float:
-    """Return what the first touch of a page costs, its release included; 0 where fresh memory touches no new page."""
+    """Measure the seconds of the first touch of a page, including its release; 0 if fresh memory has no new pages."""
     there = torch.empty(_FRESH_BYTES // 4)
 
     def fresh() -> torch.Tensor:
@@ -147,20 +147,20 @@ def seconds_per_fault(target: Device) -> float:
     return max(0.0, statistics.median(costs)) if costs else 0.0
 
 
-MOST_TRACE_BYTES = 500 * 10**6  # larger traces (before they are packed) are not kept: viewers do not open them
+MOST_TRACE_BYTES = 500 * 10**6  # larger traces (uncompressed) are not kept, because viewers do not open them
 
 _TRACED_CALLS = 5
-_BYTES_PER_EVENT = 300  # at the least
+_BYTES_PER_EVENT = 300  # a lower bound
 
 Timeline = list[tuple[float, int]]
-"""Seconds from the first event, and the bytes that are allocated from then on beyond those at the beginning."""
+"""Pairs of seconds from the first event and the bytes allocated from then on, relative to the beginning."""
 
-MOST_POINTS = 1000  # points that are kept of a timeline
+MOST_POINTS = 1000  # points of a timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What one call allocated, how many calls the trace has (0: there is none), and what is to be said of it."""
+    """The allocations of one call, the number of calls in the trace (0: there is none), and notes on it."""
 
     timeline: Timeline
     calls: int
@@ -168,16 +168,16 @@ class Trace:
 
 
 def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
-    """Write a trace for Perfetto to ``folder``: of a few calls, of one where a few would be too much, or none."""
+    """Write a trace for Perfetto to ``folder``: of a few calls, of one if a few are too large, or none."""
     recorded = events.read(_record([call], target))
     allocated, limit, plain = timeline(recorded), f"{most_bytes / 1e6:,.0f} MB", folder / "trace.json"
     size = len(recorded) * _BYTES_PER_EVENT
-    if size <= most_bytes:  # or it is not even tried: it would fill the disk
+    if size <= most_bytes:  # a larger one is not tried, because it would fill the disk
         _record([call], target, with_stack=True).save(str(plain))
         size = plain.stat().st_size
     if size > most_bytes:
         plain.unlink(missing_ok=True)
-        return Trace(allocated, 0, [f"the trace was stopped: one call alone makes more than {limit}"])
+        return Trace(allocated, 0, [f"no trace was kept: a single call makes more than {limit}"])
     notes = []
     if size * _TRACED_CALLS > most_bytes:
         notes.append(f"the trace has one call: {_TRACED_CALLS} would make more than {limit}")
@@ -190,7 +190,7 @@ def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
 
 
 def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> Any:
-    """Profile calls in a row, and return Kineto's results."""
+    """Profile consecutive calls, and return Kineto's results."""
     output = None
     with probes.silent_stderr(), _profiler(target, with_stack) as watching:
         for call in calls:
@@ -201,7 +201,7 @@ def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> 
 
 
 def timeline(recorded: Iterable[Event]) -> Timeline:
-    """Return the timeline of one call: frees of what was there before make it negative."""
+    """Return the timeline of one call; it is negative after freeing memory from before the call."""
     ordered = sorted(recorded, key=lambda event: event.start)
     points, allocated = [(0.0, 0)] if ordered else [], 0
     for event in ordered:
@@ -212,7 +212,7 @@ def timeline(recorded: Iterable[Event]) -> Timeline:
 
 
 def thinned(points: Timeline, most: int = MOST_POINTS) -> Timeline:
-    """Return at most ``most`` (3 or more) points of a timeline, its peak and its ends among them."""
+    """Reduce a timeline to at most ``most`` points (3 or more), including its peak and its ends."""
     if len(points) <= most:
         return points
     top = max(range(len(points)), key=lambda index: points[index][1])
@@ -221,5 +221,5 @@ def thinned(points: Timeline, most: int = MOST_POINTS) -> Timeline:
 
 
 def peak(points: Timeline) -> int:
-    """Return the most that was allocated at once, in bytes; 0 where nothing was."""
+    """Return the largest number of bytes allocated at once; 0 without allocations."""
     return max((allocated for _, allocated in points), default=0)

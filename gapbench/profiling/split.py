@@ -1,27 +1,29 @@
-"""Where the caller's time goes: Python, dispatch, allocation, kernels and gaps, in shares of the *measured* time.
+"""Split the caller's time into Python, dispatch, allocation, kernels and gaps, as shares of the *measured* time.
 
-A profiler makes what it watches slower, by about 0.4 µs for every event on a CPU: a mean of one element takes 3 µs,
-and 7 while it is watched. So no share is taken from a profile alone. The same implementation is measured and profiled
-twice: on the case, and on a case of one element, whose kernels do nothing.
+A profiler slows its subject down, by about 0.4 µs for every event on a CPU: a mean of one element takes 3 µs, and 7
+with the profiler. So no share comes from a profile alone. The same implementation is measured and profiled twice: on
+the case, and on a case of one element, whose kernels do nothing.
 
-- **fixed**: what the call of one element takes, measured without the profiler, is what Python, dispatch and allocation
-  cost at any size. Its profile only says how to divide it: own times of allocating operators, of all other operators,
-  and what lies outside of operators. From each the events beneath it are paid first, every one with the same part of
-  (profiled - measured) time: an event is written down before its clock starts and after it ends.
-- **growth**: by how much the own times exceed those of one element. Where both profiles have the same events, what the
-  profiler adds cancels; more events are paid as above, and an operator that is called more often is dispatched as much
-  more often. Growth of allocating operators is allocation, growth outside of operators is Python (or the kernel, where
-  it is most of the growth and much of the time: another runtime computed), all other growth is the kernel.
-- **page faults** are allocation, wherever they happen. Memory that the operating system has just given is made when it
-  is first touched, inside the kernel that does so, and unmade when it is freed. They are counted, with the profiler
-  (and taken out of kernels) and without it (and added), and what one costs is measured: filling fresh memory against
-  filling memory that is there already.
-- **gaps** are the share of the time that the caller's thread was on no core (waiting, or preempted), by its CPU clock.
-- **unexplained** is what is left of the measured time, below 0 where too much was found: the other shares add up to
-  100 % of the measured time but for it. Cold caches, and other work on the machine between two windows, are in it.
+- **fixed**: the time of a call of one element, measured without the profiler, is the cost of Python, dispatch and
+  allocation at any size. Its profile only divides it: own times of allocating operators, of all other operators, and
+  the time outside of operators. From each, the cost of recording its direct children is subtracted first, with the same
+  part of (profiled - measured) time for every event: an event is recorded before its clock starts and after it ends.
+- **growth**: the difference of the own times to those of one element. If both profiles have the same events, the cost
+  of the profiler cancels; the cost of additional events is subtracted as above, and an operator that is called more
+  often is dispatched correspondingly more often. Growth of allocating operators is allocation. Growth outside of
+  operators is Python, or the kernel if it is most of the growth and much of the time: then another runtime computed.
+  All other growth is the kernel.
+- **page faults** are allocation, wherever they happen. Memory that is new from the operating system is created when it
+  is first touched, inside the kernel that touches it, and destroyed when it is freed. Faults are counted with the
+  profiler (and subtracted from kernels) and without it (and added). The cost of one is measured by filling fresh memory
+  and filling existing memory.
+- **gaps** are the share of the time that the caller's thread was not on a core (waiting, or preempted), by its CPU
+  clock.
+- **unexplained** is the rest of the measured time, below 0 if the other parts exceed it. It includes cold caches, and
+  other work on the machine between two windows.
 
-On an accelerator the kernels' own clocks tell how long at least one of them ran; while none did, the host is what
-is waited for, as far as its own work goes, and the rest is gaps.
+On an accelerator the kernels' own clocks give the time that at least one of them ran. The rest is divided among the
+host's own work, as far as that explains it, and gaps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,7 @@ from dataclasses import dataclass, field
 
 from gapbench.profiling.events import GENERATED, Operator, allocates, computes
 
-OUTSIDE = ""  # in place of an operator's name: what ran outside of operators
+OUTSIDE = ""  # replaces an operator's name for code outside of operators
 
 _MUCH = 0.25
 
@@ -40,10 +42,10 @@ PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")
 class Observed:
     """Calls of one size, all figures per call.
 
-    ``seconds`` are measured without the profiler; ``on_core`` of them the caller's thread was on a core, ``faults``
-    pages were touched for the first time. Those that begin with ``profiled`` are the same under it; ``own`` are the own
-    seconds by operator (`OUTSIDE` too), which add up to ``profiled_seconds``, ``beneath`` how many events lie directly
-    beneath each, ``calls`` how often each is called. ``busy_seconds`` is how long an accelerator computed, None on the
+    ``seconds`` are measured without the profiler; for ``on_core`` of them the caller's thread was on a core, and
+    ``faults`` pages were touched for the first time. ``profiled_*`` are the same with the profiler. ``own`` has the own
+    seconds by operator (and `OUTSIDE`), which add up to ``profiled_seconds``; ``beneath`` the number of direct children
+    of each, ``calls`` the number of its calls. ``busy_seconds`` is the time that an accelerator computed, None on the
     CPU.
     """
 
@@ -60,13 +62,13 @@ class Observed:
 
     @property
     def seconds_per_event(self) -> float:
-        """Return what the profiler adds for each event."""
+        """The seconds that the profiler adds for each event."""
         added = max(0.0, self.profiled_on_core - self.on_core)
         return added / max(1.0, sum(self.beneath.values()))
 
     @property
     def own_on_core(self) -> dict[str, float]:
-        """Return the own seconds without those on no core, which are taken to lie evenly among them."""
+        """The own seconds on a core, on the assumption that time off the core is spread evenly."""
         share = min(1.0, self.profiled_on_core / self.profiled_seconds) if self.profiled_seconds > 0 else 1.0
         return {name: seconds * share for name, seconds in self.own.items()}
 
@@ -75,7 +77,7 @@ class Observed:
 class Split:
     """Seconds of each of `PARTS`.
 
-    ``fault_seconds`` are those of allocation that page faults took; ``other_runtime`` says that the kernel is code
+    ``fault_seconds`` are the part of allocation due to page faults; ``other_runtime`` means that the kernel is code
     outside of PyTorch's operators.
     """
 
@@ -90,10 +92,10 @@ class Split:
 
 
 def split(case: Observed, one_element: Observed | None, seconds_per_fault: float = 0.0) -> Split:
-    """Return the split of the case's measured time; see the module's docstring.
+    """Split the case's measured time; see the module's docstring.
 
-    Without ``one_element`` what is fixed is told by the case's own profile, and all time of operators that are not
-    beneath another is the kernel's.
+    Without ``one_element`` the fixed cost comes from the case's own profile, and all time of operators that do not
+    allocate is the kernel's.
     """
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)
@@ -111,13 +113,13 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
         other_runtime = outside > max(kernel, _MUCH * case.on_core)
         if other_runtime:
             kernel, outside = kernel + outside, 0.0
-    # The profile's own faults are in its times: they are taken out, and those without the profiler put in their place.
+    # Times of the profile include its own faults: subtract them, and add those without the profiler.
     profiled = case.profiled_faults - (one_element.profiled_faults if one_element else 0.0)
     in_profile = max(0.0, profiled) * seconds_per_fault
     of_outside = min(in_profile, outside)  # temporaries are freed there
     of_kernel = min(in_profile - of_outside, kernel)
-    seen = (of_outside + of_kernel) / in_profile if in_profile else 1.0
-    faults = case.faults * seconds_per_fault * seen
+    subtracted = (of_outside + of_kernel) / in_profile if in_profile else 1.0
+    faults = case.faults * seconds_per_fault * subtracted
     parts = {
         "python": python + outside - of_outside,
         "dispatch": dispatch,
@@ -129,7 +131,7 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
 
 
 def fixed(observed: Observed) -> tuple[float, float, float]:
-    """Return the seconds of Python, dispatch and allocation, which add up to the measured time on a core."""
+    """Divide the measured time on a core into Python, dispatch and allocation, in seconds."""
     own = observed.own_on_core
     each = observed.seconds_per_event
     paid = {name: max(0.0, seconds - each * observed.beneath.get(name, 0.0)) for name, seconds in own.items()}
@@ -143,7 +145,7 @@ def fixed(observed: Observed) -> tuple[float, float, float]:
 
 
 def _growth(case: Observed, one_element: Observed) -> tuple[dict[str, float], float]:
-    """Return by how much each operator's own seconds grow, and what dispatching it more often takes."""
+    """Return the growth of each operator's own seconds, and the seconds of additional dispatches."""
     each = one_element.seconds_per_event
     large, small = (
         {name: seconds - each * observed.beneath.get(name, 0.0) for name, seconds in observed.own_on_core.items()}
@@ -169,7 +171,7 @@ def _on_accelerator(case: Observed, busy: float) -> Split:
 
 
 _MANY_FAULTS, _MUCH_LOST = 25.0, 10.0
-"""Per cent of the time from which page faults, and a thread that was on no core, are worth a clause of their own."""
+"""Per cent of the time from which page faults, and time off the core, get a clause of their own."""
 
 
 def sentence(
@@ -181,40 +183,39 @@ def sentence(
     on_accelerator: bool = False,
     forward: bool = True,
 ) -> str:
-    """Say what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
+    """Summarize what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
 
-    ``fault_bytes`` are those of the pages that one call touches for the first time.
+    ``fault_bytes`` is the size of the pages that one call touches for the first time.
     """
     subject = f"`{name}` in {dtype}"
-    # On a CPU other work took what is in gaps, which says little of the implementation.
+    # On a CPU gaps are due to other work, not to the implementation.
     spent = [part for part in PARTS if part != "unexplained" and (on_accelerator or part != "gaps")]
     part = max(spent, key=split.share)
     share, faults = f"{split.share(part):.0f} % of {subject} is", 100 * split.fault_seconds / split.seconds
     match part:
         case "gaps":
-            idle = "the accelerator has nothing to do, and the host's own work does not account for it"
-            said = f"{share} waiting: {idle}"
+            text = f"{share} waiting: the accelerator is idle, and the host's own work does not explain it"
         case "dispatch":
             count = sum(row.calls for row in rows if not row.device)
-            said = f"{share} dispatch, of {count:.0f} operators: there is little to compute"
+            text = f"{share} dispatch, of {count:.0f} operators: there is little to compute"
         case "python":
             what = "Python" if forward else "Python and autograd's engine"
-            said = f"{share} {what}, outside of every operator"
+            text = f"{share} {what}, outside of every operator"
         case "allocation" if faults < _MANY_FAULTS:
-            said = f"{share} getting memory from the allocator"
+            text = f"{share} getting memory from the allocator"
         case _:
-            said = _most(subject, rows, split)
+            text = _most(subject, rows, split)
             if faults >= _MANY_FAULTS:
-                said += f"; {faults:.0f} % of the time is page faults: the operating system hands out "
-                said += f"{fault_bytes / 1e6:.3g} MB anew in every call"
+                text += f"; {faults:.0f} % of the time is page faults: the operating system hands out "
+                text += f"{fault_bytes / 1e6:.3g} MB of new memory in every call"
     lost = 0.0 if on_accelerator else split.share("gaps")
     if lost < _MUCH_LOST:
-        return said
-    return f"{said}; for {lost:.0f} % the caller's thread was on no core: it waited for others, or other work had it"
+        return text
+    return f"{text}; for {lost:.0f} % the caller's thread was off the core: waiting, or preempted by other work"
 
 
 def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
-    """Say which operator or kernel takes most, in per cent of the time of all."""
+    """Name the most expensive operator or kernel, with its per cent of the time of all."""
     on_device = any(row.device for row in rows)
     able = [row for row in rows if row.device == on_device and (row.device or computes(row.name))]
     if not able or split.other_runtime:
@@ -227,7 +228,7 @@ def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
 
 
 def label(row: Operator) -> str:
-    """Return what a person would call an operator."""
+    """Return a readable name of an operator."""
     if row.name == GENERATED:
         return "code that Inductor generated"
     if row.name in ("aten::copy_", "aten::_to_copy") and len(set(row.dtypes)) == 2:

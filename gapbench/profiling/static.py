@@ -1,4 +1,4 @@
-"""Inspect our Triton kernels without a GPU: compile them for one that is not there, and read the machine code.
+"""Inspect our Triton kernels without a GPU: compile them for an architecture, and parse the machine code.
 
 ``python -m gapbench.profiling.static`` prints the table of docs/triton.md.
 """
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The limits of one unit: a streaming multiprocessor, or a compute unit; the defaults are NVIDIA's.
+    """The limits of one unit, a streaming multiprocessor or compute unit; the defaults are NVIDIA's.
 
-    ``units``, ``product`` and ``gbps`` (10^9 bytes a second of memory, by the data sheet; None where not known)
-    describe a product with the architecture. ``lanes`` are the threads of a warp or wave, ``warps`` and ``blocks`` the
-    most that a unit holds, ``lone_blocks`` the most blocks of one warp. ``registers`` are 32-bit registers of a unit
-    for all its threads, given out to a warp in multiples of ``register_step`` a thread; ``partitions`` schedulers
-    share them evenly. ``shared_bytes`` of shared memory (LDS) are given out in steps of ``shared_step``, after
-    ``shared_reserved`` for each block. Without ``limits`` those are a relative's: enough to choose plans, not to tell
-    an occupancy.
+    ``units``, ``product`` and ``gbps`` (memory bandwidth by the data sheet in 10^9 bytes per second, None if unknown)
+    describe a product with the architecture. ``lanes`` is the number of threads in a warp or wave, ``warps`` and
+    ``blocks`` the most in a unit, ``lone_blocks`` the most blocks of one warp. ``registers`` are a unit's 32-bit
+    registers for all threads, allocated to a warp in multiples of ``register_step`` per thread; ``partitions``
+    schedulers share them evenly. ``shared_bytes`` of shared memory (LDS) are allocated in steps of ``shared_step``,
+    plus ``shared_reserved`` for each block. Without ``limits`` the values are those of a related architecture: good
+    enough to choose plans, but not for an occupancy.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Architecture:
         return self.resident(registers, shared_bytes, warps) * warps / self.warps
 
     def resident(self, registers: int, shared_bytes: int, warps: int) -> int:
-        """Return how many such blocks fit a unit."""
+        """Return the number of such blocks that fit in a unit."""
         granted = -(-max(registers, 1) // self.register_step) * self.register_step
-        # A warp's registers come from the partition that it runs on.
+        # A warp's registers are those of its partition.
         resident = self.partitions * (self.registers // self.partitions // (granted * self.lanes))
         blocks = min(self.blocks if warps > 1 else self.lone_blocks, self.warps // warps, resident // warps)
         if per_block := -(-shared_bytes // self.shared_step) * self.shared_step + self.shared_reserved:
@@ -76,13 +76,13 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("sm_90", "cuda", 90, "H100", units=132, shared_bytes=228 * 1024, gbps=3350),
     Architecture("sm_100", "cuda", 100, "B200", units=148, shared_bytes=228 * 1024, gbps=8000),
     # 512 registers (VGPRs and AGPRs together) for each of 64 lanes on each of four SIMDs, 8 waves on each. Blocks of
-    # several waves need one of 16 barriers; those of one wave do not, and are limited by waves alone.
+    # several waves need one of 16 barriers; blocks of one wave do not, and are limited only by waves.
     Architecture(
         "gfx942", "hip", "gfx942", "MI300X", units=304, shared_bytes=64 * 1024, gbps=5300, lanes=64, warps=32,
         blocks=16, registers=512 * 64 * 4, shared_step=512, shared_reserved=0,
     ),
 )  # fmt: skip
-"""Where `static` compiles for.
+"""The architectures to compile for by default.
 
 Sources. NVIDIA: "Compute Capabilities" in the CUDA Programming Guide (warps, blocks, registers, shared memory, 1 KiB
 reserved for each block); register and shared-memory steps as in the CUDA Occupancy Calculator. AMD: the CDNA 3 ISA
@@ -92,7 +92,7 @@ Units and bandwidth: the products' data sheets (A100 80 GB, H100 and B200 as SXM
 
 
 def architecture(name: str) -> Architecture:
-    """Return the architecture called ``name``, as in sm_90 or gfx942: one of ours, or another without limits.
+    """Return the architecture called ``name``, such as sm_90 or gfx942: one of `ARCHITECTURES`, or one without limits.
 
     Raises `KeyError` for an unknown name. Whether Triton compiles for it is not checked here.
     """
@@ -112,7 +112,7 @@ _SASS_BYTES = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
 _AMD_BYTES = {"dwordx4": 16, "dwordx3": 12, "dwordx2": 8, "dword": 4, "short": 2, "ushort": 2, "sshort": 2, "ubyte": 1,
               "b128": 16, "b96": 12, "b64": 8, "b32": 4, "b16": 2, "u16": 2, "i16": 2, "b8": 1, "u8": 1,
               "i8": 1}  # fmt: skip
-"""By the last part of the names: of GCN and CDNA, and of RDNA since its third generation."""
+"""Bytes by the last part of an instruction's name: for GCN and CDNA, and for RDNA since its third generation."""
 
 _SASS_KINDS = {
     "memory": r"LDG|STG|LDL|STL|LD|ST|ATOMG|ATOM|RED|CCTL",
@@ -136,9 +136,9 @@ INTEGER = "integer"  # all other instructions: indices, comparisons, moves, cons
 
 @dataclass(frozen=True, slots=True)
 class MachineCode:
-    """What the compiler made of a kernel: registers a thread, spilled registers, bytes of each global access.
+    """The machine code of a kernel: registers per thread, spilled registers, bytes of each global access.
 
-    ``instructions`` are how many there are of each kind, `INTEGER` among them; those that do nothing are not counted.
+    ``instructions`` counts the instructions by kind, including `INTEGER`, without those that do nothing.
     """
 
     registers: int
@@ -149,11 +149,11 @@ class MachineCode:
 
 
 def read_nvidia(dump: str) -> MachineCode:
-    """Read the output of ``cuobjdump -sass -res-usage``. Raises `ValueError` if it is none."""
+    """Parse the output of ``cuobjdump -sass -res-usage``. Raises `ValueError` if the resource usage is missing."""
     usage = re.search(r"REG:(\d+)", dump)
     if usage is None:
         raise ValueError("no resource usage in the dump; run cuobjdump with -res-usage")
-    # A spill is a store to local memory, one for each register and place.
+    # A spill is a store to local memory, one per register and location.
     spills = len(re.findall(r"\bSTL\b", dump))
     names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z]\w*)", dump)
     mix = _mix((name for name in names if name != "NOP"), _SASS_KINDS)
@@ -161,7 +161,7 @@ def read_nvidia(dump: str) -> MachineCode:
 
 
 def _mix(names: Iterable[str], kinds: Mapping[str, str]) -> dict[str, int]:
-    """Count instructions by the first of ``kinds`` whose pattern is theirs."""
+    """Count instructions by the first of ``kinds`` whose pattern matches."""
     counts = Counter(
         next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, name)), INTEGER) for name in names
     )
@@ -174,12 +174,12 @@ def _sass_widths(dump: str, instruction: str) -> tuple[int, ...]:
 
 
 def read_amd(assembly: str) -> MachineCode:
-    """Read LLVM's assembly of one kernel, with its metadata. Raises `ValueError` if it has none."""
+    """Parse LLVM's assembly of one kernel. Raises `ValueError` if its metadata is missing."""
     counts = dict(re.findall(r"\.(\w+_(?:count|spill_count)): +(\d+)", assembly))
     if "vgpr_count" not in counts:
         raise ValueError("no kernel metadata in the assembly")
     spills = int(counts["vgpr_spill_count"]) + int(counts["sgpr_spill_count"])
-    # vgpr_count includes the accumulation registers, which come from the same file.
+    # vgpr_count includes the accumulation registers, which are in the same register file.
     loads, stores = (_amd_widths(assembly, access) for access in ("load", "store"))
     names = re.findall(r"^\s+([a-z]\w+)", assembly, re.MULTILINE)
     mix = _mix((name for name in names if name not in _AMD_IDLE), _AMD_KINDS)
@@ -204,22 +204,22 @@ CASES: tuple[tuple[str, Case], ...] = (
     ("column", Case((32, 2048, 7, 7), layout="channels_last", pass_="backward")),
     ("flat", Case((32, 2048, 7, 7), pass_="backward")),
 )
-"""What the table shows: each kernel on an input that it is for."""
+"""The kernels of the table, each on a suitable input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One kernel as compiled for one architecture.
 
-    ``kernel`` is the plan's kernel, with the number of the launch where a plan takes several; ``plan`` its whole text,
-    ``case`` what it was made for. ``registers`` are a thread's, ``spills`` those that went to memory,
-    ``shared_bytes`` a block's. ``load_bytes`` and ``store_bytes`` are the widest global access of a thread,
-    ``load_widths`` and ``store_widths`` every width that occurs; ``instructions`` are how many the code has of each
-    kind. ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how often the product's units
-    must be filled for all programs of the case; None, with the ``reason``, where a unit's limits are not known.
+    ``kernel`` is the plan's kernel, with the number of the launch if the plan has several; ``plan`` is its full text,
+    ``case`` its input. ``registers`` are per thread, ``spills`` those in memory, ``shared_bytes`` per block.
+    ``load_bytes`` and ``store_bytes`` are the widest global access of a thread, ``load_widths`` and ``store_widths``
+    every width that occurs; ``instructions`` counts the instructions by kind. ``occupancy`` is the share of a unit's
+    warps that fit, 0 to 1, and ``waves`` how many times all programs of the case fill the product's units; both are
+    None, with the ``reason``, if a unit's limits are unknown.
 
-    ``bytes_moved`` are those of the launch's tensors, once each, ``bytes_per_element`` of the input. ``seconds`` is
-    what they take at ``gbps`` (of the data sheet, or what was asked for; None if not known): no launch is faster.
+    ``bytes_moved`` are the bytes of the launch's tensors, once each, ``bytes_per_element`` the same per element of the
+    input. ``seconds`` is their time at ``gbps`` (of the data sheet, or as requested; None if unknown), a lower bound.
     """
 
     kernel: str
@@ -247,7 +247,7 @@ class Inspection:
 def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> list[Inspection]:
     """Compile the launches of ``kernel``'s preferred plan for a case, and describe each.
 
-    ``arch`` is as for `architecture`, whose `KeyError` it raises, and what Triton raises where it cannot compile.
+    ``arch`` is a name for `architecture`. Raises its `KeyError`, and Triton's error if that cannot compile.
     """
     import torch
 
@@ -257,7 +257,7 @@ def inspect(kernel: str, case: Case, arch: str, gbps: float | None = None) -> li
     gpu = architecture(arch)
     geometry, chip = Geometry.of(case), Chip(gpu.units, gpu.lanes)
     dtype = getattr(torch, case.dtype)
-    # Tensors without memory: sizes and strides are all that a launch is specialised for.
+    # Tensors without memory: a launch depends only on sizes and strides.
     sizes = (case.n, case.window, case.c) if geometry.column else (case.n, case.c, case.window)
     x = torch.empty(sizes, dtype=dtype, device="meta")
     x = x.mT if geometry.column else x
@@ -299,12 +299,12 @@ def _describe(name: str, case: Case, plan: str, launch: "Launch", gpu: Architect
         waves=launch.programs / resident if resident else None,
         gbps=gbps,
         seconds=moved / gbps / 1e9 if gbps else None,
-        reason=None if gpu.limits else f"what a unit of {gpu.name} holds is not known here",
+        reason=None if gpu.limits else f"the limits of a unit of {gpu.name} are unknown",
     )
 
 
 def compile_launch(launch: "Launch", gpu: Architecture) -> Any:
-    """Return Triton's compiled kernel, specialised as a real launch is: by type, by 1, and by multiples of 16."""
+    """Compile a kernel with Triton, specialised as in a real launch: by type, by 1, and by multiples of 16."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -349,15 +349,15 @@ def _machine_code(compiled: Any) -> MachineCode:
 
 
 def unsupported_reason(arch: str) -> str | None:
-    """Return why Triton compiles nothing for an architecture, None where it does.
+    """Return the reason why Triton cannot compile for an architecture, None if it can.
 
-    Tried in a process of its own: LLVM ends the one in which it does not know what to do.
+    This is tried in a separate process, because LLVM aborts its process on an unknown architecture.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_attempt, arch).result()
         except BrokenProcessPool:
-            return "LLVM gave up"
+            return "LLVM ended its process"
 
 
 def _attempt(arch: str) -> str | None:
@@ -372,7 +372,7 @@ def _attempt(arch: str) -> str | None:
 
 
 def inspect_all(archs: Sequence[str] = (), gbps: float | None = None) -> list[Inspection]:
-    """Return every kernel of `CASES` in every dtype of `DTYPES` on ``archs``, by default on `ARCHITECTURES`."""
+    """Inspect every kernel of `CASES` in every dtype of `DTYPES` on ``archs``, by default on `ARCHITECTURES`."""
     return [
         inspection
         for kernel, case in CASES
@@ -383,7 +383,7 @@ def inspect_all(archs: Sequence[str] = (), gbps: float | None = None) -> list[In
 
 
 def table(inspections: list[Inspection]) -> str:
-    """Return inspections for `ARCHITECTURES` as a Markdown table: a row for each kernel and dtype, a column each."""
+    """Format inspections for `ARCHITECTURES` as a Markdown table: a row per kernel and dtype."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in inspections:
         cell = f"{row.registers} / {row.spills} / {row.shared_bytes} / {row.load_bytes} / {row.store_bytes}"

@@ -1,6 +1,6 @@
-"""Reports on stored runs, for people: they read what the store gives and never import torch.
+"""Report on stored runs, without torch.
 
-`text` and `diff` are for the terminal and for CI. Pages to browse: `site` says which files there are, `html` renders
-them, `page_data` is what their scripts (``templates/js``) work on, `quality` judges a run, `loaded_run` chooses what to
-compare it with, `redaction` takes out what pages must not tell, and `views` lists the charts.
+`text` and `diff` are for the terminal and CI. For HTML, `site` writes the files, `html` renders the pages, `page_data`
+is the data of their scripts (``templates/js``), `quality` checks a run, `loaded_run` chooses its baseline, `redaction`
+removes private details, and `views` lists the charts.
 """

@@ -1,8 +1,8 @@
-"""The scripts and styles of the pages: our own, DataTables as itables ships it, plotly as its package does.
+"""Provide the scripts and styles of the pages: our own, DataTables from itables, plotly from its package.
 
-Pages of a site share them as files whose names have a version or a hash of the content, so that pages of another
-gapbench in the same folder keep theirs. A page that stands alone carries them, scripts known to its content security
-policy by their hashes.
+Pages of a site share them as files whose names contain a version or a hash of the content, so that pages of another
+gapbench in the same folder keep theirs. A page that stands alone contains them; its content security policy lists the
+hashes of its scripts.
 """
 
 import base64
@@ -29,24 +29,24 @@ _SCRIPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that pages share: its name in the site, and its text."""
+    """A file that pages share: its name in the site and its text."""
 
     name: str
     text: str
 
     @property
     def inline(self) -> Markup:
-        """The text for use inside a script element.
+        """The text, escaped for a script element.
 
-        What would end the element (or keep it from ending) occurs only in strings and regular expressions, where an
-        escape means the same.
+        Character sequences that would end the element (or keep it open) occur only in strings and regular expressions,
+        where an escape has the same meaning.
         """
         escaped = re.sub(r"<(?=!--|/?script)", r"\\x3C", self.text, flags=re.IGNORECASE)
         return Markup(escaped)  # noqa: S704 - libraries' and our own code
 
     @property
     def sha256(self) -> str:
-        """The hash of `inline` as content security policies write it."""
+        """The hash of `inline`, in the format of content security policies."""
         return base64.b64encode(hashlib.sha256(str(self.inline).encode()).digest()).decode()
 
 
@@ -58,7 +58,7 @@ def style() -> Asset:
 
 @cache
 def script() -> Asset:
-    """Return our scripts as one."""
+    """Return our scripts, joined."""
     parts = [(TEMPLATES / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     return _hashed("js", '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n")
 
@@ -71,15 +71,15 @@ def plotly() -> Asset:
 
 @cache
 def datatables() -> Asset:
-    """Return the DataTables of the installed itables as a plain script that sets ``DataTable``.
+    """Return the DataTables of the installed itables, converted to a plain script that sets ``DataTable``.
 
-    It comes as a module, which browsers do not load from files.
+    itables ships a module, which browsers do not load from files.
     """
     module = str(read_package_file("html", "dt_bundle.js"))
     exports = re.search(r"export ?\{([^}]*)\};?", module)
     default = re.search(r"([\w$]+) as default", exports[1]) if exports else None
     if exports is None or default is None:
-        raise GapbenchError("the DataTables of this itables cannot be used in reports; install itables 2.4 to 2.9")
+        raise GapbenchError("cannot convert the DataTables of this itables; install itables 2.4 to 2.9")
     text = f"(() => {{\n{module[: exports.start()]}\nglobalThis.DataTable = {default[1]};\n}})();\n"
     return Asset(f"datatables-{version('itables')}.js", f'"use strict";\n{text}')
 

@@ -1,7 +1,7 @@
-"""Numbers as people read them; shared by the HTML report and the terminal's tables.
+"""Format numbers for people; shared by the HTML report and the terminal's tables.
 
-Every function takes what a data frame holds (floats, integers, None, NaN or pandas.NA) and returns plain
-text, not escaped. What was not measured is ``MISSING``, never 0.
+Every function takes a value of a data frame (float, integer, None, NaN or pandas.NA) and returns plain text, not
+escaped. A value that was not measured is ``MISSING``, never 0.
 """
 
 import math
@@ -20,7 +20,7 @@ def missing(value: Any) -> bool:
     """Tell whether ``value`` is null: None, NaN, NaT or pandas.NA."""
     try:
         return value is None or bool(value != value)  # only null values differ from themselves
-    except (TypeError, ValueError):  # pandas.NA answers no question; an array compares by element
+    except (TypeError, ValueError):  # pandas.NA has no truth value; an array compares by element
         return not hasattr(value, "__len__")
 
 
@@ -34,7 +34,7 @@ def text(value: Any) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """Return a name in at most so many letters, an ellipsis in its middle where it has more."""
+    """Shorten a name to at most ``most`` characters, with an ellipsis in its middle."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[len(name) - (most - 1) // 2 :]}"
 
 
@@ -47,7 +47,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def seconds(value: Any, digits: int = 3) -> str:
-    """Return a time in the unit that suits it: ``9.31 µs``."""
+    """Return a time in the largest unit in which it is at least 1: ``9.31 µs``."""
     if missing(value):
         return MISSING
     scale, unit = _unit(float(value), digits)
@@ -55,7 +55,7 @@ def seconds(value: Any, digits: int = 3) -> str:
 
 
 def seconds_interval(value: Any, low: Any, high: Any) -> str:
-    """Return the interval around a time, in its unit and to its precision: ``[9.25, 9.38]``, empty if there is none."""
+    """Return the interval of a time in its unit and precision: ``[9.25, 9.38]``, empty if there is none."""
     if missing(value) or missing(low) or missing(high):
         return ""
     scale, _ = _unit(float(value), 3)
@@ -71,10 +71,11 @@ def ratio(value: Any) -> str:
 
 
 def ratio_interval(value: Any, low: Any, high: Any) -> str:
-    """Return the interval around a ratio: ``[0.418, 0.424]``, empty where there is none.
+    """Return the interval of a ratio: ``[0.418, 0.424]``, empty if there is none.
 
-    One decimal more than `ratio`: whether an interval holds 1 is often decided there. Without width it is no
-    measurement: the reference's ratio to itself. With one bound it is ``at least 1.61×`` or ``at most 0.62×``.
+    It has one decimal more than `ratio`, because that often decides whether an interval includes 1. An interval without
+    width is empty too: that is the reference's ratio to itself. One bound alone is ``at least 1.61×`` or
+    ``at most 0.62×``.
     """  # noqa: RUF002
     if missing(low) != missing(high):
         return f"at most {ratio(high)}" if missing(low) else f"at least {ratio(low)}"
@@ -85,18 +86,18 @@ def ratio_interval(value: Any, low: Any, high: Any) -> str:
 
 
 def ratio_with_interval(value: Any, low: Any, high: Any) -> str:
-    """Return a ratio and what is known of its interval: ``0.42× [0.418, 0.424]``."""  # noqa: RUF002
+    """Return a ratio with its interval: ``0.42× [0.418, 0.424]``."""  # noqa: RUF002
     return f"{ratio(value)} {ratio_interval(value, low, high)}".rstrip()
 
 
 def overheads(measured: Mapping[str, float | None]) -> str:
-    """Return what a clock found out about itself: ``floor 1.2 µs, launch 3.4 µs``; empty if nothing."""
+    """Return the overheads that a clock measured: ``floor 1.2 µs, launch 3.4 µs``; empty if none."""
     costs = {name: value for name, value in measured.items() if value is not None}
     return ", ".join(f"{name.removesuffix('_seconds').replace('_', ' ')} {seconds(costs[name])}" for name in costs)
 
 
 def count(value: Any) -> str:
-    """Return a number of things with its thousands apart, as in 123,642,856."""
+    """Return an integer with separated thousands: ``123,642,856``."""
     return MISSING if missing(value) else f"{int(value):,}"
 
 
@@ -110,7 +111,7 @@ def size(value: Any) -> str:
 
 
 def duration(value: Any) -> str:
-    """Return how long something took, for people who wait: ``42 s``, ``3 min 5 s``, ``2 h 14 min``."""
+    """Return a duration, rounded for reading: ``42 s``, ``3 min 5 s``, ``2 h 14 min``."""
     if missing(value):
         return MISSING
     if value < 10:
@@ -123,7 +124,7 @@ def duration(value: Any) -> str:
 
 
 def _unit(value: float, digits: int) -> tuple[float, str]:
-    """Return the largest unit in which ``value``, once rounded, is at least 1 (nanoseconds at the least)."""
+    """Return the largest unit in which ``value``, once rounded, is at least 1; nanoseconds if none is."""
     rounded = abs(float(f"{value:.{digits - 1}e}"))  # 999.7 ns reads 1.00 µs
     return next((unit for unit in _SECONDS if rounded >= unit[0] * (1 - 1e-12)), _SECONDS[-1])
 

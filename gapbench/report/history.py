@@ -1,4 +1,4 @@
-"""What the site's page of history shows: the trends of the newest runs, those that stepped first."""
+"""Collect the trends of the newest runs for the site's page of history, largest newest step first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from gapbench.store.records import case_columns
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
-MOST_ROWS = 20_000  # results that the page reads, of whole runs, the newest; `gapbench history` reads them all
+MOST_ROWS = 20_000  # the most results that the page reads, of the newest runs; `gapbench history` reads all
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The trends shown, the most pressing first, and a sentence on which runs they are of."""
+    """The trends, largest newest step first, and a sentence that says which runs they cover."""
 
     trends: list[Trend]
-    said: str
+    scope: str
 
 
 def read(store: Store) -> History:
-    """Return the trends over the store's newest complete runs, as many as `MOST_ROWS` allow."""
+    """Read the trends over the store's newest complete runs, up to `MOST_ROWS` results."""
     listed = store.listing()
     runs = [run for run, about in reversed(listed.runs.items()) if about.is_complete and not about.is_comparison]
     results, left = _newest(store, runs)
@@ -39,21 +39,21 @@ def read(store: Store) -> History:
         return History([], "No complete run is small enough to show here; see: gapbench history CASE" if left else "")
     documents = {run: listed.runs[run] for run in results["run"].unique()}
     ordered = order(list(documents.values()))
-    said = f"{fmt.counted(len(ordered.runs), 'run')}, {ordered.phrase}."
+    scope = f"{fmt.counted(len(ordered.runs), 'run')}, {ordered.phrase}."
     shown = sorted(trends(documents, ordered, results), key=_newest_step, reverse=True)
-    return History(shown, said + (" The store has more: gapbench history" if left else ""))
+    return History(shown, scope + (" The store has more: gapbench history" if left else ""))
 
 
 def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Return what the first of ``runs`` have timed, `MOST_ROWS` at most, and how many runs are left out.
+    """Read the timed results of the first of ``runs``, at most `MOST_ROWS`, and count the runs that are left out.
 
-    They are read in blocks, since a call costs more than a run, and none much larger than is needed.
+    Runs are read in blocks, because a call costs more than a run, and no block is much larger than needed.
     """
     frames, damaged = [pd.DataFrame(columns=list(COLUMNS))], list[GapbenchError]()
     shown, room, largest = 0, MOST_ROWS, MOST_ROWS
     while shown < len(runs):
         block = list(runs[shown : shown + max(1, room // largest)])
-        # one that cannot be read hides no other; `gapbench store verify` names it
+        # a damaged run does not hide the others; `gapbench store verify` names it
         results = store.results(block, columns=COLUMNS, damaged=damaged.append, whole=True, status="ok")
         sizes = results["run"].value_counts().reindex(block, fill_value=0)
         fitting = sizes[sizes.cumsum() <= room]
@@ -65,12 +65,12 @@ def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
 
 
 def _newest_step(trend: Trend) -> float:
-    """Return the size of a trend's newest step, either way; -1 for one that never stepped."""
+    """Return the size of a trend's newest step in either direction; -1 without a step."""
     return abs(float(np.log(trend.changes[-1].ratio))) if trend.changes else -1.0
 
 
 def data(shown: Sequence[Trend]) -> dict[str, Any]:
-    """Return the trends by columns for the page's table, and every point of each for its window."""
+    """Return the trends by columns for the page's table, and all their points for the windows."""
     points = [chart.table(trend).assign(trend=number) for number, trend in enumerate(shown)]
     return {
         "trends": sized(pd.DataFrame(list(map(_row, shown)))),

@@ -1,8 +1,7 @@
-"""The pages as HTML: of a run, of a diff, and the index of a site.
+"""Render the pages as HTML: of runs, diffs, profiles and history, and the index of a site.
 
-Everything is escaped by jinja2, and by the scripts' own templates. Should that ever fail, the content security policy
-runs nothing but gapbench's own scripts (files beside the page, or inline ones known by their hashes), and lets nothing
-be fetched from anywhere.
+jinja2 and the scripts' own templates escape everything. As a second line of defence, the content security policy allows
+only gapbench's own scripts (files beside the page, or inline scripts by their hashes) and no network access.
 """
 
 import json
@@ -30,8 +29,8 @@ from gapbench.store.records import MEMORY, case_columns
 from gapbench.store.run import Run
 from gapbench.workloads.cases import Case
 
-Facts = list[tuple[str, str]]  # what is known of a run, as terms and texts; what is not known is left out
-Card = dict[str, Any]  # what the index says of a page; the page carries it
+Facts = list[tuple[str, str]]  # terms and texts; unknown facts are left out
+Card = dict[str, Any]  # the entry of a page in the index; the page carries it
 
 Profiled = Mapping[str, profiles.Documents]
 
@@ -39,26 +38,23 @@ FIELDS = {
     "run": {"name", "started", "commit", "tag", "device", "suites", "cases", "trust", "said"},
     "diff": {"name", "started", "said", "red"},
 }
-"""What the card of each kind of page has."""
+"""The fields of the card of each kind of page."""
 
 
 def run_page(
     stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
-    """Return the page of a run as `redaction.public` gives it; ``why_no_diff`` is a sentence where there is none.
+    """Render the page of a run from `redaction.public`; ``why_no_diff`` is a sentence if there is no diff.
 
-    ``profiled`` are the documents of its profiles by case, as `profiles.public` gives them.
+    ``profiled`` has the documents of its profiles by case, from `profiles.public`.
     """
     judged = quality.judge(stored)
-    headline = rows.headline(stored.results, stored.winners)
     return _render(
         "run.html.j2",
         single_file,
-        run_card(stored, judged, headline),
+        run_card(stored, judged),
         data=page_data.data(stored),
-        identity=identity(stored.run, stored.results),
         trust=judged,
-        headline=headline,
         memory_effects=rows.memory_effects(stored.results),
         memory_kinds=MEMORY,
         metrics=METRICS,
@@ -78,7 +74,7 @@ def run_page(
 
 
 def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) -> str:
-    """Return the page of a case's profiles, as `profiles.public` gives them."""
+    """Render the page of a case's profiles, given by `profiles.public`."""
     case = str(documents[0]["case"])
     return _render(
         "profile.html.j2",
@@ -93,8 +89,8 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
     )
 
 
-def run_card(stored: Stored, judged: quality.Trust, headline: str) -> Card:
-    """Return what the index says of a run."""
+def run_card(stored: Stored, judged: quality.Trust) -> Card:
+    """Return the card of a run."""
     run, results = stored.run, stored.results
     return {
         "kind": "run",
@@ -106,16 +102,16 @@ def run_card(stored: Stored, judged: quality.Trust, headline: str) -> Card:
         "suites": ", ".join(run.suites),
         "cases": len(results.drop_duplicates([*rows.CASE])),
         "trust": judged.badge,
-        "said": headline,
+        "said": rows.headline(results, stored.winners),
     }
 
 
 def diff_page(
     diff: Diff, *, pages: Collection[str], redact: bool, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
-    """Return the page of a diff; ``pages`` are the runs that have one to link to, ``profiled`` as of `run_page`."""
+    """Render the page of a diff; ``pages`` are the runs with a page to link to, ``profiled`` is as for `run_page`."""
     head = diff.head.id
-    together = diff.is_interleaved  # and what differs between the sides is what was asked about
+    together = diff.is_interleaved  # its sides differ in what the user chose to compare
     card = {
         "kind": "diff",
         "name": diff_name(diff),
@@ -146,12 +142,12 @@ def diff_page(
 
 
 def diff_name(diff: Diff) -> str:
-    """Return what the diff is called: ``BASE..HEAD``, or the run that measured both."""
+    """Return the name of a diff: ``BASE..HEAD``, or the run that measured both."""
     return diff.head.id if diff.is_interleaved else f"{diff.base.id}..{diff.head.id}"
 
 
 def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
-    """Return the rows by columns for the page's table, which verdicts it folds, and the page that rows link to."""
+    """Return the rows by columns for the page's table, the verdicts that it folds, and the page that rows link to."""
     shown = []
     for row in lines.by_relevance(diff):
         case = case_columns(Case.from_id(row.case))
@@ -166,7 +162,7 @@ def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
 
 
 def _side(run: Run, redact: bool) -> tuple[str, Facts]:
-    """Return what a side is called (its run, or its ref), and what a person needs to recognise it."""
+    """Return the name of a side (its run, or its ref), and the facts that identify it."""
     ref = run.sides[0].ref
     shown = redaction.run(run, redact)
     facts = [("Commit", commit(shown)), ("Date", when(shown.started)), ("Tag", shown.tag)]
@@ -176,14 +172,8 @@ def _side(run: Run, redact: bool) -> tuple[str, Facts]:
 _ROW = ("suite", "case", "implementation", "clock", "ratio", "ratio_low", "ratio_high", "p_value", "rounds")
 
 
-def identity(run: Run, results: pd.DataFrame) -> Facts:
-    """Return what belongs beside the title: commit, date, device."""
-    facts = [("Commit", commit(run)), ("Date", when(run.started)), ("Device", devices(run, results))]
-    return [(term, value) for term, value in facts if value]
-
-
 def commit(run: Run) -> str:
-    """Return the commit in short: hash, branch, whether the tree was dirty, subject."""
+    """Describe the commit of a run: hash, branch, uncommitted changes, subject."""
     git = run.git
     if git is None or git.commit is None:
         return ""
@@ -192,7 +182,7 @@ def commit(run: Run) -> str:
 
 
 def when(value: Any) -> str:
-    """Return an ISO time in UTC as ``2026-11-22 10:11 UTC``, anything else as it is."""
+    """Format an ISO time as ``2026-11-22 10:11 UTC``; anything else stays as it is."""
     if not value:
         return ""
     try:
@@ -204,7 +194,7 @@ def when(value: Any) -> str:
 
 
 def devices(run: Run, results: pd.DataFrame) -> str:
-    """Return the devices that were measured, with the hardware behind them where it is known."""
+    """Describe the measured devices, with their hardware if it is known."""
     machine, texts = run.machine, []
     for device in results["device"].dropna().unique() if "device" in results else []:
         kind, _, index = str(device).partition(":")
@@ -221,7 +211,7 @@ def devices(run: Run, results: pd.DataFrame) -> str:
 
 
 def environment(run: Run) -> list[tuple[str, Facts]]:
-    """Return all that is known of the run and its surroundings, in sections."""
+    """Return the facts on a run and its environment, in sections."""
     git = to_builtins(run.git) or {}
     git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
     energy = [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
@@ -249,7 +239,7 @@ def _run(run: Run) -> Facts:
 
 
 def _ceilings(run: Run) -> Facts:
-    """Say of each level what it gives, and why nothing is known where nothing is."""
+    """Describe each measured limit, or the reason why it is unknown."""
     facts = []
     for limit in run.ceilings or ():
         threads = None if limit.threads is None else fmt.counted(limit.threads, "thread")
@@ -263,7 +253,7 @@ def _ceilings(run: Run) -> Facts:
 
 
 def _flat(values: Mapping[str, Any]) -> Facts:
-    """Return a mapping as terms and texts, leaving out what is null or empty."""
+    """Return a mapping as terms and texts, without null and empty values."""
     return [
         (key.removesuffix("_bytes").replace("_", " "), _text(key, value))
         for key, value in values.items()
@@ -289,7 +279,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def history_page(history: past.History) -> str:
-    """Return the page of history of a site."""
+    """Render the page of history of a site."""
     stepped, count = sum(bool(trend.changes) for trend in history.trends), len(history.trends)
     summary = f"{fmt.count(stepped)} of {fmt.count(count)} trends stepped; the largest of the newest steps come first."
     return _render(
@@ -298,13 +288,13 @@ def history_page(history: past.History) -> str:
         {"kind": "history", "name": "History"},
         data=past.data(history.trends),
         case_views=list(views.of_trends(history.trends)),
-        summary=summary if count else "No run has timed anything.",
-        said=history.said,
+        summary=summary if count else "No run has any times.",
+        scope=history.scope,
     )
 
 
 def index_page(runs: list[Card], diffs: list[Card]) -> str:
-    """Return the index of a site from the cards of its pages, newest first."""
+    """Render the index of a site from the cards of its pages, newest first."""
     card = {"kind": "index", "name": "Reports"}
     return _render("index.html.j2", False, card, runs=runs, diffs=diffs)
 

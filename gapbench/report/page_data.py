@@ -1,10 +1,10 @@
-"""What the scripts of pages work on: frames as compact JSON, by columns, every value once.
+"""Encode frames as compact JSON for the scripts of pages: by columns, every value once.
 
-Of a run that is enough to answer "which implementation?" (see ``templates/js/which.js``) and to fill its tables.
+The data of a run is enough to answer "which implementation?" (see ``templates/js/which.js``) and to fill its tables.
 
-A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` where texts repeat, or ``{"constant": …}`` where
-there is but one value; one that is null throughout is left out. Values are to be divided by ``per`` where there is one:
-in nanoseconds, say, a time has no zeros to spell out.
+A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` if texts repeat, or ``{"constant": …}`` if there is
+only one value. A column of nulls is left out. Scripts divide values by ``per`` if there is one: an integer in
+nanoseconds is shorter than the same time in seconds.
 """
 
 import json
@@ -30,7 +30,7 @@ Columns = dict[str, dict[str, Any]]
 
 
 def columns(frame: pd.DataFrame, names: Iterable[str] | None = None) -> Columns:
-    """Return the columns of ``frame`` (those of ``names`` that it has) as pages read them."""
+    """Encode the columns of ``frame``, or those of ``names`` that it has."""
     chosen = list(frame.columns) if names is None else [name for name in names if name in frame]
     return {str(name): column for name in chosen if (column := _column(frame[name])) is not None}
 
@@ -53,15 +53,15 @@ def _column(series: pd.Series) -> dict[str, Any] | None:
 
 
 def _numbers(numbers: Floats) -> dict[str, Any]:
-    """Return numbers to `DIGITS` digits, whole ones as integers, null for what is no number."""
+    """Encode numbers to `DIGITS` digits, whole ones as integers, nan as null."""
     if (numbers == numbers[0]).all():
         return {"constant": _number(float(numbers[0]))}
     sizes = np.abs(numbers[np.isfinite(numbers)])
     broken = sizes[sizes != np.trunc(sizes)]
-    places = DIGITS - 1 - math.floor(math.log10(np.median(broken))) if len(broken) else 0
-    if not 0 < places < 20 or sizes.max() > 1e100:  # nothing that is measured is so large
+    decimals = DIGITS - 1 - math.floor(math.log10(np.median(broken))) if len(broken) else 0
+    if not 0 < decimals < 20 or sizes.max() > 1e100:  # no measured value is so large
         return {"values": [_number(value) for value in numbers.tolist()]}
-    return {"per": 10**places, "values": [_number(value) for value in (numbers * 10.0**places).tolist()]}
+    return {"per": 10**decimals, "values": [_number(value) for value in (numbers * 10.0**decimals).tolist()]}
 
 
 def _number(value: float) -> int | float | str | None:
@@ -74,7 +74,7 @@ def _number(value: float) -> int | float | str | None:
 
 
 def script_json(value: object) -> Markup:
-    """Return a figure, or what JSON can hold, as JSON that cannot end the script element which it stands in."""
+    """Encode a figure or a JSON value so that it cannot end the script element that holds it."""
     if isinstance(value, go.Figure):
         text = str(value.to_json())
     else:
@@ -100,9 +100,9 @@ _ROW = (
 def data(stored: Stored) -> dict[str, Any]:
     """Return a run's cases and rows by columns, and the snippets of its implementations.
 
-    ``cases`` has one entry for each case, clock and memory, in the order of the results, with ``winner`` (null where
-    there is none), the names of ``ties``, their `rows.certainty`, and how many ``rows`` it has; the rows of the cases
-    follow each other.
+    ``cases`` has one entry for each case, clock and memory, in the order of the results, with ``winner`` (null if there
+    is none), the names of ``ties``, their `rows.certainty`, and its number of ``rows``. ``rows`` are in the order of
+    their cases.
     """
     of = stored.results.groupby([*CASE], sort=False, dropna=False).ngroup()
     results = stored.results.assign(of=of).sort_values("of", kind="stable")
@@ -116,12 +116,12 @@ def data(stored: Stored) -> dict[str, Any]:
         "certainty": [certainty(winner, stored.run) or None if winner else None for winner in winners],
     }
     answered = {name: pd.Series(values, cases.index, dtype=object) for name, values in answers.items()}
-    told: dict[str, list[Any]] = {"ceiling": [], "remarks": []}
+    added: dict[str, list[Any]] = {"ceiling": [], "remarks": []}
     for row in records(results):
         limit = None if fmt.missing(row["ceiling_fraction"]) else ceilings.limit_of(stored.run.ceilings, row)
-        told["ceiling"].append(limit and ceilings.said(limit))
-        told["remarks"].append((row["status"] == "ok" and remarks(row)) or None)
-    extra = {name: pd.Series(values, results.index, dtype=object) for name, values in told.items()}
+        added["ceiling"].append(limit and ceilings.said(limit))
+        added["remarks"].append((row["status"] == "ok" and remarks(row)) or None)
+    extra = {name: pd.Series(values, results.index, dtype=object) for name, values in added.items()}
     return {
         "run": stored.run.id,
         "cases": sized(cases.assign(**answered), _CASE),
@@ -133,5 +133,5 @@ def data(stored: Stored) -> dict[str, Any]:
 
 
 def sized(frame: pd.DataFrame, names: Iterable[str] | None = None) -> dict[str, int | Columns]:
-    """Return a frame as a page's table reads it."""
+    """Encode a frame for a page's table."""
     return {"count": len(frame), "columns": columns(frame, names) if len(frame) else {}}

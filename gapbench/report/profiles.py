@@ -1,4 +1,4 @@
-"""What the page of a profiled case shows: documents of `gapbench.store.profiles`, as frames and as texts."""
+"""Prepare the profiles of a case for their page: documents of `gapbench.store.profiles` as frames and texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,26 +11,26 @@ from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
 
-MOST_OPERATORS = 15  # rows of a table of operators that a page shows; the document has all
+MOST_OPERATORS = 15  # rows of the table of operators on a page; the document has all
 
 PARTS = (
-    ("Python", "what runs outside of operators: the interpreter, what decides which code to call, autograd's engine"),
-    ("dispatch", "PyTorch's way from a call to the code that computes: types, shapes, autograd, the output's strides"),
-    ("allocation", "getting memory, and page faults: the operating system makes memory when it is first touched"),
-    ("kernel", "what grows with the input: the computation itself"),
-    ("gaps", "the caller's thread was on no core, or the accelerator had nothing to do"),
-    ("unexplained", "what is left of the measured time; below 0 where too much was found"),
+    ("Python", "code outside of operators: the interpreter, the choice of the code to call, autograd's engine"),
+    ("dispatch", "PyTorch's work before the computation: types, shapes, autograd, the output's strides"),
+    ("allocation", "getting memory, and page faults: the operating system provides memory when it is first touched"),
+    ("kernel", "the computation itself, which grows with the input"),
+    ("gaps", "the caller's thread was off the core, or the accelerator was idle"),
+    ("unexplained", "the rest of the measured time; below 0 if the other parts exceed it"),
 )
-"""What the parts of a call are."""
+"""The parts of a call, explained."""
 
 
 def name(run: str, case: str) -> str:
-    """Return what the page of a case's profiles is called."""
+    """Return the name of the page of a case's profiles."""
     return f"{run}.{stem(case)}".replace("+", "_")
 
 
 def public(documents: Documents) -> list[dict[str, Any]]:
-    """Return documents as pages may show them: with the ``stem`` of their files, and names that tell sides apart."""
+    """Redact documents for pages, and add the ``stem`` of their files and names that distinguish sides."""
     shown = []
     for document in documents:
         name = redaction.text(document["implementation"])
@@ -56,12 +56,12 @@ def timelines(documents: Documents) -> pd.DataFrame:
 
 
 def measured(documents: Documents) -> list[Mapping[str, Any]]:
-    """Return those that were profiled."""
+    """Return the documents of successful profiles."""
     return [document for document in documents if document["status"] == "ok"]
 
 
 def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return the operators that take most: name, dtypes, and calls, own time, whole time, bytes and GB/s."""
+    """Return the most expensive operators: name, dtypes, and calls, own time, total time, bytes and GB/s."""
     rows: list[tuple[str, str, tuple[str, ...]]] = []
     for row in document["operators"][:MOST_OPERATORS]:
         times = fmt.number(row["calls"]), fmt.seconds(row["self_seconds"]), fmt.seconds(row["total_seconds"])
@@ -70,7 +70,7 @@ def operators(document: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ..
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what else is known of a profile, as terms and texts."""
+    """Return the other facts of a profile, as terms and texts."""
     faults = f"{fmt.number(document['page_faults'])}, {fmt.number(document['page_fault_share'], 2)} % of the time"
     facts = [
         ("time per call", fmt.seconds(document["seconds"])),
@@ -85,7 +85,7 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         counts = f"{fmt.count(code['recompilations'])}, graph breaks {fmt.count(code['graph_breaks'])}"
         facts += [("compiled", code["sentence"]), ("recompilations", counts)]
     for counter in document["counters"]:
-        unknown, count = f"not known: {counter['reason']}", f"{fmt.number(counter['value'], 4)} a call"
+        unknown, count = f"unknown: {counter['reason']}", f"{fmt.number(counter['value'], 4)} a call"
         facts.append((counter["name"], unknown if fmt.missing(counter["value"]) else count))
     facts += [(f"Proton: {name}", fmt.seconds(seconds)) for name, seconds in document["proton"]["kernels"].items()]
     return [(term, text) for term, text in facts if text != fmt.MISSING]

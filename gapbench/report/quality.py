@@ -1,8 +1,8 @@
-"""Can the numbers of a run be trusted? Every check with its evidence and remedy, and what they amount to.
+"""Check whether the numbers of a run can be trusted: every check with its evidence and remedy.
 
-A run is **untrusted** if any check says so: nothing was measured, most of what was selected did not work, or the
-numbers have no intervals. It calls for **caution** if any check does. Otherwise it is **trusted**. What could not be
-found out is ``unknown``, and what only limits whom the numbers serve is a ``note``: neither counts against a run.
+A run is **untrusted** if any check says so: nothing was measured, most of the selection did not work, or the numbers
+have no intervals. It needs **caution** if any check says that. Otherwise it is **trusted**. A check without data is
+``unknown``, and one that only limits who can use the numbers is a ``note``; neither counts against a run.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from gapbench.store.records import FAILURES, SLOWER
 from gapbench.store.run import Run
 
 SHOWN = 50
-"""Warnings that a page lists; the rest are counted."""
+"""The most warnings that a page lists; the rest are counted."""
 
 FEW = 0.1
-"""The share of ratios that may miss the target: some implementations are noisy wherever they run."""
+"""The share of ratios that may miss the target, because some implementations are noisy on any machine."""
 
 TARGET = 0.01
-"""How well ratios should be known where a run does not say."""
+"""The half width of ratios' intervals to aim for, if the run has no target of its own."""
 
 
 class Level(IntEnum):
-    """What a check says of a run, the worst last."""
+    """The result of a check, worst last."""
 
     PASSED = 0
     NOTE = 1
@@ -40,7 +40,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, what it says, what was seen, and what to do about it (empty where nothing is to be done)."""
+    """A check of a run: what was checked, the result, the evidence, and the remedy (empty if there is none)."""
 
     name: str
     level: Level
@@ -56,19 +56,19 @@ class Trust:
 
     @property
     def badge(self) -> str:
-        """The run in a word: ``trusted``, ``caution`` or ``untrusted``."""
+        """The overall result: ``trusted``, ``caution`` or ``untrusted``."""
         worst = max((check.level for check in self.checks), default=Level.PASSED)
         return {Level.CAUTION: "caution", Level.UNTRUSTED: "untrusted"}.get(worst, "trusted")
 
     @property
     def reasons(self) -> list[Check]:
-        """The checks that count against the run, the worst first."""
+        """The checks that count against the run, worst first."""
         against = [check for check in self.checks if check.level >= Level.CAUTION]
         return sorted(against, key=lambda check: -check.level)
 
 
 def judge(stored: Stored) -> Trust:
-    """Return every check of a run."""
+    """Run every check on a run."""
     ok = stored.results[(stored.results["status"] == "ok") & stored.results["seconds"].notna()]
     checks = (
         _complete(stored.run),
@@ -86,8 +86,8 @@ def judge(stored: Stored) -> Trust:
 
 def _complete(run: Run) -> Check:
     if run.is_complete:
-        return Check("complete", Level.PASSED, "the run ended by itself")
-    evidence = "the run is not complete: the page shows what had been measured when it was written"
+        return Check("complete", Level.PASSED, "the run is complete")
+    evidence = "the run is not complete: the page shows what was measured when it was written"
     return Check("complete", Level.CAUTION, evidence, f"gapbench run --resume {run.id}")
 
 
@@ -96,7 +96,7 @@ def _measured(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
     if ok.empty:
         remedy = "see the reasons under “Without a result”; fix them, or select others with --impl"
         return Check("measured", Level.UNTRUSTED, "nothing was measured successfully", remedy)
-    evidence = f"{fmt.count(len(ok))} of {fmt.count(len(able))} that can run here gave a time"
+    evidence = f"{fmt.count(len(ok))} of {fmt.count(len(able))} that are supported here have a time"
     if len(ok) < len(able) / 2:
         return Check("measured", Level.UNTRUSTED, evidence, "fix what failed, or leave it out, and run again")
     return Check("measured", Level.PASSED, evidence)
@@ -108,7 +108,7 @@ def _correct(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
     if bad.empty and unchecked == len(ok):
         return Check("correct", Level.UNKNOWN, "no result was compared with the float64 reference")
     if bad.empty:
-        but = f", but for {fmt.count(unchecked)} that were not compared" if unchecked else ""
+        but = f", except for {fmt.count(unchecked)} that were not compared" if unchecked else ""
         return Check("correct", Level.PASSED, f"every result that was ranked agrees with the float64 reference{but}")
     counts = ", ".join(f"{fmt.count(count)} {status}" for status, count in bad["status"].value_counts().items())
     names = bad["implementation"].unique()
@@ -118,22 +118,24 @@ def _correct(results: pd.DataFrame, ok: pd.DataFrame) -> Check:
 
 
 def _intervals(ok: pd.DataFrame) -> Check:
-    ok = ok[ok["stopped_by"] != SLOWER]  # which is known by a bound
+    ok = ok[ok["stopped_by"] != SLOWER]  # those have a bound instead
     lacking = int(ok["seconds_low"].isna().sum())
     if ok.empty:
-        return Check("intervals", Level.UNKNOWN, "there is no time that could have one")
+        return Check("intervals", Level.UNKNOWN, "no time could have one")
     if not lacking:
         return Check("intervals", Level.PASSED, "every time has a 95 % interval over rounds of fresh processes")
     remedy = f"measure at least {FEWEST_ROUNDS} rounds: --rounds {FEWEST_ROUNDS}"
     if lacking == len(ok):
-        return Check("intervals", Level.UNTRUSTED, "no time has an interval: noise cannot be told from speed", remedy)
+        return Check(
+            "intervals", Level.UNTRUSTED, "no time has an interval: noise and speed cannot be separated", remedy
+        )
     return Check("intervals", Level.CAUTION, f"{fmt.count(lacking)} of {fmt.count(len(ok))} have no interval", remedy)
 
 
 def _precision(run: Run, ok: pd.DataFrame) -> Check:
     target = run.settings.target or TARGET
     low, high = (ok[f"best_ratio_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
-    ratios = (low > 0) & (low < high)  # none to itself, and none that is known by a bound
+    ratios = (low > 0) & (low < high)  # without the fastest itself, and without bounds
     if not ratios.any() and not ok["stopped_by"].eq(SLOWER).any():
         return Check("precision", Level.UNKNOWN, "no ratio to another implementation has an interval")
     half = np.log(high[ratios] / low[ratios]) / 2
@@ -155,17 +157,17 @@ def _warnings(run: Run) -> Iterator[Check]:
     if (left := len(run.warnings) - SHOWN) > 0:
         yield Check("warning", Level.CAUTION, f"{fmt.count(left)} more warnings are in the run's run.json")
     if not run.warnings:
-        yield Check("warnings", Level.PASSED, "nothing untoward was noticed while it was measured")
+        yield Check("warnings", Level.PASSED, "no warning was recorded during the measurement")
 
 
 def _machine(stored: Stored) -> Check:
     watched = ("sm_clock_mhz", "temperature_c", "throttle", "steal")
-    seen = [name for name in watched if name in stored.samples and stored.samples[name].notna().any()]
-    seen += ["load"] if stored.run.load_before else []
-    if seen:
-        return Check("machine state", Level.PASSED, f"watched during the run: {', '.join(seen).replace('_', ' ')}")
-    evidence = "neither load nor clocks, throttling or stolen time could be read"
-    return Check("machine state", Level.UNKNOWN, evidence, "see what this machine lets be read: gapbench doctor")
+    recorded = [name for name in watched if name in stored.samples and stored.samples[name].notna().any()]
+    recorded += ["load"] if stored.run.load_before else []
+    if recorded:
+        return Check("machine state", Level.PASSED, f"recorded in the run: {', '.join(recorded).replace('_', ' ')}")
+    evidence = "load, clocks, throttling and stolen time could not be read"
+    return Check("machine state", Level.UNKNOWN, evidence, "gapbench doctor shows what this machine lets be read")
 
 
 def _ceilings(stored: Stored) -> Check:
@@ -181,14 +183,19 @@ def _ceilings(stored: Stored) -> Check:
         f"{fmt.count(len(above))} of {fmt.count(len(fractions))} times are above their measured ceiling, the farthest "
         f"at {100 * above.max():.0f} %"
     )
-    remedy = "a cache that holds a part of the data may serve it; where none can, a warning of the run says so"
+    remedy = "a cache may hold a part of the data; if none can, a warning of the run says so"
     return Check("ceilings", Level.NOTE, evidence, remedy)
 
 
 def _code(run: Run) -> Check:
     if run.git is None or run.git.commit is None:
-        return Check("code", Level.NOTE, "the commit is not known", "run inside the repository")
+        return Check("code", Level.NOTE, "the commit is unknown", "run inside the repository")
     commit = run.git.commit[:7]
     if run.git.dirty:
-        return Check("code", Level.NOTE, f"commit {commit} had uncommitted changes", "commit, so that others find it")
+        return Check(
+            "code",
+            Level.NOTE,
+            f"commit {commit} had uncommitted changes",
+            "commit first, so that others can reproduce it",
+        )
     return Check("code", Level.PASSED, f"commit {commit} without uncommitted changes")

@@ -1,8 +1,8 @@
-"""What a page does not tell of the machine that a run was measured on, since pages are passed around.
+"""Remove private details from what pages show, because pages are passed around.
 
-Never on a page: the names of the host and of its user, serial numbers, environment variables, and folders (of a path
-its last part is left). Redacted pages lack what tells of the work, too: the command line, the tag, the branch and the
-commit's subject. ``run.json`` keeps all of it for those who have the store.
+No page has the names of the host and its user, serial numbers, environment variables, or folders (only the last part of
+a path stays). Redacted pages also lack details of the work: the command line, the tag, the branch and the commit's
+subject. ``run.json`` keeps all of it for users of the store.
 """
 
 import re
@@ -35,24 +35,24 @@ _FOLDERS = re.compile(
 
 
 def public(stored: Stored, redact: bool = False) -> Stored:
-    """Return a run as pages may show it; see the module's docstring for what ``redact`` takes out besides."""
+    """Remove private details from a run and its results; ``redact`` also removes those of the work (see the module)."""
     texts = [name for name in ("reason", "code_path") if name in stored.results and stored.results[name].notna().any()]
     masked = {name: stored.results[name].map(text, na_action="ignore") for name in texts}
     return replace(stored, run=run(stored.run, redact), results=stored.results.assign(**masked))
 
 
 def run(shown: Run, redact: bool = False) -> Run:
-    """Return what is known of a run as pages may show it."""
+    """Remove private details from a run's metadata."""
     return decode(_shown(to_builtins(shown), _PRIVATE | _REDACTED if redact else _PRIVATE))
 
 
 def document(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON document as pages may show it."""
+    """Remove private details from a JSON document."""
     return {key: _shown(value, _PRIVATE) for key, value in shown.items() if key.lower() not in _PRIVATE}
 
 
 def text(value: str) -> str:
-    """Return ``value`` with ``…/`` in place of the folders of every path in it."""
+    """Replace the folders of every path in ``value`` by ``…/``."""
     return _FOLDERS.sub("…/", value)
 
 

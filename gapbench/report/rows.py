@@ -1,4 +1,4 @@
-"""What the run page says of the results: frames in, rows and sentences out, not yet escaped."""
+"""Describe results: frames in, rows and sentences out, not yet escaped."""
 
 import math
 from collections import Counter
@@ -10,22 +10,23 @@ import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.statistics.stats import FEWEST_ROUNDS
-from gapbench.store.records import KEPT_TUNABLES, THIS, with_memory
+from gapbench.store.records import KEPT_TUNABLES, THIS, plain_rows, with_memory
 from gapbench.store.run import Run
 
 Row = dict[str, Any]
+records = plain_rows
 
 CONTEXT = ("suite", "operation", "device", "pass", "threads", "clock", "memory")
-"""Columns that tell rows apart beside the case's shape, dtype and layout."""
+"""Columns that distinguish rows besides the case's shape, dtype and layout."""
 
-CASE = ("case", "clock", "memory")  # columns that tell apart what has a winner
-_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")  # what needs a person comes first
-NAMED = 5  # cases that are named where something was not measured; the rest are counted, and in the table
+CASE = ("case", "clock", "memory")  # columns that identify what has a winner
+_SEVERITY = ("wrong", "failed", "timeout", "oom", "unsupported")  # most urgent first
+NAMED = 5  # cases that a sentence names; the rest are counted
 
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case by one clock and memory: what to call it, its rows, fastest first, with ``marks``, and its samples."""
+    """One case by one clock and memory: its name, its rows, fastest first, with ``marks``, and its samples."""
 
     number: int
     name: str
@@ -35,7 +36,7 @@ class CaseRows:
 
 def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
     """Split a run's frames by `CASE`, in the order of the results, and mark the rows of each."""
-    places = with_memory(samples).groupby([*CASE]).indices
+    indices = with_memory(samples).groupby([*CASE]).indices
     best = {key(row): row for row in records(winners) if not fmt.missing(row["implementation"])}
     facts = ["shape", "dtype", "layout", *varying(results, CONTEXT[1:])]
     groups = with_memory(results).groupby([*CASE], sort=False, dropna=False)
@@ -43,20 +44,20 @@ def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -
         first = records(rows.head(1))[0]
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
-        own = samples.iloc[places.get(key(first), [])]
+        own = samples.iloc[indices.get(key(first), [])]
         marked = mark(rows, best.get(key(first)))
         order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
-        ranked = marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]  # what has no time comes last
+        ranked = marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]  # rows without a time come last
         yield CaseRows(number, name, ranked, own)
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return a row's `CASE`, "" for a memory that is not known."""
+    """Return a row's values of `CASE`, "" for unknown memory."""
     return tuple("" if name == "memory" and fmt.missing(row[name]) else row[name] for name in CASE)
 
 
 def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
-    """Add the column ``marks``: ``fastest``, ``tie`` and ``reference``, joined by commas, else empty."""
+    """Add the column ``marks``: ``fastest``, ``tie`` and ``reference``, joined by commas, or empty."""
     if winner is None:
         return rows.assign(marks="")
     ties = names(winner["ties"])
@@ -71,10 +72,10 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
 
 
 def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
-    """Say the answer in one sentence: who is fastest, and in how many cases."""
+    """Return the answer as a sentence: which implementations are fastest, and in how many cases."""
     contested = results[results["ranked"].astype(bool)]
     if len(results) and contested.empty:
-        return "Nobody wins here: these contenders compute different things, and what each costs is below."
+        return "No winner: these contenders compute different things; the cost of each is below."
     wins = Counter(map(fmt.text, winners.get("implementation", ())))
     if not wins:
         return "No case has a winner: nothing was measured successfully."
@@ -89,9 +90,9 @@ def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
 
 
 def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
-    """Say how sure it is who is fastest: who ties or may be faster and what would tell, or how far off the next is.
+    """Describe how certain a winner is: its ties and how much longer a run would decide them, or the next's distance.
 
-    ``winner`` is a row of `summary.winners`; of ``run`` it is known how much of its time went into timed batches.
+    ``winner`` is a row of `summary.winners`; ``run`` has the share of its time that was spent in timed batches.
     """
     ties, seconds = names(winner["ties"]), winner["undecided_seconds"]
     if not ties:
@@ -108,36 +109,37 @@ def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
     wall, timed = (run.wall_seconds, run.timed_seconds) if run else (None, None)
     if fmt.missing(seconds) or not wall or not timed:
         return sentence
-    return f"{sentence}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would tell"
+    return f"{sentence}; about {fmt.duration(float(f'{max(1.0, seconds * wall / timed):.2g}'))} more would decide"
 
 
 def slower(row: Mapping[str, Any], name: str = "best_ratio") -> str:
-    """Say by how much a row is slower, by its ratio of that ``name``: ``1.03× [1.021, 1.039] slower``."""  # noqa: RUF002
+    """Describe how much slower a row is, by its ratio called ``name``: ``1.03× [1.021, 1.039] slower``."""  # noqa: RUF002
     ratio, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     bound = fmt.ratio_interval(ratio, low, high) if fmt.missing(high) else ""
     return f"{bound or fmt.ratio_with_interval(ratio, low, high)} slower"
 
 
 def unusual(row: Mapping[str, Any], *columns: str) -> list[str]:
-    """Return what of a case does not go without saying: contiguous, forward and one thread do."""
+    """Return the unusual properties of a case: all but contiguous, forward and one thread."""
     usual = {"layout": "contiguous", "pass": "forward", "threads": 1}
     return [fact(name, row[name]) for name in columns or usual if row[name] != usual[name]]
 
 
 def brief(row: Mapping[str, Any]) -> str:
-    """Return a case in few words."""
+    """Return a short name of a case."""
     return ", ".join([f"{row['shape']} {row['dtype']}", *unusual(row)])
 
 
 _HALVES = ("float16", "bfloat16")
-_ONE_ROUNDING = 0.51  # ULP: half of one, and the little that float32 sums are off
+_ONE_ROUNDING = 0.51  # ULP: half a unit, and the small error of float32 sums
 
 
 def remarks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what was seen of an accepted answer that its time does not tell: each in short, and what it means.
+    """Return remarks on an accepted output, each as a short phrase and its meaning.
 
-    One sum in float32 or better, rounded once, is off by half a unit in the last place (ULP) of a half precision at
-    most; more says that something was summed or kept in less. Of wider types any order of summing is off by more.
+    One sum in float32 or better, rounded once, is off by at most half a unit in the last place (ULP) of a half
+    precision. A larger error shows that something was summed or kept in lower precision. In wider types any order of
+    summation is off by more.
     """
     remarks = []
     error = row["max_error_ulp"]
@@ -151,11 +153,11 @@ def remarks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 MEMORY_REMEDY = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
-_FAULTY = 1.1  # times that the condition of memory changes by less are not worth a word
+_FAULTY = 1.1  # smaller effects of the memory condition are not reported
 
 
 def memory_effects(results: pd.DataFrame) -> list[str]:
-    """Say where fresh memory makes an implementation slower than kept memory, the most first."""
+    """Return sentences on what is slower with fresh than with kept memory, largest effect first."""
     timed = results[(results["status"] == "ok") & (results["contender"] == THIS)]
     kept, fresh = (timed[timed["memory"] == name] for name in ("kept", "fresh"))
     both = fresh.merge(kept[["case", "clock", "implementation", "seconds"]], on=["case", "clock", "implementation"])
@@ -167,11 +169,11 @@ def memory_effects(results: pd.DataFrame) -> list[str]:
         faults = "" if fmt.missing(row["page_faults"]) else f" ({fmt.number(row['page_faults'])} page faults a call)"
         slow = f"{row['factor']:.2g}x slower with fresh memory" + (f" by {row['clock']}" if clocks else "")
         sentences.append(f"{row['implementation']} on {brief(row)}: {slow}{faults}.")
-    return sentences + ([f"So are {len(both) - NAMED} more, by less."] if len(both) > NAMED else [])
+    return sentences + ([f"{len(both) - NAMED} more are slower by less."] if len(both) > NAMED else [])
 
 
 def not_measured(results: pd.DataFrame) -> list[Row]:
-    """Group what is not ``ok`` by implementation, status and reason; what needs a person comes first."""
+    """Group rows that are not ``ok`` by implementation, status and reason, most urgent first."""
     bad = results[results["status"] != "ok"]
     bad = bad.assign(**{name: bad[name].map(fmt.text) for name in ("status", "implementation", "reason")})
     rank = {status: rank for rank, status in enumerate(_SEVERITY)}
@@ -184,21 +186,21 @@ def not_measured(results: pd.DataFrame) -> list[Row]:
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return those of ``columns`` that hold more than one value."""
+    """Return the ``columns`` that have more than one value."""
     return [name for name in columns if name in frame and frame[name].nunique(dropna=False) > 1]
 
 
 def shared(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return, as words, those of ``columns`` that hold one value throughout."""
+    """Return the facts that all rows share, of the ``columns`` with a single value."""
     alike = [name for name in columns if name in frame and frame[name].nunique(dropna=False) == 1]
     return [fact(name, frame[name].iloc[0]) for name in alike if not fmt.missing(frame[name].iloc[0])]
 
 
 def fact(column: str, value: Any) -> str:
-    """Return a value with as much of its column's name as it needs to be understood."""
+    """Return a value as a phrase, with its column's name where the value alone is unclear."""
     if fmt.missing(value):
         return f"{column} {fmt.MISSING}"
-    text = fmt.text(value)  # a null in its column makes a float of an integer
+    text = fmt.text(value)  # a null in a column turns its integers into floats
     match column:
         case "threads":
             return "1 thread" if text == "1" else f"{text} threads"
@@ -213,12 +215,7 @@ def fact(column: str, value: Any) -> str:
 
 
 def names(value: Any) -> list[str]:
-    """Return a stored list of names as a list, empty for a null."""
+    """Return a stored list of names as a list, empty for null."""
     if fmt.missing(value):
         return []
     return [value] if isinstance(value, str) else [str(name) for name in value]
-
-
-def records(frame: pd.DataFrame) -> list[Row]:
-    """Return the rows as dicts."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

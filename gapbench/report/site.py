@@ -1,8 +1,8 @@
-"""Which files a report is: a folder of pages that share their scripts, or pages that stand alone.
+"""Write the files of a report: a folder of pages that share their scripts, or pages that stand alone.
 
 ``reports/`` has ``index.html``, ``history.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each
-diff, ``<run id>.<case>.html`` for each case that was profiled, and what `gapbench.report.assets` says that they share.
-The index lists all pages of the folder, also those of earlier reports: each carries a card that says what it is.
+diff, ``<run id>.<case>.html`` for each profiled case, and the shared files of `gapbench.report.assets`. The index lists
+all pages of the folder, including those of earlier reports: each page carries a card that describes it.
 """
 
 import json
@@ -22,7 +22,7 @@ from gapbench.store import durable_io
 from gapbench.store import profiles as stored_profiles
 from gapbench.store.store import Store
 
-_HEAD = 65536  # a page's card stands in its first bytes
+_HEAD = 65536  # a page's card is in its first bytes
 _CARD = re.compile(r'<meta name="gapbench" content="([^"]*)"')  # where jinja2 escapes quotes
 
 
@@ -35,10 +35,10 @@ def write(
     redact: bool = False,
     single_file: bool = False,
 ) -> list[Path]:
-    """Write the pages of ``runs`` and of what changed since ``baseline``, and return the runs' paths.
+    """Write the pages of ``runs`` and of their diffs against ``baseline``, and return the paths of the runs' pages.
 
-    Raises `GapbenchError` for a run without results, for a baseline that cannot be compared with, and where the folder
-    cannot be written.
+    Raises `GapbenchError` for a run without results, a baseline that cannot be compared, and a folder that cannot be
+    written.
     """
     pages = []
     for run in runs:
@@ -51,7 +51,7 @@ def write(
             sides = explained(store, interleaved(stored))
             text = html.diff_page(sides, pages=(), redact=redact, single_file=single_file, profiled=profiled)
         else:
-            # a baseline among the runs that are shown is a page like the others, without a diff against itself
+            # a baseline that is one of several shown runs has a page too, without a diff against itself
             named = None if run == baseline and len(runs) > 1 else baseline
             diff, unsupported_reason = against(store, stored, named)
             text = html.run_page(
@@ -82,7 +82,7 @@ def _write(folder: Path, name: str, text: str) -> Path:
 def _keep(path: Path, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable_io.write(str(path), text.encode())  # whole: a browser may be reading, a run that ends be writing
+        durable_io.write(str(path), text.encode())  # atomic: a browser may read, another run may write
     except OSError as error:
         raise GapbenchError(
             f"cannot write the report {path}: {error.strerror}; choose another folder with -o"
@@ -91,14 +91,14 @@ def _keep(path: Path, text: str) -> Path:
 
 
 def cards(folder: Path) -> tuple[list[html.Card], list[html.Card]]:
-    """Return what the pages of ``folder`` say of themselves, newest first: runs and diffs."""
+    """Return the cards of the pages of ``folder``, newest first: of runs, and of diffs."""
     shown = [card for path in folder.glob("*.html") if (card := card_of(path)) is not None]
     shown.sort(key=lambda card: (card["started"], card["name"]), reverse=True)
     return [card for card in shown if card["kind"] == "run"], [card for card in shown if card["kind"] == "diff"]
 
 
 def card_of(path: Path) -> html.Card | None:
-    """Return a page's card, None for a page that has none or is of another gapbench's making."""
+    """Read a page's card; None if it has none or is from an incompatible gapbench."""
     with path.open(encoding="utf-8", errors="replace") as page:
         content = _CARD.search(page.read(_HEAD))
     try:

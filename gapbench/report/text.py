@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Print tables for the terminal."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -20,19 +20,19 @@ from gapbench.workloads.cases import Case
 
 _STDOUT = Console()
 _WIDE = 120
-"""Columns from which the names of ties have room; narrower, they are counted."""
+"""Width from which ties are named; on narrower consoles they are counted."""
 _WHOLE = 34
-"""Columns up to which names are not broken."""
+"""Width up to which names are not broken."""
 _NARROWEST = 7
-"""Columns that text needs to be read, folded."""
+"""Width that folded text needs to be readable."""
 _FACTS = 22
-"""Columns for what a contender costs besides time, a phrase a line."""
+"""Width of the notes on what an implementation costs besides time."""
 
 _NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
 
 def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
-    """Return an empty table without lines, numbers to the right; those columns and ``whole`` ones are not broken."""
+    """Create an empty table without lines; numbers are right-aligned, and neither they nor ``whole`` columns wrap."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
         numeric = header in _NUMERIC or "÷" in header
@@ -43,7 +43,7 @@ def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print a table; where the console is too narrow for its numbers, each row as lines of its own."""
+    """Print a table; if the console is too narrow for its numbers, print each cell on a line of its own."""
     columns = [[column.header, *column.cells] for column in table.columns]
     least = [
         max(len(line) for cell in cells for line in str(cell).split("\n")) if column.no_wrap
@@ -61,12 +61,12 @@ def print_table(table: Table, console: Console) -> None:
 
 
 def named(name: str, console: Console) -> str:
-    """Return a name with as much of it as numbers leave room for on the console."""
+    """Shorten a name to the space that numbers leave on the console."""
     return fmt.shortened(name, max(12, console.width - 51))
 
 
 def _with_note(text: str, *notes: str, style: str = "") -> Text:
-    """Return a cell with notes in small print below."""
+    """Create a cell with dim notes below its text."""
     cell = Text(text, style=style)
     for note in filter(None, notes):
         cell.append(f"\n{note}", style="dim")
@@ -79,30 +79,30 @@ def _print_below(console: Console, table: Table) -> None:
 
 
 def print_winners(winners: pd.DataFrame, console: Console = _STDOUT, run: Run | None = None) -> None:
-    """Print who is fastest on each case, its ratio to the reference with its interval, and how sure that is.
+    """Print the fastest implementation of each case, its ratio to the reference with the interval, and how sure it is.
 
-    Each operation has a table of its own: its reference heads the column of ratios. Where rounds were too few to tell,
-    sentences below say what is known, and how much longer the ``run`` would have had to be.
+    Each operation has its own table, whose ratio column is named after its reference. Sentences below a narrow table
+    describe undecided cases and how much longer the ``run`` would have to be.
     """
-    told = [name for name in ("clock", "memory") if winners[name].nunique() > 1]
+    varying = [name for name in ("clock", "memory") if winners[name].nunique() > 1]
     winners = winners.assign(certainty=[rows.certainty(row, run) for row in rows.records(winners)])
     for operation, group in winners.groupby("operation", sort=False):
         if operation != winners["operation"].iloc[0]:
             console.print()
         title = "case" if operation == "gap" else str(operation)
-        print_table(_winners(title, group, console, told), console)
+        print_table(_winners(title, group, console, varying), console)
     undecided = winners[(winners["ties"].str.len() > 0) & (winners["undecided_seconds"] != 0)]
     if console.width < _WIDE and len(undecided):
         console.print()
         for row in rows.records(undecided.head(rows.NAMED)):
-            also = "".join(f", {rows.fact(name, row[name])}" for name in told)
+            also = "".join(f", {rows.fact(name, row[name])}" for name in varying)
             console.print(Text(f"{rows.brief(row)}{also}: {row['implementation']} {row['certainty']}"))
         if len(undecided) > rows.NAMED:
             more = fmt.counted(len(undecided) - rows.NAMED, "more case is", "more cases are")
-            console.print(f"{more} as open")
+            console.print(f"{more} undecided")
 
 
-def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence[str]) -> Table:
+def _winners(title: str, winners: pd.DataFrame, console: Console, varying: Sequence[str]) -> Table:
     reference, wide = winners["reference"].iloc[0], console.width >= _WIDE
     table = plain_table(
         title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []), whole=["fastest"]
@@ -113,7 +113,7 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence
             "" if fmt.missing(row["label"]) else fmt.shortened(row["label"], 2 * _WHOLE),
             *rows.unusual(row, "pass", "threads"),
         ]
-        notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in told]
+        notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in varying]
         case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
         notes = [*([] if wide else [_how_sure(row)]), *(short for short, _ in rows.remarks(row))]
         fastest = _with_note(named(row["implementation"], console), *notes, style="bold green")
@@ -128,7 +128,7 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, told: Sequence
 
 
 def _how_sure(row: Mapping[str, Any]) -> str:
-    """Return `rows.certainty` in as few words as a narrow column has room for."""
+    """Return `rows.certainty` as a phrase for a narrow column."""
     if row["ties"]:
         return f"ties with {len(row['ties'])}" if row["undecided_seconds"] == 0 else f"or {len(row['ties'])} more"
     if fmt.missing(row["next"]):
@@ -137,11 +137,10 @@ def _how_sure(row: Mapping[str, Any]) -> str:
 
 
 def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDOUT) -> None:
-    """Print where each implementation of ``results`` stands on each case; ``title`` heads the column of names.
+    """Print the time and ratio of each implementation of ``results`` on each case, under ``title``.
 
-    That is by its ratio to the fastest, to the reference where contenders compute different things.
-
-    One with weights has their number and its peak memory below its name, compiled code how often it was compiled again.
+    Ratios are to the fastest, or to the reference if contenders compute different things. Notes below a name give the
+    number of weights and the peak memory, and for compiled code the number of recompilations.
     """
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     if measured.empty:
@@ -170,14 +169,14 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDO
 
 
 def _ratio(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Return a ratio and its interval; of one that is known by a bound alone, the bound alone."""
+    """Return a ratio and its interval; only the bound if one bound is all that is known."""
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     interval = fmt.ratio_interval(value, low, high)
     return "" if interval and fmt.missing(low) != fmt.missing(high) else fmt.ratio(value), interval
 
 
 def print_memory(results: pd.DataFrame, console: Console = _STDOUT) -> None:
-    """Print where fresh memory costs time, and the setting that saves it; on one line, to be copied."""
+    """Print the cases that fresh memory slows down, and the setting that avoids it on one line, for copying."""
     if sentences := rows.memory_effects(results):
         console.print()
         for sentence in [*sentences, rows.MEMORY_REMEDY]:
@@ -185,7 +184,7 @@ def print_memory(results: pd.DataFrame, console: Console = _STDOUT) -> None:
 
 
 def print_totals(totals: pd.DataFrame, console: Console = _STDOUT) -> None:
-    """Print what each suite takes as a whole, its cases as often as they occur, with one choice or the best of each."""
+    """Print the total time of each suite, weighted by how often cases occur, with one choice and the best of each."""
     if totals.empty:
         return
     table = plain_table("in all", "cases", "one choice", "time", f"÷ {REFERENCE}", "best of each")
@@ -202,14 +201,14 @@ def print_totals(totals: pd.DataFrame, console: Console = _STDOUT) -> None:
 
 
 def print_clocks(clocks: Mapping[str, Mapping[str, float | None]], console: Console = _STDOUT) -> None:
-    """Print what clocks found out about themselves (event floor, smallest launch, canary), where they have such."""
+    """Print the overheads that clocks measured of themselves (event floor, smallest launch, canary), if any."""
     lines = [f"{clock}: {text}" for clock, costs in clocks.items() if (text := fmt.overheads(costs))]
     if lines:
         console.print(Text("\n" + "\n".join(lines)))
 
 
 def print_troubles(results: pd.DataFrame, console: Console = _STDOUT) -> None:
-    """Print what was not measured and why: each reason once, with how many cases it concerns."""
+    """Print what was not measured: each reason once, with the number of its cases."""
     troubles = results[results["status"] != "ok"]
     if troubles.empty:
         return
@@ -225,12 +224,12 @@ def print_rows(
     console: Console = _STDOUT,
     styles: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
-    """Print a list of objects as a table, columns in the objects' order; ``styles`` by column and value."""
+    """Print a list of objects as a table, columns in the order of the keys; ``styles`` by column and value."""
     if not rows:
         return
     cells = [{name: "" if value is None else _readable(str(value)) for name, value in row.items()} for row in rows]
     table, first = plain_table(*rows[0]), next(iter(rows[0]))
-    table.columns[0].no_wrap = max(len(str(row[first])) for row in rows) <= _WHOLE  # names are there to be copied
+    table.columns[0].no_wrap = max(len(str(row[first])) for row in rows) <= _WHOLE  # names are for copying
     for column, name in zip(table.columns, rows[0], strict=True):
         if all(isinstance(row[name], (int, float, type(None))) for row in rows):
             column.no_wrap, column.justify = True, "right"
@@ -247,7 +246,7 @@ _BRIEF = {"allocation": "alloc", "unexplained": "rest"}
 
 
 def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _STDOUT) -> None:
-    """Print where the time of each implementation goes, in per cent and in sentences, or why that is not known."""
+    """Print how the time of each implementation divides, in per cent and in sentences, or why that is unknown."""
     measured = [profile for profile in profiles if profile["status"] == "ok"]
     parts = list(dict.fromkeys(part for profile in measured for part in profile["shares"]))
     if measured:
@@ -275,17 +274,17 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _ST
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 24
-"""Runs that a trend shows, the newest."""
+"""The number of newest runs that a trend shows."""
 _LISTED = 40
-"""Runs of a trend that are listed one by one, the newest, beside all that have a step."""
+"""The number of newest runs of a trend that are listed, in addition to all with a step."""
 _FLAT = 0.02
-"""Log times that differ less than this are drawn as one height."""
+"""The smallest range of log times that fills the height of a trend."""
 _NEW = "¦"
 _NAMES = ("implementation", "run")
 
 
 def sparkline(points: Sequence[Point]) -> str:
-    """Draw the newest points as bars, slower is higher, with a mark wherever the environment changed."""
+    """Draw the newest points as bars, slower is higher, with a mark at each change of the environment."""
     points = points[-_SHOWN:]
     heights = logs(points)
     span = max(float(np.ptp(heights)), _FLAT)
@@ -294,12 +293,12 @@ def sparkline(points: Sequence[Point]) -> str:
 
 
 def print_trends(trends: Sequence[Trend], console: Console = _STDOUT) -> None:
-    """Print how each trend went, its newest time, and its newest step."""
+    """Print each trend with its newest time and its newest step."""
     table = plain_table("case", "implementation", "trend", "newest", "÷ before", whole=_NAMES)
     table.columns[2].width = max(16, console.width // 5, *(len(sparkline(trend.points)) for trend in trends))
     for trend in trends:
         step = trend.changes[-1] if trend.changes else None
-        what = "too few runs to tell" if len(trend.points) < 2 * SHORTEST else ""
+        what = "too few runs for a step" if len(trend.points) < 2 * SHORTEST else ""
         if step:
             what = f"{step.commit[:7] if step.commit else step.run}: {'; '.join([step.cause, *step.environment])}"
         table.add_row(
@@ -313,7 +312,7 @@ def print_trends(trends: Sequence[Trend], console: Console = _STDOUT) -> None:
 
 
 def print_points(trend: Trend, console: Console = _STDOUT) -> None:
-    """Print the newest runs of a trend, and those with a step: their times, the environment's changes, the steps."""
+    """Print the newest runs of a trend and those with a step: times, changes of the environment, and steps."""
     console.print(
         Text(f"\n{fmt.shortened(trend.implementation, _WHOLE)} on {trend.case}, {_clock(trend)}", style="bold")
     )
@@ -341,7 +340,7 @@ def print_points(trend: Trend, console: Console = _STDOUT) -> None:
 
 
 def print_since(since: Since, console: Console = _STDOUT) -> None:
-    """Print what got slower since a run, worst first, then what got faster, then how much did neither."""
+    """Print what got slower since a run, worst first, what got faster, and how many trends did neither."""
     for title, differences in (("slower", since.slower), ("faster", since.faster)):
         if not differences:
             console.print(f"nothing got {title} since {since.run}")
@@ -352,7 +351,7 @@ def print_since(since: Since, console: Console = _STDOUT) -> None:
             table.add_row(_case(row), Text(named(row.implementation, console)), *_step(row), runs, Text(what))
         print_table(table, console)
     console.print(
-        f"{since.unchanged} without a step since, {since.undecided} with less than the {2 * SHORTEST} runs that show "
+        f"{since.unchanged} without a step since, {since.undecided} with fewer than the {2 * SHORTEST} runs that show "
         f"one, {since.absent} first measured later"
     )
 

@@ -1,4 +1,4 @@
-"""The views of the pages: what each asks, and what draws, sums up and tabulates the answer.
+"""Define the views of the pages: a question, and the chart that draws, summarizes and tabulates the answer.
 
 A new view is a module in `gapbench.report.charts` whose ``figure``, ``summary`` and ``table`` take the same arguments,
 and one line in `VIEWS`.
@@ -34,17 +34,18 @@ Scope = Literal["run", "case", "diff", "trend", "profile"]
 Arguments = tuple[Any, ...]
 
 BYTES = 2**19
-"""What the figures of one view of cases may take in a page; the tables hold the numbers of the cases beyond."""
+"""The most bytes of the figures of one view in a page; the tables hold the numbers of further cases."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One question, and the chart that answers it. ``name`` is its place in the page's address.
+    """One question, and the chart that answers it. ``name`` is its anchor in the page's address.
 
-    ``of`` says where it stands, and what ``arguments`` is given to return those of the chart: of a ``run`` a section of
-    its page, from its `Stored`; of a ``case`` a part of the case's window, from its `rows.CaseRows`; of a ``diff`` or a
-    ``profile`` a section of its page, from it or from its documents; of a ``trend`` a part of its window on the page of
-    history, from it. The chart's ``table`` returns what was drawn as a frame; without one the page's own tables do.
+    ``of`` says where the view is shown, and from what ``arguments`` makes those of the chart: a ``run`` is a section of
+    its page, from its `Stored`; a ``case`` is a part of the case's window, from its `rows.CaseRows`; a ``diff`` or a
+    ``profile`` is a section of its page, from the diff or the documents; a ``trend`` is a part of its window on the
+    page of history, from the trend. The chart's ``table`` returns the drawn data as a frame; without one the page's own
+    tables show it.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Drawn:
 
 
 def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Drawn]:
-    """Draw the views of a whole run, of a diff, or of a case's profiles."""
+    """Draw the views of a run, of a diff, or of a case's profiles."""
     drawn = []
     for view in VIEWS:
         if view.of == of:
@@ -98,7 +99,7 @@ def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Draw
 
 
 def of_cases(stored: Stored) -> Iterator[Drawn]:
-    """Draw the views of single cases that were timed, those of the first cases as far as `BYTES` reach."""
+    """Draw the views of timed cases, in order, until `BYTES` are used up."""
 
     def timed() -> Iterator[tuple[int, str, rows.CaseRows]]:
         for case in rows.cases(stored.results, stored.winners, stored.samples):
@@ -109,8 +110,8 @@ def of_cases(stored: Stored) -> Iterator[Drawn]:
 
 
 def of_trends(trends: Sequence[Trend]) -> Iterator[Drawn]:
-    """Draw the views of trends, those of the first as far as `BYTES` reach."""
-    return _windows("trend", lambda: ((number, each.implementation, each) for number, each in enumerate(trends)))
+    """Draw the views of trends, in order, until `BYTES` are used up."""
+    return _windows("trend", lambda: ((number, trend.implementation, trend) for number, trend in enumerate(trends)))
 
 
 def _windows(of: Scope, sources: Callable[[], Iterable[tuple[int, str, Any]]]) -> Iterator[Drawn]:

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: locations with intervals, tests, and verdicts in two stages. Knows nothing of runs."""
+"""Statistics on arrays: locations with intervals, tests, and verdicts in two stages, independent of runs."""

@@ -1,6 +1,6 @@
-"""Robust location and its interval: arrays in, frozen dataclasses out.
+"""Estimate locations and ratios with their intervals: arrays in, frozen dataclasses out.
 
-Rounds (sets of fresh processes) are what is replicated, so every interval is taken over rounds.
+The unit of replication is the round, a set of fresh processes, so every interval is over rounds.
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FEWEST_ROUNDS = 6
-"""With fewer values no signed-rank interval reaches 95 %: the widest, from 5, has 1 - 2/2^5 = 93.75 %."""
+"""The fewest values whose signed-rank interval reaches 95 %: the widest one of 5 covers 1 - 2/2^5 = 93.75 %."""
 
 UNDISTURBED = 0.1
 """The quantile of a round's batches that ratios compare.
 
-Other work on a machine only ever adds time, in spells that hit one batch of a pair and not the other. On three
-recordings of identical code a round's log ratio scattered by 0.5 to 0.9 % by this quantile, and by 0.8 to 5.6 % by the
-median of pairs (docs/measuring.md). What it cannot see is work that a function does in some of its batches only:
-`excess` looks for that.
+Other work on a machine only adds time, in spells that hit one batch of a pair and not the other. On three recordings
+of identical code a round's log ratio scattered by 0.5 to 0.9 % with this quantile, and by 0.8 to 5.6 % with the median
+of pairs (docs/measuring.md). The quantile misses work that a function does in only some of its batches; `excess`
+measures that.
 """
 
 CLEARLY_SLOWER = 1.5
-"""An implementation stops taking turns once it is shown to take this many times as long as the fastest of its case."""
+"""An implementation stops early once it is shown to take this many times as long as the fastest of its case."""
 
 _MOST_EXACT = 200
-"""With more values the signed-rank statistic is taken as normal, which puts the cut off by less than 0.1 %."""
+"""Above this many values the signed-rank statistic is treated as normal, which shifts the cut by less than 0.1 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its confidence interval; ``low`` and ``high`` are None where the values are too few."""
+    """An estimate and its confidence interval; ``low`` and ``high`` are None if there are too few values."""
 
     estimate: float
     low: float | None = None
@@ -41,11 +41,11 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half the interval's width, infinite where there is no interval."""
+        """Half the interval's width, infinite if there is no interval."""
         return np.inf if self.low is None or self.high is None else (self.high - self.low) / 2
 
     def exp(self) -> "Interval":
-        """Return the interval of what this one has the logarithm of."""
+        """Convert the interval of a logarithm to that of the value."""
         low, high = (None if bound is None else float(np.exp(bound)) for bound in (self.low, self.high))
         return Interval(float(np.exp(self.estimate)), low, high)
 
@@ -53,8 +53,8 @@ class Interval:
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
     """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
 
-    Both hold a value per turn, in the same order, nan where an implementation sat a turn out: only turns that both took
-    count. Without one the ratio is nan.
+    Both arrays hold one value per turn, in the same order, nan for a turn that the implementation skipped. Only turns
+    of both count; without any the ratio is nan.
     """
     shared = ~np.isnan(seconds + others)
     if not shared.any():
@@ -63,7 +63,7 @@ def round_log_ratio(seconds: Floats, others: Floats) -> float:
 
 
 def _undisturbed(values: Floats) -> float:
-    """Return the quantile as NumPy does, whose own call takes far longer for the few values of a round."""
+    """Return the same quantile as `numpy.quantile`, which takes far longer for the few values of a round."""
     at = UNDISTURBED * (len(values) - 1)
     low, high = np.sort(values)[[int(at), min(int(at) + 1, len(values) - 1)]].tolist()
     share = at - int(at)
@@ -71,16 +71,16 @@ def _undisturbed(values: Floats) -> float:
 
 
 def excess(seconds: Floats) -> float:
-    """Return how far the median of a round's batches lies above their `UNDISTURBED` quantile, in log seconds."""
+    """Return the distance from the `UNDISTURBED` quantile of a round's batches up to their median, in log seconds."""
     logs = np.log(seconds)
     return float(np.median(logs)) - _undisturbed(logs)
 
 
 def lower_bound(values: Floats, alpha: float = 0.05) -> float:
-    """Return a lower bound on the mean of ``values`` that may be looked at after every value and still holds.
+    """Return a lower bound on the mean of ``values`` that stays valid when it is checked after every value.
 
-    With n values it is one-sided Student's t at level alpha / (n (n - 1)): those levels sum to ``alpha``, so by the
-    union bound the mean lies below any of the bounds with at most that probability. -inf below two values.
+    With n values it is one-sided Student's t at level alpha / (n (n - 1)). Those levels sum to ``alpha``, so by the
+    union bound the mean lies below any of the bounds with at most that probability. -inf for fewer than two values.
     """
     from scipy.special import stdtrit
 
@@ -92,25 +92,18 @@ def lower_bound(values: Floats, alpha: float = 0.05) -> float:
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """Return all n(n+1)/2 averages of pairs of ``values`` (each with itself too), sorted."""
+    """Return the n(n+1)/2 averages of all pairs of ``values``, each value with itself included, sorted."""
     i, j = np.triu_indices(len(values))
     return np.sort((values[i] + values[j]) / 2)
-
-
-def hodges_lehmann(values: Floats) -> float:
-    """Return the median of the Walsh averages: nearly as efficient as the mean, nearly as robust as the median.
-
-    Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598.
-    """
-    return float(np.median(walsh_averages(values)))
 
 
 def location(values: Floats, confidence: float = 0.95) -> Interval:
     """Return the Hodges-Lehmann estimate of ``values`` with its exact signed-rank interval.
 
-    The interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical
-    Methods, 3rd ed., section 3.3): values are independent and symmetric about the location, nothing more is assumed.
-    Without values the estimate is nan.
+    The estimate is the median of the Walsh averages, nearly as efficient as the mean and nearly as robust as the median
+    (Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598); nan without values. The interval inverts
+    Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., section 3.3).
+    It assumes only that values are independent and symmetric about the location.
     """
     if not len(values):
         return Interval(np.nan)
@@ -123,9 +116,9 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
 
 
 def holm(p_values: Floats) -> Floats:
-    """Return ``p_values`` adjusted for being many: at most a share a of families has any false one below a.
+    """Adjust ``p_values`` for multiple tests: in at most a share a of families is any false one below a.
 
-    Whatever the tests' dependence. Holm, Scandinavian Journal of Statistics 6 (1979) 65.
+    Holds for dependent tests too. Holm, Scandinavian Journal of Statistics 6 (1979) 65.
     """
     order = np.argsort(p_values)
     steps = np.maximum.accumulate(np.arange(len(order), 0, -1) * np.asarray(p_values, dtype=np.float64)[order])
@@ -134,13 +127,13 @@ def holm(p_values: Floats) -> Floats:
     return adjusted
 
 
-def unpaired(values: Floats, others: Floats, confidence: float = 0.95) -> Interval:
+def mean_difference(values: Floats, others: Floats, confidence: float = 0.95) -> Interval:
     """Return the difference of the means, ``values`` minus ``others``, with its interval by Welch's t.
 
-    Welch, Biometrika 34 (1947) 28: two independent samples of normal values, each with a variance of its own. Below two
-    values on a side there is no interval.
+    Welch, Biometrika 34 (1947) 28: two independent samples of normal values whose variances may differ. With fewer than
+    two values on a side there is no interval.
     """
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # scipy.stats takes a second to import, and warns of equal values
 
     difference = float(np.mean(values) - np.mean(others))
     if min(len(values), len(others)) < 2:
@@ -155,10 +148,10 @@ def unpaired(values: Floats, others: Floats, confidence: float = 0.95) -> Interv
 
 
 def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, power: float = 0.95) -> float:
-    """Return the slowdown (0.03 is 3 %) that a diff of ``cases`` cases finds with probability ``power``.
+    """Return the slowdown (0.03 for 3 %) that a diff of ``cases`` cases detects with probability ``power``.
 
     ``spread`` is the standard deviation of a round's log ratio. The test is one-sided at 5 % over all cases
-    (Bonferroni) against ``margin``, by Student's t with one value a round. Infinite below two rounds.
+    (Bonferroni) against ``margin``, by Student's t with one value per round. Infinite for fewer than two rounds.
     """
     from scipy.special import stdtrit
 
@@ -170,19 +163,16 @@ def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, p
 
 @cache
 def _signed_rank_cut(n: int, confidence: float) -> int | None:
-    """Return how many Walsh averages to leave out at each end, or None if even none is too many.
+    """Return how many Walsh averages to cut at each end, None if even the widest interval is too narrow.
 
-    That is the largest k with P(W <= k) <= (1 - confidence) / 2, W being the signed-rank statistic of n values.
+    That is the largest k with P(W <= k) <= (1 - confidence) / 2, where W is the signed-rank statistic of n values.
     """
     if n > _MOST_EXACT:
         mean, deviation = n * (n + 1) / 4, (n * (n + 1) * (2 * n + 1) / 24) ** 0.5
         return int(NormalDist(mean, deviation).inv_cdf((1 - confidence) / 2) - 0.5)
     counts = np.ones(1)  # counts[w]: in how many ways a subset of the ranks 1..n sums to w
     for rank in range(1, n + 1):
-        longer = np.zeros(len(counts) + rank)
-        longer[: len(counts)] += counts
-        longer[rank:] += counts
-        counts = longer
+        counts = np.pad(counts, (0, rank)) + np.pad(counts, (rank, 0))
     tail = np.cumsum(counts) / counts.sum()
     k = int(np.searchsorted(tail, (1 - confidence) / 2, side="right")) - 1
     return k if k >= 0 else None

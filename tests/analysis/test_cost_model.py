@@ -61,26 +61,26 @@ def test_whatever_the_times_costs_are_not_negative_and_intervals_hold_the_estima
 
 
 def test_the_fastest_lines_cross_where_arithmetic_says():
-    found, refused = cost_model.fits(run({"cheap": (1e-6, 10), "wide": (5e-6, 100), "slow": (9e-6, 9)}))
-    (crossing,) = cost_model.crossovers(found)
+    result, refused = cost_model.fits(run({"cheap": (1e-6, 10), "wide": (5e-6, 100), "slow": (9e-6, 9)}))
+    (crossing,) = cost_model.crossovers(result)
     assert not refused
     assert (crossing.below, crossing.above) == ("cheap", "wide")
     assert crossing.bytes == pytest.approx(4e-6 / (1 / 10e9 - 1 / 100e9), rel=1e-4)
 
 
 def test_lines_that_cross_outside_of_what_was_measured_are_not_said_to_cross():
-    found, _ = cost_model.fits(run({"cheap": (1e-6, 10), "wide": (1, 100)}))
-    assert len(found) == 2
-    assert not cost_model.crossovers(found)
+    result, _ = cost_model.fits(run({"cheap": (1e-6, 10), "wide": (1, 100)}))
+    assert len(result) == 2
+    assert not cost_model.crossovers(result)
 
 
 def test_a_line_never_goes_through_what_differs_in_more_than_size():
-    one = run({"a": (1e-6, 10)})
+    item = run({"a": (1e-6, 10)})
     for column, other in (("dtype", "float16"), ("threads", 2), ("clock", "graph_warm"), ("operation", "global_max")):
-        mixed = one.copy()
+        mixed = item.copy()
         mixed.loc[mixed.index % 2 == 0, column] = other
-        found, refused = cost_model.fits(mixed)
-        assert len(found) + len(refused) == 2, column
+        result, refused = cost_model.fits(mixed)
+        assert len(result) + len(refused) == 2, column
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_a_line_never_goes_through_what_differs_in_more_than_size():
     ],
 )
 def test_too_few_or_too_similar_sizes_are_refused_with_the_reason(shapes, reason):
-    found, (refusal,) = cost_model.fits(stored([row(case, "a", 1e-5) for case in shapes]))
-    assert not found
+    result, (refusal,) = cost_model.fits(stored([row(case, "a", 1e-5) for case in shapes]))
+    assert not result
     assert reason in refusal.reason
 
 
 @settings(max_examples=30)
 @given(results())
-def test_every_measured_implementation_is_fitted_or_refused(found):
-    fits, refused = cost_model.fits(found)
-    ok = found[(found["status"] == "ok") & found["seconds"].notna()]
+def test_every_measured_implementation_is_fitted_or_refused(result):
+    fits, refused = cost_model.fits(result)
+    ok = result[(result["status"] == "ok") & result["seconds"].notna()]
     assert len(fits) + len(refused) == ok.groupby([*cost_model.CONTEXT, "implementation"], dropna=False).ngroups
     assert all(fit.sizes >= 3 and fit.largest / fit.smallest >= 4 for fit in fits)
     assert all(no.reason for no in refused)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gapbench.analysis import summary
 from gapbench.analysis.summary import Outcome, results, totals, winners
-from gapbench.statistics.stats import hodges_lehmann, location, lower_bound, round_log_ratio
+from gapbench.statistics.stats import location, lower_bound, round_log_ratio
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import RESULTS, SLOWER, Qualification
 from gapbench.workloads.cases import Case
@@ -124,7 +124,7 @@ def test_intervals_are_over_rounds_however_many_turns_each_has():
     row = rows.loc["other"]
     # from six rounds the interval is their whole range
     assert (row["ratio_low"], row["ratio_high"]) == pytest.approx((0.5, 0.9))
-    assert row["ratio"] == pytest.approx(math.exp(hodges_lehmann(np.log(by_round))))
+    assert row["ratio"] == pytest.approx(math.exp(location(np.log(by_round)).estimate))
     assert (row["seconds_low"], row["seconds_high"]) == pytest.approx((0.5e-5, 0.9e-5))
     assert (row["rounds"], row["samples"]) == (6, 260)
 
@@ -325,8 +325,8 @@ def test_ratios_to_the_best_are_of_turns_that_both_took(seed, lost, rounds):
 @settings(deadline=None)
 @given(st.lists(factors, min_size=2, max_size=6, unique=True), st.integers(2, 12), st.randoms())
 def test_the_fastest_is_the_one_with_the_least_ratio_whatever_rounds_and_turns_each_took(ratios, rounds, random):
-    """Rounds differ by a factor of 8, so that whoever took part in the quick ones only has the least time."""
-    named = {f"i{place}": ratio for place, ratio in enumerate(ratios)}
+    """Rounds differ by a factor of 8, so an implementation that is only in the quick ones has the smallest time."""
+    named = {f"i{index}": ratio for index, ratio in enumerate(ratios)}
     speeds = [random.uniform(0.5, 4) for _ in range(rounds)]
     samples = measured(named, rounds, 4, disturb=lambda round_: speeds[round_])
     takes = {name: set(random.sample(range(rounds), random.randint(1, rounds))) | {0} for name in named}
@@ -354,13 +354,13 @@ def test_what_was_never_timed_beside_the_fastest_has_no_ratio_to_it():
     assert best["undecided_seconds"].isna().all()
 
 
-def test_nobody_is_the_best_where_contenders_compute_different_things():
+def test_there_is_no_best_where_contenders_compute_different_things():
     case = dataclasses.replace(CASE, operation="pooling")
     rows = results(measured({"mean": 1.0, "fast": 0.5}, case=case), outcomes("mean", "fast", case=case))
     assert rows[["best", "best_ratio"]].isna().all(axis=None)
 
 
-def test_results_of_old_get_their_ratios_to_the_best_from_their_samples():
+def test_results_of_older_versions_get_their_ratios_to_the_best_from_their_samples():
     samples = pd.concat([measured({"mean": 1.0, "fast": 0.5}), measured({"mean": 1.0, "fast": 2.0}, case=OTHER)])
     rows = results(samples, [*outcomes("mean", "fast"), *outcomes("mean", "fast", case=OTHER)])
     old = rows.assign(best=None, best_ratio=None, best_ratio_low=None, best_ratio_high=None)
@@ -435,7 +435,9 @@ def test_conditions_of_memory_are_cases_of_their_own():
     kept = measured({"mean": 1.0, "fast": 0.5}).assign(memory="kept", page_faults=0.0)
     fresh = measured({"mean": 1.0, "fast": 2.0}).assign(memory="fresh", page_faults=[10.0, 400.0, 500.0, 400.0] * 20)
     samples = pd.concat([kept, fresh])
-    made = [dataclasses.replace(one, memory=memory) for memory in ("kept", "fresh") for one in outcomes("mean", "fast")]
+    made = [
+        dataclasses.replace(item, memory=memory) for memory in ("kept", "fresh") for item in outcomes("mean", "fast")
+    ]
     rows = results(samples, made)
     best = winners(rows, samples)
     assert rows["memory"].tolist() == ["kept", "kept", "fresh", "fresh"]
@@ -528,16 +530,16 @@ def test_the_order_of_samples_does_not_matter(random):
 
 
 def test_an_outcome_is_what_is_known_besides_the_samples():
-    known = {field.name for kind in (Outcome, Qualification) for field in dataclasses.fields(kind)}
-    assert known - {"case", "qualification", "traits"} <= set(RESULTS)
+    fields = {field.name for kind in (Outcome, Qualification) for field in dataclasses.fields(kind)}
+    assert fields - {"case", "qualification", "traits"} <= set(RESULTS)
     assert summary.TIE_MARGIN == 0.01
 
 
 def test_rounds_that_are_far_off_are_flagged_and_kept():
     rows = [
-        {"case": "c", "clock": "host", "implementation": name, "round": number, "turn": turn, "seconds_per_call": one}
+        {"case": "c", "clock": "host", "implementation": name, "round": number, "turn": turn, "seconds_per_call": item}
         for name, times in {"steady": [1.0] * 6, "first": [5.0, 1.0, 1.1, 0.9, 1.0, 1.0]}.items()
-        for number, one in enumerate(times)
+        for number, item in enumerate(times)
         for turn in range(3)
     ]
     (warning,) = summary.outlying_rounds(pd.DataFrame(rows))
@@ -589,27 +591,27 @@ def rows_of(case, **seconds):
 def test_totals_count_cases_as_often_as_they_occur():
     often = dataclasses.replace(CASE, shape=(8, 64, 7, 7), weight=3)
     once = dataclasses.replace(CASE, shape=(8, 64, 14, 14))
-    found = totals(
+    result = totals(
         pd.concat([rows_of(often, mean=1.0, a=0.5, b=2.0, c=1.0), rows_of(once, mean=2.0, a=4.0, b=1.0, c=None)])
     )
-    assert found["implementation"].tolist() == ["mean", "a", "b"]  # c is not ok everywhere
-    np.testing.assert_allclose(found["seconds"], [5.0, 5.5, 7.0])
-    np.testing.assert_allclose(found["ratio"], [1.0, 1.1, 1.4])
-    np.testing.assert_allclose(found["best_of_each"], 3 * 0.5 + 1.0)
-    assert set(found["cases"]) == {2}
+    assert result["implementation"].tolist() == ["mean", "a", "b"]  # c is not ok everywhere
+    np.testing.assert_allclose(result["seconds"], [5.0, 5.5, 7.0])
+    np.testing.assert_allclose(result["ratio"], [1.0, 1.1, 1.4])
+    np.testing.assert_allclose(result["best_of_each"], 3 * 0.5 + 1.0)
+    assert set(result["cases"]) == {2}
 
 
 def test_suites_whose_cases_occur_once_have_no_totals():
     assert totals(rows_of(CASE, mean=1.0, a=2.0)).empty
 
 
-def test_runs_of_old_that_name_no_reference_are_taken_against_mean():
+def test_runs_of_older_versions_that_name_no_reference_are_taken_against_mean():
     samples = measured({"mean": 1.0, "fast": 0.5})
     rows = results(samples, outcomes("mean", "fast")).assign(reference=None)
     assert winners(rows, samples)["reference"].tolist() == ["mean"]
 
 
-def test_nobody_wins_where_contenders_compute_different_things():
+def test_there_is_no_winner_where_contenders_compute_different_things():
     case = dataclasses.replace(CASE, operation="pooling")
     samples = measured({"mean": 1.0, "fast": 0.5}, case=case)
     rows = results(samples, outcomes("mean", "fast", case=case))
@@ -630,7 +632,7 @@ def test_the_ceiling_fraction_is_of_the_level_that_holds_the_data():
 
 @pytest.mark.parametrize(("case", "limit"), [(CASE, 100), (OTHER, 10)])
 def test_who_is_faster_than_memory_can_deliver_is_wrong_and_not_ranked(case, limit):
-    """It remembers its answers, say. A level that may serve a part of the data counts as one that serves all."""
+    """For example it caches its outputs. A level that may serve a part of the data counts as serving all of it."""
     base = case.bytes_moved / (limit * 1e9)
     names = ("mean", "fast", "remembers")
     samples = measured({"mean": 2.0, "fast": 0.51, "remembers": 0.49}, base=base, case=case)
@@ -649,9 +651,9 @@ def test_who_is_faster_than_memory_can_deliver_is_wrong_and_not_ranked(case, lim
 def test_a_time_that_beats_the_ceiling_is_warned_of_unless_a_cache_explains_it():
     small = CASE.bytes_moved / 150e9  # 150 GB/s from a level that gives 100
     frame = results(measured({"mean": 1.0, "slow": 4.0}, base=small), outcomes("mean", "slow"), CEILINGS)
-    (said,) = summary.above_ceilings(frame, CEILINGS)
-    assert said.evidence.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}")
-    assert "read ceiling (L2)" in said.evidence
+    (message,) = summary.above_ceilings(frame, CEILINGS)
+    assert message.evidence.startswith(f"1 of 2 times are above their measured ceiling, the farthest mean on {CASE.id}")
+    assert "read ceiling (L2)" in message.evidence
     large = OTHER.bytes_moved / 15e9  # 12.8 MB: beyond 8 times the L2
     frame = results(measured({"mean": 1.0}, base=large, case=OTHER), outcomes("mean", case=OTHER), CEILINGS)
     assert len(summary.above_ceilings(frame, CEILINGS)) == 1

@@ -1,4 +1,4 @@
-"""Events as a profiler recorded them, for the tests of what is made of them."""
+"""Build events as a profiler records them."""
 
 from gapbench.profiling.events import MEMORY, Event
 

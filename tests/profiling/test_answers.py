@@ -1,4 +1,4 @@
-"""What a worker says of a profile is looked at before it is used, and so are the files that it leaves."""
+"""Test that a worker's profile and its files are validated before use."""
 
 import os
 
@@ -7,8 +7,8 @@ from gapbench.profiling import profiles
 
 def test_documents_without_what_is_compared_are_not_used():
     assert profiles._is_document({"status": "oom", "reason": "too large"})
-    for said in ({}, {"status": "ok"}, {"status": "splendid", "reason": "x"}, {"status": "failed", "reason": None}):
-        assert not profiles._is_document(said)
+    for message in ({}, {"status": "ok"}, {"status": "splendid", "reason": "x"}, {"status": "failed", "reason": None}):
+        assert not profiles._is_document(message)
 
 
 def test_files_that_lead_elsewhere_or_never_end_are_left(tmp_path):

@@ -1,4 +1,4 @@
-"""Occupancy, beside worked examples."""
+"""Test occupancy against worked examples."""
 
 import pytest
 
@@ -43,8 +43,8 @@ def test_what_names_no_architecture_is_refused(name):
         architecture(name)
 
 
-@pytest.mark.parametrize("where", ARCHITECTURES, ids=lambda where: where.name)
-def test_more_registers_never_raise_occupancy(where):
-    found = [where.occupancy(registers, 1024, 4) for registers in range(1, 256)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] == 1
+@pytest.mark.parametrize("location", ARCHITECTURES, ids=lambda location: location.name)
+def test_more_registers_never_raise_occupancy(location):
+    result = [location.occupancy(registers, 1024, 4) for registers in range(1, 256)]
+    assert result == sorted(result, reverse=True)
+    assert result[0] == 1

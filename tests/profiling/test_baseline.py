@@ -11,8 +11,8 @@ def kernel(name="column", arch="sm_90", **figures):
 
 def test_what_costs_time_is_worse_and_comes_first():
     now = [kernel(registers=48, load_bytes=2), kernel("row", spills=4, occupancy=1.0)]
-    found = changes(now, [kernel(), kernel("row")])
-    assert [(one.sentence, one.worse) for one in found] == [
+    result = changes(now, [kernel(), kernel("row")])
+    assert [(row.sentence, row.worse) for row in result] == [
         ("column float16 sm_90: load bytes 16, now 2", True),
         ("row float16 sm_90: spills 0, now 4", True),
         ("column float16 sm_90: registers 40, now 48", False),
@@ -21,8 +21,8 @@ def test_what_costs_time_is_worse_and_comes_first():
 
 
 def test_kernels_that_come_and_go_are_named():
-    found = changes([kernel("new")], [kernel("old")])
-    assert [(one.sentence, one.worse) for one in found] == [
+    result = changes([kernel("new")], [kernel("old")])
+    assert [(row.sentence, row.worse) for row in result] == [
         ("old float16 sm_90 is gone", True),
         ("new float16 sm_90 is new", False),
     ]
@@ -34,5 +34,5 @@ figures = st.fixed_dictionaries(
 
 
 @given(figures)
-def test_a_list_does_not_differ_from_itself(one):
-    assert changes([kernel(**one)], [kernel(**one)]) == []
+def test_a_list_does_not_differ_from_itself(row):
+    assert changes([kernel(**row)], [kernel(**row)]) == []

@@ -21,25 +21,25 @@ many;;context-switches;1;100.00;;
 """
 
 
-def by_name(found):
-    return {one.name: one for one in found}
+def by_name(result):
+    return {row.name: row for row in result}
 
 
 def test_what_perf_reports_is_per_call_and_what_it_does_not_has_a_reason():
-    found = by_name(counters.parse(REPORT, 10))
-    assert found["instructions"].value == 120_000
-    assert found["cycles"].value == 100_000
-    assert found["page-faults"].value == 50.7
-    assert found["task-clock"].value == 10.05
+    result = by_name(counters.parse(REPORT, 10))
+    assert result["instructions"].value == 120_000
+    assert result["cycles"].value == 100_000
+    assert result["page-faults"].value == 50.7
+    assert result["task-clock"].value == 10.05
     for name, words in (
         ("cache-references", "does not count it"),
-        ("cache-misses", "get round to"),
+        ("cache-misses", "had no time to"),
         ("branch-misses", "did not report"),
         ("context-switches", "'many'"),
     ):
-        assert found[name].value is None
-        assert words in found[name].reason
-    assert tuple(found) == counters.EVENTS
+        assert result[name].value is None
+        assert words in result[name].reason
+    assert tuple(result) == counters.EVENTS
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ signal.pause()
 
 def test_perf_is_attached_to_this_process_and_told_when_to_count(program):
     ran = []
-    found = by_name(counters.count(lambda: ran.append(time.monotonic()), 2, program(STANDIN)))
+    result = by_name(counters.count(lambda: ran.append(time.monotonic()), 2, program(STANDIN)))
     assert len(ran) == 1
-    assert found["page-faults"].value == 1.0
+    assert result["page-faults"].value == 1.0
 
 
 def open_descriptors():
@@ -92,10 +92,10 @@ sys.exit("Error: No permission to enable cycles event.\\nConsider perf_event_par
 
 
 def test_a_perf_that_may_not_count_says_so(program):
-    found = counters.count(lambda: None, 1, program(REFUSING))
-    assert {one.value for one in found} == {None}
-    assert "No permission to enable cycles event" in found[0].reason
-    assert "\n" not in found[0].reason
+    result = counters.count(lambda: None, 1, program(REFUSING))
+    assert {row.value for row in result} == {None}
+    assert "No permission to enable cycles event" in result[0].reason
+    assert "\n" not in result[0].reason
 
 
 def test_a_machine_without_perf_says_how_to_get_it(monkeypatch):
@@ -126,24 +126,24 @@ ROWS = [
 SAID = "\n".join(["==PROF== Connected to process 1", HEADER, *ROWS, "==PROF== Disconnected"])
 
 
-def values(found):
-    return {one.name: one.value for one in found}
+def values(result):
+    return {row.name: row.value for row in result}
 
 
 def test_kernels_of_a_call_add_up_and_the_longest_ones_occupancy_counts():
-    found = values(counters.parse_ncu(SAID))
-    assert found["dram-bytes-read"] == 12_500_256
-    assert found["dram-bytes-written"] == 8000
-    assert found["kernel-seconds"] == pytest.approx(10e-6)
-    assert found["occupancy"] == 48.2
-    assert found["instructions"] == 1234
+    result = values(counters.parse_ncu(SAID))
+    assert result["dram-bytes-read"] == 12_500_256
+    assert result["dram-bytes-written"] == 8000
+    assert result["kernel-seconds"] == pytest.approx(10e-6)
+    assert result["occupancy"] == 48.2
+    assert result["instructions"] == 1234
 
 
 def test_counters_that_the_driver_keeps_for_administrators_are_null_with_its_words():
-    found = counters.parse_ncu("==ERROR== ERR_NVGPUCTRPERM - The user does not have permission\n")
-    assert set(values(found).values()) == {None}
-    assert "ERR_NVGPUCTRPERM" in found[0].reason
-    assert counters.parse_ncu("")[0].reason == "ncu saw no kernel"
+    result = counters.parse_ncu("==ERROR== ERR_NVGPUCTRPERM - The user does not have permission\n")
+    assert set(values(result).values()) == {None}
+    assert "ERR_NVGPUCTRPERM" in result[0].reason
+    assert counters.parse_ncu("")[0].reason == "ncu reported no kernel"
 
 
 def test_ncu_is_given_a_process_of_its_own_that_replays_the_call(tmp_path):
@@ -153,8 +153,8 @@ def test_ncu_is_given_a_process_of_its_own_that_replays_the_call(tmp_path):
         f"Path({str(tmp_path / 'argv')!r}).write_text(repr(sys.argv))\nprint({SAID!r})\n"
     )
     program.chmod(0o755)
-    found = counters.ncu("1x8x4x4-float32-contiguous-cuda:0-forward-t1", "it's.py:f", str(program))
-    assert values(found)["instructions"] == 1234
+    result = counters.ncu("1x8x4x4-float32-contiguous-cuda:0-forward-t1", "it's.py:f", str(program))
+    assert values(result)["instructions"] == 1234
     argv = ast.literal_eval((tmp_path / "argv").read_text())
     assert argv[-2] == "-c"
     assert compile(argv[-1], "replay", "exec")
@@ -213,7 +213,7 @@ def test_proton_gives_the_seconds_of_each_kernel_per_call():
 
 
 @pytest.mark.parametrize(
-    ("standin", "words"), [(Proton([]), "saw no kernel"), (Proton([], failing=True), "RuntimeError: no CUPTI"),
+    ("standin", "words"), [(Proton([]), "reported no kernel"), (Proton([], failing=True), "RuntimeError: no CUPTI"),
                            (SimpleNamespace(), "did not answer")]
 )  # fmt: skip
 def test_a_proton_that_sees_nothing_says_why(standin, words):

@@ -14,15 +14,15 @@ spans = st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200)), max_size=
 @st.composite
 def forests(draw, start=0, end=1 << 12, depth=3):
     """Draw events of one thread that lie within each other or side by side, as calls do."""
-    found, at = [], start
+    result, at = [], start
     while at < end - 8 and draw(st.booleans()):
         began = at + draw(st.integers(0, 3))
         ended = draw(st.integers(began + 1, end))
-        found.append(host("aten::x", began, ended))
+        result.append(host("aten::x", began, ended))
         if depth:
-            found += draw(forests(began + 1, ended, depth - 1))
+            result += draw(forests(began + 1, ended, depth - 1))
         at = ended
-    return found
+    return result
 
 
 @settings(max_examples=60)
@@ -40,7 +40,7 @@ def test_events_lie_beneath_the_one_that_called_them():
     assert [child.event.name for child in mean.children] == ["aten::sum", "aten::div_", "aten::copy_"]
     (to, fill) = mean.children[0].children
     assert (to.event.name, fill.event.name) == ("aten::to", "aten::fill_")
-    assert [one.event.name for one in to.walk()][-1] == "aten::copy_"
+    assert [item.event.name for item in to.walk()][-1] == "aten::copy_"
 
 
 def test_threads_have_trees_of_their_own():
@@ -49,14 +49,14 @@ def test_threads_have_trees_of_their_own():
 
 
 @given(spans)
-def test_an_accelerator_is_busy_at_most_as_long_as_its_kernels_together(found):
-    kernels = [kernel("k", start, start + length) for start, length in found]
-    covered = {tick for start, length in found for tick in range(start, start + length)}
+def test_an_accelerator_is_busy_at_most_as_long_as_its_kernels_together(result):
+    kernels = [kernel("k", start, start + length) for start, length in result]
+    covered = {tick for start, length in result for tick in range(start, start + length)}
     assert busy_seconds([*kernels, host("aten::x", 0, 5000)]) == pytest.approx(len(covered) * US)
 
 
 def test_what_kineto_says_is_read_without_its_vocabulary():
-    def one(name, start, end, device="DeviceType.CPU", shapes=(), dtypes=(), nbytes=0, annotation=False):
+    def item(name, start, end, device="DeviceType.CPU", shapes=(), dtypes=(), nbytes=0, annotation=False):
         values = {
             "name": name, "start_ns": start, "duration_ns": end - start, "start_thread_id": 1, "shapes": list(shapes),
             "dtypes": list(dtypes), "nbytes": nbytes, "device_type": device, "is_user_annotation": annotation,
@@ -66,11 +66,11 @@ def test_what_kineto_says_is_read_without_its_vocabulary():
     results = SimpleNamespace(
         trace_start_ns=lambda: 1000,
         events=lambda: [
-            one("aten::copy_", 3000, 4000, shapes=[[2, 3], [], []], dtypes=["c10::BFloat16", "float", "Scalar"]),
-            one("## Call CompiledFxGraph fabc ##", 2000, 5000),
-            one(MEMORY, 3500, 3500, nbytes=-64),
-            one("a range", 2000, 5000, device="DeviceType.CUDA", annotation=True),
-            one("reduce_kernel", 4000, 6000, device="DeviceType.CUDA"),
+            item("aten::copy_", 3000, 4000, shapes=[[2, 3], [], []], dtypes=["c10::BFloat16", "float", "Scalar"]),
+            item("## Call CompiledFxGraph fabc ##", 2000, 5000),
+            item(MEMORY, 3500, 3500, nbytes=-64),
+            item("a range", 2000, 5000, device="DeviceType.CUDA", annotation=True),
+            item("reduce_kernel", 4000, 6000, device="DeviceType.CUDA"),
         ],
     )
     graph, copy, memory, reduce = read(results)

@@ -1,4 +1,4 @@
-"""Explanations of differences whose causes are known."""
+"""Test explanations of differences with known causes."""
 
 import math
 from contextlib import nullcontext
@@ -36,16 +36,16 @@ def profile(seconds, rows, faults=0.0, fault_share=0.0, **shares):
     )
 
 
-def explained(base, head, **known):
-    found = compare(base, head, **known)
-    return found, [one.sentence for one in found.findings]
+def explained(base, head, **facts):
+    result = compare(base, head, **facts)
+    return result, [item.sentence for item in result.findings]
 
 
 def test_an_extra_copy_is_named_with_its_part_of_the_difference():
     base = profile(12e-6, {SUM: (12e-6, 1)})
     head = profile(57e-6, {SUM: (16e-6, 1), COPY: (41e-6, 1)})
-    found, sentences = explained(base, head, ratio=4.75)
-    assert found.sentence == (
+    result, sentences = explained(base, head, ratio=4.75)
+    assert result.sentence == (
         "`mean` takes 4.75× as long when profiled (12.0 µs in base, 57.0 µs in head), 4.75× when compared"  # noqa: RUF001
     )
     assert sentences == [
@@ -55,15 +55,15 @@ def test_an_extra_copy_is_named_with_its_part_of_the_difference():
     ]
 
 
-def test_the_profilers_own_time_is_nobodys():
-    """1 µs an event under the profiler: what is told are the times without it."""
+def test_the_profilers_own_time_belongs_to_no_operator():
+    """The profiler adds 1 µs per event; findings have the times without it."""
     base = profile(10e-6, {SUM: (11e-6, 1)})
     head = profile(30e-6, {SUM: (11e-6, 1), COPY: (21e-6, 1)})
-    found, _ = explained(base, head)
-    assert [(one.kind, one.seconds) for one in found.findings[:1]] == [("operator", pytest.approx(20e-6))]
+    result, _ = explained(base, head)
+    assert [(item.kind, item.seconds) for item in result.findings[:1]] == [("operator", pytest.approx(20e-6))]
 
 
-def test_page_faults_python_waiting_and_what_is_left_are_told():
+def test_page_faults_python_waiting_and_what_is_left_are_reported():
     base = profile(10e-6, {SUM: (10e-6, 1)}, faults=1, python=0.0)
     head = profile(
         100e-6, {SUM: (10e-6, 1)}, faults=40, fault_share=40, allocation=50, python=20, gaps=5, unexplained=15
@@ -73,8 +73,8 @@ def test_page_faults_python_waiting_and_what_is_left_are_told():
         "page faults (1.00 → 40.0 a call): 40.0 µs of the 90.0 µs",
         "Python outside of operators: 20.0 µs of the 90.0 µs",
         "getting memory: 10.0 µs of the 90.0 µs",
-        "waiting: on no core, or with nothing to do: 5.00 µs of the 90.0 µs",
-        "not explained: 15.0 µs of the 90.0 µs",
+        "waiting: off the core, or idle: 5.00 µs of the 90.0 µs",
+        "unexplained: 15.0 µs of the 90.0 µs",
     ]
 
 
@@ -101,30 +101,30 @@ def test_changed_generated_code_is_shown():
         for seconds, kernel, again in ((1e-5, "cpp_fused_mean_0", 0), (2e-5, "cpp_fused_mean_sin_0", 1))
     )
     sources = {"generated.py": "a\nb\nc\n"}, {"generated.py": "a\nx\ny\nc\n"}
-    found, sentences = explained(old, new, sources=sources)
+    result, sentences = explained(old, new, sources=sources)
     assert "Inductor's kernels are cpp_fused_mean_sin_0, were cpp_fused_mean_0" in sentences
     assert "recompilations: 1, were 0" in sentences
     assert "Inductor's generated.py differs: 2 lines more, 1 less" in sentences
-    assert found.source_diff["generated.py"].splitlines()[-4:] == ["-b", "+x", "+y", " c"]
+    assert result.source_diff["generated.py"].splitlines()[-4:] == ["-b", "+x", "+y", " c"]
 
 
 def test_long_source_diffs_are_cut_and_counted_in_full():
     sources = {"generated.py": ""}, {"generated.py": "x\n" * 1000}
-    found, sentences = explained(document(), document(seconds=2e-5), sources=sources)
+    result, sentences = explained(document(), document(seconds=2e-5), sources=sources)
     assert "Inductor's generated.py differs: 1000 lines more, 0 less" in sentences
-    assert found.source_diff["generated.py"].endswith("… 803 more")
+    assert result.source_diff["generated.py"].endswith("… 803 more")
 
 
 def test_profiles_that_do_not_show_the_regression_say_so():
     base, head = profile(10e-6, {SUM: (10e-6, 1)}), profile(9e-6, {SUM: (9e-6, 1)})
-    found, sentences = explained(base, head, ratio=1.3)
-    assert "the profiles may not show the cause" in found.sentence
+    result, sentences = explained(base, head, ratio=1.3)
+    assert "the profiles may not show the cause" in result.sentence
     assert sentences == ["aten::sum (float32) takes 0.90× as long (10.0 µs → 9.00 µs): 1.00 µs less"]  # noqa: RUF001
 
 
 def test_a_side_that_could_not_be_profiled_explains_nothing_and_says_why():
-    found = compare(document(), document(status="failed", reason="no"))
-    assert (found.sentence, found.seconds, found.findings) == ("head could not be profiled: no", None, ())
+    result = compare(document(), document(status="failed", reason="no"))
+    assert (result.sentence, result.seconds, result.findings) == ("head could not be profiled: no", None, ())
 
 
 @st.composite
@@ -143,21 +143,21 @@ def profiles(draw):
 
 @given(profiles(), profiles(), st.floats(0.5, 5))
 def test_findings_add_up_to_the_difference_and_the_costly_come_first(base, head, ratio):
-    found = compare(base, head, ratio)
-    timed = [one for one in found.findings if one.seconds is not None]
+    result = compare(base, head, ratio)
+    timed = [item for item in result.findings if item.seconds is not None]
     assert math.isclose(
-        sum(one.seconds for one in timed), head["seconds"] - base["seconds"], abs_tol=1e-8 * head["seconds"] + 1e-12
+        sum(item.seconds for item in timed), head["seconds"] - base["seconds"], abs_tol=1e-8 * head["seconds"] + 1e-12
     )
-    main = [one.seconds for one in timed if one.kind not in ("smaller", "unexplained")]
+    main = [item.seconds for item in timed if item.kind not in ("smaller", "unexplained")]
     assert main == sorted(main, reverse=True)
-    assert [*asdict(found)["findings"]] == [
-        {"kind": one.kind, "sentence": one.sentence, "seconds": one.seconds} for one in found.findings
+    assert [*asdict(result)["findings"]] == [
+        {"kind": item.kind, "sentence": item.sentence, "seconds": item.seconds} for item in result.findings
     ]
 
 
 @given(profiles())
-def test_a_profile_does_not_differ_from_itself(one):
-    assert compare(one, one).findings == ()
+def test_a_profile_does_not_differ_from_itself(item):
+    assert compare(item, item).findings == ()
 
 
 @given(profiles(), st.floats(1e-6, 1e-3))
@@ -171,9 +171,9 @@ def test_a_new_operator_explains_what_it_takes(base, extra):
     paid = {"operators": [], "page_fault_share": base["page_fault_share"]}
     head = base | {"seconds": seconds + extra, "shares": shares, "page_fault_share": fault_share}
     head |= {"operators": [operator("new", (), extra)]}
-    found = compare(base | paid, head)
-    assert found.findings[0].sentence.startswith("new is new")
-    assert found.findings[0].seconds == pytest.approx(extra)
+    result = compare(base | paid, head)
+    assert result.findings[0].sentence.startswith("new is new")
+    assert result.findings[0].seconds == pytest.approx(extra)
 
 
 BASE, HEAD = Source(Path("/base")), Source(Path("/head"))
@@ -185,17 +185,17 @@ def row(name="pool", clock="host", **changes):
 
 @pytest.fixture
 def profiling(monkeypatch):
-    """Give documents in the order in which they are asked for, per side; return the requests."""
+    """Return documents in the order of the requests of each side; collect the requests."""
     given, asked = {BASE: [], HEAD: []}, []
 
-    def one(_server, name, request):
+    def item(_server, name, request):
         asked.append((name, request.source, request.spec))
-        found = given[request.source].pop(0)
-        return Profile(found | {"implementation": name}, {"generated.py": found["sentence"].encode()})
+        result = given[request.source].pop(0)
+        return Profile(result | {"implementation": name}, {"generated.py": result["sentence"].encode()})
 
     server = SimpleNamespace(wait_ready=lambda: None)
     monkeypatch.setattr(explain, "ForkServer", lambda *_, **__: nullcontext(server))
-    monkeypatch.setattr(explain, "profile_one", one)
+    monkeypatch.setattr(explain, "profile_one", item)
     return SimpleNamespace(given=given, asked=asked)
 
 
@@ -229,6 +229,6 @@ def test_a_process_that_failed_explains_nothing_and_the_next_row_is_explained(pr
     profiling.given[BASE] = [of(1e-5) for _ in range(6)]
     profiling.given[HEAD] = [of(2e-5), failed, of(2e-5), *(of(2e-5) for _ in range(3))]
     assert len(list(explain.explain(store, run, [row(), row("other")], BASE, HEAD))) == 2
-    found = {(one["implementation"], one["side"]): one for one in kept.read(store, run)[CASE.id]}
-    assert found["pool", "head"]["explanation"]["sentence"] == "head could not be profiled: its process was killed"
-    assert found["other", "head"]["explanation"]["seconds"] == pytest.approx(1e-5)
+    result = {(item["implementation"], item["side"]): item for item in kept.read(store, run)[CASE.id]}
+    assert result["pool", "head"]["explanation"]["sentence"] == "head could not be profiled: its process was killed"
+    assert result["other", "head"]["explanation"]["seconds"] == pytest.approx(1e-5)

@@ -31,20 +31,20 @@ def observed(draw, busy=False):
 
 @given(observed(), st.none() | observed(), st.floats(0, 2e-6))
 def test_shares_of_any_two_profiles_add_up_to_the_measured_time(case, one_element, cost):
-    found = split(case, one_element, cost)
-    assert tuple(found.parts) == PARTS
-    assert sum(map(found.share, PARTS)) == pytest.approx(100, abs=1e-6)
-    assert min(found.parts[part] for part in PARTS if part != "unexplained") >= -1e-12
-    assert 0 <= found.fault_seconds <= found.parts["allocation"] + 1e-12
+    result = split(case, one_element, cost)
+    assert tuple(result.parts) == PARTS
+    assert sum(map(result.share, PARTS)) == pytest.approx(100, abs=1e-6)
+    assert min(result.parts[part] for part in PARTS if part != "unexplained") >= -1e-12
+    assert 0 <= result.fault_seconds <= result.parts["allocation"] + 1e-12
 
 
 @given(observed(busy=True))
 def test_on_an_accelerator_everything_is_explained(case):
-    found = split(case, None)
-    assert sum(map(found.share, PARTS)) == pytest.approx(100, abs=1e-6)
-    assert found.parts["unexplained"] == 0
-    assert min(found.parts.values()) >= -1e-9
-    assert found.parts["kernel"] == min(case.busy_seconds, case.seconds)
+    result = split(case, None)
+    assert sum(map(result.share, PARTS)) == pytest.approx(100, abs=1e-6)
+    assert result.parts["unexplained"] == 0
+    assert min(result.parts.values()) >= -1e-9
+    assert result.parts["kernel"] == min(case.busy_seconds, case.seconds)
 
 
 @given(observed())
@@ -55,7 +55,7 @@ def test_what_is_fixed_is_all_of_the_measured_time_on_a_core(case):
 
 
 def synthetic(python, dispatch, allocation, kernel, per_event=0.4e-6, faults=0.0, cost=0.0, off_core=0.0):
-    """Return what a profiler sees that adds ``per_event`` around each of three events, one beneath another."""
+    """Return the profile of three nested events, with ``per_event`` added by the profiler around each."""
     alone = python + dispatch + allocation + kernel + faults * cost
     own = {
         OUTSIDE: python + per_event,
@@ -81,7 +81,7 @@ def synthetic(python, dispatch, allocation, kernel, per_event=0.4e-6, faults=0.0
 def test_known_parts_are_recovered_whatever_the_profiler_adds(python, dispatch, allocation, kernel, faults):
     cost = 1.2e-6
     case = synthetic(python, dispatch, allocation, kernel, faults=faults, cost=cost, off_core=3e-6)
-    found = split(case, synthetic(python, dispatch, allocation, 0.0), cost)
+    result = split(case, synthetic(python, dispatch, allocation, 0.0), cost)
     expected = {
         "python": python,
         "dispatch": dispatch,
@@ -90,28 +90,28 @@ def test_known_parts_are_recovered_whatever_the_profiler_adds(python, dispatch, 
         "gaps": 3e-6,
         "unexplained": 0.0,
     }
-    assert found.parts == pytest.approx(expected, abs=1e-9)
-    assert found.fault_seconds == pytest.approx(faults * cost, abs=1e-9)
+    assert result.parts == pytest.approx(expected, abs=1e-9)
+    assert result.fault_seconds == pytest.approx(faults * cost, abs=1e-9)
 
 
 def test_faults_that_only_the_measured_calls_had_are_allocation_all_the_same():
     case = Observed(10e-3, 10e-3, 4e-3, 4e-3, {"aten::copy_": 4e-3, OUTSIDE: 0.0}, faults=5000, profiled_faults=0)
-    one = Observed(1e-6, 1e-6, 1e-6, 1e-6, {"aten::copy_": 1e-6, OUTSIDE: 0.0})
-    assert split(case, one, 1.2e-6).parts["allocation"] == pytest.approx(6e-3)
+    item = Observed(1e-6, 1e-6, 1e-6, 1e-6, {"aten::copy_": 1e-6, OUTSIDE: 0.0})
+    assert split(case, item, 1.2e-6).parts["allocation"] == pytest.approx(6e-3)
 
 
 def test_growth_outside_of_operators_is_the_kernel_where_it_is_most_of_all_growth():
-    one = Observed(2e-6, 2e-6, 2e-6, 2e-6, {"aten::view": 1e-6, OUTSIDE: 1e-6})
-    numba = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::view": 1e-6, OUTSIDE: 8e-6}), one)
+    item = Observed(2e-6, 2e-6, 2e-6, 2e-6, {"aten::view": 1e-6, OUTSIDE: 1e-6})
+    numba = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::view": 1e-6, OUTSIDE: 8e-6}), item)
     assert numba.parts["kernel"] == pytest.approx(7e-6)
     assert numba.other_runtime
-    eager = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::sum": 5e-6, OUTSIDE: 4e-6}), one)
+    eager = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::sum": 5e-6, OUTSIDE: 4e-6}), item)
     assert eager.parts["python"] == pytest.approx(4e-6)
     assert not eager.other_runtime
 
 
 def test_what_is_called_more_often_is_dispatched_more_often_and_its_events_are_paid():
-    """A mean of 16 slices: 16 times the operators, each with 0.4 µs of the profiler's around it, and no kernel."""
+    """Use a mean of 16 slices: 16 times the operators, each with 0.4 µs of the profiler, and no kernel."""
     each, own = 0.4e-6, 1e-6
 
     def slices(count):
@@ -122,17 +122,17 @@ def test_what_is_called_more_often_is_dispatched_more_often_and_its_events_are_p
             beneath={OUTSIDE: count, "aten::mean": 0}, calls={"aten::mean": count},
         )  # fmt: skip
 
-    found = split(slices(16), slices(1))
-    assert found.parts["dispatch"] == pytest.approx(16 * own)
-    assert found.parts["kernel"] == pytest.approx(0, abs=1e-12)
-    assert found.parts["python"] == pytest.approx(1e-6)
-    assert found.parts["unexplained"] == pytest.approx(0, abs=1e-12)
+    result = split(slices(16), slices(1))
+    assert result.parts["dispatch"] == pytest.approx(16 * own)
+    assert result.parts["kernel"] == pytest.approx(0, abs=1e-12)
+    assert result.parts["python"] == pytest.approx(1e-6)
+    assert result.parts["unexplained"] == pytest.approx(0, abs=1e-12)
 
 
 def test_without_one_element_all_operators_are_kernel():
-    found = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::sum": 8e-6, OUTSIDE: 1e-6}), None)
-    assert found.parts["kernel"] == pytest.approx(8e-6)
-    assert found.parts["dispatch"] == 0
+    result = split(Observed(9e-6, 9e-6, 9e-6, 9e-6, {"aten::sum": 8e-6, OUTSIDE: 1e-6}), None)
+    assert result.parts["kernel"] == pytest.approx(8e-6)
+    assert result.parts["dispatch"] == 0
 
 
 ROWS = table(nested(MEAN_OF_BFLOAT16), MEAN_OF_BFLOAT16, 1)
@@ -147,14 +147,16 @@ def row(name, dtypes=("float32",), own=1e-6, **changes):
 
 
 def test_a_kernel_is_named_with_its_share_and_its_rate():
-    said = sentence("mean", "bfloat16", divided(kernel=0.98, dispatch=0.02), ROWS)
-    assert said == "71 % of `mean` in bfloat16 is the copy to float32, at 45.2 GB/s"
+    message = sentence("mean", "bfloat16", divided(kernel=0.98, dispatch=0.02), ROWS)
+    assert message == "71 % of `mean` in bfloat16 is the copy to float32, at 45.2 GB/s"
 
 
 def test_many_page_faults_have_a_clause_of_their_own():
-    said = sentence("mean", "bfloat16", divided(0.6, allocation=0.6, kernel=0.4), ROWS, 102_760_448)
-    assert said.startswith("71 % of `mean` in bfloat16 is the copy to float32")
-    assert said.endswith("; 60 % of the time is page faults: the operating system hands out 103 MB anew in every call")
+    message = sentence("mean", "bfloat16", divided(0.6, allocation=0.6, kernel=0.4), ROWS, 102_760_448)
+    assert message.startswith("71 % of `mean` in bfloat16 is the copy to float32")
+    assert message.endswith(
+        "; 60 % of the time is page faults: the operating system hands out 103 MB of new memory in every call"
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,14 +171,14 @@ def test_each_part_has_its_words(parts, words):
     assert sentence("f", "float32", divided(**parts), [row("aten::mean"), row("aten::sum")]).startswith(words)
 
 
-def test_what_other_work_took_is_said_last():
-    said = sentence("f", "float32", divided(gaps=0.7, kernel=0.3), [row("aten::sum")])
-    assert said.startswith("100 % of `f` in float32 is aten::sum; for 70 % the caller's thread was on no core")
+def test_what_other_work_took_is_reported_last():
+    message = sentence("f", "float32", divided(gaps=0.7, kernel=0.3), [row("aten::sum")])
+    assert message.startswith("100 % of `f` in float32 is aten::sum; for 70 % the caller's thread was off the core")
 
 
 def test_another_runtime_and_an_accelerator_are_named():
-    said = sentence("numba_mean", "float32", divided(kernel=1.0), [row("aten::view")])
-    assert "code of another runtime" in said
+    message = sentence("numba_mean", "float32", divided(kernel=1.0), [row("aten::view")])
+    assert "code of another runtime" in message
     other = Split(1e-3, {part: 1e-3 * (part == "kernel") for part in PARTS}, other_runtime=True)
     assert "code of another runtime" in sentence("numpy_mean", "float32", other, [row("aten::resolve_conj")])
     rows = [
@@ -184,10 +186,10 @@ def test_another_runtime_and_an_accelerator_are_named():
         row("reduce_kernel", (), 8e-5, device=True),
         row("memset", (), 2e-5, device=True),
     ]
-    said = sentence("mean", "float16", divided(kernel=1.0), rows, on_accelerator=True)
-    assert said == "80 % of `mean` in float16 is reduce_kernel"
-    said = sentence("mean", "float16", divided(gaps=1.0), rows, on_accelerator=True)
-    assert "the accelerator has nothing to do" in said
+    message = sentence("mean", "float16", divided(kernel=1.0), rows, on_accelerator=True)
+    assert message == "80 % of `mean` in float16 is reduce_kernel"
+    message = sentence("mean", "float16", divided(gaps=1.0), rows, on_accelerator=True)
+    assert "the accelerator is idle" in message
 
 
 def test_labels_are_words():

@@ -1,4 +1,4 @@
-"""Kernels compiled for GPUs that are not there, and what is read off their machine code."""
+"""Test kernels that are compiled for GPUs without one, and the parsing of their machine code."""
 
 import json
 import re
@@ -31,81 +31,83 @@ def test_the_documented_table_is_what_the_compiler_makes(inspections):
 
 def test_the_stored_baseline_is_what_the_compiler_makes(inspections):
     stored = json.loads(BASELINE.read_text(encoding="utf-8"))
-    assert stored == json.loads(json.dumps([asdict(one) for one in inspections])), (
+    assert stored == json.loads(json.dumps([asdict(row) for row in inspections])), (
         f"see gapbench diff --static {BASELINE.name}, then gapbench profile --static --json > {BASELINE.name}"
     )
 
 
 def test_what_a_launch_moves_and_takes_at_the_stated_bandwidth(inspections):
     """Worked by hand: 8 x 512 rows of 28 x 28 halves are read, and 8 x 512 averages written."""
-    (one,) = [one for one in inspections if (one.kernel, one.dtype, one.arch) == ("row_persistent", "float16", "sm_90")]
+    (row,) = [row for row in inspections if (row.kernel, row.dtype, row.arch) == ("row_persistent", "float16", "sm_90")]
     moved = 2 * (8 * 512 * 28 * 28 + 8 * 512)
-    assert one.case == "8x512x28x28 contiguous forward"
-    assert one.bytes_moved == moved
-    assert one.bytes_per_element == pytest.approx(2 + 2 / 784)
-    assert one.seconds == pytest.approx(moved / 3.35e12)
+    assert row.case == "8x512x28x28 contiguous forward"
+    assert row.bytes_moved == moved
+    assert row.bytes_per_element == pytest.approx(2 + 2 / 784)
+    assert row.seconds == pytest.approx(moved / 3.35e12)
     # BLOCK_C=2: 2048 programs of 4 warps, of which 16 fit each of 132 units
-    assert one.plan.startswith("row_persistent BLOCK_C=2 ")
-    assert one.waves == pytest.approx(2048 / (16 * 132))
+    assert row.plan.startswith("row_persistent BLOCK_C=2 ")
+    assert row.waves == pytest.approx(2048 / (16 * 132))
 
 
 def test_instructions_are_of_every_kind(inspections):
-    for one in inspections:
-        assert one.instructions["memory"] >= 2
-        assert one.instructions["integer"] > 0
-        assert (one.instructions["shuffle"] + one.instructions["shared"] > 0) >= (one.kernel in FORWARD)
+    for row in inspections:
+        assert row.instructions["memory"] >= 2
+        assert row.instructions["integer"] > 0
+        assert (row.instructions["shuffle"] + row.instructions["shared"] > 0) >= (row.kernel in FORWARD)
 
 
 def test_another_architecture_is_compiled_without_what_is_not_known_of_it():
-    (one,) = static.inspect("flat", Case((8, 512, 7, 7)), "gfx1100", gbps=960.0)
-    assert (one.arch, one.load_widths, one.store_widths) == ("gfx1100", (16,), (4,))
-    assert (one.occupancy, one.waves) == (None, None)
-    assert "gfx1100" in one.reason
-    assert one.seconds == pytest.approx(one.bytes_moved / 960e9)
+    (row,) = static.inspect("flat", Case((8, 512, 7, 7)), "gfx1100", gbps=960.0)
+    assert (row.arch, row.load_widths, row.store_widths) == ("gfx1100", (16,), (4,))
+    assert (row.occupancy, row.waves) == (None, None)
+    assert "gfx1100" in row.reason
+    assert row.seconds == pytest.approx(row.bytes_moved / 960e9)
     assert static.inspect("flat", Case((8, 512, 7, 7)), "sm_120")[0].seconds is None
 
 
-@pytest.mark.parametrize(("arch", "reason"), [("sm_20", "LLVM gave up"), ("gfx123", "RuntimeError"), ("sm_120", None)])
+@pytest.mark.parametrize(
+    ("arch", "reason"), [("sm_20", "LLVM ended its process"), ("gfx123", "RuntimeError"), ("sm_120", None)]
+)
 def test_whether_triton_compiles_for_an_architecture_is_tried_where_it_may_die(arch, reason):
-    found = static.unsupported_reason(arch)
-    assert found is None if reason is None else found.startswith(reason)
+    result = static.unsupported_reason(arch)
+    assert result is None if reason is None else result.startswith(reason)
 
 
 def test_covers_every_kernel_dtype_and_architecture(inspections):
-    seen = {(one.kernel, one.dtype, one.arch) for one in inspections}
+    observed = {(row.kernel, row.dtype, row.arch) for row in inspections}
     expected = {
-        (kernel, dtype, where.name)
+        (kernel, dtype, location.name)
         for kernel in FORWARD | BACKWARD | {"split_two_pass, launch 2"}
         for dtype in DTYPES
-        for where in ARCHITECTURES
+        for location in ARCHITECTURES
     }
-    assert seen == expected
+    assert observed == expected
     assert len(inspections) == len(expected)
 
 
 def test_no_kernel_spills(inspections):
-    assert {one.spills for one in inspections} == {0}
+    assert {row.spills for row in inspections} == {0}
 
 
 def test_every_load_of_an_input_takes_16_bytes_a_thread(inspections):
-    widths = {(one.kernel, one.load_widths) for one in inspections if one.kernel in FORWARD}
+    widths = {(row.kernel, row.load_widths) for row in inspections if row.kernel in FORWARD}
     assert widths == {(kernel, (16,)) for kernel in FORWARD}
 
 
 def test_every_store_of_a_gradient_takes_16_bytes_a_thread(inspections):
-    assert {one.store_bytes for one in inspections if one.kernel in BACKWARD} == {16}
+    assert {row.store_bytes for row in inspections if row.kernel in BACKWARD} == {16}
 
 
 def test_half_of_a_unit_or_more_is_occupied(inspections):
-    assert min(one.occupancy for one in inspections) >= 0.5
+    assert min(row.occupancy for row in inspections) >= 0.5
 
 
 @pytest.mark.parametrize(("dtype", "arch"), [("bfloat16", "gfx942"), ("float64", "sm_90"), ("float64", "gfx942")])
 def test_no_kernel_spills_in_the_dtypes_that_the_table_leaves_out(dtype, arch):
     for kernel, case in CASES:
-        for one in static.inspect(kernel, replace(case, dtype=dtype), arch):
-            assert one.spills == 0
-            assert one.registers > 0
+        for row in static.inspect(kernel, replace(case, dtype=dtype), arch):
+            assert row.spills == 0
+            assert row.registers > 0
 
 
 def test_narrow_loads_and_spills_are_seen():

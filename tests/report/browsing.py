@@ -1,4 +1,4 @@
-"""The site that tests open in a browser, and how they read it; see the fixture `pages`."""
+"""Write the site that tests open in a browser, and read its pages; see the fixture `pages`."""
 
 from stored import keep, side
 
@@ -49,8 +49,8 @@ def _hostile(store, folder):
         "plan": [],
     }
     runs = [
-        keep(store, side(run, {HOSTILE: 0.3 * place}, seed=place, **fields))
-        for place, run in enumerate((BASE, HEAD), 1)
+        keep(store, side(run, {HOSTILE: 0.3 * index}, seed=index, **fields))
+        for index, run in enumerate((BASE, HEAD), 1)
     ]
     site.write(store, runs, folder)
 
@@ -62,8 +62,8 @@ def rows(page, table="results"):
 def column(page, table, title):
     """The texts of a column by its header."""
     headers = page.locator(f"[data-table={table}] thead th").all_inner_texts()
-    place = next(index for index, header in enumerate(headers) if header.startswith(title))
-    return page.locator(f"[data-table={table}] tbody td:nth-child({place + 1})").all_inner_texts()
+    index = next(index for index, header in enumerate(headers) if header.startswith(title))
+    return page.locator(f"[data-table={table}] tbody td:nth-child({index + 1})").all_inner_texts()
 
 
 def asked(page, label):

@@ -1,4 +1,4 @@
-"""Synthetic runs, as frames and as a stored site; and the browser that opens their pages."""
+"""Provide synthetic runs, as frames and as a stored site, and the browser for their pages."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,7 +97,7 @@ def winners_of(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def described(**changes: Any) -> Run:
-    """Return what is known of a run."""
+    """Return the metadata of a run."""
     document = {
         "schema": 1,
         "run": "20261122T101112Z-abc1234-9f3c",
@@ -133,7 +133,7 @@ def frames() -> Callable[..., Frames]:
 
 @pytest.fixture
 def stored() -> Callable[..., Stored]:
-    """Return a function that makes of `build`'s arguments, or of frames, a run as the store gives it."""
+    """Return a function that makes a `Stored` run from `build`'s arguments, or from frames."""
 
     def make(frames: Frames | None = None, **changes: Any) -> Stored:
         run, results, winners = frames or build(**changes)

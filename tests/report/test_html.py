@@ -23,7 +23,7 @@ ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "envir
 
 @pytest.fixture
 def render(stored):
-    """Return the page of a run without a baseline, made of `build`'s arguments or of frames."""
+    """Return a function that renders the page of a run without a baseline, from `build`'s arguments or frames."""
 
     def render(frames=None, single_file=False, **changes):
         return html.run_page(public(stored(frames, **changes)), None, "no baseline", single_file=single_file)
@@ -69,8 +69,8 @@ def test_every_case_and_row_is_in_the_data_once(stored):
 
 
 def test_rows_of_a_case_lie_together_whatever_their_order_in_the_results(stored):
-    one = stored()
-    mixed = stored((one.run, one.results.sample(frac=1, random_state=1), one.winners))
+    item = stored()
+    mixed = stored((item.run, item.results.sample(frac=1, random_state=1), item.winners))
     data = page_data.data(mixed)
     rows, cases = (data[name]["columns"] for name in ("rows", "cases"))
     names = [rows["implementation"]["names"][code] for code in rows["implementation"]["codes"]]
@@ -91,7 +91,7 @@ def test_what_is_not_ok_is_listed_once_with_its_reason_the_worst_first(render):
     assert text.count("off by 31 ULP") == 1
 
 
-def test_facts_that_all_cases_share_are_said_once(render):
+def test_facts_that_all_cases_share_are_reported_once(render):
     cases = (Case((1, 8, 4, 4)), Case((1, 8, 4, 4), "float32", "contiguous", "cpu", "backward", 2))
     assert "1 thread, clock host" in visible(render(cases=cases[:1]))
     assert "1 thread, clock host" not in visible(render(cases=cases))
@@ -104,21 +104,21 @@ def test_cases_that_each_have_another_winner_have_no_single_winner(render, frame
     assert "No single winner: 5 implementations are fastest in one case each." in text
 
 
-def test_where_contenders_compute_different_things_nobody_wins(render, frames):
+def test_where_contenders_compute_different_things_there_is_no_winner(render, frames):
     cases = (Case((1, 8, 4, 4)), Case((1, 8, 7, 7), operation="classifier_head", label="a head"))
     run, results, winners = frames(cases=cases)
     assert "of 1 case" in visible(render((run, results, winners[:1])))
     alone = results[results["operation"] != "gap"]
-    assert "Nobody wins here" in visible(render((run, alone, winners[:0])))
+    assert "No winner: these contenders" in visible(render((run, alone, winners[:0])))
 
 
 def test_old_runs_say_what_they_know_and_nothing_else(render, frames):
     _, results, winners = frames()
-    for known in ({}, {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}, {"git": {}}):
-        text = visible(render((decode({"run": "r", **known}), results, winners)))
+    for expected in ({}, {"git": None, "machine": {"cpu": None}, "argv": [], "warnings": None}, {"git": {}}):
+        text = visible(render((decode({"run": "r", **expected}), results, winners)))
         assert not re.search(r"\b(None|nan|NaN|NaT|NA|null)\b", text)
         assert "Machine" not in text
-        assert "the commit is not known" in text
+        assert "the commit is unknown" in text
 
 
 def test_nothing_at_all_is_a_page_too(render):
@@ -155,7 +155,7 @@ def test_unknown_fields_of_the_environment_are_shown_as_they_are(render):
         assert part in text
 
 
-def test_ceilings_and_what_counts_energy_are_told_with_their_reasons(render):
+def test_ceilings_and_what_counts_energy_are_reported_with_their_reasons(render):
     ceilings = [
         {"level": "L2", "kind": "read", "device": "cpu", "threads": 1, "bytes": 2**20, "gbps": 262.7, "seconds": None},
         {"level": "memory", "kind": "read", "device": "cpu", "threads": 2, "gbps": None, "reason": "<b>busy"},
@@ -197,25 +197,25 @@ def a_view(of, frame, figure=lambda _: go.Figure()):
         return drawn[[name for name in ("shape", "ratio") if name in drawn]]
 
     chart = SimpleNamespace(figure=figure, summary=lambda _: "<b>All</b>", table=table)
-    return views.View("map", "Map", "Who wins where?", of, chart, lambda one: (frame(one),))
+    return views.View("map", "Map", "Who wins where?", of, chart, lambda item: (frame(item),))
 
 
 def test_a_view_of_a_case_gets_the_rows_and_the_samples_of_that_case(monkeypatch):
     both = [Case((8, 64, 7, 7)), Case((8, 256, 56, 56))]
-    one = side(cases=both)
-    seen = []
-    monkeypatch.setattr(views, "VIEWS", (a_view("case", lambda case: seen.append(case) or case.samples),))
-    stored = Stored(one.run, one.results, one.samples, summary.winners(one.results, one.samples))
+    item = side(cases=both)
+    observed = []
+    monkeypatch.setattr(views, "VIEWS", (a_view("case", lambda case: observed.append(case) or case.samples),))
+    stored = Stored(item.run, item.results, item.samples, summary.winners(item.results, item.samples))
     assert len(list(views.of_cases(stored))) == 2
-    for case, found in zip(both, seen, strict=True):
-        assert set(found.rows["case"]) == set(found.samples["case"]) == {case.id}
-        assert len(found.samples) == len(one.samples) / 2
+    for case, result in zip(both, observed, strict=True):
+        assert set(result.rows["case"]) == set(result.samples["case"]) == {case.id}
+        assert len(result.samples) == len(item.samples) / 2
 
 
 def test_a_view_of_a_diff_stands_on_its_page(monkeypatch):
     diff = compare(*two_sides())
     frame = pd.DataFrame({"ratio": [row.ratio for row in diff.rows]})
-    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda one: frame if one is diff else None),))
+    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda item: frame if item is diff else None),))
     page = html.diff_page(diff, pages=set(), redact=False, single_file=True)
     assert 'id="figure-map"' in page
     assert "library-plotly" in page

@@ -30,7 +30,7 @@ def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
     assert window.locator(".chart [href]").count() == 0
 
 
-def test_every_view_is_drawn_while_nobody_waits_so_that_paper_has_them(run_page):
+def test_every_view_is_drawn_while_the_page_is_idle_so_that_paper_has_them(run_page):
     page = run_page()
     page.wait_for_selector("html[data-drawn]")
     assert page.locator("main .chart").count() == len([view for view in VIEWS if view.of == "run"])
@@ -43,7 +43,7 @@ def test_a_view_of_the_run_is_drawn_and_shown_as_a_table_on_request(pages, visit
 
     columns = ["implementation", "dtype", "seconds"]
     chart = SimpleNamespace(figure=figure, summary=lambda _: "All.", table=lambda frame: frame[columns])
-    view = View("bars", "Bars", "Which is lowest?", "run", chart, lambda one: (one.results,))
+    view = View("bars", "Bars", "Which is lowest?", "run", chart, lambda row: (row.results,))
     monkeypatch.setattr("gapbench.report.views.VIEWS", (view,))
     (path,) = site.write(Store(str(pages / "results")), [HEAD], tmp_path)
     page = visit(path)
@@ -52,7 +52,7 @@ def test_a_view_of_the_run_is_drawn_and_shown_as_a_table_on_request(pages, visit
     page.wait_for_selector("#bars .main-svg")
     page.get_by_text("View as table").click()
     table = page.locator("#bars table")
-    expect(table.locator("thead th")).to_have_text([re.compile(one) for one in columns])
+    expect(table.locator("thead th")).to_have_text([re.compile(row) for row in columns])
     assert table.locator("tbody tr").count() == 25
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    result = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [row["id"] for row in result if row["impact"] in ("serious", "critical")] == []

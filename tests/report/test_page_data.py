@@ -21,20 +21,20 @@ def decoded(column, row):
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=30))
 def test_texts_survive_whatever_the_encoding(texts):
-    found = columns(pd.DataFrame({"a": pd.Series(texts, dtype=object)}))
-    assert json.loads(str(script_json(found))) == found
-    if not any(one is not None for one in texts):
-        assert found == {}
+    result = columns(pd.DataFrame({"a": pd.Series(texts, dtype=object)}))
+    assert json.loads(str(script_json(result))) == result
+    if not any(item is not None for item in texts):
+        assert result == {}
     else:
-        assert [decoded(found["a"], row) for row in range(len(texts))] == texts
+        assert [decoded(result["a"], row) for row in range(len(texts))] == texts
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False), st.integers(-(2**50), 2**50)), min_size=1))
 def test_numbers_keep_their_digits_and_nulls_stay_nulls(numbers):
     frame = pd.DataFrame({"a": pd.Series(numbers, dtype="Float64")})
-    found = columns(frame)
-    for row, number in enumerate(numbers if found else ()):
-        shown = decoded(found["a"], row)
+    result = columns(frame)
+    for row, number in enumerate(numbers if result else ()):
+        shown = decoded(result["a"], row)
         if number is None:
             assert shown is None
         elif math.isinf(number):
@@ -45,11 +45,11 @@ def test_numbers_keep_their_digits_and_nulls_stay_nulls(numbers):
 
 def test_each_repeated_text_stands_once_and_lists_stay_lists():
     frame = pd.DataFrame({"a": ["x", "y"] * 50, "ties": [["b"], []] * 50, "same": ["z"] * 100, "none": [None] * 100})
-    found = columns(frame)
-    assert str(script_json(found)).count('"x"') == 1
-    assert found["same"] == {"constant": "z"}
-    assert found["ties"]["values"][:2] == [["b"], []]
-    assert "none" not in found
+    result = columns(frame)
+    assert str(script_json(result)).count('"x"') == 1
+    assert result["same"] == {"constant": "z"}
+    assert result["ties"]["values"][:2] == [["b"], []]
+    assert "none" not in result
 
 
 def test_json_cannot_end_the_script_that_holds_it():

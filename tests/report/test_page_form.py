@@ -25,9 +25,9 @@ def test_a_shape_is_typed_and_the_winner_read(run_page):
 def test_the_answer_says_how_much_of_which_ceiling_is_reached(tmp_path, visit):
     levels = {"L1": (2**15, 100.0), "L2": (2**20, 2.0)}
     common = {"kind": "read", "device": "cpu", "threads": 1}
-    known = [{"level": name, "bytes": nbytes, "gbps": gbps, **common} for name, (nbytes, gbps) in levels.items()]
+    limits = [{"level": name, "bytes": nbytes, "gbps": gbps, **common} for name, (nbytes, gbps) in levels.items()]
     store = Store(str(tmp_path / "results"))
-    keep(store, side(BASE, cases=CASES[:1], ceilings=known))
+    keep(store, side(BASE, cases=CASES[:1], ceilings=limits))
     site.write(store, [BASE], tmp_path / "site")
     answer = visit(tmp_path / "site" / f"{BASE}.html").locator("#ask output")
     expect(answer).to_contain_text("% of the measured read ceiling (L2) – above it")
@@ -40,7 +40,7 @@ def test_ties_are_named_and_a_winner_without_a_snippet_says_so(run_page):
     answer = page.locator("#ask output")
     winners = column(page, "winners", "Fastest")
     assert any("ties with" in text for text in winners)
-    tied = next(place for place, text in enumerate(winners) if "ties with" in text)
+    tied = next(index for index, text in enumerate(winners) if "ties with" in text)
     case = CASES[tied]
     asked(page, "Shape").fill("x".join(map(str, case.shape)))
     asked(page, "Dtype").select_option(case.dtype)

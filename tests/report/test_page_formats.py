@@ -1,4 +1,4 @@
-"""What scripts and Python must say alike."""
+"""Test that scripts and Python format values alike."""
 
 import json
 import math
@@ -17,20 +17,20 @@ from gapbench.report import format as fmt
 def test_numbers_read_the_same_in_the_page_and_in_the_terminal(formats, values):
     values = [value * math.pi for value in values]  # 0.5 rounds to even in Python only; nothing measured is so round
     calls = {
-        "seconds": [fmt.seconds(one) for one in values],
-        "ratio": [fmt.ratio(one) for one in values],
-        "number": [fmt.number(one) for one in values],
-        "bytes": [fmt.size(one) for one in values],
+        "seconds": [fmt.seconds(row) for row in values],
+        "ratio": [fmt.ratio(row) for row in values],
+        "number": [fmt.number(row) for row in values],
+        "bytes": [fmt.size(row) for row in values],
     }
     for name, expected in calls.items():
         assert formats(f"values.map((one) => {name}(one))", values) == expected
     for name, python in (("secondsInterval", fmt.seconds_interval), ("ratioInterval", fmt.ratio_interval)):
         shown = formats(f"values.map((one) => {name}(one, 0.97 * one, 1.049 * one))", values)
-        assert shown == [python(one, 0.97 * one, 1.049 * one) for one in values]
+        assert shown == [python(row, 0.97 * row, 1.049 * row) for row in values]
     for bounds in ((0.97, None), (None, 1.049)):
         low, high = ("null" if bound is None else f"{bound} * one" for bound in bounds)
         shown = formats(f"values.map((one) => ratioInterval(one, {low}, {high}))", values)
-        assert shown == [fmt.ratio_interval(one, *(bound and bound * one for bound in bounds)) for one in values]
+        assert shown == [fmt.ratio_interval(row, *(bound and bound * row for bound in bounds)) for row in values]
 
 
 @pytest.fixture(scope="module")

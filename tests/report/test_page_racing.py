@@ -1,4 +1,4 @@
-"""The page of a run that raced, under two conditions of memory, with too little time to tell all winners."""
+"""Test the page of a run that raced under two memory conditions, with too little time to decide all winners."""
 
 import numpy as np
 import pytest
@@ -76,17 +76,19 @@ def test_the_form_asks_for_memory_where_a_run_has_both(page):
         expect(page.locator("#ask .answer")).to_contain_text(f"{choice} memory")
 
 
-def test_what_is_undecided_is_said_with_how_much_longer_would_tell(page):
+def test_what_is_undecided_is_reported_with_how_much_longer_would_decide(page):
     page.locator("#ask [name=shape]").fill("8x256x56x56")
     page.locator("#ask select[name=dtype]").select_option("float32")
-    expect(page.locator("#ask output")).to_contain_text("more would tell")
-    expect(page.locator("[data-table=winners]")).to_contain_text("more would tell")
+    expect(page.locator("#ask output")).to_contain_text("more would decide")
+    expect(page.locator("[data-table=winners]")).to_contain_text("more would decide")
 
 
-def test_what_fresh_memory_costs_is_said_with_the_setting_that_saves_it(page):
-    said = page.locator("#memory-effects")
-    expect(said).to_contain_text("mean on 8x2048x7x7 bfloat16: 1.9x slower with fresh memory (412 page faults a call).")
-    expect(said).to_contain_text("Set GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:")
+def test_what_fresh_memory_costs_is_reported_with_the_setting_that_saves_it(page):
+    message = page.locator("#memory-effects")
+    expect(message).to_contain_text(
+        "mean on 8x2048x7x7 bfloat16: 1.9x slower with fresh memory (412 page faults a call)."
+    )
+    expect(message).to_contain_text("Set GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:")
 
 
 def test_each_condition_of_memory_has_its_window(folder, visit):

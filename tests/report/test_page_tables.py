@@ -56,9 +56,9 @@ def test_the_csv_has_what_the_filters_leave_in_si_units(run_page, tmp_path):
     with page.expect_download() as download:
         page.locator("#results").get_by_role("button", name="CSV").click()
     download.value.save_as(tmp_path / "rows.csv")
-    found = list(csv.DictReader((tmp_path / "rows.csv").open(encoding="utf-8-sig")))
-    assert len(found) == 11
-    fast = next(row for row in found if row["implementation"] == "fast")
+    result = list(csv.DictReader((tmp_path / "rows.csv").open(encoding="utf-8-sig")))
+    assert len(result) == 11
+    fast = next(row for row in result if row["implementation"] == "fast")
     assert float(fast["seconds"]) == pytest.approx(5e-6, rel=0.1)
     assert float(fast["seconds_low"]) < float(fast["seconds"]) < float(fast["seconds_high"])
     assert fast["dtype"] == "bfloat16"

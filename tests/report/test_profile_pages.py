@@ -38,8 +38,8 @@ def test_a_page_says_what_dominates_in_the_documents_own_words():
     )
     for part in (
         "64 % of `fast` in float32 is aten::sum.", "the trace has one call.", "unsupported triton needs a GPU",
-        "What takes most, fastest first: fast: 64 % kernel; mean: 64 % kernel.", "At most 0.50 % of a time is not",
-        "Inductor generated cpp_fused_mean_0", "2, graph breaks 0", "not known: this machine does not count it",
+        "Largest parts, fastest first: fast: 64 % kernel; mean: 64 % kernel.", "At most 0.50 % of a time is",
+        "Inductor generated cpp_fused_mean_0", "2, graph breaks 0", "unknown: this machine does not count it",
         "0.5000 a call", f"profiles/{CASE.id} : fast.trace.json.gz", "mean needs the most memory",
     ):  # fmt: skip
         assert part in shown, part
@@ -65,23 +65,23 @@ def test_hostile_names_stay_text_and_private_paths_are_masked():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("profiled")
-    store = Store(str(place / "results"))
+    folder = tmp_path_factory.mktemp("profiled")
+    store = Store(str(folder / "results"))
     run = a_run(store)
-    for one in (
+    for row in (
         document("mean"),
         document(HOSTILE, seconds=3e-6, sentence=HOSTILE, operators=[operator(HOSTILE)]),
         document("triton", status="unsupported"),
     ):
-        kept.keep(store, run, one, {})
-    site.write(store, [run], place / "site")
-    site.write(store, [run], place / "single", single_file=True)
-    return place, run
+        kept.keep(store, run, row, {})
+    site.write(store, [run], folder / "site")
+    site.write(store, [run], folder / "single", single_file=True)
+    return folder, run
 
 
 def test_the_runs_page_links_to_a_page_for_each_profiled_case(folder, visit):
-    place, run = folder
-    page = visit(place / "site" / f"{run}.html")
+    path, run = folder
+    page = visit(path / "site" / f"{run}.html")
     link = page.locator("#profiles a.page")
     assert link.inner_text() == CASE.id
     assert "64 % of `mean`" in page.locator("#profiles").inner_text()
@@ -102,20 +102,20 @@ def test_a_run_without_profiles_has_no_section_of_them(tmp_path):
 
 
 def test_a_page_that_stands_alone_has_all_that_it_needs(folder, visit):
-    place, run = folder
-    page = visit(place / "single" / f"{profiles.name(run, CASE.id)}.html")
+    path, run = folder
+    page = visit(path / "single" / f"{profiles.name(run, CASE.id)}.html")
     page.wait_for_selector("#memory .scatterlayer")
     assert page.locator(".kicker a").count() == 0
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(folder, visit, scheme, width):
-    place, run = folder
-    path = place / "site" / f"{profiles.name(run, CASE.id)}.html"
+    path, run = folder
+    path = path / "site" / f"{profiles.name(run, CASE.id)}.html"
     page = visit(path, color_scheme=scheme, viewport={"width": width, "height": 900})
     page.wait_for_selector("#shares .bartext")
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page.wait_for_selector("#shares .as-table td")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    result = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [row["id"] for row in result if row["impact"] in ("serious", "critical")] == []

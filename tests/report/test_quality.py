@@ -10,12 +10,12 @@ from gapbench.store.run import Run
 
 @pytest.fixture
 def sound(stored):
-    """A run that nothing speaks against: telemetry was read, everything worked."""
+    """A run that passes every check."""
     speeds = {"mean": 1.0, "avg_pool2d": 0.42}
     return lambda **run: stored(speeds=speeds, settings={"target": 0.02}, **run)
 
 
-def found(stored, name):
+def result(stored, name):
     return next(check for check in quality.judge(stored).checks if check.name == name)
 
 
@@ -36,19 +36,19 @@ def test_without_any_time_a_run_is_untrusted(sound):
     run.results["status"] = "failed"
     run.results["seconds"] = None
     assert quality.judge(run).badge == "untrusted"
-    assert found(run, "measured").evidence == "nothing was measured successfully"
+    assert result(run, "measured").evidence == "nothing was measured successfully"
 
 
 def test_failures_call_for_caution_and_many_make_it_untrusted(sound):
     run = sound()
     run.results.loc[0, ["status", "seconds"]] = ["wrong", None]
     assert quality.judge(run).badge == "caution"
-    assert found(run, "correct").evidence == "1 wrong (mean)"
+    assert result(run, "correct").evidence == "1 wrong (mean)"
     run.results.loc[:6, "status"] = "oom"
-    assert found(run, "measured").level is Level.UNTRUSTED
+    assert result(run, "measured").level is Level.UNTRUSTED
 
 
-def test_what_is_not_supported_here_counts_against_nobody(sound):
+def test_what_is_not_supported_here_does_not_count(sound):
     run = sound()
     run.results.loc[:6, ["status", "seconds"]] = ["unsupported", None]
     assert quality.judge(run).badge == "trusted"
@@ -57,10 +57,10 @@ def test_what_is_not_supported_here_counts_against_nobody(sound):
 def test_times_without_intervals_are_no_evidence(sound):
     run = sound()
     run.results.loc[0, ["seconds_low", "seconds_high"]] = None
-    assert found(run, "intervals").level is Level.CAUTION
+    assert result(run, "intervals").level is Level.CAUTION
     run.results[["seconds_low", "seconds_high"]] = None
     assert quality.judge(run).badge == "untrusted"
-    assert "--rounds 6" in found(run, "intervals").remedy
+    assert "--rounds 6" in result(run, "intervals").remedy
 
 
 def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored):
@@ -70,10 +70,10 @@ def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored
         run.results.loc[3, "best_ratio"] * 0.9,
         run.results.loc[3, "best_ratio"] * 1.1,
     )
-    assert found(run, "precision").level is Level.PASSED
-    assert "1 of 95 ratios" in found(run, "precision").evidence
+    assert result(run, "precision").level is Level.PASSED
+    assert "1 of 95 ratios" in result(run, "precision").evidence
     run.results["best_ratio_high"] = run.results["best_ratio_low"] * 1.3
-    assert found(run, "precision").level is Level.CAUTION
+    assert result(run, "precision").level is Level.CAUTION
 
 
 def test_what_was_not_looked_at_is_unknown(sound):
@@ -81,26 +81,26 @@ def test_what_was_not_looked_at_is_unknown(sound):
     run.results["max_error"] = None
     run.results[["best_ratio_low", "best_ratio_high"]] = None
     for name in ("correct", "precision"):
-        assert found(run, name).level is Level.UNKNOWN
+        assert result(run, name).level is Level.UNKNOWN
     alone = sound()
     alone = replace(alone, results=alone.results[alone.results["implementation"] == alone.results["best"]])
-    assert found(alone, "precision").level is Level.UNKNOWN  # a ratio to itself says nothing
-    assert found(alone, "correct").level is Level.PASSED
+    assert result(alone, "precision").level is Level.UNKNOWN  # a ratio to itself says nothing
+    assert result(alone, "correct").level is Level.PASSED
     empty = replace(alone, results=alone.results[:0])
-    assert {found(empty, name).level for name in ("correct", "intervals", "precision")} == {Level.UNKNOWN}
+    assert {result(empty, name).level for name in ("correct", "intervals", "precision")} == {Level.UNKNOWN}
 
 
 def test_results_that_were_not_compared_are_counted(sound):
     run = sound()
     run.results.loc[0, "max_error"] = None
-    assert found(run, "correct").evidence.endswith("reference, but for 1 that were not compared")
+    assert result(run, "correct").evidence.endswith("reference, except for 1 that were not compared")
 
 
 def test_others_that_are_known_to_be_slower_by_a_bound_are_precise_enough(sound):
     run = sound()
     others = run.results["implementation"] != run.results["best"]
     run.results.loc[others, ["stopped_by", "best_ratio_high"]] = ["slower", None]
-    assert found(run, "precision").level is Level.PASSED
+    assert result(run, "precision").level is Level.PASSED
 
 
 def test_every_warning_is_a_reason_with_its_remedy(sound):
@@ -125,15 +125,15 @@ def test_the_worst_reason_comes_first(sound):
 
 def test_what_could_not_be_read_is_unknown_and_says_what_to_do(sound):
     run = sound(load_before=None)
-    assert found(run, "machine state").level is Level.UNKNOWN
-    assert "gapbench doctor" in found(run, "machine state").remedy
+    assert result(run, "machine state").level is Level.UNKNOWN
+    assert "gapbench doctor" in result(run, "machine state").remedy
     assert quality.judge(run).badge == "trusted"
-    assert found(sound(), "machine state").level is Level.PASSED
+    assert result(sound(), "machine state").level is Level.PASSED
 
 
 @pytest.mark.parametrize("git", [None, {}, {"commit": "abc1234def", "dirty": True}])
 def test_code_that_others_cannot_find_is_a_note(sound, git):
-    assert found(sound(git=git), "code").level is Level.NOTE
+    assert result(sound(git=git), "code").level is Level.NOTE
 
 
 def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
@@ -143,13 +143,13 @@ def test_a_run_that_says_nothing_of_itself_is_judged_too(stored):
     assert quality.judge(stored((run, results[:0], pd.DataFrame()))).badge == "untrusted"
 
 
-def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_told(sound):
+def test_times_above_a_ceiling_are_a_note_and_unknown_ceilings_are_reported(sound):
     run = sound(ceilings=[{"level": None, "kind": "read", "gbps": None, "reason": "no C compiler; install gcc"}])
-    assert found(run, "ceilings").level is Level.UNKNOWN
-    assert found(run, "ceilings").evidence == "no C compiler; install gcc"
+    assert result(run, "ceilings").level is Level.UNKNOWN
+    assert result(run, "ceilings").evidence == "no C compiler; install gcc"
     run.results["ceiling_fraction"] = 0.5
-    assert found(run, "ceilings").level is Level.PASSED
+    assert result(run, "ceilings").level is Level.PASSED
     run.results.loc[0, "ceiling_fraction"] = 1.25
-    assert found(run, "ceilings").level is Level.NOTE
-    assert f"1 of {len(run.results)} times are above" in found(run, "ceilings").evidence
-    assert "at 125 %" in found(run, "ceilings").evidence
+    assert result(run, "ceilings").level is Level.NOTE
+    assert f"1 of {len(run.results)} times are above" in result(run, "ceilings").evidence
+    assert "at 125 %" in result(run, "ceilings").evidence

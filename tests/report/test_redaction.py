@@ -35,15 +35,15 @@ def test_redacted_pages_lack_the_work_too():
 
 
 def test_reasons_are_masked_and_the_run_itself_is_left_as_it_is(stored):
-    one = stored(machine={"cpu": "EPYC", "device_uuid": "GPU-1"})
-    one.results.loc[0, "reason"] = "raised in /home/alice/lab/mine.py: ValueError"
-    assert public(one).results.loc[0, "reason"] == "raised in …/mine.py: ValueError"
-    assert "alice" in one.results.loc[0, "reason"]
-    assert one.run.machine.device_uuid == "GPU-1"
+    row = stored(machine={"cpu": "EPYC", "device_uuid": "GPU-1"})
+    row.results.loc[0, "reason"] = "raised in /home/alice/lab/mine.py: ValueError"
+    assert public(row).results.loc[0, "reason"] == "raised in …/mine.py: ValueError"
+    assert "alice" in row.results.loc[0, "reason"]
+    assert row.run.machine.device_uuid == "GPU-1"
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("message", "shown"),
     [
         ("C:\\Users\\bob\\x.py", "…/x.py"),
         ("~/x/y.py and ../a/b.py", "…/y.py and …/b.py"),
@@ -53,12 +53,12 @@ def test_reasons_are_masked_and_the_run_itself_is_left_as_it_is(stored):
         ("'/Users/bob'", "'…/'"),
     ],
 )
-def test_paths_lose_their_folders(said, shown):
-    assert text(said) == shown
+def test_paths_lose_their_folders(message, shown):
+    assert text(message) == shown
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "34.1 GB/s of N/A and/or 1/2",
         "8x2048x7x7",
@@ -68,13 +68,13 @@ def test_paths_lose_their_folders(said, shown):
         "no /sys/devices/system/cpu/cpu*/cpufreq/cpuinfo_min_freq here",
     ],
 )
-def test_what_is_no_private_path_stays(said):
-    assert text(said) == said
+def test_what_is_no_private_path_stays(message):
+    assert text(message) == message
 
 
 @given(st.text())
-def test_masking_twice_is_masking_once(said):
-    assert text(text(said)) == text(said)
+def test_masking_twice_is_masking_once(message):
+    assert text(text(message)) == text(message)
 
 
 @given(st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=4))

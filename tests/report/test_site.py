@@ -18,7 +18,7 @@ def store(tmp_path):
 @pytest.fixture
 def both(store):
     """The ids of two runs; the second is the slower one for `fast`."""
-    return [keep(store, one) for one in two_sides(head={"changes": {"fast": 1.3}})]
+    return [keep(store, row) for row in two_sides(head={"changes": {"fast": 1.3}})]
 
 
 def verdicts(page):
@@ -121,7 +121,7 @@ def test_an_empty_index_says_how_to_fill_it():
 def test_redacted_pages_lack_commands_and_subjects_everywhere(store, tmp_path):
     git = {"commit": "abc1234", "branch": "secret-branch", "subject": "secret subject", "dirty": False}
     sides = two_sides(git=git, argv=["secret-argv"], tag="secret-tag")
-    runs = [keep(store, one) for one in sides]
+    runs = [keep(store, row) for row in sides]
     site.write(store, runs, tmp_path / "open")
     site.write(store, runs, tmp_path / "redacted", redact=True)
     texts = {name: "".join(p.read_text() for p in (tmp_path / name).glob("*.html")) for name in ("open", "redacted")}

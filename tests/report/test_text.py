@@ -42,31 +42,31 @@ RUN = Run(id="20261122T101112Z-abc1234-0001", wall_seconds=60.0, timed_seconds=6
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_what_is_undecided_is_said_with_what_would_tell(width):
+def test_what_is_undecided_is_reported_with_what_would_decide(width):
     folded = " ".join(printed(text.print_winners, pd.DataFrame([UNDECIDED]), width=width, run=RUN).split())
     if width == 80:
         assert "or 2 more" in folded
         assert (
             "8x256x56x56 bfloat16, channels_last: compiled_avg_pool or one of 2 others (each within 4 %); about 20 s "
-            "more would tell"
+            "more would decide"
         ) in folded
-    one = pd.DataFrame([{**UNDECIDED, "ties": ["avg_pool"]}])
-    assert "or avg_pool (within 4 %); about" in rows.certainty(one.iloc[0], RUN)
+    row = pd.DataFrame([{**UNDECIDED, "ties": ["avg_pool"]}])
+    assert "or avg_pool (within 4 %); about" in rows.certainty(row.iloc[0], RUN)
 
 
-def test_too_few_rounds_for_an_interval_are_said_so():
+def test_too_few_rounds_for_an_interval_are_reported():
     few = {**UNDECIDED, "within": float("nan"), "rounds": 3}
-    expected = "or one of 2 others (no interval: 6 rounds are needed, this has 3); about 20 s more would tell"
+    expected = "or one of 2 others (no interval: 6 rounds are needed, this has 3); about 20 s more would decide"
     assert rows.certainty(few, RUN) == expected
     never = {**few, "undecided_seconds": float("nan")}
     assert rows.certainty(never, RUN) == "or one of 2 others (not timed in the same rounds)"
-    assert "more would tell" not in rows.certainty(few, {})
+    assert "more would decide" not in rows.certainty(few, {})
 
 
-def test_of_many_undecided_cases_the_first_are_told():
+def test_of_many_undecided_cases_the_first_are_reported():
     out = printed(text.print_winners, pd.DataFrame([UNDECIDED] * 9), width=80, run=RUN)
-    assert out.count("would tell") == 5
-    assert "4 more cases are as open" in out
+    assert out.count("would decide") == 5
+    assert "4 more cases are undecided" in out
 
 
 def test_the_next_is_named_where_nothing_ties():
@@ -81,7 +81,7 @@ def test_the_next_is_named_where_nothing_ties():
     assert rows.certainty({**alone, "next": None}, RUN) == ""
 
 
-def test_troubles_are_said_once_with_the_number_of_cases():
+def test_troubles_are_reported_once_with_the_number_of_cases():
     rows = [
         {"implementation": name, "status": "unsupported", "reason": "needs a [GPU]", "case": case}
         for name in ("triton", "cupy") for case in ("a", "b", "c")
@@ -100,8 +100,8 @@ def test_lists_keep_the_objects_columns():
 
 
 def test_clocks_say_what_they_found_out_about_themselves():
-    found = {"event_warm": {"floor_seconds": 1.2e-6, "launch_seconds": None}, "host": {"floor_seconds": None}}
-    out = printed(text.print_clocks, found, width=80)
+    result = {"event_warm": {"floor_seconds": 1.2e-6, "launch_seconds": None}, "host": {"floor_seconds": None}}
+    out = printed(text.print_clocks, result, width=80)
     assert "event_warm: floor 1.20 µs" in out
     assert "host" not in out
     assert "launch" not in out
@@ -151,25 +151,25 @@ BOTH = {**ROW, "contender": "this", "implementation": "mean", "shape": "8x2048x7
         "pass": "forward", "case": "c"}  # fmt: skip
 
 
-@pytest.mark.parametrize(("factor", "said"), [(1.9, True), (1.11, True), (1.05, False), (0.8, False)])
-def test_what_fresh_memory_costs_is_said_with_the_setting_that_saves_it(factor, said):
+@pytest.mark.parametrize(("factor", "is_reported"), [(1.9, True), (1.11, True), (1.05, False), (0.8, False)])
+def test_what_fresh_memory_costs_is_reported_with_the_setting_that_saves_it(factor, is_reported):
     kept = {**BOTH, "memory": "kept", "seconds": 1e-3, "page_faults": 0.0}
     fresh = {**BOTH, "memory": "fresh", "seconds": factor * 1e-3, "page_faults": 412.0}
     out = printed(text.print_memory, pd.DataFrame([kept, fresh]), width=80)
     sentence = f"mean on 8x2048x7x7 bfloat16: {factor:.2g}x slower with fresh memory (412 page faults a call)."
     remedy = f"Set GLIBC_TUNABLES={KEPT_TUNABLES} in the service's environment, or preload jemalloc."
-    assert out == (f"\n{sentence}\n{remedy}\n" if said else "")
+    assert out == (f"\n{sentence}\n{remedy}\n" if is_reported else "")
     assert printed(text.print_memory, pd.DataFrame([kept]), width=80) == ""
 
 
-def test_what_fresh_memory_costs_is_told_of_the_worst():
+def test_what_fresh_memory_costs_is_reported_of_the_worst():
     frames = []
-    for place in range(8):
-        kept = {**BOTH, "implementation": f"i{place}", "memory": "kept", "seconds": 1.0, "page_faults": None}
-        frames += [kept, {**kept, "memory": "fresh", "seconds": 2.0 + place}]
-    said = rows.memory_effects(pd.DataFrame(frames))
-    assert said[0] == "i7 on 8x2048x7x7 bfloat16: 9x slower with fresh memory."
-    assert (len(said), said[-1]) == (6, "So are 3 more, by less.")
+    for index in range(8):
+        kept = {**BOTH, "implementation": f"i{index}", "memory": "kept", "seconds": 1.0, "page_faults": None}
+        frames += [kept, {**kept, "memory": "fresh", "seconds": 2.0 + index}]
+    message = rows.memory_effects(pd.DataFrame(frames))
+    assert message[0] == "i7 on 8x2048x7x7 bfloat16: 9x slower with fresh memory."
+    assert (len(message), message[-1]) == (6, "3 more are slower by less.")
 
 
 def test_totals_show_one_choice_beside_the_best_of_each():
@@ -186,25 +186,27 @@ def test_totals_show_one_choice_beside_the_best_of_each():
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_an_answer_that_was_rounded_more_than_once_says_so_in_its_row(width):
     """Sums in float16 are within the tolerance of bfloat16 over a window of 7 by 7; one rounding is off by less."""
-    said = " ".join(printed(text.print_winners, pd.DataFrame([{**WINNER, "max_error_ulp": 0.83}]), width=width).split())
-    assert "off by 0.83 ULP" in said
+    message = " ".join(
+        printed(text.print_winners, pd.DataFrame([{**WINNER, "max_error_ulp": 0.83}]), width=width).split()
+    )
+    assert "off by 0.83 ULP" in message
     exact = {**WINNER, "max_error_ulp": 0.501}
     for other in (exact, {**exact, "max_error_ulp": None}, {**exact, "dtype": "float32", "max_error_ulp": 40.0}):
         assert "ULP" not in printed(text.print_winners, pd.DataFrame([other]), width=width)
 
 
 def test_remarks_leave_the_table_a_table():
-    """At 80 columns a sentence below a name that must not be broken made every row lines of its own."""
+    """Check a regression: at 80 columns a sentence below an unbreakable name split every row into lines."""
     unusual = {**WINNER, "max_error_ulp": 0.83, "deterministic": False, "batch_invariant": False}
     header, *_ = printed(text.print_winners, pd.DataFrame([unusual]), width=80).splitlines()
     assert header.split() == ["case", "fastest", "time", "÷", "mean", "95", "%", "interval"]
 
 
 def test_an_answer_with_other_bits_each_time_says_so():
-    said = printed(text.print_winners, pd.DataFrame([{**WINNER, "deterministic": False}]), width=200)
-    assert "not deterministic" in said
-    said = printed(text.print_winners, pd.DataFrame([{**WINNER, "batch_invariant": False}]), width=200)
-    assert "not batch invariant" in said
+    message = printed(text.print_winners, pd.DataFrame([{**WINNER, "deterministic": False}]), width=200)
+    assert "not deterministic" in message
+    message = printed(text.print_winners, pd.DataFrame([{**WINNER, "batch_invariant": False}]), width=200)
+    assert "not batch invariant" in message
 
 
 def test_each_operation_has_a_table_with_its_reference():
@@ -222,7 +224,7 @@ UNITS = ("419 µs", "0.22×", "[0.196, 0.231]")  # noqa: RUF001
 
 
 def tables(name):
-    """Yield every table that has names: what prints it, its arguments, and what must be seen whole."""
+    """Yield every table with names: its function, its arguments, and the texts that must not be broken."""
     winner = {**WINNER, "implementation": name, "label": name}
     yield text.print_winners, [pd.DataFrame([winner])], UNITS
     yield text.print_contenders, [pd.DataFrame([{**ROW, "implementation": name}]), "yours"], UNITS
@@ -263,7 +265,7 @@ def test_long_names_are_shortened_and_numbers_never(width, length):
         assert len(out.splitlines()) < 60
 
 
-def test_a_table_that_has_no_room_is_told_line_by_line():
+def test_a_table_without_room_is_printed_line_by_line():
     *_, (show, arguments, _) = tables("mean")
     assert "\n  runs 15 → 14\n" in printed(show, *arguments, width=60)
     assert "\nrun1" not in printed(show, *arguments, width=80)

@@ -1,4 +1,4 @@
-"""What holds for all pages of a site: links, single files, hostile texts, the diff."""
+"""Test all pages of a site: links, single files, hostile texts, the diff."""
 
 import csv
 import re
@@ -69,13 +69,13 @@ def test_the_diff_shows_red_first_folds_what_did_not_change_and_says_how_to_meas
 def test_hostile_text_stays_text(pages, visit):
     for name in (f"{HEAD}.html", f"{BASE}..{HEAD}.html", "index.html"):
         plain, page = visit(pages / "site" / name), visit(pages / "hostile" / name)
-        for one in (plain, page):
-            one.get_by_role("searchbox").last.fill("script")
-            one.get_by_role("searchbox").last.fill("")
+        for item in (plain, page):
+            item.get_by_role("searchbox").last.fill("script")
+            item.get_by_role("searchbox").last.fill("")
         if name == f"{HEAD}.html":
-            for one in (plain, page):
-                one.locator("[data-table=winners] tbody button").first.click()
-                one.wait_for_selector("#case .chart .main-svg")
+            for item in (plain, page):
+                item.locator("[data-table=winners] tbody button").first.click()
+                item.wait_for_selector("#case .chart .main-svg")
             page.locator("#case .chart .point").first.hover(force=True)
             page.wait_for_selector(".hoverlayer text")
             assert page.locator("#case").get_by_text(HOSTILE).count() >= 2

@@ -25,7 +25,7 @@ def noise(rng, rounds=12, spread=0.02):
 
 
 def of_two(base, head, margin, floor=0.0):
-    """Weigh two independent samples by their means, with a variance that is known."""
+    """Test two independent samples by their means, with a known variance."""
     variance = base.var(ddof=1) / len(base) + head.var(ddof=1) / len(head)
     rounds = min(len(base), len(head))
     return student(head.mean() - base.mean(), variance + floor, floor, 2 * rounds - 2, rounds, margin)
@@ -50,7 +50,7 @@ def test_identical_code_is_red_in_fewer_than_one_diff_in_a_hundred(spread):
 
 
 def test_rows_that_changed_by_exactly_the_margin_are_red_no_more_often_than_the_level():
-    """The least favourable case: here the level is used up."""
+    """Use the least favourable change, at which the whole level is used."""
     rng = np.random.default_rng(5)
     diffs, level = 250, 0.2
     delta = np.log1p(0.01)
@@ -63,14 +63,14 @@ def test_rows_that_changed_by_exactly_the_margin_are_red_no_more_often_than_the_
 
 def test_a_real_slowdown_among_unchanged_rows_is_found_and_they_are_not_blamed():
     rng = np.random.default_rng(1)
-    found = 0
+    result = 0
     for _ in range(40):
         rows = [of_two(noise(rng, 20, 0.015), noise(rng, 20, 0.015), 0.01) for _ in range(11)]
         slow = of_two(noise(rng, 20, 0.015), noise(rng, 20, 0.015) + np.log(1.05), 0.01)
         first, *others = verdicts([slow, *rows])
-        found += first is Verdict.REGRESSED
+        result += first is Verdict.REGRESSED
         assert Verdict.REGRESSED not in others
-    assert found >= 38
+    assert result >= 38
 
 
 def test_what_is_quiet_and_unchanged_is_equivalent():
@@ -86,8 +86,8 @@ def test_what_is_quiet_and_unchanged_is_equivalent():
 def test_swapping_the_sides_mirrors_every_verdict(rows, margin):
     there = judge([of_two(base, head, margin, 1e-6) for base, head in rows], level=0.2)
     back = judge([of_two(head, base, margin, 1e-6) for base, head in rows], level=0.2)
-    assert [MIRROR.get(one.verdict, one.verdict) for one in there] == [one.verdict for one in back]
-    assert [one.p_value for one in there] == pytest.approx([one.p_value for one in back], abs=1e-9)
+    assert [MIRROR.get(item.verdict, item.verdict) for item in there] == [item.verdict for item in back]
+    assert [item.p_value for item in there] == pytest.approx([item.p_value for item in back], abs=1e-9)
 
 
 @settings(max_examples=60)
@@ -102,8 +102,8 @@ def test_a_wider_margin_makes_nothing_red_and_unmakes_no_equivalence(rows):
 def test_the_evidence_is_students_t_against_the_margin():
     values = np.random.default_rng(7).normal(0.03, 0.02, 10)
     evidence = student(values.mean(), values.var(ddof=1) / 10, 0.0, 9, 10, 0.01)
-    assert evidence.slower == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="greater").pvalue)
-    assert evidence.within == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="less").pvalue)
+    assert evidence.p_slower == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="greater").pvalue)
+    assert evidence.p_equivalent == pytest.approx(ttest_1samp(values, np.log(1.01), alternative="less").pvalue)
     interval = ttest_1samp(values, 0).confidence_interval(0.95)
     assert evidence.change == Interval(values.mean(), pytest.approx(interval.low), pytest.approx(interval.high))
 
@@ -133,9 +133,9 @@ def test_paired_rounds_are_tested_by_signed_ranks():
     assert verdicts([slow, same]) == [Verdict.REGRESSED, Verdict.EQUIVALENT]
     mirrored = paired(-(noise(rng, 14) + np.log(1.06)), 0.01)
     assert verdicts([mirrored]) == [Verdict.IMPROVED]
-    assert paired(np.full(10, 0.5), 0.01).slower == pytest.approx(smallest_paired(10))
+    assert paired(np.full(10, 0.5), 0.01).p_slower == pytest.approx(smallest_paired(10))
     zeros = np.r_[np.zeros(20), np.arange(1, 6) / 100]
-    assert paired(zeros, 0.0).slower > 0.05 > smallest_paired(5)  # zeros speak for neither side, and are not left out
+    assert paired(zeros, 0.0).p_slower > 0.05 > smallest_paired(5)  # zeros favour neither side, and are not left out
 
 
 def test_the_designs_count_of_signed_rank_rounds():

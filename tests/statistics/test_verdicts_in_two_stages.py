@@ -14,10 +14,10 @@ def rounds(rng, change=1.0, count=20, spread=0.02):
 
 
 def verdicts(rng, changes, first=20, fresh=20, everyone=False):
-    """Return the verdicts of a diff whose rows change by ``changes``; ``everyone`` is flagged, or those worth it."""
+    """Return the verdicts of a diff whose rows change by ``changes``; all rows are flagged if ``everyone``."""
     look = [rounds(rng, change, first) for change in changes]
-    flagged = [everyone or stages.needs_confirmation(one) for one in look]
-    again = [rounds(rng, one, fresh) if flag else None for one, flag in zip(changes, flagged, strict=True)]
+    flagged = [everyone or stages.needs_confirmation(row) for row in look]
+    again = [rounds(rng, row, fresh) if flag else None for row, flag in zip(changes, flagged, strict=True)]
     return [judgement.verdict for judgement in stages.decide(look, again)]
 
 
@@ -47,8 +47,8 @@ def test_fresh_rounds_that_do_not_point_there_take_back_what_the_first_look_show
 
 def test_what_was_not_flagged_is_equivalent_at_most():
     rng = np.random.default_rng(4)
-    found = stages.decide([rounds(rng, 1.5), rounds(rng, 1.0, 100)], [None, None])
-    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.EQUIVALENT]
+    result = stages.decide([rounds(rng, 1.5), rounds(rng, 1.0, 100)], [None, None])
+    assert [row.verdict for row in result] == [Verdict.INCONCLUSIVE, Verdict.EQUIVALENT]
     assert stages.decide([], []) == []
 
 
@@ -58,23 +58,23 @@ def test_swapping_the_sides_mirrors_the_verdicts(seed):
     rng = np.random.default_rng(seed)
     changes = rng.choice([0.95, 1.0, 1.05], 4)
     values = [(np.log(c) + rng.normal(0, 0.01, 12), np.log(c) + rng.normal(0, 0.01, 12)) for c in changes]
-    one = stages.decide([paired(a, 0.01) for a, _ in values], [paired(b, 0.01) for _, b in values])
+    row = stages.decide([paired(a, 0.01) for a, _ in values], [paired(b, 0.01) for _, b in values])
     other = stages.decide([paired(-a, 0.01) for a, _ in values], [paired(-b, 0.01) for _, b in values])
     mirror = {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}
-    assert [mirror.get(j.verdict, j.verdict) for j in one] == [j.verdict for j in other]
-    assert [j.p_value for j in one] == pytest.approx([j.p_value for j in other])
+    assert [mirror.get(j.verdict, j.verdict) for j in row] == [j.verdict for j in other]
+    assert [j.p_value for j in row] == pytest.approx([j.p_value for j in other])
 
 
 def test_the_rounds_that_are_asked_for_confirm():
-    """As often as promised, where the change is as large as the near end of the first look's interval."""
+    """Confirm as often as promised if the change is the nearer end of the screening's interval."""
     rng = np.random.default_rng(5)
-    level, found = LEVEL / 2, []
+    level, result = LEVEL / 2, []
     for _ in range(100):
         look = rounds(rng, 1.05, 20)
         wanted = stages.rounds_to_confirm(look, level)
         assert wanted is not None
-        found.append(rounds(rng, np.exp(look.change.low), wanted).slower <= level)
-    assert np.mean(found) >= 0.95  # 99 % for normal values; a rank test asks for a little more
+        result.append(rounds(rng, np.exp(look.change.low), wanted).p_slower <= level)
+    assert np.mean(result) >= 0.95  # 99 % for normal values; a rank test asks for a little more
 
 
 def test_a_change_that_may_be_none_gets_whatever_there_is_time_for():

@@ -1,14 +1,14 @@
-"""Base and head compared: a verdict for each case x implementation x clock x condition of memory.
+"""Compare base and head: a verdict for each case x implementation x clock x memory condition.
 
-`compare` takes two stored runs, `interleaved` one that measured both sides together. `evidence` says what is compared
-with what, `noise` how far runs lie apart where nothing changed, `store.run.differences` what must be the same, and
-`statistics.verdicts` decides. What cannot be compared gets a structural verdict: no row of either run is passed over,
-but for what neither supports.
+`compare` takes two stored runs, `interleaved` one run that measured both sides together. `evidence` says which values
+are compared, `noise` how far runs of unchanged code differ, `store.run.differences` what must be the same, and
+`statistics.verdicts` decides. Rows that cannot be compared get a structural verdict. Only rows that neither run
+supports are left out.
 """
 
 from collections.abc import Collection, Sequence
 
-from gapbench.analysis.compare.evidence import weigh
+from gapbench.analysis.compare import evidence
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import (
     MARGIN,
@@ -38,13 +38,13 @@ def compare(
     level: float = LEVEL,
     earlier: Sequence[Side] = (),
 ) -> Diff:
-    """Compare two runs; ``allowed`` are those of `gapbench.store.run.COMPARED` that may differ.
+    """Compare two runs; ``allowed`` are the fields of `gapbench.store.run.COMPARED` that may differ.
 
-    ``earlier`` are other plain, complete runs in the same environment, any but these two: they tell how far runs of
-    unchanged code lie apart there.
+    ``earlier`` are other plain, complete runs in the same environment. They show how far runs of unchanged code differ
+    there.
 
-    Raises `GapbenchError` for a run that is incomplete or compared with itself and for an unknown field,
-    `NothingMatchedError` for a run without results and for two that have no row in common.
+    Raises `GapbenchError` for an incomplete run, a run compared with itself and an unknown field, and
+    `NothingMatchedError` for a run without results and for two runs without a common row.
     """
     for name in allowed:
         if name not in COMPARED:
@@ -63,26 +63,25 @@ def compare(
             "suite on both sides"
         )
     differing = differences(base.run.environment, head.run.environment)
-    refused = "; ".join(str(one) for one in differing if one.name not in allowed)
+    refused = "; ".join(str(difference) for difference in differing if difference.name not in allowed)
     rows: dict[Key, Row] = {}
     tested: dict[Key, str] = {}
     raced = set()
     for key, before, after in pairs:
-        known, side = (before, base) if after is None else (after, head)
-        assert known is not None  # a key is of one run or the other
-        found = structural(before, after)
-        if found is None and (reason := refused or other_memory(before, after)):
-            found = Verdict.ENVIRONMENT_MISMATCH, reason
-        spec = side.spec(key[0], key[1])
-        verdict, reason = found or (Verdict.INCONCLUSIVE, "")
-        rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, memory=key[3])
-        if found is None:
-            tested[key] = known["reference"] or records.REFERENCE  # runs of old have none
-            if records.SLOWER in (known["stopped_by"], before and before["stopped_by"]):
+        result, side = (before, base) if after is None else (after, head)
+        assert result is not None  # each key is from one of the runs
+        untested = structural(before, after)
+        if untested is None and (reason := refused or other_memory(before, after)):
+            untested = Verdict.ENVIRONMENT_MISMATCH, reason
+        verdict, reason = untested or (Verdict.INCONCLUSIVE, "")
+        rows[key] = Row(result["suite"], *key[:3], side.spec(key[0], key[1]), verdict, reason, memory=key[3])
+        if untested is None:
+            tested[key] = result["reference"] or records.REFERENCE  # older runs have none
+            if records.SLOWER in (result["stopped_by"], before and before["stopped_by"]):
                 raced.add(key)
-    weighed = dict(weigh(base, head, earlier, tested, margin))
-    judgements = judge([one.evidence for one in weighed.values()], level)
-    for (key, one), judgement in zip(weighed.items(), judgements, strict=True):
-        said = one.by if judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
-        rows[key] = judged(rows[key], one.evidence, judgement, said, one.caveat, raced=key in raced)
+    collected = dict(evidence.collect(base, head, earlier, tested, margin))
+    judgements = judge([row.evidence for row in collected.values()], level)
+    for (key, row), judgement in zip(collected.items(), judgements, strict=True):
+        by = row.by if judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
+        rows[key] = judged(rows[key], row.evidence, judgement, by, row.caveat, raced=key in raced)
     return Diff(base.run, head.run, margin, tuple(rows.values()), tuple(map(str, differing)))

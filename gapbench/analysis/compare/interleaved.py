@@ -1,8 +1,8 @@
-"""An A/B run: both sides measured together, so that a verdict needs no reference and no second run.
+"""Compare the sides of an A/B run, which measured them together: no reference and no second run is needed.
 
-A round's value is log(head / base) of two batches that followed one another, by `stats.round_log_ratio`. The ratio of
-a row that the first look flagged is that of the fresh rounds alone, which nothing was chosen by. A hidden second copy
-of base was measured like a head: if that seems to have changed, no row is called regressed.
+A round's value is log(head / base) of batches that followed one another, by `stats.round_log_ratio`. The ratio of a row
+that screening flagged is that of the fresh rounds alone, which no selection biases. A hidden second copy of base is
+measured like a head: if it seems to have changed, no row is called regressed.
 """
 
 import math
@@ -23,9 +23,9 @@ _ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
 
 
 def interleaved(ab: Side, level: float = LEVEL) -> Diff:
-    """Return the verdicts of a run that `gapbench ab` stored; its margin is the one that it was measured for.
+    """Compare the sides of a run of ``gapbench ab``, by the margin that it was measured for.
 
-    Raises `GapbenchError` for a run that is incomplete, `NothingMatchedError` for one without results.
+    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
     """
     comparison = ab.run.comparison
     assert comparison is not None  # a run with several sides has one
@@ -34,13 +34,13 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     again = ("gapbench", "ab", *comparison.command)
     rows: dict[Key, Row] = {}
     for key, before, after in matched(old, new):
-        known = after or before
-        assert known is not None
+        result = after or before
+        assert result is not None  # each key is from one of the sides
         verdict, reason = structural(before, after) or (Verdict.INCONCLUSIVE, "")
         spec = ab.spec(key[0], key[1])
-        rows[key] = Row(known["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
+        rows[key] = Row(result["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
-    flagged = {(one.case, one.implementation, one.clock): one.round for one in comparison.flagged or ()}
+    flagged = {(row.case, row.implementation, row.clock): row.round for row in comparison.flagged or ()}
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, paired=True)
@@ -51,13 +51,13 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
             if rise.low is not None and rise.low > math.log1p(margin):
                 why = (
                     "its fastest batches are equivalent, but head's typical batch is "
-                    f"{math.expm1(rise.estimate):.1%} farther above them than base's: look for work in some of its "
-                    "calls only, and at the run's samples"
+                    f"{math.expm1(rise.estimate):.1%} farther above them than base's: look at the run's samples, and "
+                    "for work in only some of its calls"
                 )
                 rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
     copies = _log_ratios(ab.samples, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
-    base, head = (  # the run as that of one side: with its commit and versions in place of the caller's
+    base, head = (  # the run as if of one side, with its commit and versions
         structs.replace(ab.run, tag=None, git=side.git, versions=side.versions, sides=(side,))
         for side in ab.run.sides[:2]
     )
@@ -68,7 +68,7 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
 def _log_ratios(
     samples: pd.DataFrame, contender: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
 ) -> Mapping[Key, "pd.Series[float]"]:
-    """Return by row the ``ratio`` of ``contender`` to base in each round that both took part in, by its number."""
+    """Return the ``ratio`` of ``contender`` to base by row, as a series by round number of the rounds of both."""
     samples = with_memory(samples)
     pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
         index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
@@ -94,7 +94,7 @@ def _decide(
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
-    """Judge rows by the rounds before and after they were flagged, and return each with the evidence that decided."""
+    """Judge rows by the rounds before and after they were flagged; return the deciding evidence and the judgement."""
     first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))
@@ -102,20 +102,21 @@ def _decide(
         first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
         fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
     judgements = decide(first, fresh, level)
-    evidence = [again or one for one, again in zip(first, fresh, strict=True)]
+    evidence = [confirmation or screening for screening, confirmation in zip(first, fresh, strict=True)]
     return dict(zip(tested, zip(evidence, judgements, strict=True), strict=True))
 
 
 def _distrust(rows: dict[Key, Row], copies: Mapping[Key, tuple[Evidence, Judgement]]) -> tuple[str, ...]:
-    """Return what the copy of base says; where it seems to have changed, make red rows inconclusive."""
-    moved = [key for key, (_, one) in copies.items() if one.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    """Return a note if the copy of base seems to have changed; regressed rows become inconclusive then."""
+    changed = (Verdict.REGRESSED, Verdict.IMPROVED)
+    moved = [key for key, (_, judgement) in copies.items() if judgement.verdict in changed]
     if not moved:
         return ()
     case, implementation, clock, _ = moved[0]
     change = math.expm1(copies[moved[0]][0].change.estimate)
     why = (
         f"a hidden second copy of base differs from base itself by {change:+.1%} ({implementation}, {clock}, {case}): "
-        "this machine is too unsteady to call anything a regression; see gapbench doctor, and measure again"
+        "this machine is too unsteady to detect regressions; see gapbench doctor, and measure again"
     )
     for key, row in rows.items():
         if row.verdict is Verdict.REGRESSED:

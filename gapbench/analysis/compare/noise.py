@@ -1,8 +1,8 @@
-"""How far two runs of the same code lie apart: by the scatter of their rounds, and by what runs differ beyond that.
+"""Estimate how far two runs of the same code differ: by the scatter of their rounds, and beyond it.
 
-A row's shift from one run to another has the variance of its rounds, which more of them shrink, and another: code
-placement, memory, frequencies and neighbours differ between runs. That one is estimated from rows most of which are
-presumed unchanged: robustly, bounded, and never without the default.
+A row's shift from one run to another has two variances: that of its rounds, which more rounds reduce, and one between
+runs, which differ in code placement, memory, frequencies and neighbours. The second is estimated from rows that are
+mostly unchanged: robustly, within bounds, and always combined with a default.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,31 +13,31 @@ import numpy as np
 from gapbench.statistics.stats import Floats
 
 _MOST_TRUSTED = 20.0
-"""Degrees of freedom of a scale at most: what differs between runs has heavier tails than a normal distribution."""
+"""The most degrees of freedom of a scale: differences between runs have heavier tails than a normal distribution."""
 
 _MAD_EFFICIENCY = 0.37
-"""A median of squares tells as much about a scale as a mean of so many times fewer."""
+"""A median of squares has the information of a mean over this share of the values."""
 
 _CHI2_MEDIAN = 0.4549
 """The median of a squared standard normal value."""
 
 _AT_ONCE = 10_000_000
-"""Numbers that rows are laid out in together: a call of NumPy's costs more than a row."""
+"""Numbers in one block of rows: a call of NumPy costs more than a row."""
 
 _TYPICAL = 0.01**2
 _PRIOR_ROUNDS = 2.0
 _PRIOR_SHIFTS = 12.0
-"""Variance of a round where no row has enough rounds to tell, and how many rounds the typical row counts for.
+"""Variance of a round if no row has enough rounds to estimate it; rounds and shifts that priors count for.
 
-Rows of few rounds may agree by chance; rows differ too much from each other for more.
+Rows of few rounds may agree by chance; rows differ too much from each other for stronger priors.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A log of head / base, or where one run's rounds lie (a log, too).
+    """A log of head / base, or the log of the level of one run's rounds.
 
-    What is due to the scatter of ``rounds`` has the variance ``by_rounds``, the rest ``between_runs``.
+    The scatter of ``rounds`` contributes the variance ``by_rounds``, differences between runs ``between_runs``.
     """
 
     value: float
@@ -49,7 +49,7 @@ class Shift:
 
     @property
     def variance(self) -> float:
-        """The variance of the value, where nothing changed."""
+        """The variance of the value if nothing changed."""
         return self.by_rounds + self.between_runs
 
     @property
@@ -57,8 +57,13 @@ class Shift:
         """Degrees of freedom of the variance."""
         return _degrees((self.by_rounds, self.rounds_degrees), (self.between_runs, self.runs_degrees))
 
+    @property
+    def unchanged(self) -> tuple[float, float]:
+        """The value and its variance by rounds, as `Scale` learns from them."""
+        return self.value, self.by_rounds
+
     def less(self, other: "Shift") -> "Shift":
-        """Return the shift beyond ``other``, which is independent of it."""
+        """Return the shift minus an independent one."""
         degrees = _degrees((self.by_rounds, self.rounds_degrees), (other.by_rounds, other.rounds_degrees))
         return Shift(self.value - other.value, self.by_rounds + other.by_rounds, degrees, self.rounds)
 
@@ -71,9 +76,9 @@ def _degrees(*parts: tuple[float, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The variance of a shift between runs of the same code, and how many degrees of freedom it was known by.
+    """The variance of a shift between runs of the same code, and its degrees of freedom.
 
-    ``least`` and ``most`` bound it: were every row changed, by different amounts, all would be taken for noise.
+    ``least`` and ``most`` bound it: without bounds, changes of every row by different amounts would pass for noise.
     """
 
     variance: float
@@ -82,24 +87,24 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Return the scale with what ``shifts`` tell that are presumed unchanged: values and variances by rounds.
+        """Update the scale by ``shifts`` that are presumed unchanged, pairs of a value and its variance by rounds.
 
-        The excess variance is the one at which the median of the squared standardised values is as expected, so that a
-        minority may have changed.
+        The excess variance is the one at which the median of the squared standardised values is as expected, so a
+        minority of the shifts may have changed.
         """
-        known = np.array([one for one in shifts if np.isfinite(one).all()], dtype=np.float64).reshape(-1, 2)
-        if not len(known):
+        pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
+        if not len(pairs):
             return self
-        squares, within = known[:, 0] ** 2, known[:, 1]
+        squares, within = pairs[:, 0] ** 2, pairs[:, 1]
         low, high = 0.0, self.most
         for _ in range(40):
             middle = (low + high) / 2
             too_small = np.median(squares / np.maximum(within + middle, 1e-300)) > _CHI2_MEDIAN
             low, high = (middle, high) if too_small else (low, middle)
-        return self._weigh(self.degrees, high, _MAD_EFFICIENCY * len(known))
+        return self._weigh(self.degrees, high, _MAD_EFFICIENCY * len(pairs))
 
     def learn_row(self, shifts: Sequence[tuple[float, float]]) -> "Scale":
-        """Return the scale for one row, given its own unchanged shifts: the mean of both, by degrees of freedom."""
+        """Return the scale of one row: the mean of this scale and of the row's own unchanged shifts, by degrees."""
         excess = [min(max(value**2 - within, 0.0), self.most) for value, within in shifts if np.isfinite(value)]
         return self._weigh(_PRIOR_SHIFTS, float(np.mean(excess)), float(len(excess))) if excess else self
 
@@ -108,7 +113,7 @@ class Scale:
         return replace(self, variance=max(mean, self.least), degrees=self.degrees + degrees)
 
     def of(self, shift: Shift) -> Shift:
-        """Return ``shift`` with this variance between runs added to what it has."""
+        """Add this variance between runs to that of ``shift``."""
         return replace(
             shift,
             between_runs=shift.between_runs + self.variance,
@@ -117,26 +122,25 @@ class Scale:
 
 
 def scale(deviation: float, least: float, most: float) -> Scale:
-    """Return a default that counts as much as a dozen observed shifts would; all three are standard deviations."""
+    """Return a default scale with the weight of a dozen observed shifts; the arguments are standard deviations."""
     return Scale(deviation**2, degrees=12.0, least=least**2, most=most**2)
 
 
 def levels(rounds: Sequence[Floats]) -> list[Shift]:
     """Return the level of each row of a run, given the values of its rounds (at least one each).
 
-    A row's variance is moderated by that of the typical row of the run (Smyth, Statistical Applications in Genetics and
-    Molecular Biology 3 (2004) 3), which matters to rows of few rounds only.
+    A row's variance is moderated by that of the run's typical row (Smyth, Statistical Applications in Genetics and
+    Molecular Biology 3 (2004) 3), which matters only to rows of few rounds.
     """
     lengths = np.array([len(values) for values in rounds], dtype=int)
     centres, variances = np.empty(len(rounds)), np.zeros(len(rounds))
     for length in np.unique(lengths):
-        (places,) = np.nonzero(lengths == length)
-        most = max(1, _AT_ONCE // length**2)
-        for some in (places[start : start + most] for start in range(0, len(places), most)):
-            values = np.stack([rounds[place] for place in some])
-            i, j = np.triu_indices(length)
-            centres[some] = np.median((values[:, i] + values[:, j]) / 2, axis=1)  # as `stats.hodges_lehmann`
-            variances[some] = _variances(values)
+        indices = np.flatnonzero(lengths == length)
+        i, j = np.triu_indices(length)
+        for block in np.array_split(indices, 1 + len(indices) * length**2 // _AT_ONCE):
+            values = np.stack([rounds[index] for index in block])
+            centres[block] = np.median((values[:, i] + values[:, j]) / 2, axis=1)  # as `stats.location`
+            variances[block] = _variances(values)
     typical = float(np.median(variances[lengths > 3])) if (lengths > 3).any() else _TYPICAL
     moderated = []
     for centre, variance, length in zip(centres.tolist(), variances.tolist(), lengths.tolist(), strict=True):
@@ -147,26 +151,26 @@ def levels(rounds: Sequence[Floats]) -> list[Shift]:
 
 
 def _variances(rows: Floats) -> Floats:
-    """Return each row's variance; of enough rounds, those farther off than three deviations count as at three."""
+    """Return each row's variance; with 8 or more rounds, outliers are clipped to three standard deviations."""
     length = rows.shape[1]
     off = rows - np.median(rows, axis=1, keepdims=True)
     bound = 3 * 1.4826 * np.median(np.abs(off), axis=1, keepdims=True)
     off = np.clip(off, -bound, bound, out=off, where=bound > 0) if length >= 8 else off
-    variances: Floats = np.sum((off - off.mean(axis=1, keepdims=True)) ** 2, axis=1) / max(length - 1, 1)
+    variances: Floats = np.var(off, axis=1, ddof=min(length - 1, 1))
     return variances
 
 
 def shift(base: Shift, head: Shift) -> Shift:
-    """Return how far the level ``head`` lies above ``base``, by rounds alone (Welch)."""
+    """Return the shift from the level ``base`` to ``head``, with its variance by rounds alone (Welch)."""
     return replace(head, rounds=min(base.rounds, head.rounds)).less(base)
 
 
 def median(shifts: Sequence[Shift]) -> Shift:
-    """Return the median of independent shifts, as uncertain by rounds as that of as many typical ones."""
+    """Return the median of independent shifts, with the variance of the median of equally many typical ones."""
     factor = (np.pi / 2 if len(shifts) > 2 else 1.0) / len(shifts)
     return Shift(
-        float(np.median([one.value for one in shifts])),
-        factor * float(np.mean([one.by_rounds for one in shifts])),
-        float(np.sum([one.rounds_degrees for one in shifts])),
-        min(one.rounds for one in shifts),
+        float(np.median([shift.value for shift in shifts])),
+        factor * float(np.mean([shift.by_rounds for shift in shifts])),
+        float(np.sum([shift.rounds_degrees for shift in shifts])),
+        min(shift.rounds for shift in shifts),
     )

@@ -1,5 +1,6 @@
-"""What a comparison is made of: stored runs, their rows, and their verdicts in numbers and words."""
+"""Define the parts of a comparison: stored runs, their rows, and verdicts in numbers and words."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -13,25 +14,25 @@ from gapbench.store import records
 from gapbench.store.run import Run
 
 Key = tuple[str, str, str, str | None]
-"""Case, implementation, clock, and the condition of memory (None where the run does not say)."""
+"""Case, implementation, clock, and memory condition (None if the run does not record it)."""
 
 MARGIN = 0.01
-"""A change within 1 % is none."""
+"""Ignore changes smaller than this (0.01 is 1 %)."""
 
 _DEFINITION = ("operation", "reference", "elements", "bytes_moved", "parameters")
-"""Columns that say what a row measures: where they differ, the same name means different work."""
+"""Columns that define the work of a row: if they differ, the same name stands for different work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A stored run: what is known of it, its results and samples."""
+    """A stored run: its metadata, results and samples."""
 
     run: Run
     results: pd.DataFrame
     samples: pd.DataFrame
 
     def spec(self, case: str, implementation: str) -> str:
-        """Return how the run was told of an implementation: its name, or a user's FILE.py:FUNCTION."""
+        """Return how an implementation was given to the run: by its name, or as FILE.py:FUNCTION."""
         return self.run.specs(case).get(implementation, implementation)
 
 
@@ -39,12 +40,12 @@ class Side:
 class Row:
     """The verdict on one case x implementation x clock x memory.
 
-    ``ratio`` is head / base with its 95 % interval, above 1 is slower, None where nothing was compared; ``rounds`` are
-    those that decided, of the side with fewer. ``suite`` and ``spec`` are what ``gapbench run`` calls suite and
-    implementation; ``again`` are the words of the command that measured, which the selection of a row follows.
-    ``explanation`` is what profiles of both sides said of why (`gapbench.profiling.explain`), None without them.
-    ``memory`` is one of `records.MEMORY`; ``rounds_needed`` would probably decide an inconclusive row, None where more
-    rounds are no remedy.
+    ``ratio`` is head / base with its 95 % interval, above 1 is slower, None if nothing was compared; ``rounds`` are the
+    deciding ones, of the side with fewer. ``suite`` and ``spec`` are the suite and implementation as ``gapbench run``
+    takes them; ``again`` are the words of the measuring command, to which the selection of a row is appended.
+    ``explanation`` compares the profiles of both sides (`gapbench.profiling.explain`), None without them. ``memory``
+    is one of `records.MEMORY`. ``rounds_needed`` would probably decide an inconclusive row; None if more rounds would
+    not help.
     """
 
     suite: str
@@ -67,9 +68,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What changed from ``base`` to ``head``: two runs, or one as each of its sides (`is_interleaved`).
+    """The changes from ``base`` to ``head``: two runs, or both sides of one run (`is_interleaved`).
 
-    ``environment`` has a sentence for each difference, ``notes`` what else a reader must know.
+    ``environment`` has a sentence for each difference, ``notes`` has caveats for the reader.
     """
 
     base: Run
@@ -81,14 +82,14 @@ class Diff:
 
     @property
     def is_interleaved(self) -> bool:
-        """Whether one run measured both."""
+        """Whether one run measured both sides."""
         return self.base.id == self.head.id
 
     @property
     def summary(self) -> dict[Verdict, int]:
-        """How many rows have each verdict, those that occur, most pressing first."""
-        found = [row.verdict for row in self.rows]
-        return {verdict: found.count(verdict) for verdict in Verdict if verdict in found}
+        """The number of rows by verdict, most urgent first; verdicts without rows are left out."""
+        counts = Counter(row.verdict for row in self.rows)
+        return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
 
 Result = Mapping[str, Any]
@@ -96,7 +97,10 @@ Result = Mapping[str, Any]
 
 
 def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
-    """Return the rows of a run's contender, refusing a run that has not ended or has none."""
+    """Return the rows of one contender of a run.
+
+    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
+    """
     run = side.run.id
     if not side.run.is_complete:
         raise GapbenchError(f"run {run} is not complete; complete it with: gapbench run --resume {run}")
@@ -108,49 +112,49 @@ def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
 
 
 def row_key(key: object) -> Key:
-    """Return the key of a group of samples: by case, implementation, clock and memory, null as an empty string."""
+    """Convert the label of a group of samples to a key; the label has an empty string for unknown memory."""
     assert isinstance(key, tuple)
     case, implementation, clock, memory = map(str, key)
     return case, implementation, clock, memory or None
 
 
 def unmeasured(row: Result | None) -> bool:
-    """Tell whether a side did not or could not measure a row."""
+    """Tell whether a side did not measure a row, or does not support it."""
     return row is None or row["status"] == "unsupported"
 
 
 def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
-    """Yield each row with what base and head have of it, in head's order; not what neither measured.
+    """Yield each row that a side measured, in head's order, with the results of base and head.
 
-    What the sides measured in different conditions of memory only is one row, with both as they are.
+    A row that the sides measured only under different memory conditions is one row with both results.
     """
-    conditions: list[dict[tuple[str, str, str], dict[str | None, Result]]] = [{}, {}]
-    for found, rows in zip(conditions, (old, new), strict=True):
-        for key, row in rows.items():
-            found.setdefault(key[:3], {})[key[3]] = row
+    conditions: tuple[defaultdict[tuple[str, str, str], list[Key]], ...] = (defaultdict(list), defaultdict(list))
+    for keys, rows in zip(conditions, (old, new), strict=True):
+        for key in rows:
+            keys[key[:3]].append(key)
     for key in dict.fromkeys([*new, *old]):
         before, after = old.get(key), new.get(key)
-        theirs, ours = (found.get(key[:3], {}) for found in conditions)
-        if theirs and ours and not theirs.keys() & ours.keys():
+        theirs, ours = (keys[key[:3]] for keys in conditions)
+        if theirs and ours and not {*theirs} & {*ours}:
             if after is None:
                 continue
-            before = next(iter(theirs.values()))
+            before = old[theirs[0]]
         if not (unmeasured(before) and unmeasured(after)):
             yield key, before, after
 
 
 def other_memory(before: Result | None, after: Result | None) -> str:
-    """Return how the conditions of memory differ that the sides measured a row in; empty where they do not."""
+    """Describe how the memory conditions of both sides differ; empty if they do not."""
     if before is None or after is None or before["memory"] == after["memory"]:
         return ""
     was, now = (row["memory"] or "not recorded" for row in (before, after))
-    return f"memory is {now}, was {was}: the allocator was told something else; measure base again as head was measured"
+    return f"memory is {now}, was {was}: the allocator's settings differ; measure base again as head was measured"
 
 
 def structural(before: Result | None, after: Result | None) -> tuple[Verdict, str] | None:
-    """Return the verdict on a row that cannot be tested, and why; None for one that can.
+    """Return the verdict and reason of a row that cannot be tested; None if it can be.
 
-    What fails on both sides is ``failed_base``: head did not break it.
+    A row that fails on both sides is ``failed_base``: head did not break it.
     """
     if after is None or unmeasured(after):
         return Verdict.REMOVED, "head did not measure it" if after is None else str(after["reason"])
@@ -165,7 +169,7 @@ def structural(before: Result | None, after: Result | None) -> tuple[Verdict, st
     changed = [
         f"{name} is {after[name]}, was {before[name]}"
         for name in _DEFINITION
-        if None not in (before[name], after[name]) and before[name] != after[name]  # runs of old have nulls
+        if None not in (before[name], after[name]) and before[name] != after[name]  # older runs have nulls
     ]
     return (Verdict.CHANGED_DEFINITION, "; ".join(changed)) if changed else None
 
@@ -175,19 +179,19 @@ def _failure(row: Result) -> str:
 
 
 def judged(
-    row: Row, evidence: Evidence, judgement: Judgement, *said: str, paired: bool = False, raced: bool = False
+    row: Row, evidence: Evidence, judgement: Judgement, *remarks: str, paired: bool = False, raced: bool = False
 ) -> Row:
-    """Return ``row`` with the verdict of ``judgement``; what else is ``said`` joins its reason.
+    """Return ``row`` with the verdict of ``judgement``; ``remarks`` are added to its reason.
 
-    ``paired`` rounds measured both sides at once, others one of them. A row that was ``raced`` stopped early, when
-    it was clearly slower than the best.
+    ``paired`` rounds measured both sides together, others one side. A ``raced`` row stopped early because it was
+    clearly slower than the fastest.
     """
     ratio = evidence.change.exp()
     undecided = _undecided(judgement, evidence, paired, raced) if judgement.verdict is Verdict.INCONCLUSIVE else ""
     return replace(
         row,
         verdict=judgement.verdict,
-        reason="; ".join(filter(None, (undecided, *said))),
+        reason="; ".join(filter(None, (undecided, *remarks))),
         ratio=ratio.estimate if isfinite(ratio.estimate) else None,
         ratio_low=ratio.low,
         ratio_high=ratio.high,

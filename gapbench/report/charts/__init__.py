@@ -1,1 +1,1 @@
-"""Charts: one module each, a data frame in and a plotly figure out; `gapbench.report.views` says where they stand."""
+"""Draw charts, one module each: a data frame in, a plotly figure out; `gapbench.report.views` lists them."""

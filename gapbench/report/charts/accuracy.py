@@ -1,7 +1,7 @@
-"""Is it fast because it is wrong? The largest error in ULP against time, per implementation and case.
+"""Draw accuracy against speed: the largest error in ULP over time, per implementation and case.
 
-Left is fast, up is inaccurate. Of one case the time is in seconds, of several it is the ratio to the reference's time.
-Wrong results have a symbol of their own; where they were not timed, or have no finite error, they stand at the edge.
+Left is fast, up is inaccurate. The time of a single case is in seconds, that of several is the ratio to the reference.
+Wrong results have their own symbol, and are at the edge if they were not timed or have no finite error.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-LEAST_ULP = 0.1  # smaller errors, 0 among them, are drawn here: a log axis has no 0
+LEAST_ULP = 0.1  # smaller errors, including 0, are drawn here: a log axis has no 0
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
-    """Draw the rows of one run whose error is known, and those that are wrong."""
+    """Draw the rows of one run with a known error, and the wrong ones."""
     drawn, _ = _drawn(results)
     if drawn.empty:
         return style.nothing()
@@ -49,7 +49,7 @@ def figure(results: pd.DataFrame) -> go.Figure:
 
 
 def summary(results: pd.DataFrame) -> str:
-    """Say who is least accurate, whether that is fast, and what is wrong."""
+    """Summarize the least accurate result with its time, and the wrong results."""
     shown, left_out = _points(results)
     ok, wrong = shown[~shown["wrong"]], shown[shown["wrong"]]
     sentences = ["No accepted result has a known error and time."]
@@ -88,7 +88,7 @@ def _by(results: pd.DataFrame) -> str:
 
 
 def _points(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Return the rows that are drawn (at ``x``, ``y``; nan at the edge), and how many ok ones are not."""
+    """Return the rows to draw (at ``x``, ``y``; nan for the edge), and the number of ok rows left out."""
     frame = points.numeric(results)
     wrong, ok = frame["status"] == "wrong", frame["status"] == "ok"
     time, error = frame[_by(results)], frame["max_error_ulp"]
@@ -100,7 +100,7 @@ def _points(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     shown, left_out = _points(results)
     ok = points.cells(shown[~shown["wrong"]], ["implementation"], "x", "y", style.MOST - 200)
-    # What is wrong for one reason has one mark, with the number of cases.
+    # Wrong results at one position share a mark, with the number of cases.
     wrong = shown[shown["wrong"]]
     mark = ["implementation", "x", "y"]
     wrong = wrong.assign(cases=wrong.groupby(mark, dropna=False)["wrong"].transform("size"))
@@ -113,6 +113,6 @@ def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 def _hover(row: rows.Row) -> str:
     case = fmt.text(row["case"])
     if row["cases"] > 1:
-        case = f"{row['cases']} results{f', for instance {case}' if row['wrong'] else ' around'}"
+        case = f"{row['cases']} results{f', for example {case}' if row['wrong'] else ' around'}"
     error = f"largest error {fmt.number(row['max_error_ulp'])} ULP"
     return style.hover(row["implementation"], case, error, str(row["reason"]) if row["wrong"] else "")

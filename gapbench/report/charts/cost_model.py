@@ -1,7 +1,7 @@
-"""From which size on is which implementation fastest, and why? Fixed cost and bandwidth as lines through the times.
+"""Draw the cost model: fixed cost and bandwidth as lines through the times, and the sizes at which lines cross.
 
-`analysis.cost_model` fits ``seconds = fixed + bytes / bandwidth``; a panel is one operation, dtype, layout, device,
-pass, threads and clock. Dotted verticals are where the fastest line changes.
+`analysis.cost_model` fits ``seconds = fixed + bytes / bandwidth``. A panel is one operation, dtype, layout, device,
+pass, threads and clock. Dotted vertical lines mark changes of the fastest line.
 """
 
 import html
@@ -20,16 +20,16 @@ from gapbench.statistics.stats import Interval
 
 MOST_PANELS = 6
 MOST_LINES = 8
-"""Implementations of a panel: those that are fastest somewhere, then those with the smallest error of the line."""
+"""Implementations in a panel: first those that are fastest at some size, then the fastest at the middle size."""
 
-POOR = 0.2  # where times lie further from their line than this, the sentence says so
+POOR = 0.2  # the summary reports misfits above this
 
 _PANEL, _GAP = 300, 84  # pixels
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """The fits of one context: all of them, those that are drawn, and where the fastest line changes."""
+    """The fits of one context: all, those that are drawn, and the crossings of the fastest."""
 
     context: Context
     fits: list[Fit]
@@ -38,28 +38,26 @@ class _Model:
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
-    """Draw the fits of one run, with the measured times that they go through."""
+    """Draw the fits of one run with the measured times."""
     models, named = _models(results), _named(results)
     if not models:
         return style.nothing()
-    frame = points.measured(results[[*CONTEXT, "implementation", "status", "bytes_moved", "seconds"]])
-    frame = frame[frame["bytes_moved"].gt(0)]
     marks = style.marks(fit.implementation for model in models for fit in model.drawn)
     heights = [_PANEL] * len(models)
     tall = sum(heights) + _GAP * (len(heights) - 1)
     legend = {"y": 1 + 28 / tall}
     figure = style.figure(tall + 22 * min(len(marks), 9) + 90, {"r": 16, "t": 40}, legend)
     listed: set[str] = set()
-    most = style.MOST // len(models) - 24 * MOST_LINES  # what the lines themselves leave
+    most = style.MOST // len(models) - 24 * MOST_LINES  # minus the points of the lines
     for model, panel in zip(models, style.panels(heights, _GAP), strict=True):
-        own = _of(frame, model.context)
-        own = own[own["implementation"].isin([fit.implementation for fit in model.drawn])]
+        timed = [(fit.implementation, *point) for fit in model.drawn for point in fit.points]
+        own = pd.DataFrame(timed, columns=["implementation", "bytes_moved", "seconds"])
         own = points.cells(own, ["implementation"], "bytes_moved", "seconds", most)
         for fit in model.drawn:
             mark = marks[fit.implementation]
             name = "others" if mark is style.OTHER else style.short(fit.implementation)
-            timed = own[own["implementation"] == fit.implementation]
-            for trace in _fitted(fit, timed, mark, "" if name in listed else name):
+            mine = own[own["implementation"] == fit.implementation]
+            for trace in _fitted(fit, mine, mark, "" if name in listed else name):
                 figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y))
             listed.add(name)
         for number, crossing in enumerate(model.crossings):
@@ -79,7 +77,7 @@ def figure(results: pd.DataFrame) -> go.Figure:
 
 
 def summary(results: pd.DataFrame) -> str:
-    """Say for the largest panel who has the smallest fixed cost, who the most bandwidth, and where they cross."""
+    """Summarize the largest panel: the smallest fixed cost, the highest bandwidth, and the crossings."""
     fits, refusals = cost_model.fits(points.numeric(results))
     refused = f" {len(refusals)} without a line: {refusals[0].reason}." if refusals else ""
     if not fits:
@@ -90,11 +88,13 @@ def summary(results: pd.DataFrame) -> str:
     wide = max(first.fits, key=lambda fit: fit.gbps.estimate)
     sentence = (
         f"{_name(first.context, _named(results))}: the smallest fixed cost is that of {cheap.implementation}, "
-        f"{_fixed(cheap)}; the most bandwidth has {wide.implementation}, {_gbps(wide)}. "
+        f"{_fixed(cheap)}; the highest bandwidth is that of {wide.implementation}, {_gbps(wide)}. "
     )
     sentence += f"{'; '.join(map(_crossed, first.crossings)) or 'The same line is fastest at all sizes'}."
     if poor := sum(fit.misfit > POOR for fit in fits):
-        sentence += f" {poor} of {len(fits)} lines fit poorly (off by more than {POOR:.0%}, as where caches end)."
+        sentence += (
+            f" {poor} of {len(fits)} lines fit poorly (off by more than {POOR:.0%}, for example because of caches)."
+        )
     sentence += refused
     if (contexts := len({fit.context for fit in fits})) > len(models):
         sentence += f" {len(models)} of {contexts} panels are drawn."
@@ -120,7 +120,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
          fit.sizes, "")
         for fit in fits
     ]  # fmt: skip
-    lines += [(_name(no.context, named), no.implementation, *[None] * 8, no.reason) for no in refusals]
+    lines += [(_name(row.context, named), row.implementation, *[None] * 8, row.reason) for row in refusals]
     return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(columns[2:-1], "float64"))
 
 
@@ -141,15 +141,8 @@ def _models(results: pd.DataFrame) -> list[_Model]:
     return models
 
 
-def _of(frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-    keep = pd.Series(True, index=frame.index)
-    for name, value in zip(CONTEXT, context, strict=True):
-        keep &= frame[name].isna() if fmt.missing(value) else frame[name] == value
-    return frame[keep]
-
-
 def _named(results: pd.DataFrame) -> set[str]:
-    """Return the columns that a panel's name has: dtype and layout, and whatever else differs within the results."""
+    """Return the columns in a panel's name: dtype, layout, and the other columns that vary within the results."""
     return {"dtype", "layout", *rows.varying(results, CONTEXT)}
 
 
@@ -159,7 +152,7 @@ def _name(context: Context, named: set[str]) -> str:
 
 
 def _fitted(fit: Fit, own: pd.DataFrame, mark: style.Mark, name: str) -> tuple[go.Scatter, go.Scatter]:
-    """Return the line and the measured times, which the legend lists under ``name`` if there is one."""
+    """Create the line and the measured times; the legend lists the times under ``name`` unless it is empty."""
     sizes = np.geomspace(fit.smallest, fit.largest, 24)
     label = f"{style.short(fit.implementation)}: {_fixed(fit)} + {_gbps(fit)}"
     seconds = [fit.seconds(size) for size in sizes]

@@ -1,7 +1,7 @@
-"""Can I trust this case's number? Its samples in time order, their ECDF, each round's median, and the machine's state.
+"""Draw the samples of a case: in time order, as an ECDF, as medians of rounds, and beside the machine's state.
 
-Rounds are fresh processes: medians that differ by round, spells in which everything slows, and clocks or stolen time
-that move with them, are what an interval is made of.
+Rounds are fresh processes. Medians that differ by round, slow periods, and clocks or stolen time that change with them
+explain the width of an interval.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ from gapbench.report import format as fmt
 from gapbench.report.charts import style
 from gapbench.store.records import SAMPLES
 
-MOST_LINES = 6  # implementations drawn: those with the least median time
+MOST_LINES = 6  # implementations drawn: those with the smallest median time
 
 _MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
-"""What is known of the machine during a round, each in its own panel where it was read."""
+"""The machine's state during a round, each in its own panel if it was read."""
 
 
 def figure(samples: pd.DataFrame) -> go.Figure:
@@ -70,7 +70,7 @@ def figure(samples: pd.DataFrame) -> go.Figure:
 
 
 def summary(samples: pd.DataFrame) -> str:
-    """Say how many samples there are, how much their rounds differ, and what is known of the machine."""
+    """Summarize the samples: their number, the differences between rounds, and the machine's state."""
     ordered = _ordered(samples)
     if ordered.empty:
         return "There are no samples of this case: nothing was timed."
@@ -95,12 +95,12 @@ def summary(samples: pd.DataFrame) -> str:
     if len(names) > MOST_LINES:
         sentence += f" The {MOST_LINES} fastest are drawn."
     if times.size()[names[:MOST_LINES]].sum() > _MOST_SAMPLES:
-        sentence += " Of every stretch of time the least, the middle and the largest sample are drawn."
+        sentence += " Only the smallest, middle and largest sample of each stretch of time are drawn."
     return sentence
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the medians of rounds, with the machine's state in each."""
+    """Return the medians of rounds with the machine's state."""
     groups = _ordered(samples).groupby(["implementation", "round"], sort=True, dropna=False)
     of_time = {"samples": "size", "least (s)": "min", "median (s)": "median", "largest (s)": "max"}
     columns = {title: ("seconds_per_call", how) for title, how in of_time.items()}
@@ -108,7 +108,7 @@ def table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples in the order they were taken: rounds, turns and positions; ``time`` counts turns."""
+    """Return the samples in the order of measurement: rounds, turns and positions; ``time`` counts turns."""
     kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}
     frame = samples.reindex(columns=list(SAMPLES)).astype(kinds)
     frame = frame[frame["seconds_per_call"].gt(0) & np.isfinite(frame["seconds_per_call"])]
@@ -120,7 +120,7 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _names(ordered: pd.DataFrame) -> list[str]:
-    """Return the implementations, that of the least median time first."""
+    """Return the implementations, smallest median time first."""
     return [str(name) for name in ordered.groupby("implementation")["seconds_per_call"].median().sort_values().index]
 
 
@@ -130,14 +130,14 @@ def _state(frame: pd.DataFrame) -> list[str]:
 
 
 def _in_time(name: str, mark: style.Mark, own: pd.DataFrame, room: int) -> go.Scatter:
-    if len(own) > room:  # of each of ``room`` / 3 equal stretches the least, the middle and the largest
+    if len(own) > room:  # the smallest, middle and largest of each of ``room`` / 3 equal stretches
         stretch = np.arange(len(own)) * (room // 3) // len(own)
         ranked = own["seconds_per_call"].groupby(stretch).rank(method="first").to_numpy()
         size = pd.Series(stretch).groupby(stretch).transform("size").to_numpy()
         own = own[(ranked == 1) | (ranked == size) | (ranked == (size + 1) // 2)]
     hover = []
     for row in own.itertuples():
-        when = f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, place {fmt.text(row.position)}"
+        when = f"round {fmt.text(row.round)}, turn {fmt.text(row.turn)}, position {fmt.text(row.position)}"
         hover.append(style.hover(name, fmt.seconds(row.seconds_per_call), when))
     look, faint = (mark.symbol, mark.colour), {"opacity": 0.6}
     return style.dots(None, own["time"], own["seconds_per_call"], hover, look, 5, marker=faint)

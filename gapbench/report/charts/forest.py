@@ -1,7 +1,8 @@
-"""What differs, and how sure? Ratios with their 95 % intervals, what matters most on top, on a log axis around 1.
+"""Draw ratios with their 95 % intervals on a log axis around 1, most important first.
 
-Of a run: each implementation's time over the reference's, what beats it first, by how much it surely does. Of a diff:
-head over base, the most pressing verdicts first, with the margin as a band. Symbol and words say what colour repeats.
+For a run, ratios are each implementation's time over the reference's, those that are surely faster first. For a diff,
+they are head over base, most urgent verdicts first, with the margin as a band. Symbols and words carry the meaning,
+colour only repeats it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from gapbench.report.charts import points, style
 from gapbench.statistics.verdicts import Verdict
 from gapbench.store.records import REFERENCE
 
-MOST_ROWS = 30  # what does not fit a screen or two is in the table
+MOST_ROWS = 30  # about two screens; the table has all rows
 
 _MARK = 0.36  # rows below its middle
 _ROW = 54  # pixels: two lines of text and one for the mark
@@ -30,7 +31,7 @@ STYLES: Mapping[str, tuple[str, str]] = {
     "faster": ("triangle-left", style.GOOD),
     "equivalent": ("diamond", style.PLAIN),
 }
-"""Symbol and colour by verdict; all others are open circles, as nothing was shown."""
+"""Symbol and colour by verdict; other verdicts, which show no change, are open circles."""
 
 Source = pd.DataFrame | Diff  # a run's results, or a diff
 
@@ -55,19 +56,21 @@ def figure(source: Source) -> go.Figure:
         symbol, colour = STYLES.get(str(verdict), ("circle-open", style.PLAIN))
         ratio = some["ratio"]
         bars = style.error_bars(some["ratio_low"].fillna(ratio), ratio, some["ratio_high"].fillna(ratio), color=colour)
-        hover = [style.hover(row["implementation"], fmt.text(row["case"]), _said(row), row["reason"])
+        hover = [style.hover(row["implementation"], fmt.text(row["case"]), _verdict(row), row["reason"])
                  for row in rows.records(some)]  # fmt: skip
         name, x, y = str(verdict).replace("_", " "), ratio.where(ratio.notna(), None), some.index + _MARK
         figure.add_trace(style.dots(name, x, y, hover, (symbol, colour), 11, edge=True, error_x=bars))
-    for index, row in enumerate(rows.records(drawn)):  # names stand above their marks: a narrow screen has no room left
+    for index, row in enumerate(
+        rows.records(drawn)
+    ):  # names are above their marks, because a narrow screen has no room beside them
         clock = f", {style.short(row['clock'])}" if drawn["clock"].nunique() > 1 else ""
-        text = f"<b>{style.short(row['implementation'])}</b> {_said(row)}{clock}<br>{style.short(row['case'], 52)}"
+        text = f"<b>{style.short(row['implementation'])}</b> {_verdict(row)}{clock}<br>{style.short(row['case'], 52)}"
         figure.add_annotation(style.caption(text, index - 0.14))
     return figure
 
 
 def summary(source: Source) -> str:
-    """Count what was found, name the largest, and say what is not drawn."""
+    """Summarize the ratios: their counts, the most important one, and what is not drawn."""
     ratios = _rows(source)
     if ratios.empty:
         return "There are no ratios to draw: nothing was measured beside a reference."
@@ -92,7 +95,7 @@ def table(source: Source) -> pd.DataFrame:
 
 def _rows(source: Source) -> pd.DataFrame:
     ratios = _of_diff(source) if isinstance(source, Diff) else _of_run(source)
-    # The end of the interval that is nearer to 1: what the difference is at least. Without interval, nothing.
+    # The end of the interval that is nearer to 1 bounds the difference from below; without an interval it is 0.
     low, high, size = (np.log(ratios[name].where(ratios[name] > 0)) for name in ("ratio_low", "ratio_high", "ratio"))
     ratios = ratios.assign(least=np.maximum(np.maximum(low, -high), 0).fillna(0), size=size.abs().fillna(0))
     return ratios.sort_values(["pressing", "least", "size"], ascending=[True, False, False], kind="stable")
@@ -102,7 +105,7 @@ def _of_run(results: pd.DataFrame) -> pd.DataFrame:
     timed = points.measured(results)
     timed = timed[timed["ratio"].gt(0) & (timed["implementation"] != timed["reference"].fillna(REFERENCE))]
     verdict = np.select([timed["ratio_low"] > 1, timed["ratio_high"] < 1], ["slower", "faster"], "no difference shown")
-    # What beats the reference comes first, and last where contenders compute different things.
+    # Implementations faster than the reference come first, contenders that compute different things last.
     pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2) + 3 * ~timed["ranked"].astype(bool)
     return timed.assign(verdict=verdict, pressing=pressing, reason="")
 
@@ -127,5 +130,5 @@ def _ratio(row: Any) -> str:
     return fmt.ratio_with_interval(row["ratio"], row["ratio_low"], row["ratio_high"])
 
 
-def _said(row: rows.Row) -> str:
+def _verdict(row: rows.Row) -> str:
     return f"{str(row['verdict']).replace('_', ' ')} {'' if fmt.missing(row['ratio']) else _ratio(row)}".strip()

@@ -1,6 +1,6 @@
-"""How much memory does one call need, and when? A line for each profiled implementation, from the call's beginning.
+"""Draw the memory of one call over time: a line for each profiled implementation, from the call's beginning.
 
-Given is a frame of `gapbench.report.profiles.timelines`: seconds and allocated bytes of each implementation.
+The data is a frame of `gapbench.report.profiles.timelines`: seconds and allocated bytes of each implementation.
 """
 
 import pandas as pd
@@ -13,7 +13,7 @@ _MOST_POINTS = 1900
 
 
 def figure(timelines: pd.DataFrame) -> go.Figure:
-    """Draw what is allocated beyond what was there, moment by moment, as the profiler saw it."""
+    """Draw the allocated bytes over time, as profiled, relative to those before the call."""
     drawn = _drawn(timelines)
     if drawn.empty:
         return style.nothing()
@@ -33,9 +33,9 @@ def figure(timelines: pd.DataFrame) -> go.Figure:
 
 
 def summary(timelines: pd.DataFrame) -> str:
-    """Say which call needs most and which least."""
+    """Summarize which call needs the most memory and which the least."""
     if timelines.empty:
-        return "No allocation was seen."
+        return "No allocation was recorded."
     peaks = timelines.groupby("implementation", sort=False)["bytes"].max().sort_values()
     most = f"{peaks.index[-1]} needs the most memory beyond its input, {fmt.size(peaks.iloc[-1])}"
     least = f"; {peaks.index[0]} the least, {fmt.size(peaks.iloc[0])}" if len(peaks) > 1 else ""
@@ -48,6 +48,6 @@ def table(timelines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drawn(timelines: pd.DataFrame) -> pd.DataFrame:
-    """Return as many of the first points of each as can be drawn."""
+    """Return the first points of each implementation, as many as can be drawn."""
     count = max(1, timelines["implementation"].nunique())
     return timelines.groupby("implementation", sort=False).head(_MOST_POINTS // count)

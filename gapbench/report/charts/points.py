@@ -1,4 +1,4 @@
-"""From results to what charts draw: the measured rows, facets, and cells where points are too many to draw each."""
+"""Prepare results for charts: select measured rows, add facets, and aggregate too many points into cells."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from gapbench.report.charts.style import MOST
 from gapbench.store.records import RESULTS
 
 CONTEXT = ("operation", "device", "pass", "threads", "clock", "memory", "contender")
-"""What else two rows may differ by, beside dtype and layout, so that they are not to be drawn in one panel."""
+"""Columns besides dtype and layout whose different values must not share a panel."""
 
 Frame = pd.DataFrame
 
 
 def numeric(frame: Frame) -> Frame:
-    """Return ``frame`` with its numbers as float64, whatever held them: nulls are nan in every column alike.
+    """Convert all numbers of ``frame`` to float64, with nan for null.
 
-    Texts that Arrow holds become Python's: its kernels lack what charts do with them.
+    Arrow's texts become Python strings, because Arrow's kernels lack operations that charts need.
     """
     kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
     texts = [name for name, kind in frame.dtypes.items() if name not in kinds and isinstance(kind, pd.ArrowDtype)]
@@ -34,7 +34,7 @@ def measured(results: Frame) -> Frame:
 
 
 def by_wins(results: Frame) -> list[str]:
-    """Return the implementations of measured rows: those first that are fastest in the most cases, then by name."""
+    """Return the implementations of measured rows, those that are fastest in most cases first, then by name."""
     if results.empty:
         return []
     key = [name for name in ("run", "case", "clock", "memory") if results[name].notna().any()]
@@ -44,9 +44,9 @@ def by_wins(results: Frame) -> list[str]:
 
 
 def faceted(frame: Frame, most: int = 12) -> tuple[Frame, int]:
-    """Add ``facet``, what a panel's title says, and return the rows of the ``most`` largest facets.
+    """Add ``facet``, the title of a row's panel; return the rows of the ``most`` largest facets, and count the others.
 
-    A facet is a dtype and layout, and whatever of `CONTEXT` differs. Also returns how many facets were left out.
+    A facet is a dtype and layout, and the columns of `CONTEXT` that vary.
     """
     columns = ["dtype", "layout", *rows.varying(frame, CONTEXT)]
     sizes = frame.groupby(columns, dropna=False, sort=True).size().sort_values(ascending=False, kind="stable")
@@ -57,20 +57,19 @@ def faceted(frame: Frame, most: int = 12) -> tuple[Frame, int]:
 
 
 def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> Frame:
-    """Return at most ``most`` rows: the frame itself, or one for each cell of a log grid that is not empty.
+    """Reduce a frame to at most ``most`` rows: one for each occupied cell of a log grid, unless they are few enough.
 
-    ``x`` and ``y`` become the medians of a cell's points and ``cases`` their number; of other columns a cell has the
-    first point's. The grid is as fine as it can be; values of ``by`` never share a cell, however many there are. Both
-    columns must be positive.
+    ``x`` and ``y``, both positive, become the medians of a cell's points, and ``cases`` their number; other columns are
+    those of the first point. The grid is as fine as ``most`` allows. Values of ``by`` never share a cell, even if that
+    exceeds ``most``.
     """
     if len(frame) <= most:
         return frame.assign(cases=1)
-    places = np.log(frame[[x, y]].to_numpy(dtype=float))
-    places -= places.min(axis=0)
-    places /= np.maximum(places.max(axis=0), 1e-12)
+    logs = np.log(frame[[x, y]].to_numpy(dtype=float))
+    shares = (logs - logs.min(axis=0)) / np.maximum(np.ptp(logs, axis=0), 1e-12)
     groups_of = frame.groupby([*by], dropna=False, sort=False).ngroup().to_numpy()
     for side in (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
-        column, row = np.minimum((places * side).astype(int), side - 1).T
+        column, row = np.minimum((shares * side).astype(int), side - 1).T
         keys = pd.factorize((groups_of * side + column) * side + row)[0]
         if side == 1 or keys.max() < most:
             break

@@ -1,6 +1,6 @@
-"""What does it cost to always choose X? Regret per implementation over a suite: geometric mean and worst case.
+"""Draw the cost of always choosing one implementation over a suite: geometric mean and worst case.
 
-Only who is ok in every case competes; the others are listed with how many cases they lack.
+Only implementations that are ok in every case compete; the others are listed with the number of cases they lack.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from gapbench.report.charts import points, style
 MOST_ROWS = 60
 
 _ROW, _GAP = 36, 56  # pixels
-_LINE = 0.55  # of a row: who does not compete has a line of text alone
+_LINE = 0.55  # of a row: implementations that do not compete have only a line of text
 
 
 def figure(results: pd.DataFrame) -> go.Figure:
@@ -37,7 +37,7 @@ def figure(results: pd.DataFrame) -> go.Figure:
 
 
 def summary(results: pd.DataFrame) -> str:
-    """Say for each suite which single choice costs least, how much that is, and who does not compete."""
+    """Summarize for each suite the single choice that costs least, its cost, and how many do not compete."""
     drawn, words = _drawn(results)
     if drawn.empty:
         return "There is nothing to choose from: no case was measured successfully."
@@ -46,13 +46,12 @@ def summary(results: pd.DataFrame) -> str:
         first = group.iloc[0]
         cases = fmt.counted(first["cases"], "case")
         if first["lacks"] > 0:
-            sentences.append(f"{facet}: nobody is ok in all {cases}.")
+            sentences.append(f"{facet}: no implementation is ok in all {cases}.")
             continue
         sentence = f"{facet}: always choosing {first['implementation']} costs {fmt.ratio(first['geometric_mean'])} the "
         sentence += f"best of each of {cases} (geometric mean), {fmt.ratio(first['worst'])} at worst"
         if not fmt.missing(first["seconds"]):
-            sentence += f", {fmt.seconds(first['seconds'])} in all where the best of each take "
-            sentence += fmt.seconds(first["best_of_each"])
+            sentence += f", {fmt.seconds(first['seconds'])} in total, against {fmt.seconds(first['best_of_each'])}"
         if lacking := int((group["lacks"] > 0).sum()):
             sentence += f"; {lacking} more {'lacks' if lacking == 1 else 'lack'} cases"
         sentences.append(f"{sentence}.")
@@ -60,7 +59,7 @@ def summary(results: pd.DataFrame) -> str:
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows drawn, those that do not compete with nulls."""
+    """Return the rows drawn; those that do not compete have nulls."""
     titles = {
         "facet": "suite", "lacks": "cases lacking", "geometric_mean": "geometric mean ratio", "worst": "worst ratio",
         "seconds": "weighted seconds", "best_of_each": "weighted seconds, best of each",
@@ -75,14 +74,14 @@ def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     every["facet"] = [", ".join(rows.fact(name, row[name]) for name in varying) for row in rows.records(every)]
     words = []
     if unanswered := int(every.drop_duplicates("facet")["unanswered"].sum()):
-        words.append(f"{unanswered} cases that nobody is ok in do not count.")
+        words.append(f"{unanswered} cases without an ok implementation do not count.")
     if len(every) > MOST_ROWS:
         words.append(f"The first {MOST_ROWS} of {len(every)} rows are drawn.")
     return every.head(MOST_ROWS), words
 
 
 def _draw(figure: go.Figure, group: pd.DataFrame, panel: style.Panel) -> None:
-    """Draw the marks of a panel, each with a line to its worst case, and name the rows."""
+    """Draw the marks of a panel, each with a line to its worst case, and the names of the rows."""
     competing, starts = group[group["lacks"] == 0], [0.0, *_ends(group)[:-1]]
     up = np.array(starts[: len(competing)]) + 0.7
     lines = np.column_stack([competing["geometric_mean"], competing["worst"], np.full(len(competing), np.nan)])
@@ -90,7 +89,7 @@ def _draw(figure: go.Figure, group: pd.DataFrame, panel: style.Panel) -> None:
     plain = (style.PLAIN, "solid")
     figure.add_trace(style.line(None, lines.ravel(), np.repeat(up, 3), None, plain, showlegend=False, **axes))
     hover = [
-        style.hover(row["implementation"], _said(row), f"worst on {fmt.text(row['worst_case'])}")
+        style.hover(row["implementation"], _cost(row), f"worst on {fmt.text(row['worst_case'])}")
         for row in rows.records(competing)
     ]
     more = {"edge": True, "cliponaxis": False, "showlegend": panel.y == "y" and len(competing) > 0, **axes}
@@ -98,17 +97,17 @@ def _draw(figure: go.Figure, group: pd.DataFrame, panel: style.Panel) -> None:
     figure.add_trace(style.dots("geometric mean", competing["geometric_mean"], up, hover, mean, 11, **more))
     figure.add_trace(style.dots("worst case", competing["worst"], up, hover, worst, 11, **more))
     for start, row in zip(starts, rows.records(group), strict=True):
-        text = f"<b>{style.short(row['implementation'])}</b> {_said(row)}"
+        text = f"<b>{style.short(row['implementation'])}</b> {_cost(row)}"
         figure.add_annotation(style.caption(text, start + 0.28, panel.y))
 
 
 def _ends(group: pd.DataFrame) -> list[float]:
-    """Return where each row ends, from the top in units of `_ROW`."""
+    """Return the lower end of each row, from the top in units of `_ROW`."""
     return [float(end) for end in np.cumsum(np.where(group["lacks"] == 0, 1.0, _LINE))]
 
 
-def _said(row: rows.Row) -> str:
+def _cost(row: rows.Row) -> str:
     if row["lacks"] > 0:
         return f"lacks {fmt.count(row['lacks'])} of {fmt.count(row['cases'])} cases"
-    total = "" if fmt.missing(row["seconds"]) else f", {fmt.seconds(row['seconds'])} in all"
+    total = "" if fmt.missing(row["seconds"]) else f", {fmt.seconds(row['seconds'])} in total"
     return f"{fmt.ratio(row['geometric_mean'])}, at worst {fmt.ratio(row['worst'])}{total}"

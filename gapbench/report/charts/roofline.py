@@ -1,8 +1,7 @@
-"""How close to the limit? Bytes that must move against GB/s, below the measured ceilings of each cache level.
+"""Draw the roofline: GB/s over the bytes that must move, below the measured ceilings of each cache level.
 
-Ceilings are those of `store.ceilings`, as a run.json has them: up to ``bytes`` the level holds the data (null: any
-size), and reading it gives ``gbps``. Those that the run's rows are held against are drawn, each over the sizes that it
-is the ceiling of.
+Ceilings are those of `store.ceilings` in the run's run.json: a level holds up to ``bytes`` (null: any size) and
+delivers ``gbps``. Ceilings that apply to the run's rows are drawn, each over the sizes that it limits.
 """
 
 import html
@@ -44,7 +43,7 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
     for level in levels:
         ends = [max(left, level["from"]), min(right, level["bytes"])]
         if ends[0] < ends[1]:
-            at_left = ends[0] * ends[1] < left * right  # the label begins or ends where there is room for it
+            at_left = ends[0] * ends[1] < left * right  # the label is at the end with more room
             _line(figure, ends, level["gbps"], html.escape(_name(level)), "solid", at_left)
     if peak:
         _line(figure, [left, right], peak, f"datasheet peak {fmt.number(peak)} GB/s", "dash")
@@ -52,7 +51,7 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
 
 
 def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> str:
-    """Say who reaches how much of what limit, or that no limit is known."""
+    """Summarize the highest bandwidth and its share of the limit, or say that no limit is known."""
     timed = _measured(results)
     if timed.empty:
         return "No bandwidth is known: nothing that moves a known number of bytes was measured."
@@ -104,7 +103,7 @@ def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
-    """Return the ceilings that rows may be held against, smallest level first, each with where it begins and ends."""
+    """Return the ceilings that apply to rows, smallest level first, each with the range of its sizes."""
     frame = points.numeric(results)
     threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
     kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
@@ -119,7 +118,7 @@ def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
 
 
 def _limits(timed: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
-    """Return the ceiling that each row is held against, nan where there is none."""
+    """Return the ceiling of each row, nan without one."""
     of = [limits.limit_of(ceilings, row) for row in rows.records(timed)]
     return pd.Series([np.nan if limit is None else limit.gbps for limit in of], index=timed.index, dtype=float)
 

@@ -1,6 +1,6 @@
-"""Where does the time go? For each profiled implementation a bar of its parts, in per cent of its measured time.
+"""Draw the parts of the time of each profiled implementation as a bar, in per cent of its measured time.
 
-Given is a frame of `gapbench.report.profiles.shares`: a row for each implementation and part, the fastest first.
+The data is a frame of `gapbench.report.profiles.shares`: a row for each implementation and part, fastest first.
 """
 
 import html
@@ -16,7 +16,7 @@ from gapbench.report.charts import style
 MOST_ROWS = 40
 
 _ROW = 46  # pixels
-_LABELLED = 7.0  # per cent from which a part has room for its number
+_LABELLED = 7.0  # per cent from which a part has room for its label
 
 _LOOKS = {
     "python": ("#7a5fc7", ""),
@@ -26,7 +26,7 @@ _LOOKS = {
     "gaps": ("#7b8794", "."),
     "unexplained": ("#b0413e", "-"),
 }
-"""Colour and pattern of each part: neighbours differ in both."""
+"""Colour and pattern of each part; neighbours differ in both."""
 
 
 def figure(shares: pd.DataFrame) -> go.Figure:
@@ -35,7 +35,7 @@ def figure(shares: pd.DataFrame) -> go.Figure:
     if drawn.empty:
         return style.nothing()
     names = list(dict.fromkeys(drawn["implementation"]))
-    places = {name: index for index, name in enumerate(names)}
+    rows_of = {name: index for index, name in enumerate(names)}
     low = min(0.0, float(drawn[drawn["share"] < 0].groupby("implementation")["share"].sum().min() or 0.0))
     high = max(100.0, float(drawn[drawn["share"] > 0].groupby("implementation")["share"].sum().max()))
     across = style.AXIS | {"range": [low, high], "ticksuffix": " %", "title": {"text": "of its time"}}
@@ -49,7 +49,7 @@ def figure(shares: pd.DataFrame) -> go.Figure:
             name=html.escape(str(part)),
             orientation="h",
             x=own["share"],
-            y=[places[name] + 0.25 for name in own["implementation"]],
+            y=[rows_of[name] + 0.25 for name in own["implementation"]],
             width=0.5,
             marker={"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}},
             text=[f"{share:.0f}" if share >= _LABELLED else "" for share in own["share"]],
@@ -58,24 +58,24 @@ def figure(shares: pd.DataFrame) -> go.Figure:
         )
     for name, own in drawn.groupby("implementation", sort=False):
         text = f"<b>{style.short(name)}</b> {fmt.seconds(own['seconds'].iloc[0])}"
-        figure.add_annotation(style.caption(text, places[name] - 0.2))
+        figure.add_annotation(style.caption(text, rows_of[name] - 0.2))
     return figure
 
 
 def summary(shares: pd.DataFrame) -> str:
-    """Say what takes most of each of the first implementations, and how much is not explained at most."""
+    """Summarize the largest part of each of the first implementations, and the largest unexplained part."""
     if shares.empty:
         return "No implementation could be profiled."
-    each = []
+    largest = []
     for name, own in shares[shares["part"] != "unexplained"].groupby("implementation", sort=False):
         top = own.sort_values("share").iloc[-1]
-        each.append(f"{name}: {fmt.number(top['share'], 2)} % {top['part']}")
-    words = f"What takes most, fastest first: {'; '.join(each[:8])}{', and others' if len(each) > 8 else ''}."
+        largest.append(f"{name}: {fmt.number(top['share'], 2)} % {top['part']}")
+    words = f"Largest parts, fastest first: {'; '.join(largest[:8])}{', and others' if len(largest) > 8 else ''}."
     left = shares[shares["part"] == "unexplained"]["share"].abs().max()
     if not fmt.missing(left):
-        words += f" At most {fmt.number(left, 2)} % of a time is not explained."
-    if len(each) > MOST_ROWS:
-        words += f" The first {MOST_ROWS} of {len(each)} are drawn."
+        words += f" At most {fmt.number(left, 2)} % of a time is unexplained."
+    if len(largest) > MOST_ROWS:
+        words += f" The first {MOST_ROWS} of {len(largest)} are drawn."
     return words
 
 

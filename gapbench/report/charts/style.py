@@ -1,7 +1,7 @@
-"""What charts share: colours and symbols, figures and their panels, axes, marks, hover texts, and tables.
+"""Share the parts of charts: colours and symbols, figures and panels, axes, marks, hover texts, and tables.
 
-A figure cannot know its background, so it is transparent and its colours are mid-tones that hold 3:1 against white
-and against near-black; the page's style sheet colours the text.
+Figures are transparent, because the page may be light or dark. Their colours are mid-tones with a contrast of 3:1
+against white and near-black; the page's style sheet colours the text.
 """
 
 import html
@@ -21,12 +21,12 @@ ACCENT, PLAIN, GRID = "#0f9488", "#7b8794", "rgba(128, 138, 150, 0.24)"
 GOOD, BAD = "#5a7a1f", "#b0413e"
 
 MOST = 2000
-"""Marks that one figure draws at most: more is slow, and a smear. What is beyond is aggregated or cut, with words."""
+"""The most marks of a figure: more are slow and unreadable. The rest is aggregated or cut, and the summary says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How one series is told from the others: by any of letter, symbol and dash, and by colour as well."""
+    """The look of a series, unique by each of letter, symbol and dash, and by colour too."""
 
     letter: str
     colour: str
@@ -45,11 +45,11 @@ SERIES = (
     Mark("H", "#8a6d1d", "hexagon", "8px,3px,2px,3px"),
 )
 OTHER = Mark("+", PLAIN, "circle-open", "dot")
-"""More than eight series cannot be told apart: the others look alike, and hovering names them."""
+"""The look of series beyond the eighth, which cannot be distinguished; hovering names them."""
 
 
 def grouped(frame: pd.DataFrame, marks: Mapping[str, Mark]) -> Iterator[tuple[str, Mark, pd.DataFrame]]:
-    """Yield a label, a mark and the rows of each implementation; all that look alike are one group, the last."""
+    """Yield a label, a mark and the rows of each implementation; those with the mark `OTHER` are one last group."""
     alike = [name for name, mark in marks.items() if mark is OTHER]
     for name, mark in marks.items():
         if mark is not OTHER:
@@ -60,7 +60,7 @@ def grouped(frame: pd.DataFrame, marks: Mapping[str, Mark]) -> Iterator[tuple[st
 
 
 def marks(names: Iterable[str]) -> dict[str, Mark]:
-    """Return how each of ``names``, most important first, is drawn."""
+    """Assign a mark to each of ``names``, given most important first."""
     return {name: SERIES[index] if index < len(SERIES) else OTHER for index, name in enumerate(dict.fromkeys(names))}
 
 
@@ -75,14 +75,14 @@ LAYOUT: dict[str, Any] = {
 }
 
 
-AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}  # what all axes have in common
+AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}  # of all axes
 
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "itemclick": False}
-"""Above the figure, where it wraps on a narrow screen. Clicks have no effect, as nothing says that they had any."""
+"""Above the figure, where it wraps on a narrow screen. Clicks have no effect, because nothing would show it."""
 
 
 def short(name: object, width: int = 26) -> str:
-    """Return a name as a label of at most ``width`` characters, escaped: plotly reads labels as HTML."""
+    """Shorten a name to a label of at most ``width`` characters, escaped: plotly reads labels as HTML."""
     text = fmt.text(name)
     return html.escape(text if len(text) <= width else f"{text[: width - 1]}…")
 
@@ -93,14 +93,14 @@ def figure(
     legend: Mapping[str, Any] | None = None,
     **layout: Any,
 ) -> go.Figure:
-    """Return an empty figure; ``margin`` and ``legend`` are what differs from the usual, without a legend for None."""
+    """Create an empty figure; ``margin`` and ``legend`` override the defaults, and None means no legend."""
     shown = {} if legend is None else {"showlegend": True, "legend": LEGEND | {**legend}}
     margins = {"l": 8, "r": 12, "t": 8, "b": 44, **margin}
     return go.Figure(layout=LAYOUT | shown | {"height": height, "margin": margins} | layout)
 
 
 def nothing() -> go.Figure:
-    """Return what is drawn where there is nothing to draw; the summary says why."""
+    """Create the figure for a chart without data; the summary gives the reason."""
     hidden = {"visible": False, "fixedrange": True}
     text = {"text": "nothing to draw", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
     return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden, annotations=[text])
@@ -109,9 +109,9 @@ def nothing() -> go.Figure:
 def dots(
     name: str | None, x: Any, y: Any, hover: Sequence[str], look: tuple[str, str], size: float = 8, **more: Any
 ) -> go.Scatter:
-    """Return a series of marks that look like ``look``, symbol and colour; ``more`` is of the trace, or its ``marker``.
+    """Create a series of marks with ``look``, a symbol and a colour; ``more`` is of the trace, or its ``marker``.
 
-    A mark with ``edge`` has a line around it: symbols that are lines or open show by it alone.
+    ``edge`` adds an outline, without which open symbols and lines are invisible.
     """
     symbol, colour = look
     edge = {"line": {"width": 2, "color": colour}} if more.pop("edge", False) else {}
@@ -123,7 +123,7 @@ def dots(
 
 
 def line(name: str | None, x: Any, y: Any, hover: Any, look: tuple[str, str], **more: Any) -> go.Scatter:
-    """Return a line that looks like ``look``, colour and dash; ``more`` is of the trace, or its ``line``."""
+    """Create a line with ``look``, a colour and a dash; ``more`` is of the trace, or its ``line``."""
     colour, dash = look
     drawn = {"color": colour, "dash": dash, "width": more.pop("width", 2), **more.pop("line", {})}
     shown = {"hoverinfo": "skip"} if hover is None else {"hovertext": hover, "hoverinfo": "text"}
@@ -131,37 +131,37 @@ def line(name: str | None, x: Any, y: Any, hover: Any, look: tuple[str, str], **
 
 
 def error_bars(low: Any, middle: Any, high: Any, **look: Any) -> dict[str, Any]:
-    """Return the intervals around marks."""
+    """Return the error bars of marks."""
     return {"array": high - middle, "arrayminus": middle - low, "thickness": 2, "width": 4, **look}
 
 
 def hover(name: object, *lines: str) -> str:
-    """Return what hovering over a mark shows, escaped: a name, and the lines that are not empty."""
+    """Return the escaped hover text of a mark: a name, and the lines that are not empty."""
     return "<br>".join([f"<b>{html.escape(fmt.text(name))}</b>", *map(html.escape, filter(None, lines))])
 
 
 def vertical(x: float, dash: str, **more: Any) -> dict[str, Any]:
-    """Return a vertical line through the whole figure, or through the panel that ``more`` names."""
+    """Return a vertical line through the figure, or through the panel whose axes ``more`` names."""
     line = {"color": PLAIN, "width": more.pop("width", 1), "dash": dash}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, **more}
 
 
 def caption(text: str, y: float, axis: str = "y", **more: Any) -> dict[str, Any]:
-    """Return a text (already escaped) that begins at the left edge, at ``y`` of an axis."""
+    """Return a text (already escaped) at the left edge, at ``y`` of an axis."""
     left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
     return {"text": text, "y": y, "yref": axis, **left, **more}
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One of several charts below each other: what traces call its axes, and where it lies in the figure."""
+    """One of several stacked charts: the names of its axes in traces, and its vertical range in the figure."""
 
     x: str
     y: str
     domain: tuple[float, float]
 
     def show(self, figure: go.Figure, xaxis: dict[str, Any], yaxis: dict[str, Any], title: object) -> None:
-        """Give the figure the panel's axes, and its title above them."""
+        """Add the panel's axes and title to the figure."""
         figure.layout[f"xaxis{self.x[1:]}"] = xaxis | {"anchor": self.y}
         figure.layout[f"yaxis{self.y[1:]}"] = yaxis | {"anchor": self.x, "domain": self.domain}
         text = f"<b>{html.escape(str(title))}</b>"
@@ -169,7 +169,7 @@ class Panel:
 
 
 def panels(heights: Sequence[float], gap: float) -> list[Panel]:
-    """Return panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
+    """Create panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
     total = sum(heights) + gap * (len(heights) - 1)
     made, top = list[Panel](), 0.0
     for number, height in enumerate(heights, start=1):
@@ -180,20 +180,18 @@ def panels(heights: Sequence[float], gap: float) -> list[Panel]:
 
 
 def table(frame: pd.DataFrame, names: str, **titles: str) -> pd.DataFrame:
-    """Return the columns with these ``names`` as a page tabulates them, under other ``titles`` where a name is none."""
+    """Select the columns ``names`` for a page's table; ``titles`` replace names that are not titles."""
     columns = names.split()
     shown = frame[columns].reset_index(drop=True)
     return shown.set_axis([titles.get(name, name.replace("_", " ")) for name in columns], axis=1)
 
 
 def bounds(values: Any, share: float = 0.04) -> tuple[float, float]:
-    """Return a log axis' ends around the positive ones of ``values``, with ``share`` of its length to spare a side."""
+    """Return the ends of a log axis around the positive ``values``, with a margin of ``share`` of its length."""
     array = np.asarray(values, dtype=float)
     array = array[np.isfinite(array) & (array > 0)]
     low, high = (float(array.min()), float(array.max())) if len(array) else (1.0, 1.0)
-    edge = max(high / low, 1.2) ** share
-    if high / low < 1.2:
-        edge = 1.2
+    edge = (high / low) ** share if high / low >= 1.2 else 1.2
     return low / edge, high * edge
 
 
@@ -224,7 +222,7 @@ def bytes_axis(low: float, high: float) -> dict[str, Any]:
 def log_axis(
     low: float, high: float, label: Callable[[float], str], marks: Sequence[float] | None = None
 ) -> dict[str, Any]:
-    """Return a log axis from ``low`` to ``high``, with a ``label`` at each of its ``marks``."""
+    """Return a log axis from ``low`` to ``high`` with a ``label`` at each of its ``marks``."""
     marks = ticks(low, high) if marks is None else marks
     return AXIS | {
         "type": "log",
@@ -236,7 +234,7 @@ def log_axis(
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return up to about six round numbers that cover ``low`` to ``high`` on a log axis."""
+    """Return about six round numbers from ``low`` to ``high`` on a log axis."""
     if high / low >= 4:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         for steps in ((1, 2, 5), (1, 3), (1,)):
@@ -252,5 +250,5 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _label(seconds: float) -> str:
-    value, unit = fmt.seconds(seconds, digits=5).split(" ")  # neighbours on a narrow axis differ late
+    value, unit = fmt.seconds(seconds, digits=5).split(" ")  # neighbours on a narrow axis differ in late digits
     return f"{float(value.replace(',', '')):g} {unit}"

@@ -1,7 +1,7 @@
-"""Time by implementation: a dot with its interval each, fastest on top, on a log axis.
+"""Draw the time of each implementation as a dot with its interval, fastest on top, on a log axis.
 
-Symbol and text say who won, who ties and what the reference is; colour only repeats it. Names are escaped:
-plotly reads labels as HTML.
+Symbol and text mark the winner, ties and the reference; colour only repeats it. Names are escaped, because plotly reads
+labels as HTML.
 """
 
 import html
@@ -26,13 +26,13 @@ _ROW = 26  # pixels
 
 
 def figure(case: pd.DataFrame) -> go.Figure:
-    """Draw the measured implementations of one case; the page says what became of the others."""
+    """Draw the measured implementations of one case; the page lists the others."""
     timed = _timed(case)
     labels = [style.short(name) for name in timed["name"]]
     low, high = (timed["low"].min(), timed["high"].max()) if len(timed) else (1e-6, 1e-3)
     edge = max(high / low, 1.2) ** 0.04  # dots at the ends stay whole
     low, high = low / edge, high * edge
-    # A text needs 7 pixels a character; what does not fit between its dot and the axis' end needs margin.
+    # A text needs 7 pixels per character; the part beyond the axis' end needs margin.
     room = 7 * (timed["text"].str.len() + 3) - 120 * np.log(high / timed["high"]) / np.log(high / low)
     labels = np.where(_has(timed, "fastest"), [f"<b>{label}</b>" for label in labels], labels).tolist()
     rows_axis = {"range": [len(timed) - 0.5, -0.5], "tickvals": list(range(len(timed))), "ticktext": labels}
@@ -51,14 +51,14 @@ def figure(case: pd.DataFrame) -> go.Figure:
             hover = [_hover(row) for row in rows.records(some)]
             look, more = (symbol, colour), {"edge": True, "error_x": bars, "cliponaxis": False}
             figure.add_trace(style.dots(mark or "other", some["seconds"], some.index, hover, look, size, **more))
-    # values stand right of the interval, so that neither hides the other
+    # values are right of the interval, so that neither hides the other
     text = ["\u00a0" * 3 + html.escape(text) for text in timed["text"]]
     values = {"name": "values", "mode": "text", "text": text, "textposition": "middle right", "hoverinfo": "skip"}
     return figure.add_scatter(x=timed["high"], y=timed.index, cliponaxis=False, **values)
 
 
 def summary(case: pd.DataFrame) -> str:
-    """Say in one line what the chart shows."""
+    """Summarize the chart in one line."""
     timed = _timed(case)
     unmeasured = len(case) - len(timed)
     left_out = f" {unmeasured} of {len(case)} without a time." if unmeasured else ""
@@ -81,10 +81,10 @@ def summary(case: pd.DataFrame) -> str:
 
 
 def _timed(case: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with a time: the winner, then by time (which may rank otherwise, within the noise).
+    """Return the rows with a time: the winner, then by time (within the noise another may have a smaller time).
 
-    ``name`` tells contenders apart where there are several, ``text`` is what stands beside the dot, ``low`` and
-    ``high`` are the time itself where there is no interval.
+    ``name`` includes the contender if there are several, ``text`` is shown beside the dot, ``low`` and ``high`` are the
+    time itself if there is no interval.
     """
     timed = case[(case["status"] == "ok") & (case["seconds"].fillna(0) > 0)]
     text = [f"{fmt.seconds(row['seconds'])}  {row['marks']}".rstrip() for row in rows.records(timed)]

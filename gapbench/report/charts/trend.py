@@ -1,6 +1,6 @@
-"""What changed when? The time of one implementation on one case from run to run, with its steps.
+"""Draw a trend: the time of one implementation on one case over runs, with its steps.
 
-A line at each segment's mean, its ratio where it steps; a dotted line with ¦ where the environment changed.
+Each segment has a line at its mean, each step its ratio; a dotted line with ¦ marks a change of the environment.
 """
 
 import html
@@ -18,7 +18,7 @@ MOST_RUNS = 500  # the newest are drawn
 
 
 def figure(trend: Trend) -> go.Figure:
-    """Draw the newest `MOST_RUNS` runs of a trend (of `gapbench.analysis.history.trends`), oldest left."""
+    """Draw the newest `MOST_RUNS` runs of a trend of `gapbench.analysis.history.trends`, oldest left."""
     first, points = _shown(trend)
     if not points:
         return style.nothing()
@@ -59,9 +59,9 @@ def figure(trend: Trend) -> go.Figure:
 
 
 def summary(trend: Trend) -> str:
-    """Say where it stands, its newest step and that one's cause, and when the environment changed."""
+    """Summarize a trend: its newest time, its newest step with the cause, and changes of the environment."""
     if not trend.points:
-        return "No run has timed this."
+        return "No run has a time for this."
     newest = trend.points[-1]
     count = len(trend.points)
     runs = fmt.counted(count, "run")
@@ -72,7 +72,7 @@ def summary(trend: Trend) -> str:
         ratio = fmt.ratio_with_interval(step.ratio, step.ratio_low, step.ratio_high)
         sentence += f", after {steps}: the last at {_commit(step)}, {ratio}, cause: {step.cause}."
     elif count < 2 * SHORTEST:
-        sentence += f"; a step shows with {2 * SHORTEST} runs."
+        sentence += f"; a step needs {2 * SHORTEST} runs."
     else:
         sentence += ", without a step."
     if news := sum(bool(point.environment) for point in trend.points):
@@ -81,7 +81,7 @@ def summary(trend: Trend) -> str:
 
 
 def table(trend: Trend) -> pd.DataFrame:
-    """Return the runs drawn, each with the step before it."""
+    """Return the runs drawn, each with the step before it, if any."""
     first, points = _shown(trend)
     steps = {change.index: change for change in trend.changes}
     columns = ["run", "commit", "seconds", "seconds low", "seconds high", "step (ratio)", "cause", "environment"]

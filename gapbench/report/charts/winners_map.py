@@ -1,6 +1,6 @@
-"""Which implementation for my shape? The winner over H·W (across) and N·C (up), a panel for each dtype and layout.
+"""Draw the winner by shape: over H·W (across) and N·C (up), with a panel for each dtype and layout.
 
-A tile is the cases of one H·W and N·C; its letter and colour name the winner, hatching and ≈ say that another ties.
+A tile has the cases of one H·W and N·C. Its letter and colour identify the winner; hatching and ≈ mark a tie.
 """
 
 import html
@@ -15,10 +15,10 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 
-_STEPS = 24  # with more sizes than this on an axis, sizes share a step with all that have the same power of two
+_STEPS = 24  # with more sizes on an axis, sizes with the same power of two share a step
 
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
-_WIDE, _TALL = 0.96, 0.86  # shares of its place that a tile fills
+_WIDE, _TALL = 0.96, 0.86  # the filled shares of a tile's cell
 
 _NOBODY = style.Mark("–", "#5b6672", "x", "dot")  # noqa: RUF001
 
@@ -42,7 +42,7 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     steps = _order(tiles["x"])
     title = {"text": "H·W", "font": {"size": 11}, "standoff": 4}
     across = _axis(steps, tiles["x_label"], tiles["x"]) | {"title": title}
-    many = len(steps) > 8  # labels below so many columns need room
+    many = len(steps) > 8  # many labels must be rotated
     across |= {"tickangle": -90, "tickfont": {"size": 10}} if many else {"tickangle": 0}
     inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "cliponaxis": False}
     inside |= {"textfont": {"color": "#ffffff", "size": 12}, "hoverinfo": "text"}
@@ -71,30 +71,21 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
 
 
 def summary(results: pd.DataFrame, winners: pd.DataFrame) -> str:
-    """Say who wins how many cases, how many of these are ties, and what is not drawn."""
+    """Summarize the winners, the ties, and what is not drawn."""
     tiles, words = _tiles(results, winners)
-    cases = _cases(results, winners)
-    won = cases.dropna(subset=["winner"])
-    if won.empty:
-        return " ".join([f"No winner in {fmt.count(len(cases))} cases: nothing was measured successfully.", *words])
-    counts = won["winner"].value_counts()
-    first = ", ".join(f"{name} in {fmt.count(count)}" for name, count in counts.head(3).items())
-    sentence = f"Fastest of {fmt.counted(len(won), 'case')}: {first}"
-    if rest := counts.iloc[3:].tolist():
-        sentence += f", {fmt.counted(len(rest), 'other')} in {fmt.count(sum(rest))}"
-    sentence += f". In {fmt.count(int(won['tie'].sum()))} another ties with it."
-    if lacking := len(cases) - len(won):
-        sentence += f" {fmt.count(lacking)} without a winner."
+    sentence = rows.headline(results, winners)
+    if ties := int(_cases(results, winners)["tie"].sum()):
+        sentence += f" {fmt.counted(ties, 'case has', 'cases have')} a tie."
     if len(tiles) and tiles["cases"].max() > 1:
         sentence += (
-            f" {fmt.count(int(tiles['cases'].sum()))} cases share {fmt.count(len(tiles))} tiles; each shows who wins "
-            "most of its cases, hatched where that is at most half of them without a tie."
+            f" {fmt.count(int(tiles['cases'].sum()))} cases share {fmt.count(len(tiles))} tiles; each shows the winner "
+            "of most of its cases, hatched unless it wins more than half of them without a tie."
         )
     return " ".join([sentence, *words])
 
 
 def table(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
-    """Return the tiles: where each lies, and who wins there by how much."""
+    """Return the tiles: their positions, winners and ratios."""
     columns = "facet x_label y_label cases winner ties ratio ratio_low ratio_high seconds"
     titles = {"facet": "panel", "x_label": "H·W", "y_label": "N·C", "ratio": "ratio to reference"}
     return style.table(_tiles(results, winners)[0], columns, **titles)
@@ -105,14 +96,14 @@ def _order(values: pd.Series) -> dict[float, int]:
 
 
 def _legend(tiles: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield what the legend lists, most important first, and how that is filled."""
+    """Yield the entries of the legend, most important first, with their fill."""
     most = len(style.SERIES)
     for name, mark in [*marks.items()][: most + (len(marks) == most + 1)]:
         yield f"{mark.letter}  {style.short(name)}", {"color": mark.colour}
     if len(marks) > most + 1:
         yield f"+  {len(marks) - most} others", {"color": style.OTHER.colour}
     if tiles["winner"].isna().any():
-        yield "–  nobody is ok", {"color": _NOBODY.colour}  # noqa: RUF001
+        yield "–  no winner", {"color": _NOBODY.colour}  # noqa: RUF001
     if tiles["tie"].any():
         yield "≈  hatched: others tie", _fill(style.PLAIN, ["/"])
 
@@ -135,7 +126,7 @@ def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict
 
 
 def _cases(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per contested case, clock and memory: H·W, N·C, the winner (None: nobody) and its ratio."""
+    """Return one row per ranked case, clock and memory: H·W, N·C, the winner (None without one) and its ratio."""
     contested = points.numeric(results[results["ranked"].astype(bool)])
     cases = contested.drop_duplicates([*rows.CASE]).copy()
     sizes = cases["spatial"].fillna("").str.split("x", expand=True).reindex(columns=range(3))
@@ -171,7 +162,7 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
         won=won["case"].transform("size").fillna(0),
         outright=won["outright"].transform("sum").fillna(0),
     )
-    # The tile is of who wins most often in it (of equals, of the first), and shows one of that one's cases.
+    # A tile shows one case of the implementation that wins most of its cases, the first of equals.
     tiles = cases.sort_values("won", ascending=False, kind="stable").drop_duplicates(tile).reset_index(drop=True)
     tiles["tie"] = tiles["winner"].notna() & (tiles["outright"] * 2 <= tiles["cases"])
     if len(tiles) > style.MOST:
@@ -185,7 +176,7 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return each value's step on the axis, and that step's label."""
+    """Return the step of each value on the axis, and its label."""
     if values.nunique() <= _STEPS:
         roots = np.sqrt(values)
         labels = [
@@ -196,7 +187,7 @@ def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series
     powers = np.floor(np.log2(values.clip(lower=0.5)))
     names = {}
     for power in powers.unique():
-        scale, unit = next((each for each in ((2**20, "M"), (2**10, "k")) if 2**power >= each[0]), (1, ""))
+        scale, unit = next((step for step in ((2**20, "M"), (2**10, "k")) if 2**power >= step[0]), (1, ""))
         names[power] = f"≥{2**power / scale:g}{unit}"
     return powers, powers.map(names)
 
@@ -205,10 +196,10 @@ def _hover(row: rows.Row) -> str:
     lines = [] if fmt.missing(row["label"]) or not row["label"] else [f"<b>{html.escape(str(row['label']))}</b>"]
     lines.append(html.escape(f"{rows.fact('shape', row['shape'])}, {row['facet']}"))
     if row["cases"] > 1:
-        lines.append(f"and {row['cases'] - 1} more; most often fastest: {html.escape(fmt.text(row['winner']))}")
-        lines.append(f"in {row['won']:.0f} of {row['cases']}, for instance here:")
+        lines.append(f"and {row['cases'] - 1} more; fastest in most: {html.escape(fmt.text(row['winner']))}")
+        lines.append(f"in {row['won']:.0f} of {row['cases']}, for example here:")
     if fmt.missing(row["winner"]):
-        return "<br>".join([*lines, "nobody wins: nothing was measured successfully"])
+        return "<br>".join([*lines, "no winner: nothing was measured successfully"])
     lines.append(f"<b>{html.escape(str(row['winner']))}</b> {fmt.seconds(row['seconds'])}")
     ratio = (row["ratio"], row["ratio_low"], row["ratio_high"])
     if not fmt.missing(ratio[0]):

@@ -1,7 +1,7 @@
-"""A diff as a table for the terminal and as JSON; `github` has the other formats of ``--format``.
+"""Format a diff as a table for the terminal and as JSON; `github` has the other formats of ``--format``.
 
-Each format is a function from the diff to the text for stdout. The table shows first what needs a person, and what did
-not change as a count.
+Each format is a function from the diff to the text for stdout. The table lists the most urgent rows first, and only
+counts unchanged rows.
 """
 
 import json
@@ -26,7 +26,7 @@ _CASE = (
 
 
 def document(diff: Diff) -> str:
-    """Return the JSON document (a contract: its keys are what other tools read); what was not measured is null."""
+    """Return the JSON document (a contract: other tools read its keys); values that were not measured are null."""
     document = {
         "schema": 1,
         "base": _side(diff.base),
@@ -45,13 +45,13 @@ def _side(run: Run) -> dict[str, Any]:
 
 
 _LONGEST = 34
-"""Letters of a name that are shown."""
+"""The most characters of a name."""
 
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 
 def table(diff: Diff, console: Console | None = None) -> str:
-    """Return the table as the terminal (or ``console``) shows it, ending in the count of every verdict."""
+    """Return the table for the terminal (or ``console``), ending with the count of every verdict."""
     console = console or Console()
     shown, more = lines.listed([row for row in lines.by_relevance(diff) if row.verdict not in lines.FOLDED])
     red = lines.red(diff)
@@ -68,7 +68,7 @@ def table(diff: Diff, console: Console | None = None) -> str:
             for index, sentence in enumerate(lines.sentences(row)):
                 console.print(Text(f"  {sentence}" if index else f"{row.case}: {sentence}"), soft_wrap=True)
         if red:
-            console.print(Text(f"measure again:\n  {lines.command(*red)}"), soft_wrap=True)  # it is there to be copied
+            console.print(Text(f"measure again:\n  {lines.command(*red)}"), soft_wrap=True)  # for copying
         console.print(Text(f"{lines.counts(diff)}; margin {diff.margin * 100:g} %"), soft_wrap=True)
     return capture.get().rstrip("\n")
 

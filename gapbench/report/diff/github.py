@@ -1,6 +1,6 @@
-"""A diff for GitHub: a comment on a pull request in its Markdown, within its limit on size and safe against any name.
+"""Format a diff for GitHub: a Markdown comment on a pull request, within the size limit and with all names escaped.
 
-And for Actions: annotations on stdout, and files for the job's summary and for later steps.
+For GitHub Actions also: annotations on stdout, and files for the job's summary and later steps.
 """
 
 import re
@@ -12,28 +12,28 @@ from gapbench.report.diff import lines
 from gapbench.statistics.verdicts import Verdict
 
 COMMENT_BYTES = 64_000
-"""A comment has room for 65,536 characters; bytes of UTF-8 are never fewer, and other text may join."""
+"""A comment has room for 65,536 characters; UTF-8 has at least as many bytes, and other text may be added."""
 
 _OPEN = (*lines.RED, Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED, Verdict.IMPROVED)
-"""Verdicts that are read at once; the others are a click away."""
+"""Verdicts whose rows are visible at once; the others are folded."""
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~@&$:])")
 
-ANNOTATIONS = 10  # GitHub shows no more of each kind for a step
-SUMMARY_BYTES = 1024 * 1024  # a larger step summary is not shown at all
-_TOLD = 4  # sentences of an explanation in an annotation: the whole, and what makes most of it
+ANNOTATIONS = 10  # GitHub shows at most this many of each kind per step
+SUMMARY_BYTES = 1024 * 1024  # GitHub does not show a larger step summary
+_SENTENCES = 4  # of an explanation in an annotation: the summary and the largest findings
 
 _WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 
 
 def document(diff: Diff, limit: int = COMMENT_BYTES) -> str:
-    """Return the Markdown in at most ``limit`` bytes: rows that have no room are counted, the least pressing first."""
+    """Return the Markdown in at most ``limit`` bytes; the least urgent rows that do not fit are counted."""
     rows, more = lines.listed(lines.by_relevance(diff))
     text = _document(diff, rows, more)
     kept = len(rows)
     while len(text.encode()) > limit and kept:
         kept = kept * 9 // 10
-        text = _document(diff, rows[:kept], [f"{len(diff.rows) - kept} more rows have no room here"])
+        text = _document(diff, rows[:kept], [f"{len(diff.rows) - kept} more rows do not fit here"])
     return text
 
 
@@ -68,7 +68,7 @@ def _section(verdict: Verdict, rows: list[Row], count: int) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` so that Markdown shows it as it is: on one line, without markup, links, mentions or HTML."""
+    """Escape ``text`` for Markdown: one line, without markup, links, mentions or HTML."""
     # a zero-width joiner after @ keeps names from being mentioned, whatever the backslash does
     return _SPECIAL.sub(r"\\\1", _line(text)).replace(r"\@", "@\u2060").replace(r"\<", "&lt;").replace(r"\&", "&amp;")
 
@@ -78,9 +78,9 @@ def _line(text: str) -> str:
 
 
 def render(diff: Diff) -> str:
-    """Return the annotations, errors first; where there are more than fit, the last one counts the rest."""
+    """Return the annotations, errors first; if there are too many, the last one counts the rest."""
     rows = lines.by_relevance(diff)
-    # one annotation says why nothing was compared; three hundred would say no more
+    # one annotation says why nothing was compared; more would repeat it
     mismatches = [row for row in rows if row.verdict is Verdict.ENVIRONMENT_MISMATCH]
     shown = [*lines.red(diff), *mismatches[:1], *(row for row in rows if row.verdict in _WARNED)]
     annotations = [_annotation(row) for row in shown]
@@ -98,7 +98,7 @@ def _annotation(row: Row) -> str:
     message = f"{row.implementation} {row.case} {lines.condition(row)}"
     message += "" if row.ratio is None else f": {lines.change(row)} of the base's time"
     message += f"; {row.reason}" if row.reason else ""
-    message += "".join(f"; {sentence}" for sentence in lines.sentences(row)[:_TOLD])
+    message += "".join(f"; {sentence}" for sentence in lines.sentences(row)[:_SENTENCES])
     message += f"; measure again: {lines.command(row)}" if row.verdict in lines.RED else ""
     return f"::{level} title={_property(title)}::{_data(message)}"
 
@@ -112,19 +112,22 @@ def _property(text: str) -> str:
 
 
 def summary(diff: Diff) -> str:
-    """Return the Markdown for the step's summary, at most `SUMMARY_BYTES` long."""
+    """Return the Markdown for the step's summary, in at most `SUMMARY_BYTES`."""
     return document(diff, SUMMARY_BYTES)
 
 
 def outputs(diff: Diff) -> str:
-    """Return the step's outputs, ``name=value`` a line: how many rows have each verdict, and both runs."""
+    """Return the step's outputs, one ``name=value`` per line: the count of each verdict, and both runs."""
     counts = {verdict.value: diff.summary.get(verdict, 0) for verdict in Verdict}
     values = {"base": diff.base.id, "head": diff.head.id, **counts}
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:
-    """Append to the files that GitHub names, where it does; other steps' lines in them are kept."""
+    """Append the summary and the outputs to the files that GitHub names; None leaves one out.
+
+    Raises `GapbenchError` if a file cannot be written.
+    """
     for path, content in ((summary_path, summary), (output_path, outputs)):
         if path:
             try:

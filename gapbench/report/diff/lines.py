@@ -1,4 +1,4 @@
-"""What the formats of a diff share: order, counts, what it would take, why rows are red, and how to measure again."""
+"""Share text between the formats of a diff: order, counts, remedies, explanations, and commands to measure again."""
 
 import shlex
 from collections.abc import Iterable
@@ -15,32 +15,32 @@ from gapbench.store.run import Run
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
-RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)  # what a change is answerable for
+RED = (Verdict.REGRESSED, Verdict.FAILED_HEAD)  # verdicts that a change is responsible for
 
 FOLDED = (Verdict.EQUIVALENT, Verdict.ENVIRONMENT_MISMATCH)
-"""What is counted rather than listed: nothing happened, or the same reason holds for all."""
+"""Verdicts that are counted rather than listed: no change, or the same reason for all rows."""
 
 SUMMARIZED = (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
-"""Verdicts of which a table lists `MOST_LISTED` rows: those that changed most, by what was measured."""
+"""Verdicts of which a table lists only the `MOST_LISTED` rows with the largest measured changes."""
 
 MOST_LISTED = 10
 
-_LONGEST = 10  # more rounds than so many times those of a run are not worth asking for: gapbench ab decides sooner
+_LONGEST = 10  # the most times longer that a run should get: beyond that gapbench ab decides sooner
 
 
 def by_relevance(diff: Diff) -> list[Row]:
-    """Return the rows, the most pressing verdicts first, and the largest changes first among equals."""
+    """Return the rows, most urgent verdicts first, largest changes first within a verdict."""
     order = list(Verdict)
     return sorted(diff.rows, key=lambda row: (order.index(row.verdict), -abs((row.ratio or 1) - 1)))
 
 
 def red(diff: Diff) -> list[Row]:
-    """Return the rows that a change is answerable for, the largest changes first."""
+    """Return the rows that a change is responsible for, largest changes first."""
     return [row for row in by_relevance(diff) if row.verdict in RED]
 
 
 def listed(rows: list[Row]) -> tuple[list[Row], list[str]]:
-    """Return the rows that a table lists, and a sentence for each verdict that has more."""
+    """Return the rows that a table lists, and a sentence for each verdict with further rows."""
     kept, sentences = [], []
     for verdict in Verdict:
         of_it = [row for row in rows if row.verdict is verdict]
@@ -53,7 +53,7 @@ def listed(rows: list[Row]) -> tuple[list[Row], list[str]]:
 
 
 def remedy(diff: Diff) -> str:
-    """Say what is known of the inconclusive rows, and what it would take to decide them; empty without any."""
+    """Summarize the inconclusive rows and how to decide them; empty if there are none."""
     rows = [row for row in diff.rows if row.verdict is Verdict.INCONCLUSIVE]
     if not rows:
         return ""
@@ -77,7 +77,7 @@ def remedy(diff: Diff) -> str:
 
 
 def _seconds(run: Run) -> float | None:
-    """Return how long a run took, None where it does not say."""
+    """Return the duration of a run in seconds, None if it is unknown."""
     if run.wall_seconds:
         return run.wall_seconds
     try:
@@ -88,17 +88,17 @@ def _seconds(run: Run) -> float | None:
 
 
 def condition(row: Row) -> str:
-    """Return the clock of a row, and its condition of memory where the run says it."""
+    """Return the clock of a row, with its memory condition if that is recorded."""
     return row.clock if row.memory is None else f"{row.clock}, memory {row.memory}"
 
 
 def counts(diff: Diff) -> str:
-    """Return how many rows have each verdict, in a line."""
+    """Return the count of each verdict as a line."""
     return ", ".join(f"{count} {verdict}" for verdict, count in diff.summary.items()) or "nothing to compare"
 
 
 def side(run: Run) -> str:
-    """Return what a person needs to recognise a run, or a side of one."""
+    """Describe a run, or one side of a run, so that people recognise it."""
     git = run.git or Git()
     if (ref := run.sides[0].ref) is not None:
         name = f"{ref}: {git.commit[:12] if git.commit else 'no commit'}"
@@ -111,13 +111,13 @@ def side(run: Run) -> str:
 
 def change(row: Row) -> str:
     """Return the ratio of head to base with its interval: ``1.05× [1.031, 1.072]``."""  # noqa: RUF002
-    return f"{fmt.ratio(row.ratio)} {fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high)}".strip()
+    return fmt.ratio_with_interval(row.ratio, row.ratio_low, row.ratio_high)
 
 
 def command(*rows: Row) -> str:
-    """Return the command that measures rows of a diff again, and no other cases, ready for a shell."""
+    """Return the shell command that measures the rows of a diff again, and no other cases."""
     cases = [Case.from_id(row.case) for row in rows]
-    kept = "ab" in rows[0].again  # which keeps memory always, and has no option for it
+    kept = "ab" in rows[0].again  # which always keeps memory, and has no option for it
     values: dict[str, Iterable[str]] = {
         "": (row.suite for row in rows if any(case.operation != "gap" for case in cases)),
         "--shape": ("x".join(map(str, case.shape)) for case in cases),
@@ -139,7 +139,7 @@ def command(*rows: Row) -> str:
 
 
 def explained(store: Store, diff: Diff) -> Diff:
-    """Return a diff of a run's two sides with what ``gapbench ab --explain`` found out, as its profiles keep it."""
+    """Add the explanations of ``gapbench ab --explain``, which the run's profiles keep, to a diff of its sides."""
     if not diff.is_interleaved:
         return diff
     explanations = {
@@ -154,7 +154,7 @@ def explained(store: Store, diff: Diff) -> Diff:
 
 
 def sentences(row: Row) -> list[str]:
-    """Return what is known of why a row is slower: the whole in a sentence, then what makes it, the largest first."""
+    """Return why a row is slower: a summary, then the findings, largest first."""
     if row.explanation is None:
         return []
     return [row.explanation["sentence"], *(finding["sentence"] for finding in row.explanation["findings"])]

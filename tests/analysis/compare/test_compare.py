@@ -44,13 +44,13 @@ def test_swapped_runs_mirror_the_diff():
 
 @pytest.mark.parametrize("state", [0.0, 0.1, -0.1])
 def test_another_state_of_the_machine_is_no_change_of_any_implementation(state):
-    """A whole run 10 % slower or faster: not even the reference is blamed."""
+    """Shift a whole run by 10 % either way; no row changes, not even the reference."""
     for seed in range(6):
-        found = verdicts(*two_sides(seed, head={"state": state})).values()
-        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(found)
+        result = verdicts(*two_sides(seed, head={"state": state})).values()
+        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & set(result)
 
 
-def test_a_reference_that_got_faster_turns_nobody_else_red():
+def test_a_reference_that_got_faster_turns_no_other_red():
     for seed in range(6):
         rows = by_name(*two_sides(seed, head={"changes": {"mean": 0.85}}))
         assert {rows[name].verdict for name in ("fast", "slow", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
@@ -83,13 +83,13 @@ def test_one_changed_implementation_does_not_make_the_reference_look_changed():
     assert "moved" not in rows["slow"].reason
 
 
-def test_a_lone_implementation_is_compared_by_its_time_and_that_is_said():
+def test_a_lone_implementation_is_compared_by_its_time_and_that_is_reported():
     rows = by_name(*two_sides(names=("mean",), head={"changes": {"mean": 1.4}}))
     assert rows["mean"].verdict is Verdict.REGRESSED
     assert "another state of the machine" in rows["mean"].reason
 
 
-def test_without_a_reference_on_both_sides_times_are_compared_and_that_is_said():
+def test_without_a_reference_on_both_sides_times_are_compared_and_that_is_reported():
     rows = by_name(*two_sides(head={"statuses": {"mean": "failed"}}))
     assert rows["mean"].verdict is Verdict.FAILED_HEAD
     assert "without a ratio to compare" in rows["fast"].reason
@@ -109,8 +109,8 @@ def test_each_case_is_compared_with_itself():
         seconds_per_call=head.samples["seconds_per_call"]
         * np.where((head.samples["case"] == OTHER.id) & (head.samples["implementation"] == "odd"), 1.08, 1)
     )
-    found = verdicts(base, replace(head, samples=slower))
-    assert [key for key, verdict in found.items() if verdict is Verdict.REGRESSED] == [(OTHER.id, "odd")]
+    result = verdicts(base, replace(head, samples=slower))
+    assert [key for key, verdict in result.items() if verdict is Verdict.REGRESSED] == [(OTHER.id, "odd")]
 
 
 def test_six_rounds_a_side_show_a_large_change_among_sixty_rows():
@@ -166,8 +166,8 @@ def test_what_slows_a_whole_case_is_found_by_times_of_their_own():
 @pytest.mark.parametrize("state", [0.08, -0.08])
 def test_another_state_of_the_machine_is_no_change_of_many_rows(state):
     for seed in range(3):
-        found = compare(*two_sides(seed, cases=MANY, common=0.003, head={"state": state})).summary
-        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & found.keys()
+        result = compare(*two_sides(seed, cases=MANY, common=0.003, head={"state": state})).summary
+        assert not {Verdict.REGRESSED, Verdict.IMPROVED} & result.keys()
 
 
 @pytest.mark.parametrize("change", [0.88, 1.12])
@@ -191,7 +191,7 @@ def test_without_samples_of_a_side_a_row_is_inconclusive():
 
 
 def test_earlier_runs_tell_how_far_runs_lie_apart():
-    """A change that two runs alone take for noise is found where runs are known to agree, and the other way round."""
+    """Earlier runs that agree reveal a change that looks like noise to two runs alone, and vice versa."""
     base, head = two_sides(spread=0.002, common=0.003, head={"changes": {"slow": 1.035}})
 
     def earlier(apart):
@@ -222,9 +222,9 @@ def test_rows_pair_within_their_condition_of_memory_only():
         results=pd.concat([head.results, fresh.results], ignore_index=True),
         samples=pd.concat([head.samples, fresh.samples], ignore_index=True),
     )
-    found = {(row.implementation, row.memory): row.verdict for row in compare(base, head).rows}
-    assert found["slow", "kept"] is Verdict.REGRESSED
-    assert {verdict for (_, memory), verdict in found.items() if memory == "fresh"} == {Verdict.ADDED}
+    result = {(row.implementation, row.memory): row.verdict for row in compare(base, head).rows}
+    assert result["slow", "kept"] is Verdict.REGRESSED
+    assert {verdict for (_, memory), verdict in result.items() if memory == "fresh"} == {Verdict.ADDED}
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,10 @@ def test_another_condition_of_memory_is_a_mismatch_that_names_both(was, now, sen
 
 
 def test_what_stopped_early_is_compared_as_far_as_its_rounds_go():
-    def raced(one):
-        slow = one.samples["implementation"] == "slow"
-        results = one.results.assign(stopped_by=np.where(one.results["implementation"] == "slow", "slower", "target"))
-        return replace(one, results=results, samples=one.samples[~slow | (one.samples["round"] < 3)])
+    def raced(item):
+        slow = item.samples["implementation"] == "slow"
+        results = item.results.assign(stopped_by=np.where(item.results["implementation"] == "slow", "slower", "target"))
+        return replace(item, results=results, samples=item.samples[~slow | (item.samples["round"] < 3)])
 
     large = by_name(*map(raced, two_sides(spread=0.003, head={"changes": {"slow": 1.3}})))["slow"]
     assert (large.verdict, large.rounds) == (Verdict.REGRESSED, 3)
@@ -303,7 +303,7 @@ def test_the_same_name_for_other_work_is_a_changed_definition(column, value):
     assert f"{column} is {value}, was " in rows[0].reason
 
 
-def test_columns_that_runs_of_old_lack_are_no_change():
+def test_columns_that_runs_of_older_versions_lack_are_no_change():
     base, head = two_sides()
     old = replace(base, results=base.results.assign(reference=None, parameters=pd.NA))
     assert Verdict.CHANGED_DEFINITION not in verdicts(old, head).values()
@@ -333,7 +333,7 @@ def test_another_environment_is_not_compared_unless_it_is_allowed_by_name(name):
     assert allowed.environment == diff.environment  # still said
 
 
-def test_failures_are_told_though_the_environment_differs():
+def test_failures_are_reported_though_the_environment_differs():
     base, head = two_sides(head={"statuses": {"odd": "failed"}, **OTHERS["torch"]})
     assert by_name(base, head)["odd"].verdict is Verdict.FAILED_HEAD
 

@@ -1,4 +1,4 @@
-"""Verdicts on stored A/B runs whose rounds are known."""
+"""Test verdicts on stored A/B runs with known rounds."""
 
 import json
 from dataclasses import replace
@@ -39,8 +39,8 @@ def run(screen=30, fresh=None, changes=None, confirmed=None, null=None, spread=0
     frames, outcomes = [], []
     for case in CASES:
         for side in ("base", "head"):
-            found = statuses.get((side, case), OK)
-            outcomes.append(Outcome("ci", case, "pool", "host", found, None, None, side))
+            result = statuses.get((side, case), OK)
+            outcomes.append(Outcome("ci", case, "pool", "host", result, None, None, side))
         if any((side, case) in statuses for side in ("base", "head")):
             continue
         rounds = screen + fresh.get(case, 0)
@@ -50,14 +50,14 @@ def run(screen=30, fresh=None, changes=None, confirmed=None, null=None, spread=0
         times = {"base": weather, "head": weather * ratios * noise}
         if case in null:
             times["null"] = weather * null[case] * np.exp(rng.normal(0, spread, rounds))
-        for place, (side, values) in enumerate(times.items()):
+        for index, (side, values) in enumerate(times.items()):
             frames.append(
                 pd.DataFrame(
                     {
                         "run": "r", "case": case.id, "implementation": "pool", "contender": side, "clock": "host",
                         "memory": None,
-                        "round": np.repeat(np.arange(rounds), 3), "process": place, "turn": np.tile([0, 1, 2], rounds),
-                        "position": place, "calls": 7,
+                        "round": np.repeat(np.arange(rounds), 3), "process": index, "turn": np.tile([0, 1, 2], rounds),
+                        "position": index, "calls": 7,
                         "seconds_per_call": 1e-5 * np.repeat(values, 3) * np.tile([1.0, 5.0, 1.0], rounds),
                     }
                 )
@@ -158,7 +158,7 @@ def test_an_honest_copy_of_base_changes_nothing():
 
 @pytest.mark.slow
 def test_identical_code_is_hardly_ever_red(repetitions):
-    """Where the first look flags as it would, on noise alone: 40 diffs (120 at night), all 12 cases flagged."""
+    """Use noise alone, with all 12 cases of 40 diffs (120 at night) flagged."""
     reds = sum(
         Verdict.REGRESSED in interleaved(run(4, dict.fromkeys(CASES, 12), spread=0.03, seed=seed)).summary
         for seed in range(40 * repetitions)
@@ -175,11 +175,11 @@ def test_what_fails_on_a_side_says_which_and_why():
         ("head", CASES[3]): Qualification("unsupported", "there is no implementation pool in this checkout"),
     }
     diff = interleaved(run(statuses=statuses))
-    found = {row.case: (row.verdict, row.reason) for row in diff.rows}
-    assert found[CASES[0].id] == (Verdict.FAILED_BASE, "failed: mine.py does not import")
-    assert found[CASES[1].id] == (Verdict.FAILED_HEAD, "wrong: off by 2")
-    assert found[CASES[2].id][0] is Verdict.ADDED
-    assert found[CASES[3].id][0] is Verdict.REMOVED
+    result = {row.case: (row.verdict, row.reason) for row in diff.rows}
+    assert result[CASES[0].id] == (Verdict.FAILED_BASE, "failed: mine.py does not import")
+    assert result[CASES[1].id] == (Verdict.FAILED_HEAD, "wrong: off by 2")
+    assert result[CASES[2].id][0] is Verdict.ADDED
+    assert result[CASES[3].id][0] is Verdict.REMOVED
     assert diff.summary[Verdict.EQUIVALENT] == 8
 
 
@@ -199,15 +199,15 @@ def test_an_interrupted_run_has_no_verdicts():
 
 
 def test_of_a_side_git_may_be_unknown():
-    found = run()
-    base, head = found.run.sides
-    found = replace(found, run=structs.replace(found.run, sides=(structs.replace(base, git=None), head)))
-    assert json.loads(render(interleaved(found), "json"))["base"]["commit"] is None
+    result = run()
+    base, head = result.run.sides
+    result = replace(result, run=structs.replace(result.run, sides=(structs.replace(base, git=None), head)))
+    assert json.loads(render(interleaved(result), "json"))["base"]["commit"] is None
 
 
 def test_versions_that_differ_between_the_sides_are_named():
-    found = run()
-    base, head = found.run.sides
+    result = run()
+    base, head = result.run.sides
     newer = structs.replace(head, versions={**base.versions, "torch": "9.9", "numpy": "2.0"})
-    diff = interleaved(replace(found, run=structs.replace(found.run, sides=(base, newer))))
-    assert [one.split(",")[0] for one in diff.environment] == ["torch is 9.9", "numpy is 2.0"]
+    diff = interleaved(replace(result, run=structs.replace(result.run, sides=(base, newer))))
+    assert [item.split(",")[0] for item in diff.environment] == ["torch is 9.9", "numpy is 2.0"]

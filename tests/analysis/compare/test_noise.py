@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from gapbench.analysis.compare import noise
-from gapbench.statistics.stats import hodges_lehmann
+from gapbench.statistics.stats import location
 
 values = st.lists(st.integers(-80, 80).map(lambda value: value / 1000), min_size=1, max_size=12).map(np.array)
 SCALE = noise.scale(0.007, least=0.003, most=0.017)
@@ -21,7 +21,7 @@ def shifts(rng, apart, count, within=1e-6):
 @given(st.lists(values, min_size=1, max_size=5))
 def test_a_level_is_where_rounds_lie_however_few_and_never_quite_certain(rounds):
     for level, of_row in zip(noise.levels(rounds), rounds, strict=True):
-        assert level.value == hodges_lehmann(of_row)
+        assert level.value == location(of_row).estimate
         assert level.rounds == len(of_row)
         assert level.degrees > 0
         assert level.variance >= 0
@@ -49,7 +49,7 @@ def test_with_many_rounds_a_shift_is_about_welchs():
 def test_a_wild_round_hardly_widens_a_row():
     rounds = np.random.default_rng(3).normal(0, 0.01, 30)
     wild = np.append(rounds[:-1], 2.0)
-    calm, disturbed = (noise.levels([one])[0].variance for one in (rounds, wild))
+    calm, disturbed = (noise.levels([row])[0].variance for row in (rounds, wild))
     assert disturbed < 2 * calm
 
 
@@ -77,8 +77,8 @@ def test_what_rounds_explain_is_not_learned_twice():
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 0.01)), max_size=30))
-def test_whatever_rows_did_the_scale_keeps_its_bounds(found):
-    for learned in (SCALE.learn(found), SCALE.learn_row(found), SCALE.learn(found).learn_row(found)):
+def test_whatever_rows_did_the_scale_keeps_its_bounds(result):
+    for learned in (SCALE.learn(result), SCALE.learn_row(result), SCALE.learn(result).learn_row(result)):
         assert SCALE.least <= learned.variance <= SCALE.most
         assert learned.degrees >= SCALE.degrees
 

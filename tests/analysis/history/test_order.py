@@ -1,4 +1,4 @@
-"""Runs in the order of commits of real repositories."""
+"""Test the order of runs by the commits of real repositories."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@b"]
 
 
 class Repository:
-    """A git repository whose commits all claim the times they are given, which need not go forward."""
+    """A git repository whose commits have the given times, in any order."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -43,16 +43,16 @@ def documents(*commits):
     return [Run(id=run, git=commit and Git(commit=commit)) for run, commit in zip(runs, commits, strict=True)]
 
 
-def places(found):
-    """Return the start order's numbers in the order found."""
-    return [int(run[6:8]) for run in found.runs]
+def places(result):
+    """Return the positions by start time in the resulting order."""
+    return [int(run[6:8]) for run in result.runs]
 
 
 def test_runs_are_in_the_order_of_commits_however_late_they_were_measured(repository):
     first, second, third = (repository.commit(day) for day in (9, 5, 7))  # clocks differ between machines
-    found = order(documents(third, first, second, first), repository.folder)
-    assert places(found) == [2, 4, 3, 1]
-    assert (found.by, found.phrase) == ("commit", "in the order of their commits")
+    result = order(documents(third, first, second, first), repository.folder)
+    assert places(result) == [2, 4, 3, 1]
+    assert (result.by, result.phrase) == ("commit", "in the order of their commits")
 
 
 def test_a_branch_is_kept_together_and_comes_before_its_merge(repository):
@@ -63,8 +63,8 @@ def test_a_branch_is_kept_together_and_comes_before_its_merge(repository):
     main = [repository.commit(day) for day in (3, 5)]
     repository.git("merge", "-q", "--no-ff", "-m", "merge", "side", date="2026-01-06T00:00:00Z")
     merge = repository.git("rev-parse", "HEAD")
-    found = places(order(documents(base, side[0], main[0], side[1], main[1], merge), repository.folder))
-    assert found in ([1, 2, 4, 3, 5, 6], [1, 3, 5, 2, 4, 6])
+    result = places(order(documents(base, side[0], main[0], side[1], main[1], merge), repository.folder))
+    assert result in ([1, 2, 4, 3, 5, 6], [1, 3, 5, 2, 4, 6])
 
 
 def test_a_commit_on_a_branch_that_is_not_checked_out_counts_too(repository):
@@ -78,22 +78,22 @@ def test_a_commit_on_a_branch_that_is_not_checked_out_counts_too(repository):
 def test_where_one_commit_is_not_known_all_go_by_time(repository):
     first, second = repository.commit(1), repository.commit(2)
     for stranger in ("f" * 40, None, "--all", "nogit", "$(id)", "a\nb"):
-        found = order(documents(second, stranger, first), repository.folder)
-        assert places(found) == [1, 2, 3]
-        assert found.by == "start"
-        assert found.phrase == "by start time, as this repository lacks the commits of 1 of 3 runs"
+        result = order(documents(second, stranger, first), repository.folder)
+        assert places(result) == [1, 2, 3]
+        assert result.by == "start"
+        assert result.phrase == "by start time, as this repository lacks the commits of 1 of 3 runs"
 
 
 def test_what_is_no_commit_is_not_taken_for_one(repository):
     repository.commit()
     tree = repository.git("rev-parse", "HEAD^{tree}")
-    assert history.places_of([tree, "f" * 40], repository.folder) == {}
+    assert history.positions_of([tree, "f" * 40], repository.folder) == {}
 
 
 def test_outside_of_repositories_runs_go_by_time(tmp_path):
-    found = order(documents("a" * 40, "b" * 40), tmp_path)
-    assert (places(found), found.by) == ([1, 2], "start")
-    assert found.phrase == "by start time, as this folder is in no git repository"
+    result = order(documents("a" * 40, "b" * 40), tmp_path)
+    assert (places(result), result.by) == ([1, 2], "start")
+    assert result.phrase == "by start time, as this folder is not in a git repository"
 
 
 def test_an_empty_repository_knows_no_commit(repository):
@@ -112,7 +112,7 @@ def test_names_that_git_knows_are_commits(repository):
     first = repository.commit(1)
     repository.git("tag", "v1")
     second = repository.commit(2)
-    found = [history.commit_of(name, repository.folder) for name in ("v1", "main~1", "main", second[:9])]
-    assert found == [first, first, second, second]
+    result = [history.commit_of(name, repository.folder) for name in ("v1", "main~1", "main", second[:9])]
+    assert result == [first, first, second, second]
     for name in ("v2", "--help", "-h", "", "a b", "\0", "HEAD:nosuch"):
         assert history.commit_of(name, repository.folder) is None

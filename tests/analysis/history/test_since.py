@@ -15,7 +15,7 @@ def store(tmp_path):
 
 
 def fill(store, **times):
-    """Store a run for each of the times of ``mean``, ``adaptive``, ...; None where a run does not have it."""
+    """Store a run for each of the times of ``mean``, ``adaptive``, ...; None if a run lacks it."""
     runs = []
     for day, row in enumerate(zip(*times.values(), strict=True)):
         seconds = {name: value for name, value in zip(times, row, strict=True) if value is not None}
@@ -41,11 +41,11 @@ def test_what_got_slower_is_sorted_with_its_ratio(store, tmp_path):
         late=[None] * 3 + [BEFORE] * 5,
         later=[None] * 2 + [BEFORE] * 2 + [None] * 4,
     )
-    found = judge(store, runs[1], tmp_path)
-    assert [one.implementation for one in found.slower] == ["adaptive", "mean"]
-    assert [one.implementation for one in found.faster] == ["sum_scale"]
-    assert (found.unchanged, found.undecided, found.absent) == (1, 0, 2)
-    worst = found.slower[0]
+    result = judge(store, runs[1], tmp_path)
+    assert [item.implementation for item in result.slower] == ["adaptive", "mean"]
+    assert [item.implementation for item in result.faster] == ["sum_scale"]
+    assert (result.unchanged, result.undecided, result.absent) == (1, 0, 2)
+    worst = result.slower[0]
     assert worst.ratio_low < 2 < worst.ratio_high
     assert worst.ratio_high / worst.ratio_low < 1.05
     assert (worst.runs_before, worst.runs_after, worst.causes, worst.case) == (4, 4, ["code"], CASE.id)
@@ -69,8 +69,8 @@ def test_only_steps_since_the_run_are_its_causes(store, tmp_path):
 
 def test_there_and_back_again_is_unchanged(store, tmp_path):
     runs = fill(store, mean=[BEFORE] * 4 + [AFTER] * 4 + [BEFORE] * 4)
-    found = judge(store, runs[0], tmp_path)
-    assert (found.slower, found.faster, found.unchanged) == ([], [], 1)
+    result = judge(store, runs[0], tmp_path)
+    assert (result.slower, result.faster, result.unchanged) == ([], [], 1)
     assert len(judge(store, runs[5], tmp_path).faster) == 1
 
 
@@ -83,8 +83,8 @@ def test_a_run_is_found_as_everywhere_or_by_what_git_knows(store, monkeypatch):
     runs = fill(store, mean=[BEFORE] * 3)
     assert find(store, "latest") == runs[2]
     assert find(store, f"{1:040x}") == runs[1]
-    known = {"v1": f"{1:040x}", "v2": "f" * 40}
-    monkeypatch.setattr(history, "commit_of", known.get)
+    commits = {"v1": f"{1:040x}", "v2": "f" * 40}
+    monkeypatch.setattr(history, "commit_of", commits.get)
     assert find(store, "v1") == runs[1]
     with pytest.raises(GapbenchError, match="v2 is commit fffffff, of which .*results has no run; name a run"):
         find(store, "v2")

@@ -37,8 +37,8 @@ def history(seconds, device="cpu", **changes):
 
 def trend(seconds, **changes):
     documents, results = history(seconds, **changes)
-    (found,) = trends(documents, Order(list(documents), "start", ""), results)
-    return found
+    (result,) = trends(documents, Order(list(documents), "start", ""), results)
+    return result
 
 
 SLOWER = [1.00e-5, 1.01e-5, 0.99e-5, 1.00e-5, 1.01e-5, 1.20e-5, 1.21e-5, 1.19e-5, 1.20e-5, 1.21e-5]
@@ -54,11 +54,11 @@ def test_a_step_is_found_where_it_is_with_its_ratio():
 
 
 def test_conditions_of_memory_are_trends_of_their_own():
-    """That runs begin to say what memory they had is a new trend, not a step."""
+    """Runs that begin to record their memory start a new trend, not a step."""
     documents, results = history(SLOWER)
     memory = [None] * 5 + ["kept"] * 5
-    found = trends(documents, Order(list(documents), "start", ""), results.assign(memory=memory))
-    assert [(one.memory, len(one.points), one.changes) for one in found] == [(None, 5, []), ("kept", 5, [])]
+    result = trends(documents, Order(list(documents), "start", ""), results.assign(memory=memory))
+    assert [(item.memory, len(item.points), item.changes) for item in result] == [(None, 5, []), ("kept", 5, [])]
 
 
 def test_faster_is_a_step_too():
@@ -95,8 +95,8 @@ def test_noise_alone_rarely_makes_a_step(count, most):
 
 def test_steps_of_three_sigma_are_mostly_found_in_their_place():
     rng = np.random.default_rng(6)
-    found = [steps(rng.normal(0, 0.02, 20) + np.repeat([0, 0.06], 10)) for _ in range(200)]
-    assert sum(any(abs(step - 10) <= 1 for step in one) for one in found) / 200 > 0.9
+    result = [steps(rng.normal(0, 0.02, 20) + np.repeat([0, 0.06], 10)) for _ in range(200)]
+    assert sum(any(abs(step - 10) <= 1 for step in item) for item in result) / 200 > 0.9
 
 
 def squares(values, cuts):
@@ -104,9 +104,9 @@ def squares(values, cuts):
 
 
 def test_the_search_is_exact():
-    """Every way to cut nine values is tried; what would better be cut where no segment may end is no step."""
+    """Try every way to cut nine values; a cut that would be better within a shortest segment is not a step."""
     rng = np.random.default_rng(7)
-    seen = set()
+    observed = set()
     for _ in range(200):
         values = rng.normal(0, 0.03, 9) + np.repeat([0, rng.normal(0, 0.1)], [4, 5])
         penalty = 4 * max(np.mean(np.diff(values) ** 2) / 2, LEAST_NOISE**2) * np.log(9)
@@ -114,8 +114,8 @@ def test_the_search_is_exact():
         alone = min(range(1, 9), key=lambda cut: squares(values, [cut]))
         if len(cuts) < 2:
             assert steps(values) == [cut for cut in cuts if cut == alone]
-        seen.add(tuple(steps(values)))
-    assert {(), (4,)} <= seen
+        observed.add(tuple(steps(values)))
+    assert {(), (4,)} <= observed
 
 
 def test_one_run_that_is_off_is_no_step_wherever_it_is():
@@ -127,7 +127,7 @@ def test_one_run_that_is_off_is_no_step_wherever_it_is():
 
 
 @pytest.mark.parametrize(
-    ("device", "field", "old", "new", "said"),
+    ("device", "field", "old", "new", "message"),
     [
         ("cpu", "torch", "2.12", "2.13", "torch 2.12 → 2.13"),
         ("cpu", "cpu", "EPYC", "Xeon", "cpu EPYC → Xeon"),
@@ -135,22 +135,22 @@ def test_one_run_that_is_off_is_no_step_wherever_it_is():
         ("cuda", "driver", "550", "560", "driver 550 → 560"),
     ],
 )
-def test_a_step_where_the_environment_changed_is_put_down_to_that(device, field, old, new, said):
-    found = trend(SLOWER, device=device, **{field: [old] * 5 + [new] * 5})
-    assert [point.environment for point in found.points] == [[]] * 5 + [[said]] + [[]] * 4
-    (change,) = found.changes
-    assert (change.cause, change.environment) == ("environment", [said])
+def test_a_step_where_the_environment_changed_is_put_down_to_that(device, field, old, new, message):
+    result = trend(SLOWER, device=device, **{field: [old] * 5 + [new] * 5})
+    assert [point.environment for point in result.points] == [[]] * 5 + [[message]] + [[]] * 4
+    (change,) = result.changes
+    assert (change.cause, change.environment) == ("environment", [message])
 
 
 def test_an_environment_that_changed_elsewhere_does_not_excuse_a_step():
-    found = trend(SLOWER, torch=["2.12"] * 2 + ["2.13"] * 8)
-    assert found.points[2].environment == ["torch 2.12 → 2.13"]
-    assert found.changes[0].cause == "code"
+    result = trend(SLOWER, torch=["2.12"] * 2 + ["2.13"] * 8)
+    assert result.points[2].environment == ["torch 2.12 → 2.13"]
+    assert result.changes[0].cause == "code"
 
 
 def test_a_driver_is_nothing_to_a_cpu():
-    found = trend(SLOWER, driver=["550"] * 5 + ["560"] * 5)
-    assert found.changes[0].cause == "code"
+    result = trend(SLOWER, driver=["550"] * 5 + ["560"] * 5)
+    assert result.changes[0].cause == "code"
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_what_a_run_does_not_say_is_not_put_down_to_code(changes, cause):
 
 def test_a_gpu_that_run_json_lacks_is_unknown():
     documents, results = history(SLOWER, device="cuda:3")
-    (found,) = trends(documents, Order(list(documents), "start", ""), results)
-    assert found.changes[0].cause == "unknown"
+    (result,) = trends(documents, Order(list(documents), "start", ""), results)
+    assert result.changes[0].cause == "unknown"
 
 
 def test_points_are_in_the_order_given_and_only_plain_ok_runs_count():
@@ -179,6 +179,6 @@ def test_points_are_in_the_order_given_and_only_plain_ok_runs_count():
     results.loc[0, "status"] = "failed"
     results.loc[1, "contender"] = "base"
     results.loc[2, "seconds"] = float("nan")
-    (found,) = trends(documents, Order(list(documents)[::-1], "start", ""), results)
-    assert [point.run for point in found.points] == list(documents)[:2:-1]
-    assert found.points[0].seconds == SLOWER[-1]
+    (result,) = trends(documents, Order(list(documents)[::-1], "start", ""), results)
+    assert [point.run for point in result.points] == list(documents)[:2:-1]
+    assert result.points[0].seconds == SLOWER[-1]

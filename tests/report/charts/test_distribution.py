@@ -14,61 +14,61 @@ def drawn(figure, axis):
 
 @settings(max_examples=25)
 @given(samples())
-def test_any_samples_are_drawn(found):
-    figure, words, table = check(distribution, found)
-    if found.empty:
+def test_any_samples_are_drawn(result):
+    figure, words, table = check(distribution, result)
+    if result.empty:
         assert words.startswith("There are no samples")
         return
-    names = found["implementation"].nunique()
-    assert words.startswith(f"{len(found)} samples of {names} implementation")
+    names = result["implementation"].nunique()
+    assert words.startswith(f"{len(result)} samples of {names} implementation")
     assert len(drawn(figure, "y")) == min(names, distribution.MOST_LINES)
-    assert table["samples"].sum() == len(found)
-    throttled = found[found["throttle"].notna() & (found["throttle"] != "none")]["round"].nunique()
+    assert table["samples"].sum() == len(result)
+    throttled = result[result["throttle"].notna() & (result["throttle"] != "none")]["round"].nunique()
     assert (f"{throttled} round" in words.partition("Not read")[2]) == (throttled > 0)
 
 
 def test_samples_are_in_the_order_they_were_taken():
-    found = side(names=("mean", "fast"), rounds=3).samples.sample(frac=1, random_state=0)
-    first = drawn(distribution.figure(found), "y")[0]
+    result = side(names=("mean", "fast"), rounds=3).samples.sample(frac=1, random_state=0)
+    first = drawn(distribution.figure(result), "y")[0]
     assert list(first.x) == list(range(9))
-    own = found[found["implementation"] == "mean"].sort_values(["round", "turn"])
+    own = result[result["implementation"] == "mean"].sort_values(["round", "turn"])
     assert list(first.y) == list(own["seconds_per_call"])
 
 
 @pytest.mark.slow
 def test_many_samples_are_thinned_without_hiding_the_extremes():
-    found = side(rounds=110, names=("mean",)).samples
-    found = pd.concat([found.assign(turn=found["turn"] + 3 * copy) for copy in range(3)], ignore_index=True)
-    figure, words, _ = check(distribution, found)
+    result = side(rounds=110, names=("mean",)).samples
+    result = pd.concat([result.assign(turn=result["turn"] + 3 * copy) for copy in range(3)], ignore_index=True)
+    figure, words, _ = check(distribution, result)
     shown = drawn(figure, "y")[0].y
-    assert len(shown) <= 900 < len(found)
-    assert (min(shown), max(shown)) == (found["seconds_per_call"].min(), found["seconds_per_call"].max())
-    assert "the least, the middle and the largest sample are drawn" in words
+    assert len(shown) <= 900 < len(result)
+    assert (min(shown), max(shown)) == (result["seconds_per_call"].min(), result["seconds_per_call"].max())
+    assert "Only the smallest, middle and largest sample" in words
 
 
 def test_rounds_have_their_medians_and_the_ecdf_ends_at_all():
-    found = side(rounds=4, names=("mean",)).samples
-    figure = distribution.figure(found)
-    medians = found.groupby("round")["seconds_per_call"].median()
+    result = side(rounds=4, names=("mean",)).samples
+    figure = distribution.figure(result)
+    medians = result.groupby("round")["seconds_per_call"].median()
     assert list(drawn(figure, "y2")[0].y) == list(medians)
     ecdf = drawn(figure, "y3")[0]
     assert (ecdf.y[0], ecdf.y[-1]) == (0, 1)
     assert list(ecdf.x) == sorted(ecdf.x)
-    assert ecdf.x[-1] == found["seconds_per_call"].max()
+    assert ecdf.x[-1] == result["seconds_per_call"].max()
 
 
-def test_rounds_that_differ_are_said():
-    found = side(rounds=4, names=("mean", "fast"), spread=0).samples
-    found.loc[(found["round"] == 2) & (found["implementation"] == "fast"), "seconds_per_call"] *= 3
-    assert "(fast)" in distribution.summary(found)
-    assert "differ by up to 3" in distribution.summary(found)
+def test_rounds_that_differ_are_reported():
+    result = side(rounds=4, names=("mean", "fast"), spread=0).samples
+    result.loc[(result["round"] == 2) & (result["implementation"] == "fast"), "seconds_per_call"] *= 3
+    assert "(fast)" in distribution.summary(result)
+    assert "differ by up to 3" in distribution.summary(result)
 
 
 def test_the_machine_is_drawn_where_it_was_read_and_named_where_not():
-    found = side(rounds=4, names=("mean",)).samples
-    assert "Not read on this machine: SM clock, temperature, power, stolen CPU time." in distribution.summary(found)
-    assert len({trace.yaxis for trace in distribution.figure(found).data}) == 3
-    read = found.assign(steal=0.25, sm_clock_mhz=1980.0, throttle=np.where(found["round"] == 2, "sw_thermal", "none"))
+    result = side(rounds=4, names=("mean",)).samples
+    assert "Not read on this machine: SM clock, temperature, power, stolen CPU time." in distribution.summary(result)
+    assert len({trace.yaxis for trace in distribution.figure(result).data}) == 3
+    read = result.assign(steal=0.25, sm_clock_mhz=1980.0, throttle=np.where(result["round"] == 2, "sw_thermal", "none"))
     figure, words, table = check(distribution, read)
     assert "Drawn beside them: SM clock, stolen CPU time. Not read on this machine: temperature, power." in words
     assert words.endswith("1 round was throttled.")

@@ -20,19 +20,19 @@ ratios = st.none() | st.floats(0.01, 100).map(lambda ratio: (ratio, ratio * 0.99
 def diffs(draw):
     rows = [
         Row(
-            "quick", CASE.id, f"{HOSTILE}{place}", draw(st.sampled_from(["host", "graph_warm"])), "spec",
+            "quick", CASE.id, f"{HOSTILE}{index}", draw(st.sampled_from(["host", "graph_warm"])), "spec",
             draw(st.sampled_from(list(Verdict))), draw(st.sampled_from(["", HOSTILE])), *(draw(ratios) or (None,) * 3),
         )
-        for place in range(draw(st.integers(0, 45)))
+        for index in range(draw(st.integers(0, 45)))
     ]  # fmt: skip
     return Diff({}, {}, draw(st.sampled_from([0.0, 0.01, 0.1])), tuple(rows))
 
 
 @settings(max_examples=25)
 @given(results())
-def test_any_run_gives_a_forest_that_counts_right(found):
-    _, words, table = check(forest, found)
-    compared = found[(found["status"] == "ok") & found["ratio"].gt(0) & found["seconds"].gt(0)]
+def test_any_run_gives_a_forest_that_counts_right(result):
+    _, words, table = check(forest, result)
+    compared = result[(result["status"] == "ok") & result["ratio"].gt(0) & result["seconds"].gt(0)]
     compared = compared[compared["implementation"] != "mean"]
     assert len(table) == min(len(compared), forest.MOST_ROWS)
     if len(compared):
@@ -47,13 +47,13 @@ def test_any_diff_gives_a_forest_with_every_verdict_counted_most_pressing_first(
     _, words, table = check(forest, diff)
     for verdict, count in diff.summary.items():
         assert f"{count} {verdict.replace('_', ' ')}" in words
-    order = [list(Verdict).index(Verdict(one)) for one in table["verdict"]]
+    order = [list(Verdict).index(Verdict(item)) for item in table["verdict"]]
     assert order == sorted(order)
     assert len(table) == min(len(diff.rows), forest.MOST_ROWS)
 
 
 def test_what_surely_beats_the_reference_comes_first():
-    found = stored(
+    result = stored(
         [
             row(CASE, "mean", 1e-5, 1.0),
             row(CASE, "slow", 1e-5, 3.0),
@@ -63,8 +63,8 @@ def test_what_surely_beats_the_reference_comes_first():
             row(CASES[11], "head", 1e-5, 0.1),
         ]
     )
-    assert forest.table(found)["implementation"].tolist() == ["best", "good", "slow", "vague", "head"]
-    assert forest.summary(found) == (
+    assert forest.table(result)["implementation"].tolist() == ["best", "good", "slow", "vague", "head"]
+    assert forest.summary(result) == (
         f"5 rows: 3 faster, 1 slower, 1 no difference shown. First: best on {CASE.id}, 0.60× [0.594, 0.606] the "
         "reference's time."
     )
@@ -77,8 +77,8 @@ def test_verdicts_differ_by_symbol_and_words():
     symbols = {trace.name: trace.marker.symbol for trace in figure.data}
     assert {"regressed", "improved", "inconclusive"} <= set(symbols)
     assert len(set(symbols.values())) == len(symbols)
-    said = " ".join(annotation.text for annotation in figure.layout.annotations)
-    assert "<b>fast</b> regressed 1.08×" in said
+    message = " ".join(annotation.text for annotation in figure.layout.annotations)
+    assert "<b>fast</b> regressed 1.08×" in message
     assert "First: fast on" in words
 
 

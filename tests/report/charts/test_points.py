@@ -13,10 +13,10 @@ from gapbench.report.charts import points
 )
 def test_cells_keep_every_point_and_are_no_more_than_asked(rows, most):
     frame = pd.DataFrame(rows, columns=["by", "x", "y"]).astype({"x": float, "y": float})
-    found = points.cells(frame, ["by"], "x", "y", most)
-    assert len(found) <= most
-    assert found["cases"].sum() == len(frame)
-    for name, own in found.groupby("by"):
+    result = points.cells(frame, ["by"], "x", "y", most)
+    assert len(result) <= most
+    assert result["cases"].sum() == len(frame)
+    for name, own in result.groupby("by"):
         mine = frame[frame["by"] == name]
         assert own["cases"].sum() == len(mine)
         assert own["x"].between(mine["x"].min(), mine["x"].max()).all()
@@ -24,20 +24,20 @@ def test_cells_keep_every_point_and_are_no_more_than_asked(rows, most):
 
 @settings(max_examples=30)
 @given(results())
-def test_facets_hold_all_rows_until_there_are_too_many(found):
-    frame, left_out = points.faceted(found, most=3)
+def test_facets_hold_all_rows_until_there_are_too_many(result):
+    frame, left_out = points.faceted(result, most=3)
     assert frame["facet"].nunique() <= 3
     if not left_out:
-        assert len(frame) == len(found)
-    if len(found):
+        assert len(frame) == len(result)
+    if len(result):
         sizes = frame.groupby("facet_place").size()
         assert (np.diff(sizes) <= 0).all()
 
 
 @settings(max_examples=30)
 @given(results())
-def test_measured_is_what_has_a_time(found):
-    assert len(points.measured(found)) == (found["seconds"].notna() & (found["status"] == "ok")).sum()
+def test_measured_is_what_has_a_time(result):
+    assert len(points.measured(result)) == (result["seconds"].notna() & (result["status"] == "ok")).sum()
 
 
 def test_columns_of_any_kind_become_numbers():

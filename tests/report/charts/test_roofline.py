@@ -28,28 +28,28 @@ ceilings = st.lists(
 
 
 def run(*gbps, case=LARGE, **changes):
-    return stored(row(case, f"at {one:g}", case.bytes_moved / one / 1e9, **changes) for one in gbps)
+    return stored(row(case, f"at {item:g}", case.bytes_moved / item / 1e9, **changes) for item in gbps)
 
 
 @settings(max_examples=25)
 @given(results(), st.none() | ceilings, st.none() | st.floats(1, 8000))
-def test_any_run_and_any_ceilings_give_a_roofline(found, limits, peak):
-    _, words, table = check(roofline, found, limits, peak)
-    known = found[(found["status"] == "ok") & found["gbps"].gt(0) & found["bytes_moved"].gt(0)]
-    assert len(table) == len(known)
-    assert words.startswith("No bandwidth is known") == known.empty
-    if len(known) and not any(limit.gbps for limit in limits or ()):
+def test_any_run_and_any_ceilings_give_a_roofline(result, limits, peak):
+    _, words, table = check(roofline, result, limits, peak)
+    timed = result[(result["status"] == "ok") & result["gbps"].gt(0) & result["bytes_moved"].gt(0)]
+    assert len(table) == len(timed)
+    assert words.startswith("No bandwidth is known") == timed.empty
+    if len(timed) and not any(limit.gbps for limit in limits or ()):
         assert "Ceilings were not measured" in words
 
 
 def test_the_ceiling_is_that_of_the_level_which_holds_the_data():
-    found = stored([row(SMALL, "a", SMALL.bytes_moved / 50e9), row(LARGE, "a", LARGE.bytes_moved / 8e9)])
-    table = roofline.table(found, [MEMORY, L2])
+    result = stored([row(SMALL, "a", SMALL.bytes_moved / 50e9), row(LARGE, "a", LARGE.bytes_moved / 8e9)])
+    table = roofline.table(result, [MEMORY, L2])
     assert table["% of ceiling"].tolist() == pytest.approx([50, 80])
-    assert "nearest to its measured ceiling is a at 12.3 MiB, 80.0 % of it." in roofline.summary(found, [MEMORY, L2])
+    assert "nearest to its measured ceiling is a at 12.3 MiB, 80.0 % of it." in roofline.summary(result, [MEMORY, L2])
 
 
-def test_above_the_ceiling_is_said():
+def test_above_the_ceiling_is_reported():
     assert "1 of 2 measurements are above" in roofline.summary(run(5, 20), [L2, MEMORY])
     assert "above" not in roofline.summary(run(5, 9), [L2, MEMORY])
 
@@ -63,8 +63,8 @@ def test_ceilings_of_other_threads_are_not_drawn():
 
 
 def test_each_ceiling_is_drawn_over_the_sizes_that_it_is_the_ceiling_of():
-    found = stored([row(SMALL, "a", 1e-5), row(LARGE, "a", 1e-3)])
-    figure = roofline.figure(found, [L2, MEMORY], peak=12.0)
+    result = stored([row(SMALL, "a", 1e-5), row(LARGE, "a", 1e-3)])
+    figure = roofline.figure(result, [L2, MEMORY], peak=12.0)
     lines = [trace for trace in figure.data if trace.mode == "lines+text"]
     assert [(line.x[-1], line.y[0]) for line in lines[:1]] == [(2**20, 100)]
     assert (lines[1].x[0], lines[1].y[0]) == (2**20, 10)
@@ -80,13 +80,13 @@ def test_each_ceiling_is_drawn_over_the_sizes_that_it_is_the_ceiling_of():
 
 
 def test_the_datasheet_is_compared_with_the_largest_size():
-    found = stored([row(SMALL, "a", SMALL.bytes_moved / 500e9), row(LARGE, "b", LARGE.bytes_moved / 6e9)])
+    result = stored([row(SMALL, "a", SMALL.bytes_moved / 500e9), row(LARGE, "b", LARGE.bytes_moved / 6e9)])
     assert "At the largest size, 12.3 MiB, b reaches 50.0 % of the datasheet peak of 12.0 GB/s." in roofline.summary(
-        found, None, 12.0
+        result, None, 12.0
     )
 
 
-def test_ceilings_of_other_devices_and_of_copies_hold_for_nobody():
+def test_ceilings_of_other_devices_and_of_copies_hold_for_none():
     gpu = replace(MEMORY, device="cuda:0", gbps=2000.0)
     copy = replace(MEMORY, kind="copy", gbps=30.0)
     assert roofline.table(run(5), [MEMORY, gpu, copy])["ceiling GB/s"].tolist() == [10]
@@ -95,8 +95,8 @@ def test_ceilings_of_other_devices_and_of_copies_hold_for_nobody():
 
 
 def test_a_cold_clock_is_held_against_memory():
-    found = stored([row(SMALL, "a", 1e-3, clock=clock) for clock in ("host", "host_cold")])
-    assert roofline.table(found, [L2, MEMORY])["ceiling GB/s"].tolist() == [100, 10]
+    result = stored([row(SMALL, "a", 1e-3, clock=clock) for clock in ("host", "host_cold")])
+    assert roofline.table(result, [L2, MEMORY])["ceiling GB/s"].tolist() == [100, 10]
 
 
 def test_no_rows():

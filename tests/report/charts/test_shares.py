@@ -30,14 +30,14 @@ def documents(draw):
 
 @settings(max_examples=15)
 @given(documents())
-def test_any_profiles_are_drawn(found):
-    frame = profiles.shares(found)
+def test_any_profiles_are_drawn(result):
+    frame = profiles.shares(result)
     figure, _, table = check(shares, frame)
-    drawn = min(len(found), shares.MOST_ROWS)
+    drawn = min(len(result), shares.MOST_ROWS)
     assert len(table) == drawn * len(PARTS)
     assert sum(len(trace.x) for trace in figure.data) == len(table)
-    _, _, table = check(memory, profiles.timelines(found))
-    assert len(table) == sum(len(one["memory"]) for one in found)
+    _, _, table = check(memory, profiles.timelines(result))
+    assert len(table) == sum(len(row["memory"]) for row in result)
 
 
 def test_the_parts_of_a_bar_are_those_of_the_document_and_differ_by_more_than_colour():
@@ -45,7 +45,7 @@ def test_the_parts_of_a_bar_are_those_of_the_document_and_differ_by_more_than_co
     assert {trace.name: trace.x[0] for trace in figure.data} == document()["shares"]
     looks = [(trace.marker.color, trace.marker.pattern.shape) for trace in figure.data]
     assert len({colour for colour, _ in looks}) == len(PARTS)
-    assert all(one[1] != other[1] for one, other in itertools.pairwise(looks))
+    assert all(row[1] != other[1] for row, other in itertools.pairwise(looks))
     assert figure.data[3].text == ("64",)
 
 
@@ -57,16 +57,15 @@ def test_seconds_of_parts_add_up_to_the_time():
 def test_the_answer_in_words():
     slow = document("slow", shares={"python": 80.0, "kernel": 18.0, "unexplained": -2.0})
     assert shares.summary(profiles.shares([document(), slow])) == (
-        "What takes most, fastest first: mean: 64 % kernel; slow: 80 % python. "
-        "At most 2.0 % of a time is not explained."
+        "Largest parts, fastest first: mean: 64 % kernel; slow: 80 % python. At most 2.0 % of a time is unexplained."
     )
     assert memory.summary(profiles.timelines([document(), document("big", memory=[[0.0, 1 << 20]])])) == (
         "big needs the most memory beyond its input, 1.00 MiB; mean the least, 4.00 KiB."
     )
 
 
-def test_nothing_profiled_is_said():
+def test_nothing_profiled_is_reported():
     nothing = [document(status="failed")]
     assert shares.summary(profiles.shares(nothing)) == "No implementation could be profiled."
-    assert memory.summary(profiles.timelines(nothing)) == "No allocation was seen."
+    assert memory.summary(profiles.timelines(nothing)) == "No allocation was recorded."
     assert isinstance(shares.table(profiles.shares(nothing)), pd.DataFrame)

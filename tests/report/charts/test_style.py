@@ -31,11 +31,11 @@ def test_series_differ_by_more_than_colour():
 
 
 def test_marks_go_to_the_first_and_the_others_look_alike():
-    marks = style.marks(f"{place}" for place in range(10))
+    marks = style.marks(f"{index}" for index in range(10))
     assert [mark.letter for mark in marks.values()] == [*"ABCDEFGH", "+", "+"]
 
 
-def test_nothing_to_draw_is_said_without_axes():
+def test_nothing_to_draw_is_reported_without_axes():
     figure = style.nothing()
     assert figure.layout.annotations[0].text == "nothing to draw"
     assert [axis.visible for axis in (figure.layout.xaxis, figure.layout.yaxis)] == [False, False]

@@ -10,17 +10,17 @@ from gapbench.report.charts import trend
 def a_trend(seconds, changes=(), news=None, interval=0.01):
     points = [
         Point(
-            f"run {place}", f"{place:07x}" * 5 if place % 2 else None, None, one,
-            one * (1 - interval) if interval else None, one * (1 + interval) if interval else None,
-            (news or {}).get(place, []),
+            f"run {index}", f"{index:07x}" * 5 if index % 2 else None, None, row,
+            row * (1 - interval) if interval else None, row * (1 + interval) if interval else None,
+            (news or {}).get(index, []),
         )
-        for place, one in enumerate(seconds)
+        for index, row in enumerate(seconds)
     ]  # fmt: skip
-    found = [
+    result = [
         Change(at, points[at].run, points[at].commit, ratio, None, None, cause, points[at].environment)
         for at, ratio, cause in changes
     ]
-    return Trend(CASES[0].id, "fast", "host", points, found)
+    return Trend(CASES[0].id, "fast", "host", points, result)
 
 
 @st.composite
@@ -28,20 +28,20 @@ def trends(draw):
     seconds = draw(st.lists(st.floats(1e-8, 100), max_size=40))
     places = draw(st.sets(st.integers(1, max(1, len(seconds) - 1)), max_size=4)) if len(seconds) > 1 else ()
     causes = st.sampled_from(["code", "environment", "unknown", "unexplained"])
-    changes = [(place, draw(st.floats(0.1, 10)), draw(causes)) for place in sorted(places)]
+    changes = [(index, draw(st.floats(0.1, 10)), draw(causes)) for index in sorted(places)]
     return a_trend(seconds, changes, {1: [HOSTILE]}, draw(st.sampled_from([None, 0.01])))
 
 
 @settings(max_examples=25)
 @given(trends())
-def test_any_trend_is_drawn_with_all_its_runs_and_steps(one):
-    figure, words, table = check(trend, one)
-    assert len(table) == len(one.points)
-    assert table["step (ratio)"].notna().sum() == len(one.changes)
+def test_any_trend_is_drawn_with_all_its_runs_and_steps(row):
+    figure, words, table = check(trend, row)
+    assert len(table) == len(row.points)
+    assert table["step (ratio)"].notna().sum() == len(row.changes)
     steps = [note for note in figure.layout.annotations if "×" in note.text]
-    assert len(steps) == len(one.changes)
-    if one.changes:
-        assert f"cause: {one.changes[-1].cause}" in words
+    assert len(steps) == len(row.changes)
+    if row.changes:
+        assert f"cause: {row.changes[-1].cause}" in words
 
 
 def test_steps_are_where_they_were_found_with_ratio_direction_and_cause():
@@ -70,5 +70,5 @@ def test_only_the_newest_runs_are_drawn_and_their_steps():
 
 
 def test_few_runs_cannot_show_a_step():
-    assert trend.summary(a_trend([1e-5])) == "fast takes 10.0 µs in the newest of 1 run; a step shows with 6 runs."
-    assert trend.summary(a_trend([])) == "No run has timed this."
+    assert trend.summary(a_trend([1e-5])) == "fast takes 10.0 µs in the newest of 1 run; a step needs 6 runs."
+    assert trend.summary(a_trend([])) == "No run has a time for this."

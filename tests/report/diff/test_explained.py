@@ -1,4 +1,4 @@
-"""Why rows are red: from the store into every format."""
+"""Test explanations of red rows, from the store to every format."""
 
 import json
 import re

@@ -12,11 +12,11 @@ def annotations(out):
 
 
 def test_red_rows_are_errors_with_their_command_and_broken_comparisons_are_warnings(every):
-    found = annotations(github.render(every))
-    assert [line.split()[0] for line in found] == ["::error"] * 2 + ["::warning"] * 4
-    assert found[0].startswith("::error title=gapbench%3A regressed::impl_regressed ")
-    assert "1.05×" in found[0]  # noqa: RUF001
-    assert "measure again: gapbench run --shape" in found[0]
+    result = annotations(github.render(every))
+    assert [line.split()[0] for line in result] == ["::error"] * 2 + ["::warning"] * 4
+    assert result[0].startswith("::error title=gapbench%3A regressed::impl_regressed ")
+    assert "1.05×" in result[0]  # noqa: RUF001
+    assert "measure again: gapbench run --shape" in result[0]
 
 
 def test_there_are_at_most_ten_and_the_last_counts_the_rest(make, make_row):
@@ -45,10 +45,10 @@ def test_summaries_and_outputs_are_appended(every, tmp_path):
     summary.write_text("before\n")
     github.write(every, str(summary), str(outputs))
     assert summary.read_text().startswith("before\n**gapbench: 1 regressed")
-    found = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
-    assert found["regressed"] == "1"
-    assert found["head"] == every.head.id
-    assert set(found) == {"base", "head", *(verdict.value for verdict in Verdict)}
+    result = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
+    assert result["regressed"] == "1"
+    assert result["head"] == every.head.id
+    assert set(result) == {"base", "head", *(verdict.value for verdict in Verdict)}
 
 
 def test_outside_of_github_nothing_is_written(every, tmp_path, monkeypatch):

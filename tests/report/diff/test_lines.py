@@ -18,8 +18,8 @@ def test_red_comes_first_then_structure_then_improved_then_inconclusive(every):
 
 
 def test_the_largest_changes_come_first(make, make_row):
-    found = lines.by_relevance(make(make_row(ratio=1.02), make_row(ratio=1.5), make_row(ratio=1.1)))
-    assert [row.ratio for row in found] == [1.5, 1.1, 1.02]
+    result = lines.by_relevance(make(make_row(ratio=1.02), make_row(ratio=1.5), make_row(ratio=1.1)))
+    assert [row.ratio for row in result] == [1.5, 1.1, 1.02]
 
 
 def test_the_command_selects_the_very_row_that_is_named(make_row):

@@ -30,7 +30,7 @@ def test_a_large_diff_keeps_its_size_and_what_is_most_pressing(make, make_row, l
     out = github.document(make(*rows, make_row(implementation="culprit")), limit)
     assert len(out.encode()) <= limit
     assert "culprit" in out
-    missing = int(re.search(r"(\d+) more rows have no room", out)[1])
+    missing = int(re.search(r"(\d+) more rows do not fit", out)[1])
     assert missing + out.count("| same") == 2000
     assert "2000 added" in out.splitlines()[0]
 

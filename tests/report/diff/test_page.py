@@ -21,14 +21,14 @@ def decoded(column):
 
 
 def test_every_row_is_in_the_data_the_most_pressing_first(every):
-    found = html.diff_data(every)
-    assert decoded(found["rows"]["columns"]["verdict"]) == [verdict.value for verdict in Verdict]
-    assert found["folded"] == [verdict.value for verdict in lines.FOLDED]
+    result = html.diff_data(every)
+    assert decoded(result["rows"]["columns"]["verdict"]) == [verdict.value for verdict in Verdict]
+    assert result["folded"] == [verdict.value for verdict in lines.FOLDED]
 
 
 def test_red_rows_have_the_command_that_measures_them_again(every):
-    found = html.diff_data(every)["rows"]["columns"]
-    commands = dict(zip(decoded(found["verdict"]), decoded(found["command"]), strict=True))
+    result = html.diff_data(every)["rows"]["columns"]
+    commands = dict(zip(decoded(result["verdict"]), decoded(result["command"]), strict=True))
     assert commands["regressed"] == lines.command(lines.red(every)[0])
     assert commands["equivalent"] is None
     assert rendered(every).count("<code>gapbench run") == len(lines.red(every))

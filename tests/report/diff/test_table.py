@@ -39,7 +39,7 @@ def test_no_number_or_reason_is_lost(make, make_row, width, name):
     assert "this" in out
 
 
-def test_differences_of_the_environment_are_said_once(make, make_row):
+def test_differences_of_the_environment_are_reported_once(make, make_row):
     rows = [make_row(Verdict.ENVIRONMENT_MISMATCH, reason="torch is 2, was 1") for _ in range(30)]
     out = rendered(make(*rows, environment=("torch is 2, was 1",)))
     assert out.count("torch is 2, was 1") == 1
@@ -52,7 +52,7 @@ def test_terminal_codes_appear_on_terminals_only(make, make_row):
     assert "\x1b[" not in rendered(diff)
 
 
-def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(make, make_row):
+def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_reported_once(make, make_row):
     rows = [make_row(Verdict.INCONCLUSIVE, f"impl_{n}", ratio=1 + n / 1000, rounds_needed=36) for n in range(30)]
     rows += [make_row(Verdict.INCONCLUSIVE, f"never_{n}", ratio=1.0) for n in range(5)]
     rows += [make_row(Verdict.REGRESSED, f"red_{n}") for n in range(25)]
@@ -62,8 +62,8 @@ def test_ten_inconclusive_rows_are_listed_and_what_it_would_take_is_said_once(ma
     assert "impl_29" in out
     assert out.count("red_") >= 25
     assert "25 more inconclusive rows are not listed" in out
-    (said,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
-    assert said == (
+    (message,) = [line for line in out.splitlines() if "rows are inconclusive" in line]
+    assert message == (
         "35 rows are inconclusive: 95 % intervals reach from +3.1% to +7.2%; two runs of 3.5 min (--budget 210s) "
         "would decide about 30 of them; gapbench ab decides the others, measuring both commits together"
     )

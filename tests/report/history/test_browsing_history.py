@@ -16,7 +16,7 @@ RUNS = [f"202611{10 + number}T101112Z-abc1234-{number:04}" for number in range(8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A site of eight runs, `fast` 1.3 times slower from the fifth on, torch another from the seventh on."""
+    """A site of eight runs: `fast` is 1.3 times slower from the fifth on, torch changes at the seventh."""
     folder = tmp_path_factory.mktemp("history")
     store = Store(str(folder / "results"))
     for number, run in enumerate(RUNS):
@@ -83,8 +83,8 @@ def test_nothing_serious_and_nothing_sideways(history, scheme, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("[data-trend]").first.click()
     page.wait_for_selector("#trend .main-svg")
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    result = Axe().run(page, options={"preload": False}).response["violations"]
+    assert [(row["id"], row["nodes"][0]["html"]) for row in result if row["impact"] in ("serious", "critical")] == []
 
 
 def test_hostile_text_stays_text(history):

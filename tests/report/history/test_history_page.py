@@ -20,7 +20,7 @@ def named(number):
 
 
 def runs(store, count, slower_from=10**9, **changes):
-    """Store runs of which `fast` is 1.3 times slower from one on."""
+    """Store runs in which `fast` becomes 1.3 times slower."""
     for number in range(count):
         speeds = {"fast": 1.3 if number >= slower_from else 1.0}
         git = {"commit": f"{number:07x}" * 5, "branch": "main", "subject": "Pool", "dirty": False}
@@ -31,7 +31,7 @@ def test_what_stepped_comes_first_with_where_and_how_much(store):
     runs(store, 8, slower_from=4)
     history = page.read(store)
     assert history.trends[0].implementation == "fast"
-    assert history.said.startswith("8 runs, by start time")
+    assert history.scope.startswith("8 runs, by start time")
     assert "1 of 4 trends stepped" in html.history_page(history)
     row = page.data(history.trends)["trends"]["columns"]
     assert row["at"] == {"names": ["0000004"], "codes": [0, -1, -1, -1]}
@@ -43,7 +43,7 @@ def test_every_point_is_there_once(store):
     history = page.read(store)
     data = page.data(history.trends)
     assert data["trends"]["count"] == len(history.trends) == 8
-    assert data["points"]["count"] == sum(len(one.points) for one in history.trends) == 24
+    assert data["points"]["count"] == sum(len(item.points) for item in history.trends) == 24
     json.dumps(data, allow_nan=False)
 
 
@@ -51,8 +51,8 @@ def test_the_newest_runs_are_read_as_far_as_the_page_reaches(store, monkeypatch)
     runs(store, 5)
     monkeypatch.setattr(page, "MOST_ROWS", 12)
     history = page.read(store)
-    assert {point.run for one in history.trends for point in one.points} == {named(2), named(3), named(4)}
-    assert "The store has more" in history.said
+    assert {point.run for item in history.trends for point in item.points} == {named(2), named(3), named(4)}
+    assert "The store has more" in history.scope
     monkeypatch.setattr(page, "MOST_ROWS", 3)
     assert page.read(store) == page.History(
         [], "No complete run is small enough to show here; see: gapbench history CASE"
@@ -65,7 +65,7 @@ def test_what_is_no_plain_complete_run_is_left_out(store, tmp_path):
     keep(store, side(named(3), ab=AB))
     (tmp_path / "results" / named(4)).mkdir()
     (tmp_path / "results" / named(4) / "run.json").write_text("{")
-    assert {point.run for one in page.read(store).trends for point in one.points} == {named(0)}
+    assert {point.run for item in page.read(store).trends for point in item.points} == {named(0)}
 
 
 def test_a_run_of_damaged_results_hides_no_other(store, tmp_path):
@@ -73,14 +73,14 @@ def test_a_run_of_damaged_results_hides_no_other(store, tmp_path):
     damaged = tmp_path / "results" / named(2) / "results.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-20])
     history = page.read(store)
-    assert {point.run for one in history.trends for point in one.points} == {named(0), named(1), named(3)}
-    assert "The store has more" in history.said
+    assert {point.run for item in history.trends for point in item.points} == {named(0), named(1), named(3)}
+    assert "The store has more" in history.scope
 
 
 def test_an_empty_store_has_an_empty_history(store):
     history = page.read(store)
     assert history == page.History([], "")
-    assert "No run has timed anything." in html.history_page(history)
+    assert "No run has any times." in html.history_page(history)
 
 
 def test_a_site_links_index_history_and_cases(store, tmp_path):

@@ -76,7 +76,7 @@ def test_what_got_slower_comes_first_and_the_rest_is_counted():
     out = printed(history.print_since, Since("run1", [slower], [], 3, 2, 1))
     assert out.index("1.50×") < out.index("nothing got faster since run1")  # noqa: RUF001
     assert "5 → 4" in out
-    assert "3 without a step since, 2 with less than the 6 runs" in out
+    assert "3 without a step since, 2 with fewer than the 6 runs" in out
 
 
 def test_markup_in_names_is_text():

@@ -1,4 +1,4 @@
-// Charts are drawn when they come near the window: plotly is large, and a page may have many.
+// Draw charts when they come near the window: plotly is large, and a page may have many charts.
 
 const PLOT = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] };
 
@@ -9,15 +9,15 @@ async function draw(chart) {
   const { data: traces, layout } = JSON.parse(source.textContent);
   await library("plotly");
   if (chart.clientWidth < 480 && layout.yaxis?.tickfont === undefined && layout.xaxis?.ticktext) {
-    // A phone has room for smaller names and every second mark.
+    // On a phone labels are smaller, and every second tick has one.
     layout.yaxis = { ...layout.yaxis, tickfont: { size: 10 } };
-    layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, place) => (place % 2 ? "" : text));
+    layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, index) => (index % 2 ? "" : text));
   }
   chart.style.height = `${layout.height ?? 420}px`;
   await Plotly.newPlot(chart, traces, layout, PLOT);
 }
 
-/** While nobody waits, one after the other: views are there when they are jumped to, and on paper. */
+/** Draw one after the other while the page is idle, so that views are ready for jumps and on paper. */
 async function drawAll() {
   for (const chart of document.querySelectorAll("main .chart")) {
     await new Promise((idle) => requestIdleCallback(idle));
@@ -26,7 +26,7 @@ async function drawAll() {
   document.documentElement.dataset.drawn = "yes";
 }
 
-/** Once the tables above them have their height, so that those out of sight are. */
+/** Start once the tables above the charts have their height, so that distant charts are not near the window. */
 function watchCharts() {
   document.querySelectorAll("main .chart").forEach((chart) => whenNear(chart, () => draw(chart)));
 }

@@ -10,7 +10,7 @@ function reader(column) {
   return (row) => (column.values[row] === null ? null : column.values[row] / column.per);
 }
 
-/** A frame's readers by column name; those of columns that it lacks give null. */
+/** The columns of a frame by name; a missing column has only nulls. */
 function frame(encoded) {
   const readers = new Map();
   return {
@@ -28,11 +28,11 @@ function frame(encoded) {
   };
 }
 
-const range = (end, start = 0) => Array.from({ length: end - start }, (_, place) => start + place);
+const range = (end, start = 0) => Array.from({ length: end - start }, (_, index) => start + index);
 
-/** The different values of a column among some rows, in the order in which they come; null left out. */
+/** The different values of a column in some rows, in order of appearance, without null. */
 function distinct(read, rows) {
-  const found = new Set(rows.map(read));
-  found.delete(null);
-  return [...found];
+  const values = new Set(rows.map(read));
+  values.delete(null);
+  return [...values];
 }

@@ -1,4 +1,4 @@
-// The table of a diff: the most pressing rows first, what did not change a filter away.
+// The table of a diff: the most urgent rows first, unchanged rows behind a filter.
 
 const VERDICTS = { regressed: "▲", improved: "▼", equivalent: "=", inconclusive: "?" };
 

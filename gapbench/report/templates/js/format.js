@@ -1,4 +1,4 @@
-// Numbers as people read them: the same texts as gapbench.report.format gives (a test compares).
+// Format numbers for people: the same texts as gapbench.report.format (a test compares them).
 
 const MISSING = "–";
 const UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];

@@ -1,8 +1,8 @@
-// The keyboard: / searches, j and k move through a table, Enter opens, ? tells.
+// The keyboard: / searches, j and k move through a table, Enter opens, ? lists the keys.
 
 const keysWindow = document.getElementById("keys");
 
-/** What can be opened in the rows of the table that the reader was at last. */
+/** The openers in the rows of the table that was used last. */
 function openers() {
   const here = tables.get(activeTable);
   return here ? [...here.container.querySelectorAll("tbody tr")].map((row) => row.querySelector("button, a")).filter(Boolean) : [];
@@ -11,8 +11,8 @@ function openers() {
 function move(step) {
   const all = openers();
   const { table } = tables.get(activeTable) ?? {};
-  const place = all.indexOf(document.activeElement);
-  const next = place < 0 ? (step > 0 ? 0 : all.length - 1) : place + step;
+  const index = all.indexOf(document.activeElement);
+  const next = index < 0 ? (step > 0 ? 0 : all.length - 1) : index + step;
   if (next >= 0 && next < all.length) {
     all[next].focus();
     return;

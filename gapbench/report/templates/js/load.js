@@ -1,8 +1,8 @@
-// Libraries are run when they are first needed: from the file beside the page, or from the page that carries them.
+// Load libraries when they are first needed: from a file beside the page, or from the page itself.
 
 const loading = new Map();
 
-/** Say on the page, and in the console, what failed. */
+/** Report a failure on the page and in the console. */
 function complain(error) {
   const problem = document.getElementById("problem");
   problem.textContent = error.message;

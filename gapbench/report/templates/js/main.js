@@ -1,4 +1,4 @@
-// From here the page is put together: what the first screen needs first.
+// Assemble the page, beginning with the first screen.
 
 async function start() {
   startForm();

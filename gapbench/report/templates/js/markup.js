@@ -1,4 +1,4 @@
-// HTML from values: whatever is put into a template is escaped, unless it is markup itself.
+// HTML from values: every value in a template is escaped, unless it is markup itself.
 
 class Markup {
   constructor(text) {
@@ -18,7 +18,7 @@ function escaped(value) {
   return text.replace(/[&<>"'`]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-const markup = (parts, ...values) => new Markup(parts.reduce((text, part, place) => text + escaped(values[place - 1]) + part));
+const markup = (parts, ...values) => new Markup(parts.reduce((text, part, index) => text + escaped(values[index - 1]) + part));
 
 function put(element, content) {
   element.innerHTML = content.text;

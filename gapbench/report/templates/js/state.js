@@ -1,4 +1,4 @@
-// What the reader chose, in the address: reloading or sending the link shows the same.
+// The choices of the reader, kept in the address: reloading or sharing the link shows the same.
 
 const state = new Map();
 const restorers = [];

@@ -27,7 +27,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
     const value = column.value(row.row);
     if (type === "display") return column.show ? column.show(row.row).text : escaped(missing(value) ? MISSING : value);
     if (type === "export") return missing(value) ? "" : exported(value);
-    // What it searches, DataTables parses as HTML wherever it finds an ampersand.
+    // DataTables parses the text to search as HTML if it has an ampersand.
     return type === "sort" || type === "type" ? value : escaped(value);
   };
   const table = new DataTable(element, {
@@ -61,19 +61,19 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
   const selects = facetBar(element, facets, (facet, value) => {
     chosen[facet] = value;
     remember(facet, value);
-    tables.forEach((one) => one.restore());
+    tables.forEach((entry) => entry.restore());
   });
   table.search.fixed("facets", (_text, row) => keep(row.row, chosen) && facets.every((facet) => !chosen[facet.name] || String(facet.value(row.row)) === chosen[facet.name]));
 
   function restore() {
     facets.forEach((facet) => {
-      const known = facet.choices.map(String).includes(recall(facet.name)) ? recall(facet.name) : "";
-      chosen[facet.name] = known;
-      if (selects[facet.name]) selects[facet.name].value = known;
+      const choice = facet.choices.map(String).includes(recall(facet.name)) ? recall(facet.name) : "";
+      chosen[facet.name] = choice;
+      if (selects[facet.name]) selects[facet.name].value = choice;
     });
     const [sorted, direction] = recall(key("sort")).split(":");
-    const place = columns.findIndex((column) => column.name === sorted);
-    table.order(place < 0 ? [] : [[place, direction === "desc" ? "desc" : "asc"]]);
+    const index = columns.findIndex((column) => column.name === sorted);
+    table.order(index < 0 ? [] : [[index, direction === "desc" ? "desc" : "asc"]]);
     table.search(recall(key("q"))).draw();
     const page = Number(recall(key("page"))) || 0;
     if (page > 0 && page < table.page.info().pages) table.page(page).draw("page");
@@ -82,9 +82,9 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
   restore();
   onAddress(restore);
   table.on("draw", () => {
-    const [[place, direction] = []] = table.order();
+    const [[index, direction] = []] = table.order();
     remember(key("q"), table.search());
-    remember(key("sort"), place === undefined ? "" : `${columns[place].name}:${direction}`);
+    remember(key("sort"), index === undefined ? "" : `${columns[index].name}:${direction}`);
     remember(key("page"), table.page() || "");
   });
   const container = table.table().container();
@@ -97,7 +97,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
 
 const exported = (value) => (Array.isArray(value) ? value.join(" ") : value);
 
-/** A spreadsheet runs what begins like a formula; an apostrophe keeps it text. */
+/** A CSV button. An apostrophe keeps spreadsheets from running texts that begin like a formula. */
 function csvButton(name, columns) {
   return {
     extend: "csvHtml5",
@@ -109,19 +109,19 @@ function csvButton(name, columns) {
       orthogonal: "export",
       modifier: { search: "applied", order: "applied" },
       format: {
-        header: (_title, place) => columns[place].name,
+        header: (_title, index) => columns[index].name,
         body: (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value),
       },
     },
   };
 }
 
-/** One choice for each facet that has several values. */
+/** A select for each facet with several values. */
 function facetBar(element, facets, choose) {
   const bar = document.createElement("div");
   bar.className = "facets";
   const selects = {};
-  for (const facet of facets.filter((one) => one.choices.length > 1)) {
+  for (const facet of facets.filter(({ choices }) => choices.length > 1)) {
     const label = document.createElement("label");
     const select = document.createElement("select");
     label.append(`${facet.title} `, select);
@@ -134,7 +134,7 @@ function facetBar(element, facets, choose) {
   return selects;
 }
 
-// Paper has neither scrolling nor pages to turn; beyond a thousand rows, paper gets the page that is shown.
+// Print all rows of a table, because paper cannot scroll; of more than a thousand rows, print the visible page.
 const lengths = new Map();
 addEventListener("beforeprint", () =>
   tables.forEach(({ table }, name) => {

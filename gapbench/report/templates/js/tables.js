@@ -1,29 +1,29 @@
 // The tables of a run's page: a row for each case with its winner, and a row for each implementation on each case.
 
-const LARGE = 2000; // rows from which a table waits until it is near the window
+const LARGE = 2000; // a table with more rows is filled when it comes near the window
 
-function caseButton(one) {
-  const label = run.cases.at("label", one);
-  return markup`<button type="button" class="link" data-case="${one}">${label || shapeText(run.cases.at("shape", one))}</button>`;
+function caseButton(index) {
+  const label = run.cases.at("label", index);
+  return markup`<button type="button" class="link" data-case="${index}">${label || shapeText(run.cases.at("shape", index))}</button>`;
 }
 
-/** A column of a fact of the case, for rows of which ``one(row)`` is the case. */
-function caseColumn(name, title, one, extra = {}) {
+/** A column of a fact of the case, for rows of the case ``caseOf(row)``. */
+function caseColumn(name, title, caseOf, extra = {}) {
   const read = run.cases.column(name);
-  return { name, title, value: (row) => read(one(row)), ...extra };
+  return { name, title, value: (row) => read(caseOf(row)), ...extra };
 }
 
-/** Facts of cases: shape, dtype and layout always, the others where they differ or in the CSV. */
-function caseColumns(one) {
+/** Facts of cases: shape, dtype and layout always, the others if they vary, and in the CSV. */
+function caseColumns(caseOf) {
   const rest = { suite: "Suite", operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock", memory: "Memory" };
-  const elements = (row) => product(sizes(run.cases.at("shape", one(row))));
+  const elements = (row) => product(sizes(run.cases.at("shape", caseOf(row))));
   return [
-    { name: "case", title: "Case", value: (row) => run.cases.at("label", one(row)) || run.cases.at("shape", one(row)), show: (row) => caseButton(one(row)), wide: true },
-    caseColumn("shape", "Shape", one, { show: (row) => markup`${shapeText(run.cases.at("shape", one(row)))}` }),
+    { name: "case", title: "Case", value: (row) => run.cases.at("label", caseOf(row)) || run.cases.at("shape", caseOf(row)), show: (row) => caseButton(caseOf(row)), wide: true },
+    caseColumn("shape", "Shape", caseOf, { show: (row) => markup`${shapeText(run.cases.at("shape", caseOf(row)))}` }),
     { name: "elements", title: "Elements", value: elements, numeric: true, hidden: true },
-    caseColumn("dtype", "Dtype", one, { facet: true }),
-    caseColumn("layout", "Layout", one, { facet: true }),
-    ...Object.entries(rest).map(([name, title]) => caseColumn(name, title, one, { facet: true, hidden: !run.cases.varies(name) })),
+    caseColumn("dtype", "Dtype", caseOf, { facet: true }),
+    caseColumn("layout", "Layout", caseOf, { facet: true }),
+    ...Object.entries(rest).map(([name, title]) => caseColumn(name, title, caseOf, { facet: true, hidden: !run.cases.varies(name) })),
   ];
 }
 
@@ -36,24 +36,24 @@ function shown(name, format) {
 
 function makeWinners() {
   const element = document.querySelector('[data-table="winners"]');
-  const winner = (one) => run.cases.at("winner", one);
-  const won = (name) => (one) => (winner(one) === null ? null : run.rows.at(name, run.rowOf(one, winner(one))));
-  const ties = (one) => run.cases.at("ties", one) ?? [];
-  const nobody = (one) => markup`<span class="soft">${run.contested(one) ? "no winner: nothing was measured successfully" : "nobody: these compute different things"}</span>`;
-  const named = (one) => markup`<span class="winner">${symbol("fastest")}${winner(one)}</span>${
-    certaintyOf(one) ? markup`<span class="ties">${certaintyOf(one)}</span>` : ""
+  const winner = (index) => run.cases.at("winner", index);
+  const won = (name) => (index) => (winner(index) === null ? null : run.rows.at(name, run.rowOf(index, winner(index))));
+  const ties = (index) => run.cases.at("ties", index) ?? [];
+  const nobody = (index) => markup`<span class="soft">${run.contested(index) ? "no winner: nothing was measured successfully" : "no winner: these compute different things"}</span>`;
+  const named = (index) => markup`<span class="winner">${symbol("fastest")}${winner(index)}</span>${
+    certaintyOf(index) ? markup`<span class="ties">${certaintyOf(index)}</span>` : ""
   }`;
-  const against = (one) => (winner(one) === run.cases.at("reference", one) ? markup`<span class="interval">is the reference</span>` : ratioOf(run.rowOf(one, winner(one))));
+  const against = (index) => (winner(index) === run.cases.at("reference", index) ? markup`<span class="interval">is the reference</span>` : ratioOf(run.rowOf(index, winner(index))));
   return makeTable(
     element,
     [
-      ...caseColumns((one) => one),
-      { name: "winner", title: "Fastest", value: winner, show: (one) => (winner(one) === null ? nobody(one) : named(one)), wide: true },
-      { name: "ties", title: "ties", value: (one) => ties(one).join(" "), hidden: true },
-      { name: "certainty", title: "certainty", value: (one) => run.cases.at("certainty", one), hidden: true },
-      { name: "seconds", title: "Time per call", value: won("seconds"), numeric: true, show: (one) => (winner(one) === null ? markup`${MISSING}` : timeOf(run.rowOf(one, winner(one)))) },
-      { name: "ratio", title: "Ratio to the reference", value: won("ratio"), numeric: true, show: (one) => (winner(one) === null ? markup`${MISSING}` : against(one)) },
-      { name: "reference", title: "reference", value: (one) => run.cases.at("reference", one), hidden: true },
+      ...caseColumns((index) => index),
+      { name: "winner", title: "Fastest", value: winner, show: (index) => (winner(index) === null ? nobody(index) : named(index)), wide: true },
+      { name: "ties", title: "ties", value: (index) => ties(index).join(" "), hidden: true },
+      { name: "certainty", title: "certainty", value: (index) => run.cases.at("certainty", index), hidden: true },
+      { name: "seconds", title: "Time per call", value: won("seconds"), numeric: true, show: (index) => (winner(index) === null ? markup`${MISSING}` : timeOf(run.rowOf(index, winner(index)))) },
+      { name: "ratio", title: "Ratio to the reference", value: won("ratio"), numeric: true, show: (index) => (winner(index) === null ? markup`${MISSING}` : against(index)) },
+      { name: "reference", title: "reference", value: (index) => run.cases.at("reference", index), hidden: true },
     ],
     run.cases.count,
   );
@@ -98,11 +98,11 @@ function makeResults() {
   );
 }
 
-function marksOf(one, name, status) {
+function marksOf(index, name, status) {
   if (status !== "ok") return [];
-  const winner = run.cases.at("winner", one);
-  const ties = run.cases.at("ties", one) ?? [];
-  const holds = { fastest: name === winner, tie: ties.includes(name), reference: name === run.cases.at("reference", one) };
+  const winner = run.cases.at("winner", index);
+  const ties = run.cases.at("ties", index) ?? [];
+  const holds = { fastest: name === winner, tie: ties.includes(name), reference: name === run.cases.at("reference", index) };
   return Object.keys(holds).filter((mark) => holds[mark]);
 }
 
@@ -113,27 +113,27 @@ function nameMarkup(row, marks) {
   }${path === null ? "" : markup`<span class="path">${path}</span>`}`;
 }
 
-/** What a row's remarks are about; the window of its case has them whole. */
+/** A row's remarks in short; the window of its case has them in full. */
 function remarkMarkup(row) {
   const remarks = run.rows.at("remarks", row) ?? [];
   return remarks.length ? markup` <span class="marks">! ${remarks.map(([short]) => short).join(", ")}</span>` : "";
 }
 
-/** Whole remarks as a text, null where there are none. */
+/** Full remarks as a text, null without any. */
 function remarksOf(row) {
   return (run.rows.at("remarks", row) ?? []).map((remark) => remark.join(": ")).join("; ") || null;
 }
 
-/** The tables that views are also given as: whatever columns they have. */
+/** The table of a view, with the columns that it has. */
 function makeViewTable(details) {
   const element = details.querySelector("table");
-  const found = frame(JSON.parse(document.getElementById(element.dataset.source).textContent));
-  const columns = found.names.map((name) => {
-    const read = found.column(name);
-    const numeric = range(found.count).every((row) => read(row) === null || typeof read(row) === "number");
+  const source = frame(JSON.parse(document.getElementById(element.dataset.source).textContent));
+  const columns = source.names.map((name) => {
+    const read = source.column(name);
+    const numeric = range(source.count).every((row) => read(row) === null || typeof read(row) === "number");
     return { name, title: name.replaceAll("_", " "), value: read, numeric, show: numeric ? (row) => markup`${number(read(row), 4)}` : undefined };
   });
-  return makeTable(element, columns, found.count);
+  return makeTable(element, columns, source.count);
 }
 
 document.querySelectorAll("details.as-table").forEach((details) =>

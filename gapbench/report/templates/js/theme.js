@@ -1,4 +1,4 @@
-// Light or dark: as the system has it, until the reader says otherwise.
+// The theme: the system's, until the reader chooses light or dark.
 
 const THEMES = ["system", "light", "dark"];
 const themeSwitch = document.getElementById("theme");
@@ -26,6 +26,6 @@ themeSwitch.addEventListener("click", () => {
   try {
     localStorage.setItem("gapbench-theme", next);
   } catch {
-    // then it lasts as long as the page
+    // without storage the choice lasts as long as the page
   }
 });

@@ -1,24 +1,24 @@
-// "Which implementation?": the answer from what was measured, or the nearest shapes where it was not.
+// "Which implementation?": the measured answer, or the nearest measured shapes.
 
 const NEAREST = 3;
 const ASKED = ["dtype", "layout", "device", "pass"];
 
-/** The cases and rows of a run; the rows of a case lie together. */
+/** The cases and rows of a run; the rows of a case are consecutive. */
 const run = data.cases && { cases: frame(data.cases), rows: frame(data.rows), starts: [0], of: [] };
 if (run) {
-  for (const one of range(run.cases.count)) {
-    run.starts.push(run.starts[one] + run.cases.at("rows", one));
-    for (const row of range(run.starts[one + 1], run.starts[one])) run.of[row] = one;
+  for (const index of range(run.cases.count)) {
+    run.starts.push(run.starts[index] + run.cases.at("rows", index));
+    for (const row of range(run.starts[index + 1], run.starts[index])) run.of[row] = index;
   }
-  run.rowsOf = (one) => range(run.starts[one + 1], run.starts[one]);
-  run.rowOf = (one, name) => run.rowsOf(one).find((row) => run.rows.at("implementation", row) === name) ?? null;
-  run.contested = (one) => !data.unranked.includes(run.cases.at("operation", one));
-  run.facts = (one) => {
+  run.rowsOf = (index) => range(run.starts[index + 1], run.starts[index]);
+  run.rowOf = (index, name) => run.rowsOf(index).find((row) => run.rows.at("implementation", row) === name) ?? null;
+  run.contested = (index) => !data.unranked.includes(run.cases.at("operation", index));
+  run.facts = (index) => {
     const varying = ["operation", "device", "pass", "threads", "clock", "memory"].filter(run.cases.varies);
-    const said = { memory: (value) => `${value} memory`, threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
+    const phrases = { memory: (value) => `${value} memory`, threads: (value) => `${value} thread${value === 1 ? "" : "s"}`, clock: (value) => `clock ${value}` };
     const facts = ["shape", "dtype", "layout", ...varying].map((name) => {
-      const value = run.cases.at(name, one);
-      return name === "shape" ? shapeText(value) : (said[name]?.(value) ?? String(value ?? MISSING));
+      const value = run.cases.at(name, index);
+      return name === "shape" ? shapeText(value) : (phrases[name]?.(value) ?? String(value ?? MISSING));
     });
     return facts.join(", ");
   };
@@ -27,7 +27,7 @@ if (run) {
 const sizes = (shape) => shape.split("x").map(Number);
 const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
 
-/** How far two shapes are apart: the factors of N·C and of H·W, and the length of their logarithms. */
+/** The distance of two shapes: the factors of N·C and of H·W, and the length of their logarithms. */
 function distance(shape, other) {
   const [a, b] = [sizes(shape), sizes(other)];
   const rows = product(b.slice(0, 2)) / product(a.slice(0, 2));
@@ -45,7 +45,7 @@ function timeOf(row) {
   return measured(seconds(value), secondsInterval(value, low, high));
 }
 
-/** A row's ratio of that name; of one that is known by a bound alone, the bound alone. */
+/** A row's ratio called ``name`` with its interval; only the bound if one bound is all that is known. */
 function ratioOf(row, name = "ratio") {
   const [value, low, high] = ["", "_low", "_high"].map((end) => run.rows.at(name + end, row));
   const interval = ratioInterval(value, low, high);
@@ -69,25 +69,25 @@ function snippetMarkup(name) {
   return markup`<div class="snippet"><pre tabindex="0"><code>${snippet}</code></pre><button type="button" class="copy">Copy</button></div>`;
 }
 
-/** Who ties or may be faster, or how far off the next is. */
-function certaintyOf(one) {
-  const said = run.cases.at("certainty", one);
-  return said && markup`${run.cases.at("ties", one)?.length ? symbol("tie") : ""}${said}`;
+/** The ties of a case, or the distance of the next implementation. */
+function certaintyOf(index) {
+  const text = run.cases.at("certainty", index);
+  return text && markup`${run.cases.at("ties", index)?.length ? symbol("tie") : ""}${text}`;
 }
 
-function answerMarkup(one) {
-  const winner = run.cases.at("winner", one);
-  const opens = markup`<button type="button" class="link" data-case="${one}">All of ${run.facts(one)}</button>`;
-  if (!run.contested(one)) return markup`<p>Nobody wins here: these contenders compute different things.</p>${opens}`;
+function answerMarkup(index) {
+  const winner = run.cases.at("winner", index);
+  const opens = markup`<button type="button" class="link" data-case="${index}">All of ${run.facts(index)}</button>`;
+  if (!run.contested(index)) return markup`<p>No winner: these contenders compute different things.</p>${opens}`;
   if (winner === null) return markup`<p>No winner: nothing was measured successfully.</p>${opens}`;
-  const row = run.rowOf(one, winner);
-  const reference = run.cases.at("reference", one);
-  const several = ["clock", "threads", "operation", "memory"].some(run.cases.varies); // then one shape has several answers
-  return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${several ? markup` <span class="soft">${run.facts(one)}</span>` : ""}</p>
+  const row = run.rowOf(index, winner);
+  const reference = run.cases.at("reference", index);
+  const several = ["clock", "threads", "operation", "memory"].some(run.cases.varies); // then index shape has several answers
+  return markup`<p class="answer">${symbol("fastest")}<b class="winner">${winner}</b>${several ? markup` <span class="soft">${run.facts(index)}</span>` : ""}</p>
     <dl class="said">
       <div><dt>Time per call</dt><dd>${timeOf(row)}</dd></div>
       <div><dt>Time against ${reference}</dt><dd>${winner === reference ? "is the reference" : ratioOf(row)}</dd></div>
-      <div><dt>How sure</dt><dd>${certaintyOf(one) || "nothing else was measured"}</dd></div>
+      <div><dt>How sure</dt><dd>${certaintyOf(index) || "nothing else was measured"}</dd></div>
       <div><dt>Bandwidth</dt><dd>${missing(run.rows.at("gbps", row)) ? MISSING : `${number(run.rows.at("gbps", row))} GB/s`}; ${shareOf(row)}</dd></div>
     </dl>${snippetMarkup(winner)}${opens}`;
 }
@@ -97,14 +97,14 @@ function factor(value) {
 }
 
 function nearestMarkup(shape, alike) {
-  const far = alike.map((one) => ({ one, ...distance(shape, run.cases.at("shape", one)) })).sort((a, b) => a.log - b.log);
-  const seen = new Set();
-  const near = far.filter(({ one }) => !seen.has(run.cases.at("shape", one)) && seen.add(run.cases.at("shape", one))).slice(0, NEAREST);
+  const far = alike.map((index) => ({ index, ...distance(shape, run.cases.at("shape", index)) })).sort((a, b) => a.log - b.log);
+  const listed = new Set();
+  const near = far.filter(({ index }) => !listed.has(run.cases.at("shape", index)) && listed.add(run.cases.at("shape", index))).slice(0, NEAREST);
   if (!near.length) return markup`<p>Nothing was measured with these; choose others, or measure it.</p>`;
-  return markup`<p>${shapeText(shape)} was not measured. The nearest that were (distance: of the logarithms of N·C and H·W):</p>
+  return markup`<p>${shapeText(shape)} was not measured. The nearest measured shapes, by the distance of the logarithms of N·C and H·W:</p>
     <ol class="near">${near.map(
-      ({ one, rows, window, log }) => markup`<li><button type="button" class="link" data-shape="${run.cases.at("shape", one)}">${shapeText(run.cases.at("shape", one))}</button>:
-        <b class="name">${run.cases.at("winner", one) ?? "no winner"}</b>
+      ({ index, rows, window, log }) => markup`<li><button type="button" class="link" data-shape="${run.cases.at("shape", index)}">${shapeText(run.cases.at("shape", index))}</button>:
+        <b class="name">${run.cases.at("winner", index) ?? "no winner"}</b>
         <span class="soft">distance ${number(log, 2)}: ${factor(rows)} N·C, ${factor(window)} H·W</span></li>`,
     )}</ol>`;
 }
@@ -136,14 +136,14 @@ function startForm() {
       put(output, markup`<p>Write a shape as N x C x spatial sizes: 8x2048x7x7.</p>`);
       return;
     }
-    const alike = all.filter((one) => choices.every((name) => String(run.cases.at(name, one)) === asked[name]));
-    const exact = alike.filter((one) => run.cases.at("shape", one) === shape);
+    const alike = all.filter((index) => choices.every((name) => String(run.cases.at(name, index)) === asked[name]));
+    const exact = alike.filter((index) => run.cases.at("shape", index) === shape);
     if (exact.length) put(output, markup`${exact.map(answerMarkup)}`);
     else put(output, markup`${nearestMarkup(shape, alike)}${measureMarkup(shape, asked)}`);
   }
 
   function restore() {
-    const first = all.find((one) => run.cases.at("winner", one) !== null) ?? 0;
+    const first = all.find((index) => run.cases.at("winner", index) !== null) ?? 0;
     for (const name of ["shape", ...choices]) {
       const field = form.elements[name];
       field.value = recall(`ask.${name}`) || String(run.cases.at(name, first) ?? "");

@@ -1,8 +1,8 @@
 // Windows over the page, and the charts that stand in them.
 
-/** The views of one case (or trend) as figures, null if none was drawn. */
-function drawnMarkup(one) {
-  const scripts = [...document.querySelectorAll(`script[data-case="${one}"]`)];
+/** The views of a case (or trend) as figures, null if none was drawn. */
+function drawnMarkup(index) {
+  const scripts = [...document.querySelectorAll(`script[data-case="${index}"]`)];
   if (!scripts.length) return null;
   return markup`${scripts.map(
     (script) => markup`<figure class="view"><h3>${script.dataset.question}</h3><figcaption>${script.dataset.summary}</figcaption>
@@ -17,13 +17,13 @@ function openWindow(dialog) {
 }
 
 /**
- * A window that shows one of ``count`` things by ``open(one)``: whatever has ``data-<key>`` opens it, and the address keeps
- * ``nameOf(one)`` as ``key``. Returns what restores it from there.
+ * Make a window that shows one of ``count`` things by ``open(index)``: elements with ``data-<key>`` open it, and the address
+ * keeps ``nameOf(index)`` as ``key``. Returns the function that restores the window from the address.
  */
 function addressed(dialog, key, count, nameOf, open) {
   function restore() {
-    const one = recall(key) ? range(count).find((place) => nameOf(place) === recall(key)) : undefined;
-    if (one !== undefined) open(one);
+    const index = recall(key) ? range(count).find((item) => nameOf(item) === recall(key)) : undefined;
+    if (index !== undefined) open(index);
     else if (dialog.open) dialog.close();
   }
   dialog.addEventListener("close", () => remember(key, ""));
