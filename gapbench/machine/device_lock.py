@@ -66,7 +66,7 @@ def take(
         descriptor = _opened(path)
     except OSError as error:
         raise GapbenchError(
-            f"cannot lock {device.name} by {path}: {error.strerror}; mend that, or set GAPBENCH_LOCKS to a folder that "
+            f"cannot lock {device.name} by {path}: {error.strerror}; fix that, or set GAPBENCH_LOCKS to a folder that "
             "all who measure on this machine can write to"
         ) from error
     try:

@@ -41,7 +41,7 @@ def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
     return {"GLIBC_TUNABLES": ":".join([*filter(None, own), setting(memory)])}
 
 
-def unarranged(preloaded: str, maps: Path = Path("/proc/self/maps")) -> str | None:
+def other_allocator(preloaded: str, maps: Path = Path("/proc/self/maps")) -> str | None:
     """Return which allocator workers have instead of glibc's, whose settings then do nothing; None for glibc.
 
     ``preloaded`` is the value of ``LD_PRELOAD`` that workers inherit.

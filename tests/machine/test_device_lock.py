@@ -176,7 +176,7 @@ def a_hard_link(path):
 def test_what_is_not_a_plain_file_of_its_own_is_refused_and_left_alone(tmp_path, make):
     make(tmp_path / "gapbench-cpu.lock")
     before = descriptors()
-    with pytest.raises(GapbenchError, match=r"cannot lock cpu by .*gapbench-cpu\.lock: .*; mend that, or set GAPBENCH"):
+    with pytest.raises(GapbenchError, match=r"cannot lock cpu by .*gapbench-cpu\.lock: .*; fix that, or set GAPBENCH"):
         device_lock.take(Cpu(), "mine", tmp_path)
     assert descriptors() == before
     assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file()) == 0

@@ -56,7 +56,7 @@ class Processes:
         if machine.failures.get(self.case):
             yield from self.found(*machine.failures[self.case].pop())
             return None
-        entries = {index for indices in assignment.entries.values() for index in indices}
+        entries = assignment.contenders
         machine.played.append(SimpleNamespace(
             case=self.case, number=number, memory=self.case_plan.memory,
             by=[self.contender(index) for index in sorted(entries)],
@@ -64,9 +64,6 @@ class Processes:
         ))  # fmt: skip
         return result({index: machine.seconds(self.case, *self.contender(index)) for index in sorted(entries)},
                       tuple(assignment.entries))  # fmt: skip
-
-    def unload(self):
-        """Stand in for processes that end."""
 
     def close(self):
         self.closed = True

@@ -173,9 +173,9 @@ def test_an_answer_that_was_right_and_is_no_longer_is_not_said_to_be_remembered(
     examiner, _ = begun(made)
     examiner.wait()
     x = asked(made)[0].x
-    assert "asked again it answers 7 where" in examiner.remembered(0, 0, x, lambda: torch.full((2, 3), 7.0), 4)
+    assert "called again it returns 7, expected" in examiner.remembered(0, 0, x, lambda: torch.full((2, 3), 7.0), 4)
     nowhere = examiner.remembered(0, 0, x, lambda: torch.full((2, 3), float("nan")), 4)
-    assert "asked again it answers nan where" in nowhere
+    assert "called again it returns nan, expected" in nowhere
 
 
 def test_only_averages_of_a_forward_pass_can_change():

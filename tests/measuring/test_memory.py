@@ -57,7 +57,9 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(memory.unarranged(os.environ.get("LD_PRELOAD", "")) is not None, reason="not glibc's allocator")
+@pytest.mark.skipif(
+    memory.other_allocator(os.environ.get("LD_PRELOAD", "")) is not None, reason="not glibc's allocator"
+)
 def test_kept_memory_costs_no_faults_and_fresh_memory_does():
     """50 blocks of 1 MiB are written, one after the other."""
     faults = {
@@ -80,16 +82,16 @@ def test_kept_memory_costs_no_faults_and_fresh_memory_does():
 def test_another_allocator_is_named_whether_preloaded_or_linked(name, tmp_path):
     maps = tmp_path / "maps"
     maps.write_text("7f00-7f01 r-xp 00000000 00:00 0 /lib/libc.so.6\n")
-    assert memory.unarranged(f"/usr/lib/lib{name}.so.2", maps) == name
-    assert memory.unarranged("/usr/lib/libother.so", maps) is None
+    assert memory.other_allocator(f"/usr/lib/lib{name}.so.2", maps) == name
+    assert memory.other_allocator("/usr/lib/libother.so", maps) is None
     maps.write_text(f"7f00-7f01 r-xp 00000000 00:00 0 /usr/lib/x86_64-linux-gnu/lib{name}_minimal.so.4\n")
-    assert memory.unarranged("", maps) == name
+    assert memory.other_allocator("", maps) == name
 
 
 def test_musl_is_not_arranged_and_glibc_is(monkeypatch, tmp_path):
     for libc, expected in ((("glibc", "2.36"), None), (("", ""), "musl or another C library")):
         monkeypatch.setattr(memory.platform, "libc_ver", lambda libc=libc: libc)
-        assert memory.unarranged("", tmp_path / "no maps") == expected
+        assert memory.other_allocator("", tmp_path / "no maps") == expected
 
 
 @given(st.integers(0, 2**32))

@@ -151,6 +151,8 @@ HOSTILE = {
     "a calibration that is none": packed("Agreement", calibration=None),
     "a first call before its time": packed("Prepared", first_call={0: -1.0}, rejected={}, forkable=True),
     "a first call of NaN": packed("Prepared", first_call={0: math.nan}, rejected={}, forkable=True),
+    "a slowdown of NaN": packed("RoundResult", batches={}, slowdowns={"host": math.nan}),
+    "an endless slowdown": packed("RoundResult", batches={}, slowdowns={"host": math.inf}),
     "a judgement in words": packed("Judged", contender=0, qualification="ok"),
 }
 
@@ -266,8 +268,6 @@ def test_batches_that_nobody_asked_for_do_not(columns):
         {"telemetry": {"case": "another"}},
         {"telemetry": {"power_w": "much"}},
         {"telemetry": {"throttle": 1.0}},
-        {"slowdowns": {"host": float("nan")}},
-        {"slowdowns": {"host": float("inf")}},
     ],
 )
 def test_rounds_with_more_or_less_do_not(other):

@@ -209,7 +209,7 @@ def measured_rounds(draw, sides):
 @given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
 def test_rounds_are_read_back_as_the_events_that_they_were(measured):
     """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
-    (again,) = recording._earlier(RunCollector().activate(measured))
+    (again,) = recording._earlier(RunCollector().add_round(measured))
     assert (again.case, again.round, again.process, again.memory) == (
         CASE,
         measured.round,
@@ -244,4 +244,4 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
     recorded = recording.record(writer, Plan((case_plan,), EFFORT, sides))
     assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
     (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
-    assert "processes of their own: it changes the default dtype for the whole process" in said
+    assert "separate processes: it changes the default dtype for the whole process" in said
