@@ -332,7 +332,7 @@ class CaseProcesses:
         forker, task = self._forker(group, assignment)
         forker.current.clear()
         with self._examination(group, task, rounds.seeds(assignment.seed)) as examination:
-            job = examination.start(forker, worker.measure_round, task, assignment, ProcessSlot())
+            job = examination.start(forker, worker.measure_rounds, ((task, assignment),), ProcessSlot())
             answer = examination.checked(forkserver.last_answer(job, timeout), assignment.entries)
         return answer, None if examination.died else forker.current.one_of(self._total)
 
@@ -355,7 +355,7 @@ class CaseProcesses:
                     examination = self._examination(group, task, rounds.seeds(assignment.seed))
                     examinations.append(stack.enter_context(examination))
                     descriptors = [bytes_[number].descriptor, pipes[number][0], *(outbox for _, outbox in pipes)]
-                    job = (worker.measure_round, task, assignment, ProcessSlot(number, core))
+                    job = (worker.measure_rounds, ((task, assignment),), ProcessSlot(number, core))
                     workers.append(examination.start(forker, *job, descriptors=descriptors))
             finally:
                 for descriptor in itertools.chain.from_iterable(pipes):  # else the others would not notice a death

@@ -127,7 +127,7 @@ class _Rounds:
             timeout = sum(request.state.processes.timeout(assignment) for request, _, _, assignment in jobs)
             self._process += 1
             with Examination(forker, papers) as examination:
-                shared_worker = examination.start(forker, worker.measure_rounds, tasks)
+                shared_worker = examination.start(forker, worker.measure_rounds, tasks, worker.ProcessSlot())
                 messages = shared_worker.messages(time.monotonic() + timeout)
                 started = time.monotonic()
                 for number, (request, _, _, assignment) in enumerate(jobs):

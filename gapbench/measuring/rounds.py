@@ -133,8 +133,8 @@ def measure(
             return RoundFailure(index, "failed", reason)
     turns = _Round(prepared, assignment, current, sync, examiner, shared, calls, buffers, order)
     result = RoundResult({}, {}, {}, {}, {})
-    with telemetry.open_probe(case.device, target.uuid) as probe:
-        readings = [probe.read()]
+    with telemetry.open_probe(case.device, target.uuid) as read:
+        readings = [read()]
         for name in order.sample(list(timers), len(timers)):
             timer = timers[name]
             try:
@@ -149,7 +149,7 @@ def measure(
             result.preparations[name] = asdict(preparation)
             if timer.slowdown is not None:
                 result.slowdowns[name] = timer.slowdown
-            readings.append(probe.read())
+            readings.append(read())
     del kept  # not before
     examiner.finish()
     result.telemetry.update(telemetry.between(*readings))
@@ -207,7 +207,7 @@ class _Round:
         calibration: Calibration = {}
         for index in own:
             self._begin(index)
-            calls = timer.at_place(self.calls[index][:rotations], 0)
+            calls = timer.at_copy(self.calls[index][:rotations], 0)
             length = earlier.get(index)
             if self.prepared.case.device == "cpu" and not (length and index in self.assignment.once):
                 count, _ = length or schedule.calibrate(timer, calls, self.assignment.batch_seconds)

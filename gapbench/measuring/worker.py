@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from gapbench.machine.devices import device
 from gapbench.machine.telemetry import energy
@@ -20,7 +20,7 @@ from gapbench.measuring.examiner import Examiner, ExaminerGoneError, can_change,
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
-from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure
+from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, TokenSync
 from gapbench.store.records import Qualification
@@ -152,25 +152,24 @@ def _judge_one(
         code_path=code_path,
         graph_breaks=contender.compilation.graph_breaks if contender.compilation else None,
         recompilations=contender.compilation.recompilations + again.graphs if contender.compilation and again else None,
-        parameters=probes.parameters(function) if isinstance(function, nn.Module) else None,
+        parameters=sum(map(Tensor.numel, function.parameters())) if isinstance(function, nn.Module) else None,
         deterministic=probes.deterministic(call),
         batch_invariant=None if compiled else probes.batch_invariant(case, function, x),
     )
 
 
-def measure_round(
+def measure_rounds(
     channel: Channel,
     current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
+    jobs: Sequence[tuple[CaseTask | None, Assignment]],
     slot: ProcessSlot,
     descriptors: tuple[int, ...],
 ) -> None:
-    """Measure one round and send its `RoundResult`, or the `RoundFailure` that prevented it.
+    """Measure a round of each case in turn, and send its `RoundResult`, or the `RoundFailure` that prevented it.
 
-    ``task`` is as for `judge_contenders`, but no `Prepared` is sent. The first of ``descriptors`` is the examiner's.
-    Where several processes share the round, those of this process's current byte, of its inbox, and of every process's
-    outbox follow.
+    A job's task is as for `judge_contenders`, but no `Prepared` is sent. The first of ``descriptors`` is the
+    examiner's, whose papers are those of the jobs. Where several processes share the round, those of this process's
+    current byte, of its inbox, and of every process's outbox follow.
     """
     examiner, *shared = descriptors
     sync = SINGLE_PROCESS
@@ -180,47 +179,30 @@ def measure_round(
         os.close(outboxes[slot.process])  # else the inbox would never reach an end of file
         others = {number: outbox for number, outbox in enumerate(outboxes) if number != slot.process}
         sync = TokenSync(channel, slot.process, inbox, others, current, slot.core)
-    _measure_round(channel, current, task, assignment, Examiner(examiner), 0, sync)
+    examining = Examiner(examiner)
+    for paper, (task, assignment) in enumerate(jobs):
+        current.clear()
+        examining.begin(paper)
+        channel.send(_measure_round(current, task, assignment, examining, sync))
 
 
 def _measure_round(
-    channel: Channel,
-    current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
-    examiner: Examiner,
-    paper: int,
-    sync: SideSync,
-) -> None:
-    case = _Loaded.case
+    current: CurrentContender, task: CaseTask | None, assignment: Assignment, examiner: Examiner, sync: SideSync
+) -> RoundResult | RoundFailure:
+    loaded = _Loaded.case
     try:
-        examiner.begin(paper)
         if task is not None:
-            case, reply = prepared.prepare(task, current)
+            loaded, reply = prepared.prepare(task, current)
             for index, (status, reason) in reply.rejected.items():
-                channel.send(RoundFailure(index, status, reason))
-                return
-        assert case is not None
-        channel.send(rounds.measure(case, assignment, current, examiner, sync))
+                return RoundFailure(index, status, reason)
+        assert loaded is not None
+        return rounds.measure(loaded, assignment, current, examiner, sync)
     except ExaminerGoneError:
         raise
     except Exception as error:
-        task = task or (case.task if case else None)
+        task = task or (loaded.task if loaded else None)
         assert task is not None
-        channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
-
-
-def measure_rounds(
-    channel: Channel,
-    current: CurrentContender,
-    jobs: Sequence[tuple[CaseTask, Assignment]],
-    descriptors: tuple[int, ...],
-) -> None:
-    """Load and measure one round of each case in this process; send a `RoundResult` or `RoundFailure` for each."""
-    examiner = Examiner(descriptors[0])
-    for number, (task, assignment) in enumerate(jobs):
-        current.clear()
-        _measure_round(channel, current, task, assignment, examiner, number, SINGLE_PROCESS)
+        return RoundFailure(current.get(), *prepared.status_of(error, task.case))
 
 
 def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[PreparedCase | None, bool]:

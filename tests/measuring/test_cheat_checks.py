@@ -112,11 +112,11 @@ def test_untouched_notices_restores_and_replaces():
     watched.restore()
     assert watched
     assert tensor.tolist() == [0, 1, 2, 3]
-    place = tensor.data_ptr()
+    position = tensor.data_ptr()
     watched.replace(torch.ones(4))
     assert watched
     assert tensor.tolist() == [1, 1, 1, 1]
-    assert tensor.data_ptr() == place
+    assert tensor.data_ptr() == position
 
 
 def test_replacing_is_not_noticed_by_a_recorded_graph():

@@ -19,31 +19,31 @@ ARRANGED = {"mmap_threshold", "trim_threshold", "top_pad", "hugetlb"}
 
 def parsed(value):
     """Return what glibc reads of its variable: the last word on each tunable counts."""
-    return dict(one.split("=") for one in value.split(":"))
+    return dict(item.split("=") for item in value.split(":"))
 
 
 @given(st.sampled_from([*MEMORY]), settings)
 def test_the_callers_own_tunables_stay_but_for_those_that_make_the_condition(condition, own):
     inherited = ":".join(f"glibc.{space}.{name}={value}" for (space, name), value in own.items())
-    found = parsed(memory.variables(condition, inherited)["GLIBC_TUNABLES"])
+    results = parsed(memory.variables(condition, inherited)["GLIBC_TUNABLES"])
     arranged = parsed(memory.variables(condition)["GLIBC_TUNABLES"])
     kept = {
         f"glibc.{space}.{name}": str(value)
         for (space, name), value in own.items()
         if space != "malloc" or name not in ARRANGED
     }
-    assert found == kept | arranged
+    assert results == kept | arranged
 
 
 @pytest.mark.parametrize("inherited", [None, "", ":", "glibc.malloc.hugetlb=2:"])
 @pytest.mark.parametrize("condition", [*MEMORY])
 def test_nothing_of_the_callers_is_nothing_more(condition, inherited):
-    assert memory.variables(condition, inherited) == {"GLIBC_TUNABLES": memory.setting(condition)}
+    assert memory.variables(condition, inherited) == memory.variables(condition)
 
 
 def test_the_callers_arrangement_does_not_leak_into_the_other_condition():
     """Who runs gapbench with huge pages still measures fresh memory without them."""
-    assert "hugetlb" not in memory.variables("fresh", memory.setting("kept"))["GLIBC_TUNABLES"]
+    assert "hugetlb" not in memory.variables("fresh", memory.variables("kept")["GLIBC_TUNABLES"])["GLIBC_TUNABLES"]
 
 
 TOUCH = """

@@ -80,7 +80,7 @@ class Clock(ABC):
         """Return the smallest number of calls, at least ``count`` >= 1, that a batch of this clock may have."""
         return count
 
-    def at_place(self, calls: Sequence[Call], place: int) -> Sequence[Call]:  # noqa: ARG002
+    def at_copy(self, calls: Sequence[Call], place: int) -> Sequence[Call]:  # noqa: ARG002
         """Return which of the calls on distinct inputs a batch makes; in a turn, all contenders have the same place."""
         return calls
 
