@@ -212,14 +212,13 @@ def _print_results(recorded: "Recording", url: str) -> None:
     from gapbench.analysis import summary
     from gapbench.measuring import recording
     from gapbench.report import text
-    from gapbench.store import records
 
     run = recorded.run.id
     statuses = recording.counts(recorded.results)
     path = f"{url.rstrip('/')}/{run}"
     results = recorded.results
     text.print_winners(recorded.winners, run=recorded.run)
-    text.print_contenders(results[results["operation"].isin(records.UNRANKED)], "what each costs")
+    text.print_contenders(results[~results["ranked"]], "what each costs")
     text.print_contenders(results[results["implementation"].isin(recording.own_implementations(recorded.run))], "yours")
     totals = summary.totals(results)
     text.print_totals(

@@ -105,9 +105,13 @@ class Selection:
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
     def _clocks(self, where: "Device | Described") -> tuple[str, ...]:
+        from gapbench.machine.devices import Device
+        from gapbench.measuring import clocks
+
+        selectable = clocks.selectable(where) if isinstance(where, Device) else where.selectable_clocks
         for name in self.clocks:
-            if name not in where.selectable_clocks:
-                raise unknown(f"clock for {where.name}", name, where.selectable_clocks)
+            if name not in selectable:
+                raise unknown(f"clock for {where.name}", name, selectable)
         return tuple(dict.fromkeys(self.clocks)) or where.clocks  # named twice, one is timed once
 
     def _overlay(self, case: Case) -> list[Case]:

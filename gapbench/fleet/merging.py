@@ -18,6 +18,7 @@ from gapbench.errors import GapbenchError
 from gapbench.repository.git import Git
 from gapbench.store import ceilings
 from gapbench.store.ceilings import Ceiling
+from gapbench.store.records import plain_rows
 from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences, load
 from gapbench.store.store import Store, new_run_id
 from gapbench.store.verify import damage
@@ -215,9 +216,9 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
 
 def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
     """Return which share of its ceiling each row reaches: the parts' own shares are of the ceilings they knew."""
-    rows = results.reindex(columns=["device", "threads", "pass", "clock", "bytes_moved", "gbps"]).to_dict("records")
-    fractions = (ceilings.fraction(limits, {str(name): value for name, value in row.items()}) for row in rows)
-    return pd.Series(list(fractions), dtype=float)
+    columns = ["device", "threads", "pass", "cold", "times_launch", "bytes_moved", "gbps"]
+    rows = plain_rows(results.reindex(columns=columns))
+    return pd.Series([ceilings.fraction(limits, row) for row in rows], dtype=float)
 
 
 def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:

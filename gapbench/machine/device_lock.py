@@ -101,8 +101,8 @@ def _opened(path: Path) -> int:
     except FileNotFoundError:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o666)
-            os.fchmod(descriptor, 0o666)  # whatever the umask
-        except FileExistsError:  # somebody else was faster
+            os.fchmod(descriptor, 0o666)  # independent of the umask
+        except FileExistsError:  # another process was faster
             descriptor = _existing(path)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:

@@ -80,7 +80,6 @@ class Cpu(_Cached):
     runtime: Any = field(default=None, repr=False, compare=False)
     name: str = "cpu"
     clocks: tuple[str, ...] = ("host",)
-    selectable_clocks: ClassVar[tuple[str, ...]] = ("host", "host_cold")
     uuid: ClassVar[None] = None
     # An eighth exceeds the nearer caches, and is small enough to stay in a shared cache beside other data.
     _canary_share: ClassVar[int] = 8
@@ -159,11 +158,6 @@ class Accelerator(_Cached):
     def index(self) -> int:
         """Its number among the devices of its family."""
         return int(self.name.partition(":")[2])
-
-    @property
-    def selectable_clocks(self) -> tuple[str, ...]:
-        """Names of all clocks that can measure it."""
-        return self.clocks + (("graph_warm", "graph_cold") if self.has_graphs else ())
 
     @property
     def uuid(self) -> str | None:

@@ -1,5 +1,6 @@
 """Describe the machine of a run and its state, and warn about both; None, with a reason, is what cannot be read."""
 
+import contextlib
 import importlib.metadata
 import itertools
 import os
@@ -80,14 +81,11 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of `PACKAGES` in this interpreter, None for what is not installed."""
-
-    def version(package: str) -> str | None:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    result: dict[str, str | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            result[package] = importlib.metadata.version(package)
+    return result
 
 
 def load() -> tuple[float, ...]:

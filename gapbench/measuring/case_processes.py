@@ -343,7 +343,9 @@ class CaseProcesses:
             index: number for number, group in enumerate(groups) for index in self._members(group, range(self._total))
         }
         assignment = replace(assignment, processes=processes)
-        core = _core(self.case.device, self.case.threads, assignment.seed)
+        core = None  # the processor that all processes of the round compute on
+        if self.case.device == "cpu" and self.case.threads == 1 and hasattr(os, "sched_getaffinity"):
+            core = Random(f"{assignment.seed}/core").choice(sorted(os.sched_getaffinity(0)))
         with contextlib.ExitStack() as stack:
             bytes_ = [stack.enter_context(contextlib.closing(forkserver.CurrentContender.create())) for _ in groups]
             pipes = [os.pipe() for _ in groups]
@@ -387,13 +389,6 @@ class CaseProcesses:
         seed = Random(f"{self._plan.effort.seed}/{self.case.id}/{self._generation}").getrandbits(32)
         sources = tuple(side.source for side in self._plan.sides)
         return CaseTask(self.case, self.specs, sources, tuple(contenders), seed)
-
-
-def _core(device: str, threads: int, seed: int) -> int | None:
-    """Return the processor that all processes of a round compute on, None where one is not enough or not selectable."""
-    if device != "cpu" or threads > 1 or not hasattr(os, "sched_getaffinity"):
-        return None
-    return Random(f"{seed}/core").choice(sorted(os.sched_getaffinity(0)))
 
 
 def _converse(

@@ -22,23 +22,21 @@ _OWN_SIDES = ("gapbench.implementations", "gapbench.operations")
 """Packages whose modules are replaced when another side runs."""
 
 
-class _Genuine:
-    """Functions that time and compare, as they were before any implementation was loaded in this process."""
-
-    members: Mapping[object, Mapping[str, object]] = {}
+_GENUINE: dict[object, Mapping[str, object]] = {}
+"""Functions that time and compare, by owner and name, as they were before any implementation was loaded."""
 
 
 def remember() -> None:
     """Store the genuine functions, once; to be called when all of gapbench is loaded, before foreign code runs."""
-    if _Genuine.members:
+    if _GENUINE:
         return
     own = [module for name, module in sorted(sys.modules.items()) if _is_harness(name)]
     classes = {kind for module in own for kind in vars(module).values() if isinstance(kind, type)}
     harness = [*own, *(kind for kind in classes if _is_harness(kind.__module__))]
-    _Genuine.members = {
-        **{owner: {name: value for name, value in vars(owner).items() if callable(value)} for owner in harness},
-        **{owner: {name: getattr(owner, name) for name in names} for owner, names in _USED},
-    }
+    _GENUINE.update(
+        {owner: {name: value for name, value in vars(owner).items() if callable(value)} for owner in harness}
+    )
+    _GENUINE.update({owner: {name: getattr(owner, name) for name in names} for owner, names in _USED})
 
 
 def _is_harness(module: str) -> bool:
@@ -56,7 +54,7 @@ busy machine, 10 ms accused honest code. Off-thread work shows in all of them.""
 def replaced() -> str | None:
     """Name the first function of torch, the clocks or gapbench replaced since `remember`, or None; restore all."""
     first = None
-    for owner, members in _Genuine.members.items():
+    for owner, members in _GENUINE.items():
         for name, genuine in members.items():
             if getattr(owner, name, None) is not genuine and vars(owner).get(name) is not genuine:
                 setattr(owner, name, genuine)  # so that the next contender is not accused

@@ -94,11 +94,11 @@ def _qualify(states: Sequence[CaseState]) -> Iterator[Event]:
 
 
 class _Rounds:
-    """Measure requests one after the other, and number the processes; ``process`` is the first number."""
+    """The rounds of a run, and the numbers of their processes, of which ``process`` is the first."""
 
     def __init__(self, plan: Plan, process: int) -> None:
         self._plan, self._process = plan, process
-        self._loaded: dict[int, CaseState] = {}
+        self._loaded: list[CaseState] = []
 
     def sweep(self, requests: Sequence[Request]) -> Iterator[Event]:
         """Measure one round of each case, again without one that prevented it; on accelerators in one worker."""
@@ -178,13 +178,11 @@ class _Rounds:
 
     def _make_room(self, state: CaseState) -> None:
         """Unload the cases that were measured longest ago, where all together would exceed `_MEMORY_SHARE`."""
-        self._loaded.pop(id(state), None)
-        self._loaded[id(state)] = state
+        self._loaded = [*(other for other in self._loaded if other is not state), state]
         room = _MEMORY_SHARE * psutil.virtual_memory().total
         # Each takes a process, and float32 noise with an input made from it.
-        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded.values()) > room:
-            oldest = next(iter(self._loaded))
-            self._loaded.pop(oldest).processes.close()
+        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded) > room:
+            self._loaded.pop(0).processes.close()
 
 
 _MEMORY_SHARE = 0.4

@@ -21,7 +21,7 @@ from gapbench.measuring.protocol import Channel, Started, WorkerExit
 
 
 class _Server:
-    """Forks a worker for each job, and reports how each ended."""
+    """The loop that forks a worker for each job, and reports how each ended."""
 
     def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control

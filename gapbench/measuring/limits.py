@@ -40,7 +40,7 @@ _SHARE = 0.2
 
 
 class Energy:
-    """Measures energy after the rounds, one contender after the other, on devices that had a counter before them.
+    """The measurement of energy after the rounds, on devices that had a counter before them.
 
     ``seconds`` is an estimate of the time that it takes: 0 where there is no counter.
     """

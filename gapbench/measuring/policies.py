@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gapbench import operations
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced, RoundMeasured
 from gapbench.measuring.plan import CasePlan, Effort, Plan
@@ -22,7 +23,7 @@ from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
 from gapbench.statistics.verdicts import can_stop, needs_confirmation
-from gapbench.store.records import BASE, HEAD, UNRANKED
+from gapbench.store.records import BASE, HEAD
 from gapbench.workloads.cases import Case
 
 Row = tuple[str, str]
@@ -106,7 +107,7 @@ class CaseState:
     @property
     def ranked(self) -> bool:
         """Whether the implementations compute the same, so that one of them wins."""
-        return self.case.operation not in UNRANKED
+        return operations.operation(self.case.operation).ranked
 
     def best(self, clock: str) -> str | None:
         """Return the fastest implementation among those not raced, which took part in every round."""
@@ -169,7 +170,7 @@ Sweep = list[Request]
 
 
 class Policy(Protocol):
-    """Decides what to measure next, and when to stop."""
+    """The interface of policies."""
 
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
         """Yield sweeps and events until enough is known or ``deadline`` (on `time.monotonic`'s scale) has passed."""
@@ -184,7 +185,7 @@ _SLICE_OVER_OVERHEAD = 2.0
 
 
 class Precision:
-    """Measure until every ratio is known to the target; implementations that are clearly slower stop early."""
+    """The policy of `run`: measure until every ratio is known to the target; clearly slower rows stop early."""
 
     def __init__(self, effort: Effort) -> None:
         self._effort = effort
@@ -272,11 +273,11 @@ BATCH_SECONDS = 0.25e-3
 
 
 class TwoStages:
-    """Screen every row, then measure those that seem to have changed afresh; clearly unchanged rows stop early.
+    """The policy of `ab`: screen every row, then measure fresh rounds of those that seem to have changed.
 
-    ``margin`` is a share: a change within it does not count. A hidden second copy of base takes part in a random
-    quarter of the cases: a change of it is a false one. ``flagged`` are the rows of an interrupted run whose screening
-    was complete.
+    Clearly unchanged rows stop early. ``margin`` is a share: a change within it does not count. A hidden second copy of
+    base takes part in a random quarter of the cases: a change of it is a false one. ``flagged`` are the rows of an
+    interrupted run whose screening was complete.
     """
 
     def __init__(
@@ -370,17 +371,9 @@ class TwoStages:
         seconds: float,
         controls: Collection[CaseState],
     ) -> Sweep:
-        return [
-            Request(
-                state,
-                tuple(rows(state)),
-                seconds,
-                BATCH_SECONDS,
-                sides=(0, 1, 2) if state in controls else (0, 1),
-                turns=_TURNS,
-            )
-            for state in self._rng.sample(list(states), len(states))
-        ]
+        order = self._rng.sample(list(states), len(states))
+        sides = {state: (0, 1, 2) if state in controls else (0, 1) for state in order}
+        return [Request(state, tuple(rows(state)), seconds, BATCH_SECONDS, sides[state], _TURNS) for state in order]
 
 
 def _slice(deadline: float, states: Sequence[CaseState], rounds: float) -> float:

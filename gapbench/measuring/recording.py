@@ -13,13 +13,13 @@ import pandas as pd
 from gapbench.analysis import summary
 from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
-from gapbench.measuring import engine, events, memory, worker_env
+from gapbench.measuring import clocks, engine, events, memory, worker_env
 from gapbench.measuring.events import Confirmation, Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.measuring.servers import Servers
-from gapbench.operations import builtin, is_user_spec
+from gapbench.operations import builtin, is_user_spec, operation
 from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
@@ -120,10 +120,11 @@ class RunCollector:
             if stopped_by and (*case_plan.key, name, clock) in self.raced:
                 stopped_by = SLOWER
             reference = case_plan.reference if contender == THIS else None
-            of_case = case_plan.suite, case_plan.case, name, clock
-            outcomes.append(
-                summary.Outcome(*of_case, qualification, stopped_by, reference, contender, memory=case_plan.memory)
-            )
+            protocol = clocks.clock_class(clock)
+            ranked = operation(case_plan.case.operation).ranked
+            traits = {"ranked": ranked, "cold": protocol.cold, "times_launch": protocol.times_launch}
+            of_case = case_plan.suite, case_plan.case, name, clock, qualification, stopped_by, reference, contender
+            outcomes.append(summary.Outcome(*of_case, case_plan.memory, traits))
         return outcomes
 
     def finalize(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame) -> None:

@@ -5,7 +5,6 @@ exactly one computes at any time, without a coordinator.
 """
 
 import os
-from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 
 from gapbench.measuring.forkserver import CurrentContender
@@ -87,7 +86,7 @@ def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibra
     Contender i of a round is implementation ``i % implementations`` of side ``i // implementations``. Seconds grow in
     proportion to the calls.
     """
-    joined = ChainMap(*map(dict, calibrations))
+    joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}
     for index, (count, _) in joined.items():
         calls[index % implementations] = max(count, calls.get(index % implementations, 1))

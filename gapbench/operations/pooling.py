@@ -102,4 +102,5 @@ POOLING = Operation(
             _window_unsupported,
         ),
     ),
+    ranked=False,
 )

@@ -110,7 +110,11 @@ class Store(Files):
         is given, it is told that error, and the run is left out. Where rows must be ``whole``, a run with such as can
         mean nothing cannot be read either.
         """
-        return self._frame("results", records.RESULTS, runs, **options)
+        columns = options.pop("columns", None) or list(records.RESULTS)
+        if not set(records.TRAITS).intersection(columns):
+            return self._frame("results", records.RESULTS, runs, columns=columns, **options)
+        needed = [*dict.fromkeys([*columns, "operation", "clock", *records.TRAITS])]
+        return records.with_traits(self._frame("results", records.RESULTS, runs, columns=needed, **options))[columns]
 
     def samples(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
         """Return the timed batches of ``runs``, as `results` does; those of a run in progress as far as it is."""

@@ -66,7 +66,7 @@ def test_every_suite_of_several_is_represented():
 
 
 def test_what_fits_is_taken_where_a_costly_one_does_not():
-    small, huge, other = plans(Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9)))
+    small, huge, other = map(case_plan, (Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9))))
     trimmed = fit_to_budget([small, huge, other], Effort(budget=8))
     assert trimmed.kept == [small, other]
 

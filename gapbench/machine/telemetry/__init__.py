@@ -5,6 +5,7 @@ for the columns of `records.SAMPLES`. Nothing here waits, and what cannot be rea
 `host` (Linux), `nvml` (NVIDIA), `energy`.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,16 +29,6 @@ class Reading:
     power_w: float | None = None  # instantaneous
     event_reasons: tuple[str, ...] | None = None  # names of `nvml.EVENT_REASONS`
 
-    @property
-    def throttle(self) -> str | None:
-        """The event reasons that limit clocks, joined by commas; ``none`` where there are none.
-
-        An idle GPU is not throttled; clocks that a user set are named, since times depend on them.
-        """
-        if self.event_reasons is None:
-            return None
-        return ",".join(reason for reason in self.event_reasons if reason != nvml.IDLE) or "none"
-
 
 @contextmanager
 def open_probe(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Callable[[], Reading]]:
@@ -58,21 +49,22 @@ def between(*readings: Reading) -> dict[str, Any]:
     """Summarise a round's readings, first to last, as columns of `records.SAMPLES`.
 
     Clocks fall as soon as a GPU is idle, so the SM clock is the lowest of the readings that were not idle, and the
-    highest if all were. Temperature (C) and power (W) are the highest readings, ``throttle`` has the reasons of all
-    readings, ``steal`` is a share (0 to 1) of the time between the first and the last reading.
+    highest if all were. Temperature (C) and power (W) are the highest readings. ``throttle`` has the event reasons of
+    all readings, joined by commas, without that of an idle GPU; those of a user's clock settings count, since times
+    depend on them. ``steal`` is a share (0 to 1) of the time between the first and the last reading.
     """
 
     def values(name: str, some: Sequence[Reading] = readings) -> list[Any]:
         return [value for reading in some if (value := getattr(reading, name)) is not None]
 
     busy = [reading for reading in readings if nvml.IDLE not in (reading.event_reasons or ())]
-    throttles = values("throttle")
-    reasons = dict.fromkeys(reason for throttle in throttles for reason in throttle.split(",") if reason != "none")
+    reasons = values("event_reasons")
+    named = [reason for reason in dict.fromkeys(itertools.chain.from_iterable(reasons)) if reason != nvml.IDLE]
     first, last = readings[0].cpu_time, readings[-1].cpu_time
     return {
         "sm_clock_mhz": min(values("sm_clock_mhz", busy), default=max(values("sm_clock_mhz"), default=None)),
         "temperature_c": max(values("temperature_c"), default=None),
         "power_w": max(values("power_w"), default=None),
-        "throttle": (",".join(reasons) or "none") if throttles else None,
+        "throttle": (",".join(named) or "none") if reasons else None,
         "steal": host.stolen_share(first, last) if first and last else None,
     }

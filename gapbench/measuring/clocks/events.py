@@ -148,7 +148,6 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 class EventClock(Clock):
     """A clock that reads the device's own events, around work that is launched behind a `BlockingKernel`."""
 
-    cold = False
     _device: Accelerator
     _canary: Canary
     _floor: float

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator, Graph
+from gapbench.machine.devices import Accelerator, Device, Graph
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
@@ -17,12 +17,16 @@ from gapbench.workloads.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200
-_BEYOND = 5
 _MOST_INPUTS = 2048
 
 
 class GraphClock(EventClock):
     """A clock that captures all calls of a batch in one graph, and times its replay by events."""
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is an accelerator that can replay captured work."""
+        return isinstance(device, Accelerator) and device.has_graphs
 
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)
@@ -100,23 +104,19 @@ class GraphCold(GraphClock):
 
     name = "graph_cold"
     cold = True
-
-    def __init__(self, device: Accelerator) -> None:
-        super().__init__(device)
-        self._needed: int | None = None
+    beyond = 5
 
     def rotations(self, case_bytes: int) -> int:
-        """Return the number of inputs that exceed five times the last-level cache.
+        """Return the number of inputs that a batch must cycle through.
 
         Raises `ClockUnsupportedError` where that is more calls than a graph should hold.
         """
-        needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        needed = super().rotations(case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(
                 f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
                 f"{_MOST_INPUTS:,} calls that a graph should hold; event_cold measures this case"
             )
-        self._needed = needed
         return needed
 
     def whole(self, count: int, rotations: int) -> int:
@@ -124,7 +124,6 @@ class GraphCold(GraphClock):
         return -(-count // rotations) * rotations
 
     def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
-        base.refuse_fewer(calls, self._needed)
         assert count % len(calls) == 0, "whole rotations: see `whole`"
         graph, output = self._graph(calls, count)
         seconds = self._replay(graph, before=self._canary.touch, after=self._read_canary)

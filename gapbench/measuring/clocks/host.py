@@ -5,7 +5,7 @@ from itertools import repeat
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator, Device
+from gapbench.machine.devices import Accelerator, Cpu, Device
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
@@ -13,7 +13,6 @@ from gapbench.workloads.passes import Call
 
 _COPIES = 4
 _LARGEST = 1 << 26
-_BEYOND = 2
 _WARM_READINGS = 3
 """Consecutive warm readings that refute coldness. A slow spell makes warm readings look cold, never cold ones warm."""
 
@@ -30,6 +29,7 @@ class Host(Clock):
     """
 
     name = "host"
+    device_class = Cpu
     uncounted_calls = 1
 
     def rotations(self, case_bytes: int) -> int:
@@ -53,19 +53,16 @@ class HostCold(Clock):
     """
 
     name = "host_cold"
+    device_class = Cpu
+    cold = True
+    beyond = 2
     _canary: base.Canary
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
-        self._needed: int | None = None
         self._next = 0  # number of the next input
         self._since_touched = 0
         self._warm_readings = 0
-
-    def rotations(self, case_bytes: int) -> int:
-        """Return the number of inputs that exceed twice the last-level cache."""
-        self._needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
-        return self._needed
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
         """Prove that a flush displaces the canary from the cache."""
@@ -80,7 +77,6 @@ class HostCold(Clock):
         return Preparation(warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
-        base.refuse_fewer(calls, self._needed)
         seconds, output = base.timed(base.cycled(calls, count, self._next))
         self._next += count
         self._since_touched += count
@@ -111,6 +107,7 @@ class HostCall(Clock):
     """Time calls on the host without waiting for their work; compare with `event_warm` to see which is the slower."""
 
     name = "host_call"
+    times_launch = True
     _device: Accelerator
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:

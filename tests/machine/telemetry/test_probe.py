@@ -63,12 +63,12 @@ def test_the_columns_are_those_of_the_samples():
 def test_columns_lie_within_what_was_read_and_are_null_only_where_nothing_was(several):
     columns = between(*several)
     for name in ("sm_clock_mhz", "temperature_c", "power_w"):
-        read = [getattr(item, name) for item in several if getattr(item, name) is not None]
+        read = [getattr(reading, name) for reading in several if getattr(reading, name) is not None]
         assert columns[name] in (read or [None])
     assert columns["steal"] is None or 0 <= columns["steal"] <= 1
-    if any(result.event_reasons is not None for result in several):
+    if any(reading.event_reasons is not None for reading in several):
         named = set(columns["throttle"].split(",")) - {"none"}
-        assert named == {name for result in several for name in result.event_reasons or ()} - {"gpu_idle"}
+        assert named == {name for reading in several for name in reading.event_reasons or ()} - {"gpu_idle"}
     else:
         assert columns["throttle"] is None
 

@@ -31,11 +31,11 @@ def test_floors_are_what_the_smallest_operation_takes(bench):
 def test_without_nvml_the_datasheet_is_null_with_the_reason(bench):
     sheet = by(ceilings.of_accelerator(bench(family="xpu").accelerator))["memory", "datasheet"]
     assert sheet.gbps is None
-    assert sheet.reason == "NVML reads NVIDIA GPUs, and xpu is none"
+    assert sheet.reason == "NVML reads NVIDIA GPUs only, not xpu"
 
 
 def test_an_unknown_cache_has_no_ceiling_and_memory_has(bench):
     results = by(ceilings.of_accelerator(bench(family="xpu").accelerator))
     assert results["L2", "read"].gbps is None
-    assert "does not tell" in results["L2", "read"].reason
+    assert "does not report" in results["L2", "read"].reason
     assert results["memory", "read"].gbps == pytest.approx(MEMORY_BANDWIDTH / 1e9, rel=0.02)
