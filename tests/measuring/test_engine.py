@@ -69,7 +69,7 @@ def rogues():
         ("remembers_by_hundredth", "wrong", "without reading its input"),
         ("remembers_by_tenth", "wrong", "without reading its input"),
         ("previous", "wrong", "wrong at"),
-        ("threaded", "failed", "on other threads"),
+        ("threaded", "failed", "on threads other than"),
         ("stops_the_clock", "failed", "replaces time.perf_counter_ns"),
         ("lazy", "wrong", "returned _Lazy"),
         ("zero_mean_only", "wrong", "got 0"),
