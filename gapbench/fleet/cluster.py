@@ -57,7 +57,7 @@ class Worker:
         self._before = environment.snapshot()
         self._environment = environment.describe(self._device.name)
         self._events: Iterator[events.Event] = iter(())
-        self._rounds: list[dict[str, Any]] = []
+        self._throttles: list[Any] = []
 
     def describe(self) -> Described:
         """Return what it measures on."""
@@ -80,12 +80,12 @@ class Worker:
         """Return the next event of the case plan, None at its end."""
         event = next(self._events, None)
         if isinstance(event, events.RoundMeasured):
-            self._rounds.append({name: event.result.telemetry.get(name) for name in ("throttle", "steal")})
+            self._throttles.append(event.result.telemetry.get("throttle"))
         return event
 
     def warnings(self) -> list[Warning]:
         """Return what speaks against what was measured here so far."""
-        return environment.warnings(self._before, environment.snapshot(), self._environment.machine, self._rounds)
+        return environment.warnings(self._before, environment.snapshot(), self._environment.machine, self._throttles)
 
 
 @dataclass(frozen=True, slots=True)

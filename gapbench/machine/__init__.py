@@ -1,4 +1,4 @@
-"""What this machine is and how it is: devices, their state while something is measured, the environment, locks.
+"""Describe, read and lock this machine: devices, their state during measurements, the environment, locks.
 
-Used by `measuring`, `profiling` and whatever starts them.
+Used by `measuring`, `profiling`, and the commands that start them.
 """

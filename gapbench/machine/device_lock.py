@@ -1,7 +1,7 @@
-"""One run a device: a lock for each physical device of a machine, held by who measures on it (docs/reliability.md).
+"""Lock each physical device of a machine, so that one run measures on it (docs/reliability.md).
 
-The lock is an flock on a file in a folder that all users of the machine share. The kernel takes it back when its holder
-ends, however that happens, so no lock is ever stale; what the file says of a holder is for messages only.
+The lock is an flock on a file in a folder that all users of the machine share. The kernel releases it when its holder
+ends in any way, so no lock is ever stale; the file's content about its holder is for messages only.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from gapbench.machine.devices import Accelerator, Cpu, Device
 from gapbench.machine.telemetry import nvml
 from gapbench.machine.telemetry.unreadable import Reasons
 
-SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - what lies there is opened with care
-"""Where locks lie unless another folder is named: the first that every user may write to."""
+SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - files there are opened with care
+"""Folders for locks unless another one is named; the first that every user may write to is used."""
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a link would lead elsewhere, a pipe would block
 _LONGEST = 200
 
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 _ASK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -41,7 +41,7 @@ print(json.dumps(device(sys.argv[2]).facts()))
 
 
 class Lock:
-    """The right to measure on a device, of this process and not its children; given back on exit or when it ends."""
+    """The lock of a device, held by this process and not its children; released on exit or when the process ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -58,23 +58,23 @@ class Lock:
 def take(
     device: Device, command: str, folder: Path | None = None, waiting: Callable[[str], None] | None = None
 ) -> Lock:
-    """Take the lock of ``device`` that lies in ``folder``; ``command`` is what others are told of us.
+    """Take the lock of ``device`` in ``folder``; ``command`` describes this process to others.
 
-    Where another process has it, ``waiting`` is told so in a sentence, and this waits for that one to end. Without
-    ``waiting``, raises `RefusedError`. Raises `GapbenchError` if there can be no lock in ``folder``.
+    While another process has it, calls ``waiting`` with a sentence and waits for that process; without ``waiting``,
+    raises `RefusedError`. Raises `GapbenchError` if ``folder`` cannot have locks.
     """
     path = (folder or shared_folder()) / f"gapbench-{re.sub('[^A-Za-z0-9.-]', '_', identity(device))}.lock"
     try:
         descriptor = _opened(path)
     except OSError as error:
         raise GapbenchError(
-            f"cannot lock {device.name} by {path}: {error.strerror}; mend that, or set GAPBENCH_LOCKS to a folder that "
-            "all who measure on this machine can write to"
+            f"cannot lock {device.name} by {path}: {error.strerror}; fix that, or set GAPBENCH_LOCKS to a folder that "
+            "all users who measure on this machine can write to"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        busy = f"{device.name} is being measured on by {_holder(descriptor)}"
+        busy = f"{device.name} is in use by {_holder(descriptor)}"
         try:
             if waiting is None:
                 raise RefusedError(f"{busy}; run again when that has ended") from None
@@ -85,7 +85,7 @@ def take(
             raise
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     written = json.dumps({"pid": os.getpid(), "command": command[:_LONGEST], "since": now})
-    with contextlib.suppress(OSError):  # who may only read the file holds the lock all the same
+    with contextlib.suppress(OSError):  # a process that may only read the file still holds the lock
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, written.encode(), 0)
     return Lock(descriptor)
@@ -98,19 +98,19 @@ def shared_folder() -> Path:
 
 
 def _opened(path: Path) -> int:
-    """Open a plain file that all users may lock, making it where there is none. Raises `OSError`."""
+    """Open a plain file that all users may lock, creating it if missing. Raises `OSError`."""
     try:  # without O_CREAT, which the kernel refuses for another user's file in a sticky folder
         descriptor = _existing(path)
     except FileNotFoundError:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o666)
-            os.fchmod(descriptor, 0o666)  # whatever the umask
-        except FileExistsError:  # somebody else was faster
+            os.fchmod(descriptor, 0o666)  # independent of the umask
+        except FileExistsError:  # another process was faster
             descriptor = _existing(path)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(descriptor)
-        raise OSError(0, "it is not a file of its own")
+        raise OSError(0, "it is not a plain file with one link")
     return descriptor
 
 
@@ -122,24 +122,24 @@ def _existing(path: Path) -> int:
 
 
 def _holder(descriptor: int) -> str:
-    """Return who has the lock, in words; what a process left that is dead does not count."""
-    for _ in range(10):  # a holder says who it is just after it has the lock
+    """Return the lock's holder in words, unless the file's content is of a dead process."""
+    for _ in range(10):  # a holder writes the file just after taking the lock
         try:
             holder = json.loads(os.pread(descriptor, 4096, 0))
-            with contextlib.suppress(PermissionError):  # it is another user's, and lives
+            with contextlib.suppress(PermissionError):  # another user's process, which is alive
                 os.kill(int(holder["pid"]), 0)
             words = f"process {int(holder['pid'])} ({holder['command']}) since {holder['since']}"
             return "".join(letter if letter.isprintable() else "?" for letter in words[: 2 * _LONGEST])
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProcessLookupError):
             time.sleep(0.05)
-    return "another process, which does not say who it is"
+    return "an unknown process"
 
 
 def identity(device: Device) -> str:
-    """Return what is the same for this physical device in every process: its UUID, without the driver's prefix.
+    """Return the identity of a physical device in every process: its UUID, without the driver's prefix.
 
-    ``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES, or under another driver's order. The
-    processors of a machine are one device, ``cpu``. An accelerator whose backend has no UUIDs is known by its name.
+    ``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES or order. The processors of a machine are
+    one device, ``cpu``. An accelerator whose backend has no UUIDs is identified by its name.
     """
     if isinstance(device, Cpu):
         return device.name
@@ -148,7 +148,7 @@ def identity(device: Device) -> str:
 
 
 def _of_the_only_gpu() -> str | None:
-    """Return the UUID of the machine's GPU, as NVML knows it; None where there are several, or slices."""
+    """Return the UUID of the machine's only GPU by NVML; None where there are several GPUs, or slices."""
     reasons = Reasons()
     with nvml.every_gpu(reasons) as gpus:
         described = [gpu.describe(reasons, "") for gpu in gpus]
@@ -157,14 +157,14 @@ def _of_the_only_gpu() -> str | None:
 
 @functools.cache
 def facts(device: Accelerator) -> dict[str, Any]:
-    """Return `Accelerator.facts` from a process of its own, which initialises the device and ends; nothing if it fails.
+    """Return `Accelerator.facts` from a process that initialises the device and ends; nothing where that fails.
 
     NVML cannot tell: its order of GPUs is not CUDA's, a slice has the name of its GPU, and it does not know AMD's.
     """
     command = [sys.executable, "-P", "-c", _ASK, str(Path(__file__).parents[2]), device.name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
-        told: dict[str, Any] = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):  # it cannot be initialised now: measuring will say why
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True)
+        reported: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):  # measuring will report why it cannot be initialised
         return {}
-    return told
+    return reported

@@ -1,7 +1,7 @@
-"""Devices: one class per family, saying what is there, how it is timed and what it is.
+"""Find, describe and drive devices: one class per family.
 
-`available`, `device` and ``describe`` initialise no device: workers do, in fresh processes. What times a device
-(events, delays, flushes) is used by workers only. ``runtime`` stands in for torch in tests.
+`available`, `device` and ``describe`` do not initialise a device; only workers do, in fresh processes. Only workers use
+events, delays and flushes. ``runtime`` replaces torch in tests.
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +15,10 @@ from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
 UNKNOWN_CACHE = 256 * 2**20
-"""Bytes assumed of a last-level cache whose size cannot be read: larger than nearly all there are. Whether it was
-large enough, the canary tells."""
+"""Assumed bytes of a last-level cache of unknown size: larger than nearly all. The canary shows whether it was large
+enough."""
 
-_UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: few enough for nearly all there are
+_UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: small enough for nearly all
 _LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
 
 INFINITY_CACHE = {
@@ -36,7 +36,7 @@ _CALIBRATION_CYCLES = 1_000_000
 
 
 class _Cached(ABC):
-    """What devices do about their caches through torch alone: flushing, and a canary."""
+    """Flushing and a canary for caches, through torch alone."""
 
     name: str
     runtime: Any
@@ -46,7 +46,7 @@ class _Cached(ABC):
     @property
     @abstractmethod
     def cache_bytes(self) -> int | None:
-        """Size of the last-level cache, None where it cannot be read or the backend does not tell."""
+        """Size of the last-level cache in bytes, None where it is unknown."""
 
     @property
     def torch(self) -> Any:
@@ -59,24 +59,24 @@ class _Cached(ABC):
 
     @cached_property
     def _buffer(self) -> Any:
-        """Memory that, swept over, leaves nothing else in the last-level cache: twice its size.
+        """Memory of twice the last-level cache's size: a sweep over it evicts all other data.
 
         It is written once, or an operating system would let all of it be one page of zeros.
         """
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self) -> None:
-        """Do, or queue, what empties the caches and writes dirty lines back, so that no call pays for them later.
+        """Empty the caches and write dirty lines back, so that later calls do not pay for them; or queue that.
 
-        Reading is enough: what is read puts out what was there, and leaves nothing dirty.
+        Reading is enough: it evicts what was there and leaves nothing dirty.
         """
         self._buffer.sum()
 
     def canary(self) -> Callable[[], object]:
-        """Return a call that touches every cache line of a part of the last-level cache's size, in random order.
+        """Return a call that touches all lines of a canary, a part of the last-level cache's size, in random order.
 
-        It is fast only if the cache still holds them. A sweep in order is prefetched, and then takes hardly longer from
-        memory than from a cache; in random order it took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
+        It is fast only if the cache still holds them. A sweep in order is prefetched, and hardly slower from memory
+        than from a cache; in random order memory took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
         """
         lines = (self.cache_bytes // self._canary_share if self.cache_bytes else _UNKNOWN_CANARY) // _LINE
         column = self.torch.zeros((lines, _LINE // 4), device=self.name)[:, 0]
@@ -86,13 +86,13 @@ class _Cached(ABC):
 
 @dataclass(frozen=True)
 class Cpu(_Cached):
-    """The host's processor: calls are complete when they return. ``clocks`` measure it unless others are asked for."""
+    """The host's processor, whose calls are complete when they return; ``clocks`` are its default clocks."""
 
     runtime: Any = field(default=None, repr=False, compare=False)
     name: str = "cpu"
     clocks: tuple[str, ...] = ("host",)
     uuid: ClassVar[None] = None
-    # An eighth is more than the caches above it hold, and little enough to survive neighbours in a shared one.
+    # An eighth exceeds the nearer caches, and is small enough to stay in a shared cache beside other data.
     _canary_share: ClassVar[int] = 8
 
     def describe(self) -> dict[str, Any]:
@@ -107,11 +107,11 @@ class Cpu(_Cached):
         }
 
     def synchronize(self) -> None:
-        """Wait for all that was launched: nothing, here."""
+        """Return at once: no work is pending."""
 
     @property
     def cache_bytes(self) -> int | None:
-        """Size of the last-level cache, None where it cannot be read."""
+        """Size of the last-level cache in bytes, None where it cannot be read."""
         for level in (4, 3, 2):
             try:
                 return host.cache_bytes(level)
@@ -127,7 +127,7 @@ def _stream_of(runtime: Any, name: str) -> Any:
 
 
 class Event:
-    """A moment in the device's work, at the end of all that was queued on its current stream before."""
+    """A moment in the device's work: the end of all work queued before on its current stream."""
 
     def __init__(self, device: "Accelerator") -> None:
         self._device = device
@@ -137,30 +137,24 @@ class Event:
         """Queue the event."""
         self._event.record(self._device.torch.accelerator.current_stream(self._device.index))
 
-    def synchronize(self) -> None:
-        """Wait until it has happened."""
-        self._event.synchronize()
-
     def seconds_until(self, later: "Event") -> float:
         """Wait for ``later``, and return the device's seconds from this event to it."""
-        later.synchronize()  # elapsed_time raises on events that have not happened
+        later._event.synchronize()  # elapsed_time raises on unfinished events
         return float(self._event.elapsed_time(later._event)) * 1e-3
 
 
 class Graph(Protocol):
-    """Captured work, launched as one."""
+    """Captured work that is launched as one."""
 
     def replay(self) -> None:
         """Queue all of it on the current stream."""
-        ...
 
 
 @dataclass(frozen=True)
 class Accelerator(_Cached):
     """A device that `torch.accelerator` drives, with streams and events: calls return before their work is done.
 
-    ``name`` is as in ``xpu:0``; without an index it is the first. ``clocks`` are those that measure it unless others
-    are asked for.
+    ``name`` is like ``xpu:0``; without an index it is the first device. ``clocks`` are its default clocks.
     """
 
     name: str
@@ -184,11 +178,11 @@ class Accelerator(_Cached):
 
     @property
     def uuid(self) -> str | None:
-        """The physical device's identity, None where the backend does not tell. Workers only: it initialises it."""
+        """The physical device's identity, None where the backend has none. For workers: it initialises the device."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return its marketing name, None where the backend does not tell without being initialised."""
+        """Return its marketing name, None where the backend does not report it without initialisation."""
         module = getattr(self.torch, self.family, None)
         initialized = getattr(module, "is_initialized", lambda: False)()
         name = getattr(module, "get_device_name", None)
@@ -196,7 +190,7 @@ class Accelerator(_Cached):
 
     @property
     def cache_bytes(self) -> int | None:
-        """Size of the last-level cache as the backend tells it."""
+        """Size of the last-level cache in bytes, None where the backend does not report it."""
         module = getattr(self.torch, self.family, None)
         properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
         return getattr(properties, "last_level_cache_size", None) or None
@@ -214,7 +208,7 @@ class Accelerator(_Cached):
         }
 
     def make_current(self) -> None:
-        """Let work that names no device or stream go to this one, on a stream of our own.
+        """Make this the default device of new work, on a stream of our own; workers do so first.
 
         A graph cannot capture what autograd recorded on the default stream, and all that a capture touches must be on
         the capturing stream. So everything is done on one stream that can capture, from the first input on.
@@ -230,27 +224,27 @@ class Accelerator(_Cached):
         return _stream_of(self.torch, self.name)
 
     def synchronize(self) -> None:
-        """Wait for all work on all streams. It may cost a millisecond: outside timed regions only."""
+        """Wait for all work on all streams. For use outside timed regions: it may take a millisecond."""
         self.make_current()
         self.torch.accelerator.synchronize(self.index)
 
     def event(self) -> Event:
-        """Return a new event that can be timed."""
+        """Return a new event with timing."""
         return Event(self)
 
     def delay(self, seconds: float) -> None:
-        """Keep the device busy for about that long, here by passing through the caches; only events tell how long."""
+        """Queue work of about ``seconds``, here by writing through the caches; events measure its actual length."""
         self._fill(seconds * self._fill_rate)
 
     def _fill(self, nbytes: float) -> None:
-        """Write about ``nbytes``: work of known length. 0 bytes are no work at all."""
+        """Queue writes of about ``nbytes``; nothing for 0 bytes."""
         while (elements := min(int(nbytes) // 4, self._buffer.numel())) > 0:
             self._buffer[:elements].zero_()
             nbytes -= 4 * elements
 
     @cached_property
     def _fill_rate(self) -> float:
-        """Bytes per second, as far as fills of the whole buffer tell."""
+        """Bytes per second of fills of the whole buffer."""
         nbytes = 2 * (self.cache_bytes or UNKNOWN_CACHE)
         self._fill(nbytes)
         before, after = self.event(), self.event()
@@ -258,7 +252,7 @@ class Accelerator(_Cached):
         for _ in range(_CALIBRATION_FILLS):
             self._fill(nbytes)
         after.record()
-        # A backend that executes nothing (a stub) takes no time: any rate will do for that.
+        # At least 1 µs, for a backend that executes nothing (a stub).
         return _CALIBRATION_FILLS * nbytes / max(before.seconds_until(after), 1e-6)
 
     @property
@@ -267,7 +261,7 @@ class Accelerator(_Cached):
         return hasattr(self.torch.accelerator, "Graph")
 
     def capture(self, launch: Callable[[], None]) -> Graph:
-        """Return a graph of all that ``launch`` launches; what cannot be captured raises what the backend raises."""
+        """Return a graph of all work that ``launch`` launches. Raises the backend's error if it cannot."""
         graph: Graph = self.torch.accelerator.Graph()
         self.synchronize()
         with graph:  # type: ignore[attr-defined]
@@ -280,15 +274,15 @@ class Cuda(Accelerator):
     """A GPU of NVIDIA, or of AMD (ROCm): it can spin for a number of cycles, and replay graphs in every torch."""
 
     def describe(self) -> dict[str, Any]:
-        """Return its marketing name as NVML tells it, which initialises nothing; else as `Accelerator` does."""
+        """Return its marketing name by NVML, which initialises nothing; else as `Accelerator` does."""
         with nvml.every_gpu(Reasons()) as gpus:
             names = {gpu.describe(Reasons(), "")["name"] for gpu in gpus}
-        # CUDA's order need not be NVML's; where all GPUs are of a kind, it does not matter.
+        # CUDA's order may differ from NVML's, so all GPUs must be of one kind.
         return {"description": names.pop()} if len(names) == 1 else super().describe()
 
     @property
     def uuid(self) -> str | None:
-        """NVIDIA's UUID of the GPU, by which NVML finds it whatever order CUDA gives it."""
+        """NVIDIA's UUID of the GPU, by which NVML finds it in any device order of CUDA."""
         uuid = getattr(self.torch.cuda.get_device_properties(self.index), "uuid", None)
         return None if uuid is None else str(uuid)
 
@@ -300,12 +294,12 @@ class Cuda(Accelerator):
         return INFINITY_CACHE.get(architecture) or getattr(properties, "L2_cache_size", None) or None
 
     def delay(self, seconds: float) -> None:
-        """Queue a kernel that spins for about that long and touches no memory."""
+        """Queue a kernel that spins for about ``seconds`` and touches no memory."""
         self.torch.cuda._sleep(round(seconds * self._cycles_per_second))
 
     @cached_property
     def _cycles_per_second(self) -> float:
-        """Which clock a spin counts, and at which rate it runs, differs between GPUs: only a measurement tells."""
+        """The rate of the clock that a spin counts, measured because it differs between GPUs."""
         before, after = self.event(), self.event()
         for _ in range(2):  # the first launch loads the kernel
             before.record()
@@ -320,7 +314,7 @@ class Cuda(Accelerator):
         return True
 
     def capture(self, launch: Callable[[], None]) -> Graph:
-        """Return a graph of all that ``launch`` launches; what cannot be captured raises what torch raises."""
+        """Return a graph of all work that ``launch`` launches. Raises torch's error where it cannot capture it."""
         graph: Graph = self.torch.cuda.CUDAGraph()
         self.make_current()
         with self.torch.cuda.graph(graph, stream=self._stream):
@@ -331,11 +325,11 @@ class Cuda(Accelerator):
 Device = Cpu | Accelerator
 
 FAMILIES: dict[str, type[Accelerator]] = {"cuda": Cuda}
-"""Families of accelerators that are more than `Accelerator` knows, by torch's device type."""
+"""Classes of accelerators with more abilities than `Accelerator`, by torch's device type."""
 
 
 def available(runtime: Any = None) -> list[Device]:
-    """Return the devices of this machine, the CPU last. An accelerator is named as in ``cuda:0``."""
+    """Return the devices of this machine, the CPU last. Accelerators have names like ``cuda:0``."""
     if runtime is None:
         import torch as runtime
 
@@ -350,8 +344,8 @@ def available(runtime: Any = None) -> list[Device]:
 def device(name: str) -> Device:
     """Return the device called ``name``: ``auto`` (the first that can be measured), ``cpu``, ``cuda``, ``cuda:1``.
 
-    ``cuda`` and ``cuda:0`` are the same device. Raises `GapbenchError` for one that is not there (naming what is) or
-    that no clock can measure.
+    ``cuda`` and ``cuda:0`` are the same device. Raises `GapbenchError` for a missing device (listing those available)
+    and for one that no clock can measure.
     """
     if name == "cpu":
         return Cpu()

@@ -1,5 +1,6 @@
-"""Where a run is measured, its state, and what that says against it; None, with the reason, is what cannot be read."""
+"""Describe the machine of a run and its state, and warn about both; None, with a reason, is what cannot be read."""
 
+import contextlib
 import importlib.metadata
 import itertools
 import os
@@ -18,27 +19,27 @@ from gapbench.machine.telemetry.unreadable import Reasons
 from gapbench.store.run import Environment, Gpu, Machine, Warning
 
 PACKAGES = ("torch", "triton", "numpy", "pandas", "pytest-benchmark", "gapbench")
-STEAL = 0.01  # more stolen time than this share is warned of: a verdict's margin is 1 %
-MEMORY = 0.05  # less available memory than this share is warned of: the kernel begins to reclaim and to swap
-TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")  # what is looked at
-_Said = Iterator[tuple[str, str]]  # what happened, and what to do
+STEAL = 0.01  # largest share of stolen time without a warning: a verdict's margin is 1 %
+MEMORY = 0.05  # smallest share of available memory without a warning: below, the kernel reclaims and swaps
+TOPICS = ("load", "stolen time", "processor", "memory", "throttling", "GPUs")
+_Remarks = Iterator[tuple[str, str]]  # what happened, and what to do
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What changes on a machine while a run lasts, taken before and after it; None is what cannot be read."""
+    """The state of a machine before or after a run; None is what cannot be read."""
 
     load: float | None = None  # average over the last minute
     cpu_time: CpuTime | None = None
     memory_available_bytes: int | None = None
-    gpu_processes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # others that compute, by GPU's UUID
+    gpu_processes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # other computing processes, by GPU's UUID
 
 
 def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> Environment:
-    """Return the machine and the versions that code runs with here, each None with its reason in ``unreadable``.
+    """Return the machine and the versions of packages; an unreadable field is None with its reason in ``unreadable``.
 
-    ``device_uuid`` says which of the machine's GPUs is measured, where that is known; ``root`` is the folder that holds
-    ``proc`` and ``sys``.
+    ``device_uuid`` identifies the GPU that is measured, where that is known; ``root`` is the folder that holds ``proc``
+    and ``sys``.
     """
     import psutil
 
@@ -46,7 +47,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
     cpu = device("cpu").describe()
     for name, key in {"cpu": "description", "cores": "cores"}.items():
         if cpu[key] is None:
-            reasons.unreadable[name] = "neither py-cpuinfo nor psutil tells"
+            reasons.unreadable[name] = "neither py-cpuinfo nor psutil reports it"
     low, high = reasons.attempt("cpu_mhz_min", lambda: host.cpu_mhz_limits(root)) or (None, None)
     if low is None:
         reasons.unreadable["cpu_mhz_max"] = reasons.unreadable["cpu_mhz_min"]
@@ -68,7 +69,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
         cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: host.cpu_quota(root)),
         cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: host.memory_limit(root)),
         virtualised=reasons.attempt("virtualised", lambda: host.virtualised(root)),
-        # The kernel's sizes are those of one cache; py-cpuinfo may add up all, or call the L2 cache L3.
+        # The kernel reports sizes of one cache; py-cpuinfo may add up all of them, or call the L2 cache L3.
         l2_bytes=reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
         l3_bytes=reasons.attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
         memory_bytes=psutil.virtual_memory().total,
@@ -83,14 +84,11 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of `PACKAGES` in this interpreter, None for what is not installed."""
-
-    def version(package: str) -> str | None:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    result: dict[str, str | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            result[package] = importlib.metadata.version(package)
+    return result
 
 
 def load() -> tuple[float, ...]:
@@ -99,7 +97,7 @@ def load() -> tuple[float, ...]:
 
 
 def snapshot(root: Path = host.ROOT) -> Snapshot:
-    """Return what changes on this machine while a run lasts: to be taken before and after it."""
+    """Return the state of this machine now."""
     import psutil
 
     reasons, processes = Reasons(), {}
@@ -117,47 +115,43 @@ def snapshot(root: Path = host.ROOT) -> Snapshot:
 
 
 def warnings(
-    before: Snapshot, after: Snapshot | None, machine: Machine, rounds: Sequence[Mapping[str, Any]] = ()
+    before: Snapshot, after: Snapshot | None, machine: Machine, throttles: Sequence[Any] = ()
 ) -> list[Warning]:
-    """Return what speaks against a run on ``machine``, topics in the order of `TOPICS`.
+    """Return the warnings about a run on ``machine``, in the order of `TOPICS`.
 
-    ``after`` is None while the run lasts; ``rounds`` are the columns of `telemetry.between`, one mapping a round.
+    ``after`` is None while the run lasts; ``throttles`` are the values of the column ``throttle``, one a round.
     """
-    moments = [before] if after is None else [before, after]
-    found = {
-        "load": _load(before, machine),
-        "stolen time": _steal(before, after),
-        "processor": _cpu(machine),
-        "memory": _memory(moments, machine),
-        "throttling": _throttled(rounds),
-        "GPUs": _gpus(moments, machine),
-    }
-    return [Warning(topic, *parts) for topic, said in found.items() for parts in said]
+    snapshots = [before] if after is None else [before, after]
+    checks = (
+        _load(before, machine), _steal(before, after), _cpu(machine), _memory(snapshots, machine),
+        _throttled(throttles), _gpus(snapshots, machine),
+    )  # fmt: skip
+    return [Warning(topic, *remark) for topic, remarks in zip(TOPICS, checks, strict=True) for remark in remarks]
 
 
-def _load(before: Snapshot, machine: Machine) -> _Said:
+def _load(before: Snapshot, machine: Machine) -> _Remarks:
     cores = machine.logical_cores or 1
     if before.load is not None and before.load > cores / 2:
         yield (
-            f"the load was {before.load:.1f} on {cores} cores when the run began: other work slows batches down, "
-            "ratios less than times",
+            f"the load was {before.load:.1f} on {cores} cores when the run began: other work slows batches down, which "
+            "affects times more than ratios",
             "stop other work and run again",
         )
 
 
-def _steal(before: Snapshot, after: Snapshot | None) -> _Said:
+def _steal(before: Snapshot, after: Snapshot | None) -> _Remarks:
     if not (after and before.cpu_time and after.cpu_time):
         return
     share = host.stolen_share(before.cpu_time, after.cpu_time)
     if share is not None and share > STEAL:
         yield (
-            f"the hypervisor took {share:.1%} of the CPU time during the run: times are too long by about as much, "
-            "in spells",
+            f"the hypervisor took {share:.1%} of the CPU time during the run, in spells: times are too long by about "
+            "as much",
             "use a machine with dedicated cores, or a larger --budget",
         )
 
 
-def _cpu(machine: Machine) -> _Said:
+def _cpu(machine: Machine) -> _Remarks:
     governor, cores, quota = machine.governor, machine.usable_cores, machine.cgroup_cpus
     if governor and governor != "performance":
         yield (
@@ -172,50 +166,50 @@ def _cpu(machine: Machine) -> _Said:
         )
     if quota and cores and quota < cores:
         yield (
-            f"the cgroup may use {quota:g} of {cores} cores: once its quota is spent, every thread stands still for "
-            "tens of milliseconds",
+            f"the cgroup may use {quota:g} of {cores} cores: once its quota is spent, every thread stops for tens of "
+            "milliseconds",
             f"raise the container's CPU limit, or measure with at most {max(int(quota), 1)} threads",
         )
 
 
-def _memory(moments: Sequence[Snapshot], machine: Machine) -> _Said:
-    total = machine.memory_bytes
-    told = [moment.memory_available_bytes for moment in moments if moment.memory_available_bytes is not None]
-    if total and told and (available := min(told)) < MEMORY * total:
+def _memory(snapshots: Sequence[Snapshot], machine: Machine) -> _Remarks:
+    total, available = machine.memory_bytes, [snapshot.memory_available_bytes for snapshot in snapshots]
+    least = min((nbytes for nbytes in available if nbytes is not None), default=None)
+    if total and least is not None and least < MEMORY * total:
         yield (
-            f"only {available / 2**20:,.0f} MiB of {total / 2**20:,.0f} MiB of memory were available: reclaiming and "
+            f"only {least / 2**20:,.0f} MiB of {total / 2**20:,.0f} MiB of memory were available: reclaiming and "
             "swapping slow batches down",
             "close other programs, or measure smaller shapes",
         )
 
 
-def _throttled(rounds: Sequence[Mapping[str, Any]]) -> _Said:
-    throttles = [throttle for each in rounds if isinstance(throttle := each.get("throttle"), str)]  # NaN in a frame
+def _throttled(throttles: Sequence[Any]) -> _Remarks:
     ignored = {"none", *nvml.CHOSEN}
-    named = [[cause for cause in throttle.split(",") if cause not in ignored] for throttle in throttles]
+    readable = (throttle.split(",") for throttle in throttles if isinstance(throttle, str))  # others are None or NaN
+    named = [[cause for cause in causes if cause not in ignored] for causes in readable]
     if count := sum(map(bool, named)):
-        causes = Counter(itertools.chain.from_iterable(named))
-        said = ", ".join(f"{cause} in {times}" for cause, times in causes.most_common())
+        causes = Counter(itertools.chain.from_iterable(named)).most_common()
+        listed = ", ".join(f"{cause} in {times}" for cause, times in causes)
         yield (
-            f"the GPU was throttled in {count} of {len(rounds)} rounds ({said}): its clocks fell while it was timed",
+            f"the GPU was throttled in {count} of {len(throttles)} rounds ({listed}): its clocks fell during batches",
             "lock a clock that it can keep with `sudo nvidia-smi --lock-gpu-clocks=MHZ`, or cool it, and run again",
         )
 
 
-def _gpus(moments: Sequence[Snapshot], machine: Machine) -> _Said:
+def _gpus(snapshots: Sequence[Snapshot], machine: Machine) -> _Remarks:
     if not str(machine.device).startswith("cuda"):
         return
     for gpu in machine.gpus:
         if machine.device_uuid not in (None, gpu.uuid):
             continue
         name = gpu.name or "the GPU"
-        processes = (moment.gpu_processes.get(str(gpu.uuid), ()) for moment in moments)
+        processes = (snapshot.gpu_processes.get(str(gpu.uuid), ()) for snapshot in snapshots)
         others = list(dict.fromkeys(itertools.chain.from_iterable(processes)))
         if others:
             yield (
                 f"{len(others)} other {'process computes' if len(others) == 1 else 'processes compute'} on {name}, "
                 f"{', '.join(others)}: kernels wait and share its bandwidth",
-                "look at them with `nvidia-smi`, stop them and run again",
+                "list them with `nvidia-smi`, stop them and run again",
             )
         if gpu.persistence is False:
             yield (
@@ -225,14 +219,13 @@ def _gpus(moments: Sequence[Snapshot], machine: Machine) -> _Said:
             )
         if gpu.mig:
             yield (
-                f"{name} is divided by MIG: what is measured is a slice, and its clocks and power are shared with the "
-                "others",
-                "compare with the same slice only, or end it with `sudo nvidia-smi -mig 0`",
+                f"{name} is divided by MIG: a slice is measured, which shares clocks and power with the others",
+                "compare with the same slice only, or disable MIG with `sudo nvidia-smi -mig 0`",
             )
         for mode, now, pending in (("MIG", gpu.mig, gpu.mig_pending), ("ECC", gpu.ecc, gpu.ecc_pending)):
             if None not in (now, pending) and now != pending:
                 yield (
                     f"{mode} of {name} is {'on' if now else 'off'} and will be "
-                    f"{'on' if pending else 'off'} after its next reset, which changes what it can do",
-                    "reset it before runs that are to be compared",
+                    f"{'on' if pending else 'off'} after its next reset, which changes its performance",
+                    "reset it before runs that will be compared",
                 )

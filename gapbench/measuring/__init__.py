@@ -1,6 +1,6 @@
-"""From a plan to samples: fork servers fork workers, workers judge and measure, the engine leads.
+"""Measure a plan: fork servers fork workers, workers judge and measure, the engine decides what is next.
 
-engine (the parent's side) -> case_processes (those of one case) -> forkserver (forks fresh processes) -> worker (judge,
-measure a round) -> schedule (which batch next) -> clocks (how a batch is timed). `plan` is what goes in, `policies` say
-what to measure next and when to end, `events` are what comes out.
+engine (in the parent) -> case_processes (the processes of one case) -> forkserver (forks them) -> worker (judges,
+measures rounds) -> schedule (orders batches) -> clocks (time batches). The input is a `plan`, the output are `events`;
+`policies` decide what to measure next and when to stop.
 """

@@ -1,9 +1,9 @@
 """The processes of one case: they load its contenders, judge them, and measure its rounds.
 
-On the CPU a case is loaded once, and rounds are forked from the process that has it (`serve_case`); after some rounds
-another one takes its place. Where that cannot be (an accelerator, OpenMP's threads, threads that an implementation left
-behind), every round loads the case itself. Sides share a process where they can; else each has its own and they pass a
-token (`side_sync`).
+On the CPU a process loads the case once, and rounds are forked from it (`serve_case`); after some rounds another one
+replaces it. Where that is impossible (an accelerator, OpenMP's threads, threads that an implementation left running),
+every round loads the case itself. Sides share a process if they can; else each has its own, and they pass a token
+(`side_sync`).
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -24,44 +24,54 @@ from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.servers import Servers
 from gapbench.measuring.side_sync import merged
-from gapbench.measuring.worker import Place
+from gapbench.measuring.worker import ProcessSlot
 from gapbench.store.records import NULL, Qualification
 
 SECONDS_PER_WEIGHT = 1e-6
-"""More patience for large heads: making their weights and judging them in float64 takes about a tenth of this."""
+"""Seconds added to the timeout for each weight of a head: making and judging one takes about a tenth of this."""
 
 ROUNDS_PER_PARENT = 4
-"""Rounds that are forked from one process before another one, with its code elsewhere in memory, takes over."""
+"""Rounds forked from one process before another one, with its code elsewhere in memory, replaces it."""
 
 _DEATHS_FORGIVEN = 1
 
 
 @dataclass(slots=True)
 class _Group:
-    """Sides that share a process: the process that has loaded them, or None where every round loads by itself."""
+    """Sides that share a process; ``branch`` has loaded ``task``, and is None where every round loads the case itself.
+
+    ``examiner`` forks the examiners of workers that are forked from ``branch``.
+    """
 
     sides: tuple[int, ...]
     branch: forkserver.Branch | None = None
     examiner: forkserver.Branch | None = None
-    """Forks the examiners of what is forked from ``branch``."""
     task: CaseTask | None = None
-    """What ``branch`` has loaded."""
     rounds: int = 0
     forkable: bool = False
 
+    def close(self) -> None:
+        """End its processes; the next round loads the case again."""
+        for branch in (self.branch, self.examiner):
+            if branch is not None:
+                branch.close()
+        self.branch = self.examiner = None
+
 
 class CaseProcesses:
-    """The processes of one case plan; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``."""
+    """The processes of one case plan; contender i is implementation ``i % n`` (of ``names``) of side ``i // n``.
+
+    ``refused`` are pairs of a clock's name and a contender that the clock does not time.
+    """
 
     def __init__(self, case_plan: CasePlan, plan: Plan, servers: Servers) -> None:
         self.case_plan, self.case = case_plan, case_plan.case
         self.names, self.specs = tuple(case_plan.specs), tuple(case_plan.specs.values())
         self.qualifications: dict[int, Qualification] = {}
         self.refused: set[tuple[str, int]] = set()
-        """Clocks and contenders that they will not time."""
         self._plan, self._servers = plan, servers
         self._count = len(self.names)
-        self._everyone = self._count * len(plan.sides)
+        self._total = self._count * len(plan.sides)
         self._deaths: Counter[int | None] = Counter()
         self._timed: set[tuple[str, int]] = set()
         """Clocks and contenders that a refusal of theirs is forgiven: they have been timed since the last one."""
@@ -71,118 +81,114 @@ class CaseProcesses:
             by_python.setdefault(side.python, []).append(number)
         self._groups = [_Group(tuple(sides)) for sides in by_python.values()]
         weights = sum(operations.parameters(spec, self.case) for spec in self.specs)
-        self._patience = plan.effort.patience + SECONDS_PER_WEIGHT * weights * len(plan.sides)
+        self._timeout = plan.effort.patience + SECONDS_PER_WEIGHT * weights * len(plan.sides)
 
     @property
     def contenders(self) -> tuple[int, ...]:
         """The contenders that are ok so far."""
-        return tuple(index for index, found in sorted(self.qualifications.items()) if found.status == "ok")
+        return tuple(index for index, result in sorted(self.qualifications.items()) if result.status == "ok")
 
     def close(self) -> None:
-        """End all processes."""
+        """End the processes that have the case loaded; another round would load it again."""
         for group in self._groups:
-            self._end(group)
+            group.close()
 
     # Qualifying
 
     def qualify(self) -> Iterator[Event]:
-        """Load and judge every contender, each in the company of the others, and yield what was found of each."""
-        alive = []
-        for index in range(self._everyone):
+        """Load and judge every contender, all of a group in one process, and yield the result of each."""
+        unjudged = []
+        for index in range(self._total):
             spec, source = self.specs[index % self._count], self._plan.sides[index // self._count].source
-            if source == HERE and (
-                reason := operations.unsupported_reason(spec, self.case)
-            ):  # elsewhere only a worker knows
-                yield from self._found(index, Qualification("unsupported", reason))
+            # Only a worker knows the implementations of other checkouts.
+            if source == HERE and (reason := operations.unsupported_reason(spec, self.case)):
+                yield from self._record(index, Qualification("unsupported", reason))
             else:
-                alive.append(index)
-        groups = list(self._groups)
-        while groups:
-            group = groups.pop(0)
-            mine = [index for index in alive if index // self._count in group.sides]
-            reply = yield from self._load(group, mine)
-            if reply is not None and reply.conflict is not None:
-                if (yield from self._fail_alone(reply)):
-                    groups.insert(0, group)
-                    continue
+                unjudged.append(index)
+        pending = list(self._groups)
+        while pending:
+            group = pending.pop(0)
+            members = self._members(group, unjudged)
+            reply = yield from self._load(group, members)
+            if reply is None or reply.conflict is None:
+                yield from self._judge(group, members)
+            elif (yield from self._fail_alone(reply)):
+                pending.insert(0, group)
+            else:
                 yield SidesSeparated(self.case, reply.conflict)
-                self._end(group)
-                apart = [_Group((side,)) for side in group.sides]
-                self._groups[self._groups.index(group) : self._groups.index(group) + 1] = apart
-                groups[:0] = apart
-                continue
-            yield from self._judge(group, [index for index in mine if index not in self.qualifications])
+                separated = [_Group((side,)) for side in group.sides]
+                self._groups.remove(group)
+                self._groups += separated
+                pending[:0] = separated
+
+    def _members(self, group: _Group, contenders: Iterable[int]) -> list[int]:
+        return [index for index in contenders if index // self._count in group.sides]
+
+    def _unqualified(self, contenders: Iterable[int]) -> list[int]:
+        return [index for index in contenders if index not in self.qualifications]
 
     def _fail_alone(self, reply: protocol.Prepared) -> Generator[Event, None, bool]:
-        """Load those that failed beside another side without it; tell whether they fail by themselves too."""
+        """Load each contender that failed beside another side without it; tell whether one fails by itself too."""
         failed = [index for index, (status, _) in reply.rejected.items() if status == "failed"]
         for index in failed:
             group = _Group((index // self._count,))
             yield from self._load(group, [index])
-            self._end(group)
+            group.close()
         return any(index in self.qualifications for index in failed)
 
     def _load(self, group: _Group, contenders: Sequence[int]) -> Generator[Event, None, protocol.Prepared | None]:
-        """Load contenders into a process of their own; who prevents that is dropped, and it is tried again."""
-        while contenders := [index for index in contenders if index not in self.qualifications]:
+        """Load contenders into a new process; one that prevents this is dropped, and the others are loaded again."""
+        while contenders := self._unqualified(contenders):
             server, task = self._server(group), self._task(contenders)
             branch = server.branch(worker.serve_case, task)
-            reply, answer = None, None
+            answer: object
             try:
-                for message in branch.worker.messages(*self._patient(branch, contenders)):
-                    answer = message
-                    break
+                answer = next(branch.worker.messages(*self._deadline(branch, contenders)))
             except forkserver.WorkerTimeoutError as error:
                 answer = error
-            if isinstance(answer, protocol.Prepared) and self._fits(answer, contenders):
-                reply = answer
-            if reply is None:
-                culprit = branch.current.one_of(self._everyone)
+            if not isinstance(answer, protocol.Prepared) or not protocol.fits_prepared(answer, contenders):
+                culprit = branch.current.one_of(self._total)
                 branch.close()
-                how = forkserver.how_it_ended(answer, self._patience)
-                yield from self._died(culprit, how, contenders, 0, forgiving=culprit is None)
+                yield from self._died(culprit, answer, self._timeout, contenders, forgiving=culprit is None)
                 continue
-            if reply.conflict is not None:
+            if answer.conflict is not None:
                 branch.close()
-                return reply
-            group.forkable = branch.serving = reply.forkable
-            if reply.forkable:
+                return answer
+            group.forkable = branch.serving = answer.forkable
+            if answer.forkable:
                 group.branch, group.task = branch, task
                 group.examiner = server.branch(examiner.serve, task)
                 group.examiner.serving = True
             else:
                 branch.close()
-            for index, (status, reason) in reply.rejected.items():
-                yield from self._found(index, Qualification(status, reason))
-            return reply
+            yield from self._record_rejected(answer)
+            return answer
         return None
 
-    def _judge(self, group: _Group, contenders: list[int]) -> Iterator[Event]:
+    def _judge(self, group: _Group, contenders: Sequence[int]) -> Iterator[Event]:
         seeds = self._plan.effort.seed, self._plan.effort.seed + 1
-        while contenders := [index for index in contenders if index not in self.qualifications]:
+        while contenders := self._unqualified(contenders):
             forker = group.branch or self._server(group)
             task = None if group.branch else self._task(contenders)
             forker.current.clear()
             end: object = None
-            complete = False
             with self._examination(group, task, seeds, stressed=True) as examination:
                 job = examination.start(forker, worker.judge_contenders, task, tuple(contenders), seeds)
                 try:
-                    for message in job.messages(*self._patient(forker, contenders)):
+                    for message in job.messages(*self._deadline(forker, contenders)):
                         end = message
                         match message:
-                            case protocol.Judged(index, found) if index in contenders and protocol.is_judgement(found):
-                                confirmed = examination.confirm(index, found)
+                            case protocol.Judged(index, claimed) if index in contenders and protocol.is_judgement(
+                                claimed
+                            ):
+                                confirmed = examination.confirm(index, claimed)
                                 if confirmed is None:
                                     job.kill()
                                     end = examination.died
                                     break
-                                yield from self._found(index, confirmed)
-                            case protocol.Prepared() if self._fits(message, contenders):
-                                for index, (status, reason) in message.rejected.items():
-                                    yield from self._found(index, Qualification(status, reason))
-                            case protocol.WorkerExit(status=0):
-                                complete = True
+                                yield from self._record(index, confirmed)
+                            case protocol.Prepared() if protocol.fits_prepared(message, contenders):
+                                yield from self._record_rejected(message)
                             case protocol.WorkerExit():
                                 pass
                             case _:
@@ -190,14 +196,13 @@ class CaseProcesses:
                                 break
                 except forkserver.WorkerTimeoutError as error:
                     end = error
-            culprit = forker.current.one_of(self._everyone)
-            if not complete:
+            culprit = forker.current.one_of(self._total)
+            if end != protocol.WorkerExit(0):
                 if end == forkserver.SERVER_DIED:
-                    self._end(group)
-                forgiving = culprit is None
-                yield from self._died(culprit, forkserver.how_it_ended(end, self._patience), contenders, 0, forgiving)
+                    group.close()
+                yield from self._died(culprit, end, self._timeout, contenders, forgiving=culprit is None)
             elif not any(index in self.qualifications for index in contenders):
-                yield from self._died(culprit, ("failed", protocol.PROTOCOL_ERROR), contenders, 0, forgiving=False)
+                yield from self._died(culprit, None, self._timeout, contenders, forgiving=False)
 
     def _examination(
         self, group: _Group, task: CaseTask | None, seeds: tuple[int, ...], stressed: bool = False
@@ -207,37 +212,42 @@ class CaseProcesses:
         assert task is not None
         return Examination(group.examiner or self._server(group), [Paper(task, seeds, stressed)])
 
-    def _patient(self, forker: forkserver.Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
-        """Return a worker's deadline, and what puts it off where another contender runs by then, once for each."""
-        seen = {forker.current.get()}
+    def _deadline(self, forker: forkserver.Forker, contenders: Sequence[int]) -> tuple[float, Callable[[], float]]:
+        """Return a worker's deadline, and a function that extends it once for each further contender that runs."""
+        started = {forker.current.get()}
 
         def grace() -> float:
-            running = forker.current.one_of(self._everyone)
-            if running in seen or running not in contenders:
+            running = forker.current.one_of(self._total)
+            if running in started or running not in contenders:
                 return 0.0
-            seen.add(running)
-            return self._patience
+            started.add(running)
+            return self._timeout
 
-        return time.monotonic() + self._patience, grace
+        return time.monotonic() + self._timeout, grace
 
-    def _fits(self, reply: protocol.Prepared, contenders: Sequence[int]) -> bool:
-        told = {*reply.first_call, *reply.rejected}
-        judged = all(protocol.is_judgement(Qualification(*one)) for one in reply.rejected.values())
-        return told == set(contenders) and judged and all(status != "ok" for status, _ in reply.rejected.values())
-
-    def _found(self, index: int, found: Qualification, clock: str | None = None) -> Iterator[Event]:
+    def _record(self, index: int, result: Qualification, clock: str | None = None) -> Iterator[Event]:
         if clock is None:
-            self.qualifications[index] = found
+            self.qualifications[index] = result
         side = self._plan.sides[index // self._count].name
         if side != NULL:
             name = self.names[index % self._count]
-            yield Qualified(self.case, name, found, clock, side, self.case_plan.memory)
+            yield Qualified(self.case, name, result, clock, side, self.case_plan.memory)
+
+    def _record_rejected(self, reply: protocol.Prepared) -> Iterator[Event]:
+        for index, (status, reason) in reply.rejected.items():
+            yield from self._record(index, Qualification(status, reason))
 
     def _died(
-        self, culprit: int | None, how: tuple[str, str], contenders: Sequence[int], number: int, forgiving: bool = True
+        self,
+        culprit: int | None,
+        answer: object,
+        timeout: float,
+        contenders: Sequence[int],
+        number: int = 0,
+        forgiving: bool = True,
     ) -> Iterator[Event]:
-        """Drop whoever ended a process; a first death in a round is forgiven."""
-        status, reason = how
+        """Drop the contender that ended a process, all if it is unknown; the first death of each is forgiven."""
+        status, reason = forkserver.how_it_ended(answer, timeout)
         if culprit not in contenders:
             culprit = None
         self._deaths[culprit] += 1
@@ -246,21 +256,19 @@ class CaseProcesses:
             yield WorkerLost(self.case, name, number, reason)
             return
         for index in list(contenders) if culprit is None else [culprit]:
-            yield from self._found(index, Qualification(status, reason))
+            yield from self._record(index, Qualification(status, reason))
 
     # Rounds
 
     def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Measure one round of this case and return its result, or None where somebody prevented it.
+        """Measure one round of this case and return its result, or None where a contender or a death prevented it.
 
-        ``assignment`` has the entries of all sides; whoever prevents the round is told, and dropped, but for a first
-        death.
+        ``assignment`` has the entries of all sides. Yields an event for each contender that is dropped.
         """
         yield from self._renew()
-        if not _taking_part(assignment) <= set(self.contenders):
-            return None  # somebody was dropped while the case was loaded anew
-        sides = {index // self._count for index in _taking_part(assignment)}
-        groups = [group for group in self._groups if sides & {*group.sides}]
+        if not assignment.contenders <= set(self.contenders):
+            return None  # one was dropped while the case was loaded again
+        groups = [group for group in self._groups if self._members(group, assignment.contenders)]
         timeout = self.timeout(assignment)
         answer, current = (
             self._alone(groups[0], assignment, timeout)
@@ -269,24 +277,27 @@ class CaseProcesses:
         )
         for group in groups:
             group.rounds += 1
-            if answer == forkserver.SERVER_DIED:  # perhaps this one: it is loaded again
-                self._end(group)
+            if answer == forkserver.SERVER_DIED:  # perhaps this group's
+                group.close()
         return (yield from self.accept(number, assignment, answer, current))
 
     def accept(
         self, number: int, assignment: Assignment, answer: object, current: int | None
     ) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Return the result of a round if it fits, else drop whoever prevented it: ``current`` ran at the end."""
+        """Return the result of a round if it is valid; else drop the contender that prevented it.
+
+        ``current`` is the contender that ran last.
+        """
         entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         if isinstance(answer, protocol.RoundResult) and protocol.fits_round(answer, entries):
             self._timed.update((clock, index) for clock, indices in entries.items() for index in indices)
             return answer
-        taking_part = sorted(_taking_part(assignment))
-        if isinstance(answer, protocol.RoundFailure) and protocol.fits_failure(answer, self._everyone, entries):
+        contenders = sorted(assignment.contenders)
+        if isinstance(answer, protocol.RoundFailure) and protocol.fits_failure(answer, self._total, entries):
             for failure in (answer, *answer.more):
-                yield from self._refused(failure, taking_part, number)
+                yield from self._refused(failure, contenders, number)
             return None
-        yield from self._died(current, forkserver.how_it_ended(answer, self.timeout(assignment)), taking_part, number)
+        yield from self._died(current, answer, self.timeout(assignment), contenders, number)
         return None
 
     def _refused(self, failure: protocol.RoundFailure, taking_part: Sequence[int], number: int) -> Iterator[Event]:
@@ -297,66 +308,57 @@ class CaseProcesses:
                 self._timed.discard(row)
                 yield WorkerLost(self.case, self.names[index % self._count], number, failure.reason)
                 continue
-            yield from self._found(index, Qualification(failure.status, failure.reason), failure.clock)
+            yield from self._record(index, Qualification(failure.status, failure.reason), failure.clock)
             if failure.clock:
                 self.refused.add((failure.clock, index))
 
     def timeout(self, assignment: Assignment) -> float:
         """Return the seconds after which a round is given up."""
-        return self._patience + 10 * assignment.slice_seconds
-
-    def unload(self) -> None:
-        """End the processes that have the case loaded; the next round loads it again."""
-        for group in self._groups:
-            self._end(group)
+        return self._timeout + 10 * assignment.slice_seconds
 
     def job(self, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask] | None:
-        """Return what a worker needs to load and measure a round by itself, None where that takes several workers."""
-        (group, *others) = self._groups
-        if others:
+        """Return what one worker needs to load and measure a round, None where that takes several workers."""
+        if len(self._groups) > 1:
             return None
-        return self._server(group), replace(self._task(sorted(_taking_part(assignment))), seed=assignment.seed)
+        task = replace(self._task(sorted(assignment.contenders)), seed=assignment.seed)
+        return self._server(self._groups[0]), task
 
     def _renew(self) -> Iterator[Event]:
-        """Let another process take over after some rounds."""
+        """Load the case into another process, where there is none or it has served enough rounds."""
         for group in self._groups:
             if not group.forkable or (group.branch is not None and group.rounds < ROUNDS_PER_PARENT):
                 continue
-            self._end(group)
+            group.close()
             self._generation += 1
             group.rounds = 0
-            mine = [index for index in self.contenders if index // self._count in group.sides]
-            before = dict(self.qualifications)
-            for index in mine:
-                del self.qualifications[index]
-            reply = yield from self._load(group, mine)
-            for index in mine:
-                if index not in self.qualifications:
-                    found = before[index]
-                    if reply is not None and found.compile_seconds is not None and found.warm_compile_seconds is None:
-                        found = replace(found, warm_compile_seconds=reply.first_call.get(index))
-                        yield from self._found(index, found)
-                    self.qualifications[index] = found
+            members = self._members(group, self.contenders)
+            earlier = {index: self.qualifications.pop(index) for index in members}
+            reply = yield from self._load(group, members)
+            for index in self._unqualified(members):
+                result = earlier[index]
+                if reply is not None and result.compile_seconds is not None and result.warm_compile_seconds is None:
+                    result = replace(result, warm_compile_seconds=reply.first_call.get(index))
+                    yield from self._record(index, result)
+                self.qualifications[index] = result
 
     def _alone(self, group: _Group, assignment: Assignment, timeout: float) -> tuple[object, int | None]:
         forker, task = self._forker(group, assignment)
         forker.current.clear()
         with self._examination(group, task, rounds.seeds(assignment.seed)) as examination:
-            job = examination.start(forker, worker.measure_round, task, assignment, Place())
+            job = examination.start(forker, worker.measure_rounds, ((task, assignment),), ProcessSlot())
             answer = examination.checked(forkserver.last_answer(job, timeout), assignment.entries)
-        return answer, None if examination.died else forker.current.one_of(self._everyone)
+        return answer, None if examination.died else forker.current.one_of(self._total)
 
     def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
-        """Measure a round in one process for each group, in a random order; one computes at a time."""
+        """Measure a round in one process for each group, in a random order; one process computes, the others wait."""
         groups = Random(assignment.seed).sample(groups, len(groups))
         processes = {
-            side * self._count + implementation: number
-            for number, group in enumerate(groups)
-            for side in group.sides
-            for implementation in range(self._count)
+            index: number for number, group in enumerate(groups) for index in self._members(group, range(self._total))
         }
         assignment = replace(assignment, processes=processes)
-        core = _core(self.case.device, self.case.threads, assignment.seed)
+        core = None  # the processor that all processes of the round compute on
+        if self.case.device == "cpu" and self.case.threads == 1 and hasattr(os, "sched_getaffinity"):
+            core = Random(f"{assignment.seed}/core").choice(sorted(os.sched_getaffinity(0)))
         with contextlib.ExitStack() as stack:
             bytes_ = [stack.enter_context(contextlib.closing(forkserver.CurrentContender.create())) for _ in groups]
             pipes = [os.pipe() for _ in groups]
@@ -368,10 +370,10 @@ class CaseProcesses:
                     examination = self._examination(group, task, rounds.seeds(assignment.seed))
                     examinations.append(stack.enter_context(examination))
                     descriptors = [bytes_[number].descriptor, pipes[number][0], *(outbox for _, outbox in pipes)]
-                    job = (worker.measure_round, task, assignment, Place(number, core))
+                    job = (worker.measure_rounds, ((task, assignment),), ProcessSlot(number, core))
                     workers.append(examination.start(forker, *job, descriptors=descriptors))
             finally:
-                for descriptor in itertools.chain.from_iterable(pipes):  # or a death would end in silence
+                for descriptor in itertools.chain.from_iterable(pipes):  # else the others would not notice a death
                     os.close(descriptor)
             answer, culprit = _converse(workers, assignment, self._count, timeout)
             for number, examination in enumerate(examinations):
@@ -380,17 +382,17 @@ class CaseProcesses:
                     for clock, indices in assignment.entries.items()
                 }
                 answer = examination.checked(answer, own)
-            running = [byte.one_of(self._everyone) for byte in bytes_]
-            if culprit is None:  # whoever is not waiting for another
+            running = [byte.one_of(self._total) for byte in bytes_]
+            if culprit is None:  # processes that wait for another one have no current contender
                 return answer, next((index for index in running if index is not None), None)
             return answer, running[culprit]
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask | None]:
+        """Return what forks a round's worker, and the task that the worker must load, if any."""
         if group.branch is not None:
             return group.branch, None
-        mine = [index for index in sorted(_taking_part(assignment)) if index // self._count in group.sides]
-        task = replace(self._task(mine), seed=assignment.seed)
-        return self._server(group, assignment.seed), task
+        task = self._task(self._members(group, sorted(assignment.contenders)))
+        return self._server(group, assignment.seed), replace(task, seed=assignment.seed)
 
     def _server(self, group: _Group, number: int | None = None) -> forkserver.Forker:
         python = self._plan.sides[group.sides[0]].python
@@ -401,32 +403,14 @@ class CaseProcesses:
         sources = tuple(side.source for side in self._plan.sides)
         return CaseTask(self.case, self.specs, sources, tuple(contenders), seed)
 
-    def _end(self, group: _Group) -> None:
-        if group.branch is not None:
-            group.branch.close()
-            group.branch = None
-        if group.examiner is not None:
-            group.examiner.close()
-            group.examiner = None
-
-
-def _taking_part(assignment: Assignment) -> set[int]:
-    return {index for entries in assignment.entries.values() for index in entries}
-
-
-def _core(device: str, threads: int, seed: int) -> int | None:
-    """Return the processor on which all processes of a round compute, where one is enough and can be chosen."""
-    if device != "cpu" or threads > 1 or not hasattr(os, "sched_getaffinity"):
-        return None
-    return Random(f"{seed}/core").choice(sorted(os.sched_getaffinity(0)))
-
 
 def _converse(
     workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let the workers of a round agree and finish; return the whole result, or what prevented it and in which one.
+    """Let the workers of a round agree on batch lengths and measure.
 
-    At the first failure, death or reply that does not fit all are ended; which one hangs is not known here.
+    Returns the joined result, or else what prevented it, and the number of the worker in which that happened (None
+    after a timeout). All workers are ended at the first failure, death or invalid reply.
     """
     results: dict[int, protocol.RoundResult] = {}
     agreed: dict[int, protocol.Calibration] = {}
@@ -443,14 +427,14 @@ def _converse(
                     agreed[number] = calibration
                     agreements[number] += 1
                     if len(agreed) == len(workers):
-                        everyone = protocol.Agreement(merged(list(agreed.values()), implementations))
+                        shared = protocol.Agreement(merged(list(agreed.values()), implementations))
                         agreed.clear()
                         for each in workers:
-                            each.send(everyone)
+                            each.send(shared)
                 case protocol.WorkerExit() if number in results:
                     continue
                 case protocol.WorkerExit(status=side_sync.LEFT_ALONE):
-                    left_alone.append(number)  # by one that is still to tell why
+                    left_alone.append(number)  # the worker that left it has still to say why
                 case protocol.WorkerExit() | protocol.RoundFailure():
                     return message, number
                 case _:
@@ -466,7 +450,7 @@ def _converse(
 
 
 def _joined(results: Sequence[protocol.RoundResult]) -> protocol.RoundResult | None:
-    """Return the batches of all processes as one result, None if they do not time the same clocks."""
+    """Return the batches of all processes as one result, None if they do not have the same clocks."""
     first = results[0]
     if any(other.batches.keys() != first.batches.keys() for other in results):
         return None

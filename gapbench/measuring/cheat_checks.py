@@ -1,7 +1,7 @@
-"""What an implementation may not do to look fast, and how it is caught. Nothing here runs inside a timed batch.
+"""Catch implementations that look fast by cheating. Nothing here runs inside a timed batch.
 
-The oracle catches wrong answers, also those given only after timing. These checks catch right answers whose work was
-not timed: done on other threads, or with a replaced clock. Who remembers answers is found out by the `examiner`.
+The oracle catches wrong outputs, including those after timing. These checks catch right outputs whose work was not
+timed, because it ran on other threads or the clock was replaced. The `examiner` catches remembered outputs.
 """
 
 import sys
@@ -19,28 +19,26 @@ _USED = (
     (torch.cuda.Event, ("elapsed_time", "record", "synchronize", "query")),
     (Tensor, ("double", "abs", "max", "all", "clone", "copy_", "view", "contiguous", "__eq__", "__sub__")),
 )
-"""What times and what compares."""
+"""Functions that time and compare."""
 _OWN_SIDES = ("gapbench.implementations", "gapbench.operations")
-"""Packages whose modules are swapped when another side's turn comes."""
+"""Packages whose modules are replaced when another side runs."""
 
 
-class _Genuine:
-    """What measures and compares, as it was before any implementation was loaded in this process."""
-
-    members: Mapping[object, Mapping[str, object]] = {}
+_GENUINE: dict[object, Mapping[str, object]] = {}
+"""Functions that time and compare, by owner and name, as they were before any implementation was loaded."""
 
 
 def remember() -> None:
-    """Take down what `replaced` compares with, once; before foreign code runs, and when all of gapbench is loaded."""
-    if _Genuine.members:
+    """Store the genuine functions, once; to be called when all of gapbench is loaded, before foreign code runs."""
+    if _GENUINE:
         return
     own = [module for name, module in sorted(sys.modules.items()) if _is_harness(name)]
     classes = {kind for module in own for kind in vars(module).values() if isinstance(kind, type)}
     harness = [*own, *(kind for kind in classes if _is_harness(kind.__module__))]
-    _Genuine.members = {
-        **{owner: {name: value for name, value in vars(owner).items() if callable(value)} for owner in harness},
-        **{owner: {name: getattr(owner, name) for name in names} for owner, names in _USED},
-    }
+    _GENUINE.update(
+        {owner: {name: value for name, value in vars(owner).items() if callable(value)} for owner in harness}
+    )
+    _GENUINE.update({owner: {name: getattr(owner, name) for name in names} for owner, names in _USED})
 
 
 def _is_harness(module: str) -> bool:
@@ -51,29 +49,29 @@ _thread_time_ns, _process_time_ns, _perf_counter = time.thread_time_ns, time.pro
 
 _ELSEWHERE_ALLOWED = 0.1
 _WATCH_SECONDS = (0.01, 0.03, 0.1)
-"""The system's two counters are read one after the other, and may move in steps of milliseconds: on a busy machine, a
-watch of 10 ms accused honest code. Whoever works elsewhere does so in all of them."""
+"""Several, because the system's two counters are read one after the other and may move in steps of milliseconds: on a
+busy machine, 10 ms accused honest code. Off-thread work shows in all of them."""
 
 
 def replaced() -> str | None:
-    """Return what was replaced of torch, the clocks and gapbench since `remember`, or None; and put all back."""
+    """Name the first function of torch, the clocks or gapbench replaced since `remember`, or None; restore all."""
     first = None
-    for owner, members in _Genuine.members.items():
+    for owner, members in _GENUINE.items():
         for name, genuine in members.items():
             if getattr(owner, name, None) is not genuine and vars(owner).get(name) is not genuine:
-                setattr(owner, name, genuine)  # whoever is looked at next has not done this
+                setattr(owner, name, genuine)  # so that the next contender is not accused
                 first = first or f"{getattr(owner, '__name__', owner)}.{name}"
     if first is None:
         return None
-    return f"replaces {first}; an implementation may not touch what times or compares"
+    return f"replaces {first}; an implementation must not change functions that time or compare"
 
 
 def off_thread_work(call: Callable[[], Tensor], case: Case) -> str | None:
-    """Return what share of the calls' processor time other threads than the caller's spent, if that is much.
+    """Return a reason if threads other than the caller's spent more than 10 % of the calls' processor time, else None.
 
-    Only meaningful for one thread of the CPU. With more, OpenMP's are meant to work; on accelerators autograd launches
-    from a thread of its own, and clocks find work on other streams. Runs ``call`` for about 10 ms, and for longer where
-    that seems much.
+    Checks only cases of one thread of the CPU. With more, OpenMP's threads are meant to work; on accelerators autograd
+    launches from a thread of its own, and clocks find work on other streams. Runs ``call`` for 10 ms, and longer to
+    confirm a suspicion.
     """
     if case.threads > 1 or case.device != "cpu":
         return None
@@ -87,6 +85,6 @@ def off_thread_work(call: Callable[[], Tensor], case: Case) -> str | None:
         if elsewhere <= _ELSEWHERE_ALLOWED:
             return None
     return (
-        f"{elsewhere:.0%} of its processor time was spent on other threads than the caller's, though the case "
-        "allows one; compute in the calling thread, or measure with --threads"
+        f"{elsewhere:.0%} of its processor time was spent on threads other than the caller's, though the case allows "
+        "one; compute in the calling thread, or measure with --threads"
     )

@@ -1,4 +1,4 @@
-"""Is this machine fit to measure? Its state, and a short A/A: the same code twice must come out the same."""
+"""Check whether this machine is fit to measure: its state, and a short A/A test of identical code."""
 
 import time
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from gapbench.store.records import THIS
 from gapbench.workloads.cases import Case
 
 CASES: tuple[Case, ...] = (Case((1, 64, 32, 32)), Case((8, 2048, 7, 7)), Case((4, 256, 56, 56)))
-"""Small, medium and large: 5 µs, 70 µs and 0.4 ms a call of `mean` on the CPU that they were chosen on."""
+"""Small, medium and large: `mean` took 5 µs, 70 µs and 0.4 ms a call on the CPU for which they were chosen."""
 
 DIFF_SECONDS, DIFF_CASES, MARGIN = 60.0, 12, 0.01
-"""The diff that the noise floor is translated into: a minute for twelve cases, at the default margin."""
+"""The diff for which the smallest detectable slowdown is computed: a minute for 12 cases, at the default margin."""
 
 LARGEST_USEFUL = 0.05
-"""A machine on which that diff cannot find a slowdown of 5 % is unfit."""
+"""Largest detectable slowdown of a fit machine: one whose diff misses a slowdown of 5 % is unfit."""
 
 _UNFIT = ("load", "stolen time")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: ``status`` is ok, caution, unfit or unknown (it could not be read)."""
+    """The result of one check: ``status`` is ok, caution, unfit or unknown (it could not be read)."""
 
     name: str
     status: str
@@ -37,7 +37,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """What the A/A found: spread of a round's log ratio of identical code, and the seconds a round takes a case."""
+    """The result of the A/A test.
+
+    ``spread`` and ``bias`` are the standard deviation and the median of a round's log ratio of identical code;
+    ``round_seconds`` is the time of one case's round.
+    """
 
     spread: float
     round_seconds: float
@@ -51,16 +55,16 @@ class NoiseFloor:
 
 
 def examine(device: str, seconds: float) -> Iterator[Check]:
-    """Yield every check; the A/A, which takes about ``seconds``, is the last but for what is read around it."""
+    """Yield all checks, the last of them the noise floor by an A/A test of about ``seconds``."""
     machine = environment.describe(device).machine
     before = environment.snapshot()
     floor = noise_floor(device, seconds)
     after = environment.snapshot()
     warnings = environment.warnings(before, after, machine)
     for topic in environment.TOPICS:
-        said = [str(one) for one in warnings if one.topic == topic]
-        status = ("unfit" if topic in _UNFIT else "caution") if said else "ok"
-        yield Check(topic, status, " ".join(said) or "nothing to object to")
+        evidence = " ".join(str(warning) for warning in warnings if warning.topic == topic)
+        status = ("unfit" if topic in _UNFIT else "caution") if evidence else "ok"
+        yield Check(topic, status, evidence or "no problem found")
     for name, reason in machine.unreadable.items():
         yield Check(name, "unknown", f"could not be read: {reason}")
     if isinstance(floor, str):

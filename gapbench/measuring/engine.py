@@ -1,7 +1,7 @@
 """The one engine: qualify every contender of a plan, then measure what a policy asks for.
 
-`measure` yields what happens as it happens, so that its caller can store every round at once and show progress;
-it writes nothing and prints nothing.
+`measure` yields events as they happen, so that its caller can store every round at once and show progress; it writes
+and prints nothing.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
 from gapbench.measuring.plan import Plan
 from gapbench.measuring.policies import CaseState, Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
-from gapbench.measuring.protocol import RoundFailure, RoundResult
+from gapbench.measuring.protocol import Calibration, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
 
@@ -39,13 +39,12 @@ def measure(
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
-    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run that were measured before it was
-    interrupted; they count. The machine's limits are measured before the cases ``with_ceilings``, the energy of a call
-    after them ``with_energy``, where the device counts it. ``servers`` are processes that started early; the caller
-    ends them.
+    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted;
+    they count. ``with_ceilings`` measures the machine's ceilings before the cases, ``with_energy`` the energy of a call
+    after them, where the device has a counter. ``servers`` are processes that started early; the caller ends them.
 
-    Whatever an implementation does (raise, lie, hang, kill its process), its own rows carry it: every other row is
-    measured.
+    An implementation that raises, returns wrong outputs, hangs or kills its process fails in its own rows; all other
+    rows are measured.
     """
     effort = plan.effort
     policy = policy or Precision(effort)
@@ -88,7 +87,7 @@ def measure(
 
 
 def _qualify(states: Sequence[CaseState]) -> Iterator[Event]:
-    """Load and judge the contenders of all cases, as many cases at once as there are cores; on accelerators one."""
+    """Load and judge the contenders of all cases: one case per core at once, on accelerators one case."""
     on_cpu = all(state.case.device == "cpu" for state in states)
     pool = ThreadPoolExecutor((os.cpu_count() or 1) if on_cpu else 1)
     try:
@@ -100,15 +99,15 @@ def _qualify(states: Sequence[CaseState]) -> Iterator[Event]:
 
 
 class _Rounds:
-    """Measures requests, one after the other, and numbers the processes that did."""
+    """The rounds of a run, and the numbers of their processes, of which ``process`` is the first."""
 
     def __init__(self, plan: Plan, process: int) -> None:
         self._plan, self._process = plan, process
-        self._loaded: dict[int, CaseState] = {}
+        self._loaded: list[CaseState] = []
 
     def sweep(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Measure one round of each case, again without whoever prevented it; on accelerators all in one worker."""
-        on_device = [one for one in requests if one.state.case.device != "cpu" and self._job(one)]
+        """Measure one round of each case, again without one that prevented it; on accelerators in one worker."""
+        on_device = [request for request in requests if request.state.case.device != "cpu" and self._job(request)]
         if on_device:
             yield from self._together(on_device)
         for request in requests:
@@ -122,7 +121,7 @@ class _Rounds:
                     break
 
     def _together(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Let one worker measure a round of each case; who kills it costs its own case, and the others go on."""
+        """Measure a round of each case in one worker; if it dies, another one measures the remaining cases."""
         left = list(requests)
         while left := [request for request in left if request.entries()]:
             jobs = [(request, *job) for request in left if (job := self._job(request))]
@@ -133,8 +132,8 @@ class _Rounds:
             timeout = sum(request.state.processes.timeout(assignment) for request, _, _, assignment in jobs)
             self._process += 1
             with Examination(forker, papers) as examination:
-                together = examination.start(forker, worker.measure_rounds, tasks)
-                messages = together.messages(time.monotonic() + timeout)
+                shared_worker = examination.start(forker, worker.measure_rounds, tasks, worker.ProcessSlot())
+                messages = shared_worker.messages(time.monotonic() + timeout)
                 started = time.monotonic()
                 for number, (request, _, _, assignment) in enumerate(jobs):
                     answer: object
@@ -143,16 +142,15 @@ class _Rounds:
                     except WorkerTimeoutError as error:
                         answer = error
                     answer = examination.checked(answer, assignment.entries, number)
-                    state = request.state
-                    accept = state.processes.accept
-                    result = yield from accept(state.next_round, assignment, answer, forker.current.get())
+                    state, current = request.state, forker.current.get()
+                    result = yield from state.processes.accept(state.next_round, assignment, answer, current)
                     if result is not None:
                         yield self._measured(state, result, time.monotonic() - started)
                         left.remove(request)
                     elif not isinstance(answer, RoundFailure):
                         break  # the worker is dead
                     started = time.monotonic()
-                together.kill()
+                shared_worker.kill()
 
     def _job(self, request: Request) -> tuple[Forker, CaseTask, Assignment] | None:
         assignment = self._assignment(request)
@@ -170,7 +168,7 @@ class _Rounds:
             Random(f"{effort.seed}/{state.case.id}/{state.case_plan.memory}/{state.next_round}").getrandbits(32),
             request.seconds,
             request.batch_seconds,
-            _known(state, entries),
+            _calibration(state, entries),
             request.turns,
             once=frozenset(itertools.chain.from_iterable(once)),
         )
@@ -184,22 +182,20 @@ class _Rounds:
         return measured
 
     def _make_room(self, state: CaseState) -> None:
-        """Unload the cases that were measured longest ago, where all together would fill the memory."""
-        self._loaded.pop(id(state), None)
-        self._loaded[id(state)] = state
+        """Unload the cases that were measured longest ago, where all together would exceed `_MEMORY_SHARE`."""
+        self._loaded = [*(other for other in self._loaded if other is not state), state]
         room = _MEMORY_SHARE * psutil.virtual_memory().total
-        # each takes its process, and float32 noise with an input made from it
-        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded.values()) > room:
-            oldest = next(iter(self._loaded))
-            self._loaded.pop(oldest).processes.unload()
+        # Each takes a process, and float32 noise with an input made from it.
+        while len(self._loaded) > 1 and sum(_PROCESS_BYTES + 8 * s.case.elements for s in self._loaded) > room:
+            self._loaded.pop(0).processes.close()
 
 
 _MEMORY_SHARE = 0.4
 _PROCESS_BYTES = 60 << 20
 
 
-def _known(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, dict[int, tuple[int, float]]]:
-    """Return the batch lengths of those who are to be timed, where all of them are known."""
+def _calibration(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, Calibration]:
+    """Return the batch lengths of ``entries`` from earlier rounds, by those clocks that have all of them."""
     return {
         clock: {index: state.calibration[clock][index] for index in indices}
         for clock, indices in entries.items()

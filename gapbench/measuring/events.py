@@ -1,4 +1,4 @@
-"""What happens while a plan is measured, as typed events: for the store, for progress, and for policies."""
+"""The typed events of measuring a plan: for the store, for progress, and for policies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The processes that workers are forked from are loaded."""
+    """The fork servers are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Qualified:
-    """An implementation was judged on a case, or dropped from it later (from one ``clock`` only, if one is named)."""
+    """An implementation was judged on a case, or dropped from it later; with ``clock``, only from that clock."""
 
     case: Case
     implementation: str
@@ -32,23 +32,23 @@ class Qualified:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What another machine says against what was measured on it."""
+    """Warnings about what another machine measured."""
 
     warnings: list[Warning]
 
 
 @dataclass(frozen=True, slots=True)
 class CeilingsMeasured:
-    """The limits of all devices that the cases use, as run.json has them (see `gapbench.store.ceilings`)."""
+    """The ceilings of all devices that the cases use, as in run.json (see `gapbench.store.ceilings`)."""
 
     ceilings: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyMeasured:
-    """What one call of an implementation draws, where the device counts; ``sources`` say for each device what does.
+    """The joules of one call by case and implementation, and the counter of each device.
 
-    A source is ``{"device", "source", "reason"}``, as run.json has it: where there is no source, there is a reason.
+    An item of ``sources`` is ``{"device", "source", "reason"}``, as in run.json; one without a source has a reason.
     """
 
     sources: list[dict[str, Any]]
@@ -73,23 +73,18 @@ class RoundMeasured:
         return self.sides[side], self.names[name]
 
     def by_turn(self, clock: str) -> dict[tuple[str, str], Floats]:
-        """Return each contender's seconds per call by ``clock`` in every turn, nan in those that it sat out."""
+        """Return each contender's seconds per call by ``clock`` in every turn, NaN in turns without it."""
         batches = self.result.batches[clock]
-        contenders, turns = np.array(batches.contender), np.array(batches.turn)
-        seconds = np.array(batches.seconds_per_call)
-        numbers = {turn: place for place, turn in enumerate(sorted(set(batches.turn)))}
-        found = {}
-        for index in np.unique(contenders):
-            mine = contenders == index
-            values = np.full(len(numbers), np.nan)
-            values[[numbers[turn] for turn in turns[mine]]] = seconds[mine]
-            found[self.contender(int(index))] = values
-        return found
+        contenders, rows = np.unique(batches.contender, return_inverse=True)
+        turns, columns = np.unique(batches.turn, return_inverse=True)
+        seconds = np.full((len(contenders), len(turns)), np.nan)
+        seconds[rows, columns] = batches.seconds_per_call
+        return {self.contender(int(index)): row for index, row in zip(contenders, seconds, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker died while it ran ``implementation``; its round is measured again by another one."""
+    """A worker died while it ran ``implementation``; another one measures its round again."""
 
     case: Case
     implementation: str
@@ -99,7 +94,7 @@ class WorkerLost:
 
 @dataclass(frozen=True, slots=True)
 class SidesSeparated:
-    """Two sides of a case cannot share a process, for a ``reason``: each has its own, and they take turns."""
+    """Two sides of a case cannot share a process, for this ``reason``; each has its own, and they take turns."""
 
     case: Case
     reason: str
@@ -107,7 +102,7 @@ class SidesSeparated:
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """An implementation is shown to be clearly slower than the fastest, and takes no more turns by this clock."""
+    """An implementation is clearly slower than the fastest, and takes no more turns by this clock."""
 
     case: Case
     implementation: str
@@ -116,10 +111,10 @@ class Raced:
 
 
 class Confirmation(NamedTuple):
-    """The fresh rounds that confirm a row: the number of the ``first`` of them, and how many of its case are planned.
+    """The fresh rounds that confirm a row: the number of the ``first`` one, and how many ``rounds`` are planned.
 
-    They are planned before the first is measured, and kept where the run is interrupted: whoever plans again after a
-    look at some of them could stop where it suits.
+    The plan is fixed before the first is measured, and survives an interruption: a new plan that depends on some of the
+    rounds would bias the result.
     """
 
     first: int
@@ -128,7 +123,7 @@ class Confirmation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """The screening is over; these rows (case, implementation, clock) are confirmed by fresh rounds."""
+    """The screening is over; fresh rounds confirm these rows (case, implementation, clock)."""
 
     rows: Mapping[tuple[Case, str, str], Confirmation]
 

@@ -1,9 +1,9 @@
-"""The right answers, in a process that runs no foreign code: it judges the outputs that a worker shows it.
+"""Compare a worker's outputs with expected outputs, in a process that runs no foreign code.
 
-Code in a worker can read all of its memory (frames, the garbage collector), so the answers are not there. The examiner
-makes the same inputs from the same seeds, computes the answers, and chooses which elements change unseen. It tells
-worker and parent what it found, each on a channel of its own, and the parent accepts no batches of an output that it
-has not approved.
+Code in a worker can read all of its memory (frames, the garbage collector), so expected outputs are never there. The
+examiner makes the same inputs from the same seeds, computes the expected outputs, and chooses which elements change
+unannounced. It reports to worker and parent on separate channels, and the parent accepts no batches of an output that
+the examiner has not approved.
 """
 
 import contextlib
@@ -34,26 +34,27 @@ _Kind = TypeVar("_Kind")
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SOON = 5.0
-"""Seconds in which the examiner's findings, sent before the worker's own words, must have arrived."""
+"""Seconds to wait for the examiner's findings, which it sends before the worker sends its reply."""
 _CHANGE, _LARGEST_CHANGE = 0.05, 2048.0
-"""By which share an element's change moves the mean of its row at least, as far as float16 can sum what it adds."""
+"""Least change of a row's mean by changing an element, as a share of its mean |x|; and the largest change of an
+element, which float16 can still sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """What a worker is asked about one case: a sample for each of ``seeds``, and stress patterns if ``stressed``."""
+    """The questions to a worker about one case: a sample for each of ``seeds``, and stress patterns if ``stressed``."""
 
     task: CaseTask
     seeds: tuple[int, ...]
     stressed: bool = False
 
     def truth(self, contender: int) -> Truth:
-        """Return what a contender is judged by."""
+        """Return what defines a contender's expected output."""
         return operations.truth(self.task.specs[contender % len(self.task.specs)])
 
 
 def can_change(case: Case, truth: Truth) -> bool:
-    """Tell whether single elements of the input may change: the answer for one row must be cheap to know."""
+    """Tell whether single input elements may be changed: the expected output of one row must be cheap to compute."""
     return case.pass_ == "forward" and truth is GLOBAL_AVERAGE and bool(case.elements)
 
 
@@ -61,7 +62,7 @@ def can_change(case: Case, truth: Truth) -> bool:
 
 
 class _Loaded:
-    """The noise that `serve` has drawn in this process, by the task that it is for."""
+    """The noise that `serve` has drawn in this process, with its task."""
 
     noise: tuple[CaseTask, Tensor] | None = None
 
@@ -77,7 +78,7 @@ def serve(_: protocol.Channel, current: CurrentContender, task: CaseTask, descri
 def examine(
     channel: protocol.Channel, _: CurrentContender, papers: Sequence[Paper], descriptors: tuple[int, ...]
 ) -> None:
-    """Judge what one worker shows, paper by paper, until it ends; the parent is told on ``channel``."""
+    """Judge one worker's outputs, paper by paper, until it ends; send the parent findings on ``channel``."""
     torch.set_num_threads(1)
     worker = protocol.Channel(descriptors[0])
     answers: _Answers | None = None
@@ -89,7 +90,7 @@ def examine(
         except (EOFError, ConnectionError, protocol.ProtocolError):
             return
         if isinstance(message, protocol.Begin) and message.paper < len(papers):
-            number, answers = message.paper, None  # the one before is freed first
+            number, answers = message.paper, None  # frees the previous answers first
             answers = _Answers(papers[number])
             worker.send(protocol.Done())
         elif isinstance(message, protocol.Finish):
@@ -99,27 +100,28 @@ def examine(
         elif isinstance(message, protocol.AskChange) and answers and answers.has(message.question):
             worker.send(answers.change(message.contender, message.question))
         elif isinstance(message, protocol.Shown) and answers and answers.has(message.question):
-            findings.append(answers.look(message, worker))
+            findings.append(answers.judge(message, worker))
             worker.send(findings[-1])
         elif isinstance(message, protocol.Followed) and answers and answers.changed:
             findings.append(answers.followed(message.answer))
             worker.send(findings[-1])
         else:
-            return  # what it did not show does not count
+            return  # an invalid message; outputs that were not shown are not approved
 
 
 class _Answers:
-    """The questions of a paper, and the answers to them that are known so far."""
+    """The questions of a paper, and the expected outputs computed so far."""
 
     def __init__(self, paper: Paper) -> None:
         task = paper.task
         self._paper, self._case, self._on_cpu = paper, task.case, replace(task.case, device="cpu")
-        drawn = _Loaded.noise
-        noise = drawn[1] if drawn and drawn[0] == task else inputs.noise(task.case, task.seed)
+        loaded_task, noise = _Loaded.noise or (None, None)
+        if noise is None or loaded_task != task:
+            noise = inputs.noise(task.case, task.seed)
         self._questions = oracle.questions(self._on_cpu, paper.seeds, noise, paper.stressed)
         self._expected: dict[tuple[int, int], Expected] = {}
         self._weights: dict[int, Expected] = {}
-        self._rng = Random()  # unlike all else not from a seed, which a contender could know
+        self._rng = Random()  # unseeded: a contender could know a seed
         self.changed: tuple[int, int, protocol.Change] | None = None
         if self._case.pass_ != "update":
             for contender in task.contenders:
@@ -138,10 +140,10 @@ class _Answers:
         return self._expected[key]
 
     def has(self, question: int) -> bool:
-        """Tell whether there is such a question."""
+        """Tell whether the paper has a question of this number."""
         return protocol.WEIGHTS <= question < len(self._questions)
 
-    def look(self, shown: protocol.Shown, worker: protocol.Channel) -> protocol.Examined:
+    def judge(self, shown: protocol.Shown, worker: protocol.Channel) -> protocol.Examined:
         """Judge one output, whose bytes are read from ``worker``."""
         contender, number = shown.contender, shown.question
         output = _read(shown, worker)
@@ -153,7 +155,7 @@ class _Answers:
         described = Description(shown.kind, shown.device, shown.dtype, shown.shape)
         if reason := oracle.misfit(self._case, described, expected):
             judgement = Judgement(reason)
-        elif shown.clock and oracle.accepts(self._on_cpu, output, expected):  # of gradients it takes less time
+        elif shown.clock and oracle.accepts(self._on_cpu, output, expected):  # faster for gradients
             return protocol.Examined(contender, number, clock=shown.clock)
         else:
             judgement = oracle.judge(self._on_cpu, output, expected, question.patterns is not None)
@@ -163,7 +165,7 @@ class _Answers:
         return protocol.Examined(contender, number, reason, judgement.max_error, judgement.max_error_ulp, shown.clock)
 
     def change(self, contender: int, number: int) -> protocol.Change:
-        """Choose an element of a question's input and another value for it, which moves the mean of its row."""
+        """Choose an element of a question's input and a new value that changes the mean of its row measurably."""
         x = self._questions[number].x
         position = tuple(self._rng.randrange(size) for size in x.shape)
         row = x[position[:2]].double()
@@ -174,28 +176,24 @@ class _Answers:
         return self.changed[2]
 
     def followed(self, answer: float) -> protocol.Examined:
-        """Judge the answer for the row in which an element was changed."""
+        """Judge the output for the row in which an element was changed."""
         assert self.changed is not None
         contender, number, change = self.changed
         row = self._questions[number].x[change.position[:2]].to(torch.float64, copy=True)
         before = float(row.mean())
         row[change.position[2:]] = change.value
-        after, bound = (
-            float(row.mean()),
-            oracle.tolerance(self._case.dtype, self._case.window) * float(row.abs().mean()),
-        )
-        if abs(answer - after) <= bound:  # not for a NaN
-            return protocol.Examined(contender, number)
-        if abs(answer - before) <= bound:
-            return protocol.Examined(
-                contender, number, "answers without reading its input: it missed a change of one element"
-            )
-        reason = f"was right when examined; asked again it answers {answer:.6g} where {after:.6g} is right"
+        after = float(row.mean())
+        bound = oracle.tolerance(self._case.dtype, self._case.window) * float(row.abs().mean())
+        reason: str | None = f"was right when examined; called again it returns {answer:.6g}, expected {after:.6g}"
+        if abs(answer - after) <= bound:  # false for NaN
+            reason = None
+        elif abs(answer - before) <= bound:
+            reason = "answers without reading its input: it missed a change of one element"
         return protocol.Examined(contender, number, reason)
 
 
 def _read(shown: protocol.Shown, worker: protocol.Channel) -> Tensor | None:
-    """Read the bytes of an output, whether or not they are those of a tensor; None if they are not."""
+    """Read the bytes of an output; return them as a tensor, None where they do not match its description."""
     content = torch.empty(shown.size, dtype=torch.uint8)
     worker.receive_bytes(content.numpy().data)
     dtype, shape = getattr(torch, shown.dtype or "float32", None), shown.shape
@@ -212,7 +210,7 @@ def _read(shown: protocol.Shown, worker: protocol.Channel) -> Tensor | None:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An output as it was when it was packed: its bytes, dimension by dimension in ``order``, outermost first."""
+    """A copy of an output: its bytes, dimension by dimension in ``order``, outermost first."""
 
     description: Description
     order: tuple[int, ...] = ()
@@ -220,16 +218,16 @@ class Packed:
 
 
 def pack(output: object, buffer: Bytes | None = None) -> Packed:
-    """Copy an output, not as a tensor: those that are alive can be found, and returned as one's own.
+    """Copy an output's bytes; a copy that is a tensor could be found by other contenders, and returned as their own.
 
-    Into ``buffer`` where that has its size: while turns are taken, a new block would move the temporaries of the
-    others.
+    Copies into ``buffer`` where that has the right size: a new block between turns would move other contenders'
+    temporaries.
     """
     description = oracle.describe(output)
     if not isinstance(output, Tensor) or description.kind is not None or output.is_meta:
         return Packed(description)
     output = output.detach().cpu().resolve_conj().resolve_neg()
-    order = sorted(range(output.dim()), key=output.stride, reverse=True)  # its own in memory: nothing is moved
+    order = sorted(range(output.dim()), key=output.stride, reverse=True)  # the order in memory, so contiguous
     content = output.permute(order).contiguous().view(-1).view(torch.uint8).numpy()
     if buffer is None or buffer.size != content.size:
         return Packed(description, tuple(order), content.copy())
@@ -242,18 +240,18 @@ class ExaminerGoneError(ConnectionError):
 
 
 class Examiner:
-    """The examiner as its worker sees it."""
+    """The worker's handle of its examiner."""
 
     def __init__(self, descriptor: int) -> None:
         self._channel = protocol.Channel(descriptor)
 
     def begin(self, paper: int) -> None:
-        """Turn to a paper; the answers are computed meanwhile, until `wait` returns."""
+        """Turn to a paper; the examiner computes its expected outputs until `wait` returns."""
         self._channel.send(protocol.Begin(paper))
 
     def wait(self) -> None:
-        """Wait until the examiner has done what it was told, and computes no more."""
-        self._hear(protocol.Done)
+        """Wait until the examiner has completed `begin`, and computes no more."""
+        self._receive(protocol.Done)
 
     def show(self, contender: int, question: int, output: "Packed", clock: str | None = None) -> str | None:
         """Have an output judged; return why it is wrong, or None."""
@@ -261,33 +259,33 @@ class Examiner:
         described = y.kind, y.device, y.dtype, y.shape
         self._channel.send(protocol.Shown(contender, question, clock, *described, output.order, output.content.size))
         self._channel.send_bytes(output.content.data)
-        return self._hear(protocol.Examined).reason
+        return self._receive(protocol.Examined).reason
 
     def remembered(self, contender: int, question: int, x: Tensor, call: Call, tries: int) -> str | None:
-        """Change one element of ``x`` at a time, and return a reason where an answer does not follow; x is restored.
+        """Change one element of ``x`` and call again, ``tries`` times; return why an output is wrong, or None.
 
-        Who remembers answers does so by something cheaper than reading the input: by its place, its version (which this
-        leaves alone) or a sample of its elements. A sample of a tenth notices all of four such changes once in ten
-        thousand times, one of a half once in sixteen.
+        ``x`` is restored. An implementation that remembers outputs recognises its input by something cheaper than
+        reading it: its address, its version (unchanged here) or a sample of its elements. A sample of a tenth notices
+        all of four such changes once in 10,000 times, one of a half once in 16.
         """
         for _ in range(tries):
             self._channel.send(protocol.AskChange(contender, question))
-            change = self._hear(protocol.Change)
+            change = self._receive(protocol.Change)
             kept = x.data[change.position].clone()
             x.data[change.position] = change.value
             answer = float(call()[change.position[:2]])
             x.data[change.position] = kept
             self._channel.send(protocol.Followed(answer))
-            if reason := self._hear(protocol.Examined).reason:
+            if reason := self._receive(protocol.Examined).reason:
                 return reason
         return None
 
     def finish(self) -> None:
-        """Let the examiner tell the parent what it found."""
+        """Let the examiner send the parent its findings."""
         self._channel.send(protocol.Finish())
         self.wait()
 
-    def _hear(self, kind: type[_Kind]) -> _Kind:
+    def _receive(self, kind: type[_Kind]) -> _Kind:
         try:
             message = self._channel.wait()
         except EOFError:
@@ -301,7 +299,7 @@ class Examiner:
 
 
 class Examination:
-    """The examiner of one worker, as their parent sees it: a context manager that ends it."""
+    """The parent's handle of the examiner of one worker: a context manager that ends it."""
 
     def __init__(self, forker: Forker, papers: Sequence[Paper]) -> None:
         ours, theirs = socket.socketpair()
@@ -313,12 +311,12 @@ class Examination:
     def start(
         self, forker: Forker, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()
     ) -> Worker:
-        """Start the worker; the first of its descriptors is its end of the socket that it shares with the examiner."""
-        with self._socket:  # the examiner ends when the worker's is the last copy that is closed
+        """Start the worker; its first descriptor is its end of the socket that it shares with the examiner."""
+        with self._socket:  # closed here, so that the examiner ends with the worker
             return forker.start(target, *arguments, descriptors=[self._socket.fileno(), *descriptors])
 
     def findings(self, paper: int = 0) -> list[protocol.Examined] | None:
-        """Return what was found of a paper since the last time; None if the worker has not let it finish."""
+        """Return the findings on a paper since the last call; None if the worker has not let the examiner finish."""
         with contextlib.suppress(WorkerTimeoutError):
             for message in self._process.messages(time.monotonic() + _SOON):
                 if isinstance(message, protocol.WorkerExit) and message.status:
@@ -327,10 +325,10 @@ class Examination:
         return None
 
     def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
-        """Return a worker's answer, unless that is a round whose outputs were not all found right.
+        """Return a worker's answer, unless it is a round in which not all outputs were approved.
 
-        By each clock of ``entries`` an output of everyone must have been. None for a round in which that is not so, and
-        how the examiner ended where that is why.
+        By each clock of ``entries`` an output of each of its contenders must be right. Otherwise returns how the
+        examiner died, None if it did not.
         """
         if isinstance(answer, protocol.RoundResult):
             examined = self.findings(paper) or []
@@ -343,20 +341,23 @@ class Examination:
         return answer
 
     def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
-        """Return what a worker claims of a contender together with what was found here; None if that does not fit."""
+        """Return a worker's claim about a contender, corrected by the findings; None where they contradict each other.
+
+        The errors are those of the first wrong output, or else of the first one. A claim of ok needs findings on
+        questions 0 and 1.
+        """
         examined = [
             each for each in self.findings() or () if each.contender == index and each.question != protocol.WEIGHTS
         ]
         wrong = next((each for each in examined if each.reason is not None), None)
-        telling = wrong or next(iter(examined), None)
-        confirmed = claimed
-        if telling is not None:
-            confirmed = replace(claimed, max_error=telling.max_error, max_error_ulp=telling.max_error_ulp)
-        if claimed.status != "ok":
-            return confirmed
-        if wrong is not None:
-            return Qualification("wrong", wrong.reason, wrong.max_error, wrong.max_error_ulp)
-        return confirmed if {0, 1} <= {each.question for each in examined} else None
+        if claimed.status == "ok" and wrong is not None:
+            claimed = Qualification("wrong", wrong.reason)
+        elif claimed.status == "ok" and not {0, 1} <= {each.question for each in examined}:
+            return None
+        decisive = wrong or next(iter(examined), None)
+        if decisive is None:
+            return claimed
+        return replace(claimed, max_error=decisive.max_error, max_error_ulp=decisive.max_error_ulp)
 
     def __enter__(self) -> "Examination":
         return self

@@ -1,16 +1,15 @@
 """Preloaded processes that fork a fresh worker for each job.
 
-Starting Python with torch takes seconds; forking a process that has it loaded takes about 10 ms, and the child is as
-fresh as a benchmark needs. `multiprocessing`'s forkserver does the same once per process; this one can exist several
-times, with different preloads and memory settings, and in two layers: a `Branch` is a worker of a `ForkServer` that has
-loaded one case's contenders and forks the rounds of that case.
+Starting Python with torch takes seconds; forking a process that has loaded it takes about 10 ms. `multiprocessing`'s
+forkserver exists once per process. Several of these can exist, with different preloads and memory settings. A `Branch`
+is a worker of a `ForkServer` that has loaded one case's contenders, and forks the rounds of that case.
 
-The parent sends each job with one end of a socket pair. The child answers on it as often as it likes, in `protocol`;
-when it ends, the process it was forked from writes its exit status on the same socket, so a job's stream always ends
-with a `WorkerExit` (or, if that process died as well, with an end of file).
+The parent sends each job with one end of a socket pair, on which the child sends messages of `protocol`. When it ends,
+the process that forked it writes its exit status on the same socket. So a job's stream always ends with a `WorkerExit`,
+or with an end of file if that process died as well.
 
-Workers run code that nobody here has read: they see no secret of the caller's environment (see `worker_env`), and
-nothing that they write can do more in the parent than cost their own rows.
+Workers run untrusted code. They inherit no secret of the caller's environment (see `worker_env`), and whatever they
+write affects their own rows only.
 """
 
 import array
@@ -39,7 +38,7 @@ _MAX_JOB = 1 << 20
 MOST_DESCRIPTORS = 16
 _NOBODY = 255
 _LAST_WORDS = 2.0
-"""Seconds in which what workers have said by their deadline is taken."""
+"""Seconds after the deadline in which messages that were sent before it are still read."""
 READY = b"+"
 _PACKAGE = Path(__file__).parents[1]
 _SERVE = """
@@ -53,7 +52,7 @@ SERVER_DIED = WorkerExit(70)
 
 
 class CurrentContender:
-    """One shared byte that says which contender a worker is running, readable after the worker's death."""
+    """One shared byte with the index of the contender that a worker is running, readable after the worker's death."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -61,18 +60,18 @@ class CurrentContender:
 
     @classmethod
     def create(cls) -> "CurrentContender":
-        """Make the byte, in a file without a name."""
+        """Create the byte, in an unnamed file."""
         with tempfile.TemporaryFile() as file:
             file.write(bytes([_NOBODY]))
             file.flush()
             return cls(os.dup(file.fileno()))
 
     def set(self, index: int) -> None:
-        """Say that contender ``index`` (below 255) runs from now on; costs about 0.1 µs."""
+        """Record that contender ``index`` (below 255) runs from now on; takes about 0.1 µs."""
         self._byte[0] = index
 
     def clear(self) -> None:
-        """Say that none runs: before a worker begins, or its death would be put down to its predecessor's last."""
+        """Record that none runs: before a worker starts, or the previous worker's last contender would be blamed."""
         self._byte[0] = _NOBODY
 
     def get(self) -> int | None:
@@ -81,12 +80,12 @@ class CurrentContender:
         return None if index == _NOBODY else index
 
     def one_of(self, count: int) -> int | None:
-        """Return the index last set if it is below ``count``, else None: whoever runs can write what it likes."""
+        """Return the index last set if it is below ``count``, else None: untrusted code can write any byte."""
         index = self.get()
         return index if index is not None and index < count else None
 
     def close(self) -> None:
-        """Let go of it; workers keep theirs."""
+        """Close this process's mapping; workers keep theirs."""
         self._byte.close()
         os.close(self.descriptor)
 
@@ -106,25 +105,25 @@ class Worker:
     def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
         """Yield what the worker sends, ending with a `WorkerExit`.
 
-        Raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) passes, and ``grace`` says that
-        there are no more seconds; the worker is dead then.
+        Kills the worker and raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) has passed
+        and ``grace()`` returns no more seconds.
         """
         for _, message in conversation([self], deadline, grace):
             yield message
 
     def send(self, message: object) -> None:
-        """Send the worker something, unless it has just ended (which its `WorkerExit` will tell)."""
-        with contextlib.suppress(BrokenPipeError, ConnectionError):
+        """Send the worker a message, unless it has just ended; its `WorkerExit` comes then."""
+        with contextlib.suppress(ConnectionError):
             self._channel.send(message)
 
     def fileno(self) -> int:
-        """Return the descriptor that can be read as soon as the worker has said something."""
+        """Return the descriptor that is readable as soon as the worker has sent something."""
         return self._channel.fileno()
 
     def receive(self) -> Any:
-        """Return a message once it is complete, a `WorkerExit` at the end; None for one that is not, or not for others.
+        """Return a complete message, a `WorkerExit` at the end; None for an incomplete one or the internal `Started`.
 
-        A worker that sends an invalid message is stopped.
+        Kills a worker that sends an invalid message.
         """
         try:
             message = self._channel.receive()
@@ -133,23 +132,20 @@ class Worker:
         except ProtocolError as error:
             self.kill()
             return WorkerExit(-signal.SIGKILL, f"it sent {error}")
-        if message is None:
-            return None
-        if not self._begun:  # by the server's code, before any other ran in the process
-            self._begun = True
-            if isinstance(message, Started):
-                self._pid = message.pid
+        if isinstance(message, Started):
+            if not self._begun:  # the server's code sends it before other code runs in the process
+                self._begun, self._pid = True, message.pid
                 return None
-        elif isinstance(message, Started):  # it cannot begin twice
             self.kill()
             return WorkerExit(-signal.SIGKILL, PROTOCOL_ERROR)
+        self._begun = self._begun or message is not None
         if isinstance(message, WorkerExit):
-            self._pid = None  # it may be another process's soon
+            self._pid = None  # the system may soon give it to another process
             self._channel.close()
         return message
 
     def forget(self) -> None:
-        """Hear no more of the worker, which ends by itself."""
+        """Stop listening to the worker, which ends by itself."""
         self._channel.close()
 
     def kill(self) -> None:
@@ -164,15 +160,15 @@ class Worker:
 def conversation(
     workers: Sequence[Worker], deadline: float, grace: Callable[[], float] = lambda: 0.0
 ) -> Iterator[tuple[int, Any]]:
-    """Yield what ``workers`` say as they say it, each with the speaker's index; ends when each has sent a `WorkerExit`.
+    """Yield messages of ``workers`` as they arrive, with the sender's index, until each has sent a `WorkerExit`.
 
-    Raises `WorkerTimeoutError` when ``deadline`` passes; all are dead then. What has been said by then is still taken,
-    but nobody goes on for ever.
+    Kills all workers and raises `WorkerTimeoutError` when ``deadline`` has passed and ``grace()`` returns no more
+    seconds. Messages sent before the deadline are still yielded, for `_LAST_WORDS` seconds at most.
     """
-    speaking = dict(enumerate(workers))
+    running = dict(enumerate(workers))
     over: float | None = None
-    while speaking:
-        descriptors = {worker.fileno(): index for index, worker in speaking.items()}
+    while running:
+        descriptors = {worker.fileno(): index for index, worker in running.items()}
         ready = wait(descriptors, timeout=max(0.0, deadline - time.monotonic()))
         now = time.monotonic()
         if now > deadline and (more := grace()):
@@ -180,39 +176,37 @@ def conversation(
             continue
         over = now + _LAST_WORDS if over is None and now > deadline else over
         if not ready or (over is not None and now > over):
-            for worker in speaking.values():
+            for worker in running.values():
                 worker.kill()
             raise WorkerTimeoutError
         for index in [descriptors[descriptor] for descriptor in ready if isinstance(descriptor, int)]:
-            message = speaking[index].receive()
+            message = running[index].receive()
             if isinstance(message, WorkerExit):
-                del speaking[index]
+                del running[index]
             if message is not None:
                 yield index, message
 
 
 def last_answer(job: Worker, timeout: float) -> object:
-    """Return what a worker said last, or how it ended without a word: a `WorkerExit` or a `WorkerTimeoutError`."""
+    """Return a worker's last message; if it sent none, its `WorkerExit` or a `WorkerTimeoutError`."""
     answer: object = None
     try:
         for message in job.messages(time.monotonic() + timeout):
-            if isinstance(message, WorkerExit):
-                return answer or message
-            answer = message
+            answer = answer if answer and isinstance(message, WorkerExit) else message
     except WorkerTimeoutError as error:
         return answer or error
     return answer
 
 
 def how_it_ended(answer: object, timeout: float) -> tuple[str, str]:
-    """Return the status and reason of a worker that gave no usable answer."""
+    """Return the status and reason of a worker that sent no valid answer."""
     if isinstance(answer, WorkerTimeoutError):
         return "timeout", f"did not finish within {timeout:.0f} s and was stopped"
     return "failed", answer.sentence if isinstance(answer, WorkerExit) else PROTOCOL_ERROR
 
 
 class Forker:
-    """A process that forks workers, as its parent sees it."""
+    """The parent's handle of a process that forks workers."""
 
     def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control
@@ -222,8 +216,8 @@ class Forker:
     def start(self, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()) -> Worker:
         """Fork a worker that runs ``target(channel, current, *arguments)``; target and arguments are pickled.
 
-        Where ``descriptors`` (a few open files) are given, the target's last argument is a tuple of the worker's own.
-        Raises `GapbenchError` if a `ForkServer` has died; the worker of a `Branch` that has is one that died at once.
+        With ``descriptors`` (a few open files), the target's last argument is a tuple of the worker's copies of them.
+        Raises `GapbenchError` if this is a `ForkServer` that has died; the worker of a dead `Branch` ends at once.
         """
         ours, theirs = socket.socketpair()
         job = pickle.dumps((target, arguments), protocol=4)
@@ -246,7 +240,7 @@ class Forker:
     def branch(self, target: Callable[..., None], *arguments: object) -> "Branch":
         """Fork a worker that runs ``target(channel, current, *arguments, descriptors)`` and then forks workers itself.
 
-        The target's own current byte and control socket are those of ``descriptors``; see `forkserver_process.serve`.
+        ``descriptors`` are those of the branch's own current byte and control socket; see `forkserver_process.serve`.
         """
         ours, theirs = socket.socketpair()
         current = CurrentContender.create()
@@ -261,12 +255,12 @@ class Forker:
         return Branch(ours, current, worker)
 
     def _died(self) -> GapbenchError | None:
-        """Return what the death of the process is to its caller; None if it is like that of the job itself."""
+        """Return the error to raise where the process has died, None where its jobs end like dead workers."""
         return None
 
 
 class Branch(Forker):
-    """A worker that has prepared something, and forks workers that have it once it is ``serving``."""
+    """A worker that has loaded something, and forks workers that share it once it is ``serving``."""
 
     def __init__(self, control: socket.socket, current: CurrentContender, worker: Worker) -> None:
         super().__init__(control, current)
@@ -274,7 +268,7 @@ class Branch(Forker):
         self.serving = False
 
     def close(self) -> None:
-        """End the branch and every worker it has: one that serves ends by itself."""
+        """End the branch and all its workers; a serving branch ends when its control socket is closed."""
         self._control.close()
         if self.serving:
             self.worker.forget()
@@ -284,11 +278,11 @@ class Branch(Forker):
 
 
 class ForkServer(Forker):
-    """A first process, started at once and loading in the background; a context manager that ends it and its workers.
+    """A process that starts at once and loads in the background; a context manager that ends it and its workers.
 
-    ``preload`` are modules to import there; ``python`` is its interpreter, ``harness`` the folder in which that one
-    finds gapbench, and ``variables`` join what it inherits of this process's environment. With ``wait_for_load`` it
-    waits for a call of `load` after that.
+    It imports the modules ``preload``, then, with ``wait_for_load``, waits for a call of `load`. ``python`` is its
+    interpreter, ``harness`` the folder in which that one finds gapbench. ``variables`` are added to the environment
+    that it inherits.
     """
 
     def __init__(
@@ -302,10 +296,9 @@ class ForkServer(Forker):
         ours, theirs = socket.socketpair()
         super().__init__(ours, CurrentContender.create())
         descriptors = [theirs.fileno(), self.current.descriptor]
-        # -P: the current folder may hold another gapbench, whose code is under test rather than the harness.
+        # -P: the current folder may hold another gapbench, which is the code under test and not the harness.
         serve = [python, "-P", "-c", _SERVE, str(harness), *map(str, descriptors), *preload]
-        # Its own session: Ctrl-C reaches the parent alone, which decides what to keep. What workers print goes to
-        # stderr: stdout carries data.
+        # In a session of its own, so that Ctrl-C reaches only the parent. Workers print to stderr: stdout carries data.
         self._process = subprocess.Popen(
             serve, env=worker_env.environment(variables), pass_fds=descriptors, stdout=_STDERR, start_new_session=True
         )
@@ -314,9 +307,9 @@ class ForkServer(Forker):
             self.load(())
 
     def load(self, modules: Sequence[str]) -> None:
-        """Name more modules to import, once, before the first job."""
+        """Import more modules there; to be called once, before the first job."""
         listed = "\n".join(modules).encode()
-        with contextlib.suppress(OSError):  # `wait_ready` tells of its death
+        with contextlib.suppress(OSError):  # `wait_ready` reports its death
             self._control.sendall(len(listed).to_bytes(4, "little") + listed)
 
     def wait_ready(self) -> None:
@@ -327,17 +320,17 @@ class ForkServer(Forker):
             ready = False
         if not ready:
             raise GapbenchError(
-                f"the process that workers are forked from could not start (exit status {self._process.wait()}); "
-                "its error is above"
+                f"the process that forks workers could not start (exit status {self._process.wait()}); "
+                "see its error above"
             )
 
     def _died(self) -> GapbenchError:
         return GapbenchError(
-            f"the process that workers are forked from has died: {WorkerExit(self._process.wait()).sentence}"
+            f"the process that forks workers has died: {WorkerExit(self._process.wait()).sentence}; run again"
         )
 
     def close(self) -> None:
-        """End the process and every worker it has at once, branches and theirs included: all are of its session."""
+        """Kill the process and all its workers, branches and theirs included: all are in its session."""
         self._control.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""The forking process itself: it loads what workers need, forks one on request and reports how each ended.
+"""The process that forks workers: it imports modules, forks a worker for each job, and reports how each ended.
 
-Started by `forkserver.ForkServer` with the file descriptors of its control socket and of the shared byte, and the
-modules to preload; more of them are named on the socket. A worker becomes one as well by calling `serve`.
+`forkserver.ForkServer` starts it with the file descriptors of its control socket and of the shared byte, and modules to
+import; more modules are named on the socket. A worker forks workers itself by calling `serve`.
 """
 
 import array
@@ -21,21 +21,20 @@ from gapbench.measuring.protocol import Channel, Started, WorkerExit
 
 
 class _Server:
-    """Fork on request, report how each child ended."""
+    """The loop that forks a worker for each job, and reports how each ended."""
 
     def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control
         self._current = current
         self._children: dict[int, Channel] = {}
-        self._wakeup, waker = socket.socketpair()
+        self._wakeup, self._waker = socket.socketpair()
         self._wakeup.setblocking(False)
-        waker.setblocking(False)
-        self._waker = waker
+        self._waker.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Take jobs and reap children until the parent closes its end."""
+        """Accept jobs and reap children until the parent closes its end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)
@@ -56,12 +55,12 @@ class _Server:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 channel = self._children.pop(pid)
-                with contextlib.suppress(OSError):  # the parent may have lost interest
+                with contextlib.suppress(OSError):  # the parent may have closed its end
                     channel.send(WorkerExit(os.waitstatus_to_exitcode(status)))
                 channel.close()
 
     def _accept(self) -> bool:
-        """Take one job; False at the end of the parent's stream."""
+        """Start one job; False at the end of the parent's stream."""
         size = array.array("i").itemsize
         header, ancillary, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(MOST_DESCRIPTORS * size))
         if not header:
@@ -95,7 +94,7 @@ class _Server:
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1
         except ConnectionError:
-            pass  # the parent has lost interest
+            pass  # the parent has closed its end
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -116,25 +115,25 @@ def _receive(control: socket.socket, length: int) -> bytes:
 
 
 def serve(control: socket.socket, current: CurrentContender) -> None:
-    """Fork workers on request, which share this process's memory until they write to it; return when told to end."""
+    """Fork workers, which share this process's memory until they write to it; return when the parent closes its end."""
     gc.collect()
-    gc.freeze()  # a collection in a worker would write to, and so copy, all that it shares with this process
+    gc.freeze()  # a collection in a worker would write to all shared memory, and so copy it
     _Server(control, current).serve()
 
 
 def main(control_descriptor: str, current_descriptor: str, *preload: str) -> None:
-    """Load, announce, serve, and take every descendant along at the end."""
+    """Import modules, report ready, serve, and kill all descendants at the end."""
     control = socket.socket(fileno=int(control_descriptor))
     failure: Exception | None = None
     try:
         for module in preload:
             importlib.import_module(module)
     except Exception as error:
-        failure = error  # of interest only if the parent wants the process at all: it may have failed as well
+        failure = error  # raised only if the parent still needs this process
     try:
         listed = _receive(control, int.from_bytes(_receive(control, 4), "little")).decode()
     except (EOFError, OSError):
-        return  # the parent has nothing to measure after all
+        return  # the parent does not need this process
     if failure is not None:
         raise failure
     for module in listed.split():

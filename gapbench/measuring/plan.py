@@ -12,15 +12,15 @@ from gapbench.store.records import REFERENCE, THIS
 from gapbench.workloads.cases import Case
 
 CaseKey = tuple[Case, str]
-"""A case under a memory condition: what has rounds of its own."""
+"""A case under a memory condition, which has rounds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """The implementations that meet on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
+    """The implementations that are compared on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
-    ``clocks`` are the names of those that time them, all in the same rounds; ``reference`` is the implementation that
-    ratios are taken against; ``memory`` is one of `records.MEMORY`.
+    ``clocks`` are the names of the clocks that time them, all in the same rounds; ``reference`` is the implementation
+    that ratios are taken against; ``memory`` is one of `records.MEMORY`.
     """
 
     suite: str
@@ -32,16 +32,16 @@ class CasePlan:
 
     @property
     def key(self) -> CaseKey:
-        """What identifies it in its plan."""
+        """The key that identifies it in its plan."""
         return self.case, self.memory
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder that holds a checkout of the repository under test, or None for what is installed.
+    """A folder with a checkout of the repository under test, or None for the installed code.
 
-    ``built_in`` says that it is a checkout of gapbench itself, whose own implementations are then the checkout's; the
-    harness that measures them stays the caller's.
+    ``built_in`` says that it is a checkout of gapbench itself: built-in implementations are then the checkout's, but
+    the harness stays the caller's.
     """
 
     folder: Path | None = None
@@ -49,18 +49,18 @@ class Source:
 
     @classmethod
     def of(cls, folder: Path) -> "Source":
-        """Return the source in ``folder``, having looked whether it is gapbench."""
+        """Return the source in ``folder``, ``built_in`` if that holds gapbench."""
         return cls(folder, (folder / "gapbench" / "implementations" / "__init__.py").is_file())
 
     def spec(self, spec: str) -> str:
-        """Return a ``FILE.py:FUNCTION`` relative to the repository as one of this checkout; names stay as they are."""
+        """Return a ``FILE.py:FUNCTION`` of the repository with this checkout's folder; names stay as they are."""
         return str(self.folder / spec) if self.folder and operations.is_user_spec(spec) else spec
 
     def activate(self, operation: str) -> None:
-        """Import the ways to compute ``operation`` from here, in this process, from now on: a worker's first step.
+        """Import this source's implementations of ``operation`` in this process, a worker.
 
-        The checkout and its ``src`` folder come first, so that a package of the repository is found there even where
-        it is installed from elsewhere. Raises whatever the checkout raises when it is imported.
+        The checkout and its ``src`` folder come first in ``sys.path``, before an installed package of the same name.
+        Raises the exceptions of the checkout's import.
         """
         if self.folder is None:
             return
@@ -74,7 +74,7 @@ HERE = Source()
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Where one side's code comes from: its name in the store (this, base, head, null), checkout and interpreter.
+    """One side of a plan: its name in the store (this, base, head, null), checkout and interpreter.
 
     ``harness`` is the folder in which the interpreter finds gapbench.
     """
@@ -90,10 +90,10 @@ class Effort:
     """How long and how well to measure.
 
     ``budget`` is the wall time in seconds of the whole run, preparation included; ``rounds`` the fewest rounds of
-    each case, kept even where they exceed the budget; ``target`` the relative half-width of the 95 % interval of
-    every ratio to the fastest at which a case is done; ``batch_seconds`` the length of one timed batch; ``patience``
-    the seconds after which one worker that does not answer is given up, beyond the time it was told to measure.
-    ``race`` lets those stop early that are clearly slower than the fastest.
+    each case, even where they exceed the budget; ``target`` the relative half-width of the 95 % interval of every
+    ratio to the fastest at which a case is done; ``batch_seconds`` the length of one timed batch; ``patience`` the
+    timeout in seconds of a worker, beyond the time that it measures. With ``race``, implementations that are clearly
+    slower than the fastest stop early.
     """
 
     budget: float = 60.0
@@ -123,5 +123,5 @@ class Plan:
 
     @property
     def is_comparison(self) -> bool:
-        """Whether implementations meet themselves from other sides, rather than each other."""
+        """Whether sides are compared with each other, and not implementations."""
         return len(self.sides) > 1

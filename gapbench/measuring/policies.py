@@ -1,7 +1,7 @@
-"""What is measured next, and when enough has been measured: precision for `run`, two stages for `ab`.
+"""What to measure next, and when to stop: precision for `run`, two stages for `ab`.
 
-A policy yields sweeps (rounds of several cases, in the order to measure them) and what there is to tell; when it is
-asked for the next sweep, the rounds of the last one are in the cases' states (`CaseState`).
+A policy yields sweeps (rounds of several cases, in the order to measure them) and events. When the next sweep is
+requested, the rounds of the last one are recorded in the cases' states (`CaseState`).
 """
 
 import time
@@ -29,39 +29,36 @@ from gapbench.workloads.cases import Case
 Row = tuple[str, str]
 """An implementation and a clock."""
 
+SidedName = tuple[str, str]
+"""A side and an implementation."""
+
 _FIRST_OVERHEAD = 0.2
-"""Seconds a round takes beyond its turns (fork, inputs, answers, checks), until the case has told its own."""
+"""Seconds of a round beside its turns (fork, inputs, expected outputs, checks), until the case's own are measured."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CaseState:
-    """A case plan on its way; ``sides`` are those on which an implementation must be right to take part."""
+    """The progress of a case plan.
+
+    ``next_round`` is a round's number, which exceeds ``rounds`` where a round was lost before a run was resumed.
+    ``overhead`` is the seconds of a round beside its turns. ``raced`` rows were stopped early.
+    """
 
     case_plan: CasePlan
     plan: Plan
     processes: CaseProcesses
     rounds: int = 0
     next_round: int = 0
-    """Its number: not `rounds` where a round was lost before a run was resumed."""
     overhead: float = _FIRST_OVERHEAD
-    round_seconds: float = 0.5
-    """What a round takes, wall time."""
     raced: set[Row] = field(default_factory=set)
     calibration: dict[str, Calibration] = field(default_factory=lambda: defaultdict(dict))
-    _turns: list[Mapping[str, Mapping[tuple[str, str], Floats]]] = field(default_factory=list)
-    _ratios: dict[tuple[str, tuple[str, str], tuple[str, str]], list[float]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    _read: dict[tuple[str, tuple[str, str], tuple[str, str]], int] = field(default_factory=lambda: defaultdict(int))
+    _turns: list[Mapping[str, Mapping[SidedName, Floats]]] = field(default_factory=list)
+    _ratios: dict[tuple[str, SidedName, SidedName], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def case(self) -> Case:
         """The case."""
         return self.case_plan.case
-
-    @property
-    def _side(self) -> str:
-        return self.plan.sides[0].name
 
     def rows(self) -> list[Row]:
         """Return the rows that are ok on base and head, or on the only side."""
@@ -70,23 +67,22 @@ class CaseState:
         needed = range(min(2, len(self.plan.sides)))
         return [
             (name, clock)
-            for place, name in enumerate(self.processes.names)
+            for number, name in enumerate(self.processes.names)
             for clock in self.case_plan.clocks
-            if all(side * count + place in able and (clock, side * count + place) not in refused for side in needed)
+            if all(side * count + number in able and (clock, side * count + number) not in refused for side in needed)
         ]
 
     def entries(self, rows: Iterable[Row], sides: Iterable[int] = (0,)) -> dict[str, tuple[int, ...]]:
-        """Return by clock the contenders that a round of ``rows`` times, on the sides given by number."""
-        count, able = len(self.processes.names), set(self.processes.contenders)
-        by_clock: dict[str, list[int]] = {}
-        sides = tuple(sides)
+        """Return the contenders that a round of ``rows`` times, by clock, on the sides with these numbers."""
+        names, able = self.processes.names, set(self.processes.contenders)
+        by_clock: dict[str, set[int]] = {}
         for name, clock in rows:
-            indices = (side * count + self.processes.names.index(name) for side in sides)
-            by_clock.setdefault(clock, []).extend(index for index in indices if index in able)
+            indices = {side * len(names) + names.index(name) for side in sides}
+            by_clock.setdefault(clock, set()).update(indices & able)
         return {clock: tuple(sorted(indices)) for clock, indices in by_clock.items()}
 
     def record(self, measured: RoundMeasured) -> None:
-        """Take in a finished round."""
+        """Add a finished round."""
         self.rounds += 1
         self.next_round = max(self.next_round, measured.round + 1)
         self._turns.append({clock: measured.by_turn(clock) for clock in measured.result.batches})
@@ -94,24 +90,19 @@ class CaseState:
             self.calibration[clock].update(calibration)
 
     def time_round(self, wall: float, timed: float) -> None:
-        """Take in what a round took as a whole and inside its turns."""
-        self.round_seconds += (wall - self.round_seconds) / (4 if self.rounds > 1 else 1)
+        """Update the overhead by a round of ``wall`` seconds, ``timed`` of them inside its turns."""
         self.overhead += (max(0.0, wall - timed) - self.overhead) / 4
 
-    def log_ratios(self, clock: str, one: tuple[str, str], other: tuple[str, str]) -> Floats:
-        """Return log ratios of ``one`` to ``other``, each a (side, implementation), of rounds that both were in."""
-        key = clock, one, other
-        values = self._ratios[key]
-        for turns in self._turns[self._read[key] :]:
+    def log_ratios(self, clock: str, numerator: SidedName, denominator: SidedName) -> Floats:
+        """Return the log ratio of two contenders' times in each round that both took part in."""
+        ratios = self._ratios[clock, numerator, denominator]
+        for turns in self._turns[len(ratios) :]:
             seconds = turns.get(clock, {})
-            if one in seconds and other in seconds:
-                value = stats.round_log_ratio(seconds[one], seconds[other])
-                if not np.isnan(value):
-                    values.append(value)
-        self._read[key] = len(self._turns)
-        return np.array(values)
+            both = numerator in seconds and denominator in seconds
+            ratios.append(stats.round_log_ratio(seconds[numerator], seconds[denominator]) if both else np.nan)
+        return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
-    # What precision and racing ask
+    # For precision and racing
 
     @property
     def ranked(self) -> bool:
@@ -119,25 +110,23 @@ class CaseState:
         return operations.operation(self.case.operation).ranked
 
     def best(self, clock: str) -> str | None:
-        """Return the fastest of those that still take turns: all of them took part in every round."""
+        """Return the fastest implementation among those not raced, which took part in every round."""
         names = [name for name, by in self.rows() if by == clock and (name, by) not in self.raced]
         if not names or not self.rounds:
             return None
-        first = names[0]
-        return min(names, key=lambda name: float(np.median(self._against(clock, name, first))))
+        return min(names, key=lambda name: float(np.median(self._against(clock, name, names[0]))))
 
     def _against(self, clock: str, name: str, other: str) -> Floats:
-        if name == other:
-            return np.zeros(1)
-        ratios = self.log_ratios(clock, (self._side, name), (self._side, other))
+        side = self.plan.sides[0].name
+        ratios = self.log_ratios(clock, (side, name), (side, other))
         return ratios if len(ratios) else np.full(1, np.inf)
 
     def base_of(self, clock: str) -> str | None:
-        """Return the implementation whose ratios are to be known: the fastest, or the reference where nobody wins."""
+        """Return the implementation that ratios are taken against: the fastest, or the reference in unranked cases."""
         return self.best(clock) if self.ranked else self.case_plan.reference
 
     def newly_raced(self) -> Iterator[Row]:
-        """Yield rows that are shown to be clearly slower than the fastest, and let them take no more turns."""
+        """Yield rows that are shown to be clearly slower than the fastest, and exclude them from further turns."""
         for clock in self.case_plan.clocks if self.ranked else ():
             best = self.best(clock)
             for name, by in self.rows():
@@ -150,15 +139,18 @@ class CaseState:
     def interval(self, row: Row) -> Interval:
         """Return the log ratio of a row to `base_of` with its 95 % interval."""
         name, clock = row
-        base = self.base_of(clock)
+        base, side = self.base_of(clock), self.plan.sides[0].name
         if base is None or base == name:
             return Interval(0.0, 0.0, 0.0)
-        return stats.location(self.log_ratios(clock, (self._side, name), (self._side, base)))
+        return stats.location(self.log_ratios(clock, (side, name), (side, base)))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A round of ``rows`` of one case: on the sides given by number, for ``seconds`` of turns, ``turns`` at most."""
+    """A round of ``rows`` of one case, on the sides with these numbers, for ``seconds`` of turns, ``turns`` at most.
+
+    Rows in ``once`` take one turn.
+    """
 
     state: CaseState
     rows: tuple[Row, ...]
@@ -167,10 +159,9 @@ class Request:
     sides: tuple[int, ...] = (0,)
     turns: int = MOST_TURNS
     once: tuple[Row, ...] = ()
-    """Those of the rows that take one turn only."""
 
     def entries(self) -> dict[str, tuple[int, ...]]:
-        """Return what is timed, by clock: of the rows, those that still can be."""
+        """Return the contenders to time, by clock: those of the rows that are still ok."""
         able = set(self.state.rows())
         return self.state.entries([row for row in self.rows if row in able], self.sides)
 
@@ -179,22 +170,22 @@ Sweep = list[Request]
 
 
 class Policy(Protocol):
-    """Decides what to measure next, and when to stop."""
+    """The interface of policies."""
 
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
         """Yield sweeps and events until enough is known or ``deadline`` (on `time.monotonic`'s scale) has passed."""
 
 
 _WANTED_ROUNDS = 14
-"""The budget is divided as if every case needed so many rounds; what is left over when others reach their target early
-goes to those that did not."""
+"""Rounds of each case among which the budget is divided; time that cases leave when they reach their target early goes
+to the others."""
 _SHORTEST_SLICE, _LONGEST_SLICE = 0.05, 1.0
 _SLICE_OVER_OVERHEAD = 2.0
-"""A round is worth its overhead if its turns take so many times as long, where that leaves the fewest rounds."""
+"""Wanted length of a round's turns over its overhead, where the budget allows that for the fewest rounds."""
 
 
 class Precision:
-    """Measure until every ratio is known to the target, and let those stop early that are clearly slower."""
+    """The policy of `run`: measure until every ratio is known to the target; clearly slower rows stop early."""
 
     def __init__(self, effort: Effort) -> None:
         self._effort = effort
@@ -202,53 +193,50 @@ class Precision:
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
         """Sweep over the cases that have not reached the target."""
         effort, rng = self._effort, Random(self._effort.seed)
-        active = []
-        for state in states:
-            if self._rows(state):
-                active.append(state)
-            else:
-                yield CaseDone(state.case, "failed", state.case_plan.memory)
-        for state in active:
-            yield from self._race(state)
-        first = None
-        while active:
-            rng.shuffle(active)
-            seconds = self._slices(active, deadline)
-            first = first or dict(seconds)
-            spent = time.monotonic() >= deadline
-            sweep, going_on = [], []
+        active, first = list(states), dict[CaseState, float]()
+        while True:
+            unfinished = []
             for state in active:
-                # A last round in crumbs of the budget would be noise, so it is not begun.
-                if state.rounds >= effort.rounds and (spent or seconds[id(state)] < first[id(state)] / 3):
+                for name, clock in state.newly_raced() if effort.race else ():
+                    yield Raced(state.case, name, clock, state.case_plan.memory)
+                if reason := self._finished(state):
+                    yield CaseDone(state.case, reason, state.case_plan.memory)
+                else:
+                    unfinished.append(state)
+            if not unfinished:
+                return
+            rng.shuffle(unfinished)
+            seconds = self._slices(unfinished, deadline)
+            first = first or seconds
+            spent = time.monotonic() >= deadline
+            sweep, active = [], []
+            for state in unfinished:
+                # A last round in a rest of the budget would be noise, so it is not begun.
+                if state.rounds >= effort.rounds and (spent or seconds[state] < first[state] / 3):
                     yield CaseDone(state.case, "budget", state.case_plan.memory)
                     continue
                 rows = tuple(self._rows(state))
                 once = tuple(row for row in rows if row in state.raced)
-                sweep.append(Request(state, rows, seconds[id(state)], effort.batch_seconds, once=once))
-                going_on.append(state)
+                sweep.append(Request(state, rows, seconds[state], effort.batch_seconds, once=once))
+                active.append(state)
             if sweep:
                 yield sweep
-            active = []
-            for state in going_on:
-                yield from self._race(state)
-                if not self._rows(state):
-                    yield CaseDone(state.case, "failed", state.case_plan.memory)
-                elif state.rounds >= effort.rounds and all(
-                    state.interval(row).half_width <= effort.target for row in state.rows() if row not in state.raced
-                ):
-                    yield CaseDone(state.case, "target", state.case_plan.memory)
-                else:
-                    active.append(state)
 
-    def _race(self, state: CaseState) -> Iterator[Event]:
-        if self._effort.race:
-            for name, clock in state.newly_raced():
-                yield Raced(state.case, name, clock, state.case_plan.memory)
+    def _finished(self, state: CaseState) -> str | None:
+        """Return why no more rounds of a case are needed, None if they are."""
+        if not self._rows(state):
+            return "failed"
+        wanted = [row for row in state.rows() if row not in state.raced]
+        if state.rounds >= self._effort.rounds and all(
+            state.interval(row).half_width <= self._effort.target for row in wanted
+        ):
+            return "target"
+        return None
 
     def _rows(self, state: CaseState) -> list[Row]:
-        """Return who takes turns in the next round; who was raced takes one in each of the first rounds.
+        """Return the rows of the next round; raced rows take one turn in each of the first rounds.
 
-        The reference in one round more, so that its ratios have intervals.
+        The reference takes it in one round more, so that its ratios have intervals.
         """
         fewest = self._effort.rounds
         return [
@@ -257,16 +245,16 @@ class Precision:
             if row not in state.raced or state.rounds < fewest - (row[0] != state.case_plan.reference)
         ]
 
-    def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[int, float]:
-        """Divide what is left of the budget over the rounds that are probably still needed."""
-        pending = {id(state): max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
+    def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[CaseState, float]:
+        """Divide the rest of the budget among the rounds that are probably still needed: seconds of turns by case."""
+        pending = {state: max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
         each = (deadline - time.monotonic()) / sum(pending.values())
         slices = {}
         for state in active:
             fewest_left = max(self._effort.rounds - state.rounds, 1)
-            affordable = each * pending[id(state)] / fewest_left - state.overhead
-            worth = min(affordable, _SLICE_OVER_OVERHEAD * state.overhead)
-            slices[id(state)] = min(_LONGEST_SLICE, max(_SHORTEST_SLICE, each - state.overhead, worth))
+            affordable = each * pending[state] / fewest_left - state.overhead
+            wanted = min(affordable, _SLICE_OVER_OVERHEAD * state.overhead)
+            slices[state] = min(_LONGEST_SLICE, max(_SHORTEST_SLICE, each - state.overhead, wanted))
         return slices
 
 
@@ -281,15 +269,15 @@ _SLICE_SECONDS = 0.3
 _WANTED_SCREENING = 12
 _TURNS = 400
 BATCH_SECONDS = 0.25e-3
-"""Shorter than `run`'s: the sooner the sides alternate, the less of a spell of noise do they not share."""
+"""Shorter than `run`'s: the faster the sides alternate, the more of a spell of noise they share."""
 
 
 class TwoStages:
-    """Screen every row, then measure afresh what seems to have changed; what is clearly unchanged rests.
+    """The policy of `ab`: screen every row, then measure fresh rounds of those that seem to have changed.
 
-    ``margin`` is a share: a change within it does not count. A hidden second copy of base takes part in a random
-    quarter of the cases: what is found there cannot be a change. ``flagged`` are the rows of an interrupted run that
-    were past the screening.
+    Clearly unchanged rows stop early. ``margin`` is a share: a change within it does not count. A hidden second copy of
+    base takes part in a random quarter of the cases: a change of it is a false one. ``flagged`` are the rows of an
+    interrupted run whose screening was complete.
     """
 
     def __init__(
@@ -297,12 +285,12 @@ class TwoStages:
     ) -> None:
         self._effort, self._margin = effort, margin
         self._rng = Random(effort.seed)
-        self._resting: set[tuple[Case, str, str]] = set()
+        self._stopped: set[tuple[Case, str, str]] = set()
         self._flagged: dict[tuple[Case, str, str], Confirmation] = dict(flagged or {})
         self._screened = flagged is not None
 
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
-        """Screen, confirm, and use what is left of the time."""
+        """Screen, confirm, and use the rest of the time for rows that are undecided."""
         if not self._screened:
             screened = time.monotonic() + _SCREEN_SHARE * max(0.0, deadline - time.monotonic())
             yield from self._until(screened, states, max(FEWEST_ROUNDS, self._effort.rounds))
@@ -312,12 +300,12 @@ class TwoStages:
         yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
 
     def evidence(self, state: CaseState, row: Row) -> verdicts.Evidence:
-        """Weigh the rounds of a row's screening."""
+        """Return the evidence of a row's rounds so far."""
         name, clock = row
         return verdicts.paired(state.log_ratios(clock, (HEAD, name), (BASE, name)), self._margin)
 
     def _open(self, state: CaseState) -> list[Row]:
-        done = self._resting | self._flagged.keys()
+        done = self._stopped | self._flagged.keys()
         return [row for row in state.rows() if (state.case, *row) not in done]
 
     def _flagged_of(self, state: CaseState) -> list[Row]:
@@ -327,84 +315,69 @@ class TwoStages:
         return any(self.evidence(state, row).p_equivalent > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
-        """Flag what seems to have changed, and settle how many fresh rounds will confirm it."""
-        evidence = {}
-        for state in states:
-            weighed = {row: self.evidence(state, row) for row in self._open(state)}
-            evidence[id(state)] = {row: seen for row, seen in weighed.items() if needs_confirmation(seen)}
-        confirming = [state for state in states if evidence[id(state)]]
-        level = verdicts.LEVEL / 2 / max(1, sum(map(len, evidence.values())))
-        shortest = sum(state.overhead + _SHORTEST_SLICE for state in confirming)
-        affordable = int((deadline - time.monotonic()) / shortest) if confirming else 0
+        """Flag the rows that seem to have changed, and fix how many fresh rounds will confirm them."""
+        evidence = {state: {row: self.evidence(state, row) for row in self._open(state)} for state in states}
+        flagged = {
+            state: {row: result for row, result in rows.items() if needs_confirmation(result)}
+            for state, rows in evidence.items()
+        }
+        flagged = {state: rows for state, rows in flagged.items() if rows}
+        level = verdicts.LEVEL / 2 / max(1, sum(map(len, flagged.values())))
+        shortest = sum(state.overhead + _SHORTEST_SLICE for state in flagged)
+        affordable = int((deadline - time.monotonic()) / shortest) if flagged else 0
         most = max(verdicts.fewest_to_confirm(level, verdicts.smallest_paired), min(affordable, _MOST_CONFIRMING))
-        for state in confirming:
-            rows = evidence[id(state)]
-            rounds = max(min(most, verdicts.rounds_to_confirm(seen, level) or most) for seen in rows.values())
+        for state, rows in flagged.items():
+            rounds = max(min(most, verdicts.rounds_to_confirm(result, level) or most) for result in rows.values())
             planned = Confirmation(state.next_round, rounds)
             self._flagged.update({(state.case, *row): planned for row in rows})
 
     def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
-        """Measure what was flagged afresh, as far as that was not done before an interruption."""
+        """Measure fresh rounds of flagged rows, those that are left where the run was interrupted."""
         left = {}
         for state in states:
-            planned = self._planned(state)
-            left[id(state)] = planned.first + planned.rounds - state.next_round
-        states = [state for state in states if left[id(state)] > 0]
-        seconds = _slice(deadline, states, sum(left[id(state)] for state in states) / max(1, len(states)))
-        witnesses = self._witnesses(states)
+            planned = self._flagged[state.case, *self._flagged_of(state)[0]]  # a case's rows share their rounds
+            left[state] = planned.first + planned.rounds - state.next_round
+        states = [state for state in states if left[state] > 0]
+        seconds = _slice(deadline, states, sum(left[state] for state in states) / max(1, len(states)))
+        controls = self._null_controls(states)
         for number in range(max(left.values(), default=0)):
-            yield self._sweep(
-                [state for state in states if number < left[id(state)]], self._flagged_of, seconds, witnesses
-            )
-
-    def _planned(self, state: CaseState) -> Confirmation:
-        """Return the confirmation of a case: its rows share their rounds."""
-        return next(self._flagged[state.case, *row] for row in self._flagged_of(state))
+            yield self._sweep([state for state in states if number < left[state]], self._flagged_of, seconds, controls)
 
     def _until(self, deadline: float, states: Sequence[CaseState], fewest: int) -> Iterator[Sweep]:
-        """Sweep over the rows that are open until the deadline, each case ``fewest`` times at least."""
-        witnesses = self._witnesses(states)
+        """Sweep over the open rows until the deadline, but at least ``fewest`` times over each case."""
+        controls = self._null_controls(states)
         for number in range(_MOST_ROUNDS):
-            going_on = [state for state in states if self._open(state)]
-            seconds = _slice(deadline, going_on, max(_WANTED_SCREENING - number, 4))
-            cost = sum(state.overhead + seconds for state in going_on)
-            late = time.monotonic() + cost > deadline
-            going_on = [state for state in going_on if not late or state.rounds < fewest]
-            if not going_on:
+            active = [state for state in states if self._open(state)]
+            seconds = _slice(deadline, active, max(_WANTED_SCREENING - number, 4))
+            late = time.monotonic() + sum(state.overhead + seconds for state in active) > deadline
+            active = [state for state in active if not late or state.rounds < fewest]
+            if not active:
                 return
-            yield self._sweep(going_on, self._open, seconds, witnesses)
+            yield self._sweep(active, self._open, seconds, controls)
             if (number + 1) % _LOOK_EVERY == 0:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._resting.update((state.case, *row) for row in rows if can_stop(self.evidence(state, row)))
+                        self._stopped.update((state.case, *row) for row in rows if can_stop(self.evidence(state, row)))
 
-    def _witnesses(self, states: Sequence[CaseState]) -> set[int]:
+    def _null_controls(self, states: Sequence[CaseState]) -> set[CaseState]:
         """Choose the cases in which the hidden copy of base takes part."""
-        return {id(state) for state in self._rng.sample(list(states), ceil(NULL_SHARE * len(states)))}
+        return set(self._rng.sample(list(states), ceil(NULL_SHARE * len(states))))
 
     def _sweep(
         self,
         states: Sequence[CaseState],
         rows: Callable[[CaseState], list[Row]],
         seconds: float,
-        witnesses: Collection[int],
+        controls: Collection[CaseState],
     ) -> Sweep:
-        return [
-            Request(
-                state,
-                tuple(rows(state)),
-                seconds,
-                BATCH_SECONDS,
-                sides=(0, 1, 2) if id(state) in witnesses else (0, 1),
-                turns=_TURNS,
-            )
-            for state in self._rng.sample(list(states), len(states))
-        ]
+        order = self._rng.sample(list(states), len(states))
+        sides = {state: (0, 1, 2) if state in controls else (0, 1) for state in order}
+        return [Request(state, tuple(rows(state)), seconds, BATCH_SECONDS, sides[state], _TURNS) for state in order]
 
 
 def _slice(deadline: float, states: Sequence[CaseState], rounds: float) -> float:
-    """Return how long the turns of a round may take if each case gets so many until the deadline."""
+    """Return the seconds of a round's turns if each case gets ``rounds`` rounds until the deadline."""
     if not states:
         return _SHORTEST_SLICE
     each = (deadline - time.monotonic()) / (rounds * len(states))

@@ -1,22 +1,25 @@
-"""torch.compile made ready for the CPU, so that each worker only loads what it compiles.
+"""Prepare torch.compile for the CPU before workers are forked.
 
-Importing Inductor and probing the C++ compiler takes about 4 s (15 s the first time on a machine, for its
-precompiled headers). Only for the CPU: on other devices the compiler would initialise the device before the fork.
-Where it does not work, ``UNUSABLE`` says why, and everything that is not compiled is measured all the same.
+Importing Inductor and probing the C++ compiler takes about 4 s (15 s the first time on a machine, for its precompiled
+headers). On other devices this would initialise the device before the fork. Where it does not work, ``UNUSABLE`` is the
+reason, and only compiled implementations are not measured.
 """
 
 UNUSABLE: str | None = None
 """Why nothing can be compiled here, with the remedy."""
 
+_PROGRAMS = "set TMPDIR and TORCHINDUCTOR_CACHE_DIR to folders from which programs may run"
+_WRITABLE = "set TORCHINDUCTOR_CACHE_DIR to a writable folder"
+
 _REMEDIES = {
-    "noexec": "set TMPDIR and TORCHINDUCTOR_CACHE_DIR to folders from which programs may run",
-    "failed to map segment": "set TMPDIR and TORCHINDUCTOR_CACHE_DIR to folders from which programs may run",
-    "no such file": "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written to",
-    "permission": "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written to",
-    "read-only": "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written to",
+    "noexec": _PROGRAMS,
+    "failed to map segment": _PROGRAMS,
+    "no such file": _WRITABLE,
+    "permission": _WRITABLE,
+    "read-only": _WRITABLE,
     "no space": "free some space, or set TORCHINDUCTOR_CACHE_DIR to another disk",
 }
-_OTHERWISE = "install g++, name a C++ compiler in CXX, and avoid spaces in the paths of Python, TMPDIR and the cache"
+_OTHERWISE = "install g++ or set CXX to a C++ compiler, and avoid spaces in the paths of Python, TMPDIR and the cache"
 
 
 def _try() -> None:
@@ -31,8 +34,8 @@ def _try() -> None:
 
 def _explain(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-    text = f"{type(error).__name__}: {said}"[:200]
+    message = next((line for line in lines if "error" in line.lower()), (lines or [""])[0])
+    text = f"{type(error).__name__}: {message}"[:200]
     remedy = next((remedy for word, remedy in _REMEDIES.items() if word in str(error).lower()), _OTHERWISE)
     return f"torch.compile does not work here ({text}); {remedy}"
 

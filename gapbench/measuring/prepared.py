@@ -1,13 +1,12 @@
-"""What a process loads for one case before its rounds: each contender's function, imported, compiled and called once.
+"""Load the contenders of one case in a process: import, compile and call each contender's function once.
 
-On the CPU that happens once for several rounds, which are forked from the process; elsewhere in every round's own.
+On the CPU this happens once for several rounds, which are forked from the process; elsewhere in every round's process.
 """
 
 import os
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
 import psutil
@@ -33,8 +32,8 @@ from gapbench.workloads.passes import Call, make_call
 class CaseTask:
     """What a process loads: contender i is implementation ``i % len(specs)`` of side ``i // len(specs)``.
 
-    ``sources`` are the sides' checkouts, ``contenders`` the indices that this process loads, ``seed`` that of its
-    noise and of the order in which it loads.
+    ``sources`` are the sides' checkouts, ``contenders`` the indices that this process loads; ``seed`` determines its
+    noise and the order of loading.
     """
 
     case: Case
@@ -46,7 +45,7 @@ class CaseTask:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A contender that is loaded: ``first_call`` are the seconds of its first call, compilation included."""
+    """A loaded contender: ``first_call`` are the seconds of its first call, compilation included."""
 
     implementation: Implementation
     function: Function
@@ -69,11 +68,11 @@ class PreparedCase:
         return self.task.case
 
     def activate(self, index: int) -> None:
-        """Install the modules of the side that contender ``index`` belongs to."""
+        """Install the modules of contender ``index``'s side."""
         self.sides.activate(index // len(self.task.specs))
 
     def sample(self, seed: int) -> Tensor:
-        """Return an input: the noise is this process's, the rows' means are of ``seed``."""
+        """Return an input with this process's noise, and rows' means drawn from ``seed``."""
         return inputs.sample(self.case, seed, self.noise)
 
     def make_call(self, index: int, x: Tensor, gradient: Tensor) -> Call:
@@ -83,15 +82,15 @@ class PreparedCase:
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
-    """Load every contender of a task; what raises or is unsupported is rejected, with its status and reason.
+    """Load every contender of a task; one that raises or is unsupported is rejected, with its status and reason.
 
     Raises `MemoryError` where the case would not fit the CPU's memory.
     """
     case = task.case
     cheat_checks.remember()
     make_ready(case)
-    made = PreparedCase(task, SideModules(task.sources, case.operation), inputs.noise(case, task.seed))
-    x = made.sample(task.seed)
+    loaded = PreparedCase(task, SideModules(task.sources, case.operation), inputs.noise(case, task.seed))
+    x = loaded.sample(task.seed)
     rejected: dict[int, tuple[str, str]] = {}
     conflict = None
     several = len({index // len(task.specs) for index in task.contenders}) > 1
@@ -101,12 +100,11 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
     for index in Random(task.seed).sample(task.contenders, len(task.contenders)):
         current.set(index)
         try:
-            _load(made, index, x)
+            _load(loaded, index, x)
         except Exception as error:
             rejected[index] = status_of(error, case)
             end_if_lost(case)
         if reason := cheat_checks.replaced():
-            made.contenders.pop(index, None)
             rejected[index] = "failed", reason
         changed = None
         if conflict is None and len(task.contenders) > 1:
@@ -115,42 +113,43 @@ def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Pr
             conflict = conflict or changed
         elif changed and len(task.sources) == 1:
             side_modules.restore_state(state)
-            made.contenders.pop(index, None)
             rejected[index] = "failed", f"{changed}, in which others are measured too; leave that to the caller"
     current.clear()
     if several and conflict is None:
-        conflict = _cannot_load(task, rejected)
-    threads = Path("/proc/self/task")
-    forkable = case.device == "cpu" and (not threads.is_dir() or len([*threads.iterdir()]) == 1)
-    first_call = {index: one.first_call for index, one in made.contenders.items()}
-    return made, Prepared(first_call, rejected, forkable, conflict)
+        conflict = _failed_on_one_side(task, rejected)
+    for index in rejected:
+        loaded.contenders.pop(index, None)
+    first_call = {index: contender.first_call for index, contender in loaded.contenders.items()}
+    forkable = case.device == "cpu" and psutil.Process().num_threads() == 1
+    return loaded, Prepared(first_call, rejected, forkable, conflict)
 
 
-def _load(made: PreparedCase, index: int, x: Tensor) -> None:
-    task = made.task
-    made.activate(index)
+def _load(loaded: PreparedCase, index: int, x: Tensor) -> None:
+    task, case = loaded.task, loaded.case
+    loaded.activate(index)
     spec = task.sources[index // len(task.specs)].spec(task.specs[index % len(task.specs)])
     if not operations.is_user_spec(spec) and not operations.taken(spec):
-        raise UnsupportedError(f"there is no implementation {spec} in this checkout")
+        raise RejectedError("unsupported", f"there is no implementation {spec} in this checkout")
     implementation = operations.load(spec)
     compiled = implementation.family == "compiled"
-    # Why torch.compile cannot work in this process was found when it was made ready for the CPU.
-    compiler = sys.modules.get("gapbench.measuring.preload_compiler") if made.case.device == "cpu" else None
-    if reason := implementation.unsupported_reason(made.case) or (compiled and getattr(compiler, "UNUSABLE", None)):
-        raise UnsupportedError(reason)
-    function = implementation.prepare(made.case)
-    gradient = inputs.upstream(made.case, task.seed, implementation.truth.shape(made.case))
+    # The preload of the CPU's compiler found out whether torch.compile works.
+    compiler = sys.modules.get("gapbench.measuring.preload_compiler") if case.device == "cpu" else None
+    if reason := implementation.unsupported_reason(case) or (compiled and getattr(compiler, "UNUSABLE", None)):
+        raise RejectedError("unsupported", reason)
+    function = implementation.prepare(case)
+    gradient = inputs.upstream(case, task.seed, implementation.truth.shape(case))
     start = time.perf_counter()
-    make_call(made.case, function, x, gradient)()  # compiles, allocates, fills caches
-    device(made.case.device).synchronize()  # what went wrong there is said now, and not to the next one
+    make_call(case, function, x, gradient)()  # compiles, allocates, fills caches
+    device(case.device).synchronize()  # an error of its kernels is raised now, and not in the next contender's call
     first_call = time.perf_counter() - start
     if reason := implementation.proof():
-        raise FailedError(reason)
-    made.contenders[index] = Contender(implementation, function, first_call, probes.compilation() if compiled else None)
+        raise RejectedError("failed", reason)
+    compilation = probes.compilation() if compiled else None
+    loaded.contenders[index] = Contender(implementation, function, first_call, compilation)
 
 
-def _cannot_load(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | None:
-    """Return the reason of an implementation that one side loaded and the other did not: it may be the company."""
+def _failed_on_one_side(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | None:
+    """Return the reason of an implementation that only one side could load: sharing the process may be the cause."""
     count = len(task.specs)
     for index, (status, reason) in rejected.items():
         others = [other for other in task.contenders if other % count == index % count and other != index]
@@ -159,12 +158,12 @@ def _cannot_load(task: CaseTask, rejected: dict[int, tuple[str, str]]) -> str | 
     return None
 
 
-class UnsupportedError(Exception):
-    """A contender cannot run on this case; the message is the reason with its remedy."""
+class RejectedError(Exception):
+    """A contender cannot run on this case, or did not run as it claims; the message is the reason with its remedy."""
 
-
-class FailedError(Exception):
-    """A contender did not run as it claims; the message is the reason."""
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def end_if_lost(case: Case) -> None:
@@ -178,28 +177,23 @@ def end_if_lost(case: Case) -> None:
 def make_ready(case: Case) -> None:
     """Get this process ready for a case. Raises `MemoryError` where it would not fit the CPU's memory."""
     torch.set_num_threads(case.threads)
-    where = device(case.device)
-    if isinstance(where, Accelerator):
-        where.make_current()
+    target = device(case.device)
+    if isinstance(target, Accelerator):
+        target.make_current()
         return
-    # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Asked
-    # beforehand: an operating system that promises more than it has kills whoever uses it.
+    # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Checked
+    # beforehand, because an operating system that overcommits memory would kill the process.
     needed, available = case.elements * (6 * DTYPES[case.dtype] + 3 * 4), psutil.virtual_memory().available
     if needed > available:
         raise MemoryError(f"the harness needs about {needed:,} bytes, {available:,} are available")
 
 
 def status_of(error: Exception, case: Case) -> tuple[str, str]:
-    """Return the status and the reason that an exception amounts to."""
-    if isinstance(error, UnsupportedError):
-        return "unsupported", str(error)
-    if isinstance(error, (BrokenImplementationError, FailedError)):
-        return "failed", str(error)
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Return the status and reason for an exception."""
+    if isinstance(error, (RejectedError, BrokenImplementationError)):
+        return getattr(error, "status", "failed"), str(error)
+    text = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
     if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
-        return (
-            "oom",
-            f"out of memory, the case moves {case.bytes_moved:,} bytes at least; choose a smaller one ({text})",
-        )
+        reason = f"out of memory, the case moves at least {case.bytes_moved:,} bytes; choose a smaller one ({text})"
+        return "oom", reason
     return "failed", f"raised {text}"

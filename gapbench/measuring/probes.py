@@ -1,4 +1,4 @@
-"""What is measured once per implementation and case, outside timed batches: memory, operators, compilation."""
+"""Measure once per implementation and case, outside timed batches: memory, operators, compilation."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ _REPETITIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What one call allocates and dispatches.
+    """The memory and operators of one call.
 
-    ``peak_extra_bytes``: the most that is allocated at once during the call, its output included.
-    ``operators``: ATen operators dispatched, those inside others too; 0 for code that Inductor generated.
+    ``peak_extra_bytes`` is the peak of memory allocated during the call, its output included. ``operators`` is the
+    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated.
     """
 
     peak_extra_bytes: int | None
@@ -30,7 +30,7 @@ class Footprint:
 
 
 def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
-    """Watch one warm call through autograd's profiler; an accelerator's memory by its allocator, None without one."""
+    """Return the footprint of one warm call by autograd's profiler; an accelerator's memory by its allocator."""
     call()
     if isinstance(device, Accelerator):
         return _footprint_on(device, call)
@@ -38,7 +38,7 @@ def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     with silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
         output = call()
     allocated = peak = operators = 0
-    # Kineto's own events: torch's list of them folds allocations into the operators around them.
+    # Kineto's own events, because torch's list of them merges allocations into the operators around them.
     events = profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == "[memory]":
@@ -67,26 +67,26 @@ def _footprint_on(device: Accelerator, call: Callable[[], Tensor]) -> Footprint:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep what native code writes to stderr (Kineto does, at any log level) from the user's terminal."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    """Discard what native code writes to stderr (Kineto does, at any log level)."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as discarded:
+        os.dup2(discarded.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def saved_bytes(case: Case, function: Function, x: Tensor) -> int:
     """Return the bytes that autograd keeps for one call's backward pass, each storage once, weights not counted."""
     weights = function.parameters() if isinstance(function, nn.Module) else ()
-    there = {weight.untyped_storage().data_ptr() for weight in weights}
+    not_counted = {weight.untyped_storage().data_ptr() for weight in weights}
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in there:
+        if storage.data_ptr() not in not_counted:
             saved[storage.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
@@ -102,9 +102,9 @@ def deterministic(call: Callable[[], Tensor]) -> bool:
 
 
 def batch_invariant(case: Case, function: Function, x: Tensor) -> bool | None:
-    """Tell whether the first sample alone gives the same bits as in its batch; None for what has no such answer.
+    """Tell whether the first sample alone gives the same bits as in its batch; None where that is undefined.
 
-    Only forward passes of several samples have one, of functions that accept a batch of one.
+    It is defined for forward passes of several samples, of functions that accept a batch of one.
     """
     if case.pass_ != "forward" or case.n < 2 or not case.elements:
         return None
@@ -117,14 +117,9 @@ def batch_invariant(case: Case, function: Function, x: Tensor) -> bool | None:
     return inputs.same_bits(y.contiguous(), expected.contiguous()) if y.shape == expected.shape else None
 
 
-def parameters(module: nn.Module) -> int:
-    """Return how many numbers the module learns."""
-    return sum(weight.numel() for weight in module.parameters())
-
-
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What Dynamo counted since it was cleared; a graph that no break made is one more compilation of the same code."""
+    """Dynamo's counts since `forget_compilation`; graphs beyond those that breaks explain are recompilations."""
 
     graphs: int
     graph_breaks: int

@@ -1,16 +1,15 @@
-"""What a worker and its parent say to each other: typed records in MessagePack, decoded by one decoder.
+"""The messages between a worker and its parent: typed records in MessagePack, decoded by one decoder.
 
-A worker runs code that nobody here has read (a user's file, HEAD of ``gapbench ab``) and may write whatever it likes
-to its end of the channel. Pickle would let it run code in the parent; here a message is one of `Reply`, with fields of
-the declared types and ranges, or a `ProtocolError`. The numbers may still be forged: that is for the judge to find.
+A worker runs untrusted code (a user's file, HEAD of ``gapbench ab``), which may write any bytes to its end of the
+channel. Pickle would let it run code in the parent; here a message is one of `Reply`, with fields of the declared types
+and ranges, or a `ProtocolError`. Numbers may still be forged; finding that is the examiner's task.
 
-On the wire: four bytes of length, then the record.
+On the wire: four bytes of length (little-endian), then the record.
 """
 
-import math
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +18,7 @@ from msgspec import Meta, Struct
 from gapbench.store.records import STATUSES, Qualification
 
 MOST_BYTES = 64 << 20
-"""The longest message that is read; profiles of long calls have some MB, a round some 100 kB."""
+"""Longest message that is read; profiles of long calls have some MB, a round some 100 kB."""
 
 PROTOCOL_ERROR = "its process sent a reply that does not fit the request"
 
@@ -27,8 +26,8 @@ _HEADER = 4
 
 Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Seconds = Annotated[float, Meta(ge=0, le=1e15)]
-Calibration = dict[Index, tuple[Count, Seconds]]
+Quantity = Annotated[float, Meta(ge=0, le=1e15)]
+Calibration = dict[Index, tuple[Count, Quantity]]
 """By contender: how many calls make a batch, and the wall seconds that such a batch takes."""
 
 
@@ -37,11 +36,11 @@ DEVICE_LOST = 72
 
 
 class ProtocolError(Exception):
-    """Bytes that are no `Reply`; the text says why."""
+    """Bytes that are not a `Reply`; the text says why."""
 
 
 class Started(Struct, frozen=True, tag=True):
-    """A worker process exists; sent before any foreign code runs in it."""
+    """A worker process has started; sent before any foreign code runs in it."""
 
     pid: int
 
@@ -65,29 +64,29 @@ class WorkerExit(Struct, frozen=True, tag=True):
 
 
 class Judged(Struct, frozen=True, tag=True):
-    """The judge's findings on one contender."""
+    """A worker's own result for one contender, which the examiner confirms."""
 
     contender: Index
     qualification: Qualification
 
 
 class Prepared(Struct, frozen=True, tag=True):
-    """A process has loaded its contenders: ``first_call`` are the seconds of each one's first call.
+    """A process has loaded its contenders: ``first_call`` are the seconds of each contender's first call.
 
-    ``rejected`` are those that could not be loaded. ``conflict`` says why two sides cannot share the process, and
-    ``forkable`` whether rounds can be forked from it.
+    ``rejected`` has the status and reason of those that could not be loaded. ``conflict`` says why two sides cannot
+    share the process, and ``forkable`` whether rounds can be forked from it.
     """
 
-    first_call: dict[Index, Seconds]
+    first_call: dict[Index, Quantity]
     rejected: dict[Index, tuple[str, str]]
     forkable: bool
     conflict: str | None = None
 
 
 class RoundFailure(Struct, frozen=True, tag=True):
-    """Why a round's numbers may not be used: a contender's fault or, None, nobody's; by one clock or, None, by any.
+    """Why a round's numbers are invalid; ``contender`` is None where no one contender caused it, ``clock`` for all.
 
-    ``more`` are further refusals of the same round: each costs its own row, and one more round would find each.
+    ``more`` are further refusals of the same round, each of its own row.
     """
 
     contender: Index | None
@@ -98,25 +97,22 @@ class RoundFailure(Struct, frozen=True, tag=True):
 
 
 class Batches(Struct, tag=True):
-    """The timed batches of one round of one case by one clock, column by column."""
+    """The timed batches of one round of one case by one clock, one list a column; ``page_faults`` are per call."""
 
     contender: list[Index] = []
     turn: list[Index] = []
     position: list[Index] = []
     calls: list[Count] = []
-    seconds_per_call: list[Seconds] = []
-    page_faults: list[Seconds | None] = []
+    seconds_per_call: list[Quantity] = []
+    page_faults: list[Quantity | None] = []
 
     def add(
         self, contender: int, turn: int, position: int, calls: int, seconds: float, page_faults: float | None = None
     ) -> None:
-        """Append one batch that took ``seconds`` as a whole; ``page_faults`` are per call."""
-        self.contender.append(contender)
-        self.turn.append(turn)
-        self.position.append(position)
-        self.calls.append(calls)
-        self.seconds_per_call.append(seconds / calls)
-        self.page_faults.append(page_faults)
+        """Append one batch that took ``seconds`` as a whole."""
+        row = contender, turn, position, calls, seconds / calls, page_faults
+        for column, value in zip(self.__struct_fields__, row, strict=True):
+            getattr(self, column).append(value)
 
     @property
     def timed_seconds(self) -> float:
@@ -125,28 +121,28 @@ class Batches(Struct, tag=True):
 
 
 class RoundResult(Struct, frozen=True, tag=True):
-    """What a round measured, by clock.
+    """The measurements of a round, by clock.
 
-    ``calibration`` are the batch lengths used, ``preparations`` the clocks' own findings (event floor, launch time),
-    ``slowdowns`` how much longer the device took for a fixed piece of work in its worst batch than at the start,
-    ``telemetry`` the columns of `records.SAMPLES` that say how the machine was meanwhile.
+    ``calibration`` has the batch lengths used, ``preparations`` the fields of `clocks.base.Preparation`. ``slowdowns``
+    say how many times as long as at the start the device took for a fixed piece of work, in the worst batch.
+    ``telemetry`` has the columns of `records.SAMPLES` that describe the machine's state.
     """
 
     batches: dict[str, Batches]
     calibration: dict[str, Calibration] = {}
     preparations: dict[str, dict[str, float | None]] = {}
-    slowdowns: dict[str, float] = {}
+    slowdowns: dict[str, Quantity] = {}
     telemetry: dict[str, float | str | None] = {}
 
 
 class Agreement(Struct, frozen=True, tag=True):
-    """Batch lengths that one side found, or (from the parent) that all sides use."""
+    """Batch lengths that one process measured, or (from the parent) that all processes use."""
 
     calibration: Calibration
 
 
 class Begin(Struct, frozen=True, tag=True):
-    """To the examiner: from now on it is about paper number ``paper``; `Done` says that its answers are ready."""
+    """To the examiner: turn to paper number ``paper``; it replies `Done` once the expected outputs are ready."""
 
     paper: Index
 
@@ -154,8 +150,8 @@ class Begin(Struct, frozen=True, tag=True):
 class Shown(Struct, frozen=True, tag=True):
     """To the examiner: an output, whose ``size`` bytes follow, dimension by dimension in ``order``, outermost first.
 
-    ``question`` is a number, or `WEIGHTS`; ``clock`` is what the output was timed by, null if it was not; ``kind``,
-    ``device``, ``dtype`` and ``shape`` are of its `oracle.Description`.
+    ``question`` is a number, or `WEIGHTS`; ``clock`` is the clock that timed the output, null if none did; ``kind``,
+    ``device``, ``dtype`` and ``shape`` are those of its `oracle.Description`.
     """
 
     contender: Index
@@ -170,7 +166,7 @@ class Shown(Struct, frozen=True, tag=True):
 
 
 class AskChange(Struct, frozen=True, tag=True):
-    """To the examiner: which element of a question's input shall change? It answers with a `Change`."""
+    """To the examiner: choose an element of a question's input to change; it replies with a `Change`."""
 
     contender: Index
     question: Index
@@ -184,13 +180,13 @@ class Change(Struct, frozen=True, tag=True):
 
 
 class Followed(Struct, frozen=True, tag=True):
-    """To the examiner: what a contender answered for the row that was changed."""
+    """To the examiner: a contender's output for the row that was changed."""
 
     answer: float
 
 
 class Examined(Struct, frozen=True, tag=True):
-    """What the examiner found of one output; ``reason`` is null where it is right."""
+    """The examiner's result for one output; ``reason`` is null where it is right."""
 
     contender: Index
     question: int
@@ -201,28 +197,28 @@ class Examined(Struct, frozen=True, tag=True):
 
 
 class Finish(Struct, frozen=True, tag=True):
-    """To the examiner: tell the parent what was found since the last time."""
+    """To the examiner: send the parent all results since the last `Findings`."""
 
 
 class Done(Struct, frozen=True, tag=True):
-    """The examiner has done what it was told."""
+    """The examiner has completed a `Begin` or `Finish`."""
 
 
 class Findings(Struct, frozen=True, tag=True):
-    """All that the examiner found of one paper since the last time."""
+    """The examiner's results for one paper since the last `Findings`."""
 
     paper: Index
     examined: list[Examined]
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """Plain data for whoever asked for it: ceilings, joules, a profile's document."""
+    """Plain data: ceilings, joules, a profile's document."""
 
     content: Any
 
 
 WEIGHTS = -1
-"""The number of the question what weights were before they were updated."""
+"""The question number of the weights as they were before an update."""
 
 Reply = Started | WorkerExit | Judged | Prepared | RoundFailure | RoundResult | Agreement | Answer
 Examining = Begin | Shown | AskChange | Change | Followed | Examined | Finish | Done | Findings
@@ -232,7 +228,7 @@ _decoder = msgspec.msgpack.Decoder(Message)
 
 
 def encode(reply: object) -> bytes:
-    """Return a message as bytes. Raises `TypeError` for anything else."""
+    """Return a message as bytes. Raises `TypeError` for other objects."""
     if not isinstance(reply, Message):
         raise TypeError(f"a {type(reply).__name__} is not a reply")
     try:
@@ -242,7 +238,7 @@ def encode(reply: object) -> bytes:
 
 
 def decode(text: bytes) -> Any:
-    """Return the reply that bytes stand for. Raises `ProtocolError`; runs nothing of theirs."""
+    """Return the message that bytes encode, running no code of theirs. Raises `ProtocolError`."""
     try:
         return _decoder.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as error:
@@ -271,14 +267,15 @@ class Channel:
         return self._descriptor
 
     def send(self, reply: object) -> None:
-        """Send a reply. Raises `TypeError` for anything else, `ConnectionError` if nobody listens."""
+        """Send a message. Raises `TypeError` for other objects, `ConnectionError` if the other end is closed."""
         text = encode(reply)
         self.send_bytes(memoryview(len(text).to_bytes(_HEADER, "little") + text))
 
     def receive(self) -> Any:
-        """Read what has come, waiting for the first of it; return a reply once it is complete, else None.
+        """Wait for some bytes and read them; return a message once it is complete, else None.
 
-        Never waits for the rest of a message, which may not come. Raises `EOFError` at the end, and `ProtocolError`.
+        Does not wait for the rest of a message, which may never come. Raises `EOFError` at the end of the stream, and
+        `ProtocolError`.
         """
         piece = os.read(self.fileno(), self._missing())
         if not piece:
@@ -291,12 +288,12 @@ class Channel:
         return decode(text)
 
     def send_bytes(self, content: memoryview) -> None:
-        """Send bytes that the message before has announced."""
+        """Send bytes that the previous message announced."""
         while content:
             content = content[os.write(self.fileno(), content) :]
 
     def receive_bytes(self, content: memoryview) -> None:
-        """Fill ``content`` with the bytes that the message before has announced. Raises `EOFError` at the end."""
+        """Fill ``content`` with bytes that the previous message announced. Raises `EOFError` at the end."""
         while content:
             count = os.readv(self.fileno(), [content])
             if not count:
@@ -304,7 +301,7 @@ class Channel:
             content = content[count:]
 
     def wait(self) -> Any:
-        """Wait for the next reply and return it. Raises as `receive` does."""
+        """Wait for the next message and return it. Raises as `receive` does."""
         while (reply := self.receive()) is None:
             pass
         return reply
@@ -316,7 +313,7 @@ class Channel:
             self._descriptor = None
 
     def _missing(self) -> int:
-        """Return how many bytes are needed before this message can be read further."""
+        """Return how many bytes this message needs next."""
         if len(self._received) < _HEADER:
             return _HEADER - len(self._received)
         length = int.from_bytes(self._received[:_HEADER], "little")
@@ -326,16 +323,22 @@ class Channel:
 
 
 def is_judgement(qualification: Qualification) -> bool:
-    """Tell whether a qualification has a status there is, and a reason exactly where it is not ok."""
+    """Tell whether a qualification has a valid status, and a reason if and only if it is not ok."""
     return qualification.status in STATUSES and (qualification.status == "ok") == (qualification.reason is None)
 
 
+def fits_prepared(reply: Prepared, contenders: Collection[int]) -> bool:
+    """Tell whether a reply covers exactly ``contenders``, with a valid status for each rejected one."""
+    statuses = {status for status, _ in reply.rejected.values()}
+    return {*reply.first_call, *reply.rejected} == {*contenders} and statuses <= {*STATUSES[1:]}
+
+
 def fits_failure(failure: RoundFailure, contenders: int, clocks: Mapping[str, object]) -> bool:
-    """Tell whether a failure is of a contender and a clock that took part."""
-    who = failure.contender is None or failure.contender < contenders
+    """Tell whether a failure names one of ``contenders`` contenders, one of ``clocks`` and a valid status."""
+    in_range = failure.contender is None or failure.contender < contenders
+    timed = failure.clock is None or failure.clock in clocks
     rest = all(fits_failure(other, contenders, clocks) and not other.more for other in failure.more)
-    by = failure.clock is None or failure.clock in clocks
-    return who and by and rest and failure.status in STATUSES[1:]
+    return in_range and timed and rest and failure.status in STATUSES[1:]
 
 
 def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bool:
@@ -343,7 +346,6 @@ def fits_round(result: RoundResult, entries: Mapping[str, frozenset[int]]) -> bo
     return (
         result.batches.keys() == entries.keys()
         and all(_fits_batches(result.batches[clock], expected) for clock, expected in entries.items())
-        and all(math.isfinite(one) for one in result.slowdowns.values())
         and result.telemetry.keys() <= _TELEMETRY.keys()
         and all(value is None or isinstance(value, _TELEMETRY[name]) for name, value in result.telemetry.items())
     )
@@ -353,9 +355,6 @@ _TELEMETRY = {"sm_clock_mhz": float, "temperature_c": float, "power_w": float, "
 
 
 def _fits_batches(batches: Batches, expected: frozenset[int]) -> bool:
-    length = len(batches.contender)
-    columns = (batches.turn, batches.position, batches.calls, batches.seconds_per_call, batches.page_faults)
+    lengths = {len(getattr(batches, name)) for name in batches.__struct_fields__}
     pairs = set(zip(batches.contender, batches.turn, strict=False))
-    return (
-        set(batches.contender) == expected and all(len(column) == length for column in columns) and len(pairs) == length
-    )
+    return set(batches.contender) == expected and lengths == {len(pairs)}

@@ -1,9 +1,9 @@
-"""Measure into the store: the one way from a plan to a stored run, for the command line and for pytest alike."""
+"""Measure a plan into the store, for the command line and for pytest."""
 
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -29,21 +29,18 @@ from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
 Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Event]]
-"""What measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
-
-_PLANNED = ("suite", "specs", "clocks", "reference", "memory")
-_DESCRIBED = ("label", "weight")
+"""Measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
 
 BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
-"""Columns of `records.SAMPLES` that are those of `protocol.Batches`."""
+"""Columns that `records.SAMPLES` and `protocol.Batches` share."""
 
 _SLOWED = 1.1
-"""Clocks know how much longer a fixed piece of work takes to about 3 %."""
+"""A slowdown that counts as throttling; clocks measure slowdowns to about 3 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A stored run: its frames, and whether it was cut short."""
+    """A stored run: its frames, and whether it was interrupted."""
 
     run: Run
     samples: pd.DataFrame
@@ -54,9 +51,9 @@ class Recording:
 
 @dataclass(slots=True)
 class RunCollector:
-    """What is known so far of a run's contenders, and of its rounds as a whole.
+    """The results so far of a run's contenders, and totals over its rounds.
 
-    ``said`` is among its warnings. What is measured ``elsewhere`` is not judged by the state of this machine.
+    ``noted`` are warnings about events. With ``elsewhere``, the state of this machine is not warned about.
     """
 
     elsewhere: bool = False
@@ -65,32 +62,32 @@ class RunCollector:
     raced: set[tuple[Case, str, str, str]] = field(default_factory=set)
     joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
-    said: list[Warning] = field(default_factory=list)
+    noted: list[Warning] = field(default_factory=list)
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
     _slowdowns: list[float] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
     _before: environment.Snapshot = field(default_factory=environment.snapshot)
 
     def add_verdict(self, qualified: events.Qualified) -> None:
-        """Take in what was found of an implementation; the last word counts."""
+        """Add an implementation's result; the last one counts."""
         key = qualified.contender, qualified.case, qualified.memory, qualified.implementation, qualified.clock
         self.qualifications[key] = qualified.qualification
 
     def add_worker_loss(self, lost: events.WorkerLost) -> None:
-        """Take in that a worker died."""
+        """Add a warning about a worker that died."""
         evidence = (
             f"{lost.case.id}: round {lost.round} was lost while {lost.implementation} ran ({lost.reason}), and was "
             "measured again"
         )
-        self.said.append(Warning("workers", evidence, "look into it if it happens twice"))
+        self.noted.append(Warning("workers", evidence, "investigate if it happens again"))
 
     def add_separation(self, separated: events.SidesSeparated) -> None:
-        """Take in that two sides have processes of their own."""
-        evidence = f"{separated.case.id}: base and head were measured in processes of their own: {separated.reason}"
-        self.said.append(Warning("sides", evidence, "smaller changes are found where they can share one"))
+        """Add a warning about sides that cannot share a process."""
+        evidence = f"{separated.case.id}: base and head were measured in separate processes: {separated.reason}"
+        self.noted.append(Warning("sides", evidence, "let them share a process to find smaller changes"))
 
     def add_round(self, measured: events.RoundMeasured) -> pd.DataFrame:
-        """Take in a round, and return its samples with the columns of `records.SAMPLES`, but for the run."""
+        """Add a round, and return its samples with the columns of `records.SAMPLES` except ``run``."""
         result = measured.result
         columns: dict[str, list[object]] = defaultdict(list)
         for clock, batches in result.batches.items():
@@ -103,87 +100,73 @@ class RunCollector:
             for name in BATCH_COLUMNS:
                 columns[name] += getattr(batches, name)
         self._slowdowns += result.slowdowns.values()
-        of_all = {"round": measured.round, "process": measured.process, **result.telemetry}
-        return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_all})
+        of_round = {"round": measured.round, "process": measured.process, **result.telemetry}
+        return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_round})
 
     def outcomes(self, plans: Sequence[CasePlan], contender: str = THIS) -> list[summary.Outcome]:
-        """Return what became of a contender's implementations, those that were judged; null is judged as base."""
+        """Return the outcomes of a contender's implementations that were judged; null has base's judgements."""
         outcomes = []
         judged_as = BASE if contender == NULL else contender
         rows = (
             (case_plan, name, clock) for case_plan in plans for name in case_plan.specs for clock in case_plan.clocks
         )
         for case_plan, name, clock in rows:
-            case, memory = case_plan.key
-            of_all = self.qualifications.get((judged_as, case, memory, name, None))
-            if of_all is None:
+            key = judged_as, *case_plan.key, name
+            if (*key, None) not in self.qualifications:
                 continue
-            qualification = self.qualifications.get((judged_as, case, memory, name, clock), of_all)
-            qualification = replace(qualification, energy_joules=self.joules.get((case, name)))
-            stopped_by = self.stopped_by.get((case, memory)) if qualification.status == "ok" else None
-            if stopped_by and (case, memory, name, clock) in self.raced:
+            qualification = self.qualifications.get((*key, clock)) or self.qualifications[*key, None]
+            qualification = replace(qualification, energy_joules=self.joules.get((case_plan.case, name)))
+            stopped_by = self.stopped_by.get(case_plan.key) if qualification.status == "ok" else None
+            if stopped_by and (*case_plan.key, name, clock) in self.raced:
                 stopped_by = SLOWER
             reference = case_plan.reference if contender == THIS else None
             protocol = clocks.clock_class(clock)
-            traits = {
-                "ranked": operation(case.operation).ranked,
-                "cold": protocol.cold,
-                "times_launch": protocol.times_launch,
-            }
-            outcomes.append(
-                summary.Outcome(
-                    case_plan.suite, case, name, clock, qualification, stopped_by, reference, contender, memory, traits
-                )
-            )
+            ranked = operation(case_plan.case.operation).ranked
+            traits = {"ranked": ranked, "cold": protocol.cold, "times_launch": protocol.times_launch}
+            of_case = case_plan.suite, case_plan.case, name, clock, qualification, stopped_by, reference, contender
+            outcomes.append(summary.Outcome(*of_case, case_plan.memory, traits))
         return outcomes
 
-    def finalize(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame, **fields: Any) -> None:
-        """Complete the run, with what is to be known of its measuring; ``fields`` are more fields of `Run`."""
+    def finalize(self, writer: RunWriter, samples: pd.DataFrame, results: pd.DataFrame) -> None:
+        """Complete the run: store its results, warnings, clocks' preparations and times."""
         here: list[Warning] = []
         ranked = samples[samples["contender"] == THIS]
         if not self.elsewhere:
-            here = environment.warnings(self._before, environment.snapshot(), writer.run.machine, _telemetry(samples))
+            throttles = samples.drop_duplicates("process")["throttle"].tolist()
+            here = environment.warnings(self._before, environment.snapshot(), writer.run.machine, throttles)
         writer.finish(
             results,
             load_after=None if self.elsewhere else environment.load(),
             warnings=(
                 *writer.run.notes,
                 *here,
-                *self.warnings(),
+                *self.noted,
+                *self._throttling(),
                 *summary.above_ceilings(results, writer.run.ceilings),
                 *summary.outlying_rounds(ranked),
                 *summary.uneven(ranked),
             ),
-            clocks=self.clocks(),
+            clocks=self._clocks(),
             wall_seconds=round(time.monotonic() - self._started, 3),
             timed_seconds=round(self.timed_seconds, 3),
-            **fields,
         )
 
-    def clocks(self) -> dict[str, dict[str, float | None]]:
-        """Return what each clock found out about itself: the median over rounds, null where it has no such thing."""
-        medians = {}
-        for clock, rounds in self._preparations.items():
-            columns = pd.DataFrame(rounds, dtype=float)
-            medians[clock] = {str(name): None if math.isnan(m) else float(m) for name, m in columns.median().items()}
-        return medians
+    def _clocks(self) -> dict[str, dict[str, float | None]]:
+        """Return the fields of each clock's `Preparation`: the median over rounds, None where it has no value."""
+        medians = {clock: pd.DataFrame(rounds, dtype=float).median() for clock, rounds in self._preparations.items()}
+        return {
+            clock: {str(name): None if math.isnan(median) else float(median) for name, median in fields.items()}
+            for clock, fields in medians.items()
+        }
 
-    def warnings(self) -> list[Warning]:
-        """Return what happened to this run that its numbers do not tell."""
-        slowed = [one for one in self._slowdowns if one > _SLOWED]
-        if not slowed:
-            return self.said
-        evidence = (
-            f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as long "
-            "for the same work as at the round's start: it was throttled"
-        )
-        return [*self.said, Warning("throttling", evidence, "cool it or lock a lower clock, and run again")]
-
-
-def _telemetry(samples: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how the machine was in each round."""
-    rounds = samples.drop_duplicates("process")[["throttle", "steal"]]
-    return [{str(column): value for column, value in row.items()} for row in rounds.to_dict("records")]
+    def _throttling(self) -> Iterator[Warning]:
+        slowed = [slowdown for slowdown in self._slowdowns if slowdown > _SLOWED]
+        if slowed:
+            evidence = (
+                f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as "
+                "long for the same work as at the round's start: it was throttled"
+            )
+            yield Warning("throttling", evidence, "cool it or lock a lower clock, and run again")
 
 
 def begin(
@@ -196,9 +179,9 @@ def begin(
     elsewhere: Environment | None = None,
     **described: Any,
 ) -> RunWriter:
-    """Create a run in ``target``, described by its plan and environment. Nothing has been measured yet.
+    """Create a run in ``target``, described by its plan and environment, before anything is measured.
 
-    ``notes`` belong to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
+    ``notes`` are added to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
     ``elsewhere`` is its environment.
     """
     here = elsewhere or environment.describe(plans[0].case.device)
@@ -221,11 +204,12 @@ def begin(
             settings=Settings(**asdict(effort)),
             plan=tuple(
                 PlannedCase(
-                    case=one.case.id,
-                    **{name: getattr(one.case, name) for name in _DESCRIBED},
-                    **{name: getattr(one, name) for name in _PLANNED},
+                    case=case_plan.case.id,
+                    label=case_plan.case.label,
+                    weight=case_plan.case.weight,
+                    **{name: getattr(case_plan, name) for name in ("suite", "specs", "clocks", "reference", "memory")},
                 )
-                for one in plans
+                for case_plan in plans
             ),
             snippets=_snippets(plans),
             load_before=None if elsewhere else environment.load(),
@@ -236,22 +220,18 @@ def begin(
     )
 
 
-def _inherited(plans: Sequence[CasePlan]) -> list[Warning]:
-    """Return what the workers' environment changes of what rows will say: the memory, or what a launch is."""
+def _inherited(plans: Sequence[CasePlan]) -> Iterator[Warning]:
+    """Warn of what the workers' environment changes: what a launch is, or the memory condition that rows name."""
     if all(case_plan.case.device != "cpu" for case_plan in plans):
-        return [
-            Warning("variables", f"{name} is set: {what}, and that is timed", f"unset {name} and run again")
-            for name, what in worker_env.changes_meaning().items()
-        ]
-    other = memory.unarranged(worker_env.environment().get("LD_PRELOAD", ""))
-    if other is None:
-        return []
-    evidence = f"workers allocate with {other}, which ignores glibc's settings: memory is as that allocator has it"
-    return [Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")]
+        for name, effect in worker_env.changes_meaning().items():
+            yield Warning("variables", f"{name} is set: {effect}, and that is timed", f"unset {name} and run again")
+    elif allocator := memory.other_allocator(worker_env.environment().get("LD_PRELOAD", "")):
+        evidence = f"workers allocate with {allocator}, which ignores glibc's settings, so memory is kept as it decides"
+        yield Warning("memory", evidence, "unset LD_PRELOAD, or compare with runs under the same allocator only")
 
 
-def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterable[Warning]:
-    """Yield that cases use more threads than there are CPUs for them."""
+def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterator[Warning]:
+    """Warn about cases with more threads than usable CPUs."""
     most = max((case_plan.case.threads for case_plan in plans if case_plan.case.device == "cpu"), default=1)
     if machine.usable_cores and most > machine.usable_cores:
         evidence = f"{most} threads share {counted(machine.usable_cores, 'usable CPU')} and wait for each other"
@@ -259,29 +239,31 @@ def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterable[War
 
 
 def _snippets(plans: Sequence[CasePlan]) -> dict[str, str]:
-    """Return what a person would write for each implementation, for reports; plug-ins do not say before they run."""
-    specs = {name: spec for one in plans for name, spec in one.specs.items()}
+    """Return the code to write for each implementation, for reports; that of plug-ins is not known before they run."""
+    specs = {name: spec for case_plan in plans for name, spec in case_plan.specs.items()}
     own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
-    return own | {name: one.snippet for name, spec in specs.items() if (one := builtin(spec)) is not None}
+    return own | {name: built_in.snippet for name, spec in specs.items() if (built_in := builtin(spec)) is not None}
 
 
 def plan_of(run: Run) -> tuple[list[CasePlan], Effort]:
-    """Return what `begin` wrote down of a run's plan. Raises `GapbenchError` where that is not whole."""
-    plans = []
-    for one in run.plan or ():
-        if one.suite is None or one.reference is None:
-            raise GapbenchError(f"run {run.id}: run.json is damaged (the plan of {one.case} is not whole); begin anew")
-        case = replace(Case.from_id(one.case), label=one.label, weight=one.weight)
-        plans.append(CasePlan(one.suite, case, one.specs, one.clocks, one.reference, one.memory or "kept"))
-    settings = {one.name: getattr(run.settings, one.name) for one in fields(Effort)}
+    """Return the plan that `begin` stored in a run. Raises `GapbenchError` where it is incomplete."""
+    incomplete = GapbenchError(f"run {run.id}: run.json is damaged (its plan is incomplete); measure again")
+    settings = {setting.name: getattr(run.settings, setting.name) for setting in fields(Effort)}
     if run.plan is None or None in settings.values():
-        raise GapbenchError(f"run {run.id}: run.json is damaged (its plan or settings are not whole); begin anew")
+        raise incomplete
+    plans = []
+    for planned in run.plan:
+        if planned.suite is None or planned.reference is None:
+            raise incomplete
+        case = replace(Case.from_id(planned.case), label=planned.label, weight=planned.weight)
+        memory = planned.memory or "kept"
+        plans.append(CasePlan(planned.suite, case, planned.specs, planned.clocks, planned.reference, memory))
     return plans, Effort(**settings)
 
 
 def own_implementations(run: Run) -> set[str]:
-    """Return the names of the run's implementations that came from a user's file."""
-    return {name for one in run.plan or () for name, spec in one.specs.items() if is_user_spec(spec)}
+    """Return the names of the run's implementations from a user's file."""
+    return {name for planned in run.plan or () for name, spec in planned.specs.items() if is_user_spec(spec)}
 
 
 def record(
@@ -291,18 +273,18 @@ def record(
     elsewhere: Elsewhere | None = None,
     servers: Servers | None = None,
 ) -> Recording:
-    """Measure a plan here or ``elsewhere`` and store every round as it ends; ``observe`` is told each event.
+    """Measure a plan here or ``elsewhere``, store every round as it ends, and call ``observe`` with each event.
 
-    Ctrl-C ends the measuring and keeps what was measured: the run stays open and can be resumed. Rounds and ceilings
-    that ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
+    Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed. Rounds and ceilings that
+    ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
     """
     collector = RunCollector(elsewhere=elsewhere is not None)
     interrupted = False
     try:
         for event in _events(writer, plan, elsewhere, servers):
             match event:
-                case events.CeilingsMeasured(found):
-                    writer.describe(ceilings=msgspec.convert(found, tuple[Ceiling, ...]))
+                case events.CeilingsMeasured(ceilings):
+                    writer.describe(ceilings=msgspec.convert(ceilings, tuple[Ceiling, ...]))
                 case events.Qualified():
                     collector.add_verdict(event)
                 case events.EnergyMeasured(sources, joules):
@@ -319,9 +301,12 @@ def record(
                 case events.Flagged(rows):
                     comparison = writer.run.comparison
                     assert comparison is not None
-                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=_flagged(rows)))
+                    flagged = tuple(
+                        FlaggedRow(case.id, name, clock, *rounds) for (case, name, clock), rounds in rows.items()
+                    )
+                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=flagged))
                 case events.Warned(warnings):
-                    collector.said += warnings
+                    collector.noted += warnings
                 case events.CaseDone(case, stopped_by, memory):
                     collector.stopped_by[case, memory] = stopped_by
             observe(event)
@@ -347,8 +332,12 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
-        flagged = comparison.flagged
-        rows = None if flagged is None else {_row(one): Confirmation(one.round, one.rounds) for one in flagged}
+        rows = None
+        if comparison.flagged is not None:
+            rows = {
+                (Case.from_id(row.case), row.implementation, row.clock): Confirmation(row.round, row.rounds)
+                for row in comparison.flagged
+            }
         return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:
@@ -356,40 +345,32 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True, servers=servers)
 
 
-def _row(one: FlaggedRow) -> tuple[Case, str, str]:
-    return Case.from_id(one.case), one.implementation, one.clock
-
-
-def _flagged(rows: Mapping[tuple[Case, str, str], Confirmation]) -> tuple[FlaggedRow, ...]:
-    return tuple(FlaggedRow(case.id, name, clock, *fresh) for (case, name, clock), fresh in rows.items())
-
-
 def _results(writer: RunWriter, plan: Plan, samples: pd.DataFrame, collector: RunCollector) -> pd.DataFrame:
     if not plan.is_comparison:
         return summary.results(samples, collector.outcomes(plan.plans), writer.run.ceilings)
-    found = []
+    frames = []
     for side in plan.sides:
-        mine = samples[samples["contender"] == side.name]
+        own = samples[samples["contender"] == side.name]
         outcomes = collector.outcomes(plan.plans, side.name)
-        if side.name == NULL:  # takes part here and there
-            there = set(zip(mine["case"], mine["implementation"], mine["clock"], strict=True))
-            outcomes = [one for one in outcomes if (one.case.id, one.implementation, one.clock) in there]
-        found.append(summary.results(mine, outcomes))
-    # pandas warns where it joins columns without values; those that no side has values in are there all the same
-    filled = [one.dropna(axis="columns", how="all") for one in found]
-    return pd.concat(filled, ignore_index=True).reindex(columns=found[0].columns)
+        if side.name == NULL:  # takes part in some cases only
+            rows = set(zip(own["case"], own["implementation"], own["clock"], strict=True))
+            outcomes = [row for row in outcomes if (row.case.id, row.implementation, row.clock) in rows]
+        frames.append(summary.results(own, outcomes))
+    # pandas warns about joining columns without values; reindexing restores those that are empty on all sides.
+    filled = [frame.dropna(axis="columns", how="all") for frame in frames]
+    return pd.concat(filled, ignore_index=True).reindex(columns=frames[0].columns)
 
 
 def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
-    """Return the error that ended a run's measuring, with what is left of the run and how to go on."""
+    """Release the run; return the error that ended its measuring, with the command that resumes it."""
     writer.release()
-    what = "out of memory" if isinstance(error, MemoryError) else str(error)
-    remedy = f"mend that and go on with: gapbench run --resume {writer.id}"
-    return GapbenchError(f"{what}; all rounds before that are kept; {remedy}")
+    reason = "out of memory" if isinstance(error, MemoryError) else str(error)
+    remedy = f"fix that and resume with: gapbench run --resume {writer.id}"
+    return GapbenchError(f"{reason}; all earlier rounds are kept; {remedy}")
 
 
 def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
-    """Return the rounds of a run that is being resumed, as the events they once were."""
+    """Return the stored rounds of a run that is resumed, as events."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
     for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):
@@ -402,12 +383,12 @@ def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
             columns = {column: part[column].tolist() for column in BATCH_COLUMNS}
             batches[str(clock)] = Batches([contenders[pair] for pair in pairs], **columns)
         number, process = (int(frame[column].iloc[0]) for column in ("round", "process"))
-        of = Case.from_id(str(case))
-        rounds.append(events.RoundMeasured(of, number, process, names, RoundResult(batches), sides, str(condition)))
+        of_case = Case.from_id(str(case)), number, process, names
+        rounds.append(events.RoundMeasured(*of_case, RoundResult(batches), sides, str(condition)))
     return rounds
 
 
 def counts(results: pd.DataFrame) -> dict[str, int]:
-    """Return how many rows have each status, those that occur."""
-    found = results["status"].value_counts()
-    return {status: int(found[status]) for status in records.STATUSES if status in found}
+    """Return how many rows have each status that occurs, in the order of `records.STATUSES`."""
+    numbers = results["status"].value_counts()
+    return {status: int(numbers[status]) for status in records.STATUSES if status in numbers}

@@ -1,4 +1,4 @@
-"""The sides of a comparison, as checkouts under interpreters, and how run.json describes them."""
+"""The sides of a comparison, as checkouts under interpreters, and their description in run.json."""
 
 import contextlib
 import importlib.metadata
@@ -40,7 +40,7 @@ class Revision:
     python: str = sys.executable
 
     def describe(self, name: str) -> run.Side:
-        """Return the side ``name``, with no path of this machine. Raises `GapbenchError` if the interpreter fails."""
+        """Describe it as the side ``name``, without local paths. Raises `GapbenchError` if the interpreter fails."""
         commit = git.describe(self.checkout.folder, fresh=self.checkout.commit is not None)
         if commit is not None and self.checkout.commit is not None:
             branch = None if self.checkout.commit.startswith(self.checkout.ref) else self.checkout.ref
@@ -57,26 +57,26 @@ class Revision:
             done = subprocess.run(command, env=worker_env.environment(), capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
             lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-            raise GapbenchError(f"{self.python} is not a Python interpreter that runs ({lines[-1]})") from error
-        # The harness that measures is this gapbench under both.
+            raise GapbenchError(f"{self.python} does not run as a Python interpreter ({lines[-1]})") from error
+        # This gapbench measures both sides.
         return {**json.loads(done.stdout), "gapbench": importlib.metadata.version("gapbench")}
 
 
 def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[Side, ...]:
-    """Return base, head and the hidden second copy of base as the engine knows them; ``stack`` removes what they need.
+    """Return base, head and the hidden second copy of base as sides of a plan; ``stack`` removes their folders.
 
-    An interpreter with packages of its own finds this gapbench in a folder that has nothing else.
+    Another interpreter finds this gapbench in a folder that contains nothing else.
     """
-    found = []
-    for name, revision in ((BASE, base), (HEAD, head), (NULL, base)):
+
+    def side(name: str, revision: Revision) -> Side:
         source = Source.of(revision.checkout.folder)
         if revision.python == sys.executable:
-            found.append(Side(name, source))
-        else:
-            found.append(Side(name, source, revision.python, stack.enter_context(harness())))
-    return tuple(found)
+            return Side(name, source)
+        return Side(name, source, revision.python, stack.enter_context(harness()))
+
+    return side(BASE, base), side(HEAD, head), side(NULL, base)
 
 
 def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of a run that compares; ``command`` are the words after ``gapbench ab`` that name the sides."""
+    """Return a comparison's fields of `Run`; ``command`` are the words after ``gapbench ab`` that name the sides."""
     return {"sides": (base.describe(BASE), head.describe(HEAD)), "comparison": run.Comparison(margin, tuple(command))}

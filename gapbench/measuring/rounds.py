@@ -1,9 +1,10 @@
 """One round of one case, in a process of its own: make inputs, take turns by every clock, check all outputs again."""
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from itertools import chain
 from random import Random
 
 from msgspec.structs import replace
@@ -31,10 +32,10 @@ _SURPRISES = 2
 class Assignment:
     """One round of one case.
 
-    ``entries`` say by clock which contenders, by index, it times, of all processes that share the round;
-    ``processes`` in which of them each contender is. ``calibration`` are batch lengths known from earlier rounds, by
-    clock. ``seed`` makes this round's inputs, their places in memory, and orders. The turns end with the slice, or
-    after ``most_turns``; contenders in ``once`` take one.
+    ``entries`` are the indices of the contenders that each clock times, in all processes that share the round;
+    ``processes`` maps a contender to the number of its process. ``calibration`` are batch lengths from earlier rounds,
+    by clock. ``seed`` determines inputs, memory placement and order. The turns end after ``slice_seconds`` or
+    ``most_turns``; contenders in ``once`` take one turn.
     """
 
     entries: Mapping[str, tuple[int, ...]]
@@ -46,17 +47,22 @@ class Assignment:
     processes: Mapping[int, int] = field(default_factory=dict)
     once: frozenset[int] = frozenset()
 
+    @property
+    def contenders(self) -> frozenset[int]:
+        """The contenders that any clock times."""
+        return frozenset(chain.from_iterable(self.entries.values()))
+
 
 def seeds(seed: int) -> tuple[int, int]:
-    """Return those of the content of both halves of a round."""
+    """Return the seeds of the inputs' content in the two halves of a round."""
     return seed, seed ^ 1
 
 
 class _Inputs:
-    """The inputs of a round: the same content at several places in memory, replaced half-way through the turns.
+    """The inputs of a round: copies of the same content in memory, which is replaced half-way through the turns.
 
-    Everything for both halves is made beforehand: temporaries of that size in between would change where in memory
-    the implementations' own lie in the second half.
+    The content of both halves is made beforehand: temporaries of that size in between would move the implementations'
+    own temporaries in the second half.
     """
 
     def __init__(self, prepared: PreparedCase, seed: int, rotations: int, rng: Random) -> None:
@@ -68,34 +74,23 @@ class _Inputs:
         self.xs = [inputs.GuardedTensor(x, self._contents[0]) for x in (first, *others)]
         self._gradients: dict[Truth, tuple[inputs.GuardedTensor, tuple[Tensor, ...]]] = {}
 
-    def _gradient(self, index: int) -> Tensor:
-        """Return what is sent back to contender ``index``: one gradient serves all of one truth."""
+    def calls(self, index: int) -> list[Call]:
+        """Return the calls of contender ``index`` on each copy, with its present content."""
+        # One gradient serves all contenders of one truth.
         truth = self._prepared.contenders[index].implementation.truth
         if truth not in self._gradients:
             contents = tuple(question.gradient(self._prepared.case, truth) for question in self._questions)
             self._gradients[truth] = inputs.GuardedTensor(contents[self.half].clone(), contents[self.half]), contents
-        return self._gradients[truth][0].tensor
-
-    def calls(self, index: int) -> list[Call]:
-        """Bind contender ``index`` to each place, for the content that the inputs have now."""
-        gradient = self._gradient(index)
+        gradient = self._gradients[truth][0].tensor
         return [self._prepared.make_call(index, x.tensor, gradient) for x in self.xs]
 
     def replace(self) -> None:
-        """Put other content in the same memory: what was remembered instead of computed becomes wrong."""
+        """Put the other half's content in the same memory, so that remembered outputs become wrong."""
         self.half = 1 - self.half
         for x in self.xs:
             x.replace(self._contents[self.half])
         for gradient, contents in self._gradients.values():
             gradient.replace(contents[self.half])
-
-    def restore(self) -> None:
-        for x in self.xs:
-            x.restore()
-
-    @property
-    def untouched(self) -> bool:
-        return all(self.xs)
 
 
 def measure(
@@ -105,31 +100,31 @@ def measure(
     examiner: Examiner,
     sync: SideSync = SINGLE_PROCESS,
 ) -> RoundResult | RoundFailure:
-    """Measure one round, or return the first failure that was found; then the round does not count.
+    """Measure one round, or return its first failure, which makes the round invalid.
 
-    ``examiner`` has begun the paper with this round's `seeds`. With ``sync`` this process times those contenders that
-    it has loaded; all have the same assignment.
+    ``examiner`` has begun the paper with this round's `seeds`. With ``sync``, this process times only the contenders
+    that it has loaded; all processes have the same assignment.
     """
     case = prepared.case
     gc.disable()
     order = Random(assignment.seed)  # the same in all processes
     rng = Random(f"{assignment.seed}/{sync.process}")
-    where = device(case.device)
+    target = device(case.device)
     kept = memory.shuffle_heap(rng)
     timers: dict[str, clocks.Clock] = {}
     rotations: dict[str, int] = {}
     for name in assignment.entries:
         try:
-            timers[name] = clocks.clock(name, where)
+            timers[name] = clocks.clock(name, target)
             rotations[name] = timers[name].rotations(case.elements * DTYPES[case.dtype])
         except clocks.ClockError as refusal:
             return RoundFailure(None, refusal.status, str(refusal), name)
     shared = _Inputs(prepared, assignment.seed, max(rotations.values()), rng)
     examiner.wait()
-    taking_part = {index for entries in assignment.entries.values() for index in entries} & prepared.contenders.keys()
+    own = sorted(assignment.contenders & prepared.contenders.keys())
     calls: dict[int, list[Call]] = {}
     buffers: dict[int, Bytes] = {}
-    for index in rng.sample(sorted(taking_part), len(taking_part)):
+    for index in rng.sample(own, len(own)):
         current.set(index)
         calls[index] = shared.calls(index)
         if case.pass_ == "update":
@@ -137,37 +132,37 @@ def measure(
         buffers[index] = pack(calls[index][0]()).content
         if reason := cheat_checks.replaced():
             return RoundFailure(index, "failed", reason)
-    play = _Round(prepared, assignment, current, sync, examiner, shared, calls, buffers, order)
-    found = RoundResult({}, {}, {}, {}, {})
+    turns = _Round(prepared, assignment, current, sync, examiner, shared, calls, buffers, order)
+    result = RoundResult({}, {}, {}, {}, {})
     refused: RoundFailure | None = None
-    with telemetry.open_probe(case.device, where.uuid) as probe:
-        readings = [probe.read()]
+    with telemetry.open_probe(case.device, target.uuid) as read:
+        readings = [read()]
         for name in order.sample(list(timers), len(timers)):
             timer = timers[name]
             try:
-                # The device is at work from the first clock on: only that one waits for its frequency to rise.
-                preparation = timer.prepare() if not found.batches else timer.prepare(0.0)
+                # The device is busy from the first clock on, so only that one waits for its frequency to rise.
+                preparation = timer.prepare() if not result.batches else timer.prepare(0.0)
             except clocks.ClockError as refusal:
                 return RoundFailure(None, refusal.status, str(refusal), name)
-            measured = play.by(timer, rotations[name], only_calibrate=refused is not None)
+            measured = turns.take(timer, rotations[name], only_calibrate=refused is not None)
             if isinstance(measured, RoundFailure):
                 refused = measured if refused is None else _joined(refused, measured)
                 if measured.clock is None or measured.status == "wrong" or sync.processes > 1:
                     return refused
             if refused is not None:
-                continue  # the round is lost: what else would be refused is found out, and nothing is timed
+                continue  # the round is lost: find what else would be refused, and time nothing
             assert not isinstance(measured, RoundFailure)
-            found.batches[name], found.calibration[name] = measured
-            found.preparations[name] = asdict(preparation)
+            result.batches[name], result.calibration[name] = measured
+            result.preparations[name] = asdict(preparation)
             if timer.slowdown is not None:
-                found.slowdowns[name] = timer.slowdown
-            readings.append(probe.read())
+                result.slowdowns[name] = timer.slowdown
+            readings.append(read())
     del kept  # not before
     if refused is not None:
         return refused
     examiner.finish()
-    found.telemetry.update(telemetry.between(*readings))
-    return found
+    result.telemetry.update(telemetry.between(*readings))
+    return result
 
 
 def _joined(first: RoundFailure, *others: RoundFailure) -> RoundFailure:
@@ -186,7 +181,7 @@ class _RefusedError(Exception):
 
 @dataclass
 class _Round:
-    """The turns of one round by one clock after another."""
+    """The turns of one round, by one clock after another."""
 
     prepared: PreparedCase
     assignment: Assignment
@@ -200,25 +195,24 @@ class _Round:
 
     def __post_init__(self) -> None:
         self._implementations = len(self.prepared.task.specs)
-        self._random = Random()  # unlike all else not from the seed, which a contender could know
+        self._random = Random()  # unseeded: a contender could know a seed
 
-    def by(
+    def take(
         self, timer: clocks.Clock, rotations: int, only_calibrate: bool = False
     ) -> tuple[Batches, Calibration] | RoundFailure:
         """Take one clock's turns, in two halves with different content; judge an output of each contender in both.
 
-        With ``only_calibrate`` no turn is taken: it tells whom the clock refuses.
+        With ``only_calibrate`` no turn is taken, and only refusals are found.
         """
         assignment, sync = self.assignment, self.sync
-        entries = assignment.entries[timer.name]
-        mine = [index for index in entries if index in self.calls]
+        own = [index for index in assignment.entries[timer.name] if index in self.calls]
         try:
-            own: Calibration = {}
+            lengths_found: Calibration = {}
             for _ in sync.own(range(sync.processes)):  # another side's floor and batches would feel this work
-                own = self._calibrate(timer, mine, rotations)
+                lengths_found = self._calibrate(timer, own, rotations)
             if only_calibrate:
-                return Batches(), own
-            calibration = merged([sync.agree(own)], self._implementations)
+                return Batches(), lengths_found
+            calibration = merged([sync.agree(lengths_found)], self._implementations)
             lengths = {index: count for index, (count, _) in calibration.items()}
             turns = Turns.within(
                 assignment.slice_seconds / len(assignment.entries), calibration, self._implementations,
@@ -229,12 +223,10 @@ class _Round:
             for half in (turns.count - turns.count // 2, turns.count // 2):
                 steps = schedule.order(turns, first, half, self._implementations, self.order)
                 first += half
-                calls = {index: self.calls[index][:rotations] for index in mine}
-                shown, outputs = self._chosen(steps), dict[int, Packed]()
-                keep = partial(self._keep, shown, outputs)
-                schedule.run_turns(timer, self._mine(steps), calls, lengths, self._begin, batches, keep)
-                for _ in sync.own(range(sync.processes)):  # another side's batches would feel this work
-                    if failure := self._failure(timer.name, outputs, lengths) or self._remembered(mine):
+                calls = {index: self.calls[index][:rotations] for index in own}
+                outputs = self._run(timer, steps, calls, lengths, batches)
+                for _ in sync.own(range(sync.processes)):  # another side's batches would be slowed by this work
+                    if failure := self._failure(timer.name, outputs, lengths) or self._remembered(own):
                         return failure
                     if first < turns.count:
                         self.shared.replace()
@@ -245,87 +237,84 @@ class _Round:
             return _joined(*error.refusals)
         return batches, calibration
 
-    def _calibrate(self, timer: clocks.Clock, mine: list[int], rotations: int) -> Calibration:
+    def _calibrate(self, timer: clocks.Clock, own: Sequence[int], rotations: int) -> Calibration:
         earlier = self.assignment.calibration.get(timer.name, {})
         calibration: Calibration = {}
         refusals: list[RoundFailure] = []
-        for index in mine:
+        for index in own:
             self._begin(index)
             timer.select(index)
+            calls = timer.at_copy(self.calls[index][:rotations], 0)
+            length = earlier.get(index)
             try:
-                calibration[index] = self._length(timer, index, rotations, earlier.get(index))
+                if not length:
+                    timer.verify(calls)
+                if self.prepared.case.device == "cpu" and not (length and index in self.assignment.once):
+                    count, _ = length or schedule.calibrate(timer, calls, self.assignment.batch_seconds)
+                    schedule.prefault(timer, calls, count)
+                calibration[index] = length or schedule.calibrate(timer, calls, self.assignment.batch_seconds)
             except clocks.ClockError as refusal:
                 refusals.append(RoundFailure(index, refusal.status, str(refusal), timer.name))
         if refusals:
             raise _RefusedError(refusals)
         return calibration
 
-    def _length(
-        self, timer: clocks.Clock, index: int, rotations: int, earlier: tuple[int, float] | None
-    ) -> tuple[int, float]:
-        """Return how many calls of a contender make a batch, and its wall seconds; known from ``earlier`` rounds."""
-        calls = timer.at_place(self.calls[index][:rotations], 0)
-        on_cpu = self.prepared.case.device == "cpu"
-        if earlier is not None:
-            if on_cpu and index not in self.assignment.once:
-                schedule.prefault(timer, calls, earlier[0])
-            return earlier
-        timer.verify(calls)
-        if on_cpu:
-            count, _ = schedule.calibrate(timer, calls, self.assignment.batch_seconds)
-            schedule.prefault(timer, calls, count)
-        return schedule.calibrate(timer, calls, self.assignment.batch_seconds)
-
-    def _chosen(self, steps: Sequence[schedule.Batch]) -> set[schedule.Batch]:
-        """Return one batch of each contender, whose output will be judged; nobody can know which."""
-        own: dict[int, list[schedule.Batch]] = {}
+    def _run(
+        self,
+        timer: clocks.Clock,
+        steps: Sequence[schedule.Batch],
+        calls: Mapping[int, Sequence[Call]],
+        lengths: Mapping[int, int],
+        batches: Batches,
+    ) -> dict[int, Packed]:
+        """Run this process's batches; return an output of each contender, of a batch that it cannot predict."""
+        processes = self.assignment.processes
+        by_contender: dict[int, list[schedule.Batch]] = defaultdict(list)
         for step in steps:
-            own.setdefault(step.contender, []).append(step)
-        return {self._random.choice(batches) for batches in own.values()}
+            by_contender[step.contender].append(step)
+        chosen = {self._random.choice(own) for own in by_contender.values()}
+        outputs: dict[int, Packed] = {}
 
-    def _keep(
-        self, shown: Collection[schedule.Batch], outputs: dict[int, Packed], step: schedule.Batch, output: Tensor
-    ) -> None:
-        if step in shown:
-            outputs[step.contender] = pack(output, self.buffers[step.contender])
+        def keep(step: schedule.Batch, output: Tensor) -> None:
+            if step in chosen:
+                outputs[step.contender] = pack(output, self.buffers[step.contender])
+
+        owners = [processes.get(step.contender, 0) for step in steps]
+        own_steps = (steps[number] for number in self.sync.own(owners))
+        schedule.run_turns(timer, own_steps, calls, lengths, self._begin, batches, keep)
+        return outputs
 
     def _begin(self, index: int) -> None:
         self.prepared.activate(index)
         self.current.set(index)
 
-    def _mine(self, steps: list[schedule.Batch]) -> Iterator[schedule.Batch]:
-        """Yield those of the steps that are this process's, each when it is its turn."""
-        processes = self.assignment.processes
-        return (steps[place] for place in self.sync.own([processes.get(step.contender, 0) for step in steps]))
-
     def _bind_again(self) -> None:
-        """Bind all contenders to the new content: what a graph remembers of its input is of the one before.
+        """Bind all contenders to the new content: an autograd graph keeps what it needs of its input's old content.
 
-        Those of the other clocks too, and those that a clock has refused: they are judged against this content.
+        This includes contenders of other clocks and refused ones: they are judged against this content.
         """
         if self.prepared.case.pass_ == "backward":
             for index in self.calls:
                 self.current.set(index)
                 self.calls[index] = self.shared.calls(index)
 
-    def _failure(self, clock: str, outputs: dict[int, Packed], lengths: Mapping[int, int]) -> RoundFailure | None:
-        """Return what is wrong after timing."""
-        if not self.shared.untouched:
-            return self._who(
-                lengths,
-                lambda: None if self.shared.untouched else "changes its input, not always, but while it is timed",
-            )
-        if cheat_checks.replaced():
-            return self._who(lengths, cheat_checks.replaced)
-        for index in list(outputs):
-            if reason := self.examiner.show(index, self.shared.half, outputs.pop(index), clock):
+    def _failure(self, clock: str, outputs: Mapping[int, Packed], lengths: Mapping[int, int]) -> RoundFailure | None:
+        """Return the first failure after timing."""
+        for broken_rule in (self._changed_input, cheat_checks.replaced):
+            if broken_rule():
+                return self._culprit(lengths, broken_rule)
+        for index, output in outputs.items():
+            if reason := self.examiner.show(index, self.shared.half, output, clock):
                 return RoundFailure(index, "wrong", reason)
         return None
 
-    def _remembered(self, mine: Sequence[int]) -> RoundFailure | None:
-        """Return who remembers answers instead of computing them."""
+    def _changed_input(self) -> str | None:
+        return None if all(self.shared.xs) else "changes its input, not always, but while it is timed"
+
+    def _remembered(self, own: Sequence[int]) -> RoundFailure | None:
+        """Return the failure of a contender that remembers outputs instead of computing them."""
         case, contenders = self.prepared.case, self.prepared.contenders
-        for index in mine:
+        for index in own:
             if not can_change(case, contenders[index].implementation.truth):
                 continue
             self._begin(index)
@@ -335,13 +324,14 @@ class _Round:
                 return RoundFailure(index, "wrong", reason)
         return None
 
-    def _who(self, lengths: Mapping[int, int], broken: Callable[[], str | None]) -> RoundFailure:
-        """Find the contender that breaks a rule only now and then, by trying each alone."""
+    def _culprit(self, lengths: Mapping[int, int], broken_rule: Callable[[], str | None]) -> RoundFailure:
+        """Find the contender that breaks a rule in some calls only, by running each alone."""
         for index in self.calls.keys() & lengths.keys():
-            self.shared.restore()
+            for x in self.shared.xs:
+                x.restore()
             self._begin(index)
             for _ in range(10 * lengths[index]):
                 self.calls[index][0]()
-            if reason := broken():
+            if reason := broken_rule():
                 return RoundFailure(index, "wrong", reason)
-        return RoundFailure(None, "failed", "a rule was broken while the round was timed, and by whom is unknown")
+        return RoundFailure(None, "failed", "a rule was broken while the round was timed, by an unknown contender")

@@ -1,8 +1,8 @@
-"""Which batch runs next: many short turns, each with one batch of every contender in a random order.
+"""Schedule batches: many short turns, each with one batch of every contender in a random order.
 
 Noise on shared machines comes in spells of 10 ms to seconds in which everything slows down. Contenders that alternate
-faster than that share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not.
-The same schedule serves contenders in several processes: all know it, and each runs its own batches (see `side_sync`).
+faster share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not. Contenders
+in several processes have the same schedule, of which each process runs its own batches (see `side_sync`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,26 +18,26 @@ from gapbench.measuring.protocol import Batches, Calibration
 from gapbench.workloads.passes import Call
 
 FEWEST_TURNS = 4
-"""A round of slow calls ends soon, and another process is asked: rounds count, turns do not."""
+"""Few, so that a round of slow calls ends soon: rounds, not turns, are replicated."""
 MOST_TURNS = 1000
-"""More turns make a round's median no better than more rounds would."""
+"""Beyond this, more rounds are worth more than more turns."""
 _MOST_WALL = 10
 _FEWEST_CALLS, _LONGEST = 5, 6e-3
-"""A batch has five calls where those take at most 6 ms: its first call is not counted, and should not be half of
-it."""
+"""A batch has at least five calls where those take at most 6 ms: its first call is not counted, and should not be half
+of it."""
 _SETTLING_SECONDS = 0.015
 _FEW_FAULTS = 0.05
-_PLACE_CHANGES = 16
+_COPY_CHANGES = 16
 _SLOW = 4
-"""A contender whose batches take so many times as long as the shortest takes a turn less often."""
+"""A contender whose batches take at least this many times as long as the shortest takes fewer turns."""
 
 
 def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tuple[int, float]:
     """Return how many calls make a batch of about ``batch_seconds``, and the wall seconds that such a batch takes.
 
-    The two differ where a clock does more than it counts (a flush before every call, say): then the batch is as long as
-    takes ten times ``batch_seconds`` by the wall. Doubles the batch until it is half as long as wanted, which warms
-    the code up as well; the faster of two batches counts, because the first calls of a process are slow.
+    The two differ where a clock does more than it counts, such as a flush before every call; then a batch takes at most
+    ten times ``batch_seconds`` of wall time. Doubles the batch until it is half as long as wanted, which warms up the
+    code as well. Of two batches the faster counts, because the first calls of a process are slow.
     """
     count = clock.whole(1, len(calls))
     while True:
@@ -53,10 +53,10 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
 
 
 def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
-    """Run calls, a quarter of a batch at a time, until they touch hardly any new memory, for ``seconds`` at most.
+    """Run quarters of a batch until calls cause hardly any page faults, for ``seconds`` at most.
 
-    A forked process copies every page that it writes to for the first time. Where many modules were loaded before the
-    fork, free memory is scattered, and a call of 5 µs took 14 in its first thousand repetitions.
+    A forked process copies every page at its first write. Where many modules were loaded before the fork, free memory
+    is scattered: a call of 5 µs took 14 µs in its first 1,000 repetitions.
     """
     deadline = monotonic() + seconds
     count = clock.whole(max(1, count // 4), len(calls))
@@ -76,19 +76,19 @@ def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, floa
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How many turns a round takes, and in which of them a contender takes part: every so manieth."""
+    """The number of turns of a round; contender i takes part in every ``every[i]``-th of them."""
 
     count: int
     every: Mapping[int, int]
 
     @property
     def stretch(self) -> int:
-        """How many turns in a row use one place of the input.
+        """The number of consecutive turns that use one copy of the input.
 
-        Whoever is first on a place meets it cold: where each turn took another place, the first of two sides was 6 to
-        9 % slower on 3 MB in float32, and a round's median hung between the two.
+        The first contender on another copy finds it cold. When each turn used another copy, the first of two sides was
+        6 to 9 % slower on 3 MB in float32, and a round's median lay between the two.
         """
-        return max(1, self.count // _PLACE_CHANGES)
+        return max(1, self.count // _COPY_CHANGES)
 
     @classmethod
     def within(
@@ -99,33 +99,33 @@ class Turns:
         most: int = MOST_TURNS,
         once: Collection[int] = (),
     ) -> "Turns":
-        """Plan the turns of a slice of the budget: who is far slower than the fastest takes part less often.
+        """Plan the turns of ``slice_seconds``; contenders that are far slower than the fastest take part less often.
 
-        All sides of an implementation take part in the same turns, and everyone in `FEWEST_TURNS` at least, but for
-        those that do ``once``.
+        All sides of an implementation take part in the same turns: those in ``once`` in one, others in at least
+        `FEWEST_TURNS`.
         """
-        everyone, slice_seconds = calibration, slice_seconds - sum(calibration[index][1] for index in once)
-        calibration = {index: one for index, one in calibration.items() if index not in once}
-        shortest = min(seconds for _, seconds in calibration.values())
+        slice_seconds -= sum(calibration[index][1] for index in once)
+        batch_seconds = {index: seconds for index, (_, seconds) in calibration.items() if index not in once}
+        shortest = min(batch_seconds.values())
         longest: dict[int, float] = {}
-        for index, (_, seconds) in calibration.items():
+        for index, seconds in batch_seconds.items():
             longest[index % implementations] = max(seconds, longest.get(index % implementations, 0.0))
-        # odd, so that it meets all places of the input
+        # Odd, so that a contender meets all copies of the input.
         rare = {name: max(1, int(seconds / (_SLOW * shortest)) | 1) for name, seconds in longest.items()}
-        cost = sum(seconds / rare[index % implementations] for index, (_, seconds) in calibration.items())
+        cost = sum(seconds / rare[index % implementations] for index, seconds in batch_seconds.items())
         count = max(FEWEST_TURNS, min(most, int(slice_seconds / cost)))
-        every = {index: min(rare[index % implementations], count // FEWEST_TURNS) for index in calibration}
-        return cls(count, {index: every.get(index, count) for index in everyone})
+        every = {index: min(rare[index % implementations], count // FEWEST_TURNS) for index in batch_seconds}
+        return cls(count, {index: every.get(index, count) for index in calibration})
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of the order: who takes it, in which turn and at which position of it, and on which place's input."""
+    """One batch of the order: its turn, its position in the turn, and the number of the input copy that it uses."""
 
     turn: int
     position: int
     contender: int
-    place: int
+    copy: int
 
 
 def order(turns: Turns, first: int, count: int, implementations: int, rng: Random) -> list[Batch]:
@@ -142,8 +142,8 @@ def order(turns: Turns, first: int, count: int, implementations: int, rng: Rando
             if turn % turns.every[sides[name][0]] == name % turns.every[sides[name][0]]
             for index in rng.sample(sides[name], len(sides[name]))
         ]
-        place = turn // turns.stretch
-        batches += [Batch(turn, position, index, place) for position, index in enumerate(taking_part)]
+        copy = turn // turns.stretch
+        batches += [Batch(turn, position, index, copy) for position, index in enumerate(taking_part)]
     return batches
 
 
@@ -156,17 +156,17 @@ def run_turns(
     batches: Batches,
     keep: Callable[[Batch, Tensor], None],
 ) -> None:
-    """Take the batches of ``steps`` and add each to ``batches``.
+    """Run the batches of ``steps`` and add each to ``batches``.
 
-    ``begin(index)`` is told who runs next, and ``keep(step, output)`` what a batch returned last. Outputs are dropped
-    at once, so that contenders meet the same memory.
+    Calls ``begin(contender)`` before each batch, and ``keep(step, output)`` with its last output after it. Outputs are
+    dropped at once, so that all contenders have the same free memory.
     """
     for step in steps:
         index, count = step.contender, lengths[step.contender]
         begin(index)
         clock.select(index)
         faults = memory.page_faults()
-        seconds, output = clock.batch(clock.at_place(calls[index], step.place), count)
+        seconds, output = clock.batch(clock.at_copy(calls[index], step.copy), count)
         faults = memory.page_faults() - faults
         batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
         keep(step, output)

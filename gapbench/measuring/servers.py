@@ -1,11 +1,10 @@
-"""The processes that workers are forked from: for each interpreter and memory condition two, that differ for life.
+"""Run the fork servers: two for each interpreter and memory condition.
 
-Where code lies in memory makes a process 0.3 to 0.5 % faster or slower until it ends, and forks share that. So rounds
-are forked from several processes.
+The placement of code in memory makes a process 0.3 to 0.5 % faster or slower until it ends, and its forks share that.
+So rounds are forked from several processes.
 """
 
 import contextlib
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from gapbench.measuring.forkserver import ForkServer
 
 if TYPE_CHECKING:
     from gapbench.measuring.plan import CasePlan, Side
-# This module is imported before torch: the first processes load it while this one does.
+# This module is imported before torch, so that the first servers load torch at the same time as this process.
 
 SERVERS = 2
 _PRELOAD = "gapbench.measuring.worker"
@@ -24,7 +23,10 @@ _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
 class Servers:
-    """A context manager that ends them all; this interpreter's for ``conditions`` start at once, others in `load`."""
+    """All fork servers, and a context manager that ends them.
+
+    This interpreter's servers for the memory ``conditions`` start at once, others in `load`.
+    """
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}
@@ -34,7 +36,7 @@ class Servers:
                 self._start(condition, sys.executable, number)
 
     def load(self, plans: "Sequence[CasePlan]", sides: "Sequence[Side]") -> None:
-        """Load what ``plans`` need on all sides, and wait. Raises `GapbenchError` if a process could not start."""
+        """Load the modules for ``plans`` on all sides, and wait. Raises `GapbenchError` if a server cannot start."""
         numbers = range(SERVERS if any(case_plan.case.device == "cpu" for case_plan in plans) else 1)
         needed = {
             (case_plan.memory, side.python, number): side.harness
@@ -45,7 +47,7 @@ class Servers:
         for key, harness in needed.items():
             if key not in self._servers:
                 self._start(*key, harness)
-        self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle to the end
+        self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle
         modules = preload(plans)
         for server in self._servers.values():
             server.load(modules[1:])
@@ -59,13 +61,13 @@ class Servers:
         self._servers[condition, python, number] = self._stack.enter_context(server)
 
     def of(self, condition: str, python: str, number: int) -> ForkServer:
-        """Return the server for a memory condition and interpreter, in turn by ``number``."""
+        """Return a server for a memory condition and interpreter, cycling by ``number``."""
         server = self._servers.get((condition, python, number % SERVERS))
         return server or self._servers[condition, python, 0]
 
     @property
     def any(self) -> ForkServer:
-        """One of them, for what belongs to no case."""
+        """A server for jobs that belong to no case."""
         return next(iter(self._servers.values()))
 
     def __enter__(self) -> "Servers":
@@ -76,21 +78,24 @@ class Servers:
 
 
 def preload(plans: "Sequence[CasePlan]") -> list[str]:
-    """Return the modules that workers for ``plans`` should not have to import each."""
+    """Return the modules that the servers import for the workers of ``plans``."""
     from gapbench import operations
 
     modules = [_PRELOAD]
     if any(case_plan.case.pass_ != "forward" for case_plan in plans):
-        modules.append("torch.fx.experimental.symbolic_shapes")  # half a second of sympy at a process's first gradient
+        modules.append("torch.fx.experimental.symbolic_shapes")  # imports sympy for 0.5 s at the first gradient
     on_cpu = [case_plan for case_plan in plans if case_plan.case.device == "cpu"]
     if any(operations.compiles(spec) for case_plan in on_cpu for spec in case_plan.specs.values()):
         modules.append(_PRELOAD_COMPILER)
     elsewhere = (spec for case_plan in plans if case_plan.case.device != "cpu" for spec in case_plan.specs.values())
     if any(map(operations.compiles, elsewhere)):
-        # Importing starts neither a thread nor the device; to compile here would.
+        # Importing starts neither a thread nor the device; compiling here would.
         modules += ["torch._dynamo", "torch._inductor.compile_fx"]
-    supported = [
-        spec for one in plans for spec in one.specs.values() if operations.unsupported_reason(spec, one.case) is None
+    slow_imports = [
+        module
+        for case_plan in plans
+        for spec in case_plan.specs.values()
+        if operations.unsupported_reason(spec, case_plan.case) is None
+        for module in operations.loads(spec)
     ]
-    slow_imports = itertools.chain.from_iterable(map(operations.loads, supported))
     return [*modules, *dict.fromkeys(slow_imports)]

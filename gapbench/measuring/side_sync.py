@@ -1,7 +1,7 @@
-"""Who computes next where the sides of one round sit in several processes, and how they agree on batch lengths.
+"""Synchronise the processes of one round: which one computes next, and what batch lengths all of them use.
 
-All of them know the whole order beforehand, and hand a token (a byte in a pipe) to the owner of the next step, so that
-exactly one computes at a time and nobody has to be asked in between.
+All processes know the whole order beforehand, and pass a token (a byte in a pipe) to the owner of the next step. So
+exactly one computes at any time, without a coordinator.
 """
 
 import os
@@ -11,20 +11,20 @@ from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Agreement, Calibration, Channel
 
 LEFT_ALONE = 71
-"""Exit status of a process whose fellows have gone: why is theirs to tell."""
+"""Exit status of a process whose peers have ended; they report why."""
 
 
 class SideSync:
-    """The processes that share a round, as number ``process`` of ``processes`` sees them; here that one has it all."""
+    """The synchronisation of process number ``process`` of ``processes``; here, of a single process."""
 
     process, processes = 0, 1
 
     def own(self, owners: Sequence[int]) -> Iterator[int]:
-        """Yield the indices in ``owners`` (a process for each step) that are this one's, each when it is its turn."""
+        """Yield the indices in ``owners`` (a process for each step) of this process's steps, each when it may run."""
         return iter(range(len(owners)))
 
     def agree(self, calibration: Calibration) -> Calibration:
-        """Return the calibration of all contenders, given that of this process's own."""
+        """Return the calibration of all contenders, given that of this process's contenders."""
         return calibration
 
 
@@ -32,13 +32,13 @@ SINGLE_PROCESS = SideSync()
 
 
 class TokenSync(SideSync):
-    """One process of several: ``inbox`` is the descriptor that it reads tokens from, ``outboxes`` those of the others.
+    """One process of several: it reads tokens from the descriptor ``inbox``, and writes them to ``outboxes``.
 
-    Agreement goes through the parent, on ``channel``. From then on all compute on the processor ``core``, where one is
-    given: with a side on each of two cores, whatever else runs on one of them slows one side only. Measured with other
-    work on a 2-core machine, that made 0.8 % scatter of a round's ratio out of 9 %.
+    Agreement goes through the parent, on ``channel``. From then on all processes compute on the processor ``core``, if
+    given: with a side on each of two cores, other work on one of them would slow one side only. With other work on a
+    2-core machine, this reduced the scatter of a round's ratio from 9 % to 0.8 %.
 
-    While it waits, no contender is ``current``: where a round takes too long, it is not this process that does.
+    While it waits, no contender is ``current``, so that a timeout is not put down to a waiting process.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TokenSync(SideSync):
         self._current = current
 
     def own(self, owners: Sequence[int]) -> Iterator[int]:
-        """Yield this process's indices in ``owners``. The token lies with process 0 before and after."""
+        """Yield this process's indices in ``owners``. Process 0 has the token before and after."""
         steps = (0, *owners, 0)
         for step, owner in enumerate(steps):
             if owner != self.process:
@@ -76,7 +76,7 @@ class TokenSync(SideSync):
             raise SystemExit(LEFT_ALONE) from None
 
     def agree(self, calibration: Calibration) -> Calibration:
-        """Send the parent what this process found, and return what it makes of all: see `merged`."""
+        """Send the parent this process's calibration, and return that of all processes (see `merged`)."""
         self._current.clear()
         self._channel.send(Agreement(calibration))
         reply = self._channel.wait()
@@ -87,16 +87,16 @@ class TokenSync(SideSync):
 
 
 def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibration:
-    """Return the batches that all sides take: for each implementation the largest number of calls of any side.
+    """Return the batch lengths of all sides: for each implementation the largest number of calls of any side.
 
-    Contender i of a round is implementation ``i % implementations`` of side ``i // implementations``. Seconds grow as
-    the calls do.
+    Contender i of a round is implementation ``i % implementations`` of side ``i // implementations``. Seconds grow in
+    proportion to the calls.
     """
-    everyone = {index: one for calibration in calibrations for index, one in calibration.items()}
+    joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}
-    for index, (count, _) in everyone.items():
+    for index, (count, _) in joined.items():
         calls[index % implementations] = max(count, calls.get(index % implementations, 1))
     return {
         index: (calls[index % implementations], seconds * calls[index % implementations] / count)
-        for index, (count, seconds) in everyone.items()
+        for index, (count, seconds) in joined.items()
     }

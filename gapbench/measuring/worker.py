@@ -1,14 +1,15 @@
 """The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure one round, or energy.
 
-Whatever goes wrong becomes a status and a reason; what kills the process is the parent's to tell.
+An exception becomes a status and a reason; the parent reports what kills the process.
 """
 
+import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from gapbench.machine.devices import device
 from gapbench.machine.telemetry import energy
@@ -19,7 +20,7 @@ from gapbench.measuring.examiner import Examiner, ExaminerGoneError, can_change,
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
-from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure
+from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, TokenSync
 from gapbench.store.records import Qualification
@@ -29,30 +30,31 @@ from gapbench.workloads.inputs import GuardedTensor
 from gapbench.workloads.oracle import Question
 
 _SURPRISES = 4
+"""Input elements that are changed, one by one, for each contender."""
 
 WINDOW_SECONDS = 0.25
-"""A window's least length."""
+"""Shortest window in which energy is counted."""
 
-_PATIENCE = 2.0
+_COUNTER_TIMEOUT = 2.0
 _BATCH_SECONDS = 1e-3
 
 
 class _Loaded:
-    """What `serve_case` has loaded in this process, for the workers that it forks."""
+    """The case that `serve_case` has loaded in this process, for the workers that it forks."""
 
     case: PreparedCase | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which process of a round this is, and the processor that all of them compute on, where one is enough."""
+class ProcessSlot:
+    """The number of a process in its round, and the processor that all of them compute on, where one is enough."""
 
     process: int = 0
     core: int | None = None
 
 
 def serve_case(channel: Channel, _: CurrentContender, task: CaseTask, descriptors: tuple[int, ...]) -> None:
-    """Load the contenders of a case, say how that went, and fork workers that have them, if that is possible."""
+    """Load the contenders of a case, send `Prepared`, and fork workers that share them, if that is possible."""
     byte, control = descriptors
     current = CurrentContender(byte)
     _Loaded.case, forkable = _load(channel, current, task)
@@ -70,25 +72,25 @@ def judge_contenders(
 ) -> None:
     """Send `Judged` for each contender, in order, up to the first that is not ok.
 
-    ``task`` is None in a worker that was forked from one that has loaded the case; else it is loaded here, and
-    `Prepared` is sent first. The descriptor is that of the examiner, whose paper has ``seeds``.
+    ``task`` is None in a worker forked from a process that has loaded the case; else the worker loads it, and sends
+    `Prepared` first. The descriptor is the examiner's, whose paper has ``seeds``.
     """
     examiner = Examiner(descriptors[0])
     examiner.begin(0)
     case = _Loaded.case if task is None else _load(channel, current, task)[0]
     if case is not None:
-        able = [index for index in indices if index in case.contenders]
-        for judged in judge(case, able, seeds, current, examiner):
+        loaded = [index for index in indices if index in case.contenders]
+        for judged in judge(case, loaded, seeds, current, examiner):
             channel.send(judged)
 
 
 def judge(
     loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
 ) -> Iterator[Judged]:
-    """Judge contenders one after the other, and end after the first that is not ok.
+    """Judge contenders one after the other, up to the first that is not ok.
 
-    Who breaks the rules may have changed the process: the others are then judged in another one. ``seeds`` are those of
-    the examiner's paper.
+    That one may have changed the process, so the others are judged in another one. ``seeds`` are those of the
+    examiner's paper.
     """
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
@@ -136,7 +138,7 @@ def _judge_one(
         return Qualification("wrong", "changes its input, not in the first calls, but later")
     if can_change(case, truth) and (reason := examiner.remembered(index, 0, x, call, _SURPRISES)):
         return Qualification("wrong", reason)
-    # Asked before other probes make the function compile for what is not measured.
+    # Read before other probes make the function compile for calls that are not measured.
     again, code_path = probes.compilation() if compiled else None, implementation.code_path(function)
     if again and again.graph_breaks:
         return Qualification("failed", "torch.compile broke the graph when it was called again")
@@ -151,80 +153,62 @@ def _judge_one(
         code_path=code_path,
         graph_breaks=contender.compilation.graph_breaks if contender.compilation else None,
         recompilations=contender.compilation.recompilations + again.graphs if contender.compilation and again else None,
-        parameters=probes.parameters(function) if isinstance(function, nn.Module) else None,
+        parameters=sum(map(Tensor.numel, function.parameters())) if isinstance(function, nn.Module) else None,
         deterministic=probes.deterministic(call),
         batch_invariant=None if compiled else probes.batch_invariant(case, function, x),
     )
 
 
-def measure_round(
+def measure_rounds(
     channel: Channel,
     current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
-    place: Place,
+    jobs: Sequence[tuple[CaseTask | None, Assignment]],
+    slot: ProcessSlot,
     descriptors: tuple[int, ...],
 ) -> None:
-    """Measure one round and send its `RoundResult`, or the `RoundFailure` that prevented it.
+    """Measure a round of each case in turn, and send its `RoundResult`, or the `RoundFailure` that prevented it.
 
-    ``task`` as of `judge_contenders`, but without a word about its loading. The first of the ``descriptors`` is that of
-    the examiner; where several processes share the round, those of the byte that says what runs, of the own inbox, and
-    of every process's outbox follow.
+    A job's task is as for `judge_contenders`, but no `Prepared` is sent. The first of ``descriptors`` is the
+    examiner's, whose papers are those of the jobs. Where several processes share the round, those of this process's
+    current byte, of its inbox, and of every process's outbox follow.
     """
     examiner, *shared = descriptors
     sync = SINGLE_PROCESS
     if shared:
         byte, inbox, *outboxes = shared
         current = CurrentContender(byte)
-        os.close(outboxes[place.process])  # else a token that never comes would not end in an end of file
-        others = {number: outbox for number, outbox in enumerate(outboxes) if number != place.process}
-        sync = TokenSync(channel, place.process, inbox, others, current, place.core)
-    _measure_round(channel, current, task, assignment, Examiner(examiner), 0, sync)
+        os.close(outboxes[slot.process])  # else the inbox would never reach an end of file
+        others = {number: outbox for number, outbox in enumerate(outboxes) if number != slot.process}
+        sync = TokenSync(channel, slot.process, inbox, others, current, slot.core)
+    examining = Examiner(examiner)
+    for paper, (task, assignment) in enumerate(jobs):
+        current.clear()
+        examining.begin(paper)
+        channel.send(_measure_round(current, task, assignment, examining, sync))
 
 
 def _measure_round(
-    channel: Channel,
-    current: CurrentContender,
-    task: CaseTask | None,
-    assignment: Assignment,
-    examiner: Examiner,
-    paper: int,
-    sync: SideSync,
-) -> None:
-    case = _Loaded.case
+    current: CurrentContender, task: CaseTask | None, assignment: Assignment, examiner: Examiner, sync: SideSync
+) -> RoundResult | RoundFailure:
+    loaded = _Loaded.case
     try:
-        examiner.begin(paper)
         if task is not None:
-            case, reply = prepared.prepare(task, current)
+            loaded, reply = prepared.prepare(task, current)
             for index, (status, reason) in reply.rejected.items():
-                channel.send(RoundFailure(index, status, reason))
-                return
-        assert case is not None
-        channel.send(rounds.measure(case, assignment, current, examiner, sync))
+                return RoundFailure(index, status, reason)
+        assert loaded is not None
+        return rounds.measure(loaded, assignment, current, examiner, sync)
     except ExaminerGoneError:
         raise
     except Exception as error:
-        task = task or (case.task if case else None)
+        task = task or (loaded.task if loaded else None)
         assert task is not None
-        channel.send(RoundFailure(current.get(), *prepared.status_of(error, task.case)))
         prepared.end_if_lost(task.case)
-
-
-def measure_rounds(
-    channel: Channel,
-    current: CurrentContender,
-    jobs: Sequence[tuple[CaseTask, Assignment]],
-    descriptors: tuple[int, ...],
-) -> None:
-    """Load and measure one round of each case in this process, and send what `measure_round` does of each in turn."""
-    examiner = Examiner(descriptors[0])
-    for number, (task, assignment) in enumerate(jobs):
-        current.clear()
-        _measure_round(channel, current, task, assignment, examiner, number, SINGLE_PROCESS)
+        return RoundFailure(current.get(), *prepared.status_of(error, task.case))
 
 
 def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[PreparedCase | None, bool]:
-    """Load a task's contenders, and send how that went; return them, and whether workers can be forked."""
+    """Load a task's contenders and send `Prepared`; return them, and whether workers can be forked."""
     try:
         case, reply = prepared.prepare(task, current)
     except Exception as error:
@@ -241,7 +225,7 @@ def measure_ceilings(
     device_name: str,
     threads: tuple[int, ...],
 ) -> None:
-    """Measure a device's limits and send them as run.json has them."""
+    """Measure a device's ceilings and send them as in run.json."""
     try:
         channel.send(Answer(ceilings.measure(device_name, threads)))
     except Exception as error:
@@ -250,7 +234,7 @@ def measure_ceilings(
 
 
 def energy_source(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001
-    """Send the name of what counts a device's energy, and None; or None, and why nothing does."""
+    """Send the name of a device's energy counter and None; or None and the reason why there is none."""
     try:
         with energy.opened(device_name, device(device_name).uuid) as counter:
             channel.send(Answer([counter.source, None]))
@@ -259,38 +243,41 @@ def energy_source(channel: Channel, current: CurrentContender, device_name: str)
 
 
 def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec: str, seed: int) -> None:
-    """Send the joules of one call, or the sentence that says why they are not known."""
+    """Send the joules of one call, or the reason why they could not be measured."""
     try:
         loaded, reply = prepared.prepare(CaseTask(case, (spec,), (HERE,), (0,), seed), current)
         for _, reason in reply.rejected.values():
             channel.send(Answer(reason))
             return
-        where = device(case.device)
+        target = device(case.device)
         truth = loaded.contenders[0].implementation.truth
         call = loaded.make_call(0, loaded.sample(seed), inputs.upstream(case, seed, truth.shape(case)))
 
         def run(count: int) -> None:
             for _ in range(count):
                 call()
-            where.synchronize()
+            target.synchronize()
 
-        with energy.opened(case.device, where.uuid) as counter:
+        with energy.opened(case.device, target.uuid) as counter:
             channel.send(Answer(joules_per_call(run, counter)))
     except Exception as error:
         channel.send(Answer(f"{type(error).__name__}: {error}"))
 
 
 def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> float:
-    """Return what one call takes; ``run(count)`` makes so many, and returns when their work is done.
+    """Return the joules of one call; ``run(count)`` makes ``count`` calls and waits for their work.
 
-    Over a window of calls back to back, from one step of the counter to another: counters move in steps (NVML's by 20
-    to 100 ms, RAPL's by 1 ms), so a window that began and ended anywhere would be wrong by a step at each end.
-    Raises `UnreadableError` if the counter stands still.
+    Calls run back to back from one step of the counter to a later one. Counters move in steps (NVML's of 20 to 100 ms,
+    RAPL's of 1 ms), so a window with other ends would be wrong by a step at each end. Raises `UnreadableError` if the
+    counter does not move.
     """
-    count = _millisecond_of(run)
+    for count in (1 << power for power in itertools.count()):
+        began = base.now()
+        run(count)
+        if base.now() - began >= _BATCH_SECONDS / 2:  # reading the counter is short beside that
+            break
     _until_step(run, count, counter)
-    began, before = base.now(), counter.joules()
-    calls = 0
+    began, before, calls = base.now(), counter.joules(), 0
     while base.now() - began < WINDOW_SECONDS:
         run(count)
         calls += count
@@ -298,23 +285,12 @@ def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> fl
     return (counter.joules() - before) / calls
 
 
-def _millisecond_of(run: Callable[[int], object]) -> int:
-    """Return how many calls take about a millisecond, beside which reading the counter is short."""
-    count = 1
-    while True:
-        began = base.now()
-        run(count)
-        if base.now() - began >= _BATCH_SECONDS / 2:
-            return count
-        count *= 2
-
-
 def _until_step(run: Callable[[int], object], count: int, counter: energy.Counter) -> int:
-    """Go on until the counter has moved; return how many calls that took."""
+    """Make calls until the counter has moved; return how many."""
     began, before, calls = base.now(), counter.joules(), 0
     while counter.joules() == before:
-        if base.now() - began > _PATIENCE:
-            raise UnreadableError(f"{counter.source} did not move in {_PATIENCE:g} s of work")
+        if base.now() - began > _COUNTER_TIMEOUT:
+            raise UnreadableError(f"{counter.source} did not move in {_COUNTER_TIMEOUT:g} s of work")
         run(count)
         calls += count
     return calls

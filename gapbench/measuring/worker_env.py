@@ -1,7 +1,7 @@
-"""What a worker inherits of its caller's environment: what computing needs, by name, and nothing that is a secret.
+"""Select the environment variables that workers inherit: those that computing needs, by name, and no secrets.
 
-Workers run code that nobody here has read. Tokens, passwords and credentials of the caller are none of its business,
-and the credentials of a store least of all. The lists are explained in SECURITY.md.
+Workers run untrusted code, which must not see the caller's tokens, passwords and credentials, such as those of a store.
+SECURITY.md explains the lists.
 """
 
 import os
@@ -13,7 +13,7 @@ NAMES = (
     "LD_LIBRARY_PATH", "LD_PRELOAD", "LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH",
     "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "VIRTUAL_ENV", "XDG_CACHE_HOME", "NO_COLOR",
 )  # fmt: skip
-"""Variables that pass."""
+"""Names of inherited variables."""
 
 PREFIXES = (
     "LC_", "PYTHON", "CONDA_", "CUDA", "CUDNN_", "CUBLAS", "NVIDIA_", "NCCL_", "ROCM_", "ROCR_", "HIP_", "HSA_",
@@ -22,21 +22,22 @@ PREFIXES = (
     "ORT_", "COVERAGE_", "GAPBENCH_", "MIOPEN_", "ROCBLAS_", "HIPBLASLT_", "GPU_DEVICE_ORDINAL", "ASCEND_", "HABANA_",
     "PT_HPU_", "MUSA_", "MLU_", "NEURON_",
 )  # fmt: skip
-"""Beginnings of names that pass."""
+"""Prefixes of names of inherited variables."""
 
 SECRET = ("TOKEN", "SECRET", "KEY", "PASSW", "PASSPHRASE", "CREDENTIAL", "AUTH", "COOKIE", "SESSION")
-"""What makes a name a secret's wherever it stands in it: that never passes."""
+"""Parts of names that mark secrets, which are never inherited."""
 
 
-def passes(name: str) -> bool:
+def is_allowed(name: str) -> bool:
     """Tell whether workers inherit the variable called ``name``."""
     upper = name.upper()
     return (name in NAMES or name.startswith(PREFIXES)) and not any(word in upper for word in SECRET)
 
 
 def environment(variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """Return the environment of a process that runs other people's code: what passes, and ``variables``."""
-    return _DEFAULTS | {name: value for name, value in os.environ.items() if passes(name)} | dict(variables)
+    """Return the environment of a process that runs untrusted code: allowed variables, and ``variables``."""
+    allowed = {name: value for name, value in os.environ.items() if is_allowed(name)}
+    return _DEFAULTS | allowed | dict(variables)
 
 
 _DEFAULTS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -49,9 +50,9 @@ MEANINGS = {
     "PYTORCH_NO_CUDA_MEMORY_CACHING": "every allocation calls the driver",
     "PYTORCH_NO_HIP_MEMORY_CACHING": "every allocation calls the driver",
 }
-"""Variables that change what is timed on an accelerator, and what each of them does."""
+"""Variables that change what is timed on an accelerator, with their effect."""
 
 
 def changes_meaning() -> dict[str, str]:
     """Return those of `MEANINGS` that are set to anything but 0."""
-    return {name: what for name, what in MEANINGS.items() if os.environ.get(name, "0") not in ("", "0")}
+    return {name: effect for name, effect in MEANINGS.items() if os.environ.get(name, "0") not in ("", "0")}

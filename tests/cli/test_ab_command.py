@@ -200,7 +200,7 @@ def test_a_file_beside_an_implementation_is_each_commits_own(repository, tmp_pat
         (["HEAD", "HEAD", "--impl", "pool.py", *SMALL], "write FILE.py:FUNCTION"),
         (["HEAD", "HEAD", "--impl", "pool.py:mean", *SMALL], "there is an implementation 'mean' already"),
         (["HEAD", "HEAD", *POOL, "--impl", "other.py:pool"], "there is an implementation 'pool' already"),
-        (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "is not a Python interpreter that runs"),
+        (["HEAD", ".", *POOL, "--head-python", "/no/such/python"], "does not run as a Python interpreter"),
         (["HEAD", ".", *POOL, "--explain", "--head-python", "python3"], "leave out --explain, or --base-python"),
         (["HEAD"], "Missing argument 'HEAD'"),
     ],

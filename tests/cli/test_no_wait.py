@@ -56,7 +56,7 @@ def test_the_second_run_waits_and_says_for_whom_and_then_completes(start, tmp_pa
     measured(store)
     second = start(*RUN, "--tag", "after")
     line = second.stderr.readline()
-    assert line.startswith(f"waiting: cpu is being measured on by process {first.pid} (gapbench run --shape 1x8x4x4 ")
+    assert line.startswith(f"waiting: cpu is in use by process {first.pid} (gapbench run --shape 1x8x4x4 ")
     assert "--tag mine --json) since 20" in line
     assert "--no-wait" in line
     assert len(store.ids()) == 1, "a run that waits has not begun"
@@ -115,7 +115,7 @@ def test_every_command_that_measures_exits_with_4_on_request(gapbench, tmp_path,
         ):
             code, out, err = gapbench(*command, "--no-wait")
             assert (code, out, len(err.splitlines())) == (4, "", 1), command
-            assert f"cpu is being measured on by process {os.getpid()} (somebody) since 20" in err
+            assert f"cpu is in use by process {os.getpid()} (somebody) since 20" in err
         for command in ([*RUN, "--dry-run"], ["list", "devices"]):
             code, _, err = gapbench(*command)
             assert (code, err) == (0, ""), command

@@ -84,7 +84,7 @@ def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):
     begin, member.handle.begin = member.handle.begin, lose
     code, _, err = gapbench("run", "quick", *OPTIONS, "--on", "ray", members=[member])
     assert code == 2
-    assert "all devices of the fleet are lost; all rounds before that are kept" in err
+    assert "all devices of the fleet are lost; all earlier rounds are kept" in err
     (run,) = Store(str(tmp_path / "results")).ids()
     resume = "run", "--resume", run, "--json"
     code, _, err = gapbench(*resume)

@@ -24,7 +24,7 @@ def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path
         gapbench = start("run", *one, "--on", "ray", "--budget", "1s", "--rounds", "1", "--json")
         out, err = gapbench.communicate(timeout=300)
     assert gapbench.returncode == 0, err
-    held = f"takes no part: cpu is being measured on by process {os.getpid()} (somebody) since 20"
+    held = f"takes no part: cpu is in use by process {os.getpid()} (somebody) since 20"
     assert [f"warning: 127.0.0.1 cpu {held}" in line for line in err.splitlines()].count(True) == 1, err
     document = Store(str(tmp_path / "results")).describe(json.loads(out)["run"])
     assert [device.device for device in document.fleet] == ["cpu"] * 2

@@ -55,7 +55,7 @@ def test_who_comes_second_is_told_who_is_first_and_why_not(holder, tmp_path):
     with pytest.raises(RefusedError) as refused:
         device_lock.take(Cpu(), "second", tmp_path)
     assert refused.value.exit_code == ExitCode.REFUSED
-    assert f"cpu is being measured on by process {holder.pid} (gapbench run quick) since 20" in str(refused.value)
+    assert f"cpu is in use by process {holder.pid} (gapbench run quick) since 20" in str(refused.value)
     assert json.loads(file_of(tmp_path).read_text())["pid"] == holder.pid, "who is refused changes nothing"
 
 
@@ -72,10 +72,10 @@ def test_the_lock_of_a_killed_process_is_free_at_once_even_while_its_fork_server
 
 
 def test_who_waits_is_told_first_and_goes_on_when_the_holder_ends(holder, tmp_path):
-    said = []
+    messages = []
 
     def tell(busy):
-        said.append(busy)
+        messages.append(busy)
         threading.Timer(0.2, end).start()
 
     def end():
@@ -85,8 +85,8 @@ def test_who_waits_is_told_first_and_goes_on_when_the_holder_ends(holder, tmp_pa
     ended = threading.Event()
     with device_lock.take(Cpu(), "second", tmp_path, tell):
         assert ended.is_set()
-    assert len(said) == 1
-    assert f"process {holder.pid}" in said[0]
+    assert len(messages) == 1
+    assert f"process {holder.pid}" in messages[0]
 
 
 def test_a_lock_that_was_given_back_can_be_taken_again(tmp_path):
@@ -118,15 +118,15 @@ def test_whatever_lies_in_the_file_it_is_taken_and_named_without_an_error(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
-        (b"", "another process, which does not say who it is"),
-        (b"[" * 4000, "another process, which does not say who it is"),
-        (b'{"pid": "DEAD", "command": "x", "since": "y"}', "another process, which does not say who it is"),
+        (b"", "an unknown process"),
+        (b"[" * 4000, "an unknown process"),
+        (b'{"pid": "DEAD", "command": "x", "since": "y"}', "an unknown process"),
         (b'{"pid": "LIVE", "command": "\\u001b[2J\\nrun", "since": "y"}', "(?[2J?run) since y"),
     ],
 )
-def test_what_the_file_says_is_not_believed_where_its_process_is_dead_and_moves_no_cursor(tmp_path, content, said):
+def test_what_the_file_says_is_not_believed_where_its_process_is_dead_and_moves_no_cursor(tmp_path, content, expected):
     dead = subprocess.Popen(["true"])
     dead.wait()
     content = content.replace(b'"DEAD"', str(dead.pid).encode()).replace(b'"LIVE"', str(os.getpid()).encode())
@@ -134,7 +134,7 @@ def test_what_the_file_says_is_not_believed_where_its_process_is_dead_and_moves_
         file_of(tmp_path).write_bytes(content)
         with pytest.raises(RefusedError) as refused:
             device_lock.take(Cpu(), "second", tmp_path)
-        assert said in str(refused.value)
+        assert expected in str(refused.value)
         assert str(refused.value).isprintable()
 
 
@@ -176,7 +176,7 @@ def a_hard_link(path):
 def test_what_is_not_a_plain_file_of_its_own_is_refused_and_left_alone(tmp_path, make):
     make(tmp_path / "gapbench-cpu.lock")
     before = descriptors()
-    with pytest.raises(GapbenchError, match=r"cannot lock cpu by .*gapbench-cpu\.lock: .*; mend that, or set GAPBENCH"):
+    with pytest.raises(GapbenchError, match=r"cannot lock cpu by .*gapbench-cpu\.lock: .*; fix that, or set GAPBENCH"):
         device_lock.take(Cpu(), "mine", tmp_path)
     assert descriptors() == before
     assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file()) == 0
@@ -214,4 +214,4 @@ def test_devices_exclude_themselves_by_any_name_and_no_others(tmp_path, monkeypa
             with pytest.raises(RefusedError):
                 device_lock.take(device, "mine", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"gapbench-{one}.lock" for one in ("cpu", "11111111-2222", "cuda_1", ".._evil_0")}
+    assert names == {f"gapbench-{name}.lock" for name in ("cpu", "11111111-2222", "cuda_1", ".._evil_0")}

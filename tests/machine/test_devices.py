@@ -25,7 +25,7 @@ def test_the_cpu_is_always_there_and_last():
 
 
 def test_accelerators_come_first_by_family_and_number():
-    assert [one.name for one in devices.available(runtime_of("cuda"))] == ["cuda:0", "cuda:1", "cpu"]
+    assert [device.name for device in devices.available(runtime_of("cuda"))] == ["cuda:0", "cuda:1", "cpu"]
     assert type(devices.available(runtime_of("cuda"))[0]) is devices.Cuda
     assert type(devices.available(runtime_of("npu"))[0]) is devices.Accelerator
 

@@ -44,8 +44,10 @@ def test_snapshots_and_a_description_become_warnings():
     machine = replace(environment.describe("cpu").machine, governor="powersave", smt=False, cgroup_cpus=None)
     before = Snapshot(cpu_time=CpuTime(0, 0))
     after = Snapshot(cpu_time=CpuTime(100, 20))
-    warnings = environment.warnings(before, after, machine, [{"throttle": "hw_slowdown"}])
-    assert all(part in str(said) for part, said in zip(("20.0%", "powersave", "1 of 1 rounds"), warnings, strict=True))
+    warnings = environment.warnings(before, after, machine, ["hw_slowdown"])
+    assert all(
+        part in str(warning) for part, warning in zip(("20.0%", "powersave", "1 of 1 rounds"), warnings, strict=True)
+    )
     assert str(environment.warnings(before, None, machine)[0]).startswith("the CPU frequency governor")
 
 

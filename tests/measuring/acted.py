@@ -30,12 +30,14 @@ class Processes:
 
     @property
     def contenders(self):
-        return tuple(index for index, found in sorted(self.qualifications.items()) if found.status == "ok")
+        return tuple(
+            index for index, qualification in sorted(self.qualifications.items()) if qualification.status == "ok"
+        )
 
     def contender(self, index):
         return self._sides[index // len(self.names)], self.names[index % len(self.names)]
 
-    def found(self, index, status, reason=None, clock=None):
+    def judge(self, index, status, reason=None, clock=None):
         side, name = self.contender(index)
         if clock is None:
             self.qualifications[index] = Qualification(status, reason)
@@ -48,15 +50,15 @@ class Processes:
         for index in range(len(self._sides) * len(self.names)):
             side, name = self.contender(index)
             statuses = self._machine.statuses
-            yield from self.found(index, statuses.get((side, self.case)) or statuses.get(name, "ok"))
+            yield from self.judge(index, statuses.get((side, self.case)) or statuses.get(name, "ok"))
 
     def measure(self, number, assignment):
         machine = self._machine
         machine.now += machine.overhead + assignment.slice_seconds
         if machine.failures.get(self.case):
-            yield from self.found(*machine.failures[self.case].pop())
+            yield from self.judge(*machine.failures[self.case].pop())
             return None
-        entries = {index for indices in assignment.entries.values() for index in indices}
+        entries = assignment.contenders
         machine.played.append(SimpleNamespace(
             case=self.case, number=number, memory=self.case_plan.memory,
             by=[self.contender(index) for index in sorted(entries)],
@@ -64,9 +66,6 @@ class Processes:
         ))  # fmt: skip
         return result({index: machine.seconds(self.case, *self.contender(index)) for index in sorted(entries)},
                       tuple(assignment.entries))  # fmt: skip
-
-    def unload(self):
-        """Stand in for processes that end."""
 
     def close(self):
         self.closed = True

@@ -71,7 +71,7 @@ def bench(monkeypatch):
     def make(**parts):
         made = Bench(**parts)
         monkeypatch.setattr(base, "perf_counter_ns", made.host.perf_counter_ns)
-        monkeypatch.setattr(cheat_checks._Genuine, "members", {})  # or that would be somebody's cheat
+        monkeypatch.setattr(cheat_checks, "_GENUINE", {})  # or that would be somebody's cheat
         return made
 
     return make

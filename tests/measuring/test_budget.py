@@ -37,10 +37,10 @@ def test_what_fits_is_kept_whole_and_in_order():
 def test_a_short_budget_keeps_some_in_their_order_and_names_the_rest(budget):
     trimmed = fit_to_budget(SEVERAL, Effort(budget=budget))
     assert trimmed.kept
-    assert [one for one in SEVERAL if one in trimmed.kept] == trimmed.kept
-    assert sorted(SEVERAL.index(one) for one in trimmed.kept + trimmed.dropped) == list(range(len(SEVERAL)))
+    assert [item for item in SEVERAL if item in trimmed.kept] == trimmed.kept
+    assert sorted(SEVERAL.index(item) for item in trimmed.kept + trimmed.dropped) == list(range(len(SEVERAL)))
     if len(trimmed.kept) > 1:
-        assert sum(estimate(one, EFFORT) for one in trimmed.kept) <= budget
+        assert sum(estimate(item, EFFORT) for item in trimmed.kept) <= budget
 
 
 def test_the_first_case_stays_however_short_the_budget():
@@ -53,7 +53,7 @@ def test_the_first_case_stays_however_short_the_budget():
 
 def test_those_that_are_most_like_others_go_first():
     dear, cheap = estimate(SEVERAL[-1], EFFORT), estimate(SEVERAL[0], EFFORT)
-    kept = [one.case for one in fit_to_budget(SEVERAL, Effort(budget=2 + 2 * dear + 2.5 * cheap)).kept]
+    kept = [item.case for item in fit_to_budget(SEVERAL, Effort(budget=2 + 2 * dear + 2.5 * cheap)).kept]
     assert {case.dtype for case in kept} == {"float32", "bfloat16"}
     assert {case.pass_ for case in kept} == {"forward", "backward"}
     assert len(kept) == 4
@@ -62,11 +62,11 @@ def test_those_that_are_most_like_others_go_first():
 def test_every_suite_of_several_is_represented():
     cheap = [case_plan(Case((1, 8, n, n)), suite=f"suite {n % 3}") for n in range(2, 20)]
     kept = fit_to_budget(cheap, Effort(budget=2 + 4 * estimate(cheap[0], EFFORT))).kept
-    assert {one.suite for one in kept} == {"suite 0", "suite 1", "suite 2"}
+    assert {item.suite for item in kept} == {"suite 0", "suite 1", "suite 2"}
 
 
 def test_what_fits_is_taken_where_a_costly_one_does_not():
-    small, huge, other = plans(Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9)))
+    small, huge, other = map(case_plan, (Case((1, 8, 4, 4)), Case((64, 512, 112, 112)), Case((1, 8, 9, 9))))
     trimmed = fit_to_budget([small, huge, other], Effort(budget=8))
     assert trimmed.kept == [small, other]
 
@@ -122,7 +122,7 @@ specs = st.sets(st.sampled_from(["sum_scale", "adaptive", "compiled_mean"]))
 @st.composite
 def drawn_plans(draw, least=1):
     """Draw case plans of very different lengths, each of another case."""
-    drawn = draw(st.lists(st.tuples(shapes, specs), min_size=least, max_size=30, unique_by=lambda one: one[0]))
+    drawn = draw(st.lists(st.tuples(shapes, specs), min_size=least, max_size=30, unique_by=lambda item: item[0]))
     return [
         CasePlan("test", Case(shape), {"mean": "mean", **{name: name for name in sorted(more)}})
         for shape, more in drawn

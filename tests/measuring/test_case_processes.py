@@ -56,7 +56,7 @@ def test_a_first_death_in_a_round_is_forgiven_and_told_and_the_round_measured_ag
     (lost,) = of(WorkerLost, events)
     assert (lost.implementation, lost.round) == ("pool", 0)
     assert "SIGKILL" in lost.reason
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     rounds = of(RoundMeasured, events)
     assert [measured.round for measured in rounds][:2] == [0, 1]
     assert rounds[0].process == 1
@@ -67,11 +67,11 @@ def test_a_second_death_in_rounds_drops_the_row_and_no_other(user_file):
     events = measure({"pool": user_file("pool", source)})
     (lost,) = of(WorkerLost, events)
     assert lost.implementation == "pool"
-    found = statuses(events)
-    assert (found[THIS, "pool"].status, found[THIS, "mean"].status) == ("failed", "ok")
-    assert "SIGABRT" in found[THIS, "pool"].reason
+    results = statuses(events)
+    assert (results[THIS, "pool"].status, results[THIS, "mean"].status) == ("failed", "ok")
+    assert "SIGABRT" in results[THIS, "pool"].reason
     assert len(of(RoundMeasured, events)) >= 2
-    assert all(set(one.by_turn("host")) == {(THIS, "mean")} for one in of(RoundMeasured, events))
+    assert all(set(event.by_turn("host")) == {(THIS, "mean")} for event in of(RoundMeasured, events))
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def other(x):
     file = user_file("pool", source).rpartition(":")[0]
     events = measure({name: f"{file}:{name}" for name in ("pool", "other")})
     assert not of(WorkerLost, events)
-    found = {name: one.status for (_, name), one in statuses(events).items()}
-    assert found == {"mean": "ok", "pool": "failed", "other": "ok"}
+    results = {name: result.status for (_, name), result in statuses(events).items()}
+    assert results == {"mean": "ok", "pool": "failed", "other": "ok"}
     assert "SIGABRT" in statuses(events)[THIS, "pool"].reason
     assert {name for _, name in of(RoundMeasured, events)[-1].by_turn("host")} == {"mean", "other"}
 
@@ -110,7 +110,7 @@ def test_a_worker_that_dies_before_any_contender_runs_is_nobodys_fault_and_ends_
     events = measure({"sum_scale": "sum_scale"})
     (lost,) = of(WorkerLost, events)
     assert lost.implementation == "none of them"
-    assert {one.status for one in statuses(events).values()} == {"failed"}
+    assert {result.status for result in statuses(events).values()} == {"failed"}
     assert [event.stopped_by for event in of(CaseDone, events)] == ["failed"]
 
 
@@ -130,8 +130,8 @@ def test_a_case_process_that_dies_between_rounds_is_loaded_again(monkeypatch):
     assert len(killed) == 1
     (lost,) = of(WorkerLost, events)
     assert (lost.implementation, lost.round) == ("none of them", 0)
-    assert {one.status for one in statuses(events).values()} == {"ok"}
-    assert [one.round for one in of(RoundMeasured, events)][:3] == [0, 1, 2]
+    assert {result.status for result in statuses(events).values()} == {"ok"}
+    assert [event.round for event in of(RoundMeasured, events)][:3] == [0, 1, 2]
 
 
 def test_who_kills_the_case_process_in_rounds_costs_at_most_its_own_row(user_file):
@@ -139,7 +139,7 @@ def test_who_kills_the_case_process_in_rounds_costs_at_most_its_own_row(user_fil
     assert statuses(events)[THIS, "mean"].status == "ok"
     rounds = of(RoundMeasured, events)
     assert len(rounds) >= 2
-    assert all((THIS, "mean") in one.by_turn("host") for one in rounds)
+    assert all((THIS, "mean") in item.by_turn("host") for item in rounds)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_where_the_loaded_process_cannot_be_forked_every_round_loads_by_itself(m
 
     monkeypatch.setattr(CaseProcesses, "_forker", watched)
     events = measure(specs, case=case)
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     assert len(of(RoundMeasured, events)) >= 2
     assert all(task is not None for task in tasks)
     assert len({task.seed for task in tasks}) == len(tasks)  # another order and other noise each time
@@ -172,7 +172,7 @@ def test_where_the_loaded_process_cannot_be_forked_every_round_loads_by_itself(m
 @pytest.mark.parametrize("pass_", ["backward", "training"])
 def test_gradients_are_measured_in_forks_of_one_process(user_file, pass_):
     events = measure({"pool": user_file("pool", HONEST)}, case=Case((2, 8, 8, 8), pass_=pass_))
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     assert len(of(RoundMeasured, events)) >= 2
 
 
@@ -224,13 +224,13 @@ HOSTILE = {
 
 def test_hostile_code_costs_its_own_rows_and_runs_nothing_here(here):
     events = measure({name: f"{hostile.__file__}:{name}" for name in HOSTILE})
-    found = {name: one for (_, name), one in statuses(events).items()}
-    assert found.pop("mean").status == "ok"
-    assert {name: one.status for name, one in found.items()} == dict.fromkeys(HOSTILE, "failed")
-    assert {name: HOSTILE[name] for name, one in found.items() if HOSTILE[name] not in (one.reason or "")} == {}
+    results = {name: result for (_, name), result in statuses(events).items()}
+    assert results.pop("mean").status == "ok"
+    assert {name: result.status for name, result in results.items()} == dict.fromkeys(HOSTILE, "failed")
+    assert {name: HOSTILE[name] for name, result in results.items() if HOSTILE[name] not in (result.reason or "")} == {}
     rounds = of(RoundMeasured, events)
     assert len(rounds) >= 2
-    assert all(set(one.by_turn("host")) == {(THIS, "mean")} for one in rounds)
+    assert all(set(item.by_turn("host")) == {(THIS, "mean")} for item in rounds)
     assert list(here.iterdir()) == []
 
 
@@ -242,8 +242,8 @@ def pool(x):
     attack(packed("Prepared", first_call={0: 1e-9, 1: 1e-9}, rejected={}, forkable=True))
 """
     events = measure({"pool": user_file("pool", source)})
-    found = statuses(events)
-    assert (found[THIS, "mean"].status, found[THIS, "pool"].status) == ("ok", "failed")
+    results = statuses(events)
+    assert (results[THIS, "mean"].status, results[THIS, "pool"].status) == ("ok", "failed")
     assert len(of(RoundMeasured, events)) >= 2
 
 
@@ -313,7 +313,7 @@ def test_every_side_takes_the_same_turns_with_the_same_batches(play, apart):
         batches = measured.result.batches[clock]
         seconds = measured.by_turn(clock)
         assert set(seconds) == {(side, "pool") for side in (BASE, HEAD, NULL)}
-        assert all(len(one) == 6 and not np.isnan(one).any() for one in seconds.values())
+        assert all(len(item) == 6 and not np.isnan(item).any() for item in seconds.values())
         assert len(set(batches.calls)) == 1
         places = sorted(zip(batches.turn, batches.position, strict=True))
         assert places == [(turn, position) for turn in range(6) for position in range(3)]
@@ -334,7 +334,7 @@ def test_each_side_runs_its_own_code(play, apart):
 def test_a_backward_pass_is_bound_again_on_every_side(play, apart, pass_):
     codes = kept_apart(HONEST) if apart else [HONEST, HONEST]
     events, _ = play(*codes, case=Case((1, 16, 8, 8), pass_=pass_))
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     assert len(of(RoundMeasured, events)) == 1
 
 
@@ -356,10 +356,10 @@ def test_a_side_that_changes_the_whole_process_gets_one_of_its_own_and_that_is_s
     case = Case((1, 16, 8, 8), threads=2) if what == "the number of threads" else SMALL
     change = CONFLICTS[what].replace("set_num_threads(2)", "set_num_threads(1)")
     events, together = play(HONEST, change + HONEST, case=case)
-    (told,) = of(SidesSeparated, events)
-    assert re.fullmatch(f"it changes (.*, )?{what}(, .*)? for the whole process", told.reason)
+    (reported,) = of(SidesSeparated, events)
+    assert re.fullmatch(f"it changes (.*, )?{what}(, .*)? for the whole process", reported.reason)
     assert not together
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     assert len(of(RoundMeasured, events)) == 1
 
 
@@ -375,10 +375,10 @@ def pool(x):
 
 def test_an_operator_that_both_sides_register_separates_them_and_both_are_measured(play):
     events, together = play(REGISTERS, REGISTERS)
-    (told,) = of(SidesSeparated, events)
-    assert "gapbench_test" in told.reason
+    (reported,) = of(SidesSeparated, events)
+    assert "gapbench_test" in reported.reason
     assert not together
-    assert {one.status for one in statuses(events).values()} == {"ok"}
+    assert {result.status for result in statuses(events).values()} == {"ok"}
     (measured,) = of(RoundMeasured, events)
     assert set(measured.by_turn("host")) == {(side, "pool") for side in (BASE, HEAD, NULL)}
 
@@ -390,10 +390,10 @@ def test_a_function_that_one_side_does_not_have_is_that_sides_failure_and_separa
     events, together = play(*codes, specs=("pool", "other"))
     assert together
     assert not of(SidesSeparated, events)
-    found = statuses(events)
+    results = statuses(events)
     missing = BASE if on == HEAD else HEAD
-    assert "no function 'other'" in found.pop((missing, "other")).reason
-    assert {one.status for one in found.values()} == {"ok"}
+    assert "no function 'other'" in results.pop((missing, "other")).reason
+    assert {result.status for result in results.values()} == {"ok"}
     (measured,) = of(RoundMeasured, events)
     assert {(BASE, "pool"), (HEAD, "pool"), (on, "other")} <= set(measured.by_turn("host"))
 
@@ -416,10 +416,10 @@ def test_the_guilty_side_is_named_and_the_other_is_ok(play, how, guilty):
     codes = (code, HONEST) if guilty == BASE else (HONEST, code)
     events, together = play(*codes, names=(BASE, HEAD), patience=5.0, rounds=0)
     assert together
-    found = statuses(events)
+    results = statuses(events)
     other = HEAD if guilty == BASE else BASE
-    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok"), found
-    assert re.search(reason, found[guilty, "pool"].reason)
+    assert (results[guilty, "pool"].status, results[other, "pool"].status) == (status, "ok"), results
+    assert re.search(reason, results[guilty, "pool"].reason)
 
 
 LATE = {
@@ -441,10 +441,10 @@ def test_who_prevents_a_round_is_named_and_the_other_side_does_not_wait_for_it(p
     codes[index] = codes[index].replace(HONEST, late)
     events, _ = play(*codes, names=(BASE, HEAD), patience=5.0, rounds=2)
     assert len(of(WorkerLost, events)) == (how == "dies")
-    found = statuses(events)
+    results = statuses(events)
     other = HEAD if guilty == BASE else BASE
-    assert (found[guilty, "pool"].status, found[other, "pool"].status) == (status, "ok"), found
-    assert reason in found[guilty, "pool"].reason
+    assert (results[guilty, "pool"].status, results[other, "pool"].status) == (status, "ok"), results
+    assert reason in results[guilty, "pool"].reason
 
 
 @pytest.mark.parametrize("name", ["pickles_later", "forges_a_round", "forges_a_failure", "agrees_with_itself"])
@@ -455,9 +455,9 @@ def test_a_hostile_head_in_a_process_of_its_own_loses_its_row_and_base_is_not_bl
     before = sorted(here.iterdir())
     events, together = play(base, head, names=(BASE, HEAD), rounds=2)
     assert not together
-    found = statuses(events)
-    assert (found[BASE, "pool"].status, found[HEAD, "pool"].status) == ("ok", "failed")
-    assert HOSTILE[name] in found[HEAD, "pool"].reason
+    results = statuses(events)
+    assert (results[BASE, "pool"].status, results[HEAD, "pool"].status) == ("ok", "failed")
+    assert HOSTILE[name] in results[HEAD, "pool"].reason
     assert [path for path in here.iterdir() if path.name == "gapbench-executed"] == []
     assert before == []
 
@@ -469,10 +469,10 @@ class Listener:
     """A worker that is only told."""
 
     def __init__(self):
-        self.told, self.killed = [], False
+        self.sent, self.killed = [], False
 
     def send(self, message):
-        self.told.append(message)
+        self.sent.append(message)
 
     def kill(self):
         self.killed = True
@@ -487,14 +487,14 @@ def half(contender):
     return RoundResult({"host": Batches(*columns)}, {"host": dict(HALF[contender])})
 
 
-def converse(monkeypatch, said):
+def converse(monkeypatch, messages):
     """Return what comes of two workers, each with one contender, that say this."""
     workers = [Listener(), Listener()]
-    monkeypatch.setattr(case_processes.forkserver, "conversation", lambda *_: iter(said))
+    monkeypatch.setattr(case_processes.forkserver, "conversation", lambda *_: iter(messages))
     assignment = Assignment({"host": (0, 1)}, 0, 0.1, 1e-3, processes={0: 0, 1: 1})
-    found = case_processes._converse(workers, assignment, 1, 1.0)
+    results = case_processes._converse(workers, assignment, 1, 1.0)
     assert all(worker.killed for worker in workers)
-    return found, workers
+    return results, workers
 
 
 AGREED = [(0, Agreement(HALF[0])), (1, Agreement(HALF[1]))]
@@ -503,14 +503,14 @@ DONE = [(0, half(0)), (1, half(1)), (1, QUIET), (0, QUIET)]
 
 def test_two_that_agree_and_finish_make_one_round(monkeypatch):
     (answer, _), workers = converse(monkeypatch, [*AGREED, *DONE])
-    (agreement,) = {id(worker.told[0]): worker.told[0] for worker in workers}.values()
+    (agreement,) = {id(worker.sent[0]): worker.sent[0] for worker in workers}.values()
     assert agreement.calibration == {0: (5, pytest.approx(5e-3 / 3)), 1: (5, 2e-3)}
     assert answer.batches["host"].contender == [0, 1]
     assert answer.calibration["host"] == HALF[0] | HALF[1]
 
 
 @pytest.mark.parametrize(
-    ("said", "answer", "guilty"),
+    ("messages", "answer", "guilty"),
     [
         ([(1, half(1))], None, 1),  # before it agreed
         ([AGREED[0], (1, Agreement(HALF[0]))], None, 1),  # on another's batches
@@ -525,9 +525,9 @@ def test_two_that_agree_and_finish_make_one_round(monkeypatch):
         ([AGREED[0], (1, Judged(1, Qualification()))], None, 1),
     ],
 )
-def test_who_breaks_the_conversation_is_told_from_who_waits(monkeypatch, said, answer, guilty):
-    (found, number), _ = converse(monkeypatch, said)
-    assert (found, number) == (answer, guilty)
+def test_who_breaks_the_conversation_is_told_from_who_waits(monkeypatch, messages, answer, guilty):
+    (result, number), _ = converse(monkeypatch, messages)
+    assert (result, number) == (answer, guilty)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_work_in_the_calling_thread_is_fine():
 
 def test_work_on_another_thread_is_told_with_its_share_and_the_remedy():
     reason = cheat_checks.off_thread_work(busy_elsewhere, Case((1, 1, 1)))
-    assert "on other threads" in reason
+    assert "on threads other than" in reason
     assert "--threads" in reason
 
 
@@ -117,11 +117,11 @@ def test_untouched_notices_restores_and_replaces():
     watched.restore()
     assert watched
     assert tensor.tolist() == [0, 1, 2, 3]
-    place = tensor.data_ptr()
+    position = tensor.data_ptr()
     watched.replace(torch.ones(4))
     assert watched
     assert tensor.tolist() == [1, 1, 1, 1]
-    assert tensor.data_ptr() == place
+    assert tensor.data_ptr() == position
 
 
 def test_replacing_is_not_noticed_by_a_recorded_graph():

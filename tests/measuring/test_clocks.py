@@ -83,9 +83,9 @@ def test_host_stays_on_one_input_at_a_place_and_has_another_at_the_next(count):
     calls = [lambda number=number: made.append(number) or torch.zeros(1) for number in range(4)]
     clock = clocks.clock("host")
     turns = []
-    for place in range(8):
+    for copy in range(8):
         made.clear()
-        clock.batch(clock.at_place(calls, place), count)
+        clock.batch(clock.at_copy(calls, copy), count)
         turns.append(set(made))
         assert len(made) == count + clock.uncounted_calls
     assert all(len(inputs) == 1 for inputs in turns)
@@ -95,9 +95,9 @@ def test_host_stays_on_one_input_at_a_place_and_has_another_at_the_next(count):
 
 def test_a_cold_clock_cycles_through_all_inputs_at_every_place():
     calls = [lambda number=number: number for number in range(4)]
-    assert [clocks.clock("host_cold").at_place(calls, place) for place in range(3)] == [calls] * 3
+    assert [clocks.clock("host_cold").at_copy(calls, copy) for copy in range(3)] == [calls] * 3
 
 
-@pytest.mark.parametrize(("megabytes", "places"), [(0, 4), (1, 4), (16, 4), (20, 3), (64, 1), (900, 1)])
-def test_host_has_fewer_places_for_large_inputs(megabytes, places):
-    assert clocks.clock("host").rotations(megabytes << 20) == places
+@pytest.mark.parametrize(("megabytes", "copies"), [(0, 4), (1, 4), (16, 4), (20, 3), (64, 1), (900, 1)])
+def test_host_has_fewer_copies_of_large_inputs(megabytes, copies):
+    assert clocks.clock("host").rotations(megabytes << 20) == copies

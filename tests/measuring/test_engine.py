@@ -22,11 +22,11 @@ def measure(specs, effort=HASTY, case=SMALL, earlier=()):
 
 
 def last_status(events):
-    found = {}
+    results = {}
     for event in events:
         if isinstance(event, Qualified):
-            found[event.implementation] = event.qualification
-    return found
+            results[event.implementation] = event.qualification
+    return results
 
 
 def rounds(events):
@@ -69,7 +69,7 @@ def rogues():
         ("remembers_by_hundredth", "wrong", "without reading its input"),
         ("remembers_by_tenth", "wrong", "without reading its input"),
         ("previous", "wrong", "wrong at"),
-        ("threaded", "failed", "on other threads"),
+        ("threaded", "failed", "on threads other than"),
         ("stops_the_clock", "failed", "replaces time.perf_counter_ns"),
         ("lazy", "wrong", "returned _Lazy"),
         ("zero_mean_only", "wrong", "got 0"),
@@ -84,7 +84,9 @@ def test_each_rogue_carries_its_own_reason(rogues, name, status, reason):
 
 def test_everyone_else_is_measured_all_the_same(rogues):
     statuses = last_status(rogues)
-    assert [name for name, one in statuses.items() if one.status == "ok"] == sorted(HONEST, key=list(statuses).index)
+    assert [name for name, result in statuses.items() if result.status == "ok"] == sorted(
+        HONEST, key=list(statuses).index
+    )
     complete = [measured for measured in rounds(rogues) if took_part(measured) == HONEST]
     assert len(complete) >= 2
 
@@ -152,7 +154,7 @@ def test_gradients_that_depend_on_the_input_follow_its_content(pass_):
     specs = {name: name for name in ("global_average", "global_max", "adaptive_max", "max_2x2")}
     case_plan = CasePlan("test", case, specs, reference="global_average")
     events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
-    assert {name: one.status for name, one in last_status(events).items()} == dict.fromkeys(specs, "ok")
+    assert {name: result.status for name, result in last_status(events).items()} == dict.fromkeys(specs, "ok")
     assert len(rounds(events)) >= 2
 
 
@@ -161,10 +163,10 @@ def test_heads_are_measured_with_their_weights_and_judged_by_their_own_truth():
     specs = {name: name for name in ("gap_linear", "flatten_linear")}
     case_plan = CasePlan("test", case, specs, reference="gap_linear")
     events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
-    found = last_status(events)
-    assert {name: one.status for name, one in found.items()} == dict.fromkeys(specs, "ok")
-    assert found["gap_linear"].parameters == 5 * 1000
-    assert found["flatten_linear"].parameters == (4 * 49 + 1) * 1000
+    results = last_status(events)
+    assert {name: result.status for name, result in results.items()} == dict.fromkeys(specs, "ok")
+    assert results["gap_linear"].parameters == 5 * 1000
+    assert results["flatten_linear"].parameters == (4 * 49 + 1) * 1000
 
 
 def test_compiled_rows_say_what_inductor_made_of_them():

@@ -18,7 +18,7 @@ from gapbench.workloads.oracle import Description
 from gapbench.workloads.truth import GLOBAL_AVERAGE
 
 CASE = Case((2, 3, 5, 4))
-EAGER = [one for one in IMPLEMENTATIONS if one.family == "eager"]
+EAGER = [item for item in IMPLEMENTATIONS if item.family == "eager"]
 
 
 def task(case=CASE, specs=("mean",), seed=3):
@@ -49,8 +49,8 @@ def test_worker_and_examiner_make_the_same_inputs_and_right_outputs_are_right(be
         assert examiner.show(0, number, pack(call())) is None
     examiner.finish()
     ((findings,),) = [parent.findings]
-    assert [(one.question, one.reason) for one in findings.examined] == [(0, None), (1, None), (2, None)]
-    assert all(one.max_error >= 0 for one in findings.examined)
+    assert [(finding.question, finding.reason) for finding in findings.examined] == [(0, None), (1, None), (2, None)]
+    assert all(finding.max_error >= 0 for finding in findings.examined)
 
 
 def test_wrong_outputs_are_told_to_worker_and_parent_alike(begun):
@@ -63,8 +63,8 @@ def test_wrong_outputs_are_told_to_worker_and_parent_alike(begun):
     assert "after timing wrong at" in examiner.show(0, 1, pack(mean(asked(made)[0].x)), "host")
     examiner.finish()
     (findings,) = parent.findings
-    assert [one.reason for one in findings.examined[:2]] == reasons
-    assert [one.clock for one in findings.examined] == [None, None, "host"]
+    assert [finding.reason for finding in findings.examined[:2]] == reasons
+    assert [finding.clock for finding in findings.examined] == [None, None, "host"]
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_an_answer_that_was_right_and_is_no_longer_is_not_said_to_be_remembered(
     examiner, _ = begun(made)
     examiner.wait()
     x = asked(made)[0].x
-    assert "asked again it answers 7 where" in examiner.remembered(0, 0, x, lambda: torch.full((2, 3), 7.0), 4)
+    assert "called again it returns 7, expected" in examiner.remembered(0, 0, x, lambda: torch.full((2, 3), 7.0), 4)
     nowhere = examiner.remembered(0, 0, x, lambda: torch.full((2, 3), float("nan")), 4)
-    assert "asked again it answers nan where" in nowhere
+    assert "called again it returns nan, expected" in nowhere
 
 
 def test_only_averages_of_a_forward_pass_can_change():
@@ -219,18 +219,18 @@ ENTRIES = {"host": (0, 1)}
 ROUND = RoundResult({})
 
 
-def found(contender, question=0, reason=None, clock="host"):
+def finding(contender, question=0, reason=None, clock="host"):
     return Examined(contender, question, reason, 0.25, 0.5, clock)
 
 
 @pytest.mark.parametrize(
     ("messages", "accepted"),
     [
-        ([Findings(0, [found(0), found(1)])], True),
-        ([Findings(0, [found(0)])], False),
-        ([Findings(0, [found(0), found(1), found(1, 1, "wrong")])], False),
-        ([Findings(0, [found(0), found(1, clock=None)])], False),
-        ([Findings(1, [found(0), found(1)])], False),
+        ([Findings(0, [finding(0), finding(1)])], True),
+        ([Findings(0, [finding(0)])], False),
+        ([Findings(0, [finding(0), finding(1), finding(1, 1, "wrong")])], False),
+        ([Findings(0, [finding(0), finding(1, clock=None)])], False),
+        ([Findings(1, [finding(0), finding(1)])], False),
         ([], False),
     ],
 )
@@ -248,15 +248,15 @@ def test_an_examiner_that_died_is_what_prevented_the_round():
 
 
 def test_what_a_worker_claims_is_confirmed_by_what_was_found():
-    right = Findings(0, [found(0, 0, clock=None), found(0, 1, clock=None)])
+    right = Findings(0, [finding(0, 0, clock=None), finding(0, 1, clock=None)])
     confirmed = Told(right).confirm(0, Qualification(operators=3))
     assert confirmed == Qualification(operators=3, max_error=0.25, max_error_ulp=0.5)
-    wrong = Findings(0, [found(0, 0, clock=None), found(0, 1, "wrong at", clock=None)])
+    wrong = Findings(0, [finding(0, 0, clock=None), finding(0, 1, "wrong at", clock=None)])
     assert Told(wrong).confirm(0, Qualification()) == Qualification("wrong", "wrong at", 0.25, 0.5)
     failed = Qualification("failed", "raised")
     assert Told(Findings(0, [])).confirm(0, failed) == failed
 
 
-@pytest.mark.parametrize("messages", [[], [Findings(0, [])], [Findings(0, [found(0, 0, clock=None)])]])
+@pytest.mark.parametrize("messages", [[], [Findings(0, [])], [Findings(0, [finding(0, 0, clock=None)])]])
 def test_a_claim_to_be_right_that_nobody_has_seen_does_not_count(messages):
     assert Told(*messages).confirm(0, Qualification()) is None

@@ -31,7 +31,7 @@ def server():
 
 def answers(worker, patience=SOON):
     """Return what a worker says: contents of answers, and how it ended."""
-    return [getattr(one, "content", one) for one in worker.messages(time.monotonic() + patience)]
+    return [getattr(item, "content", item) for item in worker.messages(time.monotonic() + patience)]
 
 
 # The targets of jobs: they run in workers.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gapbench import operations
 from gapbench.measuring import worker
 from gapbench.store.records import Qualification
 from gapbench.workloads.cases import Case
@@ -18,32 +19,34 @@ def judged(load, begun):
         assert not reply.rejected
         indices = range(len(specs)) if indices is None else indices
         examiner, parent = begun(loaded.task)
-        claimed = {one.contender: one.qualification for one in worker.judge(loaded, indices, (0, 1), current, examiner)}
-        found = {index: [] for index in claimed}
+        claimed = {
+            item.contender: item.qualification for item in worker.judge(loaded, indices, (0, 1), current, examiner)
+        }
+        results = {index: [] for index in claimed}
         for finding in (each for findings in parent.findings for each in findings.examined):
-            found[finding.contender].append(finding)
-        return claimed, found
+            results[finding.contender].append(finding)
+        return claimed, results
 
     return run
 
 
 def test_the_right_are_ok_and_what_a_call_costs_is_told(judged):
-    claimed, found = judged("mean", "avg_pool", case=Case((2, 8, 16, 16), dtype="bfloat16"))
-    assert {one.status for one in claimed.values()} == {"ok"}
+    claimed, results = judged("mean", "avg_pool", case=Case((2, 8, 16, 16), dtype="bfloat16"))
+    assert {result.status for result in claimed.values()} == {"ok"}
     assert claimed[0].peak_extra_bytes > claimed[1].peak_extra_bytes > 0
-    assert all(one.operators >= 1 and one.saved_bytes >= 0 for one in claimed.values())
+    assert all(item.operators >= 1 and item.saved_bytes >= 0 for item in claimed.values())
     assert claimed[0].compile_seconds is None
-    for findings in found.values():
-        assert {one.reason for one in findings} == {None}
+    for findings in results.values():
+        assert {finding.reason for finding in findings} == {None}
         assert 0 <= findings[0].max_error < 1e-2
 
 
 def test_judging_ends_with_the_first_that_is_not_ok(judged, user_file):
     """It may have changed the process: the others are judged in another one."""
-    claimed, found = judged("mean", user_file("wrong_dtype"), "sum_scale")
+    claimed, results = judged("mean", user_file("wrong_dtype"), "sum_scale")
     assert list(claimed) == [0, 1]
     assert claimed[1] == Qualification("wrong", "returned float64, expected float32")
-    assert [one.reason for one in found[1]] == ["returned float64, expected float32"]
+    assert [result.reason for result in results[1]] == ["returned float64, expected float32"]
 
 
 def test_those_are_judged_that_were_asked_for_in_their_order(judged):
@@ -53,15 +56,15 @@ def test_those_are_judged_that_were_asked_for_in_their_order(judged):
 def test_each_operation_is_judged_by_its_own_truth(judged):
     case = Case((2, 8, 6, 6), operation="pooling")
     claimed, _ = judged("global_average", "global_max", "max_2x2", case=case)
-    assert {one.status for one in claimed.values()} == {"ok"}
+    assert {result.status for result in claimed.values()} == {"ok"}
 
 
 @pytest.mark.parametrize("pass_", ["forward", "backward", "update", "training"])
 def test_heads_are_judged_in_every_pass(judged, pass_):
     case = Case((2, 8, 6, 6), operation="classifier_head", pass_=pass_)
-    claimed, found = judged("gap_linear", case=case)
-    assert claimed[0].status == "ok"
-    assert {one.reason for one in found[0]} == {None}
+    claimed, results = judged("gap_linear", case=case)
+    assert (claimed[0].status, claimed[0].parameters) == ("ok", operations.parameters("gap_linear", case))
+    assert {result.reason for result in results[0]} == {None}
 
 
 def test_who_changes_an_input_with_a_nan_in_it_is_found_and_costs_nobody_else(judged, user_file):

@@ -12,11 +12,11 @@ CONTESTS = [CasePlan("test", case, {"mean": "mean", "fast": "mine.py:fast"}) for
 
 
 class Job:
-    def __init__(self, said):
-        self.said = said
+    def __init__(self, words):
+        self.words = words
 
     def messages(self, deadline):
-        yield from self.said
+        yield from self.words
 
 
 class Workers:
@@ -39,9 +39,11 @@ def test_energy_is_measured_one_by_one_and_only_where_something_counts():
     workers = Workers(answers)
     energy = limits.Energy(CONTESTS, Effort(), workers)
     assert 0 < energy.seconds < 3
-    found = energy.measure([(one.case, name, spec) for one in CONTESTS for name, spec in one.specs.items()])
-    assert found.joules == {(GPU, "mean"): 0.25}
-    assert [one["reason"] for one in found.sources] == [
+    results = energy.measure(
+        [(case_plan.case, name, spec) for case_plan in CONTESTS for name, spec in case_plan.specs.items()]
+    )
+    assert results.joules == {(GPU, "mean"): 0.25}
+    assert [result["reason"] for result in results.sources] == [
         "no RAPL",
         f"not of fast on {GPU.id}: UnreadableError: it stood still",
     ]
@@ -67,8 +69,8 @@ def test_ceilings_are_measured_once_a_device_with_all_its_threads():
     def answers(target, device, threads):
         return [{"device": device, "threads": threads}]
 
-    found = limits.ceilings(cases, Workers(answers)).ceilings
-    assert found == [{"device": "cpu", "threads": (1, 4)}, {"device": "cuda:0", "threads": (1,)}]
+    results = limits.ceilings(cases, Workers(answers)).ceilings
+    assert results == [{"device": "cpu", "threads": (1, 4)}, {"device": "cuda:0", "threads": (1,)}]
 
 
 def test_a_worker_that_dies_leaves_a_reason():
@@ -79,5 +81,5 @@ def test_a_worker_that_dies_leaves_a_reason():
     (only,) = limits.ceilings([CPU], Dead(None)).ceilings
     assert only["gbps"] is None
     assert "SIGKILL" in only["reason"]
-    found = limits.Energy(CONTESTS[:1], Effort(), Dead(None)).measure([])
-    assert "SIGKILL" in found.sources[0]["reason"]
+    results = limits.Energy(CONTESTS[:1], Effort(), Dead(None)).measure([])
+    assert "SIGKILL" in results.sources[0]["reason"]

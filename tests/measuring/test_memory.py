@@ -19,31 +19,31 @@ ARRANGED = {"mmap_threshold", "trim_threshold", "top_pad", "hugetlb"}
 
 def parsed(value):
     """Return what glibc reads of its variable: the last word on each tunable counts."""
-    return dict(one.split("=") for one in value.split(":"))
+    return dict(item.split("=") for item in value.split(":"))
 
 
 @given(st.sampled_from([*MEMORY]), settings)
 def test_the_callers_own_tunables_stay_but_for_those_that_make_the_condition(condition, own):
     inherited = ":".join(f"glibc.{space}.{name}={value}" for (space, name), value in own.items())
-    found = parsed(memory.variables(condition, inherited)["GLIBC_TUNABLES"])
+    results = parsed(memory.variables(condition, inherited)["GLIBC_TUNABLES"])
     arranged = parsed(memory.variables(condition)["GLIBC_TUNABLES"])
     kept = {
         f"glibc.{space}.{name}": str(value)
         for (space, name), value in own.items()
         if space != "malloc" or name not in ARRANGED
     }
-    assert found == kept | arranged
+    assert results == kept | arranged
 
 
 @pytest.mark.parametrize("inherited", [None, "", ":", "glibc.malloc.hugetlb=2:"])
 @pytest.mark.parametrize("condition", [*MEMORY])
 def test_nothing_of_the_callers_is_nothing_more(condition, inherited):
-    assert memory.variables(condition, inherited) == {"GLIBC_TUNABLES": memory.setting(condition)}
+    assert memory.variables(condition, inherited) == memory.variables(condition)
 
 
 def test_the_callers_arrangement_does_not_leak_into_the_other_condition():
     """Who runs gapbench with huge pages still measures fresh memory without them."""
-    assert "hugetlb" not in memory.variables("fresh", memory.setting("kept"))["GLIBC_TUNABLES"]
+    assert "hugetlb" not in memory.variables("fresh", memory.variables("kept")["GLIBC_TUNABLES"])["GLIBC_TUNABLES"]
 
 
 TOUCH = """
@@ -57,7 +57,9 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(memory.unarranged(os.environ.get("LD_PRELOAD", "")) is not None, reason="not glibc's allocator")
+@pytest.mark.skipif(
+    memory.other_allocator(os.environ.get("LD_PRELOAD", "")) is not None, reason="not glibc's allocator"
+)
 def test_kept_memory_costs_no_faults_and_fresh_memory_does():
     """50 blocks of 1 MiB are written, one after the other."""
     faults = {
@@ -80,16 +82,16 @@ def test_kept_memory_costs_no_faults_and_fresh_memory_does():
 def test_another_allocator_is_named_whether_preloaded_or_linked(name, tmp_path):
     maps = tmp_path / "maps"
     maps.write_text("7f00-7f01 r-xp 00000000 00:00 0 /lib/libc.so.6\n")
-    assert memory.unarranged(f"/usr/lib/lib{name}.so.2", maps) == name
-    assert memory.unarranged("/usr/lib/libother.so", maps) is None
+    assert memory.other_allocator(f"/usr/lib/lib{name}.so.2", maps) == name
+    assert memory.other_allocator("/usr/lib/libother.so", maps) is None
     maps.write_text(f"7f00-7f01 r-xp 00000000 00:00 0 /usr/lib/x86_64-linux-gnu/lib{name}_minimal.so.4\n")
-    assert memory.unarranged("", maps) == name
+    assert memory.other_allocator("", maps) == name
 
 
 def test_musl_is_not_arranged_and_glibc_is(monkeypatch, tmp_path):
     for libc, expected in ((("glibc", "2.36"), None), (("", ""), "musl or another C library")):
         monkeypatch.setattr(memory.platform, "libc_ver", lambda libc=libc: libc)
-        assert memory.unarranged("", tmp_path / "no maps") == expected
+        assert memory.other_allocator("", tmp_path / "no maps") == expected
 
 
 @given(st.integers(0, 2**32))

@@ -31,8 +31,8 @@ def compare(machine, cases=CASES, budget=60.0, specs=("pool",), margin=0.01, see
     effort = Effort(budget=budget, seed=seed)
     policy = TwoStages(effort, margin, flagged)
     events = list(engine.measure(Plan(plans, effort, SIDES), policy, earlier))
-    (told,) = of(Flagged, events)
-    return events, {row: fresh.first for row, fresh in told.rows.items()}
+    (reported,) = of(Flagged, events)
+    return events, {row: fresh.first for row, fresh in reported.rows.items()}
 
 
 def test_what_did_not_change_rests_early_and_nothing_is_confirmed(monkeypatch):
@@ -40,7 +40,7 @@ def test_what_did_not_change_rests_early_and_nothing_is_confirmed(monkeypatch):
     events, flagged = compare(machine)
     assert flagged == {}
     assert machine.now < 1000 + 30  # of 60 seconds
-    assert {one.case for one in of(RoundMeasured, events)} == set(CASES)
+    assert {event.case for event in of(RoundMeasured, events)} == set(CASES)
 
 
 def test_what_changed_is_measured_afresh_and_alone(monkeypatch):
@@ -48,11 +48,11 @@ def test_what_changed_is_measured_afresh_and_alone(monkeypatch):
     events, flagged = compare(machine)
     ((row, first),) = flagged.items()
     assert row == (CASES[3], "pool", "host")
-    after = events[next(place for place, event in enumerate(events) if isinstance(event, Flagged)) :]
-    fresh = [one.round for one in of(RoundMeasured, after, CASES[3])]
+    after = events[next(position for position, event in enumerate(events) if isinstance(event, Flagged)) :]
+    fresh = [event.round for event in of(RoundMeasured, after, CASES[3])]
     assert fresh == list(range(first, first + len(fresh)))
     assert len(fresh) >= 7
-    assert [one.round for one in of(RoundMeasured, events, CASES[3])] == list(range(first + len(fresh)))
+    assert [event.round for event in of(RoundMeasured, events, CASES[3])] == list(range(first + len(fresh)))
 
 
 def test_a_small_change_gets_all_the_rounds_there_is_time_for(monkeypatch):
@@ -60,7 +60,7 @@ def test_a_small_change_gets_all_the_rounds_there_is_time_for(monkeypatch):
     machine = Machine(monkeypatch, {small: 1.018, large: 2.0}, spread=0.02)
     events, flagged = compare(machine)
     first = {case: number for (case, *_), number in flagged.items()}
-    confirming = Counter(one.case for one in of(RoundMeasured, events) if one.round >= first.get(one.case, 999))
+    confirming = Counter(event.case for event in of(RoundMeasured, events) if event.round >= first.get(event.case, 999))
     assert confirming[small] > 3 * confirming[large] > 0
 
 
@@ -69,7 +69,7 @@ def test_only_the_flagged_implementation_of_a_case_is_confirmed(monkeypatch):
     _, flagged = compare(machine, CASES[:1], specs=("pool", "slower"))
     ((row, first),) = flagged.items()
     assert row[1] == "slower"
-    assert {name for one in machine.played if one.number >= first for _, name in one.by} == {"slower"}
+    assert {name for measured in machine.played if measured.number >= first for _, name in measured.by} == {"slower"}
 
 
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(CASES, 1.03)])
@@ -82,7 +82,7 @@ def test_the_budget_of_a_comparison_is_kept(monkeypatch, changes, spread):
 
 def test_with_too_little_time_every_case_still_gets_the_fewest_rounds(monkeypatch):
     events, _ = compare(Machine(monkeypatch, overhead=10.0), budget=1.0)
-    assert set(Counter(one.case for one in of(RoundMeasured, events)).values()) >= {policies.FEWEST_ROUNDS}
+    assert set(Counter(event.case for event in of(RoundMeasured, events)).values()) >= {policies.FEWEST_ROUNDS}
 
 
 def test_a_second_base_rides_along_in_a_random_quarter_of_the_cases(monkeypatch):
@@ -91,7 +91,7 @@ def test_a_second_base_rides_along_in_a_random_quarter_of_the_cases(monkeypatch)
         machine = Machine(monkeypatch)
         compare(machine, seed=seed)
         screening = machine.played[: 8 * len(CASES)]
-        chosen.append({one.case for one in screening if (NULL, "pool") in one.by})
+        chosen.append({item.case for item in screening if (NULL, "pool") in item.by})
         assert len(chosen[-1]) == 3
     assert chosen[0] != chosen[1]
 
@@ -100,24 +100,24 @@ def test_confirming_rounds_have_a_witness_too(monkeypatch):
     machine = Machine(monkeypatch, {CASES[3]: 1.2})
     _, flagged = compare(machine)
     (first,) = flagged.values()
-    fresh = [one for one in machine.played if one.case == CASES[3] and one.number >= first]
+    fresh = [measured for measured in machine.played if measured.case == CASES[3] and measured.number >= first]
     assert fresh
-    assert all((NULL, "pool") in one.by for one in fresh)
+    assert all((NULL, "pool") in item.by for item in fresh)
 
 
 def test_who_fails_on_one_side_is_not_measured_and_the_rest_is(monkeypatch):
     statuses = {(BASE, CASES[0]): "failed", (HEAD, CASES[1]): "wrong", (NULL, CASES[2]): "failed"}
     machine = Machine(monkeypatch, statuses=statuses)
     events, _ = compare(machine)
-    assert {one.case for one in of(RoundMeasured, events)} == set(CASES[2:])
-    assert all((NULL, "pool") not in one.by for one in machine.played if one.case == CASES[2])
+    assert {event.case for event in of(RoundMeasured, events)} == set(CASES[2:])
+    assert all((NULL, "pool") not in measured.by for measured in machine.played if measured.case == CASES[2])
 
 
 def test_a_side_that_turns_out_wrong_loses_its_case(monkeypatch):
     machine = Machine(monkeypatch, failures={CASES[0]: [(1, "wrong", "it lies")]})
     events, _ = compare(machine)
-    (told,) = [event for event in of(Qualified, events) if event.qualification.status != "ok"]
-    assert (told.case, told.contender, told.qualification.status) == (CASES[0], HEAD, "wrong")
+    (reported,) = [event for event in of(Qualified, events) if event.qualification.status != "ok"]
+    assert (reported.case, reported.contender, reported.qualification.status) == (CASES[0], HEAD, "wrong")
     assert not of(RoundMeasured, events, CASES[0])
 
 
@@ -127,28 +127,39 @@ def test_a_comparison_that_is_interrupted_anywhere_is_completed_by_resuming(roun
     """As recording does it: with the rounds that were stored, and with what was flagged where that was told."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         events, flagged = compare(Machine(monkeypatch, {CASES[3]: 1.05}), CASES[:6], budget=20.0)
-        seen, count = [], 0
+        observed, count = [], 0
         for event in events:
-            seen.append(event)
+            observed.append(event)
             count += isinstance(event, RoundMeasured)
             if count > rounds:
                 break
-        told = next((dict(event.rows) for event in of(Flagged, seen)), None)
+        reported = next((dict(event.rows) for event in of(Flagged, observed)), None)
         machine = Machine(monkeypatch, {CASES[3]: 1.05})
-        more, again = compare(machine, CASES[:6], budget=20.0, earlier=of(RoundMeasured, seen), flagged=told)
-    assert again == flagged if told is not None else (CASES[3], "pool", "host") in again
-    if told is not None:  # as many as were planned before the first was seen
-        planned = told[CASES[3], "pool", "host"]
-        assert Counter(one.case for one in of(RoundMeasured, seen + more))[CASES[3]] == planned.first + planned.rounds
+        more, again = compare(machine, CASES[:6], budget=20.0, earlier=of(RoundMeasured, observed), flagged=reported)
+    assert again == flagged if reported is not None else (CASES[3], "pool", "host") in again
+    if reported is not None:  # as many as were planned before the first was seen
+        planned = reported[CASES[3], "pool", "host"]
+        assert (
+            Counter(event.case for event in of(RoundMeasured, observed + more))[CASES[3]]
+            == planned.first + planned.rounds
+        )
     for case in CASES[:6]:
-        numbers = [one.round for one in of(RoundMeasured, seen + more, case)]
+        numbers = [event.round for event in of(RoundMeasured, observed + more, case)]
         assert numbers == list(range(len(numbers)))
         assert len(numbers) >= policies.FEWEST_ROUNDS
-    fresh = [one for one in of(RoundMeasured, seen + more, CASES[3]) if one.round >= again[CASES[3], "pool", "host"]]
+    fresh = [
+        event
+        for event in of(RoundMeasured, observed + more, CASES[3])
+        if event.round >= again[CASES[3], "pool", "host"]
+    ]
     assert len(fresh) >= 7
-    if told is not None:  # the screening is over
-        assert len([one for one in machine.played if one.case == CASES[3]]) == len(fresh) - len(
-            [one for one in of(RoundMeasured, seen, CASES[3]) if one.round >= flagged[CASES[3], "pool", "host"]]
+    if reported is not None:  # the screening is over
+        assert len([measured for measured in machine.played if measured.case == CASES[3]]) == len(fresh) - len(
+            [
+                measured
+                for measured in of(RoundMeasured, observed, CASES[3])
+                if measured.round >= flagged[CASES[3], "pool", "host"]
+            ]
         )
 
 
@@ -163,8 +174,8 @@ def rank(machine, names=("mean", "fast"), cases=CASES[:1], earlier=(), **effort)
 
 def turns_of(machine, name):
     """Return how many rounds an implementation took all turns of, and how many one turn of."""
-    there = [one for one in machine.played if (THIS, name) in one.by]
-    once = sum(name in one.once for one in there)
+    there = [measured for measured in machine.played if (THIS, name) in measured.by]
+    once = sum(name in item.once for item in there)
     return len(there) - once, once
 
 
@@ -191,7 +202,7 @@ def test_no_target_is_reached_before_the_fewest_rounds_nor_without_an_interval(m
 @pytest.mark.parametrize("rounds", [1, 4])
 def test_the_fewest_rounds_are_kept_beyond_the_budget(monkeypatch, rounds):
     events = rank(Machine(monkeypatch, overhead=5.0), cases=CASES[:3], rounds=rounds, budget=1.0)
-    assert Counter(one.case for one in of(RoundMeasured, events)) == dict.fromkeys(CASES[:3], rounds)
+    assert Counter(event.case for event in of(RoundMeasured, events)) == dict.fromkeys(CASES[:3], rounds)
     assert [event.stopped_by for event in of(CaseDone, events)] == ["budget"] * 3
 
 
@@ -201,7 +212,7 @@ def test_the_budget_goes_to_the_cases_that_need_it(monkeypatch):
     noisy = CASES[2]
     machine.seconds = lambda case, *who: quiet(case, *who) * (machine._rng.lognormal(0, 0.3) if case == noisy else 1)
     events = rank(machine, cases=CASES[:3], budget=20.0)
-    measured = Counter(one.case for one in of(RoundMeasured, events))
+    measured = Counter(event.case for event in of(RoundMeasured, events))
     assert measured[CASES[0]] == measured[CASES[1]] == 6
     assert measured[noisy] > 6
     assert machine.now > 1000 + 19
@@ -257,13 +268,13 @@ def test_without_noise_those_are_raced_that_take_half_as_long_again_as_the_faste
 
 def test_who_was_raced_stays_so_when_a_run_is_resumed(monkeypatch):
     effort = {"rounds": 6, "target": 1e-4}
-    names = ("mean", "slow")
+    names = ("mean", "other", "slow")
     earlier = of(RoundMeasured, rank(Machine(monkeypatch, times={"slow": 4.0}), names, **effort))[:6]
     machine = Machine(monkeypatch, times={"slow": 4.0})
     events = rank(machine, names, earlier=earlier, **effort)
     assert [event.implementation for event in of(Raced, events)] == ["slow"]
     assert turns_of(machine, "slow") == (0, 0)
-    assert next(one.round for one in of(RoundMeasured, events)) == 6
+    assert next(event.round for event in of(RoundMeasured, events)) == 6
 
 
 def test_a_case_without_anybody_left_has_failed(monkeypatch):
@@ -278,11 +289,11 @@ def test_a_case_without_anybody_left_has_failed(monkeypatch):
 def test_conditions_of_memory_have_rounds_of_their_own(monkeypatch):
     Machine(monkeypatch, spread=0.001)
     plans = tuple(
-        CasePlan("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=one) for one in ("kept", "fresh")
+        CasePlan("quick", CASES[0], {"mean": "mean", "fast": "fast"}, memory=item) for item in ("kept", "fresh")
     )
     events = list(engine.measure(Plan(plans, Effort(budget=10.0))))
     for memory in ("kept", "fresh"):
-        rounds = [one for one in of(RoundMeasured, events) if one.memory == memory]
-        assert [one.round for one in rounds] == list(range(6))
+        rounds = [event for event in of(RoundMeasured, events) if event.memory == memory]
+        assert [item.round for item in rounds] == list(range(6))
         assert [event.stopped_by for event in of(CaseDone, events) if event.memory == memory] == ["target"]
-    assert sorted(one.process for one in of(RoundMeasured, events)) == list(range(12))
+    assert sorted(event.process for event in of(RoundMeasured, events)) == list(range(12))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gapbench.measuring import prepared
-from gapbench.measuring.prepared import FailedError, UnsupportedError
+from gapbench.measuring.prepared import RejectedError
 from gapbench.workloads.cases import Case
 
 CASE = Case((2, 8, 6, 6))
@@ -52,11 +52,11 @@ def test_a_process_with_another_thread_cannot_be_forked(load):
 
 
 def test_the_noise_is_the_processs_and_the_rows_means_are_the_rounds(load):
-    one, other = load("mean", seed=1)[0], load("mean", seed=2)[0]
-    assert torch.equal(one.sample(5), one.sample(5))
-    assert not torch.equal(one.sample(5), one.sample(6))
-    difference = one.sample(5) - other.sample(5)
-    assert torch.allclose(one.sample(5) - one.sample(6), other.sample(5) - other.sample(6), atol=1e-5)
+    first, other = load("mean", seed=1)[0], load("mean", seed=2)[0]
+    assert torch.equal(first.sample(5), first.sample(5))
+    assert not torch.equal(first.sample(5), first.sample(6))
+    difference = first.sample(5) - other.sample(5)
+    assert torch.allclose(first.sample(5) - first.sample(6), other.sample(5) - other.sample(6), atol=1e-5)
     assert difference.abs().max() > 0.1
 
 
@@ -69,8 +69,8 @@ def test_a_case_that_would_not_fit_the_memory_is_not_begun(load, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (UnsupportedError("needs a GPU"), "unsupported", "needs a GPU"),
-        (FailedError("ran eagerly"), "failed", "ran eagerly"),
+        (RejectedError("unsupported", "needs a GPU"), "unsupported", "needs a GPU"),
+        (RejectedError("failed", "ran eagerly"), "failed", "ran eagerly"),
         (MemoryError("too much"), "oom", "choose a smaller one (MemoryError: too much)"),
         (torch.OutOfMemoryError("CUDA out of memory"), "oom", "choose a smaller one"),
         (ValueError("no good\nsecond line"), "failed", "raised ValueError: no good"),
@@ -78,7 +78,7 @@ def test_a_case_that_would_not_fit_the_memory_is_not_begun(load, monkeypatch):
     ],
 )
 def test_exceptions_become_statuses_with_one_line(error, status, words):
-    found, reason = prepared.status_of(error, CASE)
-    assert found == status
+    result, reason = prepared.status_of(error, CASE)
+    assert result == status
     assert words in reason
     assert "\n" not in reason

@@ -43,7 +43,7 @@ columns = [indices, indices, indices, counts, seconds, st.none() | seconds]
 batches = st.builds(Batches, *(st.lists(column, max_size=3) for column in columns))
 qualifications = st.builds(
     Qualification,
-    st.sampled_from([str(one) for one in STATUSES]),
+    st.sampled_from([str(item) for item in STATUSES]),
     st.none() | st.text(),
     max_error=st.none() | seconds,
     operators=indices,
@@ -75,7 +75,7 @@ replies = st.one_of(
 
 @pytest.fixture
 def ends():
-    ours, theirs = (Channel(one.detach()) for one in socket.socketpair())
+    ours, theirs = (Channel(end.detach()) for end in socket.socketpair())
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -83,9 +83,9 @@ def ends():
 
 @given(replies)
 def test_replies_come_back_as_they_were(reply):
-    found = protocol.decode(protocol.encode(reply))
-    assert found == reply
-    assert repr(found) == repr(reply)  # 1 is not True, nor 1.0
+    decoded = protocol.decode(protocol.encode(reply))
+    assert decoded == reply
+    assert repr(decoded) == repr(reply)  # 1 is not True, nor 1.0
 
 
 @pytest.mark.parametrize("what", ["text", None, 1, object(), {1, 2}, b"bytes", print, Path("x"), Qualification()])
@@ -151,6 +151,8 @@ HOSTILE = {
     "a calibration that is none": packed("Agreement", calibration=None),
     "a first call before its time": packed("Prepared", first_call={0: -1.0}, rejected={}, forkable=True),
     "a first call of NaN": packed("Prepared", first_call={0: math.nan}, rejected={}, forkable=True),
+    "a slowdown of NaN": packed("RoundResult", batches={}, slowdowns={"host": math.nan}),
+    "an endless slowdown": packed("RoundResult", batches={}, slowdowns={"host": math.inf}),
     "a judgement in words": packed("Judged", contender=0, qualification="ok"),
 }
 
@@ -182,9 +184,9 @@ def test_half_a_surrogate_pair_becomes_what_can_be_written(text):
 
 
 @given(st.lists(replies, min_size=1, max_size=4), st.data())
-def test_replies_survive_any_cut_of_their_bytes(said, data):
-    ours, theirs = (Channel(one.detach()) for one in socket.socketpair())
-    stream = b"".join(len(text).to_bytes(4, "little") + text for text in map(protocol.encode, said))
+def test_replies_survive_any_cut_of_their_bytes(sent, data):
+    ours, theirs = (Channel(end.detach()) for end in socket.socketpair())
+    stream = b"".join(len(text).to_bytes(4, "little") + text for text in map(protocol.encode, sent))
     heard = []
     while stream:
         size = data.draw(st.integers(1, len(stream)))
@@ -194,10 +196,10 @@ def test_replies_survive_any_cut_of_their_bytes(said, data):
         while theirs_left > 0:
             before = ours._missing()
             theirs_left -= min(before, theirs_left)
-            if (found := ours.receive()) is not None:
-                heard.append(found)
+            if (decoded := ours.receive()) is not None:
+                heard.append(decoded)
     theirs.close()
-    assert heard == said
+    assert heard == sent
     with pytest.raises(EOFError):
         ours.receive()
     ours.close()
@@ -213,10 +215,10 @@ def test_a_length_that_no_message_has_is_refused_before_anything_is_read(ends, l
 
 def test_long_messages_arrive_whole(ends):
     ours, theirs = ends
-    said = Answer(list(range(200_000)))
-    speaker = threading.Thread(target=theirs.send, args=(said,))
+    sent = Answer(list(range(200_000)))
+    speaker = threading.Thread(target=theirs.send, args=(sent,))
     speaker.start()
-    assert ours.wait() == said
+    assert ours.wait() == sent
     speaker.join(SOON)
 
 
@@ -226,8 +228,8 @@ ENTRIES = {"host": frozenset({0, 1}), "host_cold": frozenset({1})}
 
 
 def both(**columns):
-    told = {"contender": [0, 1, 1, 0], "turn": [0, 0, 1, 1], "position": [0, 1, 0, 1], "calls": [2] * 4}
-    return Batches(**told | {"seconds_per_call": [1e-6] * 4, "page_faults": [None, 0.0, 1.5, 0.0]} | columns)
+    defaults = {"contender": [0, 1, 1, 0], "turn": [0, 0, 1, 1], "position": [0, 1, 0, 1], "calls": [2] * 4}
+    return Batches(**defaults | {"seconds_per_call": [1e-6] * 4, "page_faults": [None, 0.0, 1.5, 0.0]} | columns)
 
 
 ONE = Batches([1, 1], [0, 1], [0, 0], [2] * 2, [1e-6] * 2, [None, None])
@@ -266,8 +268,6 @@ def test_batches_that_nobody_asked_for_do_not(columns):
         {"telemetry": {"case": "another"}},
         {"telemetry": {"power_w": "much"}},
         {"telemetry": {"throttle": 1.0}},
-        {"slowdowns": {"host": float("nan")}},
-        {"slowdowns": {"host": float("inf")}},
     ],
 )
 def test_rounds_with_more_or_less_do_not(other):

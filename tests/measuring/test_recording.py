@@ -60,12 +60,12 @@ def test_the_run_describes_itself(recorded):
 
 
 def test_the_machines_limits_are_measured_once_and_kept(recorded):
-    known = recorded.run.ceilings
-    assert {one.device for one in known} == {"cpu"}
-    assert all(one.gbps or one.seconds or one.reason for one in known)
-    assert {one.level for one in known if one.kind == "read"} >= {"L1", "memory"}
+    limits = recorded.run.ceilings
+    assert {ceiling.device for ceiling in limits} == {"cpu"}
+    assert all(ceiling.gbps or ceiling.seconds or ceiling.reason for ceiling in limits)
+    assert {ceiling.level for ceiling in limits if ceiling.kind == "read"} >= {"L1", "memory"}
     # On a machine that is never quiet the nearer levels may be unknown: the next one that is known limits then.
-    reads = sorted((one for one in known if one.kind == "read" and one.gbps), key=lambda one: one.bytes or inf)
+    reads = sorted((c for c in limits if c.kind == "read" and c.gbps), key=lambda c: c.bytes or inf)
     limit = reads[0].gbps if reads else None
     ok = recorded.results[recorded.results["status"] == "ok"]
     if limit is None:
@@ -126,9 +126,9 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
 
     monkeypatch.setattr(engine, "measure", measure)
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
-    said = "\n".join(map(str, recorded.run.warnings))
-    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in said
-    assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in said
+    messages = "\n".join(map(str, recorded.run.warnings))
+    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in messages
+    assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in messages
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
 
@@ -217,7 +217,7 @@ def test_rounds_are_read_back_as_the_events_that_they_were(measured):
         measured.memory,
     )
 
-    def told(event, clock):
+    def rows_of(event, clock):
         batches = event.result.batches[clock]
         contenders = [event.contender(index) for index in batches.contender]
         columns = [getattr(batches, name) for name in ("turn", "position", "calls", "seconds_per_call")]
@@ -225,7 +225,7 @@ def test_rounds_are_read_back_as_the_events_that_they_were(measured):
 
     assert again.result.batches.keys() == measured.result.batches.keys()
     for clock in measured.result.batches:
-        assert told(again, clock) == told(measured, clock)
+        assert rows_of(again, clock) == rows_of(measured, clock)
 
 
 def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
@@ -243,8 +243,8 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
     writer = recording.begin(store, [case_plan], EFFORT, [], **described)
     recorded = recording.record(writer, Plan((case_plan,), EFFORT, sides))
     assert recorded.run.comparison.flagged == (FlaggedRow(CASE.id, "mean", "host", 8, 11),)
-    (said,) = [one.evidence for one in recorded.run.warnings if one.topic == "sides"]
-    assert "processes of their own: it changes the default dtype for the whole process" in said
+    (messages,) = [warning.evidence for warning in recorded.run.warnings if warning.topic == "sides"]
+    assert "separate processes: it changes the default dtype for the whole process" in messages
 
 
 def test_variables_that_change_what_a_launch_is_are_named(monkeypatch, store):

@@ -33,7 +33,7 @@ class FakeClock:
     def whole(self, count, rotations):
         return count
 
-    def at_place(self, calls, place):
+    def at_copy(self, calls, copy):
         return calls
 
     def batch(self, calls, count):
@@ -121,10 +121,10 @@ class Planned:
 
     def taken(self):
         """Return in which turns each contender takes part."""
-        found = {index: [] for index in self.calibration}
+        results = {index: [] for index in self.calibration}
         for batch in self.order():
-            found[batch.contender].append(batch.turn)
-        return found
+            results[batch.contender].append(batch.turn)
+        return results
 
 
 @st.composite
@@ -199,7 +199,7 @@ def test_a_slow_one_leaves_the_turns_to_the_fast_and_costs_no_more_than_four_tim
 
 @given(planned(once=False))
 def test_rare_turns_do_not_keep_step_with_the_places_of_the_input(plan):
-    """Inputs lie in two or four places, taken one after the other: an even number could meet half of them."""
+    """Inputs lie in two or four copies, taken one after the other: an even number could meet half of them."""
     cut_short = plan.turns.count // FEWEST_TURNS
     assert all(every % 2 or every == cut_short for every in plan.turns.every.values())
 
@@ -207,13 +207,13 @@ def test_rare_turns_do_not_keep_step_with_the_places_of_the_input(plan):
 @given(planned())
 def test_a_turn_has_one_place_and_neighbouring_turns_mostly_share_it(plan):
     """Whoever is first on a place meets it cold; and every place there is gets its turns."""
-    places = {}
+    copies = {}
     for batch in plan.order():
-        assert places.setdefault(batch.turn, batch.place) == batch.place
-    changes = [places[turn] for turn in sorted(places)]
+        assert copies.setdefault(batch.turn, batch.copy) == batch.copy
+    changes = [copies[turn] for turn in sorted(copies)]
     assert changes == sorted(changes)
     assert len(set(changes)) <= 32
-    if plan.turns.count >= 16 and len(places) == plan.turns.count:
+    if plan.turns.count >= 16 and len(copies) == plan.turns.count:
         assert len(set(changes)) >= 16
 
 
@@ -227,7 +227,7 @@ def test_orders_are_random_and_reproducible():
 
 def test_neither_side_is_always_first():
     order = schedule.order(Turns(200, dict.fromkeys(range(4), 1)), 0, 200, 2, Random(0))
-    first = Counter(one.contender for one in order if one.position in (0, 2))
+    first = Counter(item.contender for item in order if item.position in (0, 2))
     assert all(60 <= first[contender] <= 140 for contender in range(4))
 
 
@@ -237,8 +237,8 @@ def test_neither_side_is_always_first():
 @given(st.integers(1, 60), st.integers())
 def test_every_turn_has_one_batch_of_every_contender(turns, seed):
     batches, _ = play(turns, seed=seed)
-    seen = Counter(zip(batches.turn, batches.contender, strict=True))
-    assert seen == Counter({(turn, contender): 1 for turn in range(turns) for contender in range(3)})
+    observed = Counter(zip(batches.turn, batches.contender, strict=True))
+    assert observed == Counter({(turn, contender): 1 for turn in range(turns) for contender in range(3)})
     assert sorted(set(zip(batches.turn, batches.position, strict=True))) == [
         (t, p) for t in range(turns) for p in range(3)
     ]

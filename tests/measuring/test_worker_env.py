@@ -26,7 +26,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_passes(name):
-    assert not worker_env.passes(name)
+    assert not worker_env.is_allowed(name)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def test_no_secret_passes(name):
     ],
 )  # fmt: skip
 def test_what_computing_needs_passes(name):
-    assert worker_env.passes(name)
+    assert worker_env.is_allowed(name)
 
 
 @given(st.sampled_from([*worker_env.NAMES, *worker_env.PREFIXES]), st.sampled_from(worker_env.SECRET), st.text("A_b"))
 def test_a_secret_is_one_whatever_its_name_begins_with(beginning, word, rest):
     for name in (f"{beginning}{rest}{word}", f"{beginning}{word.lower()}{rest}"):
-        assert not worker_env.passes(name)
+        assert not worker_env.is_allowed(name)
 
 
 @given(st.text(max_size=20))
 def test_what_is_not_on_the_list_does_not_pass(name):
     if name not in worker_env.NAMES and not name.startswith(worker_env.PREFIXES):
-        assert not worker_env.passes(name)
+        assert not worker_env.is_allowed(name)
 
 
 def tell_environment(channel, current):
@@ -66,17 +66,17 @@ def test_a_worker_sees_what_is_on_the_list_and_nothing_else(monkeypatch):
     with ForkServer(variables={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}) as server:
         server.wait_ready()
         (answer, _) = server.start(tell_environment).messages(time.monotonic() + 30)
-    seen = answer.content
-    assert {"PYTHONPATH", "OMP_NUM_THREADS", "PATH", "GLIBC_TUNABLES"} <= seen.keys()
-    assert "secret" not in seen.values()
+    observed = answer.content
+    assert {"PYTHONPATH", "OMP_NUM_THREADS", "PATH", "GLIBC_TUNABLES"} <= observed.keys()
+    assert "secret" not in observed.values()
     own = {"LC_CTYPE", "TORCHINDUCTOR_CACHE_DIR"}  # that Python and torch set themselves
-    assert seen.keys() <= set(filter(worker_env.passes, os.environ)) | {"GLIBC_TUNABLES"} | own
+    assert observed.keys() <= set(filter(worker_env.is_allowed, os.environ)) | {"GLIBC_TUNABLES"} | own
 
 
 def test_security_md_has_the_lists():
     text = SECURITY.read_text(encoding="utf-8")
     for heading, listed in (
-        ("pass", {*worker_env.NAMES, *(f"{one}*" for one in worker_env.PREFIXES)}),
+        ("pass", {*worker_env.NAMES, *(f"{prefix}*" for prefix in worker_env.PREFIXES)}),
         ("never pass", set(worker_env.SECRET)),
     ):
         (line,) = re.findall(rf"^- \*\*{heading}\*\*: (.*?)\n(?=\n|- )", text, flags=re.MULTILINE | re.DOTALL)

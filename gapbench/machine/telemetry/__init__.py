@@ -1,11 +1,12 @@
-"""The state of the machine around a round: GPU clock, temperature, power, throttling, stolen time.
+"""Read the state of the machine around a round: GPU clock, temperature, power, throttling, stolen time.
 
-``open_probe`` in the worker, ``read`` before and after (and, outside timed batches, during) the round, ``between`` for
-the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package: `host`
-(Linux), `nvml` (NVIDIA), `energy`.
+A worker calls ``open_probe``, reads before, after and (outside timed batches) during the round, and calls ``between``
+for the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package:
+`host` (Linux), `nvml` (NVIDIA), `energy`.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ _GPU_FIELDS = ("sm_clock_mhz", "temperature_c", "power_w", "event_reasons")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The state at one moment; None is what could not be read, or does not apply to the device."""
+    """The state at one moment; None is what cannot be read, or does not apply to the device."""
 
     cpu_time: CpuTime | None = None  # of the CPUs that this process may use
     sm_clock_mhz: float | None = None
@@ -28,59 +29,42 @@ class Reading:
     power_w: float | None = None  # instantaneous
     event_reasons: tuple[str, ...] | None = None  # names of `nvml.EVENT_REASONS`
 
-    @property
-    def throttle(self) -> str | None:
-        """The event reasons that keep clocks down, joined by commas; ``none`` where there are none.
-
-        An idle GPU is not throttled; clocks that somebody set are named, since times depend on them.
-        """
-        if self.event_reasons is None:
-            return None
-        return ",".join(reason for reason in self.event_reasons if reason != nvml.IDLE) or "none"
-
-
-class Probe:
-    """Reads the state around a round; made by `open_probe`."""
-
-    def __init__(self, gpu: nvml.Gpu | None, root: Path) -> None:
-        self._root, self._cpus = root, host.usable_cpus()
-        self._reads = {name: getattr(gpu, name) for name in _GPU_FIELDS} if gpu else {}
-
-    def read(self) -> Reading:
-        """Return the state now. The host takes about 0.1 ms, NVML its own: it belongs between batches."""
-        reads = self._reads | {"cpu_time": lambda: host.cpu_time(self._cpus, self._root)}
-        return Reading(**{name: Reasons().attempt(name, ask) for name, ask in reads.items()})
-
 
 @contextmanager
-def open_probe(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Probe]:
-    """Hold a probe open for ``device_name``: of the host always, of the GPU where it is one that NVML knows.
+def open_probe(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Callable[[], Reading]]:
+    """Yield a function that reads the state of the host, and of the GPU where ``device_name`` is one that NVML knows.
 
-    ``uuid`` is the GPU's, as in ``torch.cuda.get_device_properties(device).uuid``: without it, the only GPU is meant.
+    ``uuid`` is the GPU's, as in ``torch.cuda.get_device_properties(device).uuid``; without it, the only GPU is read.
+    Read between batches: the host takes about 0.1 ms, NVML longer.
     """
+    cpus = host.usable_cpus()
     with ExitStack() as stack:
         gpu = Reasons().attempt("gpu", lambda: stack.enter_context(nvml.opened(device_name, uuid)))
-        yield Probe(gpu, root)
+        reads = {name: getattr(gpu, name) for name in _GPU_FIELDS} if gpu else {}
+        reads["cpu_time"] = lambda: host.cpu_time(cpus, root)
+        yield lambda: Reading(**{name: Reasons().attempt(name, read) for name, read in reads.items()})
 
 
 def between(*readings: Reading) -> dict[str, Any]:
-    """Return what a round's readings, first to last, amount to: the columns of `records.SAMPLES`.
+    """Summarise a round's readings, first to last, as columns of `records.SAMPLES`.
 
-    Clocks fall as soon as a GPU rests, so the SM clock is the lowest of the readings that were not idle, and only if
-    all were, the highest. Temperature (C) and power (W) are the highest seen, ``throttle`` is all that was ever
-    named, ``steal`` is a share (0 to 1) of the time between the first and the last reading.
+    Clocks fall as soon as a GPU is idle, so the SM clock is the lowest of the readings that were not idle, and the
+    highest if all were. Temperature (C) and power (W) are the highest readings. ``throttle`` has the event reasons of
+    all readings, joined by commas, without that of an idle GPU; those of a user's clock settings count, since times
+    depend on them. ``steal`` is a share (0 to 1) of the time between the first and the last reading.
     """
-    clocks = [(each.sm_clock_mhz, each.event_reasons or ()) for each in readings if each.sm_clock_mhz is not None]
-    at_work = [clock for clock, reasons in clocks if nvml.IDLE not in reasons]
-    temperatures = (each.temperature_c for each in readings if each.temperature_c is not None)
-    powers = (each.power_w for each in readings if each.power_w is not None)
-    throttles = [each.throttle.split(",") for each in readings if each.throttle is not None]
-    named = dict.fromkeys(reason for reasons in throttles for reason in reasons if reason != "none")
+
+    def values(name: str, some: Sequence[Reading] = readings) -> list[Any]:
+        return [value for reading in some if (value := getattr(reading, name)) is not None]
+
+    busy = [reading for reading in readings if nvml.IDLE not in (reading.event_reasons or ())]
+    reasons = values("event_reasons")
+    named = [reason for reason in dict.fromkeys(itertools.chain.from_iterable(reasons)) if reason != nvml.IDLE]
     first, last = readings[0].cpu_time, readings[-1].cpu_time
     return {
-        "sm_clock_mhz": min(at_work, default=max((clock for clock, _ in clocks), default=None)),
-        "temperature_c": max(temperatures, default=None),
-        "power_w": max(powers, default=None),
-        "throttle": (",".join(named) or "none") if throttles else None,
+        "sm_clock_mhz": min(values("sm_clock_mhz", busy), default=max(values("sm_clock_mhz"), default=None)),
+        "temperature_c": max(values("temperature_c"), default=None),
+        "power_w": max(values("power_w"), default=None),
+        "throttle": (",".join(named) or "none") if reasons else None,
         "steal": host.stolen_share(first, last) if first and last else None,
     }

@@ -1,8 +1,8 @@
-"""Counters of energy: a GPU's through NVML, a processor's through RAPL. What has none raises `UnreadableError`.
+"""Count energy: a GPU's through NVML, a processor's through RAPL. A device without a counter raises `UnreadableError`.
 
-Both count all that the device draws, whoever makes it work and while it rests, too. RAPL's is the sum of all processor
-packages (cores, caches, and on some the memory controller; not memory itself); each package's counter begins again at
-0 after ``max_energy_range_uj``. Source: the kernel's ``power/powercap``; AMD's processors are listed there as well.
+Both count all energy of the device, that of other processes and of idle time included. RAPL's is the sum of all
+processor packages (cores, caches, and on some the memory controller; not memory itself); each package's counter wraps
+around to 0 after ``max_energy_range_uj``. Source: the kernel's ``power/powercap``, which also lists AMD's processors.
 """
 
 import re
@@ -19,14 +19,14 @@ _POWERCAP = "sys/class/powercap"
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Counts energy: ``joules`` returns what was used since some moment, and never falls; ``source`` is what counts."""
+    """An energy counter: ``joules`` returns the energy since a fixed moment and never falls; ``source`` is its name."""
 
     source: str
     joules: Callable[[], float]
 
 
 class _Rapl:
-    """The processor packages' counters together. It must be read more often than a package's counter wraps around."""
+    """The sum of the processor packages' counters; to be read more often than a package's counter wraps around."""
 
     def __init__(self, root: Path) -> None:
         zones = [zone for zone in (root / _POWERCAP).glob("intel-rapl:*") if re.fullmatch(r"intel-rapl:\d+", zone.name)]
@@ -38,7 +38,7 @@ class _Rapl:
         self._used = 0
 
     def joules(self) -> float:
-        """Return the energy used since this counter was opened."""
+        """Return the energy since this counter was opened."""
         for package, last in self._last.items():
             now = number(package / "energy_uj")
             self._used += now - last if now >= last else now - last + self._ranges[package]
@@ -48,10 +48,10 @@ class _Rapl:
 
 @contextmanager
 def opened(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Counter]:
-    """Hold a device's counter open; ``uuid`` is the GPU's. Raises `UnreadableError` where it has none."""
+    """Hold a device's counter open; ``uuid`` is the GPU's. Raises `UnreadableError` where there is no counter."""
     if device_name == "cpu":
         yield Counter("RAPL, all processor packages", _Rapl(root).joules)
         return
     with nvml.opened(device_name, uuid) as gpu:
-        gpu.energy_joules()  # older boards lack it
+        gpu.energy_joules()  # raises on older boards
         yield Counter("NVML's total energy counter", gpu.energy_joules)

@@ -1,4 +1,4 @@
-"""The host as Linux tells of it: CPU time, frequency, governor, SMT, caches, and the limits of control groups.
+"""Read facts about a Linux host: CPU time, frequency, governor, SMT, caches, and the limits of control groups.
 
 Sources: proc(5) for ``/proc``; the kernel's ABI documents for ``/sys/devices/system/cpu``; cgroups(7) and the kernel's
 ``admin-guide/cgroup-v1``, ``admin-guide/cgroup-v2`` and ``scheduler/sched-bwc``. ``root`` is the folder that holds
@@ -6,33 +6,31 @@ Sources: proc(5) for ``/proc``; the kernel's ABI documents for ``/sys/devices/sy
 """
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from gapbench.machine.telemetry.unreadable import UnreadableError, number, text
-
-Limit = TypeVar("Limit", int, float)
 
 ROOT = Path("/")
 
 _CPU = "sys/devices/system/cpu"
 
 _UNLIMITED = 2**62
-"""Version 1 of cgroups writes "no limit" as the largest multiple of a page, which depends on the page's size."""
+"""A limit of at least this is none: version 1 of cgroups then writes the largest multiple of the page size."""
 
 _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """Time since boot, in jiffies, in which CPUs had work to do, and the part of it that was stolen.
+    """CPU time since boot, in jiffies: ``busy`` time without idle time, and the part of it that was stolen.
 
-    Steal is what a hypervisor gave to others while this machine's CPU had something to run, so ``busy`` includes it.
-    Idle time says nothing of a worker and is left out.
+    A hypervisor gives stolen time to other machines while this one has work to run.
     """
 
     busy: int
@@ -47,7 +45,7 @@ def usable_cpus() -> frozenset[int]:
 
 
 def process(pid: int, root: Path = ROOT) -> str:
-    """Return a process as people look for it: its id, and its name where that can be read."""
+    """Return a process's id, with its name where that can be read."""
     try:
         name = text(root / f"proc/{pid}/comm")
     except UnreadableError:
@@ -56,10 +54,10 @@ def process(pid: int, root: Path = ROOT) -> str:
 
 
 def cpu_time(cpus: Collection[int], root: Path = ROOT) -> CpuTime:
-    """Return the time of ``cpus`` together, from ``/proc/stat``."""
+    """Return the total time of ``cpus``, from ``/proc/stat``."""
     times = [time for cpu, time in parse_stat(text(root / "proc/stat")).items() if cpu in cpus]
     if not times:
-        raise UnreadableError("/proc/stat tells of none of the CPUs that this process may run on")
+        raise UnreadableError("/proc/stat has no line for a CPU that this process may run on")
     return CpuTime(sum(time.busy for time in times), sum(time.steal for time in times))
 
 
@@ -71,42 +69,41 @@ def parse_stat(content: str) -> dict[int, CpuTime]:
             # The kernel counts guest and guest_nice, which may follow, in user and nice already.
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields.split()[:8])
         except ValueError:
-            raise UnreadableError(f"/proc/stat does not tell steal time: cpu{cpu} {fields[:60]}") from None
+            raise UnreadableError(f"/proc/stat has no steal time: cpu{cpu} {fields[:60]}") from None
         times[int(cpu)] = CpuTime(user + nice + system + irq + softirq + steal, steal)
     return times
 
 
 def stolen_share(before: CpuTime, after: CpuTime) -> float | None:
-    """Return the share (0 to 1) of busy time that was stolen; None below a jiffy, and where counters ran backwards."""
+    """Return the stolen share (0 to 1) of busy time; None below a jiffy, and where counters decreased."""
     busy, steal = after.busy - before.busy, after.steal - before.steal
     return min(steal / busy, 1.0) if busy > 0 and steal >= 0 else None
 
 
 def current_cpu(root: Path = ROOT) -> int:
     """Return the CPU that this thread runs on, from ``/proc/self/stat``."""
-    fields = text(root / "proc/self/stat").rpartition(")")[2].split()  # the name in front may hold spaces
+    fields = text(root / "proc/self/stat").rpartition(")")[2].split()  # the name before may contain spaces
     try:
         return int(fields[36])
     except (IndexError, ValueError):
-        raise UnreadableError("/proc/self/stat does not tell the CPU") from None
+        raise UnreadableError("/proc/self/stat has no CPU") from None
 
 
 def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
     """Return the present frequency of ``cpu`` in MHz.
 
-    Where there is no cpufreq, ``/proc/cpuinfo`` counts only if it is measured (APERF/MPERF): a guest without these
-    counters is shown a constant, which would look like a clock that never drops.
+    Without cpufreq, the value of ``/proc/cpuinfo`` is used only if it is measured (APERF/MPERF): a guest without these
+    counters reads a constant, which would look like a clock that never drops.
     """
     try:
         return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
     except UnreadableError as error:
         no_driver = error
-    for block in text(root / "proc/cpuinfo").split("\n\n"):
-        info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
-        if info.get("processor") == str(cpu):
-            break
-    else:
-        raise UnreadableError(f"/proc/cpuinfo does not tell of CPU {cpu}")
+    blocks = text(root / "proc/cpuinfo").split("\n\n")
+    infos = [dict(re.findall(r"^(.*?)\s*:\s*(.*?)\s*$", block, re.MULTILINE)) for block in blocks]
+    info = next((info for info in infos if info.get("processor") == str(cpu)), None)
+    if info is None:
+        raise UnreadableError(f"/proc/cpuinfo has no CPU {cpu}")
     if "aperfmperf" not in info.get("flags", "").split():
         nominal = f" (nominal: {info['cpu MHz']} MHz)" if "cpu MHz" in info else ""
         raise UnreadableError(f"{no_driver}, and no APERF/MPERF counters in /proc/cpuinfo{nominal}")
@@ -117,14 +114,13 @@ def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
 
 
 def cpu_mhz_limits(root: Path = ROOT) -> tuple[float, float]:
-    """Return the lowest and the highest frequency that the hardware offers, in MHz, over all CPUs."""
-    low = [number(path) for path in _cpufreq(root, "cpuinfo_min_freq")]
-    high = [number(path) for path in _cpufreq(root, "cpuinfo_max_freq")]
+    """Return the lowest and the highest frequency of the hardware, in MHz, over all CPUs."""
+    low, high = (map(number, _cpufreq(root, name)) for name in ("cpuinfo_min_freq", "cpuinfo_max_freq"))
     return min(low) / 1000, max(high) / 1000
 
 
 def governor(root: Path = ROOT) -> str:
-    """Return the frequency governor; where CPUs differ, all of them joined by commas."""
+    """Return the frequency governor; where CPUs differ, all governors joined by commas."""
     return ",".join(sorted({text(path) for path in _cpufreq(root, "scaling_governor")}))
 
 
@@ -136,12 +132,12 @@ def _cpufreq(root: Path, name: str) -> list[Path]:
 
 
 def smt(root: Path = ROOT) -> bool:
-    """Tell whether cores run several threads, as far as the kernel sees: a hypervisor may hide it."""
+    """Tell whether cores run several threads, according to the kernel; a hypervisor may hide it."""
     return number(root / _CPU / "smt/active") != 0
 
 
 def virtualised(root: Path = ROOT) -> bool:
-    """Tell whether a hypervisor is beneath, by the flag that x86 processors show to guests."""
+    """Tell whether this is a virtual machine, by the flag of x86 processors for guests."""
     flags = next(iter(re.findall(r"^flags\s*:(.*)$", text(root / "proc/cpuinfo"), re.MULTILINE)), None)
     if flags is None:
         raise UnreadableError("/proc/cpuinfo has no flags: not an x86 processor")
@@ -150,7 +146,7 @@ def virtualised(root: Path = ROOT) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DataCache:
-    """A cache that holds data: its level, its size in bytes, and how many CPUs share one such cache."""
+    """A data cache: its level, its size in bytes, and how many CPUs share it."""
 
     level: int
     nbytes: int
@@ -158,7 +154,7 @@ class DataCache:
 
 
 def data_caches(root: Path = ROOT) -> list[DataCache]:
-    """Return the caches that CPU 0 has or shares, nearest first; those that cannot be read are left out."""
+    """Return the data caches of CPU 0, nearest first, except unreadable ones."""
     caches = []
     for level in range(1, 5):
         with contextlib.suppress(UnreadableError, ValueError):
@@ -168,7 +164,7 @@ def data_caches(root: Path = ROOT) -> list[DataCache]:
 
 
 def cache_bytes(level: int, root: Path = ROOT) -> int:
-    """Return the size of the data cache of ``level`` that CPU 0 has or shares, in bytes."""
+    """Return the size of CPU 0's data cache of ``level``, in bytes."""
     folder = _cache(level, root)
     size = re.fullmatch(r"(\d+)([KMG])", text(folder / "size"))
     if not size:
@@ -180,74 +176,68 @@ def _cache(level: int, root: Path) -> Path:
     for index in sorted((root / _CPU / "cpu0/cache").glob("index[0-9]*")):
         if number(index / "level") == level and text(index / "type") != "Instruction":
             return index
-    raise UnreadableError(f"/{_CPU}/cpu0/cache tells of no cache of level {level}")
+    raise UnreadableError(f"/{_CPU}/cpu0/cache has no cache of level {level}")
 
 
-# What follows reads the limits of control groups, versions 1 and 2. A group is bound by its ancestors too, so the
-# tightest limit between it and the root of the mount counts. In a container the group's own path may not exist under
-# the mount; the mount's root is then the container's group.
+# Below are the limits of control groups, versions 1 and 2. A group is bound by its ancestors too, so the least limit
+# between it and the root of the mount counts. In a container the group's own path may not exist under the mount; the
+# mount's root is then the container's group.
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """Return how many CPUs' worth of time per second this process may use, None where no quota is set."""
-    return _tightest(root, "cpu", _quota)
+    """Return how many CPUs this process's group may use, None where no quota is set."""
+    limit = _tightest(root, "cpu", _quota)
+    return None if limit == inf else limit
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
     """Return how many bytes of memory this process's group may use, None where no limit is set."""
-    return _tightest(root, "memory", _memory)
+    limit = _tightest(root, "memory", _memory)
+    return None if limit >= _UNLIMITED else int(limit)
 
 
-def _quota(folder: Path) -> float | None:
+def _quota(folder: Path) -> float:
     if (folder / "cpu.max").exists():
         quota, _, period = text(folder / "cpu.max").partition(" ")
     elif (folder / "cpu.cfs_quota_us").exists():
         quota, period = text(folder / "cpu.cfs_quota_us"), text(folder / "cpu.cfs_period_us")
     else:
-        return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
+        return inf
+    return inf if quota in ("max", "-1") else int(quota) / int(period)
 
 
-def _memory(folder: Path) -> int | None:
+def _memory(folder: Path) -> float:
     for name in ("memory.max", "memory.limit_in_bytes"):
         if (folder / name).exists():
             limit = text(folder / name)
-            return None if limit == "max" or int(limit) >= _UNLIMITED else int(limit)
-    return None
+            return inf if limit == "max" else int(limit)
+    return inf
 
 
-def _tightest(root: Path, controller: str, limit: Callable[[Path], Limit | None]) -> Limit | None:
-    folders = _folders(root, controller)
-    try:
-        limits = [limit(folder) for folder in folders]
-    except (UnreadableError, ValueError, ZeroDivisionError):
-        # a group's path may name a user or a job, so the reason does not quote it
-        reason = f"the {controller} limit of this process's cgroup, or of one above it, cannot be read as a number"
-        raise UnreadableError(reason) from None
-    return min((each for each in limits if each is not None), default=None)
-
-
-def _folders(root: Path, controller: str) -> list[Path]:
-    """Return the folders of this process's group and its ancestors under the controller's mount."""
+def _tightest(root: Path, controller: str, limit: Callable[[Path], float]) -> float:
+    """Return the least limit of this process's group and its ancestors under the controller's mount."""
     mount, group = _mount(root, controller)
     if not mount.is_dir():
         raise UnreadableError(f"no cgroup file system with a {controller} controller is mounted at /sys/fs/cgroup")
-    parts = PurePosixPath(group).parts[1:]
-    return [folder for depth in range(len(parts) + 1) if (folder := mount.joinpath(*parts[:depth])).is_dir()]
+    folder = mount.joinpath(*PurePosixPath(group).parts[1:])
+    ancestors = itertools.takewhile(lambda parent: parent != mount.parent, (folder, *folder.parents))
+    try:
+        return min(limit(ancestor) for ancestor in ancestors if ancestor.is_dir())
+    except (UnreadableError, ValueError, ZeroDivisionError):
+        # A group's path may name a user or a job, so the reason does not quote it.
+        reason = f"the {controller} limit of this process's cgroup, or of one above it, cannot be read as a number"
+        raise UnreadableError(reason) from None
 
 
 def _mount(root: Path, controller: str) -> tuple[Path, str]:
-    """Return the controller's mount and the group's path in it; version 1 where it holds the controller."""
+    """Return the controller's mount and the group's path in it, by version 1 if that has the controller."""
     mounts = root / "sys/fs/cgroup"
-    unified = None
-    content = text(root / "proc/self/cgroup")
-    for controllers, group in re.findall(r"^\d+:([^:\n]*):(/.*)$", content, re.MULTILINE):
+    groups = dict(re.findall(r"^\d+:([^:\n]*):(/.*)$", text(root / "proc/self/cgroup"), re.MULTILINE))
+    for controllers, group in groups.items():
         if controller in controllers.split(","):
             joined = mounts / controllers
             return (joined if joined.is_dir() else mounts / controller), group
-        if not controllers:
-            unified = group
-    if unified is None:
-        raise UnreadableError(f"/proc/self/cgroup tells of no group for {controller}")
+    if "" not in groups:
+        raise UnreadableError(f"/proc/self/cgroup has no group for {controller}")
     hybrid = mounts / "unified"
-    return (hybrid if hybrid.is_dir() else mounts), unified
+    return (hybrid if hybrid.is_dir() else mounts), groups[""]

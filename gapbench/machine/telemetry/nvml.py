@@ -1,8 +1,8 @@
-"""NVIDIA GPUs through NVML, as the bindings of nvidia-ml-py offer it: state now, and facts that last.
+"""Read the state and the facts of NVIDIA GPUs through NVML, by the bindings of nvidia-ml-py.
 
-Source: NVIDIA's NVML API reference. Only calls that it does not deprecate are used, but for one (see `temperature_c`).
-Every call may fail alone (no permission in a container, not supported on a board or a MIG slice, a driver older than
-the call): the failing one raises `UnreadableError` with NVML's answer, the others still tell.
+Source: NVIDIA's NVML API reference. No deprecated call is used, except by `temperature_c`. Each call may fail by itself
+(no permission in a container, unsupported by a board or a MIG slice, a driver older than the call); it then raises
+`UnreadableError` with NVML's message.
 """
 
 import os
@@ -25,26 +25,26 @@ EVENT_REASONS: Mapping[int, str] = {
     0x080: "hw_power_brake_slowdown",
     0x100: "display_clock_setting",
 }
-"""Why clocks are where they are (NVML's clocks event reasons, once called throttle reasons), by bit."""
+"""The reasons for the present clocks, by bit (NVML's clocks event reasons, formerly called throttle reasons)."""
 
 IDLE = "gpu_idle"
 
 CHOSEN = frozenset({IDLE, "applications_clocks_setting", "display_clock_setting"})
-"""The reasons that are nobody's fault: nothing ran, or somebody set the clocks. All others are throttling."""
+"""Reasons that are not throttling: the GPU was idle, or a user set the clocks."""
 
-# The member of NVML's value union that holds a field, by NVML_VALUE_TYPE_*.
+# The member of NVML's value union for a field, by NVML_VALUE_TYPE_*.
 _UNION = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
 def event_reasons(mask: int) -> tuple[str, ...]:
-    """Return the names of the bits in ``mask``; bits that newer drivers added are named by their number."""
+    """Return the names of the bits in ``mask``, and the unknown bits of newer drivers as one number."""
     unknown = mask & ~sum(EVENT_REASONS)
     return tuple(name for bit, name in EVENT_REASONS.items() if mask & bit) + ((f"{unknown:#x}",) if unknown else ())
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU: each method asks NVML anew, in tens of microseconds."""
+    """One GPU; each method calls NVML, which takes tens of microseconds."""
 
     nvml: ModuleType
     handle: Any
@@ -52,7 +52,7 @@ class Gpu:
     """Whether a part of it is meant, by MIG: clocks and power are the whole's, its bandwidth is not."""
 
     def uuid(self) -> str:
-        """Return the name that stays the same in every process and container, as in ``GPU-`` and a UUID."""
+        """Return ``GPU-`` and the UUID, which is the same in every process and container."""
         return str(_ask(self.nvml, "nvmlDeviceGetUUID", self.handle))
 
     def sm_clock_mhz(self) -> float:
@@ -62,7 +62,7 @@ class Gpu:
     def temperature_c(self) -> float:
         """Return the temperature of the die.
 
-        Drivers and bindings of before 2025 lack the versioned call: only there the one that it replaced is used.
+        Drivers and bindings from before 2025 lack the versioned call; the deprecated one is used there.
         """
         arguments = self.handle, self.nvml.NVML_TEMPERATURE_GPU
         try:
@@ -71,15 +71,15 @@ class Gpu:
             return float(_ask(self.nvml, "nvmlDeviceGetTemperature", *arguments))
 
     def power_w(self) -> float:
-        """Return the power drawn at this instant (other calls give an average over a second on newer boards)."""
+        """Return the instantaneous power (other calls return an average over a second on newer boards)."""
         return self._field("NVML_FI_DEV_POWER_INSTANT") / 1000
 
     def energy_joules(self) -> float:
-        """Return the energy used since the driver was loaded."""
+        """Return the energy since the driver was loaded."""
         return self._field("NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION") / 1000
 
     def memory_peak_gbps(self) -> float:
-        """Return the memory's peak by its datasheet: highest clock x bus width x two transfers a clock."""
+        """Return the memory's nominal peak in 10^9 bytes per second: highest clock x bus width x 2 transfers."""
         if self.is_slice:
             raise UnreadableError("it is a slice of a GPU, whose datasheet is the whole's")
         mhz = _ask(self.nvml, "nvmlDeviceGetMaxClockInfo", self.handle, self.nvml.NVML_CLOCK_MEM)
@@ -87,13 +87,13 @@ class Gpu:
         return float(2 * mhz * 1e6 * bits / 8 / 1e9)
 
     def event_reasons(self) -> tuple[str, ...]:
-        """Return the reasons of `EVENT_REASONS` that hold now."""
+        """Return the present reasons, of `EVENT_REASONS`."""
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
     def other_processes(self) -> list[int]:
-        """Return the ids of the processes that compute on the GPU, but for this one.
+        """Return the ids of the other processes that compute on the GPU.
 
-        They are the machine's: in a container the same number may be another process, or none.
+        They are the host's ids: in a container the same number may be another process, or none.
         """
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running if process.pid != os.getpid())
@@ -121,14 +121,14 @@ class Gpu:
 
     def _field(self, name: str) -> float:
         (value,) = _ask(self.nvml, "nvmlDeviceGetFieldValues", self.handle, [getattr(self.nvml, name)])
-        if value.nvmlReturn != self.nvml.NVML_SUCCESS:  # the call as a whole succeeds even so
+        if value.nvmlReturn != self.nvml.NVML_SUCCESS:  # though the call as a whole succeeds
             raise UnreadableError(f"{name}: {self.nvml.NVMLError(value.nvmlReturn)}")
         return float(getattr(value.value, _UNION[value.valueType]))
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
-        """Return the facts that outlast a run, for ``run.json``; reasons are noted under ``prefix`` and the field.
+        """Return the facts that do not change in a run, for ``run.json``; reasons are noted under ``prefix`` + field.
 
-        The PCIe link's present generation and width fall while the GPU rests, hence the maxima beside them.
+        The PCIe link's present generation and width fall while the GPU is idle, hence the maxima beside them.
         """
 
         def ask(field: str, name: str, *arguments: Any) -> Any:
@@ -136,28 +136,28 @@ class Gpu:
 
         cuda = ask("cuda", "nvmlSystemGetCudaDriverVersion_v2")
         memory = ask("memory_bytes", "nvmlDeviceGetMemoryInfo", self.handle)
-        mig = ask("mig", "nvmlDeviceGetMigMode", self.handle)
-        ecc = ask("ecc", "nvmlDeviceGetEccMode", self.handle)
+        mig = ask("mig", "nvmlDeviceGetMigMode", self.handle) or (None, None)
+        ecc = ask("ecc", "nvmlDeviceGetEccMode", self.handle) or (None, None)
         others = reasons.attempt(f"{prefix}other_processes", self.other_processes)
         limit = ask("power_limit_w", "nvmlDeviceGetEnforcedPowerLimit", self.handle)
-        sm, mem = self.nvml.NVML_CLOCK_SM, self.nvml.NVML_CLOCK_MEM
+        calls = {
+            "name": ("nvmlDeviceGetName",),
+            "sm_clock_max_mhz": ("nvmlDeviceGetMaxClockInfo", self.nvml.NVML_CLOCK_SM),
+            "memory_clock_max_mhz": ("nvmlDeviceGetMaxClockInfo", self.nvml.NVML_CLOCK_MEM),
+            "pcie_gen": ("nvmlDeviceGetCurrPcieLinkGeneration",),
+            "pcie_gen_max": ("nvmlDeviceGetMaxPcieLinkGeneration",),
+            "pcie_width": ("nvmlDeviceGetCurrPcieLinkWidth",),
+            "pcie_width_max": ("nvmlDeviceGetMaxPcieLinkWidth",),
+        }
+        modes = zip(("mig", "mig_pending", "ecc", "ecc_pending"), (*mig, *ecc), strict=True)
         return {
             "uuid": reasons.attempt(f"{prefix}uuid", self.uuid),
-            "name": ask("name", "nvmlDeviceGetName", self.handle),
             "driver": ask("driver", "nvmlSystemGetDriverVersion"),
             "cuda": None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
-            "sm_clock_max_mhz": ask("sm_clock_max_mhz", "nvmlDeviceGetMaxClockInfo", self.handle, sm),
-            "memory_clock_max_mhz": ask("memory_clock_max_mhz", "nvmlDeviceGetMaxClockInfo", self.handle, mem),
-            "memory_bytes": None if memory is None else memory.total,
-            "memory_used_bytes": None if memory is None else memory.used,
-            "pcie_gen": ask("pcie_gen", "nvmlDeviceGetCurrPcieLinkGeneration", self.handle),
-            "pcie_gen_max": ask("pcie_gen_max", "nvmlDeviceGetMaxPcieLinkGeneration", self.handle),
-            "pcie_width": ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", self.handle),
-            "pcie_width_max": ask("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", self.handle),
-            "mig": None if mig is None else bool(mig[0]),
-            "mig_pending": None if mig is None else bool(mig[1]),
-            "ecc": None if ecc is None else bool(ecc[0]),
-            "ecc_pending": None if ecc is None else bool(ecc[1]),
+            **{field: ask(field, name, self.handle, *arguments) for field, (name, *arguments) in calls.items()},
+            "memory_bytes": getattr(memory, "total", None),
+            "memory_used_bytes": getattr(memory, "used", None),
+            **{field: None if mode is None else bool(mode) for field, mode in modes},
             "power_limit_w": None if limit is None else limit / 1000,
             "persistence": reasons.attempt(f"{prefix}persistence", self.persistence),
             "other_processes": None if others is None else len(others),
@@ -182,7 +182,7 @@ def _ask(nvml: ModuleType, name: str, *arguments: Any) -> Any:
 
 @contextmanager
 def _started() -> Iterator[ModuleType]:
-    """Hold NVML open, and give its bindings."""
+    """Hold NVML open, and yield its bindings."""
     import pynvml
 
     assert isinstance(pynvml, ModuleType)
@@ -200,15 +200,14 @@ def _started() -> Iterator[ModuleType]:
 
 @contextmanager
 def opened(device_name: str, uuid: str | None) -> Iterator[Gpu]:
-    """Hold NVML open, and give the GPU with this UUID, with or without its ``GPU-`` or ``MIG-``.
+    """Hold NVML open, and yield the GPU with this UUID, with or without its prefix ``GPU-`` or ``MIG-``.
 
-    None means the only one there is. An index would not do: CUDA_VISIBLE_DEVICES and CUDA's own order make CUDA's
-    indices differ from NVML's. Of a MIG slice it is the whole GPU that is given, which is what has clocks, power and
-    temperature.
+    None means the only GPU. Indices are not used, because CUDA_VISIBLE_DEVICES and CUDA's own order make CUDA's differ
+    from NVML's. For a MIG slice the whole GPU is yielded, which has clocks, power and temperature.
     """
     family = device_name.partition(":")[0]
     if family != "cuda":
-        raise UnreadableError(f"NVML reads NVIDIA GPUs, and {family} is none")
+        raise UnreadableError(f"NVML reads NVIDIA GPUs only, not {family}")
     with _started() as nvml:
         yield _find(nvml, uuid)
 
@@ -217,7 +216,7 @@ def _find(nvml: ModuleType, uuid: str | None) -> Gpu:
     if uuid is None:
         count = _ask(nvml, "nvmlDeviceGetCount")
         if count != 1:
-            raise UnreadableError(f"there are {count} GPUs and no UUID says which of them is measured")
+            raise UnreadableError(f"there are {count} GPUs, and no UUID to tell which one is measured")
         return Gpu(nvml, _ask(nvml, "nvmlDeviceGetHandleByIndex", 0))
     for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
         try:
@@ -228,12 +227,12 @@ def _find(nvml: ModuleType, uuid: str | None) -> Gpu:
         if name.startswith("MIG-"):
             handle = _ask(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
         return Gpu(nvml, handle, name.startswith("MIG-"))
-    raise UnreadableError(f"NVML knows no GPU {uuid}: {reason}")
+    raise UnreadableError(f"NVML finds no GPU {uuid}: {reason}")
 
 
 @contextmanager
 def every_gpu(reasons: Reasons) -> Iterator[list[Gpu]]:
-    """Hold NVML open and give all GPUs that it lists, none (after noting why) where it cannot be used."""
+    """Hold NVML open and yield all its GPUs; none, with a noted reason, where NVML cannot be used."""
     with ExitStack() as stack:
 
         def listed() -> list[Gpu]:

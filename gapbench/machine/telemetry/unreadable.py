@@ -1,4 +1,4 @@
-"""Reading what may not be readable: a value, or None and the reason why."""
+"""Read values that may be unreadable: a value, or None and a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class UnreadableError(Exception):
-    """Something of the machine cannot be read; the message says why, in one line."""
+    """A value of the machine cannot be read; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Why fields could not be read, by the field's name: a field that failed once stays named."""
+    """The reasons why fields could not be read, by the field's name; later successes do not remove them."""
 
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -28,7 +28,7 @@ class Reasons:
 
 
 def text(path: Path) -> str:
-    """Return the stripped text of a small file of the kernel's; a missing or empty one is unreadable."""
+    """Return the stripped text of a small file. Raises `UnreadableError` for a missing or empty one."""
     try:
         content = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
@@ -39,7 +39,7 @@ def text(path: Path) -> str:
 
 
 def number(path: Path) -> int:
-    """Return the one whole number that a file holds."""
+    """Return the integer in a file. Raises `UnreadableError` where there is none."""
     content = text(path)
     try:
         return int(content)

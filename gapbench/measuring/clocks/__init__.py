@@ -1,10 +1,9 @@
 """Clocks: named timing protocols, a class each. All time that gapbench reports comes from a clock.
 
 `host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
-accelerators. The same kernel reads differently by each, so a number is never given without its clock's name.
+accelerators. The same kernel has another time by each, so every number is given with its clock's name.
 
-What they share: `base` (the one timing loop; what a clock is, how it refuses, and the proof that it was cold), `events`
-(launches behind a delay).
+`base` has the class of all clocks, the one timing loop and the canary; `events` has the launches behind a delay.
 """
 
 from gapbench.machine.devices import Cpu, Device

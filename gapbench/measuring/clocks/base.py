@@ -1,6 +1,6 @@
-"""The one timing loop; what every clock is, what it may find out before it measures, how it refuses, and what is cold.
+"""The base of all clocks, the one timing loop, and the proof that a time is cold.
 
-Cold is what is proved so: inputs that together exceed the cache so far that none is left in it, and a canary.
+A time is cold if its inputs together exceed the cache so far that none stays in it, and a canary proves that.
 """
 
 from abc import ABC, abstractmethod
@@ -13,42 +13,42 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gapbench.errors import GapbenchError
-from gapbench.machine.devices import UNKNOWN_CACHE, Device
+from gapbench.machine.devices import UNKNOWN_CACHE, Accelerator, Cpu, Device
 from gapbench.workloads.passes import Call
 
 BURN_IN_SECONDS = 1.0
-"""Work before the first measurement on an accelerator: its clocks and its temperature rise for about that long."""
+"""Seconds of work before the first measurement on an accelerator, in which its clocks and temperature rise."""
 
 Read = Callable[[Callable[[], object]], float]
 
 _READS = 9
 _LEAST_RATIO = 1.15
-"""Cold to warm; below it, timings cannot tell the two apart."""
+"""Least ratio of cold to warm readings of the canary; below, they are indistinguishable."""
 
 
 class ClockError(GapbenchError):
-    """A clock will not give a number; ``status`` (of `records.STATUSES`) is what that makes of the row."""
+    """A clock cannot give a valid number; ``status`` (of `records.STATUSES`) is the row's."""
 
     status = "failed"
 
 
 class ClockRefusedError(ClockError):
-    """The number would not be what the clock's name says."""
+    """The number would not be what the clock's name promises."""
 
 
 class ClockUnsupportedError(ClockError):
-    """The device, or the case, cannot be measured in this way at all."""
+    """The clock cannot measure this device or case."""
 
     status = "unsupported"
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a clock found out before measuring; seconds, None for what it does not have.
+    """A clock's own measurements before it times calls, in seconds; None for those that it does not make.
 
-    ``floor_seconds`` is what its own events (and graph launch) take: subtracted already, and to be shown beside times.
-    ``launch_seconds`` is the host's time for the smallest launch there is. ``warm_canary_seconds`` and
-    ``cold_canary_seconds`` are what a canary took to be read from the cache, and after the cache was flushed.
+    ``floor_seconds`` is the time of its own events (and graph launch), which is subtracted from all times.
+    ``launch_seconds`` is the host's time for the smallest launch. ``warm_canary_seconds`` and ``cold_canary_seconds``
+    are the times to read a canary from the cache, and after a flush of the cache.
     """
 
     floor_seconds: float | None = None
@@ -58,28 +58,35 @@ class Preparation:
 
 
 class Clock(ABC):
-    """A timing protocol for one device. Made, asked for `rotations`, prepared, then given batch after batch."""
+    """A timing protocol for one device; call `rotations`, then `prepare`, then `batch` any number of times."""
 
     name: ClassVar[str]
 
+    device_class: ClassVar[type[Cpu] | type[Accelerator]] = Accelerator
+    """The devices that it measures."""
+
     cold: ClassVar[bool] = False
     """Whether the input comes from memory, however small it is."""
+
+    beyond: ClassVar[int] = 0
+    """How many times the last-level cache the inputs of a batch must exceed together."""
 
     times_launch: ClassVar[bool] = False
     """Whether it times the launch and not the work, which no bandwidth limits."""
 
     uncounted_calls: int = 0
-    """Calls that a batch makes before those that it times."""
+    """Calls of a batch before the timed ones."""
 
     slowdown: float | None = None
-    """How many times as long as when prepared the device took for a fixed piece of work during the last batch:
-    clearly above 1 is a device that was throttled. None where that is not known."""
+    """The device's time for a fixed piece of work during the last batch, over its time when prepared: a device clearly
+    above 1 was throttled. None where that is unknown."""
 
     held_seconds: float = 0.0
     """Seconds of the last batch for which the device was held up before its work: they are no cost of the calls."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
+        self._needed = 1
 
     def select(self, contender: int) -> None:  # noqa: B027 - most clocks learn nothing
         """Prepare for batches of a contender, by its index: what was learned from others does not apply to it."""
@@ -88,32 +95,41 @@ class Clock(ABC):
         """Raise `ClockRefusedError` where ``calls`` do work that this clock cannot see."""
 
     @classmethod
-    @abstractmethod
     def measures(cls, device: Device) -> bool:
         """Tell whether it can measure ``device``."""
+        return isinstance(device, cls.device_class)
 
-    def rotations(self, case_bytes: int) -> int:  # noqa: ARG002
-        """Return how many distinct inputs of ``case_bytes`` each the calls of a batch must cycle through."""
-        return 1
+    def rotations(self, case_bytes: int) -> int:
+        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through."""
+        if self.beyond:
+            cache_bytes = self._device.cache_bytes or UNKNOWN_CACHE
+            self._needed = self.beyond * cache_bytes // max(1, case_bytes) + 1
+        return self._needed
 
     def whole(self, count: int, rotations: int) -> int:  # noqa: ARG002
-        """Return the smallest number of calls, at least ``count`` >= 1, that a batch of this clock may have."""
+        """Return the smallest valid number of calls of a batch that is at least ``count`` >= 1."""
         return count
 
-    def at_place(self, calls: Sequence[Call], place: int) -> Sequence[Call]:  # noqa: ARG002
-        """Return which of the calls on distinct inputs a batch makes; in a turn, all contenders have the same place."""
+    def at_copy(self, calls: Sequence[Call], copy: int) -> Sequence[Call]:  # noqa: ARG002
+        """Return the calls of a batch, of those on distinct inputs; all contenders of a turn have the same ``copy``."""
         return calls
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
-        """Get ready on this device, once, after `rotations`; a second clock on the device needs no burn-in."""
+        """Prepare the device, once, after `rotations`; a second clock on the same device needs no burn-in."""
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling through ``calls``; return the seconds of all together and the last output.
+        """Run ``count`` >= 1 calls, cycling through ``calls``; return their total seconds and the last output.
 
-        Raises `ClockRefusedError` instead of returning a number that is not what this clock's name says.
+        Raises `ClockRefusedError` where the number would not be what the clock's name promises.
         """
-        return self._batch((calls,) if callable(calls) else calls, count)
+        calls = (calls,) if callable(calls) else calls
+        if len(calls) < self._needed:
+            raise ClockRefusedError(
+                f"{len(calls)} inputs were rotated where {self._needed} are needed to exceed the cache: the time would "
+                "be warm"
+            )
+        return self._batch(calls, count)
 
     @abstractmethod
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]: ...
@@ -133,7 +149,7 @@ def cycled(calls: Sequence[Call], count: int, first: int = 0) -> Iterator[Call]:
 
 
 def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
-    """Make calls back to back, each output alive until the next, waiting for nothing; return seconds and the last."""
+    """Make calls back to back, each output alive until the next; return the total seconds and the last output."""
     output = None
     start = perf_counter_ns()
     for call in calls:
@@ -144,24 +160,23 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
 
 
 class Canary:
-    """Data of our own, put into the cache, that must be gone when a batch claims to have been cold.
+    """Data in the cache that a cold batch must evict; its reading time shows whether the cache still holds it.
 
-    Its reading time tells whether the cache still holds it.
+    ``touch()`` reads it, which brings it into the cache. ``warm`` and ``cold`` are seconds of a reading.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self.touch = device.canary()
-        """Read it, which brings it into the cache."""
         self.warm = self.cold = 0.0
 
     def calibrate(self, read: Read) -> None:
-        """Learn what it takes to be read, warm and cold.
+        """Measure the reading time, warm and cold.
 
         ``read(displace)`` touches the canary, calls ``displace``, and returns the seconds of reading the canary again.
         Raises `ClockUnsupportedError` if a flush makes no difference: then nothing can be proved cold here.
         """
-        # Other work on the machine only lengthens readings, so the shortest are the canary's own.
+        # Other work on the machine only lengthens readings, so the shortest are undisturbed.
         self.warm = min(read(lambda: None) for _ in range(_READS))
         self.cold = min(read(self._device.flush) for _ in range(_READS))
         if self.cold < _LEAST_RATIO * self.warm:
@@ -171,7 +186,7 @@ class Canary:
             )
 
     def was_warm(self, seconds: float) -> bool:
-        """Tell whether a reading that took ``seconds`` came from the cache: below the geometric mean of both."""
+        """Tell whether a reading of ``seconds`` came from the cache: below the geometric mean of warm and cold."""
         return seconds * seconds < self.warm * self.cold
 
     def refusal(self) -> ClockRefusedError:
@@ -179,18 +194,4 @@ class Canary:
         return ClockRefusedError(
             f"the canary was still in {self._device.name}'s cache after the calls: inputs were, too, and the time "
             "would be warm"
-        )
-
-
-def inputs_beyond(factor: int, cache_bytes: int | None, case_bytes: int) -> int:
-    """Return how many inputs of ``case_bytes`` together exceed ``factor`` times the cache."""
-    return factor * (cache_bytes or UNKNOWN_CACHE) // max(1, case_bytes) + 1
-
-
-def refuse_fewer(calls: Sequence[Call], needed: int | None) -> None:
-    """Refuse calls with fewer inputs than the clock asked for."""
-    assert needed is not None, "a clock is asked for its rotations before it measures"
-    if len(calls) < needed:
-        raise ClockRefusedError(
-            f"{len(calls)} inputs were rotated where {needed} are needed to exceed the cache: the time would be warm"
         )

@@ -1,7 +1,7 @@
-"""`event_cold` and `event_warm`, and what the clocks that use events share: floor, canary, and judging the sum.
+"""`event_cold` and `event_warm`, and the base of all clocks that use events: blocking kernel, floor and canary.
 
 Launches queue up behind a delay on the device, so the host's launch time is outside the events, and the device never
-waits for the host between two of them.
+waits for the host between two launches.
 """
 
 from abc import abstractmethod
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator, Device
+from gapbench.machine.devices import Accelerator
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Canary, Clock, ClockRefusedError, Preparation
 from gapbench.workloads.passes import Call
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 MOST_CALLS = 50
 """Calls launched behind one delay: with their events and flushes they must fit in the device's launch queue, about
-1,000 entries under CUDA, beyond which launching waits for the device."""
+1,000 entries under CUDA; launching into a full queue waits for the device."""
 
 _SHORTEST = 200e-6
 _LONGEST = 0.5
 _TRIES = 4
-_JITTER = 4e-6
+_LONGEST_JITTER = 4e-6
 _STRAY_SHARE = 0.05
 _FLUSHES_BETWEEN_LOOKS = 10
 _FLOOR_RUNS = 6
@@ -39,105 +39,104 @@ _FREE_CALLS, _LONG_CALL = 20, 1e-3
 
 
 class BlockingKernel:
-    """Runs work behind a delay on the device, and proves each time that the delay was long enough.
+    """A delay on the device behind which work is queued, with a proof each time that the delay was long enough.
 
     Each contender has a length of its own: one that launches slowly would hold up the batches of all others.
+    ``seconds`` are the device's seconds in delays since this was set to 0. ``slowdown`` is the largest ratio of a
+    delay's length to its length when prepared, since it was set to None.
     """
 
     def __init__(self, device: Accelerator) -> None:
         self._device = device
-        self._begun, self._released, self._end = device.event(), device.event(), device.event()
+        self._blocked, self._unblocked, self._end = device.event(), device.event(), device.event()
         self._lengths: dict[int, float] = {}
         self._contender = 0
         self._random = Random(0)
         self._delay_ratio: float | None = None
         self._idle = 0.0
         self.seconds = 0.0
-        """The device's seconds in delays since this was set to 0."""
         self.slowdown: float | None = None
-        """The longest that a delay has taken since this was set to None, over what it took when prepared."""
 
     def prepare(self) -> None:
-        """Measure what a delay takes on a device at speed, and what it costs to synchronise with an idle one."""
+        """Measure the length of a delay on a warm device, and the time to synchronise with an idle device."""
         self._device.synchronize()
-        ratios, waits = [], []
+        delay_ratios, waits = [], []
         for _ in range(5):
-            self._delay(_SHORTEST)
-            ratios.append(self._begun.seconds_until(self._released) / _SHORTEST)
+            self._block(_SHORTEST)
+            delay_ratios.append(self._blocked.seconds_until(self._unblocked) / _SHORTEST)
             self._device.synchronize()
             waits.append(self._wait())
-        self._delay_ratio, self._idle = min(ratios), max(waits)
+        self._delay_ratio, self._idle = min(delay_ratios), max(waits)
 
     def select(self, contender: int) -> None:
         """Use the length that this contender needs."""
         self._contender = contender
 
     def jitter(self) -> None:
-        """Queue a delay of another length each time.
+        """Queue a delay of random length.
 
         Timestamps are multiples of the device's resolution, about 0.5 µs. Work that always began at the same phase of
-        it would always be misread alike, by up to one step; begun at random phases, its mean is right.
+        it would have the same error each time, of up to one step; at random phases, the mean is right.
         """
-        self._device.delay(self._random.uniform(0, _JITTER))
+        self._device.delay(self._random.uniform(0, _LONGEST_JITTER))
 
     def run(self, launch: Callable[[], T]) -> T:
-        """Launch work behind a delay, wait for all of it, and return what ``launch`` returned.
+        """Launch work behind a delay, wait for all of it, and return the result of ``launch``.
 
-        ``launch`` may be run several times: again with a longer delay, if the device was released before it returned.
-        Raises `ClockRefusedError` if that does not help, or if work goes on elsewhere when the stream is done.
+        Runs ``launch`` again with a longer delay if the delay ended before it returned. Raises `ClockRefusedError` if
+        that does not help, or if work goes on elsewhere when the stream is done.
         """
+        assert self._delay_ratio is not None, "a blocking kernel is prepared before it runs"
         for _ in range(_TRIES):
             self._device.synchronize()
-            length = self._lengths.get(self._contender, _SHORTEST)
-            launched = base.now()
-            self._delay(length)
+            began = base.now()
+            requested = self._lengths.get(self._contender, _SHORTEST)
+            self._block(requested)
             result = launch()
             self._end.record()
-            # The delay cannot have begun before it was launched. So whatever was launched within its length, by the
-            # host's clock, was in the queue when it ended.
-            spent = base.now() - launched
-            seconds = self._begun.seconds_until(self._released)
+            # The delay cannot have begun before it was launched. So what was launched within its length, by the host's
+            # clock, was in the queue when it ended.
+            spent = base.now() - began
+            seconds = self._blocked.seconds_until(self._unblocked)
             self.seconds += seconds
-            worked = self._released.seconds_until(self._end)
+            worked = self._unblocked.seconds_until(self._end)
             stray = self._wait()
             if spent > seconds:
                 reason = (
                     "the host was not done with launching before the device began: the calls wait for the device, or "
                     "launch more than its queue holds"
                 )
-                # what was asked for, corrected by how much of it the device gave
-                self._lengths[self._contender] = min(_LONGEST, 2 * spent * max(1.0, length / max(seconds, 1e-9)))
+                # The next request is corrected by the ratio of the requested to the actual length.
+                self._lengths[self._contender] = min(_LONGEST, 2 * spent * max(1.0, requested / max(seconds, 1e-9)))
             elif self._is_stray(stray, worked):
                 reason = _stray_reason(self._device, stray)
             else:
-                self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, 2 * spent, length / 2))
-                assert self._delay_ratio is not None, "a blocking kernel is prepared before it is used"
-                self.slowdown = max(self.slowdown or 0.0, seconds / length / self._delay_ratio)
+                self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, 2 * spent, requested / 2))
+                self.slowdown = max(self.slowdown or 0.0, seconds / requested / self._delay_ratio)
                 return result
         raise ClockRefusedError(reason)
 
     def run_free(self, launch: Callable[[], object]) -> float:
         """Launch work without a delay and return its seconds on the stream.
 
-        Raises `ClockRefusedError` if other work goes on when the stream is done.
-
-        Behind a delay, work on other streams is done before the delay ends, and is not seen.
+        Behind a delay, work on other streams is done before the delay ends, and is not seen. Raises
+        `ClockRefusedError` if other work goes on when the stream is done.
         """
         for _ in range(_TRIES):
             self._device.synchronize()
-            self._begun.record()
+            self._blocked.record()
             launch()
             self._end.record()
-            worked = self._begun.seconds_until(self._end)
+            worked = self._blocked.seconds_until(self._end)
             stray = self._wait()
             if not self._is_stray(stray, worked):
                 return worked
         raise ClockRefusedError(_stray_reason(self._device, stray))
 
-    def _delay(self, seconds: float) -> None:
-        self._begun.record()
+    def _block(self, seconds: float) -> None:
+        self._blocked.record()
         self._device.delay(seconds)
-        self._released.record()
+        self._unblocked.record()
 
     def _wait(self) -> float:
         """Return the host's seconds until the whole device is idle."""
@@ -159,7 +158,7 @@ def _stray_reason(device: Accelerator, seconds: float) -> str:
 
 
 class Pair:
-    """Two events around what is launched in its ``with`` block."""
+    """Two events around the work that is launched in its ``with`` block."""
 
     def __init__(self, device: Accelerator) -> None:
         self._start, self._end = device.event(), device.event()
@@ -207,11 +206,8 @@ class EventClock(Clock):
     """A clock that reads the device's own events, around work that is launched behind a `BlockingKernel`."""
 
     _device: Accelerator
-
-    @classmethod
-    def measures(cls, device: Device) -> bool:
-        """Tell whether ``device`` is an accelerator."""
-        return isinstance(device, Accelerator)
+    _canary: Canary
+    _floor: float
 
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)
@@ -219,11 +215,9 @@ class EventClock(Clock):
         self._blocking_kernel = BlockingKernel(device)
         self._pairs = [Pair(device) for _ in range(MOST_CALLS)]
         self._canary_pair = Pair(device)
-        self._canary: Canary | None = None
-        self._floor: float | None = None
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:
-        """Burn in, measure the floor, and for a cold clock what a canary tells."""
+        """Burn in, measure the floor, and for a cold clock calibrate a canary."""
         burn_in(self._device, burn_in_seconds)
         self._blocking_kernel.prepare()
         self._floor = floor = self._measure_floor()
@@ -250,16 +244,16 @@ class EventClock(Clock):
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
         self._blocking_kernel.slowdown, self._blocking_kernel.seconds = None, 0.0
-        seconds, pairs, output = self._held(calls, count)
+        seconds, pairs, output = self._run(calls, count)
         self.slowdown, self.held_seconds = self._blocking_kernel.slowdown, self._blocking_kernel.seconds
         return self._net(seconds, pairs, count), output
 
     @abstractmethod
-    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
-        """Run a batch; return the seconds that pairs of events show, how many pairs these are, and the last output."""
+    def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+        """Run a batch; return the seconds between pairs of events, the number of pairs, and the last output."""
 
     def _measure_floor(self) -> float:
-        """Return what a pair of events shows with nothing in between: time that is the protocol's, not the call's."""
+        """Return the seconds between a pair of events with no work in between: the protocol's own time."""
 
         def launch() -> None:
             for pair in self._pairs:
@@ -281,47 +275,39 @@ class EventClock(Clock):
         """Touch the canary, displace it, and return the seconds of reading it again."""
 
         def launch() -> None:
-            self._touch_canary()
+            self._canary.touch()
             displace()
-            self._look_at_canary()
+            self._read_canary()
 
         self._blocking_kernel.run(launch)
         return self._canary_pair.seconds
 
-    def _touch_canary(self) -> None:
-        """Queue a reading that brings the canary into the cache."""
-        assert self._canary is not None, "a clock is prepared before it measures"
-        self._canary.touch()
-
-    def _look_at_canary(self) -> None:
+    def _read_canary(self) -> None:
         """Queue a timed reading of the canary."""
-        assert self._canary is not None
         with self._canary_pair:
             self._canary.touch()
 
     def _judge_canary(self) -> None:
         """Refuse if the canary, touched before the calls, was in the cache after them."""
-        assert self._canary is not None
         if self._canary.was_warm(self._canary_pair.seconds):
             raise self._canary.refusal()
 
     def _net(self, seconds: float, pairs: int, count: int) -> float:
-        """Return ``seconds``, read off ``pairs`` pairs of events around ``count`` calls, without the floor.
+        """Return the ``seconds`` of ``count`` calls, between ``pairs`` pairs of events, minus the floor.
 
-        Additive time of the protocol would draw all ratios towards 1, and the more the shorter the calls.
+        The protocol's own time would draw all ratios towards 1, those of short calls most.
         """
-        assert self._floor is not None, "a clock is prepared before it measures"
         net = seconds - pairs * self._floor
         if net <= count * _SHORTEST_CALL + pairs * _FLOOR_SHARE * self._floor:
             raise ClockRefusedError(
-                f"{count} calls took {max(0.0, net) * 1e6:.2f} µs on the timed stream, which is nothing: they launch "
+                f"{count} calls took {max(0.0, net) * 1e6:.2f} µs on the timed stream, too little: they launch "
                 "their work on another stream, or none at all"
             )
         return net
 
 
 class EventCold(EventClock):
-    """Time calls on the device from event to event around each, its caches flushed before each, outside of events."""
+    """Time each call on the device by events around it, after flushing the caches outside the events."""
 
     name = "event_cold"
     cold = True
@@ -329,19 +315,19 @@ class EventCold(EventClock):
     def _displace(self) -> None:
         self._device.flush()
 
-    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+    def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
         seconds = 0.0
         for first in range(0, count, MOST_CALLS):
             pairs = self._pairs[: min(MOST_CALLS, count - first)]
 
             def launch(first: int = first, pairs: list[Pair] = pairs) -> Tensor:
-                self._touch_canary()
+                self._canary.touch()
                 for pair, call in zip(pairs, base.cycled(calls, len(pairs), first), strict=True):
                     self._blocking_kernel.jitter()
                     self._displace()
                     with pair:
                         output = call()
-                self._look_at_canary()
+                self._read_canary()
                 return output
 
             output = self._blocking_kernel.run(launch)
@@ -351,18 +337,18 @@ class EventCold(EventClock):
 
 
 class EventWarm(EventClock):
-    """Time calls on the device back to back, inputs where the call before left them; gaps between kernels count."""
+    """Time calls on the device back to back, gaps between kernels included; the previous call has warmed the caches."""
 
     name = "event_warm"
 
-    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+    def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
         pair, seconds = self._pairs[0], 0.0
         firsts = range(0, count, MOST_CALLS)
         for first in firsts:
 
             def launch(first: int = first) -> Tensor:
                 self._blocking_kernel.jitter()
-                output = calls[first % len(calls)]()  # the contender before left other data in the cache
+                output = calls[first % len(calls)]()  # the previous contender left other data in the cache
                 with pair:
                     for call in base.cycled(calls, min(MOST_CALLS, count - first), first):
                         output = call()

@@ -1,8 +1,9 @@
 """`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
 
-Calls in a graph follow each other as closely as the device allows: the nearest to a kernel's own duration.
+Calls in a graph follow each other as closely as the device allows, so their times are nearest to a kernel's duration.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -15,7 +16,6 @@ from gapbench.workloads.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200
-_BEYOND = 5
 _MOST_INPUTS = 2048
 
 
@@ -29,27 +29,24 @@ class GraphClock(EventClock):
 
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)
-        # By calls: kept with them, since an id may be given anew once its object is gone.
-        self._kept: dict[tuple[int, ...], tuple[int, Sequence[Call], Graph, Tensor]] = {}
+        # By the calls' ids, with the calls, because the id of a deleted object may be used again.
+        self._graphs: dict[tuple[int, ...], tuple[int, Sequence[Call], Graph, Tensor]] = {}
 
     def _graph(self, calls: Sequence[Call], count: int) -> tuple[Graph, Tensor]:
-        """Return the graph of ``count`` calls, captured anew only when the count changes, and its last output."""
+        """Return the graph of ``count`` calls, captured again only when the count changes, and its last output."""
         key = tuple(map(id, calls))
-        kept = self._kept.get(key)
-        if kept is None or kept[0] != count:
-            self._kept.pop(key, None)  # its memory is free before the next is captured
-            self._kept[key] = kept = (count, calls, *self._capture(calls, count))
-        return kept[2], kept[3]
+        cached = self._graphs.get(key)
+        if cached is None or cached[0] != count:
+            self._graphs.pop(key, None)  # its memory is free before the next is captured
+            self._graphs[key] = cached = (count, calls, *self._capture(calls, count))
+        return cached[2], cached[3]
 
     def _capture(self, calls: Sequence[Call], count: int) -> tuple[Graph, Tensor]:
-        outputs: list[Tensor] = []
+        outputs: deque[Tensor] = deque(maxlen=1)
 
         def launch() -> None:
-            output = None
             for call in base.cycled(calls, count):
-                output = call()
-            assert output is not None
-            outputs.append(output)
+                outputs.append(call())
 
         try:
             graph = self._device.capture(launch)
@@ -60,11 +57,11 @@ class GraphClock(EventClock):
         return graph, outputs[0]
 
     def _measure_floor(self) -> float:
-        """Return what a replay takes beyond the calls in it, from graphs of one and of many equal kernels."""
-        one = self._device.torch.zeros(1, device=self._device.name)
+        """Return the seconds of a replay beyond its calls, from graphs of one and of many equal kernels."""
+        element = self._device.torch.zeros(1, device=self._device.name)
         times = []
         for size in (_SMALL, _LARGE):
-            graph, _ = self._capture((one.zero_,), size)
+            graph, _ = self._capture((element.zero_,), size)
             times.append(undisturbed_mean([self._replay(graph) for _ in range(_FLOOR_REPLAYS)]))
         small, large = times
         each = (large - small) / (_LARGE - _SMALL)
@@ -88,51 +85,46 @@ class GraphClock(EventClock):
 
 
 class GraphWarm(GraphClock):
-    """Time a graph of calls on the device, inputs where the call before left them."""
+    """Time a graph of calls on the device; the previous call has warmed the caches."""
 
     name = "graph_warm"
 
-    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
+    def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
         graph, output = self._graph(calls, count)
-        return self._replay(graph, before=calls[0]), 1, output  # the contender before left other data in the cache
+        return self._replay(graph, before=calls[0]), 1, output  # the previous contender left other data in the cache
 
 
 class GraphCold(GraphClock):
-    """Time a graph of calls on the device, inputs rotated through more than five times the cache.
+    """Time a graph of calls on the device, with inputs that rotate through more than five times the cache.
 
-    A graph cannot be interrupted by flushes that are not counted, so it holds whole rotations: each input is met again
-    only when all others have been read.
+    A graph cannot contain flushes that are not counted, so it contains whole rotations: each input is read again only
+    after all others.
     """
 
     name = "graph_cold"
     cold = True
-
-    def __init__(self, device: Accelerator) -> None:
-        super().__init__(device)
-        self._needed: int | None = None
+    beyond = 5
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs exceed five times the last-level cache.
+        """Return the number of inputs that a batch must cycle through.
 
-        Raises `ClockUnsupportedError` where that would be more calls than a graph should hold.
+        Raises `ClockUnsupportedError` where that is more calls than a graph should hold.
         """
-        needed = base.inputs_beyond(_BEYOND, self._device.cache_bytes, case_bytes)
+        needed = super().rotations(case_bytes)
         if needed > _MOST_INPUTS:
             raise ClockUnsupportedError(
                 f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
                 f"{_MOST_INPUTS:,} calls that a graph should hold; event_cold measures this case"
             )
-        self._needed = needed
         return needed
 
     def whole(self, count: int, rotations: int) -> int:
         """Return ``count``, rounded up to whole rotations."""
         return -(-count // rotations) * rotations
 
-    def _held(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
-        base.refuse_fewer(calls, self._needed)
+    def _run(self, calls: Sequence[Call], count: int) -> tuple[float, int, Tensor]:
         assert count % len(calls) == 0, "whole rotations: see `whole`"
         graph, output = self._graph(calls, count)
-        seconds = self._replay(graph, before=self._touch_canary, after=self._look_at_canary)
+        seconds = self._replay(graph, before=self._canary.touch, after=self._read_canary)
         self._judge_canary()
         return seconds, 1, output

@@ -24,6 +24,7 @@ static unsigned gpu_count = 2;
 static int started;
 static char refused_call[64];
 static int refusal;
+static unsigned state[2][2]; /* persistence mode and locked clock of each */
 
 void standin_reset(void) {
     static const struct gpu fresh = {.sm_clock = 1980, .memory_clock = 2619, .power_mw = 351250, .temperature = 41,
@@ -35,6 +36,7 @@ void standin_reset(void) {
     gpu_count = 2;
     started = refusal = 0;
     refused_call[0] = 0;
+    memset(state, 0, sizeof state);
 }
 __attribute__((constructor)) static void load(void) { standin_reset(); }
 
@@ -170,7 +172,6 @@ int nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t d, unsigned *mw) { (void)d; REA
 
 /* What outlives a process, as a driver's state does: for each GPU persistence mode and locked clock (0: none), in the
  * file that STANDIN_STATE names. STANDIN_RIGHTS=none refuses changes, as to a user who is not root. */
-static unsigned state[2][2];
 static void state_load(void) {
     FILE *f = getenv("STANDIN_STATE") ? fopen(getenv("STANDIN_STATE"), "r") : NULL;
     if (!f) return;

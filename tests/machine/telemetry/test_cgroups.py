@@ -83,9 +83,9 @@ def test_the_tightest_limit_of_all_ancestors_binds(quotas, period):
             (group / "cpu.max").write_text(f"{'max' if quota is None else quota} {period}\n")
             (group / "memory.max").write_text(f"{'max' if quota is None else quota}\n")
             group /= "abcd"[level : level + 1] or "unused"
-        known = [quota for quota in quotas if quota is not None]
-        assert host.cpu_quota(root) == (min(known) / period if known else None)
-        assert host.memory_limit(root) == min(known, default=None)
+        values = [quota for quota in quotas if quota is not None]
+        assert host.cpu_quota(root) == (min(values) / period if values else None)
+        assert host.memory_limit(root) == min(values, default=None)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))

@@ -29,19 +29,19 @@ def described():
 def test_a_reading_is_what_nvml_says_in_our_units(driver):
     driver.clocks(0, 1755, 2600)
     driver.heat(0, 63, 512_345, 123_456_789_012)
-    with open_probe("cuda:0", FIRST) as probe:
-        reading = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        reading = read()
     assert (reading.sm_clock_mhz, reading.temperature_c, reading.power_w) == (1755, 63, 512.345)
-    assert reading.throttle == "none"
+    assert between(reading)["throttle"] == "none"
 
 
 def test_a_clock_that_drops_during_a_round_is_seen_with_its_reasons(driver):
-    with open_probe("cuda:0", FIRST) as probe:
-        before = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        before = read()
         driver.clocks(0, 1200)
         driver.reasons(0, 0x4 | 0x20)
         driver.heat(0, 91, 699_000, 7_001_000)
-        after = probe.read()
+        after = read()
     assert between(before, before)["throttle"] == "none"
     columns = between(before, after)
     assert columns["sm_clock_mhz"] == 1200
@@ -52,40 +52,40 @@ def test_a_clock_that_drops_during_a_round_is_seen_with_its_reasons(driver):
 def test_the_gpu_is_found_by_its_uuid_not_by_its_index(driver):
     driver.clocks(1, 345)
     for uuid, clock in {FIRST: 1980, SECOND: 345, f"GPU-{SECOND}": 345}.items():
-        with open_probe("cuda:0", uuid) as probe:
-            assert probe.read().sm_clock_mhz == clock
+        with open_probe("cuda:0", uuid) as read:
+            assert read().sm_clock_mhz == clock
 
 
 @pytest.mark.parametrize("uuid", [SLICE, f"MIG-{SLICE}"])
 def test_of_a_slice_the_whole_gpu_is_read(driver, uuid):
     driver.clocks(1, 345)
-    with open_probe("cuda:0", uuid) as probe:
-        assert probe.read().sm_clock_mhz == 345
+    with open_probe("cuda:0", uuid) as read:
+        assert read().sm_clock_mhz == 345
 
 
 def test_without_a_uuid_the_only_gpu_is_meant_and_of_several_none_is_guessed(driver):
-    with open_probe("cuda:0") as probe:
-        assert probe.read().sm_clock_mhz is None
-    with pytest.raises(UnreadableError, match="2 GPUs and no UUID"), nvml.opened("cuda:0", None):
+    with open_probe("cuda:0") as read:
+        assert read().sm_clock_mhz is None
+    with pytest.raises(UnreadableError, match="2 GPUs, and no UUID"), nvml.opened("cuda:0", None):
         pass
     driver.count(1)
-    with open_probe("cuda:0") as probe:
-        assert probe.read().sm_clock_mhz == 1980
+    with open_probe("cuda:0") as read:
+        assert read().sm_clock_mhz == 1980
 
 
 def test_an_unknown_uuid_is_a_reason(driver):
     with pytest.raises(UnreadableError, match="GPU-0"), nvml.opened("cuda:0", "GPU-0"):
         pass
     assert driver.started == 0
-    with open_probe("cuda:0", "GPU-0") as probe:
-        assert between(probe.read(), probe.read())["throttle"] is None
+    with open_probe("cuda:0", "GPU-0") as read:
+        assert between(read(), read())["throttle"] is None
 
 
 @pytest.mark.parametrize(("code", "answer"), [(NOT_SUPPORTED, "Not Supported"), (NO_PERMISSION, "Insufficient Perm")])
 def test_what_is_refused_is_null_with_the_answer_as_its_reason(driver, code, answer):
     driver.refuse(code)
-    with open_probe("cuda:0", FIRST) as probe:
-        reading = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        reading = read()
     assert reading == Reading(cpu_time=reading.cpu_time)
     assert between(reading, reading) | {"steal": None} == dict.fromkeys(between(reading))
     gpus, reasons = described()
@@ -106,35 +106,35 @@ def test_what_is_refused_is_null_with_the_answer_as_its_reason(driver, code, ans
 )
 def test_one_refused_call_costs_its_own_fields_only(driver, call, fields):
     driver.refuse(NO_PERMISSION, call)
-    with open_probe("cuda:0", FIRST) as probe:
-        reading = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        reading = read()
     assert {name for name in FIELDS if getattr(reading, name) is None} == fields
 
 
 def test_a_gpu_that_is_lost_during_a_round_leaves_what_was_read_before(driver):
-    with open_probe("cuda:0", FIRST) as probe:
-        before = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        before = read()
         driver.refuse(GPU_IS_LOST)
-        after = probe.read()
+        after = read()
     assert between(before, after)["sm_clock_mhz"] == 1980
 
 
 def test_an_older_driver_still_tells_the_temperature(old_driver):
-    with open_probe("cuda:0", FIRST) as probe:
-        reading = probe.read()
+    with open_probe("cuda:0", FIRST) as read:
+        reading = read()
     assert reading.temperature_c == 41
     assert reading.event_reasons is None
 
 
 def test_older_bindings_still_tell_the_temperature(old_driver, monkeypatch):
     monkeypatch.delattr(pynvml, "nvmlDeviceGetTemperatureV")
-    with open_probe("cuda:0", FIRST) as probe:
-        assert probe.read().temperature_c == 41
+    with open_probe("cuda:0", FIRST) as read:
+        assert read().temperature_c == 41
 
 
 def test_without_a_driver_everything_is_null_for_one_reason(no_driver):
-    with open_probe("cuda:0", FIRST) as probe:
-        assert probe.read().power_w is None
+    with open_probe("cuda:0", FIRST) as read:
+        assert read().power_w is None
     gpus, reasons = described()
     assert gpus == []
     assert "no NVIDIA driver" in reasons["gpus"]
@@ -198,8 +198,8 @@ def test_the_environment_has_the_gpus_and_who_else_computes_on_them(driver):
 @given(st.integers(0, 2**64 - 1))
 def test_every_bit_of_the_event_reasons_is_named(mask):
     names = nvml.event_reasons(mask)
-    known = {name: bit for bit, name in nvml.EVENT_REASONS.items()}
-    assert sum(known[name] if name in known else int(name, 16) for name in names) == mask
+    values = {name: bit for bit, name in nvml.EVENT_REASONS.items()}
+    assert sum(values[name] if name in values else int(name, 16) for name in names) == mask
     assert len(set(names)) == len(names)
 
 
@@ -221,10 +221,10 @@ def test_the_systems_loader_finds_the_library_and_torch_is_not_needed(builds):
     code = f"""
 import ctypes, sys
 from gapbench.machine.telemetry import between, open_probe
-with open_probe("cuda:1", {SECOND!r}) as probe:
-    before = probe.read()
+with open_probe("cuda:1", {SECOND!r}) as read:
+    before = read()
     ctypes.CDLL("libnvidia-ml.so.1").standin_clocks(1, 990, 2619)
-    print(between(before, probe.read())["sm_clock_mhz"], "torch" in sys.modules)
+    print(between(before, read())["sm_clock_mhz"], "torch" in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

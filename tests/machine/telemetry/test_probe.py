@@ -31,27 +31,27 @@ def two_cpus(monkeypatch):
 
 
 def test_a_cpu_is_read_without_any_gpu(tree, no_driver):
-    with open_probe("cpu", root=tree(host_files(steal=5))) as probe:
-        assert probe.read() == Reading(cpu_time=CpuTime(205, 5))
+    with open_probe("cpu", root=tree(host_files(steal=5))) as read:
+        assert read() == Reading(cpu_time=CpuTime(205, 5))
 
 
 def test_time_that_the_hypervisor_takes_is_a_share_of_the_time_with_work(tree):
-    with open_probe("cpu", root=tree(host_files(steal=5, user=100))) as probe:
-        before = probe.read()
+    with open_probe("cpu", root=tree(host_files(steal=5, user=100))) as read:
+        before = read()
         tree(host_files(steal=15, user=120))  # 2 x 20 jiffies of work, 10 stolen
-        assert between(before, probe.read())["steal"] == pytest.approx(10 / 50)
+        assert between(before, read())["steal"] == pytest.approx(10 / 50)
 
 
 def test_what_the_host_does_not_tell_is_null(tmp_path):
-    with open_probe("cpu", root=tmp_path) as probe:
-        assert probe.read() == Reading()
-        assert between(probe.read(), probe.read())["steal"] is None
+    with open_probe("cpu", root=tmp_path) as read:
+        assert read() == Reading()
+        assert between(read(), read())["steal"] is None
 
 
 def test_an_accelerator_of_another_make_is_none_of_nvmls(driver, tmp_path):
     driver.count(1)
-    with open_probe("xpu:0", root=tmp_path) as probe:
-        assert probe.read() == Reading()
+    with open_probe("xpu:0", root=tmp_path) as read:
+        assert read() == Reading()
 
 
 def test_the_columns_are_those_of_the_samples():
@@ -63,12 +63,12 @@ def test_the_columns_are_those_of_the_samples():
 def test_columns_lie_within_what_was_read_and_are_null_only_where_nothing_was(several):
     columns = between(*several)
     for name in ("sm_clock_mhz", "temperature_c", "power_w"):
-        read = [getattr(one, name) for one in several if getattr(one, name) is not None]
+        read = [getattr(reading, name) for reading in several if getattr(reading, name) is not None]
         assert columns[name] in (read or [None])
     assert columns["steal"] is None or 0 <= columns["steal"] <= 1
-    if any(one.event_reasons is not None for one in several):
+    if any(reading.event_reasons is not None for reading in several):
         named = set(columns["throttle"].split(",")) - {"none"}
-        assert named == {name for one in several for name in one.event_reasons or ()} - {"gpu_idle"}
+        assert named == {name for reading in several for name in reading.event_reasons or ()} - {"gpu_idle"}
     else:
         assert columns["throttle"] is None
 
@@ -94,7 +94,7 @@ def test_a_reading_is_frozen():
 
 
 def test_this_very_machine_can_be_read():
-    with open_probe("cpu") as probe:
-        before, after = probe.read(), probe.read()
+    with open_probe("cpu") as read:
+        before, after = read(), read()
     if Path("/proc/stat").exists():
         assert after.cpu_time.busy >= before.cpu_time.busy > 0

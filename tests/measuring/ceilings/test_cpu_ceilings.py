@@ -46,13 +46,13 @@ def host(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_each_level_is_recovered_with_the_faster_loop_of_each_kind(host, threads):
-    found = list(cpu.measured(cpu.levels(CACHES, threads, 8), threads, Machine(host)))
-    assert len(found) == 12
-    for one in found:
-        share = {"read": 1.0, "copy": 0.9, "write": 0.7}[one.kind]
-        together = 1 if one.level == "memory" else threads
-        assert one.gbps == pytest.approx(together * TRUTH[one.level] * share / 1e9, rel=0.01), one
-        assert (one.threads, one.device) == (threads, "cpu")
+    results = list(cpu.measured(cpu.levels(CACHES, threads, 8), threads, Machine(host)))
+    assert len(results) == 12
+    for result in results:
+        share = {"read": 1.0, "copy": 0.9, "write": 0.7}[result.kind]
+        together = 1 if result.level == "memory" else threads
+        assert result.gbps == pytest.approx(together * TRUTH[result.level] * share / 1e9, rel=0.01), result
+        assert (result.threads, result.device) == (threads, "cpu")
 
 
 def test_it_takes_less_than_a_second(host):
@@ -62,9 +62,9 @@ def test_it_takes_less_than_a_second(host):
 
 def test_where_nothing_recurs_there_is_no_ceiling_and_a_reason(host):
     slower_and_slower = itertools.accumulate(itertools.repeat(1.05), operator.mul)
-    found = list(cpu.measured(cpu.levels(CACHES, 1, 8), 1, Machine(host, lambda: next(slower_and_slower))))
-    assert [one.gbps for one in found] == [None] * 12
-    assert all("did not recur" in one.reason for one in found)
+    results = list(cpu.measured(cpu.levels(CACHES, 1, 8), 1, Machine(host, lambda: next(slower_and_slower))))
+    assert [result.gbps for result in results] == [None] * 12
+    assert all("not reproducible" in result.reason for result in results)
 
 
 def test_threads_that_wait_for_each_other_have_no_ceiling(host):
@@ -73,8 +73,8 @@ def test_threads_that_wait_for_each_other_have_no_ceiling(host):
             super().__call__(loop, nbytes, repeats, threads)
             self.host.spend(4e-3 * (threads > 1))  # a barrier where the other thread has no core
 
-    found = list(cpu.measured(cpu.levels(CACHES, 2, 2), 2, Busy(host)))
-    assert [one.gbps for one in found if one.level != "memory"] == [None] * 9
+    results = list(cpu.measured(cpu.levels(CACHES, 2, 2), 2, Busy(host)))
+    assert [result.gbps for result in results if result.level != "memory"] == [None] * 9
 
 
 @given(st.integers(1, 64), st.integers(1, 128))
@@ -122,8 +122,8 @@ def test_the_compiled_loops_read_all_that_they_are_told_to(tmp_path):
     loops(3, 4096, 1, 1)
     assert loops(0, 4096, 3, 1) == 0
     start = loops.__closure__[[name == "start" for name in loops.__code__.co_freevars].index(True)].cell_contents
-    for place in (0, 511, 512, 4095):
-        byte = cpu.ctypes.c_ubyte.from_address(start + place)
+    for position in (0, 511, 512, 4095):
+        byte = cpu.ctypes.c_ubyte.from_address(start + position)
         byte.value = 1
         assert loops(0, 4096, 1, 1) != 0
         assert loops(0, 2048, 1, 2) != 0

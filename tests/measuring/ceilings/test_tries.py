@@ -24,7 +24,7 @@ def working(host, nbytes=10_000, bandwidth=10e9, overhead=1e-6, factors=(1.0,)):
 
 def test_tries_are_made_long_enough_that_starting_them_does_not_count(host):
     tries = working(host)
-    tries.go_on(10e-3)
+    tries.visit(10e-3)
     assert tries.repeats * 1e-6 >= SHORTEST_TRY
     assert tries.gbps == pytest.approx(10, rel=0.01)
     assert tries.is_reproducible
@@ -48,7 +48,7 @@ def test_a_best_that_does_not_recur_is_tried_again_until_time_is_up(host):
 def test_a_visit_has_some_tries_however_long_each_takes(host):
     tries = working(host, nbytes=10**9)
     assert not tries.is_reproducible
-    tries.go_on(0.0)
+    tries.visit(0.0)
     assert len(tries.rates) == 2
 
 

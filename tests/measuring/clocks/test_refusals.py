@@ -55,19 +55,19 @@ def test_event_cold_without_its_flush_is_warm_and_refused(bench, monkeypatch):
 def test_the_same_input_over_and_over_is_warm_and_refused(bench, name):
     machine = bench()
     clock, rotations, _ = machine.clock(name)
-    one = Workload(machine.device_of(name)[1], 3e-6, nbytes=MIB)
+    work = Workload(machine.device_of(name)[1], 3e-6, nbytes=MIB)
     if name == "host_cold":  # where a single reading may be an accident
         for _ in range(2):
-            clock.batch([one] * rotations, rotations)
-    assert "the canary was still in" in refused(clock, [one] * rotations, rotations)
+            clock.batch([work] * rotations, rotations)
+    assert "the canary was still in" in refused(clock, [work] * rotations, rotations)
 
 
 @pytest.mark.parametrize("name", ["host_cold", "graph_cold"])
 def test_fewer_inputs_than_exceed_the_cache_are_refused(bench, name):
     machine = bench()
     clock, rotations, _ = machine.clock(name)
-    one = Workload(machine.device_of(name)[1], 3e-6, nbytes=MIB)
-    assert f"1 inputs were rotated where {rotations} are needed" in refused(clock, one)
+    work = Workload(machine.device_of(name)[1], 3e-6, nbytes=MIB)
+    assert f"1 inputs were rotated where {rotations} are needed" in refused(clock, work)
 
 
 @pytest.mark.parametrize("name", ["event_cold", "event_warm", "graph_warm"])
