@@ -111,15 +111,12 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
     }
 
 
-def _plain(value: Any, kind: str) -> str | int | float | None:
-    """Return a column's value as strict JSON has it: None for what is null, and for what JSON has no number for."""
-    if pd.isna(value):
+def _plain(value: Any, kind: str) -> Any:
+    """Return a column's value as strict JSON has it: None for null, NaN and infinities."""
+    if pd.isna(value) or (kind == "float64" and not math.isfinite(value)):
         return None
-    if kind == "string":
-        return str(value)
-    if not math.isfinite(value):
-        return None
-    return float(value) if kind == "float64" else int(value)
+    convert = {"string": str, "bool": bool, "float64": float}.get(kind, int)
+    return convert(value)
 
 
 def dumps(content: Mapping[str, Any]) -> str:

@@ -249,3 +249,15 @@ def test_two_contenders_come_back_as_two(store, other, tmp_path):
     assert other.results()["ratio"].notna().all()
     assert records.RESULTS.keys() == set(other.results())
     assert verify(other) == []
+
+
+def test_what_is_true_or_false_comes_back(store, other, tmp_path):
+    run = a_run(store)
+    results = store.results([run]).assign(deterministic=True, batch_invariant=False)
+    document = writing.document(store.describe(run), results, store.samples([run]))
+    kept = document["benchmarks"][0]["extra_info"]["kept"]
+    assert (kept["deterministic"], kept["batch_invariant"]) == (True, False)
+    kept["deterministic"] = 1  # as exports had it
+    writing.write(tmp_path / "run.json", document)
+    importing.import_file(other, tmp_path / "run.json")
+    assert (other.results()["deterministic"].all(), other.results()["batch_invariant"].any()) == (True, False)
