@@ -204,7 +204,7 @@ def two_resume(store: Store, rng: random.Random) -> int:
             finished.add(numbers[id(one)])
             numbers[id(one)] += 1
         except GapbenchError as error:
-            assert "another process went on" in str(error)
+            assert "another process resumed" in str(error)
             going.remove(one)
     return check(store, finished)
 

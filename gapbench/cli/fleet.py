@@ -46,7 +46,7 @@ def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str
 def resume(on: str, url: str, name: str, as_json: bool) -> int:
     """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
     store = Store(url)
-    writer = store.reopen(store.resolve(name), whole=True)
+    writer = store.reopen(store.resolve(name), validate=True)
     plans, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
         groups = cluster.equal(_acquired(plans[0].case.device))

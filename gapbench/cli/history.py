@@ -28,7 +28,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     from gapbench.store.store import Store
 
     store = Store(url)
-    results = store.results(columns=history.COLUMNS, damaged=common.left_out, whole=True)
+    results = store.results(columns=history.COLUMNS, damaged=common.left_out, validate=True)
     if case is not None:
         results = results.loc[[case in one for one in results["case"]]]
     start = history.find(store, name) if name is not None else None

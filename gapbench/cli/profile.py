@@ -142,7 +142,7 @@ def _known(store: "Store", run: str | None) -> list[str]:
     from gapbench.workloads import suites
 
     built_in = [case.id for name in suites.names() for suite in suites.find(name) for case in suite.cases]
-    stored = store.results([store.resolve(run)], whole=True)["case"].tolist() if run else []
+    stored = store.results([store.resolve(run)], validate=True)["case"].tolist() if run else []
     return list(dict.fromkeys([*stored, *built_in]))
 
 
@@ -154,7 +154,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
             raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
         found = _with_case(store, run, case)
         if found is None:
-            there = list(dict.fromkeys(store.results([run], whole=True)["case"]))
+            there = list(dict.fromkeys(store.results([run], validate=True)["case"]))
             close = difflib.get_close_matches(case.id, there, n=_CLOSE, cutoff=0.0)
             raise GapbenchError(f"run {run} has no case {case.id!r}; the closest are: {', '.join(close) or 'none'}")
         return found
@@ -170,7 +170,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
 def _with_case(store: "Store", run: str, case: Case) -> _Run | None:
     from gapbench.operations import taken
 
-    results = store.results([run], whole=True, case=case.id)
+    results = store.results([run], validate=True, case=case.id)
     if results.empty:
         return None
     planned = store.describe(run).specs(case.id)

@@ -106,7 +106,7 @@ def command(
     store = Store(url)
     writer = None
     if resume:
-        writer = store.reopen(store.resolve(resume), whole=True)
+        writer = store.reopen(store.resolve(resume), validate=True)
         if writer.run.is_comparison:
             from gapbench.cli import ab
 

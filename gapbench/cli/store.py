@@ -30,7 +30,7 @@ def export(run: str, output: Path | None, url: str) -> None:
     store = Store(url)
     found = store.resolve(run)
     document = exporting.document(
-        store.describe(found), store.results([found], whole=True), store.samples([found], whole=True)
+        store.describe(found), store.results([found], validate=True), store.samples([found], validate=True)
     )
     if output is None:
         click.echo(exporting.dumps(document))

@@ -34,7 +34,7 @@ def command(
 
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
-    results = store.results(damaged=common.left_out, whole=True, case=case.id, status="ok", contender=THIS)
+    results = store.results(damaged=common.left_out, validate=True, case=case.id, status="ok", contender=THIS)
     results = results[results["seconds"].notna()]
     if results.empty:
         size = "x".join(map(str, shape))
@@ -44,7 +44,7 @@ def command(
         )
     run = results["run"].max()
     results = results[results["run"] == run]
-    winners = summary.winners(results, store.samples([run], whole=True, case=case.id, contender=THIS))
+    winners = summary.winners(results, store.samples([run], validate=True, case=case.id, contender=THIS))
     speeds = results[["implementation", "clock", "memory", "gbps", "ceiling_fraction", "bytes_moved"]]
     best = winners.merge(speeds, on=["implementation", "clock", "memory"])  # each clock and memory has a winner
     described = store.describe(run)

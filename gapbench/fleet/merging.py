@@ -196,7 +196,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     for samples in _samples(parts):
         writer.append(samples)
     # pandas warns of columns without values when it joins frames
-    frames = [part.store.results([part.run], whole=True).dropna(axis="columns", how="all") for part in parts]
+    frames = [part.store.results([part.run], validate=True).dropna(axis="columns", how="all") for part in parts]
     results = pd.concat(frames, ignore_index=True)
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
     writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
@@ -207,7 +207,7 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
     """Yield each part's samples; the serial numbers of processes go on from one part to the next."""
     used = 0
     for part in parts:
-        samples = part.store.samples([part.run], whole=True)
+        samples = part.store.samples([part.run], validate=True)
         if not samples.empty:
             yield samples.assign(process=samples["process"] + used)
             used += 1 + int(samples["process"].fillna(0).max())

@@ -30,7 +30,7 @@ def load(store: Store, run: str) -> Stored:
 
 def side(store: Store, run: str) -> Side:
     """Read the run of this id as a side of a comparison."""
-    return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
+    return Side(store.describe(run), store.results([run], validate=True), store.samples([run], validate=True))
 
 
 MOST_ROWS = 1000  # runs of more rows are compared only where a baseline is named: weighing takes milliseconds a row

@@ -72,7 +72,7 @@ def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
     assert set(store.results()["status"]) == {"ok"}
 
     code, _, err = gapbench("run", "--resume", runs[0].id)
-    assert (code, "is complete, there is nothing to resume" in err) == (2, True)
+    assert (code, "is complete; see it with: gapbench report" in err) == (2, True)
 
 
 def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):

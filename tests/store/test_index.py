@@ -149,7 +149,7 @@ def test_verify_compares_it_with_the_runs(store, runs):
     path.write_text(json.dumps({**json.loads(path.read_text()), "tag": "another"}))
     (found,) = verify(store)
     assert (found.run, found.kind) == (runs[2], "damage")
-    assert "index.parquet says something else" in found.sentence
+    assert "index.parquet contradicts its run.json" in found.sentence
     index_of(store).unlink()
     assert verify(store) == []
 

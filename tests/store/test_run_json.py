@@ -176,7 +176,7 @@ def outcome(text):
         ('{"schema": 1, "run": "r", "ab": {"base": {}, "head": {}}}', "comparison: Object missing required field"),
         ('{"schema": 1, "run": "r", "ab": 7}', "sides: Expected `array`"),
         ('{"schema": 1, "run": "r", "warnings": [["x"]]}', "warnings[0]: Expected `object`"),
-        ('{"schema": 2, "run": "r", "x": ' + "[" * 100_000, "nested without end"),
+        ('{"schema": 2, "run": "r", "x": ' + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_the_field_that_makes_no_sense_is_named(text, named):

@@ -121,7 +121,7 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
         (lambda f: f.assign(status="fine"), "unknown statuses: fine"),
         (lambda f: f.assign(dtype="float16", threads=4), f"{CASE.id} has another dtype, threads than its id says"),
         (lambda f: f.assign(case="8xfoo"), "results.parquet: malformed case '8xfoo'"),
-        (lambda f: f.assign(clock=None), "results.parquet has 3 rows that do not say of which run, case"),
+        (lambda f: f.assign(clock=None), "results.parquet has 3 rows without a run, case"),
         (lambda f: f.iloc[:0], f"{CASE.id} was planned and has no row"),
     ],
 )
@@ -162,7 +162,7 @@ def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
         key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
         writer.append({**key, "round": number, "turn": 0, "seconds_per_call": [1e-5]})
     assert damage(store) == []
-    assert notes(store) == [f"open: 3 rounds are kept; go on with: gapbench run --resume {writer.id}"]
+    assert notes(store) == [f"open: 3 rounds are kept; resume with: gapbench run --resume {writer.id}"]
     Path(store.path(writer.id, "shards", "000001.parquet")).unlink()
     assert damage(store) == ["rounds are missing: 2 shards, the last is shards/000002.parquet"]
 
@@ -178,7 +178,7 @@ def test_leftovers_are_named_and_are_no_damage(store, run):
     assert damage(store) == []
     assert [note.split(";")[0] for note in notes(store)] == [
         "leftover: shards/ holds 1 file that samples.parquet has too",
-        "leftover: notes.txt is no file of a run",
-        "leftover: run.json.part is no file of a run, but half of one",
-        "leftover: a folder without run.json is no run",
+        "leftover: notes.txt is not a file of a run",
+        "leftover: run.json.part is half a file of a run",
+        "leftover: a folder without run.json is not a run",
     ]
