@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(repository, meas
     while stage == "confirming" and not store.describe(run).comparison.flagged:
         assert process.poll() is None
         time.sleep(0.02)
-    assert f"go on with: gapbench run --resume {run}" in interrupt(process)
+    assert f"resume with: gapbench run --resume {run}" in interrupt(process)
     assert store.describe(run).ended is None
     assert len(git("worktree", "list").splitlines()) == 1
     kept, flagged = store.samples([run]), store.describe(run).comparison.flagged
@@ -276,7 +276,7 @@ def test_a_comparison_with_the_folder_is_resumed_with_the_very_code_only(reposit
     for _ in range(2):  # and the run that could not go on is not kept from others
         code, out, err = repository("run", "--resume", run)
         assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
-        assert "head (.) is no longer the code that was measured; restore it, or begin anew with: gapbench ab" in err
+        assert "head (.) is no longer the code that was measured; restore it, or start again with: gapbench ab" in err
     assert len(store.samples([run])) == kept
     (tmp_path / "pool.py").write_text(SLOW)
     code, out, err = repository("run", "--resume", run)

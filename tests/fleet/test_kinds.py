@@ -101,8 +101,8 @@ def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):
     ("arguments", "sentence"),
     [
         (["run", "--on", "spark"], "malformed --on 'spark': write ray"),
-        (["run", "--on", "ray", "--shard", "1/2"], "--shard is of one machine"),
-        (["run", "--on", "ray", "--dry-run"], "--dry-run is of one machine"),
+        (["run", "--on", "ray", "--shard", "1/2"], "--shard works on one machine only"),
+        (["run", "--on", "ray", "--dry-run"], "--dry-run works on one machine only"),
         (["list", "runs", "--on", "ray"], "lists devices only"),
         (["list", "devices", "--on", "ray:/"], "malformed --on"),
     ],
