@@ -143,4 +143,4 @@ def _read(path: Path) -> list[dict[str, Any]]:
     is_baseline = isinstance(rows, list) and all(isinstance(row, dict) and {"kernel", "arch"} <= {*row} for row in rows)
     if not is_baseline:
         raise GapbenchError(f"{path} is not a baseline; write one with: gapbench profile --static --json > {path}")
-    return rows
+    return list(rows)
