@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from gapbench.errors import GapbenchError, unknown
@@ -100,6 +100,16 @@ def declared_in(namespace: Mapping[str, Any]) -> list[Suite]:
     return [each for each in suites if isinstance(each, Suite)]
 
 
+def import_file(name: str, path: Path) -> ModuleType:
+    """Import a file as the module ``name``, or a package by its ``__init__.py``. Raises whatever its code raises."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def folder() -> Path:
     """Return the folder of the suites that come with gapbench, in the wheel or in the checkout."""
     return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
@@ -124,15 +134,10 @@ def find(name_or_path: str) -> list[Suite]:
         path = folder() / f"{_FILE_PREFIX}{name_or_path}.py"
     if not path.is_file():
         raise GapbenchError(f"there is no suite file {name_or_path!r}; name one, or one of: {', '.join(names())}")
-    module_name = f"gapbench_suite_{path.stem}"  # not the plain stem: the file may be called json.py
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where `suite` reads the module's docstring
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout carries data
-            spec.loader.exec_module(module)
+            # not the plain stem: the file may be called json.py
+            module = import_file(f"gapbench_suite_{path.stem}", path)
     except (Exception, SystemExit) as error:
         raise GapbenchError(f"suite {name_or_path!r} does not import: {type(error).__name__}: {error}") from error
     suites = declared_in(vars(module))

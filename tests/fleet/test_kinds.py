@@ -20,7 +20,7 @@ OPTIONS = ["--budget", "2s", "--rounds", "1", "-k", "1x64 and adaptive", "--json
 
 
 def a_member(number, **machine):
-    worker = Worker("cpu", hold=lambda _device: None)
+    worker = Worker("cpu", lock=lambda _device: None)
     described = worker.describe()
     here = described.environment
     here = structs.replace(here, machine=structs.replace(here.machine, **machine))
