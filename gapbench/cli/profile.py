@@ -5,7 +5,6 @@ import difflib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +88,9 @@ def command(
     store = Store(url)
     case = _case(case_id, store, run)
     device(case.device)
-    of_run = _run_of(store, case, run)
+    id_, of_run = _run_of(store, case, run)
     chosen = _specs(case, specs, of_run)
-    target, id_ = (store, of_run.id) if of_run and output is None else (Store(output or FOLDER), None)
+    target, id_ = (store, id_) if id_ and output is None else (Store(output or FOLDER), None)
     documents: list[dict[str, Any]] = []
     with common.locked(case.device, no_wait):
         kept.prepare(target, id_, case.id)
@@ -110,14 +109,6 @@ def command(
     if statuses - {"ok", "unsupported"}:
         return ExitCode.FAILED
     return ExitCode.DONE if "ok" in statuses else ExitCode.NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A stored run that has the case, and the specs, by name, of the implementations that ran."""
-
-    id: str
-    specs: dict[str, str]
 
 
 def _case(text: str, store: "Store", run: str | None) -> Case:
@@ -143,53 +134,56 @@ def _case_ids(store: "Store", run: str | None) -> list[str]:
     return list(dict.fromkeys([*stored, *built_in]))
 
 
-def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
-    """Return the run of this name, which must have the case; without a name the latest that has it, or None."""
+def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, dict[str, str] | None]:
+    """Return the run of this name, or the latest that has the case, and the specs of its implementations by name.
+
+    Raises `GapbenchError` for a named run without the case.
+    """
     if named is not None:
         run = store.resolve(named)
         if store.describe(run).is_comparison:
             raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
-        if of_run := _with_case(store, run, case):
-            return of_run
+        if (of_run := _specs_of_run(store, run, case)) is not None:
+            return run, of_run
         cases = store.results([run], validate=True)["case"].unique().tolist()
         close = difflib.get_close_matches(case.id, cases, n=_CLOSE, cutoff=0.0)
         raise GapbenchError(f"run {run} has no case {case.id!r}; the closest are: {', '.join(close) or 'none'}")
     for run in reversed(store.ids()):
         with contextlib.suppress(GapbenchError):  # damaged runs are skipped
-            if not store.describe(run).is_comparison and (of_run := _with_case(store, run, case)):
-                return of_run
-    return None
+            if not store.describe(run).is_comparison and (of_run := _specs_of_run(store, run, case)) is not None:
+                return run, of_run
+    return None, None
 
 
-def _with_case(store: "Store", run: str, case: Case) -> _Run | None:
+def _specs_of_run(store: "Store", run: str, case: Case) -> dict[str, str] | None:
+    """Return by name the specs of a run's implementations that ran on the case and still exist; None without it."""
     from gapbench.operations import taken
 
     results = store.results([run], validate=True, case=case.id)
     if results.empty:
         return None
     planned = store.describe(run).specs(case.id)
-    ran = results[results["status"] != "unsupported"]["implementation"].drop_duplicates()
-    specs = {str(name): str(planned.get(name, name)) for name in ran}
-    return _Run(run, {name: spec for name, spec in specs.items() if name in planned or taken(name)})
+    ran = results[results["status"] != "unsupported"]["implementation"].unique().tolist()
+    return {name: planned.get(name, name) for name in ran if name in planned or taken(name)}
 
 
-def _specs(case: Case, given: Sequence[str], run: _Run | None) -> dict[str, str]:
+def _specs(case: Case, given: Sequence[str], of_run: dict[str, str] | None) -> dict[str, str]:
     """Return the specs to profile, by name: those ``given``, the run's, or all built-in ones that support the case."""
     from gapbench import operations
 
     if not given:
-        names = run.specs if run else {name: name for name in operations.contenders(case.operation)}
+        names = {name: name for name in operations.contenders(case.operation)} if of_run is None else of_run
         able = {name: spec for name, spec in names.items() if operations.unsupported_reason(spec, case) is None}
         if not able:
             raise NothingMatchedError(f"no implementation supports {case.id}; name some with --impl to see why")
         return able
     own = selection.own_specs(given)
     named = [spec for spec in given if not operations.is_user_spec(spec)]
-    of_run = {name: run.specs[name] for name in named if run and name in run.specs}
-    built_in = [name for name in named if name not in of_run]
+    measured = {name: of_run[name] for name in named if of_run and name in of_run}
+    built_in = [name for name in named if name not in measured]
     if foreign := set(built_in) - set(operations.contenders(case.operation, built_in) if built_in else ()):
         raise GapbenchError(f"{min(foreign)} does not compute {case.operation}; see: gapbench list implementations")
-    return {**of_run, **{name: name for name in built_in}, **own}
+    return {**measured, **{name: name for name in built_in}, **own}
 
 
 def _announced(profiles: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """Inspect what the compiler makes of our Triton kernels, with or without a GPU: ``--static`` of profile and diff."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,25 +113,19 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as the terminal shows it."""
     from gapbench.report import format as fmt
 
-    def shown(name: str) -> Any:
-        value = row[name]
-        match name:
-            case _ if value is None:
-                return fmt.MISSING
-            case "occupancy":
-                return f"{value:.0%}"
-            case "load_widths" | "store_widths":
-                return ", ".join(map(str, value))
-            case "seconds":
-                return fmt.seconds(value)
-            case "waves" | "bytes_per_element":
-                return fmt.number(value)
-            case "instructions":
-                return sum(value.values())
-            case _:
-                return value
-
-    return {title: shown(name) for name, title in _SHOWN.items()}
+    formats: dict[str, Callable[[Any], object]] = {
+        "occupancy": "{:.0%}".format,
+        "load_widths": lambda widths: ", ".join(map(str, widths)),
+        "store_widths": lambda widths: ", ".join(map(str, widths)),
+        "seconds": fmt.seconds,
+        "waves": fmt.number,
+        "bytes_per_element": fmt.number,
+        "instructions": lambda counts: sum(counts.values()),
+    }
+    shown = {
+        name: formats[name](value) if name in formats and value is not None else value for name, value in row.items()
+    }
+    return {title: fmt.MISSING if shown[name] is None else shown[name] for name, title in _SHOWN.items()}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -33,10 +33,8 @@ MOST_THREADS = 8192
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEVICE = r"[a-z]+(?::\d+)?"
-_ID = re.compile(
-    r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
-    rf"-(?P<device>{_DEVICE})-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
-)
+# operation, shape, dtype, layout, device, pass, threads
+_ID = re.compile(rf"(?:([a-z_]+)-)?(\d+(?:x\d+)+)-([a-z0-9]+)-([a-z_]+)-({_DEVICE})-([a-z]+)-t(\d+)")
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -94,15 +92,8 @@ class Case:
         match = _ID.fullmatch(text)
         if not match:
             raise GapbenchError(f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1")
-        return cls(
-            shape=parse_shape(match["shape"]),
-            dtype=match["dtype"],
-            layout=match["layout"],
-            device=match["device"],
-            pass_=match["pass"],
-            threads=int(match["threads"]),
-            operation=match["operation"] or "gap",
-        )
+        operation, shape, dtype, layout, device, pass_, threads = match.groups()
+        return cls(parse_shape(shape), dtype, layout, device, pass_, int(threads), operation or "gap")
 
     @property
     def n(self) -> int:
