@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from gapbench.statistics import stats
-from gapbench.store.records import UNRANKED
 from gapbench.store.store import Store
 
 SEVEN = ("heads", "layouts", "backward", "pooling", "classifier_head", "varying_size", "ranks")
@@ -82,7 +81,7 @@ def certainty(found: pd.DataFrame) -> dict[str, object]:
 def describe(store: Store, run: str, wall: float) -> dict[str, object]:
     """Return what one run of `quick` came to; ``timed`` is the share of the engine's wall time inside timed batches."""
     known, samples, results = store.describe(run), store.samples([run]), store.results([run])
-    ok = results[(results["status"] == "ok") & ~results["operation"].isin(UNRANKED)]
+    ok = results[(results["status"] == "ok") & results["ranked"]]
     samples = samples.merge(ok[["case", "implementation", "clock"]].drop_duplicates())
     timed = known.timed_seconds / known.wall_seconds if known.timed_seconds and known.wall_seconds else None
     return {"run": run, "wall_seconds": wall, "timed": timed, **certainty(half_widths(samples))}

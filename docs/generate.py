@@ -28,7 +28,7 @@ PUBLIC = (
     "gapbench.workloads.truth.Expected",
     "gapbench.measuring.clocks.base.Clock",
     "gapbench.machine.devices.Accelerator",
-    "gapbench.analysis.summary.Metric",
+    "gapbench.store.metrics.Metric",
     "gapbench.report.views.View",
     "gapbench.store.store.Store",
 )

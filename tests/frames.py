@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from gapbench.analysis import summary
-from gapbench.store.records import RESULTS, SAMPLES, STATUSES, case_columns
+from gapbench.store.records import RESULTS, SAMPLES, STATUSES, case_columns, former_traits
 from gapbench.store.tables import frame, table
 from gapbench.workloads.cases import Case
 
@@ -39,7 +39,11 @@ def stored(rows):
 
 def row(case, implementation, seconds=None, ratio=None, width=0.01, **changes):
     """Return one row of results; intervals are ``width`` on both sides."""
-    values = case_columns(case) | {"implementation": implementation, "seconds": seconds, "ratio": ratio}
+    values = (
+        case_columns(case)
+        | former_traits(case.operation, changes.get("clock", "host"))
+        | {"implementation": implementation, "seconds": seconds, "ratio": ratio}
+    )
     for name, value in (("seconds", seconds), ("ratio", ratio)):
         if value is not None:
             values |= {f"{name}_low": value * (1 - width), f"{name}_high": value * (1 + width)}

@@ -182,7 +182,7 @@ def replay(
         "time": clock,
         "_SCREEN_SHARE": plan.first_share,
         "_MOST_CONFIRMING": plan.most,
-        "worth_confirming": plan.needs_confirmation,
+        "needs_confirmation": plan.needs_confirmation,
     }
     with mock.patch.multiple(policies, **chosen):
         for item in policy.schedule(states, seconds):  # type: ignore[arg-type]

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from gapbench.store.records import UNRANKED
-
 BY = ("suite", "operation", "device", "clock", "memory", "contender")
 """What one choice is made for: within it, one implementation is used for every case."""
 
@@ -27,7 +25,7 @@ def regrets(results: pd.DataFrame) -> pd.DataFrame:
 
     The fastest of several noisy ones is a little too fast, so that regret within the noise is above 1 for all.
     """
-    contested = results[~results["operation"].isin(UNRANKED)]
+    contested = results[results["ranked"].astype(bool)]
     frames = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]
     frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))

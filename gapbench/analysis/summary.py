@@ -6,7 +6,7 @@ ratio compares the fastest tenths of the turns that both took, which other work 
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from operator import itemgetter
@@ -27,6 +27,7 @@ from gapbench.statistics.stats import (
     round_log_ratio,
 )
 from gapbench.store import ceilings, records
+from gapbench.store.metrics import METRICS
 from gapbench.store.records import Qualification, plain_rows, with_memory
 from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
@@ -44,28 +45,6 @@ TIE_MARGIN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A column of `records.RESULTS` that follows from a case and the seconds of one call."""
-
-    column: str
-    unit: str
-    higher_is_better: bool
-    description: str
-    derive: Callable[[Case, float], float | None]
-
-
-def _gbps(case: Case, seconds: float) -> float | None:
-    return None if case.operation != "gap" or case.bytes_moved is None else case.bytes_moved / seconds / 1e9
-
-
-_BYTES_PER_SECOND = (
-    "bytes that must move to average (every input and output element once) per second, in 10^9 bytes; null for other "
-    "operations"
-)
-METRICS: tuple[Metric, ...] = (Metric("gbps", "GB/s", True, _BYTES_PER_SECOND, _gbps),)
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What is known of one implementation on one case besides its samples."""
 
@@ -78,6 +57,8 @@ class Outcome:
     reference: str | None = records.REFERENCE
     contender: str = records.THIS
     memory: str | None = None
+    traits: Mapping[str, bool] | None = None
+    """`records.TRAITS` of the operation and the clock; None for rows from before these were stored."""
 
     @property
     def key(self) -> Key:
@@ -103,6 +84,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
         row: Row = {
             "suite": outcome.suite,
             **records.case_columns(outcome.case),
+            **(outcome.traits or records.former_traits(outcome.case.operation, outcome.clock)),
             "implementation": outcome.implementation,
             "contender": outcome.contender,
             "clock": outcome.clock,
@@ -117,7 +99,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], known: ceilings.
             row["samples"] = counts[*outcome.key, outcome.implementation]
             if faults:
                 row["page_faults"] = faults[*outcome.key, outcome.implementation]
-            numbers = _measured(mine, outcome, known, (outcome.key, outcome.reference) in raced)
+            numbers = _measured(row, mine, outcome, known, (outcome.key, outcome.reference) in raced)
             limit = ceilings.impossible(known, {**row, **numbers})
             if limit is not None:
                 reason = (
@@ -147,13 +129,15 @@ def _turns(samples: pd.DataFrame) -> dict[Key, pd.DataFrame]:
     return turns
 
 
-def _measured(turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool) -> Row:
+def _measured(
+    known_of_row: Row, turns: pd.DataFrame, outcome: Outcome, known: ceilings.Known, reference_raced: bool
+) -> Row:
     case, name, reference = outcome.case, outcome.implementation, outcome.reference
     rounds = turns[name].dropna().groupby("round")
     seconds = location(rounds.median().to_numpy())
     row: Row = {"rounds": rounds.ngroups, **_columns("seconds", seconds)}
     row |= {metric.column: metric.derive(case, row["seconds"]) for metric in METRICS}
-    share = ceilings.fraction(known, {**records.case_columns(case), **row, "clock": outcome.clock})
+    share = ceilings.fraction(known, {**known_of_row, **row})
     row |= {} if share is None else {"ceiling_fraction": share}
     if reference is not None and reference in turns:
         raced = (outcome.stopped_by == records.SLOWER, reference_raced) if name != reference else ()
@@ -203,15 +187,14 @@ def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_ranked(results: pd.DataFrame) -> "pd.Series[bool]":
-    contested = ~results["operation"].isin(records.UNRANKED)
-    return (results["status"] == "ok") & results["seconds"].notna() & contested
+    return (results["status"] == "ok") & results["seconds"].notna() & results["ranked"].astype(bool)
 
 
 def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
     """Add to each row that has a time the fastest of its case, and its ratio to that one in the same turns."""
     cases: dict[Key, list[Row]] = {}
     for row in rows:
-        if row["status"] == "ok" and row.get("seconds") is not None and row["operation"] not in records.UNRANKED:
+        if row["status"] == "ok" and row.get("seconds") is not None and row["ranked"]:
             cases.setdefault(_key(row), []).append(row)
     for key, case in cases.items():
         best, ratios = _fastest(case, turns.get(key))
@@ -333,7 +316,7 @@ _NUMBERS = {
 def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row per case, clock and memory that have a winner: the fastest implementation, and who ties with it.
 
-    Of operations that are `records.UNRANKED`, none has, nor has a run that compared two sides.
+    Of operations that are not ranked, none has, nor has a run that compared two sides.
 
     Columns: those of `records.RESULTS` that say what was won and by whom, with its times and ratios, and
 

@@ -1,6 +1,7 @@
 """``gapbench diff``: changes between two stored runs."""
 
 import os
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,16 @@ from gapbench.errors import ExitCode, GapbenchError, unknown
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
 
-# compare's own default and formats, repeated here because importing them would slow --help down; a test compares.
-MARGIN = 0.01
+MARGIN = 0.01  # compare's own default, repeated here because importing it would slow --help down; a test compares
 FAIL_ON = "regressed,failed_head"
-FORMATS = ("table", "markdown", "json", "github")
+
+FORMATS = {
+    "table": "gapbench.report.diff:table",
+    "markdown": "gapbench.report.diff.github:document",
+    "json": "gapbench.report.diff:document",
+    "github": "gapbench.report.diff.github:render",
+}
+"""For each format the function from a `Diff` to the text for stdout, by name: it is imported when it is needed."""
 
 _VERDICTS = (
     "regressed", "failed_head", "failed_base", "changed_definition", "environment_mismatch", "removed", "added",
@@ -39,7 +46,7 @@ def parse_policy(text: str) -> frozenset[str]:
 
 options = common.joined(
     click.option("--margin", type=SHARE, default=MARGIN, help="Ignore changes smaller than this.  [default: 1%]"),
-    click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True,
+    click.option("--format", "format_", type=click.Choice([*FORMATS]), default="table", show_default=True,
                  help="Output; github prints annotations, and writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
     click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
                  show_default=True, metavar="NAME,...",
@@ -128,10 +135,16 @@ def _refuse_others(context: click.Context) -> None:
             raise GapbenchError(f"{option.opts[0]} is for stored runs; leave it out, or --static")
 
 
+def render(difference: "Diff", format_: str) -> str:
+    """Return a diff in one of the `FORMATS`."""
+    text: str = pkgutil.resolve_name(FORMATS[format_])(difference)
+    return text
+
+
 def show(difference: "Diff", format_: str) -> None:
     """Print a diff in one of the `FORMATS`; github also writes the files that GitHub reads."""
-    from gapbench.report.diff import FORMATS, github
+    from gapbench.report.diff import github
 
-    click.echo(FORMATS[format_](difference))
+    click.echo(render(difference, format_))
     if format_ == "github":
         github.write(difference, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))

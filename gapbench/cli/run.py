@@ -208,11 +208,10 @@ def _print_results(recorded: "Recording", url: str) -> None:
     from gapbench.analysis import summary
     from gapbench.measuring import recording
     from gapbench.report import text
-    from gapbench.store import records
 
     run, results = recorded.run, recorded.results
     text.print_winners(recorded.winners, run=run)
-    text.print_contenders(results[results["operation"].isin(records.UNRANKED)], "what each costs")
+    text.print_contenders(results[~results["ranked"]], "what each costs")
     text.print_contenders(results[results["implementation"].isin(recording.own_implementations(run))], "yours")
     totals = summary.totals(results)
     text.print_totals(

@@ -106,9 +106,13 @@ class Selection:
         return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
     def _clocks(self, on: "Device | Described") -> tuple[str, ...]:
+        from gapbench.machine.devices import Device
+        from gapbench.measuring import clocks
+
+        selectable = clocks.selectable(on) if isinstance(on, Device) else on.selectable_clocks
         for name in self.clocks:
-            if name not in on.selectable_clocks:
-                raise unknown(f"clock for {on.name}", name, on.selectable_clocks)
+            if name not in selectable:
+                raise unknown(f"clock for {on.name}", name, selectable)
         return tuple(dict.fromkeys(self.clocks)) or on.clocks
 
     def _overlay(self, case: Case) -> list[Case]:

@@ -45,14 +45,16 @@ def command(
     run = results["run"].max()
     results = results[results["run"] == run]
     winners = summary.winners(results, store.samples([run], validate=True, case=case.id, contender=THIS))
-    speeds = results[["implementation", "clock", "memory", "gbps", "ceiling_fraction", "bytes_moved"]]
-    best = winners.merge(speeds, on=["implementation", "clock", "memory"])  # each clock and memory has a winner
+    key, of_ceiling = ["implementation", "clock", "memory"], ["bytes_moved", "cold", "times_launch"]
+    speeds = results[[*key, "gbps", "ceiling_fraction", *of_ceiling]]
+    best = winners.merge(speeds, on=key)  # each clock and memory has a winner
     described = store.describe(run)
     rows = json.loads(best.to_json(orient="records", double_precision=15))
     for row in rows:
         limit = ceilings.limit_of(described.ceilings, row) if row["ceiling_fraction"] else None
         row["ceiling"] = ceilings.said(limit) if limit else None
-        del row["bytes_moved"]
+        for name in of_ceiling:
+            del row[name]
     if as_json:
         click.echo(json.dumps({"schema": 1, "run": run, **rows[0]}))
         return

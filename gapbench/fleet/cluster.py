@@ -14,7 +14,7 @@ from typing import Any
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.machine import environment
 from gapbench.machine.devices import Device, device
-from gapbench.measuring import engine, events, limits
+from gapbench.measuring import clocks, engine, events, limits
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.store.run import Environment, Warning, differences
@@ -62,7 +62,7 @@ class Worker:
 
     def describe(self) -> Described:
         """Return the device and its environment."""
-        return Described(self._device.name, self._device.clocks, self._device.selectable_clocks, self._environment)
+        return Described(self._device.name, self._device.clocks, clocks.selectable(self._device), self._environment)
 
     def ceilings(self, cases: Sequence[Case]) -> events.CeilingsMeasured:
         """Measure the limits of the device, for all thread counts of ``cases``."""

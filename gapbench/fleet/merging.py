@@ -216,7 +216,8 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
 
 def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
     """Return the share of its merged ceiling that each row reaches."""
-    rows = plain_rows(results.reindex(columns=["device", "threads", "pass", "clock", "bytes_moved", "gbps"]))
+    columns = ["device", "threads", "pass", "cold", "times_launch", "bytes_moved", "gbps"]
+    rows = plain_rows(results.reindex(columns=columns))
     return pd.Series([ceilings.fraction(limits, row) for row in rows], dtype=float)
 
 

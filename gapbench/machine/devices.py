@@ -80,7 +80,6 @@ class Cpu(_Cached):
     runtime: Any = field(default=None, repr=False, compare=False)
     name: str = "cpu"
     clocks: tuple[str, ...] = ("host",)
-    selectable_clocks: ClassVar[tuple[str, ...]] = ("host", "host_cold")
     uuid: ClassVar[None] = None
     # An eighth is more than the caches above it hold, and little enough to survive neighbours in a shared one.
     _canary_share: ClassVar[int] = 8
@@ -165,11 +164,6 @@ class Accelerator(_Cached):
     def index(self) -> int:
         """Its number among the devices of its family."""
         return int(self.name.partition(":")[2])
-
-    @property
-    def selectable_clocks(self) -> tuple[str, ...]:
-        """All clocks that can measure it."""
-        return self.clocks + (("graph_warm", "graph_cold") if self.has_graphs else ())
 
     @property
     def uuid(self) -> str | None:

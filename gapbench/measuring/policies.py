@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gapbench import operations
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced, RoundMeasured
 from gapbench.measuring.plan import CasePlan, Effort, Plan
@@ -22,7 +23,7 @@ from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
 from gapbench.statistics.verdicts import can_stop, needs_confirmation
-from gapbench.store.records import BASE, HEAD, UNRANKED
+from gapbench.store.records import BASE, HEAD
 from gapbench.workloads.cases import Case
 
 Row = tuple[str, str]
@@ -115,7 +116,7 @@ class CaseState:
     @property
     def ranked(self) -> bool:
         """Whether the implementations compute the same, so that one of them wins."""
-        return self.case.operation not in UNRANKED
+        return operations.operation(self.case.operation).ranked
 
     def best(self, clock: str) -> str | None:
         """Return the fastest of those that still take turns: all of them took part in every round."""

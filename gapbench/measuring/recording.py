@@ -13,13 +13,13 @@ import pandas as pd
 from gapbench.analysis import summary
 from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
-from gapbench.measuring import engine, events, memory, worker_env
+from gapbench.measuring import clocks, engine, events, memory, worker_env
 from gapbench.measuring.events import Confirmation, Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.measuring.servers import Servers
-from gapbench.operations import builtin, is_user_spec
+from gapbench.operations import builtin, is_user_spec, operation
 from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
@@ -124,9 +124,15 @@ class RunCollector:
             if stopped_by and (case, memory, name, clock) in self.raced:
                 stopped_by = SLOWER
             reference = case_plan.reference if contender == THIS else None
+            protocol = clocks.clock_class(clock)
+            traits = {
+                "ranked": operation(case.operation).ranked,
+                "cold": protocol.cold,
+                "times_launch": protocol.times_launch,
+            }
             outcomes.append(
                 summary.Outcome(
-                    case_plan.suite, case, name, clock, qualification, stopped_by, reference, contender, memory=memory
+                    case_plan.suite, case, name, clock, qualification, stopped_by, reference, contender, memory, traits
                 )
             )
         return outcomes

@@ -103,4 +103,5 @@ CLASSIFIER_HEAD = Operation(
     "a classifier's head over 1000 classes, with and without global average pooling",
     "gap_linear",
     tuple(_head(name) for name in HEADS),
+    ranked=False,
 )

@@ -91,4 +91,5 @@ POOLING = Operation(
             _window_unsupported,
         ),
     ),
+    ranked=False,
 )

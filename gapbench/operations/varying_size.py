@@ -116,4 +116,5 @@ VARYING_SIZE = Operation(
             ),
         ),
     ),
+    ranked=False,
 )

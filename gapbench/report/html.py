@@ -24,6 +24,7 @@ from gapbench.report import format as fmt
 from gapbench.report import history as past
 from gapbench.report.diff import lines
 from gapbench.report.loaded_run import Stored, counts
+from gapbench.store.metrics import METRICS
 from gapbench.store.profiles import stem
 from gapbench.store.records import MEMORY, case_columns
 from gapbench.store.run import Run
@@ -60,6 +61,7 @@ def run_page(
         headline=headline,
         memory_effects=rows.memory_effects(stored.results),
         memory_kinds=MEMORY,
+        metrics=METRICS,
         memory_remedy=rows.MEMORY_REMEDY,
         shared=rows.shared(stored.results, rows.CONTEXT),
         section_views=views.sections("run", stored),

@@ -22,7 +22,7 @@ from gapbench.report.loaded_run import Stored
 from gapbench.report.rows import CASE, certainty, key, names, records, remarks
 from gapbench.statistics.stats import Floats
 from gapbench.store import ceilings
-from gapbench.store.records import UNRANKED
+from gapbench.store.metrics import METRICS
 
 DIGITS = 5  # significant digits of floats: one more than any page shows
 
@@ -90,7 +90,8 @@ _CASE = (
 _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low",
     "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples", "stopped_by",
-    "gbps", "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic", "batch_invariant", "remarks",
+    *(metric.column for metric in METRICS), "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic",
+    "batch_invariant", "remarks",
     "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
     "energy_joules",
 )  # fmt: skip
@@ -125,7 +126,8 @@ def data(stored: Stored) -> dict[str, Any]:
         "run": stored.run.id,
         "cases": sized(cases.assign(**answered), _CASE),
         "rows": sized(results.assign(**extra), _ROW),
-        "unranked": list(UNRANKED),
+        "metrics": [{"column": metric.column, "unit": metric.unit} for metric in METRICS],
+        "unranked": sorted(results.loc[~results["ranked"].astype(bool), "operation"].unique()),
         "snippets": stored.run.snippets,
     }
 

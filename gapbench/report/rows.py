@@ -10,7 +10,7 @@ import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.statistics.stats import FEWEST_ROUNDS
-from gapbench.store.records import KEPT_TUNABLES, THIS, UNRANKED, with_memory
+from gapbench.store.records import KEPT_TUNABLES, THIS, with_memory
 from gapbench.store.run import Run
 
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
 
 def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
     """Say the answer in one sentence: who is fastest, and in how many cases."""
-    contested = results[~results["operation"].isin(UNRANKED)]
+    contested = results[results["ranked"].astype(bool)]
     if len(results) and contested.empty:
         return "Nobody wins here: these contenders compute different things, and what each costs is below."
     wins = Counter(map(fmt.text, winners.get("implementation", ())))

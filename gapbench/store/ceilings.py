@@ -19,12 +19,6 @@ KIND_OF_PASS: Mapping[str, str] = {"forward": "read", "backward": "write"}
 
 A training pass does one after the other, and is held against neither."""
 
-COLD_CLOCKS = frozenset({"host_cold", "event_cold", "graph_cold"})
-"""Clocks by which the input comes from memory, however small it is."""
-
-LAUNCH_CLOCKS = frozenset({"host_call"})
-"""Clocks that time the launch and not the work, which no bandwidth limits."""
-
 SERVED_BY_CACHE = 8
 """Data of up to this many times a level's size is partly served by that level, if it is used over and over."""
 
@@ -69,17 +63,17 @@ def limit_of(known: Known, row: Mapping[str, Any]) -> Ceiling | None:
     None where none was measured for its device and number of threads, or where none limits such a time.
     """
     kind = KIND_OF_PASS.get(row["pass"])
-    if kind is None or row["clock"] in LAUNCH_CLOCKS or not _known(row["bytes_moved"]):
+    if kind is None or row["times_launch"] or not _known(row["bytes_moved"]):
         return None
     mine = [one for one in bandwidths(known, [kind]) if _is_of(one, row)]
-    if row["clock"] in COLD_CLOCKS:
+    if row["cold"]:
         mine = [one for one in mine if not _known(one.bytes)]
     return min((one for one in mine if row["bytes_moved"] <= _size(one)), key=_size, default=None)
 
 
 def partly_cached(known: Known, row: Mapping[str, Any]) -> bool:
     """Tell whether a level nearer than its own may have served a part of a row's bytes, used over and over."""
-    if row["clock"] in COLD_CLOCKS or not _known(row["bytes_moved"]):
+    if row["cold"] or not _known(row["bytes_moved"]):
         return False
     nearer = (_size(one) for one in bandwidths(known, ["read", "write"]) if _is_of(one, row))
     return any(size < row["bytes_moved"] <= SERVED_BY_CACHE * size for size in nearer)
@@ -90,7 +84,7 @@ def impossible(known: Known, row: Mapping[str, Any]) -> Ceiling | None:
     limit = limit_of(known, row)
     if limit is None or not _known(row["gbps"]):
         return None
-    if row["clock"] not in COLD_CLOCKS:
+    if not row["cold"]:
         levels = [level for level in bandwidths(known, [limit.kind]) if _is_of(level, row)]
         serving = [level for level in levels if row["bytes_moved"] <= SERVED_BY_CACHE * _size(level)]
         limit = max(serving, key=lambda level: level.gbps or 0.0)

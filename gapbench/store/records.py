@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
+from gapbench.store.metrics import METRICS
 from gapbench.workloads.cases import Case
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ NULL = "null"
 
 REFERENCE = "mean"
 """The implementation of global average pooling that ratios are taken against."""
-
-UNRANKED: tuple[str, ...] = ("pooling", "classifier_head", "varying_size")
-"""Operations whose contenders compute different things: what each costs is shown, and nobody wins."""
 
 SLOWER = "slower"
 """What ``stopped_by`` says of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
@@ -100,7 +98,7 @@ RESULTS: dict[str, str] = {
     "rounds": "int32",
     "samples": "int32",
     "stopped_by": "string",
-    "gbps": "float64",
+    **{metric.column: "float64" for metric in METRICS},
     "ceiling_fraction": "float64",
     "max_error": "float64",
     "max_error_ulp": "float64",
@@ -118,6 +116,9 @@ RESULTS: dict[str, str] = {
     "page_faults": "float64",  # minor page faults per call
     "deterministic": "bool",  # the same bits in every call on the same input
     "batch_invariant": "bool",  # the first sample alone gives the same bits as in its batch
+    "ranked": "bool",  # false where the operation's implementations compute different things, so that none wins
+    "cold": "bool",  # the input comes from memory by this clock, however small it is
+    "times_launch": "bool",  # the clock times the launch and not the work, which no bandwidth limits
     "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }
 """One row per case x implementation x contender x clock x memory."""
@@ -196,6 +197,29 @@ def plain_rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """Return rows as dicts, None for whatever null a frame holds."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+TRAITS = ("ranked", "cold", "times_launch")
+"""What a row says of its operation and its clock, so that readers need not know either by name."""
+
+
+def former_traits(operation: str, clock: str) -> dict[str, bool]:
+    """Return the `TRAITS` of a row from before these were stored, by the names that operations and clocks had."""
+    return {
+        "ranked": operation not in {"pooling", "classifier_head", "varying_size"},
+        "cold": clock in {"host_cold", "event_cold", "graph_cold"},
+        "times_launch": clock == "host_call",
+    }
+
+
+def with_traits(results: "pd.DataFrame") -> "pd.DataFrame":
+    """Return results with `former_traits` where a row lacks its own."""
+    former = [former_traits(*names) for names in zip(results["operation"], results["clock"], strict=True)]
+    columns = {}
+    for name in TRAITS:
+        values = results[name].to_numpy(object)
+        columns[name] = [of[name] if value is None else bool(value) for value, of in zip(values, former, strict=True)]
+    return results.assign(**columns).astype(dict.fromkeys(TRAITS, bool))
 
 
 _OF_CASE = (

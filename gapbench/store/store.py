@@ -107,7 +107,11 @@ class Store(Files):
         of each run that cannot be read, which is then left out; ``validate`` validates all rows, and a run with invalid
         rows cannot be read. Raises `GapbenchError` for an unreadable run where ``damaged`` is not given.
         """
-        return self._frame("results", records.RESULTS, runs, **options)
+        columns = options.pop("columns", None) or list(records.RESULTS)
+        if not set(records.TRAITS).intersection(columns):
+            return self._frame("results", records.RESULTS, runs, columns=columns, **options)
+        needed = [*dict.fromkeys([*columns, "operation", "clock", *records.TRAITS])]
+        return records.with_traits(self._frame("results", records.RESULTS, runs, columns=needed, **options))[columns]
 
     def samples(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
         """Return the timed batches of ``runs``, as `results` does; of a run in progress, its finished rounds."""

@@ -6,7 +6,6 @@ from frames import CASES, EMPTY, results, row, stored
 from hypothesis import given, settings
 
 from gapbench.analysis.regret import BY, regrets
-from gapbench.store.records import UNRANKED
 
 FIRST, SECOND = CASES[0], CASES[3]  # weights 3 and 2
 
@@ -70,7 +69,7 @@ def test_a_case_that_nobody_is_ok_in_counts_for_nobody():
 @given(results())
 def test_it_is_what_counting_by_hand_gives(frame):
     found = regrets(frame)
-    contested = frame[~frame["operation"].isin(UNRANKED)]
+    contested = frame[frame["ranked"].astype(bool)]
     for key, group in contested.groupby([*BY], dropna=False):
         ok = group[(group["status"] == "ok") & group["seconds"].notna()]
         mine = found

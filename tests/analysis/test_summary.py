@@ -529,7 +529,7 @@ def test_the_order_of_samples_does_not_matter(random):
 
 def test_an_outcome_is_what_is_known_besides_the_samples():
     known = {field.name for kind in (Outcome, Qualification) for field in dataclasses.fields(kind)}
-    assert known - {"case", "qualification"} <= set(RESULTS)
+    assert known - {"case", "qualification", "traits"} <= set(RESULTS)
     assert summary.TIE_MARGIN == 0.01
 
 

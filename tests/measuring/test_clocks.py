@@ -19,11 +19,11 @@ def test_every_clock_of_a_device_exists():
     for device in devices.available():
         for name in device.clocks:
             assert clocks.clock(name, device).name == name
-        assert set(device.clocks) <= set(device.selectable_clocks)
+        assert set(device.clocks) <= set(clocks.selectable(device))
 
 
 def test_every_clock_is_some_devices():
-    some = {*devices.Cpu().selectable_clocks, *devices.Cuda("cuda").selectable_clocks}
+    some = {*clocks.selectable(devices.Cpu()), *clocks.selectable(devices.Cuda("cuda"))}
     assert some == {kind.name for kind in clocks.CLOCKS}
 
 

@@ -209,7 +209,7 @@ def measured_rounds(draw, sides):
 @given(st.sampled_from([("this",), ("base", "head"), ("base", "head", "null")]).flatmap(measured_rounds))
 def test_rounds_are_read_back_as_the_events_that_they_were(measured):
     """Whatever indices the contenders had: their sides, names, turns, calls and times are the same."""
-    (again,) = recording._earlier(RunCollector().activate(measured))
+    (again,) = recording._earlier(RunCollector().add_round(measured))
     assert (again.case, again.round, again.process, again.memory) == (
         CASE,
         measured.round,

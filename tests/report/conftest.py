@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from gapbench.analysis import summary
 from gapbench.report.loaded_run import Stored
-from gapbench.store.records import RESULTS, SAMPLES, case_columns
+from gapbench.store.records import RESULTS, SAMPLES, case_columns, former_traits
 from gapbench.store.run import Run, decode
 from gapbench.workloads.cases import Case
 
@@ -48,7 +48,7 @@ TROUBLE = {
 
 def result(case: Case, name: str, scale: float | None, index: int, **changes: Any) -> dict[str, Any]:
     """Return one row of the results; times are in proportion to the bytes moved, and differ by case."""
-    row: dict[str, Any] = dict.fromkeys(RESULTS) | case_columns(case)
+    row: dict[str, Any] = dict.fromkeys(RESULTS) | case_columns(case) | former_traits(case.operation, "host")
     row |= {"run": "r", "suite": "quick", "implementation": name, "contender": "this", "clock": "host"}
     if scale is None:
         status, reason = TROUBLE[name]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import any_case
 
 from gapbench.store import ceilings
-from gapbench.store.records import case_columns
+from gapbench.store.records import case_columns, former_traits
 
 
 def ceiling(level, nbytes, gbps, kind="read", device="cpu", threads=1):
@@ -20,7 +20,8 @@ ALL = [MEMORY, L1, L2]
 
 
 def row(nbytes, **changes):
-    return {"bytes_moved": nbytes, "device": "cpu", "threads": 1, "pass": "forward", "clock": "host"} | changes
+    of = {"bytes_moved": nbytes, "device": "cpu", "threads": 1, "pass": "forward", "cold": False, "times_launch": False}
+    return of | changes
 
 
 @given(st.integers(1, 2**40), st.permutations(ALL))
@@ -30,10 +31,10 @@ def test_the_level_is_the_smallest_that_holds_the_data(nbytes, known):
     assert all(one.bytes is not None and one.bytes < nbytes for one in known if one.gbps > found.gbps)
 
 
-@given(st.integers(1, 2**40), st.sampled_from(sorted(ceilings.COLD_CLOCKS)))
-def test_cold_data_comes_from_memory_however_little_it_is(nbytes, clock):
-    assert ceilings.limit_of(ALL, row(nbytes, clock=clock)) is MEMORY
-    assert ceilings.limit_of([L1, L2], row(nbytes, clock=clock)) is None
+@given(st.integers(1, 2**40))
+def test_cold_data_comes_from_memory_however_little_it_is(nbytes):
+    assert ceilings.limit_of(ALL, row(nbytes, cold=True)) is MEMORY
+    assert ceilings.limit_of([L1, L2], row(nbytes, cold=True)) is None
 
 
 @given(any_case, st.sampled_from(["host", "host_cold", "event_warm", "host_call"]))
@@ -45,7 +46,7 @@ def test_whatever_the_case_a_ceiling_is_of_its_device_threads_and_kind(case, clo
         for device in ("cpu", "cuda:0")
         for threads in (1, 2)
     ]
-    of = case_columns(case) | {"clock": clock}
+    of = case_columns(case) | former_traits(case.operation, clock)
     found = ceilings.limit_of(known, of)
     if found is None:
         known_here = case.device in ("cpu", "cuda:0") and case.threads in (1, 2) and case.bytes_moved
@@ -57,7 +58,7 @@ def test_whatever_the_case_a_ceiling_is_of_its_device_threads_and_kind(case, clo
 
 @pytest.mark.parametrize(
     "changes",
-    [{"threads": 2}, {"device": "cuda:0"}, {"pass": "training"}, {"clock": "host_call"}, {"bytes_moved": None}],
+    [{"threads": 2}, {"device": "cuda:0"}, {"pass": "training"}, {"times_launch": True}, {"bytes_moved": None}],
 )
 def test_where_nothing_is_known_there_is_no_ceiling(changes):
     assert ceilings.limit_of(ALL, row(2**10) | changes) is None
@@ -85,7 +86,7 @@ def test_what_a_nearer_cache_may_have_served():
     assert not ceilings.partly_cached(ALL, row(2**10))
     assert ceilings.partly_cached(ALL, row(2 * 2**20))
     assert not ceilings.partly_cached(ALL, row(9 * 2**20))
-    assert not ceilings.partly_cached(ALL, row(2 * 2**20, clock="host_cold"))
+    assert not ceilings.partly_cached(ALL, row(2 * 2**20, cold=True))
 
 
 def test_a_datasheet_peak_is_of_one_device():

@@ -13,9 +13,28 @@ from gapbench.measuring.clocks.events import EventCold, EventWarm
 from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
 from gapbench.measuring.clocks.host import Host, HostCall, HostCold
 
-__all__ = ["CLOCKS", "Clock", "ClockError", "ClockRefusedError", "ClockUnsupportedError", "clock"]
+__all__ = [
+    "CLOCKS",
+    "Clock",
+    "ClockError",
+    "ClockRefusedError",
+    "ClockUnsupportedError",
+    "clock",
+    "clock_class",
+    "selectable",
+]
 
 CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWarm, GraphCold, HostCall)
+
+
+def clock_class(name: str) -> type[Clock]:
+    """Return the protocol called ``name``."""
+    return next(kind for kind in CLOCKS if kind.name == name)
+
+
+def selectable(device: Device) -> tuple[str, ...]:
+    """Return the names of all clocks that can measure ``device``."""
+    return tuple(kind.name for kind in CLOCKS if kind.measures(device))
 
 
 def clock(name: str, device: Device | None = None) -> Clock:
@@ -24,9 +43,9 @@ def clock(name: str, device: Device | None = None) -> Clock:
     Raises `ClockUnsupportedError` for a device that it cannot measure.
     """
     device = device or Cpu()
-    kind = next(kind for kind in CLOCKS if kind.name == name)
-    if name not in device.selectable_clocks:
+    kind = clock_class(name)
+    if not kind.measures(device):
         raise ClockUnsupportedError(
-            f"{device.name} cannot be measured by {name}; it can by {', '.join(device.selectable_clocks) or 'no clock'}"
+            f"{device.name} cannot be measured by {name}; it can by {', '.join(selectable(device)) or 'no clock'}"
         )
     return kind(device)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat
 from time import perf_counter_ns  # bound before any user's code is imported, which might replace time's
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -60,7 +60,13 @@ class Preparation:
 class Clock(ABC):
     """A timing protocol for one device. Made, asked for `rotations`, prepared, then given batch after batch."""
 
-    name: str
+    name: ClassVar[str]
+
+    cold: ClassVar[bool] = False
+    """Whether the input comes from memory, however small it is."""
+
+    times_launch: ClassVar[bool] = False
+    """Whether it times the launch and not the work, which no bandwidth limits."""
 
     uncounted_calls: int = 0
     """Calls that a batch makes before those that it times."""
@@ -71,6 +77,11 @@ class Clock(ABC):
 
     def __init__(self, device: Any) -> None:
         self._device = device
+
+    @classmethod
+    @abstractmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether it can measure ``device``."""
 
     def rotations(self, case_bytes: int) -> int:  # noqa: ARG002
         """Return how many distinct inputs of ``case_bytes`` each the calls of a batch must cycle through."""

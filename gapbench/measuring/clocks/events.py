@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator
+from gapbench.machine.devices import Accelerator, Device
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Canary, Clock, ClockRefusedError, Preparation
 from gapbench.workloads.passes import Call
@@ -149,8 +149,12 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 class EventClock(Clock):
     """A clock that reads the device's own events, around work that is launched behind a `BlockingKernel`."""
 
-    cold = False
     _device: Accelerator
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is an accelerator."""
+        return isinstance(device, Accelerator)
 
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)

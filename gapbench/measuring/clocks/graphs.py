@@ -8,7 +8,7 @@ from statistics import fmean
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator, Graph
+from gapbench.machine.devices import Accelerator, Device, Graph
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
 from gapbench.measuring.clocks.events import EventClock
@@ -22,6 +22,11 @@ _MOST_INPUTS = 2048
 
 class GraphClock(EventClock):
     """A clock that captures all calls of a batch in one graph, and times its replay by events."""
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is an accelerator that can replay captured work."""
+        return isinstance(device, Accelerator) and device.has_graphs
 
     def __init__(self, device: Accelerator) -> None:
         super().__init__(device)

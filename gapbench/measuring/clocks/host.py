@@ -5,7 +5,7 @@ from itertools import repeat
 
 from torch import Tensor
 
-from gapbench.machine.devices import Accelerator, Device
+from gapbench.machine.devices import Accelerator, Cpu, Device
 from gapbench.measuring.clocks import base
 from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
@@ -31,6 +31,12 @@ class Host(Clock):
     """
 
     name = "host"
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is the CPU."""
+        return isinstance(device, Cpu)
+
     uncounted_calls = 1
 
     def rotations(self, case_bytes: int) -> int:
@@ -54,6 +60,12 @@ class HostCold(Clock):
     """
 
     name = "host_cold"
+    cold = True
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is the CPU."""
+        return isinstance(device, Cpu)
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
@@ -115,6 +127,13 @@ class HostCall(Clock):
     """Time calls on the host without waiting for their work; beside `event_warm` it tells which is waited for."""
 
     name = "host_call"
+    times_launch = True
+
+    @classmethod
+    def measures(cls, device: Device) -> bool:
+        """Tell whether ``device`` is an accelerator."""
+        return isinstance(device, Accelerator)
+
     _device: Accelerator
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:

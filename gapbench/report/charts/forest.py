@@ -16,7 +16,7 @@ from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
 from gapbench.statistics.verdicts import Verdict
-from gapbench.store.records import REFERENCE, UNRANKED
+from gapbench.store.records import REFERENCE
 
 MOST_ROWS = 30  # what does not fit a screen or two is in the table
 
@@ -103,7 +103,7 @@ def _of_run(results: pd.DataFrame) -> pd.DataFrame:
     timed = timed[timed["ratio"].gt(0) & (timed["implementation"] != timed["reference"].fillna(REFERENCE))]
     verdict = np.select([timed["ratio_low"] > 1, timed["ratio_high"] < 1], ["slower", "faster"], "no difference shown")
     # What beats the reference comes first, and last where contenders compute different things.
-    pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2) + 3 * timed["operation"].isin(UNRANKED)
+    pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2) + 3 * ~timed["ranked"].astype(bool)
     return timed.assign(verdict=verdict, pressing=pressing, reason="")
 
 

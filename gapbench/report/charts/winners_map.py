@@ -14,7 +14,6 @@ import plotly.graph_objects as go
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.report.charts import points, style
-from gapbench.store.records import UNRANKED
 
 _STEPS = 24  # with more sizes than this on an axis, sizes share a step with all that have the same power of two
 
@@ -137,7 +136,7 @@ def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict
 
 def _cases(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
     """Return one row per contested case, clock and memory: H·W, N·C, the winner (None: nobody) and its ratio."""
-    contested = points.numeric(results[~results["operation"].isin(UNRANKED)])
+    contested = points.numeric(results[results["ranked"].astype(bool)])
     cases = contested.drop_duplicates([*rows.CASE]).copy()
     sizes = cases["spatial"].fillna("").str.split("x", expand=True).reindex(columns=range(3))
     cases["hw"] = sizes.apply(pd.to_numeric, errors="coerce").prod(axis=1, min_count=1)

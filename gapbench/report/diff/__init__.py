@@ -1,10 +1,10 @@
-"""A diff in the formats of ``--format``: each a function from the diff to the text for stdout.
+"""A diff as a table for the terminal and as JSON; `github` has the other formats of ``--format``.
 
-The table for the terminal has what needs a person first, and what did not change as a count.
+Each format is a function from the diff to the text for stdout. The table shows first what needs a person, and what did
+not change as a count.
 """
 
 import json
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gapbench.analysis.compare import Diff, Row
 from gapbench.report import format as fmt
-from gapbench.report.diff import github, lines
+from gapbench.report.diff import lines
 from gapbench.report.text import plain_table, print_table
 from gapbench.repository.git import Git
 from gapbench.statistics.verdicts import Verdict
@@ -87,11 +87,3 @@ def _table(rows: list[Row]) -> Table:
             fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high),
         )
     return table
-
-
-FORMATS: Mapping[str, Callable[[Diff], str]] = {
-    "table": table,
-    "markdown": github.document,
-    "json": document,
-    "github": github.render,
-}

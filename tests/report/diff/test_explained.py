@@ -7,8 +7,9 @@ import pytest
 from factories import CASE, a_run
 from profiled import document
 
+from gapbench.cli.diff import render
 from gapbench.report import html
-from gapbench.report.diff import FORMATS, github
+from gapbench.report.diff import github
 from gapbench.report.diff.lines import explained, sentences
 from gapbench.statistics.verdicts import Verdict
 from gapbench.store import profiles
@@ -53,20 +54,20 @@ def test_they_are_read_from_heads_profile_and_put_to_red_rows_alone(tmp_path, ma
 
 @pytest.mark.parametrize("name", ["table", "markdown", "github"])
 def test_every_format_has_the_sentences_in_order(red, name):
-    text = re.sub(r"\\(.)", r"\1", FORMATS[name](red()))
+    text = re.sub(r"\\(.)", r"\1", render(red(), name))
     places = [text.find(sentence) for sentence in sentences(red().rows[0])]
     assert places == sorted(places)
     assert places[0] > 0
 
 
 def test_the_contract_has_the_whole_and_null_where_there_is_none(red):
-    first, second = json.loads(FORMATS["json"](red()))["cases"]
+    first, second = json.loads(render(red(), "json"))["cases"]
     assert (first["explanation"], second["explanation"]) == (WHY, None)
 
 
 def test_without_explanations_no_format_speaks_of_them(red):
     for name in ("table", "markdown", "github"):
-        assert "copy" not in FORMATS[name](red(None))
+        assert "copy" not in render(red(None), name)
     assert 'id="why"' not in html.diff_page(red(None), pages=(), redact=False, single_file=False)
 
 
@@ -75,7 +76,7 @@ def test_hostile_sentences_stay_text(red, hostile):
     why = WHY | {"sentence": hostile, "findings": [finding], "source_diff": {hostile: hostile}}
     page = html.diff_page(red(why), pages=(), redact=False, single_file=True)
     assert "<script>alert" not in page
-    assert "<script>" not in FORMATS["markdown"](red(why))
+    assert "<script>" not in render(red(why), "markdown")
     assert all(line.startswith(("::", "1 ")) for line in github.render(red(why)).splitlines())
     assert len(github.render(red(why)).splitlines()) == 2
 

@@ -79,7 +79,7 @@ function makeResults() {
       rowColumn("ratio", "÷ reference", { numeric: true, show: (row) => ratioOf(row) }),
       bound("ratio_low"),
       bound("ratio_high"),
-      rowColumn("gbps", "GB/s", shown("gbps", number)),
+      ...data.metrics.map(({ column, unit }) => rowColumn(column, unit, shown(column, number))),
       rowColumn("ceiling_fraction", "Of ceiling", shown("ceiling_fraction", (value) => (missing(value) ? MISSING : `${number(100 * value)} %`))),
       rowColumn("energy_joules", "Energy", { ...shown("energy_joules", (value) => (missing(value) ? MISSING : `${number(1e6 * value)} µJ`)), hidden: !run.rows.has("energy_joules") }),
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),

@@ -1,0 +1,38 @@
+"""Metrics: columns of the results that follow from a case and the seconds of one call; one entry each.
+
+An entry is all that a metric takes: its column is stored, shown in the page's table of results and explained in its
+help.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gapbench.workloads.cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of float64 in ``unit``, which heads it on pages; null where ``derive`` returns None.
+
+    ``derive`` takes the case and the seconds of one call. ``description`` is plain text.
+    """
+
+    column: str
+    unit: str
+    description: str
+    derive: Callable[[Case, float], float | None]
+
+
+def _gbps(case: Case, seconds: float) -> float | None:
+    return None if case.operation != "gap" or case.bytes_moved is None else case.bytes_moved / seconds / 1e9
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "gbps",
+        "GB/s",
+        "The bytes that must move (every input and output element once: element size · N·C · (H·W + 1)) ÷ time, in "
+        "units of 1,000,000,000 bytes a second. Null for operations other than global average pooling.",
+        _gbps,
+    ),
+)
