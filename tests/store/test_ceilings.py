@@ -94,7 +94,6 @@ def test_a_datasheet_peak_is_of_one_device():
     cpu = ceiling("memory", None, None, "datasheet")
     assert ceilings.datasheet_peak([*ALL, gpu, cpu]) == 3352
     assert ceilings.datasheet_peak([gpu, replace(gpu, device="cuda:1")]) is None
-    assert ceilings.datasheet_peak([gpu, replace(gpu, device="cuda:1", gbps=1.0)], "cuda:1") == 1
     assert ceilings.datasheet_peak([cpu]) is None
 
 
