@@ -30,7 +30,7 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     store = Store(url)
     results = store.results(columns=history.COLUMNS, damaged=common.left_out, validate=True)
     if case is not None:
-        results = results[results["case"].str.contains(case, regex=False)]
+        results = results.loc[[case in id_ for id_ in results["case"]]]
     start = history.find(store, name) if name is not None else None
     readable = store.listing().runs
     if start is not None and start not in readable:

@@ -77,7 +77,7 @@ def test_an_empty_store_and_a_run_of_another_schema_say_what_to_do(gapbench, sto
 
 def test_the_help_says_what_is_on_no_page(gapbench):
     text = " ".join(gapbench("report", "--help")[1].split())
-    assert "Names of host and user, serial numbers, environment variables" in text
+    assert "No page has names of host and user, serial numbers, environment variables" in text
     assert str(report_command.FOLDER) in text
 
 
