@@ -61,17 +61,17 @@ def test_without_a_run_profiles_go_to_a_folder_and_json_is_one_document(gapbench
     document = json.loads(out)
     assert code == 0, err
     assert (document["schema"], document["run"], document["case"]) == (1, None, SMALL)
-    by_name = {one["implementation"]: one for one in document["profiles"]}
-    assert [one["status"] for one in by_name.values()] == ["ok", "ok", "unsupported", "ok"]
+    by_name = {profile["implementation"]: profile for profile in document["profiles"]}
+    assert [profile["status"] for profile in by_name.values()] == ["ok", "ok", "unsupported", "ok"]
     assert "need a GPU" in by_name["triton"]["reason"]
     for name in ("mean", "compiled_mean", "mine"):
-        one = by_name[name]
-        assert tuple(one["shares"]) == PARTS
-        assert sum(one["shares"].values()) == pytest.approx(100)
-        assert one["seconds"] > 0
-        assert one["peak_extra_bytes"] >= 2 * 3 * 4  # the output
-        assert {counter["name"] for counter in one["counters"]} >= {"cycles", "page-faults"}
-        assert all((counter["value"] is None) == bool(counter["reason"]) for counter in one["counters"])
+        profile = by_name[name]
+        assert tuple(profile["shares"]) == PARTS
+        assert sum(profile["shares"].values()) == pytest.approx(100)
+        assert profile["seconds"] > 0
+        assert profile["peak_extra_bytes"] >= 2 * 3 * 4  # the output
+        assert {counter["name"] for counter in profile["counters"]} >= {"cycles", "page-faults"}
+        assert all((counter["value"] is None) == bool(counter["reason"]) for counter in profile["counters"])
     mean = {row["name"]: row for row in by_name["mean"]["operators"]}
     assert mean["aten::mean"]["calls"] == 1
     assert mean["aten::sum"]["bytes"] == 4 * (2 * 3 * 16 + 2 * 3)
@@ -174,8 +174,8 @@ def inspected(monkeypatch):
     from gapbench.profiling import static
 
     asked = []
-    found = [static.Inspection(**INSPECTION)]
-    monkeypatch.setattr(static, "inspect_all", lambda archs, _gbps: asked.extend(archs) or found)
+    inspections = [static.Inspection(**INSPECTION)]
+    monkeypatch.setattr(static, "inspect_all", lambda archs, _gbps: asked.extend(archs) or inspections)
     monkeypatch.setenv("COLUMNS", "160")  # for whole cells
     return asked
 

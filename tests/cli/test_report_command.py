@@ -14,9 +14,9 @@ def store(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """What was opened in a browser."""
-    found = []
-    monkeypatch.setattr("click.launch", found.append)
-    return found
+    launched = []
+    monkeypatch.setattr("click.launch", launched.append)
+    return launched
 
 
 def test_several_runs_give_several_pages_and_the_index_is_opened(gapbench, store, opened):
@@ -34,7 +34,7 @@ def test_one_run_is_opened_itself(gapbench, store, opened):
 
 
 def test_a_baseline_gives_a_page_of_the_diff(gapbench, store, tmp_path):
-    base, head = [keep(store, one) for one in two_sides(tag="v1")]
+    base, head = [keep(store, side) for side in two_sides(tag="v1")]
     code, _, err = gapbench("report", head, "--baseline", base)
     assert code == 0, err
     assert (tmp_path / "reports" / f"{base}..{head}.html").is_file()

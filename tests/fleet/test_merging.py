@@ -88,7 +88,7 @@ def test_nothing_of_the_parts_is_lost(shards, target):
 
 def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     run = merge(target, parts(shards))
-    assert [one.case for one in run.plan] == [case.id for case in CASES]
+    assert [case_plan.case for case_plan in run.plan] == [case.id for case in CASES]
     assert list(dict.fromkeys(target.results()["case"])) == [case.id for case in CASES]
     by_process = target.samples().groupby("process")
     assert (by_process[["case", "round"]].nunique() == 1).all(axis=None)
@@ -99,8 +99,8 @@ def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     assert run.load_before == (1.5, 0.1, 0.2)
     assert run.energy == (EnergySource("cpu", "RAPL"),)
     assert run.clocks == {"host": {"floor_seconds": 2e-8}}
-    said = [one.evidence for one in run.warnings]
-    assert said == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
+    evidence = [warning.evidence for warning in run.warnings]
+    assert evidence == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
 
 
 def test_the_highest_ceiling_of_equal_machines_holds_for_all(shards, target):

@@ -26,11 +26,11 @@ def run(store):
 
 
 def damage(store):
-    return [one.sentence for one in verify(store) if one.kind == "damage"]
+    return [finding.sentence for finding in verify(store) if finding.kind == "damage"]
 
 
 def notes(store):
-    return [one.sentence for one in verify(store) if one.kind == "note"]
+    return [finding.sentence for finding in verify(store) if finding.kind == "note"]
 
 
 def change(store, run, file, edit):
@@ -98,10 +98,10 @@ def test_a_renamed_run_is_named(store, run):
 def test_lost_samples_are_counted(store, run):
     change(store, run, "samples", lambda frame: frame.iloc[1:])
     change(store, run, "samples", lambda frame: frame[(frame["round"] > 0) | (frame["implementation"] == "mean")])
-    where = f"on {CASE.id} (this, host): results.parquet counts"
-    found = damage(store)
-    assert f"adaptive {where} 12 samples, samples.parquet has 10" in found
-    assert f"adaptive {where} 6 rounds, samples.parquet has 5" in found
+    row = f"on {CASE.id} (this, host): results.parquet counts"
+    sentences = damage(store)
+    assert f"adaptive {row} 12 samples, samples.parquet has 10" in sentences
+    assert f"adaptive {row} 6 rounds, samples.parquet has 5" in sentences
 
 
 def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
@@ -111,7 +111,7 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
         f"samples.parquet has 12 samples of mean on {CASE.id} (this, host), results.parquet has no"
     )
     change(store, run, "samples", lambda frame: frame[frame["implementation"] == "mean"])
-    assert any("adaptive" in one and "12 samples, samples.parquet has 0" in one for one in damage(store))
+    assert any("adaptive" in text and "12 samples, samples.parquet has 0" in text for text in damage(store))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
 )
 def test_results_that_contradict_themselves_are_named(store, run, edit, sentence):
     change(store, run, "results", edit)
-    assert any(sentence in one for one in damage(store))
+    assert any(sentence in text for text in damage(store))
 
 
 @pytest.mark.parametrize("file", ["results", "samples"])

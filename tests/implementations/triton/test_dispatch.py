@@ -15,7 +15,7 @@ from gapbench.implementations.triton import TRITON
 from gapbench.operations import builtin
 from gapbench.workloads.cases import LAYOUTS, Case
 
-NAMES = [one.name for one in TRITON]
+NAMES = [implementation.name for implementation in TRITON]
 HEAD = Case((8, 2048, 7, 7), device="cuda")
 
 
@@ -23,7 +23,7 @@ def test_one_dispatcher_and_its_kernels_as_variants():
     dispatcher, *variants = TRITON
     assert dispatcher.name == "triton"
     assert dispatcher.variant_of is None
-    assert [one.name for one in variants] == [
+    assert [implementation.name for implementation in variants] == [
         "triton_row_persistent",
         "triton_row_looped",
         "triton_column",
@@ -31,8 +31,8 @@ def test_one_dispatcher_and_its_kernels_as_variants():
         "triton_split_single_pass",
         "triton_flat",
     ]
-    assert {one.variant_of for one in variants} == {"triton"}
-    assert all(one.differentiable for one in TRITON)
+    assert {implementation.variant_of for implementation in variants} == {"triton"}
+    assert all(implementation.differentiable for implementation in TRITON)
 
 
 @pytest.mark.parametrize("pass_", AVERAGING)
