@@ -59,7 +59,7 @@ def command(
 
     A dot stands for the folder as it is, with uncommitted changes. Batches of the two sides alternate every quarter of
     a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is taken from each commit. In
-    gapbench's own repository the implementations are taken from each commit too, the harness is this one on both sides.
+    gapbench's own repository the implementations are taken from each commit too; the harness is this one on both sides.
 
     With --explain, each regressed row is followed by the reasons: operators and kernels that are new or slower,
     copies, memory, dispatch, generated code. That takes up to a minute per row, beyond the budget.

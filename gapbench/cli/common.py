@@ -55,7 +55,9 @@ def as_json(what: str = "one JSON document") -> Callable[[Command], Command]:
 
 
 STORE = "results"
-store = click.option("--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL.")
+store = click.option(
+    "--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL of runs."
+)
 device = click.option(
     "--device", default="auto", show_default=True, help="Device to measure on: auto, cpu, cuda, cuda:1, ..."
 )

@@ -91,19 +91,18 @@ class Selection:
                     )
                     specs = {name: name for name in competing}
                     specs |= own if operation.joinable else {}
-                    chosen = {n: spec for n, spec in specs.items() if self._matches(suite.name, case, n)}
+                    texts = {n: f"{suite.name} {case.id} {case.label} {n}" for n in specs}
+                    chosen = {n: spec for n, spec in specs.items() if keyword_match(self.expression, texts[n])}
                     if chosen:
                         reference = operation.reference
                         first = {reference: reference} if with_reference else {}
                         case_plan = CasePlan(suite.name, case, first, clocks, reference)
                         plans.setdefault(case, case_plan).specs.update(chosen)
         if not plans:
-            raise NothingMatchedError(f"nothing matches {self._filters()}; see: gapbench list cases")
+            filters = [f"-k {self.expression!r}"] if self.expression is not None else []
+            filters += [f"--impl {spec}" for spec in self.specs]
+            raise NothingMatchedError(f"nothing matches {' '.join(filters)}; see: gapbench list cases")
         return list(plans.values())
-
-    def _filters(self) -> str:
-        given = [f"-k {self.expression!r}"] if self.expression is not None else []
-        return " ".join([*given, *(f"--impl {spec}" for spec in self.specs)])
 
     def _clocks(self, on: "Device | Described") -> tuple[str, ...]:
         from gapbench.machine.devices import Device
@@ -132,11 +131,6 @@ class Selection:
             for values in itertools.product(*given.values())
         ]
 
-    def _matches(self, suite: str, case: Case, implementation: str) -> bool:
-        return self.expression is None or keyword_match(
-            self.expression, f"{suite} {case.id} {case.label} {implementation}"
-        )
-
 
 def own_specs(specs: Sequence[str], resolve: Callable[[str], str] | None = None) -> dict[str, str]:
     """Return those of ``specs`` that are FILE.py:FUNCTION, by name; with ``resolve`` the file need not exist here.
@@ -155,8 +149,13 @@ def own_specs(specs: Sequence[str], resolve: Callable[[str], str] | None = None)
     return own
 
 
-def keyword_match(expression: str, text: str) -> bool:
-    """Evaluate a pytest-like ``-k`` expression: words that ``text`` contains, joined by and, or, not and ( )."""
+def keyword_match(expression: str | None, text: str) -> bool:
+    """Evaluate a pytest-like ``-k`` expression: words that ``text`` contains, joined by and, or, not and ( ).
+
+    None matches every text. Raises `GapbenchError` for a malformed expression.
+    """
+    if expression is None:
+        return True
     tokens = re.findall(r"[()]|[^\s()]+", expression)
     logic = [
         token if token in ("and", "or", "not", "(", ")") else str(token.lower() in text.lower()) for token in tokens
