@@ -47,7 +47,7 @@ def parse_policy(text: str) -> frozenset[str]:
 options = common.joined(
     click.option("--margin", type=SHARE, default=MARGIN, help="Ignore changes smaller than this.  [default: 1%]"),
     click.option("--format", "format_", type=click.Choice([*FORMATS]), default="table", show_default=True,
-                 help="Output format; github prints annotations, and writes GitHub's step summary and outputs."),
+                 help="Output format; github also writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
     click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
                  show_default=True, metavar="NAME,...",
                  help=f"Exit with 1 if any row has one of these verdicts: {', '.join(POLICIES)}."),
