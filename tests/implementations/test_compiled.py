@@ -193,7 +193,9 @@ triton_red_fused_mean_0 = async_compile.triton('triton_red_fused_mean_0', '''
 triton_per_fused_mean_1 = async_compile.triton('triton_per_fused_mean_1', ''' ''', device_str='cuda')
 async_compile.wait(globals())
 """
-    assert inductor._say([wrapper]) == "Inductor generated 2 kernels"
+    assert inductor._describe([wrapper]) == "Inductor generated 2 kernels"
     calls = "    extern_kernels.mm(a, b, out=buf0)\n    buf1 = torch.ops.aten.avg_pool2d.default(buf0, [7, 7])\n"
-    assert inductor._say([calls]) == "Inductor fell back to aten.mm, aten.avg_pool2d"
-    assert inductor._say([wrapper, calls]) == "Inductor generated 2 kernels and fell back to aten.mm, aten.avg_pool2d"
+    assert inductor._describe([calls]) == "Inductor fell back to aten.mm, aten.avg_pool2d"
+    assert (
+        inductor._describe([wrapper, calls]) == "Inductor generated 2 kernels and fell back to aten.mm, aten.avg_pool2d"
+    )
