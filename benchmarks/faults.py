@@ -204,7 +204,7 @@ def two_resume(store: Store, rng: random.Random) -> int:
             finished.add(numbers[id(one)])
             numbers[id(one)] += 1
         except GapbenchError as error:
-            assert "another process went on" in str(error)
+            assert "another process resumed" in str(error)
             going.remove(one)
     return check(store, finished)
 
@@ -219,8 +219,8 @@ def clock_jump(store: Store, rng: random.Random) -> int:
 
 
 FAULTS: dict[str, Callable[[Store, random.Random], int]] = {
-    "power cut: what was not forced to the disk is lost": power_cut,
-    "the disk lies: the last round's file is cut": last_file_cut,
+    "power cut: data that was not flushed to the disk is lost": power_cut,
+    "the disk loses flushed data: the last round's file is cut": last_file_cut,
     "kill -9 of the process that writes": killed,
     "disk full (ENOSPC)": lambda store, rng: refused(store, rng, errno.ENOSPC),
     "store becomes read-only (EROFS)": lambda store, rng: refused(store, rng, errno.EROFS),

@@ -1,4 +1,4 @@
-"""What can go wrong for a user, and the exit code that says so."""
+"""Errors with messages for users, and their exit codes."""
 
 import difflib
 from collections.abc import Iterable
@@ -25,13 +25,13 @@ class GapbenchError(Exception):
 
 
 class RefusedError(GapbenchError):
-    """The environment is not one to measure in, or it is busy."""
+    """The environment is unsuitable for measuring, or the machine is busy."""
 
     exit_code = ExitCode.REFUSED
 
 
 class NothingMatchedError(GapbenchError):
-    """The selection is well-formed and empty."""
+    """A well-formed selection that matches nothing."""
 
     exit_code = ExitCode.NOTHING
 
@@ -43,18 +43,18 @@ _NO_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell it whatever says so: Python, a backend with a type of its own or a plain error, C++, or the loader."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
+    """Tell whether memory ran out, as Python, a backend, C++ or the loader reports it."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in message for phrase in _NO_MEMORY)
 
 
 def counted(value: int, noun: str, plural: str = "") -> str:
-    """Return a number of things with their name: ``1 case``, ``1,234 cases``; ``plural`` where it is not an s."""
+    """Return a number with its noun: ``1 case``, ``1,234 cases``; ``plural`` if that is not ``noun`` with an s."""
     return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> GapbenchError:
-    """Return the error for a name that does not exist, listing what does, closest match first."""
+    """Return the error for an unknown name, which lists the known ones, the closest first."""
     choices = list(choices)
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     listed = close + [choice for choice in choices if choice not in close]

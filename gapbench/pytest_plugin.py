@@ -1,9 +1,8 @@
 """Suites as pytest-benchmark suites: ``pytest suites/bench_quick.py``.
 
 One item per case and implementation. All selected items are measured together, interleaved, by the same engine as
-``gapbench run`` and into the same store; then each item hands its samples to pytest-benchmark, which does not time
-again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-group-by`` work on the very samples
-that the store has.
+``gapbench run`` and into the same store; then each item passes its samples to pytest-benchmark, which does not time
+again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-group-by`` use the samples of the store.
 """
 
 import os
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
 
 _RECORDINGS: "pytest.StashKey[dict[int, Recording]]" = pytest.StashKey()
 _REPEAT: pytest.StashKey[int] = pytest.StashKey()
-"""How many items before this one have the same case and implementation."""
+"""The number of items before this one with the same case and implementation."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that have no counterpart in pytest or pytest-benchmark."""
     group = parser.getgroup("gapbench")
     group.addoption("--gapbench-budget", default="60s", metavar="TIME", help="Wall time of all items: 60s, 5m.")
-    group.addoption("--gapbench-store", default="results", metavar="URL", help="Where the run is stored.")
-    group.addoption("--gapbench-device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+    group.addoption("--gapbench-store", default="results", metavar="URL", help="Folder or fsspec URL of the runs.")
+    group.addoption("--gapbench-device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, ...")
 
 
 def _suite(item: object) -> "Suite | None":
@@ -47,22 +46,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from gapbench.machine.devices import device
     from gapbench.operations import competing
 
-    where = device(metafunc.config.getoption("--gapbench-device")).name
-    pairs = [
-        (case, name) for case in suite.on(where).cases for name in competing(case.operation, suite.implementations)
-    ]
+    cases = suite.on(device(metafunc.config.getoption("--gapbench-device")).name).cases
+    pairs = [(case, name) for case in cases for name in competing(case.operation, suite.implementations)]
     metafunc.parametrize("measured", pairs, ids=[f"{case.id}-{name}" for case, name in pairs], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each item its own replayed timer, and its case as pytest-benchmark's group."""
-    seen: Counter[tuple[Case, str]] = Counter()
+    repeats: Counter[tuple[Case, str]] = Counter()
     for item in items:
         if _suite(getattr(item, "function", None)):
             pair = _pair(item)
             item.add_marker(pytest.mark.benchmark(timer=Replay(), group=pair[0].id))
-            item.stash[_REPEAT] = seen[pair]
-            seen[pair] += 1
+            item.stash[_REPEAT] = repeats[pair]
+            repeats[pair] += 1
 
 
 def _pair(item: pytest.Item) -> "tuple[Case, str]":
@@ -84,24 +81,24 @@ class Replay:
         return self._now
 
     def load(self, samples: list[float]) -> None:
-        """Take the samples to replay, in seconds."""
+        """Set the samples to replay, in seconds."""
         self._samples = iter(samples)
 
     def reset(self) -> None:
-        """Go back to 0, so that the difference of two readings is a sample to the last bit."""
+        """Set the time to 0, so that the difference of two readings equals a sample to the last bit."""
         self._now = 0.0
 
     def step(self) -> None:
-        """Stand for the benchmarked call."""
-        self._now += next(self._samples, 0.0)  # --benchmark-cprofile asks for one more
+        """Advance the time by the next sample, in place of the benchmarked call."""
+        self._now += next(self._samples, 0.0)  # --benchmark-cprofile calls it once more
 
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
-    """Return a function that reports this item's samples to pytest-benchmark; call it in the suite's body.
+    """Return a function that reports this item's samples to pytest-benchmark, for the suite's body to call.
 
-    It skips the item where the implementation is unsupported and fails it where it is wrong or failed, with the
-    reason. With ``--benchmark-disable`` nothing is measured: the implementation is only checked by the oracle.
+    It skips an unsupported implementation and fails a wrong or failed one, with the reason. With
+    ``--benchmark-disable`` nothing is measured, and the oracle only judges the implementation.
     """
     case, name = request.param
 
@@ -142,7 +139,7 @@ def _check(case: "Case", name: str) -> None:
 
 
 def _recording(session: pytest.Session, repeat: int) -> "Recording":
-    """Measure every selected item of the session, once; those that repeat others, in runs of their own."""
+    """Measure all selected items of the session once; items that repeat others, in separate runs."""
     recordings = session.config.stash.setdefault(_RECORDINGS, {})
     if repeat not in recordings:
         from gapbench.machine.devices import device
@@ -163,11 +160,11 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
                 reference = operation(case.operation).reference
                 case_plan = CasePlan(suite.name, case, {reference: reference}, clocks, reference)
                 plans.setdefault(case, case_plan).specs[name] = name
-        # pytest-benchmark has no word for who stopped early: everyone is measured to the end
+        # without racing, since pytest-benchmark cannot show that an implementation stopped early
         repeats = len({item.stash[_REPEAT] for item in session.items if _REPEAT in item.stash})
         effort = Effort(budget=parse_duration(option("--gapbench-budget")) / repeats, race=False)
         trimmed = fit_to_budget(list(plans.values()), effort)
-        with _held(session.config, trimmed.kept[0].case.device):
+        with _locked(session.config, trimmed.kept[0].case.device):
             writer = recording.begin(
                 Store(option("--gapbench-store")),
                 trimmed.kept,
@@ -182,23 +179,23 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
     return recordings[repeat]
 
 
-def _held(config: pytest.Config, name: str) -> "Lock":
-    """Hold the device while it is measured on; whoever waits for another process is told so at once."""
+def _locked(config: pytest.Config, name: str) -> "Lock":
+    """Lock the device while measuring; a wait for another process is announced at once."""
     from gapbench.machine import device_lock
     from gapbench.machine.devices import device
 
     capture: Any = config.pluginmanager.getplugin("capturemanager")
 
-    def say(busy: str) -> None:
+    def waiting(busy: str) -> None:
         with capture.global_and_fixture_disabled():
             print(f"\ngapbench waits: {busy}; Ctrl-C gives up", file=sys.stderr, flush=True)
 
     folder = os.environ.get("GAPBENCH_LOCKS")
     command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-    return device_lock.take(device(name), command, Path(folder) if folder else None, say)
+    return device_lock.take(device(name), command, Path(folder) if folder else None, waiting)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Name the runs that were stored."""
+    """Print the ids of the stored runs."""
     for recording in config.stash.get(_RECORDINGS, {}).values():
         terminalreporter.write_line(f"gapbench run {recording.run.id} in {config.getoption('--gapbench-store')}")

@@ -47,12 +47,12 @@ def test_the_medians_of_benchmark_json_are_the_stores(run, pytester):
     samples = pd.read_parquet(stored / "samples.parquet")
     medians = samples.groupby(["case", "implementation"])["seconds_per_call"].median()
     assert len(benchmarks) == 6
-    for one in benchmarks:
-        extra = one["extra_info"]
+    for benchmark in benchmarks:
+        extra = benchmark["extra_info"]
         assert extra["run"] == stored.name
-        assert one["stats"]["median"] == medians[extra["case"], extra["implementation"]]
-        assert one["group"] == extra["case"]
-    assert sum(one["stats"]["rounds"] for one in benchmarks) == len(samples)
+        assert benchmark["stats"]["median"] == medians[extra["case"], extra["implementation"]]
+        assert benchmark["group"] == extra["case"]
+    assert sum(benchmark["stats"]["rounds"] for benchmark in benchmarks) == len(samples)
 
 
 def test_selection_comparison_and_grouping_are_pytests_own(run):
@@ -85,10 +85,10 @@ def test_a_device_that_is_being_measured_on_is_waited_for_and_that_is_said_at_on
     command = [sys.executable, "-m", "pytest", "bench_tiny.py", *options]
     with device_lock.take(Cpu(), "somebody", locks):
         waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        said = next((line for line in waiting.stderr if line.strip()), "")
+        line = next((line for line in waiting.stderr if line.strip()), "")
         begun = Path("results").exists()
     out, _ = waiting.communicate(timeout=120)
-    assert said.startswith(f"gapbench waits: cpu is in use by process {os.getpid()} (somebody) since 20"), out
+    assert line.startswith(f"gapbench waits: cpu is in use by process {os.getpid()} (somebody) since 20"), out
     assert not begun
     assert waiting.returncode == 0, out
 

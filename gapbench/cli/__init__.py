@@ -35,7 +35,7 @@ COMMANDS: tuple[click.Command, ...] = (
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="gapbench")
 def gapbench() -> None:
-    """Which global-average-pooling implementation should I use, and how sure are we?"""
+    """Measure global-average-pooling implementations, and show which one to use and how sure that is."""
 
 
 for _command in COMMANDS:
@@ -43,16 +43,15 @@ for _command in COMMANDS:
 
 
 class _Output(io.FileIO):
-    """Standard output or error whose ``error`` is kept, and nothing written from then on.
+    """Standard output or error that keeps its first ``error`` and drops everything written after it.
 
-    So a command goes on where its reader has left or the disk is full: what it measures is kept, and it ends with the
-    exit code that it would have had.
+    A command thus completes and stores its run although its reader has left or the disk is full.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write ``data``, or count it as written where that is no use."""
+        """Write ``data``, or count it as written after an error."""
         if self.error is None:
             try:
                 return super().write(data)
@@ -62,9 +61,9 @@ class _Output(io.FileIO):
 
 
 def main() -> None:
-    """Run the command line and exit with a documented code; SIGTERM is as Ctrl-C: what was measured is kept."""
+    """Run the command line and exit with a documented code; SIGTERM acts as Ctrl-C and keeps what was measured."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for descriptor in range(3):  # those that were closed would become pipes to workers, which print there
+    for descriptor in range(3):  # a closed one would be reused as a pipe to a worker, which prints there
         try:
             os.fstat(descriptor)
         except OSError:
@@ -85,7 +84,7 @@ def _text(output: _Output) -> io.TextIOWrapper:
 
 
 def _exit_code() -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, a terminal need not know all of it
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, nor all text printable here
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = gapbench(standalone_mode=False)
@@ -102,7 +101,7 @@ def _exit_code() -> int:
         return ExitCode.INTERRUPTED
     except Exception as error:
         if is_out_of_memory(error):
-            remedy = "stop other programs; a run that was begun goes on with: gapbench run --resume latest"
+            remedy = "stop other programs, and resume a run with: gapbench run --resume latest"
             click.echo(f"gapbench: out of memory; {remedy}", err=True)
             return ExitCode.USAGE
         traceback.print_exc()

@@ -30,11 +30,11 @@ BUDGET = 60.0
 @click.argument("base")
 @click.argument("head")
 @selection.options
-@click.option("--base-python", metavar="PYTHON", help="Interpreter of BASE's side, with a torch of its own.")
-@click.option("--head-python", metavar="PYTHON", help="Interpreter of HEAD's side.")
+@click.option("--base-python", metavar="PYTHON", help="Interpreter for BASE, with its own torch.")
+@click.option("--head-python", metavar="PYTHON", help="Interpreter for HEAD, with its own torch.")
 @click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole measurement.  [default: 60s]")
 @diff.options
-@click.option("--explain", is_flag=True, help="Profile both sides of what regressed, and say what changed.")
+@click.option("--explain", is_flag=True, help="Profile both sides of each regressed row, and show what changed.")
 @common.seed
 @common.store
 @common.tag
@@ -57,21 +57,21 @@ def command(
 ) -> int:
     """Measure BASE and HEAD, two commits of the repository in the current folder, together on this machine.
 
-    A ref that is a dot is the folder as it is, with uncommitted changes. Batches of the two alternate every quarter of
-    a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is looked for in each commit,
-    and in gapbench's own repository so are its implementations: the harness is this one on both sides.
+    A dot stands for the folder as it is, with uncommitted changes. Batches of the two sides alternate every quarter of
+    a millisecond in fresh processes; the SUITE is ci by default. --impl FILE.py:FUNCTION is taken from each commit. In
+    gapbench's own repository the implementations are taken from each commit too; the harness is this one on both sides.
 
-    With --explain each regressed row is followed by what makes the difference: operators and kernels that are new or
-    slower, copies, memory, dispatch, generated code. That takes up to a minute a row, beyond the budget.
+    With --explain, each regressed row is followed by the reasons: operators and kernels that are new or slower,
+    copies, memory, dispatch, generated code. That takes up to a minute per row, beyond the budget.
 
-    With --format table the page of the diff is written to reports/ as well.
+    With --format table, also writes the page of the diff to reports/.
 
     Exits with 1 if a verdict of --fail-on occurs, with 3 if nothing of HEAD could be measured, with 4 if --no-wait
     finds the device in use, with 5 if nothing matches the selection.
     """
     from gapbench.measuring.servers import Servers
 
-    # They load torch while this process does.
+    # servers load torch while this process does
     own_side = sys.executable in (base_python or sys.executable, head_python or sys.executable)
     servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
     from gapbench.measuring import recording, revisions
@@ -80,8 +80,8 @@ def command(
 
     if explain and (base_python or head_python):
         raise GapbenchError(
-            "--explain profiles both sides under this interpreter, which explains nothing of another one; leave out "
-            "--explain, or --base-python and --head-python"
+            "--explain profiles both sides under this interpreter, not under another one; leave out --explain, or "
+            "--base-python and --head-python"
         )
     store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
@@ -96,7 +96,7 @@ def command(
 
 
 def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
-    """Go on with an interrupted comparison. Raises `GapbenchError` where a commit or interpreter is not what it was."""
+    """Resume an interrupted comparison. Raises `GapbenchError` where a commit or interpreter has changed."""
     from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Plan
 
@@ -111,7 +111,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
             if revision.describe(was.name).code != was.code:
                 raise GapbenchError(
                     f"run {writer.id}: {was.name} ({was.ref}) is no longer the code that was measured; restore it, or "
-                    f"begin anew with: gapbench ab {' '.join(command)}"
+                    f"start again with: gapbench ab {' '.join(command)}"
                 )
         sides = revisions.sides(*pair, stack)
         plan = Plan(tuple(plans), effort, sides)
@@ -148,21 +148,21 @@ def _measured(
     path = f"{store.url.rstrip('/')}/{writer.id}"
     if recorded.interrupted:
         click.echo(
-            f"interrupted, so there are no verdicts; what was measured is kept in {path}; go on with: "
+            f"interrupted, so there are no verdicts; finished rounds are kept in {path}; resume with: "
             f"gapbench run --resume {writer.id}",
             err=True,
         )
         return ExitCode.INTERRUPTED
-    shown = compare.interleaved(loaded_run.side(store, writer.id))
+    difference = compare.interleaved(loaded_run.side(store, writer.id))
     if explain:
         base, head, *_ = plan.sides
-        shown = _explained(store, shown, base, head)
+        difference = _explained(store, difference, base, head)
     common.show_warnings(writer.run.warnings)
-    diff.show(shown, format_)
+    diff.show(difference, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
         write_page(store, writer.id)
-    if policy & shown.summary.keys():
+    if policy & difference.summary.keys():
         return ExitCode.POLICY
     results = recorded.results
     if not results.loc[results["contender"] == HEAD, "status"].eq("ok").any():
@@ -171,31 +171,34 @@ def _measured(
     return ExitCode.DONE
 
 
-def _explained(store: "Store", found: "Diff", base: "Side", head: "Side") -> "Diff":
-    """Profile both sides of what regressed; Ctrl-C leaves the rest without an explanation."""
+def _explained(store: "Store", difference: "Diff", base: "Side", head: "Side") -> "Diff":
+    """Profile both sides of each regressed row; Ctrl-C leaves the rest without an explanation."""
     from gapbench.profiling import explain
     from gapbench.report.diff import lines
     from gapbench.statistics.verdicts import Verdict
 
-    rows = [row for row in lines.red(found) if row.verdict is Verdict.REGRESSED]
+    rows = [row for row in lines.red(difference) if row.verdict is Verdict.REGRESSED]
     try:
         if sys.stderr.isatty() and rows:
             click.echo("profiling what regressed …", err=True)
-        for row in explain.explain(store, found.head.id, rows, base.source, head.source) if rows else ():
+        for row in explain.explain(store, difference.head.id, rows, base.source, head.source) if rows else ():
             if sys.stderr.isatty():
                 click.echo(f"profiled {row.implementation} on {row.case}", err=True)
     except KeyboardInterrupt:
-        click.echo("warning: interrupted; what was not profiled is not explained", err=True)
-    return lines.explained(store, found)
+        click.echo("warning: interrupted; rows that were not profiled have no explanation", err=True)
+    return lines.explained(store, difference)
 
 
 def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
-    """Return what is selected and can differ between the sides. Raises `GapbenchError` where that is nothing."""
+    """Return the selected plans, with implementations that can differ between the sides.
+
+    Raises `GapbenchError` where none can.
+    """
     from gapbench import operations
 
     two_pythons = len({side.python for side in sides}) > 1
     built_in = two_pythons or any(side.source.built_in for side in sides)
-    # Who names a function of theirs asks about that, not about all of gapbench's.
+    # with a function of the user's own, only built-in implementations that --impl names are compared
     named = selected["specs"] if any(map(operations.is_user_spec, selected["specs"])) else ()
 
     def differs(name: str, spec: str) -> bool:
@@ -204,18 +207,22 @@ def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[C
         return (built_in or operations.builtin(name) is None) and (not named or name in named)
 
     selection = Selection.of("ci", selected)
-    plans = selection.plans(lambda spec: _in_repository(spec, two_pythons, sides), alone=True)
-    differing = [replace(one, specs={n: s for n, s in one.specs.items() if differs(n, s)}) for one in plans]
-    if not any(one.specs for one in differing):
+    plans = selection.plans(lambda spec: _in_repository(spec, two_pythons, sides), with_reference=False)
+    differing = [
+        replace(case_plan, specs=specs)
+        for case_plan in plans
+        if (specs := {name: spec for name, spec in case_plan.specs.items() if differs(name, spec)})
+    ]
+    if not differing:
         raise GapbenchError(
             "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "
             "of its own with --impl FILE.py:FUNCTION, or compare interpreters with --head-python"
         )
-    return [one for one in differing if one.specs]
+    return differing
 
 
 def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
-    """Return a FILE.py:FUNCTION as the repository knows it. Raises `GapbenchError` where no side has it."""
+    """Return a FILE.py:FUNCTION relative to the repository. Raises `GapbenchError` where no side has it."""
     from gapbench.implementations import user
     from gapbench.repository import checkouts
 
@@ -234,7 +241,7 @@ def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
 
 
 def _words(base: "Revision", head: "Revision", base_python: str | None, head_python: str | None) -> list[str]:
-    """Return the words after ``gapbench ab`` that name these very sides again."""
+    """Return the words after ``gapbench ab`` that name the same sides again."""
     words = [(side.checkout.commit or side.checkout.ref)[:12] for side in (base, head)]
     words += ["--base-python", base_python] if base_python else []
     return words + (["--head-python", head_python] if head_python else [])

@@ -1,4 +1,4 @@
-"""What several commands share: options and their types, warnings, and the device that is held while measuring."""
+"""Options and their types, warnings and device locks that several commands share."""
 
 import os
 import shlex
@@ -21,14 +21,14 @@ Command = Callable[..., Any]
 
 
 class Parsed(click.ParamType[Any]):
-    """What a function makes of the text; its errors are gapbench's own, one line with the remedy."""
+    """A type of options that a function parses; its errors are `GapbenchError`, one line with the remedy."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        """Parse text; leave defaults, which have their type already, alone."""
+        """Parse text; return defaults, which have their type already."""
         return self._parse(value) if isinstance(value, str) else value
 
 
@@ -55,24 +55,28 @@ def as_json(what: str = "one JSON document") -> Callable[[Command], Command]:
 
 
 STORE = "results"
-store = click.option("--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL.")
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-tag = click.option("--tag", help="A name to find the run by.")
+store = click.option(
+    "--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL of runs."
+)
+device = click.option(
+    "--device", default="auto", show_default=True, help="Device to measure on: auto, cpu, cuda, cuda:1, ..."
+)
+tag = click.option("--tag", help="Name to find the run by.")
 seed = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of inputs, their places in memory, and orders."
+    "--seed", type=int, default=0, show_default=True, help="Random seed for inputs, memory placement and order."
 )
 no_wait = click.option(
-    "--no-wait", is_flag=True, help="If another gapbench measures on the device, exit with 4; by default, wait for it."
+    "--no-wait", is_flag=True, help="Exit with 4 if another gapbench measures on the device; the default is to wait."
 )
 
 
 def left_out(error: GapbenchError) -> None:
-    """Say on stderr that a run is left out, and why."""
+    """Warn on stderr that a run is left out, and why."""
     click.echo(f"warning: left out: {error}", err=True)
 
 
 def show_warnings(warnings: Iterable["Warning"]) -> None:
-    """Print a run's warnings on stderr: the first of each kind, and how many more there are; its page has them all."""
+    """Print a run's warnings on stderr: the first of each kind, and how many more its page has."""
     kinds: dict[object, list[Warning]] = {}
     for warning in warnings:
         kinds.setdefault((warning.topic or warning.evidence, warning.remedy), []).append(warning)
@@ -82,20 +86,23 @@ def show_warnings(warnings: Iterable["Warning"]) -> None:
 
 
 def locked(device: str, no_wait: bool) -> "Lock":
-    """Hold a device while measuring. If another process does, say so and wait; ``no_wait`` raises `RefusedError`."""
+    """Lock a device while measuring. Waits for another process, with a message; ``no_wait`` raises `RefusedError`."""
     from gapbench.machine import tuning
     from gapbench.machine.devices import device as find_device
 
+    def waiting(busy: str) -> None:
+        click.echo(f"waiting: {busy}; Ctrl-C gives up, and --no-wait would not wait", err=True)
+
     for sentence in tuning.left_behind(lock_folder()):
         click.echo(f"warning: {sentence}", err=True)
-    return take(find_device(device), typed(), None if no_wait else _say)
+    return take(find_device(device), typed(), None if no_wait else waiting)
 
 
-def take(device: "Device", told: str, waiting: Callable[[str], None] | None = None) -> "Lock":
-    """Take the lock of a device of the machine that this runs on, whose environment may name the folder of locks."""
+def take(device: "Device", command: str, waiting: Callable[[str], None] | None = None) -> "Lock":
+    """Lock a device of this machine for ``command``; GAPBENCH_LOCKS may name the folder of locks."""
     from gapbench.machine import device_lock
 
-    return device_lock.take(device, told, lock_folder(), waiting)
+    return device_lock.take(device, command, lock_folder(), waiting)
 
 
 def lock_folder() -> Path | None:
@@ -107,7 +114,3 @@ def lock_folder() -> Path | None:
 def typed() -> str:
     """Return the command as it was typed."""
     return shlex.join(["gapbench", *sys.argv[1:]])
-
-
-def _say(busy: str) -> None:
-    click.echo(f"waiting: {busy}; Ctrl-C gives up, and --no-wait would not wait", err=True)

@@ -1,4 +1,4 @@
-"""``gapbench diff``: what changed between two stored runs."""
+"""``gapbench diff``: changes between two stored runs."""
 
 import os
 import pkgutil
@@ -30,30 +30,29 @@ _VERDICTS = (
     "improved", "inconclusive", "equivalent",
 )  # fmt: skip
 POLICIES = {name: (name,) for name in _VERDICTS} | {"failed": ("failed_base", "failed_head"), "none": ()}
-"""What ``--fail-on`` may name, and the verdicts that each stands for."""
+"""Names for ``--fail-on``, and the verdicts that each stands for."""
 
 
 def parse_policy(text: str) -> frozenset[str]:
     """Return the verdicts that ``regressed,failed`` stands for."""
-    verdicts: set[str] = set()
-    for name in filter(None, (name.strip() for name in text.split(","))):
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise GapbenchError("--fail-on is empty, so nothing could fail; name verdicts, or write none")
+    for name in names:
         if name not in POLICIES:
             raise unknown("--fail-on", name, POLICIES)
-        verdicts.update(POLICIES[name])
-    if not any(name.strip() for name in text.split(",")):
-        raise GapbenchError("--fail-on is empty, so nothing could fail; name verdicts, or write none")
-    return frozenset(verdicts)
+    return frozenset(verdict for name in names for verdict in POLICIES[name])
 
 
 options = common.joined(
-    click.option("--margin", type=SHARE, default=MARGIN, help="A change within this is none.  [default: 1%]"),
+    click.option("--margin", type=SHARE, default=MARGIN, help="Ignore changes smaller than this.  [default: 1%]"),
     click.option("--format", "format_", type=click.Choice([*FORMATS]), default="table", show_default=True,
-                 help="github prints annotations and writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
+                 help="Output format; github also writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
     click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
                  show_default=True, metavar="NAME,...",
-                 help=f"Exit with 1 if any row has such a verdict: {', '.join(POLICIES)}."),
+                 help=f"Exit with 1 if any row has one of these verdicts: {', '.join(POLICIES)}."),
 )  # fmt: skip
-"""What counts as a change, and how it is shown."""
+"""Options of the margin, the output and the exit code."""
 
 
 @click.command("diff")
@@ -65,14 +64,14 @@ options = common.joined(
     "allowed",
     multiple=True,
     metavar="NAME",
-    help="Compare though this differs: cpu, gpu, driver, torch, threads. Repeatable.",
+    help="Compare although this differs: cpu, gpu, driver, torch, threads. Repeatable.",
 )
 @common.store
 @click.option(
     "--static",
     "is_static",
     is_flag=True,
-    help="BASE and HEAD are files of gapbench profile --static --json; HEAD is inspected now by default.",
+    help="Compare two files of gapbench profile --static --json; without HEAD, inspect now.",
 )
 @click.pass_context
 def command(
@@ -86,15 +85,15 @@ def command(
     url: str,
     is_static: bool,
 ) -> int:
-    """Say what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
+    """Show what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
 
-    A row is regressed only if it is shown to be more than the margin slower, all rows considered together. How far runs
-    of unchanged code lie apart on this machine is learned from the store's earlier runs of the same suites. What cannot
-    be told is inconclusive, with what it would take.
+    A row is regressed only if it is shown to be slower by more than the margin, with a correction for the number of
+    rows. Earlier runs of the same suites in the store tell how far runs of unchanged code differ on this machine. A row
+    that cannot be decided is inconclusive, with the effort that a decision would take.
 
-    A run of gapbench ab alone is shown as it was then, with its own margin.
+    A run of gapbench ab as BASE, without HEAD, is shown with its own margin.
 
-    With --static it says what the compiler does otherwise with our Triton kernels, which needs no GPU, and exits with 1
+    With --static, shows how the compiler's output for our Triton kernels changed, which needs no GPU, and exits with 1
     if a kernel got worse: it spills, its loads or stores are narrower, fewer warps fit, or it is gone.
 
     Exits with 1 if a verdict of --fail-on occurs, otherwise with 4 if the environments differ and nothing was compared,
@@ -111,41 +110,41 @@ def command(
     store = Store(url)
     before = side(store, store.resolve(base))
     if head is None and before.run.is_comparison:
-        found = explained(store, interleaved(before))
+        difference = explained(store, interleaved(before))
     else:
         after = side(store, store.resolve(head or "latest"))
-        found = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
-    show(found, format_)
-    if policy & found.summary.keys():
+        difference = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
+    show(difference, format_)
+    if policy & difference.summary.keys():
         return ExitCode.POLICY
-    if "environment_mismatch" in found.summary:
-        if found.environment:
-            differing = f"{', '.join(found.environment)}; --allow-environment NAME compares all the same"
+    if "environment_mismatch" in difference.summary:
+        if difference.environment:
+            differing = f"{', '.join(difference.environment)}; --allow-environment NAME compares all the same"
         else:
-            differing = next(row.reason for row in found.rows if row.verdict == "environment_mismatch")
+            differing = next(row.reason for row in difference.rows if row.verdict == "environment_mismatch")
         click.echo(f"gapbench: not compared: {differing}", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
 
 
 def _refuse_others(context: click.Context) -> None:
-    """Raise `GapbenchError` where options of stored runs were given beside --static."""
+    """Raise `GapbenchError` for an option of stored runs beside --static."""
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
         if given and option.name not in ("base", "head", "is_static"):
             raise GapbenchError(f"{option.opts[0]} is for stored runs; leave it out, or --static")
 
 
-def render(diff: "Diff", format_: str) -> str:
+def render(difference: "Diff", format_: str) -> str:
     """Return a diff in one of the `FORMATS`."""
-    text: str = pkgutil.resolve_name(FORMATS[format_])(diff)
+    text: str = pkgutil.resolve_name(FORMATS[format_])(difference)
     return text
 
 
-def show(found: "Diff", format_: str) -> None:
-    """Print a diff in one of the `FORMATS`, and write what GitHub reads from files."""
+def show(difference: "Diff", format_: str) -> None:
+    """Print a diff in one of the `FORMATS`; github also writes the files that GitHub reads."""
     from gapbench.report.diff import github
 
-    click.echo(render(found, format_))
+    click.echo(render(difference, format_))
     if format_ == "github":
-        github.write(found, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
+        github.write(difference, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))

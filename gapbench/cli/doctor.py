@@ -14,12 +14,12 @@ STYLES = {"ok": "green", "caution": "yellow", "unfit": "bold red", "unknown": "d
 
 @click.command("doctor")
 @common.device
-@click.option("--budget", type=DURATION, default=15.0, help="Wall time of the A/A.  [default: 15s]")
+@click.option("--budget", type=DURATION, default=15.0, help="Wall time of the A/A measurement.  [default: 15s]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if the machine is unfit.")
 @common.no_wait
 @common.as_json("a list of objects")
 def command(device: str, budget: float, strict: bool, no_wait: bool, as_json: bool) -> int:
-    """Check the machine's state, and measure identical code against itself for its noise floor."""
+    """Check the machine's state, and measure its noise floor by identical code against itself."""
     from gapbench.machine.devices import device as find_device
     from gapbench.measuring import doctor
     from gapbench.report import text

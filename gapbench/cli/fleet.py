@@ -1,4 +1,4 @@
-"""``--on ray``: the same run on the machines of a cluster, one for each kind of device there."""
+"""``--on ray``: the same run on the machines of a cluster, one for each kind of device."""
 
 import json
 import sys
@@ -30,10 +30,10 @@ def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str
     store, recorded, sweep = Store(url), list[Recording](), None
     with cluster.connected(on):
         for group in cluster.equal(_acquired(selected["device"])):
-            plans = Selection.of("quick", selected).plans(where=group[0].described)
+            plans = Selection.of("quick", selected).plans(on=group[0].described)
             sweep = sweep or sweep_id([plans], effort)
             trimmed = fit_to_budget(plans, replace(effort, budget=effort.budget * len(group)))
-            devices = tuple(FleetDevice(one.number, one.slot.address, one.described.name) for one in group)
+            devices = tuple(FleetDevice(worker.number, worker.slot.address, worker.described.name) for worker in group)
             fields: dict[str, Any] = {"sweep": sweep, "fleet": devices}
             here = group[0].described.environment
             writer = recording.begin(store, trimmed.kept, effort, sys.argv[1:], tag, trimmed.warnings, here, **fields)
@@ -44,9 +44,9 @@ def run(on: str, url: str, effort: Effort, selected: Mapping[str, Any], tag: str
 
 
 def resume(on: str, url: str, name: str, as_json: bool) -> int:
-    """Complete a run on those devices of the cluster that are equal to the ones that it began on."""
+    """Complete a run on devices of the cluster that are equal to those that it began on."""
     store = Store(url)
-    writer = store.reopen(store.resolve(name), whole=True)
+    writer = store.reopen(store.resolve(name), validate=True)
     plans, effort = recording.plan_of(writer.run)
     with cluster.connected(on):
         groups = cluster.equal(_acquired(plans[0].case.device))
@@ -67,11 +67,11 @@ def devices(on: str) -> list[dict[str, Any]]:
 
 
 def _acquired(device: str) -> list[DeviceWorker]:
-    hold = partial(common.take, told=common.typed())  # who is told of the command is told on each machine
-    members, absent = cluster.acquire(cluster.slots(device), hold, device)
+    lock = partial(common.take, command=common.typed())  # called on each machine
+    workers, absent = cluster.acquire(cluster.slots(device), lock, device)
     for sentence in absent:
         click.echo(f"warning: {sentence}", err=True)
-    return members
+    return workers
 
 
 def _measured(writer: RunWriter, plans: Sequence[CasePlan], effort: Effort, group: Sequence[DeviceWorker]) -> Recording:
@@ -83,17 +83,18 @@ def _measured(writer: RunWriter, plans: Sequence[CasePlan], effort: Effort, grou
 
 
 def _concluded(store: Store, recorded: Sequence[Recording], sweep: object, as_json: bool) -> int:
-    codes = [run_command.conclude(store, one, as_json, open_=False, quiet=len(recorded) > 1) for one in recorded]
-    if as_json and len(recorded) > 1:
-        runs = [run_command.document(one, store.url) for one in recorded]
+    several = len(recorded) > 1
+    codes = [run_command.conclude(store, each, as_json, open_=False, quiet=several) for each in recorded]
+    if as_json and several:
+        runs = [run_command.document(each, store.url) for each in recorded]
         click.echo(json.dumps({"schema": 1, "sweep": sweep, "runs": runs}))
     return max(codes, default=ExitCode.DONE)
 
 
 def check(on: str, **options: object) -> None:
-    """Raise `GapbenchError` if ``on`` is malformed, or one of ``options`` is given that means nothing on a cluster."""
+    """Raise `GapbenchError` if ``on`` is malformed, or if an option is given that a cluster does not support."""
     if on != "ray" and not on.startswith("ray://"):
         raise GapbenchError(f"malformed --on {on!r}: write ray for the cluster of this machine, or ray://HOST:PORT")
     for name, given in options.items():
         if given:
-            raise GapbenchError(f"--{name.replace('_', '-')} is of one machine; leave it out, or --on {on}")
+            raise GapbenchError(f"--{name.replace('_', '-')} works on one machine only; leave it out, or --on {on}")

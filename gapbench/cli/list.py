@@ -1,4 +1,4 @@
-"""``gapbench list``: what there is."""
+"""``gapbench list``: suites, cases, implementations, devices and runs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,11 +15,7 @@ Rows = list[dict[str, Any]]
 def _suites(_url: str) -> Rows:
     from gapbench.workloads import suites
 
-    return [
-        {"name": suite.name, "cases": len(suite.cases), "summary": suite.summary}
-        for name in suites.names()
-        for suite in suites.find(name)
-    ]
+    return [{"name": suite.name, "cases": len(suite.cases), "summary": suite.summary} for suite in suites.built_in()]
 
 
 def _cases(_url: str) -> Rows:
@@ -27,8 +23,7 @@ def _cases(_url: str) -> Rows:
 
     return [
         {"name": case.id, "suite": suite.name, "label": case.label, "bytes_moved": case.bytes_moved}
-        for name in suites.names()
-        for suite in suites.find(name)
+        for suite in suites.built_in()
         for case in suite.cases
     ]
 
@@ -42,38 +37,38 @@ def _implementations(_url: str) -> Rows:
     plain = Case((8, 64, 8, 8), device=device("auto").name)
     own = [
         {
-            "name": one.name,
+            "name": implementation.name,
             "operation": operation.name,
-            "family": one.family,
-            "summary": one.summary,
-            "here": one.unsupported_reason(plain) or "yes",
-            "variant_of": one.variant_of,
-            "code": one.snippet,
+            "family": implementation.family,
+            "summary": implementation.summary,
+            "here": implementation.unsupported_reason(plain) or "yes",
+            "variant_of": implementation.variant_of,
+            "code": implementation.snippet,
         }
         for operation in OPERATIONS
-        for one in operation.implementations
+        for implementation in operation.implementations
     ]
-    brought = [
+    plugins = [
         {
             "name": name,
             "operation": "gap",
             "family": "plug-in",
             "summary": user.plugin_origin(name),
-            "here": None,  # only its own code could tell, which is not run for a list
+            "here": None,  # that would take running the plug-in's code
             "variant_of": None,
             "code": point.value,
         }
         for name, point in user.plugins().items()
     ]
-    return own + brought
+    return own + plugins
 
 
 def _devices(_url: str) -> Rows:
     from gapbench.machine.devices import available
 
     return [
-        {"name": one.name, "description": one.describe()["description"], "clocks": ", ".join(one.clocks)}
-        for one in available()
+        {"name": each.name, "description": each.describe()["description"], "clocks": ", ".join(each.clocks)}
+        for each in available()
     ]
 
 
@@ -81,7 +76,7 @@ def _runs(url: str) -> Rows:
     from gapbench.store.store import Store
 
     store = Store(url)
-    if url != common.STORE:  # the first run makes that one
+    if url != common.STORE:  # the default one is made by the first run
         store.require()
     frame = store.runs().rename(columns={"run": "name"})
     if frame.empty:
@@ -90,12 +85,16 @@ def _runs(url: str) -> Rows:
 
 
 _JSON_ONLY = ("variant_of", "code", "started", "ended", "commit", "branch", "subject", "complete", "unreadable")
-"""Columns that have no room in a terminal; of runs, `_notes` has what matters of them."""
+"""Columns that are too wide for a terminal; `_shown` sums those of runs up as notes."""
 
 
-def _notes(run: Mapping[str, Any]) -> str:
-    notes = [run["unreadable"] or ("" if run["complete"] else "not complete"), run["branch"], run["subject"]]
-    return ", ".join(filter(None, notes))
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as the terminal shows it."""
+    shown = {column: value for column, value in row.items() if column not in _JSON_ONLY}
+    if "complete" not in row:
+        return shown
+    notes = [row["unreadable"] or ("" if row["complete"] else "not complete"), row["branch"], row["subject"]]
+    return {**shown, "notes": ", ".join(filter(None, notes))}
 
 
 LISTS: Mapping[str, Callable[[str], Rows]] = {
@@ -110,7 +109,7 @@ LISTS: Mapping[str, Callable[[str], Rows]] = {
 @click.command("list")
 @click.argument("what", type=click.Choice(list(LISTS)))
 @common.store
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Of devices, those of a Ray cluster.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster whose devices to list.")
 @common.as_json("a list of objects")
 def command(what: str, url: str, on: str | None, as_json: bool) -> None:
     """List suites, cases, implementations, devices or runs."""
@@ -128,7 +127,4 @@ def command(what: str, url: str, on: str | None, as_json: bool) -> None:
         return
     from gapbench.report import text
 
-    shown = [{column: value for column, value in row.items() if column not in _JSON_ONLY} for row in rows]
-    text.print_rows(
-        [one | {"notes": _notes(row)} if what == "runs" else one for one, row in zip(shown, rows, strict=True)]
-    )
+    text.print_rows([_shown(row) for row in rows])

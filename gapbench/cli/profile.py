@@ -1,10 +1,10 @@
-"""``gapbench profile``: why does an implementation take what it takes?"""
+"""``gapbench profile``: show where the time of an implementation goes."""
 
+import contextlib
 import difflib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,33 +24,29 @@ _CLOSE = 3
 @click.command("profile")
 @click.argument("case_id", metavar="[CASE]", required=False)
 @click.option(
-    "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Only these implementations. Repeatable."
+    "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Implementations to profile. Repeatable."
 )
-@click.option("--run", metavar="RUN", help="The run whose case it is.  [default: the latest that has it, if any]")
+@click.option("--run", metavar="RUN", help="Run that has the case.  [default: the latest, if any]")
 @common.store
-@click.option(
-    "-o", "--output", metavar="FOLDER", help=f"In place of the run's profiles.  [default without a run: {FOLDER}]"
-)
-@click.option(
-    "--static", "is_static", is_flag=True, help="In place of CASE: inspect our Triton kernels, no GPU needed."
-)
+@click.option("-o", "--output", metavar="FOLDER", help=f"Folder for the profiles.  [default: the run's, else {FOLDER}]")
+@click.option("--static", "is_static", is_flag=True, help="Inspect our Triton kernels, not a CASE; needs no GPU.")
 @click.option(
     "--arch",
     "archs",
     multiple=True,
-    help="With --static: this architecture, as in sm_90 or gfx1100.  [default: sm_80, sm_90, sm_100, gfx942]",
+    help="With --static: architecture, as in sm_90 or gfx1100. Repeatable.  [default: sm_80, sm_90, sm_100, gfx942]",
 )
 @click.option(
     "--bandwidth",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GB/S",
-    help="With --static: of memory, for the time that a kernel takes at least.  [default: the data sheet's]",
+    help="With --static: memory bandwidth, for a kernel's least time.  [default: the data sheet's]",
 )
 @click.option(
     "--baseline",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="With --static: an earlier --json; exits with 1 if a kernel got worse.",
+    help="With --static: earlier --json to compare with; exits with 1 if a kernel got worse.",
 )
 @common.no_wait
 @common.as_json()
@@ -67,11 +63,11 @@ def command(
     no_wait: bool,
     as_json: bool,
 ) -> int:
-    """Say where the time of each implementation of CASE goes, and keep a trace of it.
+    """Show where the time of each implementation of CASE goes, and store a trace of it.
 
-    CASE is an id as in gapbench list cases, or of a run: 8x2048x7x7-float32-contiguous-cpu-forward-t1. Shares are of
-    the time without the profiler; what they rest on is in gapbench/profiling/split.py. The trace opens in
-    https://ui.perfetto.dev; gapbench report shows a run's profiles. Nothing else of a run is changed.
+    CASE is an id of gapbench list cases or of a run, such as 8x2048x7x7-float32-contiguous-cpu-forward-t1. Shares are
+    of the time without the profiler; gapbench/profiling/split.py explains them. The trace opens in
+    https://ui.perfetto.dev; gapbench report shows a run's profiles. Other files of a run are not changed.
 
     Exits with 3 if an implementation failed, 5 if none can be profiled, 1 if a kernel is worse than in --baseline.
     """
@@ -79,7 +75,7 @@ def command(
         return static.inspect(archs, bandwidth, baseline, as_json)
     if is_static or archs or bandwidth or baseline:
         raise GapbenchError(
-            "--static inspects all kernels, and takes no CASE; --arch, --bandwidth and --baseline belong to it"
+            "--static inspects all kernels and takes no CASE; --arch, --bandwidth and --baseline need --static"
         )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
@@ -92,17 +88,17 @@ def command(
     store = Store(url)
     case = _case(case_id, store, run)
     device(case.device)
-    found = _run_of(store, case, run)
-    chosen = _specs(case, specs, found)
-    place, id_ = (store, found.id) if found and output is None else (Store(output or FOLDER), None)
+    id_, of_run = _run_of(store, case, run)
+    chosen = _specs(case, specs, of_run)
+    target, id_ = (store, id_) if id_ and output is None else (Store(output or FOLDER), None)
     documents: list[dict[str, Any]] = []
     with common.locked(case.device, no_wait):
-        kept.prepare(place, id_, case.id)
+        kept.prepare(target, id_, case.id)
         for profile in _announced(profiles.profile(case, chosen), list(chosen)):
             documents.append(profile.document)
             if profile.document["status"] == "ok":
-                kept.keep(place, id_, profile.document, profile.files)
-    path = kept.folder(place, id_, case.id)
+                kept.keep(target, id_, profile.document, profile.files)
+    path = kept.folder(target, id_, case.id)
     if as_json:
         click.echo(json.dumps({"schema": 1, "case": case.id, "run": id_, "path": path, "profiles": documents}))
     else:
@@ -115,97 +111,86 @@ def command(
     return ExitCode.DONE if "ok" in statuses else ExitCode.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A stored run that has the case: its id, and the specs of the implementations that ran."""
-
-    id: str
-    specs: dict[str, str]
-
-
 def _case(text: str, store: "Store", run: str | None) -> Case:
-    """Return the case of this id. Raises `GapbenchError` with the closest that there are."""
+    """Return the case of this id. Raises `GapbenchError` that names the closest ids."""
     from gapbench import operations
 
     try:
         case = Case.from_id(text)
         operations.operation(case.operation)
     except GapbenchError as error:
-        close = difflib.get_close_matches(text, _known(store, run), n=_CLOSE, cutoff=0.5)
+        close = difflib.get_close_matches(text, _case_ids(store, run), n=_CLOSE, cutoff=0.5)
         if not close:
             raise
         raise GapbenchError(f"there is no case {text!r} ({error}); the closest are: {', '.join(close)}") from error
     return case
 
 
-def _known(store: "Store", run: str | None) -> list[str]:
+def _case_ids(store: "Store", run: str | None) -> list[str]:
     from gapbench.workloads import suites
 
-    built_in = [case.id for name in suites.names() for suite in suites.find(name) for case in suite.cases]
-    stored = store.results([store.resolve(run)], whole=True)["case"].tolist() if run else []
+    built_in = [case.id for suite in suites.built_in() for case in suite.cases]
+    stored = store.results([store.resolve(run)], validate=True)["case"].tolist() if run else []
     return list(dict.fromkeys([*stored, *built_in]))
 
 
-def _run_of(store: "Store", case: Case, named: str | None) -> _Run | None:
-    """Return the run that was named, which must have the case, or the latest that has it, if any does."""
+def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, dict[str, str] | None]:
+    """Return the run of this name, or the latest that has the case, and the specs of its implementations by name.
+
+    Raises `GapbenchError` for a named run without the case.
+    """
     if named is not None:
         run = store.resolve(named)
         if store.describe(run).is_comparison:
             raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
-        found = _with_case(store, run, case)
-        if found is None:
-            there = list(dict.fromkeys(store.results([run], whole=True)["case"]))
-            close = difflib.get_close_matches(case.id, there, n=_CLOSE, cutoff=0.0)
-            raise GapbenchError(f"run {run} has no case {case.id!r}; the closest are: {', '.join(close) or 'none'}")
-        return found
+        if (of_run := _specs_of_run(store, run, case)) is not None:
+            return run, of_run
+        cases = store.results([run], validate=True)["case"].unique().tolist()
+        close = difflib.get_close_matches(case.id, cases, n=_CLOSE, cutoff=0.0)
+        raise GapbenchError(f"run {run} has no case {case.id!r}; the closest are: {', '.join(close) or 'none'}")
     for run in reversed(store.ids()):
-        try:
-            if not store.describe(run).is_comparison and (found := _with_case(store, run, case)):
-                return found
-        except GapbenchError:  # a damaged run has nothing to offer
-            continue
-    return None
+        with contextlib.suppress(GapbenchError):  # damaged runs are skipped
+            if not store.describe(run).is_comparison and (of_run := _specs_of_run(store, run, case)) is not None:
+                return run, of_run
+    return None, None
 
 
-def _with_case(store: "Store", run: str, case: Case) -> _Run | None:
+def _specs_of_run(store: "Store", run: str, case: Case) -> dict[str, str] | None:
+    """Return by name the specs of a run's implementations that ran on the case and still exist; None without it."""
     from gapbench.operations import taken
 
-    results = store.results([run], whole=True, case=case.id)
+    results = store.results([run], validate=True, case=case.id)
     if results.empty:
         return None
     planned = store.describe(run).specs(case.id)
-    ran = results[results["status"] != "unsupported"]["implementation"].drop_duplicates()
-    specs = {str(name): str(planned.get(name, name)) for name in ran}
-    return _Run(run, {name: spec for name, spec in specs.items() if name in planned or taken(name)})
+    ran = results[results["status"] != "unsupported"]["implementation"].unique().tolist()
+    return {name: planned.get(name, name) for name in ran if name in planned or taken(name)}
 
 
-def _specs(case: Case, given: Sequence[str], run: _Run | None) -> dict[str, str]:
-    """Return what to profile: the given ones, those of the run, or all that are built in and support the case."""
+def _specs(case: Case, given: Sequence[str], of_run: dict[str, str] | None) -> dict[str, str]:
+    """Return the specs to profile, by name: those ``given``, the run's, or all built-in ones that support the case."""
     from gapbench import operations
 
     if not given:
-        names = run.specs if run else {name: name for name in operations.contenders(case.operation)}
+        names = {name: name for name in operations.contenders(case.operation)} if of_run is None else of_run
         able = {name: spec for name, spec in names.items() if operations.unsupported_reason(spec, case) is None}
         if not able:
             raise NothingMatchedError(f"no implementation supports {case.id}; name some with --impl to see why")
         return able
     own = selection.own_specs(given)
     named = [spec for spec in given if not operations.is_user_spec(spec)]
-    of_run = {name: run.specs[name] for name in named if run and name in run.specs}
-    built_in = [name for name in named if name not in of_run]
-    if strange := set(built_in) - set(operations.contenders(case.operation, built_in) if built_in else ()):
-        raise GapbenchError(
-            f"{sorted(strange)[0]} does not compute {case.operation}; see: gapbench list implementations"
-        )
-    return {**of_run, **{name: name for name in built_in}, **own}
+    measured = {name: of_run[name] for name in named if of_run and name in of_run}
+    built_in = [name for name in named if name not in measured]
+    if foreign := set(built_in) - set(operations.contenders(case.operation, built_in) if built_in else ()):
+        raise GapbenchError(f"{min(foreign)} does not compute {case.operation}; see: gapbench list implementations")
+    return {**measured, **{name: name for name in built_in}, **own}
 
 
-def _announced(found: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:
-    """Say on a terminal's stderr which implementation is being profiled."""
-    for place in range(len(names)):
+def _announced(profiles: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:
+    """Yield the profiles, and name on a terminal's stderr the implementation that is being profiled."""
+    for number, name in enumerate(names, start=1):
         if sys.stderr.isatty():
-            click.echo(f"profiling {names[place]} ({place + 1} of {len(names)}) …", err=True, nl=False)
-        one = next(found)
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[K", err=True, nl=False)
-        yield one
+            click.echo(f"\r\x1b[Kprofiling {name} ({number} of {len(names)}) …", err=True, nl=False)
+        yield next(profiles)
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)

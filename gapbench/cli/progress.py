@@ -1,4 +1,4 @@
-"""Progress on stderr, for people: drawn only between rounds, so that drawing is never measured."""
+"""Progress on stderr, for terminals: drawn only between rounds, so that no batch times the drawing."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from gapbench.measuring.plan import CasePlan, Effort
 
 
 class Progress:
-    """A progress bar with the time left; silent where stderr is no terminal. A context manager."""
+    """A progress bar with the time left, as a context manager; silent unless stderr is a terminal."""
 
     def __init__(
         self, plans: Sequence[CasePlan], effort: Effort, console: Console | None = None, sides: int = 1
@@ -24,9 +24,9 @@ class Progress:
             rich.progress.BarColumn(bar_width=24),
             rich.progress.TextColumn("{task.fields[left]}"),
             console=console,
-            auto_refresh=False,  # a thread that draws by itself would draw during a batch
+            auto_refresh=False,  # a drawing thread would run during a batch
             transient=True,
-            disable=not console.file.isatty(),  # a log is none, though FORCE_COLOR says so
+            disable=not console.file.isatty(),  # whatever FORCE_COLOR asks for
         )
         self._task = self._bar.add_task("loading torch", total=effort.budget, left="")
         self._to_qualify = sides * sum(len(case_plan.specs) for case_plan in plans)
@@ -54,11 +54,11 @@ class Progress:
             case events.RoundMeasured(case=case):
                 description = f"round {event.round + 1} of {case.id}"
             case events.WorkerLost(case=case, implementation=name):
-                description = f"a worker was lost to {name}, again: {case.id}"
+                description = f"{name} ended its worker, trying again: {case.id}"
             case events.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
             case events.Warned():
-                description = "asked all machines how they are"
+                description = "collected warnings of all machines"
             case events.SidesSeparated(case=case):
                 description = f"base and head need processes of their own: {case.id}"
             case events.Raced(case=case, implementation=name):

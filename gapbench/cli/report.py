@@ -16,12 +16,12 @@ FOLDER = Path("reports")
 
 @click.command("report")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--baseline", metavar="RUN", help="Say what changed since this run, with a page of the diff.")
+@click.option("--baseline", metavar="RUN", help="Run to compare with, on a page of the diff.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Folder to write to."
 )
-@click.option("--single-file", is_flag=True, help="Put all that a page needs into it: one file a run, to pass around.")
-@click.option("--redact", is_flag=True, help="Leave out command line, tag, branch and the commit's subject, too.")
+@click.option("--single-file", is_flag=True, help="Write each run as one self-contained file, to share.")
+@click.option("--redact", is_flag=True, help="Also leave out command line, tag, branch and commit subject.")
 @common.store
 @click.option("--open", "open_", is_flag=True, help="Open the page (of several runs, the index) in a browser.")
 def command(
@@ -29,19 +29,19 @@ def command(
 ) -> None:
     """Write the page of each RUN: an id, a unique prefix, a commit, branch or tag, or latest (the default).
 
-    Prints the paths of the pages. They open from the disk and need no network. Beside them lies index.html, with all
-    pages of the folder. Without --baseline a run is compared with the newest earlier one of the same suites in the same
+    Prints the paths of the pages. They open from the disk and need no network; index.html beside them lists all pages
+    of the folder. Without --baseline a run is compared with the newest earlier one of the same suites in the same
     environment.
 
-    Names of host and user, serial numbers, environment variables and the folders of paths are on no page.
+    No page has names of host and user, serial numbers, environment variables or the folders of paths.
     """
     from gapbench.report import site
     from gapbench.store.store import Store
 
     store = Store(url)
-    found = list(dict.fromkeys(store.resolve(run) for run in runs or ("latest",)))
+    ids = list(dict.fromkeys(store.resolve(run) for run in runs or ("latest",)))
     base = None if baseline is None else store.resolve(baseline)
-    pages = site.write(store, found, output, baseline=base, redact=redact, single_file=single_file)
+    pages = site.write(store, ids, output, baseline=base, redact=redact, single_file=single_file)
     for page in pages:
         click.echo(page)
     if open_:
@@ -49,7 +49,7 @@ def command(
 
 
 def write_page(store: "Store", run: str, open_: bool = False) -> None:
-    """Write a run's page at its end and say where; that it cannot be written does not undo the run."""
+    """Write a run's page at its end and print its path, or warn where it cannot be written."""
     from gapbench.report import site
 
     try:

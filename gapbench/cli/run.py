@@ -1,8 +1,7 @@
-"""``gapbench run``: measure, store, and say who wins."""
+"""``gapbench run``: measure, store, and show the winners."""
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,11 +33,13 @@ _CHOICES = 3
     type=int,
     default=ROUNDS,
     show_default=True,
-    help="Fewest rounds of fresh processes a case, kept even beyond the budget; 95 % intervals need 6.",
+    help="Minimum rounds of fresh processes per case, even beyond the budget; 95 % intervals need 6.",
 )
-@click.option("--target", type=SHARE, default=TARGET, help="Stop a case when ratios are known to this.  [default: 1%]")
 @click.option(
-    "--all", "everyone", is_flag=True, help="Measure all to the target, also those clearly slower than the best."
+    "--target", type=SHARE, default=TARGET, help="Stop a case once its ratios are this precise.  [default: 1%]"
+)
+@click.option(
+    "--all", "everyone", is_flag=True, help="Measure all implementations to the target, even clearly slower ones."
 )
 @click.option(
     "--memory",
@@ -46,18 +47,18 @@ _CHOICES = 3
     multiple=True,
     default=["kept"],
     show_default=True,
-    help="Let the allocator keep freed memory, or map large blocks anew. Repeatable.",
+    help="Allocator state: freed memory is kept, or large blocks are mapped fresh. Repeatable.",
 )
 @common.seed
 @common.store
 @common.tag
 @click.option(
-    "--shard", type=SHARD, metavar="I/N", help="Of the cases only these, as in 2/8; gapbench store import joins all N."
+    "--shard", type=SHARD, metavar="I/N", help="Part of the cases, as in 2/8; gapbench store import joins all N."
 )
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Measure on the machines of a Ray cluster, not on this one.")
+@click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster to measure on, rather than this machine.")
 @common.no_wait
-@click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
-@click.option("--resume", metavar="RUN", help="Complete an interrupted run as it was begun.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and measure nothing.")
+@click.option("--resume", metavar="RUN", help="Complete an interrupted run, with its own settings.")
 @common.as_json("one JSON document, and write no page")
 @click.option("--open", "open_", is_flag=True, help="Open the run's page in a browser.")
 def command(
@@ -80,14 +81,14 @@ def command(
 ) -> int:
     """Measure implementations on the cases of each SUITE (quick by default): a name, or a suite file.
 
-    Writes the run's page to reports/, as gapbench report does, and ends with its path.
+    Writes the run's page to reports/, as gapbench report does, and prints its path.
 
     Exits with 3 if a selected implementation was wrong or failed, 4 if --no-wait finds the device in use, 5 if nothing
     matches the selection.
     """
     from gapbench.measuring.servers import Servers
 
-    # They load torch while this process does.
+    # servers load torch while this process does
     servers = click.get_current_context().with_resource(Servers(() if on or dry_run else memory))
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
@@ -106,7 +107,7 @@ def command(
     store = Store(url)
     writer = None
     if resume:
-        writer = store.reopen(store.resolve(resume), whole=True)
+        writer = store.reopen(store.resolve(resume), validate=True)
         if writer.run.is_comparison:
             from gapbench.cli import ab
 
@@ -136,22 +137,22 @@ def conclude(store: "Store", recorded: "Recording", as_json: bool, open_: bool, 
     """Print a run's warnings and results (as JSON only if not ``quiet``), write its page, and return the exit code."""
     run = recorded.run.id
     common.show_warnings(recorded.run.warnings)
-    if not as_json:
-        _print_results(recorded, store.url)
-    elif not quiet:
+    if as_json and not quiet:
         click.echo(json.dumps(document(recorded, store.url)))
-    if not as_json and not recorded.results.empty:
-        write_page(store, run, open_)
+    elif not as_json:
+        _print_results(recorded, store.url)
+        if not recorded.results.empty:
+            write_page(store, run, open_)
     if recorded.interrupted:
-        where = " --on ray" if recorded.run.fleet is not None else ""
-        click.echo(f"interrupted; what was measured is kept; go on with: gapbench run --resume {run}{where}", err=True)
+        on = " --on ray" if recorded.run.fleet is not None else ""
+        click.echo(f"interrupted; finished rounds are kept; resume with: gapbench run --resume {run}{on}", err=True)
         return ExitCode.INTERRUPTED
-    bad = recorded.results["status"].isin(FAILURES).any()
-    return ExitCode.FAILED if bad else ExitCode.DONE
+    failed = recorded.results["status"].isin(FAILURES).any()
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 def under(plans: "list[CasePlan]", memory: Sequence[str]) -> "list[CasePlan]":
-    """Return each case plan under each of the memory conditions; accelerators have an allocator of their own."""
+    """Return each case plan under each condition of ``memory``; accelerators, with their own allocator, under one."""
     return [
         replace(case_plan, memory=condition)
         for case_plan in plans
@@ -182,24 +183,19 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
         click.echo(json.dumps({**document, "cases": plan}))
         return
     for case in plan:
-        fate = "  dropped" if case["dropped"] else ""
         names = counted(len(case["implementations"]), "implementation")
-        click.echo(f"{case['name']}  {case['label']}  ({names}){fate}")
-    counts = Counter((case["suite"], case["dropped"]) for case in plan)
+        click.echo(f"{case['name']}  {case['label']}  ({names}){'  dropped' if case['dropped'] else ''}")
     for suite in dict.fromkeys(case["suite"] for case in plan):
-        seconds = sum(case["seconds"] for case in plan if case["suite"] == suite)
-        cases = counted(counts[suite, False] + counts[suite, True], "case")
-        click.echo(f"{suite}: {cases}, about {seconds:.0f} s")
-    click.echo(
-        f"{counted(len(trimmed.kept), 'case')}, {counted(effort.rounds, 'round')} or more, about "
-        f"{max(effort.budget, trimmed.needed) if not trimmed.dropped else effort.budget:.0f} s"
-    )
+        seconds = [case["seconds"] for case in plan if case["suite"] == suite]
+        click.echo(f"{suite}: {counted(len(seconds), 'case')}, about {sum(seconds):.0f} s")
+    needed = effort.budget if trimmed.dropped else max(effort.budget, trimmed.needed)
+    click.echo(f"{counted(len(trimmed.kept), 'case')}, {counted(effort.rounds, 'round')} or more, about {needed:.0f} s")
     for warning in trimmed.warnings:
         click.echo(str(warning))
 
 
 def document(recorded: "Recording", url: str) -> dict[str, Any]:
-    """Return what ``--json`` says of a run in the store ``url``."""
+    """Return the document that ``--json`` prints for a run in the store ``url``."""
     from gapbench.measuring import recording
 
     run = recorded.run.id
@@ -213,19 +209,16 @@ def _print_results(recorded: "Recording", url: str) -> None:
     from gapbench.measuring import recording
     from gapbench.report import text
 
-    run = recorded.run.id
-    statuses = recording.counts(recorded.results)
-    path = f"{url.rstrip('/')}/{run}"
-    results = recorded.results
-    text.print_winners(recorded.winners, run=recorded.run)
+    run, results = recorded.run, recorded.results
+    text.print_winners(recorded.winners, run=run)
     text.print_contenders(results[~results["ranked"]], "what each costs")
-    text.print_contenders(results[results["implementation"].isin(recording.own_implementations(recorded.run))], "yours")
+    text.print_contenders(results[results["implementation"].isin(recording.own_implementations(run))], "yours")
     totals = summary.totals(results)
     text.print_totals(
         totals[totals.groupby(["suite", "dtype", "layout", "memory"], dropna=False).cumcount() < _CHOICES]
     )
     text.print_memory(results)
-    text.print_troubles(recorded.results)
-    text.print_clocks(recorded.run.clocks)
-    listed = ", ".join(f"{count} {status}" for status, count in statuses.items())
-    click.echo(f"run {run}: {listed or 'nothing measured'}; in {path}")
+    text.print_troubles(results)
+    text.print_clocks(run.clocks)
+    counts = ", ".join(f"{count} {status}" for status, count in recording.counts(results).items())
+    click.echo(f"run {run.id}: {counts or 'nothing measured'}; in {url.rstrip('/')}/{run.id}")

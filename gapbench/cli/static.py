@@ -1,10 +1,7 @@
-"""What the compiler makes of our Triton kernels, on machines without a GPU as well.
-
-Of ``gapbench profile --static``, which inspects, and of ``gapbench diff --static``, which compares.
-"""
+"""Inspect what the compiler makes of our Triton kernels, with or without a GPU: ``--static`` of profile and diff."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ _KEY = ("kernel", "dtype", "arch")
 _LESS_IS_BETTER = {"registers": True, "spills": True, "shared_bytes": True, "load_bytes": False, "store_bytes": False,
                    "occupancy": False}  # fmt: skip
 _COSTS = frozenset({"spills", "load_bytes", "store_bytes", "occupancy"})
-"""What makes a kernel worse by itself; more registers or shared memory do so where fewer warps fit, or they spill."""
+"""Changes that make a kernel worse; more registers or shared memory do so only through occupancy or spills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +31,53 @@ class Change:
 
 
 def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None, as_json: bool) -> int:
-    """Inspect every kernel for ``archs`` (the known ones by default), print, and compare with an earlier ``--json``.
+    """Inspect every kernel for ``archs`` (a default set if empty), print, and compare with an earlier ``--json``.
 
     ``bandwidth`` is in 10^9 bytes a second.
     """
     from gapbench.report import text
 
-    before = None if baseline is None else _read(baseline)  # before everything is compiled
-    found = _inspect(archs, bandwidth)
-    if as_json:  # a row a line, so that two of them can be compared
-        click.echo("[\n" + ",\n".join(map(json.dumps, found)) + "\n]")
+    before = None if baseline is None else _read(baseline)  # raises before anything is compiled
+    rows = _inspect(archs, bandwidth)
+    if as_json:  # a row a line, for line-by-line diffs
+        click.echo("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]")
     else:
-        text.print_rows([_row(one) for one in found])
-        for reason in dict.fromkeys(one["reason"] for one in found if one["reason"]):
+        text.print_rows([_shown(row) for row in rows])
+        for reason in dict.fromkeys(row["reason"] for row in rows if row["reason"]):
             click.echo(f"no occupancy and no waves: {reason}", err=True)
     if baseline is None or before is None:
         return ExitCode.DONE
-    chosen = {one["arch"] for one in found}
-    return _said(changes(found, [one for one in before if one.get("arch") in chosen]), baseline, err=True)
+    inspected = {row["arch"] for row in rows}
+    return _print_changes(changes(rows, [row for row in before if row["arch"] in inspected]), baseline, err=True)
 
 
 def compare(base: Path, head: Path | None) -> int:
-    """Say what differs between two files of ``profile --static --json``, or between one and what is compiled now."""
+    """Print what differs between two files of ``profile --static --json``, or between one and a new inspection."""
     before = _read(base)
-    archs = list(dict.fromkeys(str(one.get("arch")) for one in before))
-    return _said(changes(_inspect(archs, None) if head is None else _read(head), before), base)
+    archs = list(dict.fromkeys(str(row["arch"]) for row in before))
+    return _print_changes(changes(_inspect(archs, None) if head is None else _read(head), before), base)
 
 
 def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
-    """Return every kernel as compiled for ``archs``. Raises `GapbenchError` for one that Triton does not know."""
+    """Return one row for each kernel and arch. Raises `GapbenchError` for an arch that Triton does not know."""
     try:
         from gapbench.profiling import static
         from gapbench.profiling.static import ARCHITECTURES, architecture
     except ImportError as error:
         raise _no_triton(error) from error
-    known = [one.name for one in ARCHITECTURES]
-    for name in set(archs) - set(known):
+    usual = [each.name for each in ARCHITECTURES]
+    for name in set(archs) - set(usual):
         try:
             reason = static.unsupported_reason(architecture(name).name)
         except KeyError:
-            reason = "it is no such name"
+            reason = "the name is malformed"
         if reason:
             raise GapbenchError(
-                f"Triton cannot compile for {name!r} ({reason}); there are: {', '.join(known)}, and every other "
+                f"Triton cannot compile for {name!r} ({reason}); there are: {', '.join(usual)}, and every other "
                 "sm_NN or gfxNNN that the installed Triton knows"
             )
     try:
-        return [asdict(one) for one in static.inspect_all(list(dict.fromkeys(archs)) or known, bandwidth)]
+        return [asdict(row) for row in static.inspect_all(list(dict.fromkeys(archs)) or usual, bandwidth)]
     except ImportError as error:
         raise _no_triton(error) from error
 
@@ -91,25 +88,19 @@ def _no_triton(error: ImportError) -> GapbenchError:
 
 def changes(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[Change]:
     """Return what differs between two lists of `static.Inspection` as JSON objects; a kernel that is gone is worse."""
-    old = {_key(one): one for one in before}
-    new = {_key(one): one for one in now}
-    found = [Change(f"{' '.join(key)} is gone", True) for key in old if key not in new]
-    found += [Change(f"{' '.join(key)} is new", False) for key in new if key not in old]
+    old, new = ({" ".join(str(row.get(name)) for name in _KEY): row for row in rows} for rows in (before, now))
+    differing = [Change(f"{key} is gone", True) for key in old if key not in new]
+    differing += [Change(f"{key} is new", False) for key in new if key not in old]
     for key in new.keys() & old.keys():
         for name, less_is_better in _LESS_IS_BETTER.items():
             was, is_ = old[key].get(name), new[key].get(name)
             if was is not None and is_ is not None and was != is_:
                 worse = name in _COSTS and (is_ > was) == less_is_better
-                words = f"{' '.join(key)}: {name.replace('_', ' ')} {was:g}, now {is_:g}"
-                found.append(Change(words, worse))
-    return sorted(found, key=lambda one: (not one.worse, one.sentence))
+                differing.append(Change(f"{key}: {name.replace('_', ' ')} {was:g}, now {is_:g}", worse))
+    return sorted(differing, key=lambda change: (not change.worse, change.sentence))
 
 
-def _key(one: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(one.get(name)) for name in _KEY)
-
-
-def _said(differing: list[Change], baseline: Path, err: bool = False) -> int:
+def _print_changes(differing: list[Change], baseline: Path, err: bool = False) -> int:
     """Print what differs, and return the exit code."""
     for change in differing:
         click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=err)
@@ -118,28 +109,23 @@ def _said(differing: list[Change], baseline: Path, err: bool = False) -> int:
     return ExitCode.POLICY if any(change.worse for change in differing) else ExitCode.DONE
 
 
-def _row(one: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as the terminal shows it."""
     from gapbench.report import format as fmt
 
-    def shown(name: str) -> Any:
-        value = one[name]
-        match name:
-            case _ if value is None:
-                return fmt.MISSING
-            case "occupancy":
-                return f"{value:.0%}"
-            case "load_widths" | "store_widths":
-                return ", ".join(map(str, value))
-            case "seconds":
-                return fmt.seconds(value)
-            case "waves" | "bytes_per_element":
-                return fmt.number(value)
-            case "instructions":
-                return sum(value.values())
-            case _:
-                return value
-
-    return {title: shown(name) for name, title in _SHOWN.items()}
+    formats: dict[str, Callable[[Any], object]] = {
+        "occupancy": "{:.0%}".format,
+        "load_widths": lambda widths: ", ".join(map(str, widths)),
+        "store_widths": lambda widths: ", ".join(map(str, widths)),
+        "seconds": fmt.seconds,
+        "waves": fmt.number,
+        "bytes_per_element": fmt.number,
+        "instructions": lambda counts: sum(counts.values()),
+    }
+    shown = {
+        name: formats[name](value) if name in formats and value is not None else value for name, value in row.items()
+    }
+    return {title: fmt.MISSING if shown[name] is None else shown[name] for name, title in _SHOWN.items()}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -148,8 +134,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GapbenchError(f"cannot read the baseline {path}: {error}") from error
-    if not isinstance(rows, list) or not all(
-        isinstance(one, dict) and {"kernel", "arch"} <= one.keys() for one in rows
-    ):
-        raise GapbenchError(f"{path} is no baseline; write one with: gapbench profile --static --json > {path}")
-    return rows
+    is_baseline = isinstance(rows, list) and all(isinstance(row, dict) and {"kernel", "arch"} <= {*row} for row in rows)
+    if not is_baseline:
+        raise GapbenchError(f"{path} is not a baseline; write one with: gapbench profile --static --json > {path}")
+    return list(rows)

@@ -1,4 +1,4 @@
-"""``gapbench store``: look after what was measured, and exchange it with other tools."""
+"""``gapbench store``: verify, prune, merge and exchange stored runs."""
 
 import json
 from dataclasses import asdict
@@ -12,25 +12,25 @@ from gapbench.errors import ExitCode, GapbenchError, counted
 
 @click.group("store")
 def command() -> None:
-    """Verify, prune and export runs, merge shards, import exports."""
+    """Verify, prune and export runs; merge shards; import exports."""
 
 
 @command.command("export")
 @click.argument("run")
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Else stdout.")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @common.store
 def export(run: str, output: Path | None, url: str) -> None:
     """Write RUN as pytest-benchmark's JSON, which github-action-benchmark, Bencher and others read.
 
-    Every sample is in it, in seconds per call; what is not ok is not.
+    It has every sample of implementations that are ok, in seconds per call. Goes to stdout by default.
     """
     from gapbench.store import pytest_benchmark as exporting
     from gapbench.store.store import Store
 
     store = Store(url)
-    found = store.resolve(run)
+    id_ = store.resolve(run)
     document = exporting.document(
-        store.describe(found), store.results([found], whole=True), store.samples([found], whole=True)
+        store.describe(id_), store.results([id_], validate=True), store.samples([id_], validate=True)
     )
     if output is None:
         click.echo(exporting.dumps(document))
@@ -45,10 +45,9 @@ def export(run: str, output: Path | None, url: str) -> None:
 @common.as_json()
 @common.store
 def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) -> None:
-    """Store FILE, written by gapbench store export, as a run again. Other tools' files are refused.
+    """Store FILE, which gapbench store export wrote, as a run again, or merge the SHARDs of a plan into one run.
 
-    Each SHARD is the folder of a run that gapbench run --shard measured, or a store of such runs: all shards of
-    one plan become one run.
+    A SHARD is the folder of a run of gapbench run --shard, or a store of such runs. Files of other tools are refused.
     """
     from gapbench.fleet import importing, merging
     from gapbench.store.store import Store
@@ -73,7 +72,7 @@ def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) 
 @common.as_json("a list of objects")
 @common.store
 def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
-    """Read all of every RUN (of the whole store by default) and name what is damaged, open or left over.
+    """Read every file of each RUN (of the whole store by default); list what is damaged, open or left over.
 
     Exits with 2 if something is damaged or the store does not exist.
     """
@@ -83,15 +82,15 @@ def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
     store = Store(url)
     store.require()
     ids = store.ids()
-    # a damaged run is found by its id only: the other ways read run.json
+    # a damaged run is found by its id only: other names are in its run.json
     chosen = [run if run in ids else store.resolve(run) for run in runs] or None
     findings = verify(store, chosen)
-    damaged = {one.run for one in findings if one.kind == "damage"}
+    damaged = {finding.run for finding in findings if finding.kind == "damage"}
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in findings]))
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        for one in findings:
-            click.echo(f"{one.kind}: {one.run}: {one.sentence}")
+        for finding in findings:
+            click.echo(f"{finding.kind}: {finding.run}: {finding.sentence}")
         checked = counted(len(ids if chosen is None else chosen), "run")
         click.echo(f"{checked} checked, {len(damaged)} damaged")
     return ExitCode.USAGE if damaged else ExitCode.DONE
@@ -99,10 +98,10 @@ def verify(runs: tuple[str, ...], as_json: bool, url: str) -> int:
 
 @command.command("prune")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 @common.store
 def prune(runs: tuple[str, ...], dry_run: bool, url: str) -> None:
-    """Remove the runs named, by their whole ids, for good and without asking.
+    """Remove each RUN, named by its whole id, for good and without asking.
 
     If one of them does not exist, none is removed.
     """
@@ -110,11 +109,10 @@ def prune(runs: tuple[str, ...], dry_run: bool, url: str) -> None:
 
     store = Store(url)
     ids = store.ids()
-    for run in runs:
-        if run not in ids:
-            raise GapbenchError(
-                f"there is no run {run!r} in {url}; nothing was removed; write whole ids, as in: gapbench list runs"
-            )
+    if missing := [run for run in runs if run not in ids]:
+        raise GapbenchError(
+            f"there is no run {missing[0]!r} in {url}; nothing was removed; write whole ids, as in: gapbench list runs"
+        )
     for run in dict.fromkeys(runs):
         if not dry_run:
             store.prune(run)

@@ -11,20 +11,20 @@ from gapbench.workloads.cases import Case
 
 
 @click.command("which")
-@click.option("--shape", type=SHAPE, required=True, help="N x C x spatial sizes: 8x2048x7x7.")
-@click.option("--dtype", default="float32", show_default=True)
-@click.option("--layout", default="contiguous", show_default=True)
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--pass", "pass_", default="forward", show_default=True)
-@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--shape", type=SHAPE, required=True, help="Sizes N x C x spatial: 8x2048x7x7.")
+@click.option("--dtype", default="float32", show_default=True, help="Element type of the input.")
+@click.option("--layout", default="contiguous", show_default=True, help="Memory layout of the input.")
+@click.option("--device", default="cpu", show_default=True, help="Device that computes.")
+@click.option("--pass", "pass_", default="forward", show_default=True, help="Pass that was timed.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Number of CPU threads.")
 @common.store
 @common.as_json()
 def command(
     shape: tuple[int, ...], dtype: str, layout: str, device: str, pass_: str, threads: int, url: str, as_json: bool
 ) -> None:
-    """Say which implementation was fastest for a shape in the newest run that measured it, and what ties with it.
+    """Show the fastest implementation for a shape in the newest run that measured it, and what ties with it.
 
-    Exits with 5 if no stored run has measured it; nothing is guessed from other shapes.
+    Exits with 5 if no stored run has measured it; other shapes are not considered.
     """
     from gapbench.analysis import summary
     from gapbench.report import text
@@ -35,7 +35,7 @@ def command(
     device = device if device == "cpu" or ":" in device else f"{device}:0"  # as runs are stored
     case = Case(shape, dtype, layout, device, pass_, threads)
     store = Store(url)
-    results = store.results(damaged=common.left_out, whole=True, case=case.id, status="ok", contender=THIS)
+    results = store.results(damaged=common.left_out, validate=True, case=case.id, status="ok", contender=THIS)
     results = results[results["seconds"].notna()]
     if results.empty:
         size = "x".join(map(str, shape))
@@ -45,15 +45,14 @@ def command(
         )
     run = results["run"].max()
     results = results[results["run"] == run]
-    winners = summary.winners(results, store.samples([run], whole=True, case=case.id, contender=THIS))
+    winners = summary.winners(results, store.samples([run], validate=True, case=case.id, contender=THIS))
     key, of_ceiling = ["implementation", "clock", "memory"], ["bytes_moved", "cold", "times_launch"]
     speeds = results[[*key, "gbps", "ceiling_fraction", *of_ceiling]]
     best = winners.merge(speeds, on=key)  # each clock and memory has a winner
     described = store.describe(run)
-    known = described.ceilings
     rows = json.loads(best.to_json(orient="records", double_precision=15))
     for row in rows:
-        limit = ceilings.limit_of(known, row) if row["ceiling_fraction"] else None
+        limit = ceilings.limit_of(described.ceilings, row) if row["ceiling_fraction"] else None
         row["ceiling"] = ceilings.said(limit) if limit else None
         for name in of_ceiling:
             del row[name]
@@ -63,6 +62,6 @@ def command(
     text.print_winners(winners, run=described)
     for row in rows:
         if row["ceiling"]:
-            said = f"{row['implementation']} moves {row['gbps']:.3g} GB/s by {row['clock']}: "
-            click.echo(said + f"{100 * row['ceiling_fraction']:.3g} % of the measured {row['ceiling']}")
+            speed = f"{row['implementation']} moves {row['gbps']:.3g} GB/s by {row['clock']}"
+            click.echo(f"{speed}: {100 * row['ceiling_fraction']:.3g} % of the measured {row['ceiling']}")
     click.echo(f"measured in run {run}")

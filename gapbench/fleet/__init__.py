@@ -1,4 +1,4 @@
-"""What is measured elsewhere: on the machines of a Ray cluster, as shards, or in runs that are imported.
+"""Runs of other machines: those of a Ray cluster, shards that are merged, and exports that are imported.
 
 Used by `cli` alone. Only `cluster` and `dispatch` need torch.
 """

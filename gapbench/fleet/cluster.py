@@ -1,6 +1,7 @@
-"""A Ray cluster as a fleet of equal devices: who is there, a worker on each, asking them. Nothing else knows Ray."""
+"""A Ray cluster as a fleet of devices: list them, put a worker on each, call it. No other module uses Ray."""
 
 import contextlib
+import itertools
 import logging
 import math
 import signal
@@ -19,7 +20,7 @@ from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.store.run import Environment, Warning, differences
 from gapbench.workloads.cases import Case
 
-_PATIENCE = 60.0  # seconds in which a device has to be free and its worker ready
+_TIMEOUT = 60.0  # seconds until a device must be free and its worker ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ class DeviceSlot:
 
     @property
     def name(self) -> str:
-        """What people call it: where it is, and what."""
+        """The device's name for people: its address and its kind."""
         return f"{self.address} {self.kind}:{self.index}" if self.kind == "gpu" else f"{self.address} {self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A device as its machine sees it."""
+    """A device as its own machine describes it."""
 
     name: str
     clocks: tuple[str, ...]
@@ -49,22 +50,22 @@ class Described:
 
 
 class Worker:
-    """Measures a case at a time on the device ``name`` there, as events are asked for; ``hold`` holds it, or raises."""
+    """An actor on a machine of the cluster that measures one case at a time on the device ``name``, which it locks."""
 
-    def __init__(self, name: str, hold: Callable[[Device], object]) -> None:
+    def __init__(self, name: str, lock: Callable[[Device], object]) -> None:
         self._device = device(name)
-        self._lock = hold(self._device)
+        self._lock = lock(self._device)
         self._before = environment.snapshot()
         self._environment = environment.describe(self._device.name)
         self._events: Iterator[events.Event] = iter(())
         self._throttles: list[Any] = []
 
     def describe(self) -> Described:
-        """Return what it measures on."""
+        """Return the device and its environment."""
         return Described(self._device.name, self._device.clocks, clocks.selectable(self._device), self._environment)
 
     def ceilings(self, cases: Sequence[Case]) -> events.CeilingsMeasured:
-        """Measure the limits of the device, for all numbers of threads that ``cases`` use."""
+        """Measure the limits of the device, for all thread counts of ``cases``."""
         with ForkServer(["gapbench.measuring.worker"]) as server:
             server.wait_ready()
             return limits.ceilings(cases, server)
@@ -72,7 +73,7 @@ class Worker:
     def begin(
         self, case_plan: CasePlan, effort: Effort, earlier: Sequence[events.RoundMeasured]
     ) -> events.Event | None:
-        """Begin a case plan, of which ``earlier`` rounds count, and return its first event."""
+        """Begin a case plan, of which ``earlier`` rounds are done, and return its first event."""
         self._events = engine.measure(Plan((case_plan,), effort), earlier=earlier, with_energy=True)
         return self.next()
 
@@ -84,7 +85,7 @@ class Worker:
         return event
 
     def warnings(self) -> list[Warning]:
-        """Return what speaks against what was measured here so far."""
+        """Return warnings about what was measured on this machine so far."""
         return environment.warnings(self._before, environment.snapshot(), self._environment.machine, self._throttles)
 
 
@@ -99,19 +100,19 @@ class DeviceWorker:
 
     @property
     def name(self) -> str:
-        """How a run calls it, since pages that are passed around name no hosts."""
+        """The device's name in a run, without its host, since pages may be shared."""
         return f"device {self.number} of the fleet"
 
 
 class LostError(Exception):
-    """A worker is gone, with its process, its machine, or the way there."""
+    """A worker is lost, with its process, its machine, or the connection."""
 
 
 @contextlib.contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Be a driver of the cluster ``on`` for a while: ``ray`` (the one of this machine or RAY_ADDRESS), or ray://….
+    """Connect to the cluster ``on``: ``ray`` (that of this machine or of RAY_ADDRESS), or ray://HOST:PORT.
 
-    Raises `GapbenchError` if there is none, or ray is not installed.
+    Raises `GapbenchError` if there is none, or Ray is not installed.
     """
     try:
         import ray
@@ -119,12 +120,12 @@ def connected(on: str) -> Iterator[None]:
         raise GapbenchError(f"--on {on} needs Ray ({error}); install it with: pip install 'gapbench[ray]'") from error
     terminated = signal.getsignal(signal.SIGTERM)
     try:
-        with warnings.catch_warnings(action="ignore"):  # what it warns of is what it raises then
+        with warnings.catch_warnings(action="ignore"):  # it raises the same as an error
             ray.init("auto" if on == "ray" else on, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, ImportError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        said = lines[0] if not lines[0].endswith(":") else f"{lines[0]} {lines[-1]}"  # a traceback of the server's
-        raise GapbenchError(f"there is no Ray cluster to be reached by --on {on}: {said}") from error
+        reason = lines[0] if not lines[0].endswith(":") else f"{lines[0]} {lines[-1]}"  # of the server's traceback
+        raise GapbenchError(f"there is no Ray cluster to be reached by --on {on}: {reason}") from error
     signal.signal(signal.SIGTERM, terminated)  # Ray replaces it
     try:
         yield
@@ -133,38 +134,35 @@ def connected(on: str) -> Iterator[None]:
 
 
 def slots(device: str = "auto") -> list[DeviceSlot]:
-    """Return the devices of the cluster: with ``cpu`` each node's processors, else its GPUs; auto means GPUs if any."""
-    every = _all_slots()
-    kinds = {slot.kind for slot in every}
-    wanted = "cpu" if device == "cpu" or (device == "auto" and "gpu" not in kinds) else "gpu"
-    chosen = [slot for slot in every if slot.kind == wanted]
-    if not chosen:
-        raise GapbenchError(f"the cluster has no {wanted} to measure on; see: gapbench list devices --on ray")
-    return chosen
+    """Return the devices of the cluster: GPUs, or for ``cpu`` each node's processors; auto means GPUs if any."""
+    by_kind = _all_slots()
+    kind = "cpu" if device == "cpu" or (device == "auto" and not by_kind["gpu"]) else "gpu"
+    if not by_kind[kind]:
+        raise GapbenchError(f"the cluster has no {kind} to measure on; see: gapbench list devices --on ray")
+    return by_kind[kind]
 
 
-def _all_slots() -> list[DeviceSlot]:
+def _all_slots() -> dict[str, list[DeviceSlot]]:
+    """Return the devices of all nodes that are alive, by kind."""
     import ray
 
-    every = []
+    gpus, cpus = list[DeviceSlot](), list[DeviceSlot]()
     for node in ray.nodes():
         resources = node["Resources"] if node["Alive"] else {}
         address = node["NodeID"], node["NodeManagerAddress"]
-        gpus, processors = int(resources.get("GPU", 0)), math.floor(resources.get("CPU", 0))
-        every += [DeviceSlot(*address, "gpu", index, {"num_gpus": 1.0}) for index in range(gpus)]
-        every += [DeviceSlot(*address, "cpu", 0, {"num_cpus": float(processors)})] if processors else []
-    return every
+        gpus += [DeviceSlot(*address, "gpu", i, {"num_gpus": 1.0}) for i in range(int(resources.get("GPU", 0)))]
+        if processors := math.floor(resources.get("CPU", 0)):
+            cpus.append(DeviceSlot(*address, "cpu", 0, {"num_cpus": float(processors)}))
+    return {"gpu": gpus, "cpu": cpus}
 
 
 def acquire(
-    slots: Sequence[DeviceSlot], hold: Callable[[Device], object], device: str = "auto"
+    slots: Sequence[DeviceSlot], lock: Callable[[Device], object], device: str = "auto"
 ) -> tuple[list[DeviceWorker], list[str]]:
-    """Put a worker on each of ``slots``, alone there, and return those that came, and why others did not.
+    """Put a worker on each of ``slots``; return the workers, and sentences about slots that could not be acquired.
 
-    Each holds its device by ``hold``, which is called where the device is, so that what measures there outside of the
-    cluster and this keep out of each other's way.
-
-    Raises `RefusedError` if none came.
+    Each worker calls ``lock`` on its machine, to keep measurements outside of the cluster off the device. Raises
+    `RefusedError` if no slot could be acquired.
     """
     import ray
 
@@ -172,40 +170,40 @@ def acquire(
     for slot in slots:
         own = {**slot.resources, "scheduling_strategy": _only_on(slot.node), "max_restarts": 0}
         actor: Any = ray.remote(Worker).options(**own)
-        handle = actor.remote("cpu" if slot.kind == "cpu" else device, hold)
+        handle = actor.remote("cpu" if slot.kind == "cpu" else device, lock)
         asked[handle.describe.remote()] = slot, handle
-    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE)
-    members, absent = [], []
+    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_TIMEOUT)
+    workers, absent = [], []
     for answer in ready:
         slot, handle = asked[answer]
         try:
-            members.append(DeviceWorker(slots.index(slot) + 1, slot, ray.get(answer), handle))
+            workers.append(DeviceWorker(slots.index(slot) + 1, slot, ray.get(answer), handle))
         except ray.exceptions.RayError as error:
             absent.append(f"{slot.name} takes no part: {_reason(error)}")
     for answer in late:
         slot, handle = asked[answer]
         ray.kill(handle)
-        absent.append(f"{slot.name} takes no part: it was not free within {_PATIENCE:.0f} s")
-    if not members:
+        absent.append(f"{slot.name} takes no part: it was not free within {_TIMEOUT:.0f} s")
+    if not workers:
         raise RefusedError(f"no device of the fleet can be measured on: {'; '.join(absent)}")
-    return sorted(members, key=lambda member: member.number), absent
+    return sorted(workers, key=lambda worker: worker.number), absent
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """Return one row for each device, free or not: where it is, what it is, and the gapbench that would measure it."""
+    """Return one row for each device, free or not: name, description, and version of gapbench on its machine."""
     import ray
 
-    slots = [slot for kind in ("gpu", "cpu") for slot in _all_slots() if slot.kind == kind]
+    slots = list(itertools.chain.from_iterable(_all_slots().values()))
     remote = ray.remote(_describe_machine).options
     asked = {
         node: remote(num_cpus=0, scheduling_strategy=_only_on(node), max_retries=0).remote()
         for node in dict.fromkeys(slot.node for slot in slots)
     }
-    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT)
     machines = defaultdict[str, dict[str, Any]](dict)
     for node, answer in asked.items():
         if answer in ready:
-            with contextlib.suppress(ray.exceptions.RayError):  # a node that is lost meanwhile is shown by its name
+            with contextlib.suppress(ray.exceptions.RayError):  # a node that was lost keeps only its name
                 machines[node] = ray.get(answer)
     rows = []
     for slot in slots:
@@ -217,7 +215,7 @@ def list_devices() -> list[dict[str, Any]]:
 
 
 def _describe_machine() -> dict[str, Any]:
-    """Return the names of a machine's processors and GPUs, and the version of gapbench there."""
+    """Return the names of this machine's processors and GPUs, and its version of gapbench."""
     described = environment.describe("cpu")
     gpus = [gpu.name for gpu in described.machine.gpus]
     return {"cpu": [described.machine.cpu], "gpu": gpus, "gapbench": described.versions["gapbench"]}
@@ -229,28 +227,27 @@ def _only_on(node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-def equal(members: Sequence[DeviceWorker]) -> list[list[DeviceWorker]]:
-    """Return the members in groups whose numbers may stand in one run: equal processors, GPUs, drivers, versions."""
+def equal(workers: Sequence[DeviceWorker]) -> list[list[DeviceWorker]]:
+    """Group workers whose times may stand in one run: equal processors, GPUs, drivers and versions."""
     groups: list[list[DeviceWorker]] = []
-    for member in members:
-        mine = member.described
+    for worker in workers:
         for group in groups:
-            other = group[0].described
+            mine, other = worker.described, group[0].described
             if mine.name == other.name and not differences(mine.environment, other.environment, packages=True):
-                group.append(member)
+                group.append(worker)
                 break
         else:
-            groups.append([member])
+            groups.append([worker])
     return groups
 
 
-def ask(member: DeviceWorker, method: str, *arguments: object) -> Any:
-    """Ask a worker for something, and return what stands for its answer."""
-    return getattr(member.handle, method).remote(*arguments)
+def ask(worker: DeviceWorker, method: str, *arguments: object) -> Any:
+    """Call a worker's method, and return a reference to its answer."""
+    return getattr(worker.handle, method).remote(*arguments)
 
 
 def first(answers: Sequence[Any]) -> Any:
-    """Wait until one of ``answers`` is there, and return what stands for it."""
+    """Wait for one of the ``answers``, and return its reference."""
     import ray
 
     ready, _ = ray.wait(list(answers), num_returns=1)
@@ -258,19 +255,19 @@ def first(answers: Sequence[Any]) -> Any:
 
 
 def take(answer: Any) -> Any:
-    """Return an answer itself. Raises `LostError` if who should give it is gone, and what it raised itself."""
+    """Return the answer of a reference. Raises `LostError` if its worker is lost, and whatever the worker raised."""
     import ray
 
     try:
         return ray.get(answer)
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error
-    except ray.exceptions.RayError as error:  # the actor, its node, or the answer on its way
+    except ray.exceptions.RayError as error:  # the actor, its node, or the transfer failed
         raise LostError(type(error).__name__) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the line that tells: the last of a remote traceback, the first of Ray's own words."""
+    """Return the line with the reason: the last of a remote traceback, the first of Ray's own message."""
     lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
     if getattr(error, "actor_init_failed", False) and lines:  # its text ends with what the worker raised
         return lines[-1].partition("Error: ")[2] or lines[-1]

@@ -1,4 +1,4 @@
-"""Which case is measured where, and what becomes of it when its machine vanishes."""
+"""Assign cases to the devices of a fleet, and move them when a machine is lost."""
 
 import itertools
 from collections import Counter, defaultdict, deque
@@ -18,54 +18,54 @@ from gapbench.store.records import Qualification
 from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
 
-_MOST_LOSSES = 3  # so many devices lost with the same case are no accident: it would take all of them along
+_MOST_LOSSES = 3  # after so many losses with one case, the case is the likely cause
 
 
 def measure(
-    members: Sequence[DeviceWorker],
+    workers: Sequence[DeviceWorker],
     plans: Sequence[CasePlan],
     effort: Effort,
     earlier: Sequence[events.RoundMeasured] = (),
     with_ceilings: bool = False,
 ) -> Iterator[events.Event]:
-    """Measure every case plan on one of ``members``, which are equal, and yield events as `engine.measure` does.
+    """Measure every case plan on one of the equal ``workers``, and yield events as `engine.measure` does.
 
-    The longest case plans come first, each to whoever is free; the budget is that of each member. When one is lost, its
-    case plan goes on elsewhere, with the rounds that it has; one that takes several devices along has failed. Raises
-    `GapbenchError` when no device is left.
+    The longest case plans come first, each on the next free worker; every worker has the whole budget. When a worker
+    is lost, its case plan moves to another, with its finished rounds; after several losses the case plan has failed.
+    Raises `GapbenchError` when no device is left.
     """
     rounds: dict[Case, list[events.RoundMeasured]] = defaultdict(list)
     for round_ in earlier:
         rounds[round_.case].append(round_)
     processes = itertools.count(1 + max((round_.process for round_ in earlier), default=-1))
     costs = {case_plan.case: estimate(case_plan, effort) for case_plan in plans}
-    share = effort.budget * len(members) / sum(costs.values())
+    share = effort.budget * len(workers) / sum(costs.values())
     longest = sorted(plans, key=lambda case_plan: -costs[case_plan.case])
     waiting: deque[CasePlan | None] = deque(longest)
     if with_ceilings:
         waiting.appendleft(None)
-    free, pending = deque(members), dict[Any, tuple[DeviceWorker, CasePlan | None]]()
+    free, pending = deque(workers), dict[Any, tuple[DeviceWorker, CasePlan | None]]()
     losses: Counter[Case] = Counter()
     sources: dict[str, dict[str, Any]] = {}
     is_ready = False
     while waiting or pending:
         while waiting and free:
-            member, case_plan = free.popleft(), waiting.popleft()
+            worker, case_plan = free.popleft(), waiting.popleft()
             if case_plan is None:
-                answer = cluster.ask(member, "ceilings", [case_plan.case for case_plan in plans])
+                answer = cluster.ask(worker, "ceilings", [case_plan.case for case_plan in plans])
             else:
                 budget = min(effort.budget, share * costs[case_plan.case])
-                answer = cluster.ask(member, "begin", case_plan, replace(effort, budget=budget), rounds[case_plan.case])
-            pending[answer] = member, case_plan
+                answer = cluster.ask(worker, "begin", case_plan, replace(effort, budget=budget), rounds[case_plan.case])
+            pending[answer] = worker, case_plan
         if not pending:
             raise GapbenchError("all devices of the fleet are lost")
         answer = cluster.first(list(pending))
-        member, case_plan = pending.pop(answer)
+        worker, case_plan = pending.pop(answer)
         try:
             event = cluster.take(answer)
         except LostError as lost:
             if case_plan is not None:
-                why = f"{member.name} is lost: {lost}"
+                why = f"{worker.name} is lost: {lost}"
                 yield events.WorkerLost(case_plan.case, "its contenders", len(rounds[case_plan.case]), why)
                 losses[case_plan.case] += 1
             if case_plan is not None and losses[case_plan.case] == _MOST_LOSSES:
@@ -75,10 +75,10 @@ def measure(
             continue
         match event:
             case None:
-                free.append(member)
+                free.append(worker)
                 continue
             case events.CeilingsMeasured():
-                free.append(member)
+                free.append(worker)
                 yield event
                 continue
             case events.Ready() if is_ready:
@@ -91,7 +91,7 @@ def measure(
             case _:
                 is_ready = True
                 yield event
-        pending[cluster.ask(member, "next")] = member, case_plan
+        pending[cluster.ask(worker, "next")] = worker, case_plan
     yield events.Warned(list(_warnings(free)))
 
 
@@ -102,20 +102,20 @@ def _failed(case_plan: CasePlan) -> Iterator[events.Event]:
     yield events.CaseDone(case_plan.case, "failed")
 
 
-def _warnings(members: Sequence[DeviceWorker]) -> Iterator[Warning]:
-    """Yield what each machine says, with who says it."""
-    for member, answer in [(member, cluster.ask(member, "warnings")) for member in members]:
+def _warnings(workers: Sequence[DeviceWorker]) -> Iterator[Warning]:
+    """Yield the warnings of each machine, with its name."""
+    for worker, answer in [(worker, cluster.ask(worker, "warnings")) for worker in workers]:
         try:
             for warning in cluster.take(answer):
-                yield structs.replace(warning, evidence=f"{member.name}: {warning.evidence}")
+                yield structs.replace(warning, evidence=f"{worker.name}: {warning.evidence}")
         except LostError as lost:
-            yield Warning("fleet", f"{member.name} was lost after its last case: {lost}")
+            yield Warning("fleet", f"{worker.name} was lost after its last case: {lost}")
 
 
-def _with_sources(measured: events.EnergyMeasured, known: dict[str, dict[str, Any]]) -> events.EnergyMeasured:
-    """Return the event with all that is ``known`` by now of what counts energy: the first that knows is believed."""
+def _with_sources(measured: events.EnergyMeasured, by_device: dict[str, dict[str, Any]]) -> events.EnergyMeasured:
+    """Return the event with the energy meters of all devices so far; the first meter of a device is kept."""
     for source in measured.sources:
-        kept = known.setdefault(source["device"], source)
+        kept = by_device.setdefault(source["device"], source)
         if kept["source"] is None or (kept["reason"] is None and source["reason"] is not None):
-            known[source["device"]] = source
-    return events.EnergyMeasured(list(known.values()), measured.joules)
+            by_device[source["device"]] = source
+    return events.EnergyMeasured(list(by_device.values()), measured.joules)

@@ -1,17 +1,19 @@
-"""From files of ``gapbench store export`` back to stored runs, without torch; every value is checked for damage."""
+"""Import files of ``gapbench store export`` as runs, without torch; every value is validated."""
 
 import dataclasses
 import hashlib
 import json
-import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pandas as pd
+from msgspec import Meta
 from msgspec.structs import replace
 
 from gapbench import __version__
@@ -25,7 +27,19 @@ from gapbench.store.run import Imported, Run, decode
 from gapbench.store.store import Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
-_LONGEST = {"name": 200, "text": 10_000}
+_LONGEST_NAME, _LONGEST_TEXT = 200, 10_000
+
+_TYPES: dict[str, Any] = {
+    "string": Annotated[str, Meta(max_length=_LONGEST_TEXT)],
+    "float64": Annotated[float, Meta(gt=-(2.0**1023), lt=2.0**1023)],
+    "int32": Annotated[int, Meta(ge=-(2**31), lt=2**31)],
+    "int64": Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
+    "bool": bool | Literal[0, 1],  # numbers in exports of gapbench before 2026-12
+}
+"""What JSON may hold for each of Arrow's types."""
+
+_LIST: Any = list
+_SECONDS: Any = Annotated[list[Annotated[float, Meta(gt=0, lt=2.0**1023)]], Meta(min_length=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class Export:
 def import_file(target: Store, path: Path, tag: str | None = None) -> Run:
     """Store a file of ``gapbench store export`` as a new run of ``target``, and return it.
 
-    The run's id and start are those of the exported run, but for the id's random end. Raises `GapbenchError` for a file
+    Its start is that of the exported run, and so is its id, but for the random end. Raises `GapbenchError` for a file
     that is not an export of gapbench, is damaged, or whose run is in ``target`` already.
     """
     export = load(path)
@@ -62,9 +76,9 @@ def import_file(target: Store, path: Path, tag: str | None = None) -> Run:
 
 
 def _refuse_duplicates(target: Store, export: Export, outcomes: Sequence[Outcome]) -> None:
-    ((key, implementation), count) = Counter((one.key, one.implementation) for one in outcomes).most_common(1)[0]
+    rows = Counter((outcome.key, outcome.implementation) for outcome in outcomes)
+    ((case, _, clock, _), implementation), count = rows.most_common(1)[0]
     if count > 1:
-        case, _, clock, _ = key
         raise GapbenchError(
             f"{export.path} is damaged: it has {implementation} on {case} by {clock} {count} times; export it again"
         )
@@ -86,7 +100,8 @@ def load(path: Path) -> Export:
     except (ValueError, RecursionError) as error:
         raise GapbenchError(f"{path} is not JSON ({error}); export the run again") from error
     # what pytest-benchmark writes itself, even of our suites, has no batches
-    infos = [_mapping(_mapping(one).get("extra_info")) for one in _list(_mapping(document).get("benchmarks"))]
+    benchmarks = _list(_mapping(document).get("benchmarks"))
+    infos = [_mapping(_mapping(benchmark).get("extra_info")) for benchmark in benchmarks]
     runs = {_name(info.get("run")) if isinstance(info.get("batch"), dict) else None for info in infos}
     run = runs.pop() if len(runs) == 1 else None
     if run is None:
@@ -104,11 +119,11 @@ def measured_at(document: Mapping[str, Any]) -> datetime | None:
 
 
 def description(document: Mapping[str, Any], **fields: Any) -> Run:
-    """Return the run that a document tells of, with more ``fields`` of it; what of it makes no sense is not known."""
+    """Return the run that a document describes, with more ``fields`` of it; what is malformed is None or empty."""
     ours = _mapping(_printed(_mapping(document.get("machine_info")).get("gapbench")))
     started = measured_at(document)
     try:
-        own = decode({"run": "", **{one: ours.get(one) for one in ("machine", "versions", "warnings")}})
+        own = decode({"run": "", **{field: ours.get(field) for field in ("machine", "versions", "warnings")}})
     except ValueError:
         own = Run(id="")
     git = _git(_mapping(document.get("commit_info")))
@@ -116,12 +131,12 @@ def description(document: Mapping[str, Any], **fields: Any) -> Run:
 
 
 def _git(commit: Mapping[str, Any]) -> Git | None:
-    known = _name(commit.get("id")) or ""
-    if not 7 <= len(known) <= 64 or set(known) - set("0123456789abcdef"):
+    identity = _name(commit.get("id")) or ""
+    if not re.fullmatch("[0-9a-f]{7,64}", identity):
         return None  # 'unversioned'
     branch, dirty = _name(commit.get("branch")), commit.get("dirty")
     return Git(
-        commit=known,
+        commit=identity,
         branch=None if branch == "(unknown)" else branch,
         subject=_name(commit.get("subject")),
         dirty=dirty if isinstance(dirty, bool) else None,
@@ -130,7 +145,7 @@ def _git(commit: Mapping[str, Any]) -> Git | None:
 
 
 def _entries(export: Export) -> Iterator[tuple[Outcome, list[dict[str, Any]]]]:
-    """Yield each benchmark's outcome and samples. Raises `GapbenchError` for values that cannot be."""
+    """Yield each benchmark's outcome and samples. Raises `GapbenchError` for a value that is malformed."""
     for number, benchmark in enumerate(export.document["benchmarks"], start=1):
         info = benchmark["extra_info"]
         title = f"{export.path}: {_name(benchmark.get('fullname')) or f'benchmark {number}'}"
@@ -139,14 +154,13 @@ def _entries(export: Export) -> Iterator[tuple[Outcome, list[dict[str, Any]]]]:
         if case is None or implementation is None or contender is None or clock is None:
             raise GapbenchError(f"{title}: extra_info must give case, implementation, contender and clock")
         seconds = _mapping(benchmark.get("stats")).get("data")
-        if not isinstance(seconds, list) or not seconds or not all(_fits("float64", s) and s > 0 for s in seconds):
-            raise GapbenchError(f"{title}: stats.data must be seconds, above 0")
-        batch = {"seconds_per_call": map(float, seconds), **_batch(title, info["batch"], len(seconds))}
+        seconds = _convert(seconds, _SECONDS, f"{title}: stats.data must be seconds, above 0")
+        batch = {"seconds_per_call": seconds, **_batch(title, info["batch"], len(seconds))}
         kept = _kept(title, _mapping(info.get("kept")))
         case = dataclasses.replace(case, label=kept.pop("label", ""), weight=kept.pop("weight", 1))
         suite, reference, stopped_by = (kept.pop(name, None) for name in ("suite", "reference", "stopped_by"))
-        found = Qualification(**kept)
-        outcome = Outcome(suite, case, implementation, clock, found, stopped_by, reference, contender, memory)
+        qualification = Qualification(**kept)
+        outcome = Outcome(suite, case, implementation, clock, qualification, stopped_by, reference, contender, memory)
         row = dict(zip(KEY, (case.id, implementation, contender, clock, memory), strict=True))
         yield outcome, [row | dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
 
@@ -159,61 +173,62 @@ def _case(text: object) -> Case | None:
 
 
 def _batch(title: str, given: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
+    """Return the columns of ``count`` samples beside their seconds."""
     batch = {column: given[column] for column in BATCH if column in given}
     for column, values in batch.items():
         kind = records.SAMPLES[column]
-        if not isinstance(values, list) or len(values) != count or not all(v is None or _fits(kind, v) for v in values):
-            raise GapbenchError(
-                f"{title}: extra_info.batch.{column} must be {count} values of {kind}, as stats.data has"
-            )
-    places = {place for place in zip(batch.get("round", []), batch.get("turn", []), strict=False) if None not in place}
-    if len(places) < count:
+        complaint = f"{title}: extra_info.batch.{column} must be {count} values of {kind}, as stats.data has"
+        batch[column] = _convert(values, _LIST[_TYPES[kind] | None], complaint)
+        if len(batch[column]) != count:
+            raise GapbenchError(complaint)
+    turns = {turn for turn in zip(batch.get("round", []), batch.get("turn", []), strict=False) if None not in turn}
+    if len(turns) < count:
         raise GapbenchError(f"{title}: extra_info.batch must give every sample a round and turn of its own")
-    return {column: [_stored(records.SAMPLES[column], one) for one in values] for column, values in batch.items()}
+    return batch
 
 
 def _kept(title: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {column: given[column] for column in KEPT if given.get(column) is not None}
-    for column, value in kept.items():
-        if not _fits(records.RESULTS[column], value):
-            raise GapbenchError(f"{title}: extra_info.kept.{column} must be of {records.RESULTS[column]}")
+    """Return what an export keeps of a row of results, beside its samples."""
+    kinds = {column: records.RESULTS[column] for column in KEPT if given.get(column) is not None}
+    kept = {
+        column: _convert(given[column], _TYPES[kind], f"{title}: extra_info.kept.{column} must be of {kind}")
+        for column, kind in kinds.items()
+    }
     if kept.get("status", "ok") != "ok":
-        raise GapbenchError(f"{title}: extra_info.kept.status must be ok; what has no time is no benchmark")
-    return {column: _stored(records.RESULTS[column], value) for column, value in kept.items()}
+        raise GapbenchError(f"{title}: extra_info.kept.status must be ok, since only ok rows are exported")
+    return {column: bool(value) if kinds[column] == "bool" else value for column, value in kept.items()}
 
 
-def _fits(kind: str, value: Any) -> bool:
-    """Tell whether a column of Arrow's type ``kind`` can hold ``value``, which is not None."""
-    if kind == "string":
-        return _printable(value, "text")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    if kind == "float64":
-        return abs(value) < 2**1023 and math.isfinite(value)
-    return isinstance(value, int) and abs(value) < 2 ** (int(kind.removeprefix("int")) - 1)
+def _convert(value: Any, kind: Any, complaint: str) -> Any:
+    """Return a value of JSON as a ``kind``. Raises `GapbenchError` with the ``complaint`` where it is not one.
 
-
-def _stored(kind: str, value: Any) -> Any:
-    """Return a value that fits as Arrow takes it: JSON may write a float as an integer, however long."""
-    return float(value) if kind == "float64" and value is not None else value
+    A text must fit on a line: no escape sequences.
+    """
+    try:
+        result = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise GapbenchError(complaint) from error
+    if (plain := msgspec.to_builtins(result)) != _printed(plain):
+        raise GapbenchError(complaint)
+    return result
 
 
 def _name(value: object) -> str | None:
-    """Return a name if it can be printed on a line: no escape sequences, no novels; otherwise None."""
-    return value if isinstance(value, str) and value and _printable(value, "name") else None
+    """Return a short text that can be printed on a line; None for any other value."""
+    return value if isinstance(value, str) and value and _printable(value, _LONGEST_NAME) else None
 
 
-def _printable(value: object, what: str) -> bool:
-    return isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST[what]
+def _printable(text: str, longest: int) -> bool:
+    return text.isprintable() and len(text) <= longest
 
 
 def _printed(value: Any) -> Any:
     """Return a value of JSON without texts that cannot be printed on a line."""
     if isinstance(value, dict):
-        return {key: _printed(inner) for key, inner in value.items() if _printable(key, "name")}
+        return {key: _printed(inner) for key, inner in value.items() if _printable(key, _LONGEST_NAME)}
     if isinstance(value, list):
         return [_printed(inner) for inner in value]
-    return value if not isinstance(value, str) or _printable(value, "text") else None
+    return value if not isinstance(value, str) or _printable(value, _LONGEST_TEXT) else None
 
 
 def _list(value: object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""From the shards of a sweep to one run. No torch: nothing is measured, and nothing is chosen between."""
+"""Merge the shards of a sweep into one run, without torch."""
 
 import math
 import statistics
@@ -32,19 +32,19 @@ _ALIKE = ("sweep", "argv", "seed", "settings", "machine", "versions")
 
 @dataclass(frozen=True)
 class Part:
-    """A run that is one shard, and the store where it lies."""
+    """A run that is one shard, and its store."""
 
     store: Store
     run: str
 
     @cached_property
     def document(self) -> Run:
-        """What is known of it."""
+        """The run's ``run.json``."""
         return self.store.describe(self.run)
 
     @property
     def shard(self) -> tuple[int, int]:
-        """Which shard it is, from 1, of how many."""
+        """The shard's number, from 1, and the count of shards."""
         try:
             return parse_shard(str(self.document.shard))
         except GapbenchError as error:
@@ -54,11 +54,11 @@ class Part:
         """Raise `GapbenchError` unless it is a shard, complete and undamaged."""
         document = self.document
         if document.shard is None:
-            raise GapbenchError(f"run {self.run} is no shard: only runs of gapbench run --shard are merged")
+            raise GapbenchError(f"run {self.run} is not a shard: only runs of gapbench run --shard are merged")
         which = "run {} (shard {}/{})".format(self.run, *self.shard)
         if not document.is_complete:
             raise GapbenchError(
-                f"{which} is not complete; go on with: gapbench run --resume {self.run} --store {self.store.url}"
+                f"{which} is not complete; resume it with: gapbench run --resume {self.run} --store {self.store.url}"
             )
         for sentence in damage(self.store, self.run):
             raise GapbenchError(f"{which} is damaged: {sentence}")
@@ -69,20 +69,20 @@ class Part:
             datetime.fromisoformat(document.started or "")
         except ValueError as error:
             raise GapbenchError(f"{which} is damaged: its start is not a time ({error})") from error
-        if strange := [planned.case for planned in document.plan or () if planned.case not in document.places]:
-            raise GapbenchError(f"{which} is damaged: its places do not say where {strange[0]} stands")
+        if missing := [planned.case for planned in document.plan or () if planned.case not in document.places]:
+            raise GapbenchError(f"{which} is damaged: its places lack {missing[0]}")
 
 
 def find(sources: Sequence[str]) -> list[Part]:
-    """Return the shards of ``sources``, runs' folders or stores with shards. Raises `GapbenchError` for one without."""
+    """Return the shards of ``sources``, runs' folders or stores. Raises `GapbenchError` for a source without shards."""
     parts: list[Part] = []
     for source in sources:
-        here = Store(source)
-        above, _, run = source.rstrip("/").rpartition("/")
-        if (holder := Store(above or ("/" if source.startswith("/") else "."))).has(run):
+        parent, _, run = source.rstrip("/").rpartition("/")
+        if (holder := Store(parent or ("/" if source.startswith("/") else "."))).has(run):
             parts.append(Part(holder, run))
             continue
-        shards = [part for run in here.ids() if (part := Part(here, run)).document.shard]
+        store = Store(source)
+        shards = [part for run in store.ids() if (part := Part(store, run)).document.shard]
         if not shards:
             raise GapbenchError(f"{source} is neither a run nor a store with shards; see: gapbench run --shard")
         parts += shards
@@ -90,18 +90,19 @@ def find(sources: Sequence[str]) -> list[Part]:
 
 
 def check(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts by their number. Raises `GapbenchError` unless they are all shards of one sweep, each once.
+    """Return the parts in order of their shards.
 
-    And unless each is complete, undamaged, and was measured on a machine that is equal to the others'.
+    Raises `GapbenchError` unless they are all shards of one sweep, each once, complete, undamaged, and measured on
+    equal machines.
     """
     for part in parts:
         part.refuse()
-    _refuse_strangers(parts)
+    _refuse_unequal(parts)
     _refuse_gaps(parts)
     return sorted(parts, key=lambda part: part.shard)
 
 
-def _refuse_strangers(parts: Sequence[Part]) -> None:
+def _refuse_unequal(parts: Sequence[Part]) -> None:
     first = parts[0]
     for other in parts[1:]:
         ours, theirs = first.document, other.document
@@ -118,13 +119,13 @@ def _refuse_strangers(parts: Sequence[Part]) -> None:
 
 
 def _sweep_difference(ours: Run, theirs: Run) -> str:
-    """Say in what two sweeps differ, as far as two of their shards tell."""
+    """Describe how two sweeps differ, as far as a shard of each shows it."""
     old, new = (
         {"shards": parse_shard(str(run.shard))[1], "commit": run.commit, **msgspec.to_builtins(run.settings)}
         for run in (ours, theirs)
     )
     differing = [f"{name} {value} and {new.get(name)}" for name, value in old.items() if value != new.get(name)]
-    return ", ".join(differing) or "other cases or implementations were selected, or others can be measured there"
+    return ", ".join(differing) or "other cases or implementations were selected, or supported there"
 
 
 def _refuse_gaps(parts: Sequence[Part]) -> None:
@@ -134,7 +135,7 @@ def _refuse_gaps(parts: Sequence[Part]) -> None:
         if len(same) > 1:
             raise GapbenchError(
                 f"shard {number}/{count} is there {len(same)} times, as runs {', '.join(part.run for part in same)}; "
-                "name the folders of the runs to merge, one for each shard"
+                "name one run's folder for each shard"
             )
     if missing := [f"{number}/{count}" for number in range(1, count + 1) if number not in by_number]:
         what = "shard is" if len(missing) == 1 else "shards are"
@@ -142,8 +143,8 @@ def _refuse_gaps(parts: Sequence[Part]) -> None:
             f"{len(missing)} {what} missing: {', '.join(missing)}; measure with: gapbench run --shard {missing[0]} "
             "and the other options as before"
         )
-    places = sorted(place for part in parts for place in part.document.places.values())
-    if places != list(range(len(places))):
+    positions = sorted(position for part in parts for position in part.document.places.values())
+    if positions != list(range(len(positions))):
         raise GapbenchError(f"the shards of sweep {parts[0].document.sweep} do not make up its plan: one is damaged")
 
 
@@ -157,9 +158,8 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Group]) -> dict[Group,
 def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     """Store the shards of one sweep as a new run of ``target``, and return it.
 
-    All rows and samples of the parts are its own, and its ``parts`` are what each said of itself. Of a ceiling that
-    several measured, the highest holds for all of them. Raises `GapbenchError` unless every shard is there once,
-    whole, and measured on an equal machine, or if they were merged before.
+    It has all rows and samples of the parts, and their run.json as its ``parts``. Of a ceiling that several measured
+    it has the highest. Raises `GapbenchError` unless `check` accepts the parts, and if they were merged before.
     """
     parts = check(parts)
     ours = tuple(part.run for part in parts)
@@ -167,7 +167,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
         if stored.imported and stored.imported.runs == ours:
             raise GapbenchError(f"these {len(ours)} shards were merged before, as run {run}")
     runs = [part.document for part in parts]
-    places = {case: place for run in runs for case, place in run.places.items()}
+    places = {case: position for run in runs for case, position in run.places.items()}
     limits = _ceilings(runs)
     begun = min(str(run.started) for run in runs)
     git = _git(runs)
@@ -196,8 +196,8 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     )
     for samples in _samples(parts):
         writer.append(samples)
-    # pandas warns of columns without values when it joins frames
-    frames = [part.store.results([part.run], whole=True).dropna(axis="columns", how="all") for part in parts]
+    # without empty columns, of which pandas warns when it joins frames
+    frames = [part.store.results([part.run], validate=True).dropna(axis="columns", how="all") for part in parts]
     results = pd.concat(frames, ignore_index=True)
     results = results.sort_values("case", key=lambda cases: cases.map(places), kind="stable", ignore_index=True)
     writer.finish(results.assign(ceiling_fraction=_fractions(results, limits)))
@@ -205,63 +205,65 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
 
 
 def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
-    """Yield each part's samples; the serial numbers of processes go on from one part to the next."""
+    """Yield each part's samples, with serial numbers of processes that continue from part to part."""
     used = 0
     for part in parts:
-        samples = part.store.samples([part.run], whole=True)
+        samples = part.store.samples([part.run], validate=True)
         if not samples.empty:
             yield samples.assign(process=samples["process"] + used)
             used += 1 + int(samples["process"].fillna(0).max())
 
 
 def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
-    """Return which share of its ceiling each row reaches: the parts' own shares are of the ceilings they knew."""
+    """Return the share of its merged ceiling that each row reaches."""
     columns = ["device", "threads", "pass", "cold", "times_launch", "bytes_moved", "gbps"]
     rows = plain_rows(results.reindex(columns=columns))
     return pd.Series([ceilings.fraction(limits, row) for row in rows], dtype=float)
 
 
 def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
-    """Return each ceiling once, as high as the best of equal machines reached."""
+    """Return each ceiling once, as the best of the equal machines measured it."""
     of_all = (ceiling for part in parts for ceiling in part.ceilings or ())
     alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
-    # bandwidth, or the reciprocal of a time; nothing where it is not known
+    # by bandwidth, or the reciprocal of a time; 0 where it is unknown
     return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
 
 
 def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:
-    """Return for each device what counts its energy, as the first says that knows."""
+    """Return for each device the meter of its energy, from the first part that has one."""
     by_device = _grouped((source for part in parts for source in part.energy or ()), lambda source: source.device)
     return tuple(max(sources, key=lambda source: source.source is not None) for sources in by_device.values())
 
 
 def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
-    """Return what each clock found out about itself: the median over the parts."""
-    told = [(clock, name, value) for part in parts for clock, of in part.clocks.items() for name, value in of.items()]
-    medians: dict[str, dict[str, float | None]] = {}
-    for (clock, name), same in _grouped(told, itemgetter(0, 1)).items():
-        values = [value for _, _, value in same if value is not None]
-        medians.setdefault(clock, {})[name] = statistics.median(values) if values else None
-    return medians
+    """Return the median over the parts of each value that a clock measured about itself."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for clock, facts in (item for part in parts for item in part.clocks.items()):
+        for name, value in facts.items():
+            values.setdefault(clock, {}).setdefault(name, []).extend([] if value is None else [value])
+    return {
+        clock: {name: statistics.median(many) if many else None for name, many in facts.items()}
+        for clock, facts in values.items()
+    }
 
 
 def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:
-    """Return the highest of the load averages over 1, 5 and 15 minutes."""
+    """Return the highest load averages over 1, 5 and 15 minutes, None where no part has any."""
     return tuple(max(column) for column in zip(*filter(None, loads), strict=False)) or None
 
 
 def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
-    """Yield each warning once, with the shards that have it, unless all do."""
+    """Yield each warning once, with the shards that have it unless all do."""
     of_all = [(warning, str(part.shard)) for part in parts for warning in part.warnings]
     for warning, same in _grouped(of_all, itemgetter(0)).items():
         shards = ", ".join(shard for _, shard in same)
         yield warning if len(same) == len(parts) else replace(warning, evidence=f"shard {shards}: {warning.evidence}")
     if len({part.git and part.git.diff_hash for part in parts}) > 1:
-        evidence = "files that were not committed differ between the shards' folders: other code may have been measured"
+        evidence = "uncommitted files differ between the shards' folders, so they may have measured different code"
         yield Warning("code", evidence, "commit all, and put results/ into .gitignore")
 
 
 def _git(parts: Sequence[Run]) -> Git | None:
-    """Return the commit of all parts, which is dirty if one of their folders was."""
+    """Return the commit of all parts, dirty if one of their folders was."""
     first = parts[0].git
     return first and replace(first, dirty=any(part.git and part.git.dirty for part in parts))

@@ -1,6 +1,6 @@
-"""Every way to compute GAP that gapbench knows.
+"""All implementations of global average pooling, one file per family.
 
-To add one, write it in its family's file and it joins `IMPLEMENTATIONS`; the oracle's tests cover it unasked.
+To add one, write it in its family's file and add it to the tuple there; the oracle's tests then cover it.
 """
 
 from gapbench.implementations.arrays import ARRAYS

@@ -17,7 +17,7 @@ def _numpy_unsupported(case: Case) -> str | None:
     if case.dtype == "bfloat16":
         return "NumPy has no bfloat16; choose --dtype float16 or another implementation"
     if not case.window:
-        return "NumPy warns at every mean of nothing; use mean for empty windows"
+        return "NumPy warns at the mean of an empty window; use mean for empty windows"
     return not_off_cpu(case, "NumPy")
 
 
@@ -40,7 +40,7 @@ def _cupy_unsupported(case: Case) -> str | None:
     if case.dtype == "bfloat16":
         return "CuPy has no bfloat16; choose --dtype float16 or another implementation"
     if not case.window:
-        return "CuPy's mean of nothing is not PyTorch's; use mean for empty windows"
+        return "CuPy's mean of an empty window differs from PyTorch's; use mean for empty windows"
     return missing("cupy", "cupy")
 
 
@@ -56,7 +56,7 @@ def _cupy_mean(case: Case) -> Function:
     dims = case.spatial_dims
 
     def cupy_mean(x: Tensor) -> Tensor:
-        # On PyTorch's own stream nothing waits for anything else, and its events see the work.
+        # on PyTorch's own stream nothing has to wait, and PyTorch's events cover the work
         with cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream):
             y: Tensor = from_dlpack(cupy.from_dlpack(x).mean(dims, keepdims=True))
         return y
@@ -68,7 +68,7 @@ def _jax_unsupported(case: Case) -> str | None:
     if reason := not_on_cpu(case, "JAX"):
         return reason
     if case.dtype == "float64":
-        return "JAX computes in float32 unless a whole process is told otherwise; choose --dtype float32"
+        return "JAX computes in float32 unless a whole process is configured otherwise; choose --dtype float32"
     if case.layout == "sliced":
         return "JAX takes dense tensors only, without gaps; choose --layout channels_last"
     return missing("jax", "jax")
@@ -81,10 +81,10 @@ def _jax_unsupported(case: Case) -> str | None:
     unsupported=_jax_unsupported,
 )
 def _jax_mean(case: Case) -> Function:
-    """Return a mean by XLA, whose streams PyTorch's events do not see: a call waits until its result is there."""
+    """Return a mean by XLA; each call waits for its result, since PyTorch's events do not cover XLA's streams."""
     import jax
 
-    # Or the first call would take three quarters of the GPU's memory, from all others in this process.
+    # otherwise the first call would reserve three quarters of the GPU's memory
     preallocate = {"preallocate": False}
     jax.config.update("jax_pjrt_client_create_options", preallocate)  # type: ignore[no-untyped-call]
     dims = case.spatial_dims

@@ -1,4 +1,4 @@
-"""What an implementation is, and why those on other runtimes cannot run somewhere."""
+"""The type of an implementation, and reasons why one cannot run."""
 
 import importlib.util
 from collections.abc import Callable
@@ -15,17 +15,16 @@ class Implementation:
     """One way to compute global average pooling, or another operation.
 
     ``prepare(case)`` returns the function that is timed, with everything that a caller would know beforehand
-    (dimensions, kernel size, scale) already worked out. ``snippet`` is what a person would write for 2-D input.
-    ``unsupported(case)`` returns why it cannot run here, with the remedy, or None. ``proof()`` is called in the
-    worker after the first call and returns why the function did not run as it claims (compiled code that fell
-    back, say), or None. ``code_path(function)`` is asked there too, of what ``prepare`` returned: which code ran, where
-    that is decided at run time (a kernel that was chosen, generated code or a fallback).
+    (dimensions, kernel size, scale) already computed. ``snippet`` is the code that a user would write for 2-D input.
+    ``unsupported(case)`` returns why it cannot run here, with the remedy, or None. In the worker, after the first
+    call, ``proof()`` returns why the function did not run as claimed (compiled code that fell back, say), or None, and
+    ``code_path(function)`` names the code that ran where that is decided at run time: the chosen kernel, generated code
+    or a fallback.
 
-    ``differentiable`` is False where autograd does not see through the function; it supports the forward pass only.
-    ``variant_of`` names the implementation that this one refines: variants are measured where a suite or --impl names
-    them, not by default. ``parameters(case)`` is how many weights the function has; ``loads`` are modules whose import
-    takes so long that it should happen once, before workers are forked. ``truth`` is the right
-    answer, by which it is judged.
+    ``differentiable`` is False for code that autograd cannot differentiate, which supports the forward pass only.
+    ``variant_of`` names the implementation that this one refines; variants are measured only where a suite or --impl
+    names them. ``parameters(case)`` is the number of weights. ``loads`` are modules with a slow import, which happens
+    once, before workers are forked. ``truth`` is the expected output.
     """
 
     name: str
@@ -43,11 +42,11 @@ class Implementation:
     truth: Truth = GLOBAL_AVERAGE
 
     def unsupported_reason(self, case: Case) -> str | None:
-        """Return why it cannot run on ``case``, with the remedy, or None: its own reasons after those common to all."""
+        """Return why it cannot run on ``case``, with the remedy, or None."""
         if case.pass_ == "update" and not self.parameters(case):
             return "there are no weights to update; choose --pass forward"
         if case.pass_ != "forward" and not self.differentiable:
-            return "autograd does not see through other runtimes; choose --pass forward"
+            return "autograd cannot differentiate code of other runtimes; choose --pass forward"
         return self.unsupported(case)
 
 
@@ -55,7 +54,7 @@ Prepare = Callable[[Case], Function]
 
 
 def implementation(family: str, summary: str, snippet: str, **fields: Any) -> Callable[[Prepare], Implementation]:
-    """Return a decorator that makes an `Implementation` of a ``prepare``, by that function's name less a ``_``."""
+    """Return a decorator that makes an `Implementation` of a ``prepare``, named as that function without the ``_``."""
 
     def decorate(prepare: Prepare) -> Implementation:
         return Implementation(prepare.__name__.removeprefix("_"), family, summary, snippet, prepare, **fields)
@@ -64,20 +63,32 @@ def implementation(family: str, summary: str, snippet: str, **fields: Any) -> Ca
 
 
 def missing(library: str, extra: str) -> str | None:
-    """Return that ``library`` is not installed, and how it is, or None. It is looked for, and not imported."""
+    """Return that ``library`` is not installed, with the remedy, or None; it is not imported."""
     if importlib.util.find_spec(library):
         return None
     return f"{library} is not installed; run pip install 'gapbench[{extra}]'"
 
 
+def empty(case: Case) -> str | None:
+    """Return that the input of ``case`` has no elements, or None."""
+    return None if case.elements else "the input has no elements; choose --shape without a 0"
+
+
+def no_half_windows(case: Case, pool: str) -> str | None:
+    """Return that PyTorch's 3-D ``pool`` has no half-precision code for the CPU, where ``case`` needs it, or None."""
+    if case.device == "cpu" and case.dtype in ("float16", "bfloat16") and len(case.spatial) == 3:
+        return f"{pool} has no half-precision code for the CPU; use mean, or choose --dtype float32"
+    return None
+
+
 def not_on_cpu(case: Case, runtime: str) -> str | None:
-    """Return that ``runtime`` needs a GPU, where the case has none, or None."""
+    """Return that ``runtime`` needs a GPU if the case is on the CPU, or None."""
     if case.device == "cpu":
         return f"{runtime} is measured on GPUs only, this case is on the CPU; choose a GPU such as --device cuda"
     return None
 
 
 def not_off_cpu(case: Case, runtime: str) -> str | None:
-    """Return that ``runtime`` computes on the CPU, where the case does not, or None."""
-    sentence = f"{runtime} computes on the CPU; choose --device cpu or another implementation"
-    return None if case.device == "cpu" else sentence
+    """Return that ``runtime`` computes on the CPU if the case does not, or None."""
+    reason = f"{runtime} computes on the CPU; choose --device cpu or another implementation"
+    return None if case.device == "cpu" else reason

@@ -1,4 +1,4 @@
-"""The same spellings through ``torch.compile``, in several modes, with proof that compiled code ran."""
+"""The eager spellings through ``torch.compile``, in several modes, with proof that compiled code ran."""
 
 import functools
 import shutil
@@ -19,7 +19,7 @@ from gapbench.workloads.passes import Function
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """One way to call ``torch.compile``: its keyword arguments, and which spellings and cases it is for."""
+    """One way to call ``torch.compile``: its keyword arguments, and the spellings and devices that it applies to."""
 
     name: str
     summary: str
@@ -34,7 +34,7 @@ MODES: tuple[Mode, ...] = (
     Mode("", "static shapes, full graph", {"dynamic": False}),
     Mode(
         "max_autotune",
-        # Not plain max-autotune, which would add CUDA graphs: reduce_overhead shows what those do, alone.
+        # not plain max-autotune, which adds CUDA graphs: reduce_overhead shows their effect alone
         "with every candidate kernel and configuration tried, no CUDA graphs",
         {"mode": "max-autotune-no-cudagraphs", "dynamic": False},
     ),
@@ -64,7 +64,7 @@ MODES: tuple[Mode, ...] = (
 
 
 def proof() -> str | None:
-    """Read Dynamo's counters: a silent fall-back to eager leaves no captured graph or names a break."""
+    """Return from Dynamo's counters why no compiled code ran, or None: a fall-back leaves no graph, or a break."""
     from torch._dynamo.utils import counters
 
     if not counters["stats"]["unique_graphs"]:
@@ -75,13 +75,13 @@ def proof() -> str | None:
 
 
 def compile_fresh(function: Function, **keywords: Any) -> Function:
-    """Return ``function`` through torch.compile, with nothing left of earlier compilations."""
+    """Return ``function`` through torch.compile, independent of earlier compilations."""
     from torch._dynamo.utils import counters
 
-    counters.clear()  # for `proof`, which is asked after this function's first call
+    counters.clear()  # for `proof`, called after this function's first call
     assert isinstance(function, FunctionType)
-    # Dynamo keeps what it compiled by code object: with one of its own, no call walks past what other modes made of
-    # the same spelling, and the recompile limit, past which it would go back to eager silently, is never near.
+    # Dynamo caches compiled code by code object. With its own, a call searches no entries of other modes, and never
+    # reaches the recompile limit, beyond which Dynamo falls back to eager silently.
     code = function.__code__.replace()
     own = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     made: Function = torch.compile(own, fullgraph=True, **keywords)
@@ -89,9 +89,9 @@ def compile_fresh(function: Function, **keywords: Any) -> Function:
 
 
 def _owning(replayed: Function) -> Function:
-    """Copy outputs out of the CUDA graph's memory, as PyTorch's manual tells everyone who keeps them.
+    """Copy outputs out of the CUDA graph's memory, as PyTorch's manual asks of callers that keep them.
 
-    The harness does, to judge them after all turns; the graphs of a process share memory, so replays overwrite it.
+    The harness keeps them until all turns are over; the graphs of a process share memory, which replays overwrite.
     """
 
     @functools.wraps(replayed)
@@ -112,10 +112,10 @@ def _unsupported(eager: Implementation, mode: Mode, case: Case) -> str | None:
     if case.device == "cpu" and mode.gpu_only:
         return f"compiled {mode.name} changes nothing on the CPU; choose a GPU such as --device cuda"
     if case.pass_ != "forward" and mode.replays:
-        # A gradient would lie in the graph's memory, too, and the harness sends many back through one recorded graph.
+        # gradients would lie in the graph's memory too, and the harness computes many through one recorded graph
         return f"compiled {mode.name} is measured forward only; choose --pass forward or another mode"
     if case.pass_ == "backward" and (eager.name, mode.name) == ("sum_scale", "dynamic"):
-        # Its scale is left open like the sizes, and Inductor reuses its memory while it computes the gradient.
+        # its scale is dynamic like the sizes, and Inductor reuses the scale's memory for the gradient
         return "a gradient of sum_scale with open sizes cannot be computed twice; use compiled_sum_scale"
     return unsupported(case)
 

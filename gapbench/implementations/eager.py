@@ -1,4 +1,4 @@
-"""GAP as people spell it with PyTorch's own operators."""
+"""GAP as users write it with PyTorch's own operators."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gapbench.implementations.base import Implementation, implementation
+from gapbench.implementations.base import Implementation, implementation, no_half_windows
 from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
 
@@ -86,9 +86,7 @@ def _adaptive(case: Case) -> Function:
 def _avg_pool_unsupported(case: Case) -> str | None:
     if not case.c * case.window:
         return "avg_pool refuses empty channels or windows; use mean"
-    if case.device == "cpu" and case.dtype in ("float16", "bfloat16") and len(case.spatial) == 3:
-        return "avg_pool3d has no half-precision code for the CPU; use mean"
-    return None
+    return no_half_windows(case, "avg_pool3d")
 
 
 @_eager(
@@ -131,7 +129,7 @@ def _matmul(case: Case) -> Function:
     ),
 )
 def _depthwise_conv(case: Case) -> Function:
-    # The kernel is rounded to the input's dtype: 1/HW is subnormal in float16 for windows above 2**14.
+    # the kernel is rounded to the input's dtype: 1/HW is subnormal in float16 for windows above 2**14
     convolve = (F.conv1d, F.conv2d, F.conv3d)[len(case.spatial) - 1]
     channels = case.c
     weights = torch.full(

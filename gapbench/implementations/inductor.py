@@ -1,8 +1,8 @@
-"""What Inductor made of a compiled function: code of its own, or calls of ATen's operators.
+"""Read what Inductor made of a compiled function: generated kernels, or calls of ATen's operators.
 
-Read from the graphs that the function holds, each with the source of its wrapper. That is the same whether Inductor
-has just generated it or found it in its cache on disk, and belongs to this function whatever else the process compiles.
-Dynamo and Inductor have no public way to ask; where another version keeps its graphs elsewhere, nothing is told.
+The source is the wrapper of each graph that the function holds. It is the same whether Inductor has generated it or
+taken it from its cache on disk, and independent of other compiled functions. Dynamo and Inductor have no public
+interface for this; with a version that stores graphs elsewhere the answer is None.
 """
 
 import re
@@ -12,25 +12,26 @@ from typing import Any
 
 import torch
 
+from gapbench.errors import counted
 from gapbench.workloads.passes import Function
 
 _KERNEL = re.compile(r"^(\w+) = async_compile\.(?:cpp\w*|triton)\(", re.MULTILINE)
-# With the parenthesis: comments cite the operators that a kernel replaces, without.
+# with the parenthesis, since comments cite the operators that a kernel replaces
 _FALLBACK = re.compile(r"\btorch\.ops\.(\w+\.\w+)(?:\.\w+)?\(|\bextern_kernels\.(\w+)\(")
 
 
 def code_path(function: Function) -> str | None:
-    """Say what runs in a compiled function that was called: generated kernels, fall-backs; None without evidence."""
+    """Describe the code of a compiled function that was called: generated kernels, fall-backs; None if unknown."""
     wrappers: dict[bool, list[str]] = {False: [], True: []}
     for is_backward, source in sources(function):
         wrappers[is_backward].append(source)
     if wrappers[True]:
-        return f"forward: {_say(wrappers[False])}; backward: {_say(wrappers[True])}"
-    return _say(wrappers[False]) if wrappers[False] else None
+        return f"forward: {_describe(wrappers[False])}; backward: {_describe(wrappers[True])}"
+    return _describe(wrappers[False]) if wrappers[False] else None
 
 
 def sources(function: Function) -> Iterator[tuple[bool, str]]:
-    """Yield whether each graph in Dynamo's cache for a function is of the backward pass, and its wrapper's source."""
+    """Yield for each graph in Dynamo's cache for a function whether it is a backward pass, and its wrapper's source."""
     from torch._dynamo.eval_frame import _debug_get_cache_entry_list
     from torch._inductor.output_code import CompiledFxGraph
 
@@ -41,12 +42,12 @@ def sources(function: Function) -> Iterator[tuple[bool, str]]:
         for name in entry.code.co_names
         if name.startswith("__compiled_fn")
     ]
-    seen: dict[int, Any] = {}  # holds what it has seen, so that no identity is used twice
+    visited: dict[int, Any] = {}  # keeps the objects alive, so that no id is used twice
     while todo:
         thing = todo.pop()
-        if id(thing) in seen:
+        if id(thing) in visited:
             continue
-        seen[id(thing)] = thing
+        visited[id(thing)] = thing
         if isinstance(thing, CompiledFxGraph):
             yield bool(thing.fx_kwargs.get("is_backward")), thing.source_code
         elif isinstance(thing, MethodType):
@@ -60,22 +61,19 @@ def sources(function: Function) -> Iterator[tuple[bool, str]]:
 
 
 def kernels(source: str) -> list[str]:
-    """Return the names of the kernels that a wrapper has had generated; a name lists what was fused."""
+    """Return the names of a wrapper's generated kernels; a name lists the fused operators."""
     return _KERNEL.findall(source)
 
 
 def fallbacks(source: str) -> list[str]:
-    """Return the operators that a wrapper calls because no code was generated for them."""
+    """Return the operators that a wrapper calls, since no code was generated for them."""
     return list(dict.fromkeys(name or f"aten.{external}" for name, external in _FALLBACK.findall(source)))
 
 
-def _say(wrappers: list[str]) -> str:
-    """Put the kernels and fall-backs of some wrappers into words."""
+def _describe(wrappers: list[str]) -> str:
+    """Describe the kernels and fall-backs of some wrappers."""
     source = "\n".join(wrappers)
-    generated, operators = len(kernels(source)), fallbacks(source)
-    parts = []
-    if generated or not operators:
-        parts.append(f"generated {generated} kernel{'' if generated == 1 else 's'}")
-    if operators:
-        parts.append(f"fell back to {', '.join(operators)}")
+    generated, operators = kernels(source), fallbacks(source)
+    parts = [f"generated {counted(len(generated), 'kernel')}"] if generated or not operators else []
+    parts += [f"fell back to {', '.join(operators)}"] if operators else []
     return f"Inductor {' and '.join(parts)}"

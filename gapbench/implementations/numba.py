@@ -1,6 +1,6 @@
-"""GAP as loops of one's own, which Numba compiles for this very processor.
+"""GAP as hand-written loops, which Numba compiles for this processor.
 
-Memory is seen as (N, C, window) with one stride each, as by the Triton kernel, and every layout is read where it lies:
+Memory is read as (N, C, window) with one stride each, as by the Triton kernel. Every layout is read without copies:
 along the rows where positions are adjacent in memory, along the columns where channels are.
 """
 
@@ -16,23 +16,23 @@ from gapbench.machine.telemetry import host
 from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
 
-_BLOCK = 512  # channels whose sums are kept in the first-level cache while their columns are read
+_BLOCK = 512  # channels whose sums fit the first-level cache while their columns are read
 
 Kernel = Callable[..., None]
 
 
 @functools.cache
 def _kernels(parallel: bool) -> tuple[Kernel, Kernel]:
-    """Return the kernels for rows and for columns, cached on disk; Numba's import is slow, so it is a worker's."""
+    """Return the kernels for rows and for columns, cached on disk. Only workers call it, as Numba's import is slow."""
     import numba
 
     indices = numba.prange if parallel else range
     block = _BLOCK
-    # Sums may be reordered, or they would not vectorise, but NaN and infinities are not assumed away. The error model
-    # is NumPy's: Python's would check every division.
+    # Sums may be reordered, which vectorising needs, but NaN and infinities are respected. Python's error model would
+    # check every division.
     compiled = numba.njit(parallel=parallel, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", cache=True)
 
-    # Slices spare the check for negative indices, which count from the end and would keep loops from vectorising.
+    # Slices avoid the check for negative indices, which would keep loops from vectorising.
 
     @compiled
     def rows(x, y, count, window, stride) -> None:  # type: ignore[no-untyped-def]
@@ -79,23 +79,23 @@ def _unsupported(case: Case) -> str | None:
     if case.dtype in ("float16", "bfloat16"):
         return "Numba has no half-precision types on the CPU; choose --dtype float32 or another implementation"
     if case.threads > (most := len(host.usable_cpus())):  # by Numba's own count
-        return f"Numba starts no more threads than there are processors; choose --threads {most} or fewer"
+        return f"Numba starts at most one thread per processor; choose --threads {most} or fewer"
     return None
 
 
 @implementation(
     "numba",
-    "a loop of one's own, compiled by Numba, that reads every layout where it lies",
+    "a hand-written loop, compiled by Numba, that reads every layout without copies",
     "NUMBA[0].prepare(case)(x)  # from gapbench.implementations.numba import NUMBA",
     unsupported=_unsupported,
     differentiable=False,
-    loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call looks for BLAS in the last
+    loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call imports the last for BLAS
 )
 def _numba_mean(case: Case) -> Function:
     """Return GAP for (N, C, *spatial) inputs of ``case``'s shape and dtype, in any of `LAYOUTS`.
 
-    Other views, whose spatial dimensions do not collapse into one stride or where neither positions nor channels are
-    adjacent, are copied.
+    Other views are copied: those whose spatial dimensions do not collapse into one stride, or where neither positions
+    nor channels are adjacent.
     """
     n, c, window = case.n, case.c, case.window
     shape = case.averaged
@@ -112,7 +112,7 @@ def _numba_mean(case: Case) -> Function:
         matrices = x.flatten(2)
         stride_n, stride_c, stride_r = matrices.stride()
         merged = n == 1 or c == 1 or stride_n == c * stride_c
-        step = stride_n if c == 1 else stride_c  # from channel to channel, where merged from image to image, too
+        step = stride_n if c == 1 else stride_c  # from channel to channel, and if merged from image to image
         if step != 1 and not (merged and stride_r == 1):
             matrices = matrices.contiguous()
             merged, step, stride_r = True, window, 1

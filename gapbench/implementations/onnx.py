@@ -11,11 +11,11 @@ from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
 
 _OPSET, _IR_VERSION = 18, 10
-"""Old enough for every release of ONNX Runtime that is allowed; opset 18 takes ReduceMean's axes as an input."""
+"""Old enough for every supported release of ONNX Runtime; opset 18 takes ReduceMean's axes as an input."""
 
 
 def _dimensions(case: Case) -> tuple[list[int], list[int]]:
-    """Return the sizes of the input as it lies in memory, outermost first, and which of them are averaged away."""
+    """Return the input's sizes in the order of memory, outermost first, and which of them are averaged."""
     spatial = len(case.spatial)
     if case.layout == "contiguous":
         return list(case.shape), list(case.spatial_dims)
@@ -51,7 +51,7 @@ def _averaged(sizes: list[int], axes: list[int]) -> list[int]:
 
 
 def _prepare(operator: str, case: Case) -> Function:
-    """Return GAP of inputs that lie in memory as ``case`` says: a session knows sizes, but no strides."""
+    """Return GAP of inputs in the memory order of ``case``, since a session knows sizes but not strides."""
     import numpy as np
     import onnxruntime
 
@@ -63,7 +63,7 @@ def _prepare(operator: str, case: Case) -> Function:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case.threads
     options.inter_op_num_threads = 1
-    # Threads that spin after their work would slow down whoever is timed next in this process.
+    # threads that spin after their work would slow down the next implementation that is timed in this process
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
         _model(operator, case.dtype, sizes, axes), options, providers=["CPUExecutionProvider"]
@@ -81,21 +81,20 @@ def _prepare(operator: str, case: Case) -> Function:
 
 
 def _unsupported(case: Case) -> str | None:
-    runtime = "ONNX Runtime"
-    if reason := not_off_cpu(case, runtime):
+    if reason := not_off_cpu(case, "ONNX Runtime"):
         return reason
     if case.dtype == "bfloat16":
         return "ONNX Runtime has no bfloat16 code for the CPU; choose --dtype float32 or another implementation"
     if case.layout == "sliced":
         return "ONNX Runtime reads dense memory only, without gaps; choose --layout channels_last"
     if not case.elements:
-        return "ONNX Runtime binds no empty buffers; use mean"
+        return "ONNX Runtime does not bind empty buffers; use mean"
     return missing("onnxruntime", "onnx") or missing("onnx", "onnx")
 
 
 def _pool_unsupported(case: Case) -> str | None:
     if case.dtype == "float64":
-        return "ONNX Runtime pools no float64 on the CPU; use onnx_reduce_mean"
+        return "ONNX Runtime does not pool float64 on the CPU; use onnx_reduce_mean"
     if case.layout != "contiguous":
         return "ONNX's GlobalAveragePool is defined on (N, C, *spatial) in memory; use onnx_reduce_mean"
     return _unsupported(case)

@@ -1,6 +1,6 @@
-"""Implementations that users bring, as ``--impl FILE.py:FUNCTION``, or packages, by an entry point.
+"""Implementations of users, by ``--impl FILE.py:FUNCTION``, and of packages (plug-ins), by an entry point.
 
-Such a package declares, in its pyproject.toml::
+A package declares in its pyproject.toml::
 
     [project.entry-points."gapbench.implementations"]
     my_gap = "my_package:my_gap"
@@ -23,11 +23,11 @@ from gapbench.workloads.passes import Function
 
 
 class BrokenImplementationError(Exception):
-    """A user's file or function cannot be used; the message says why."""
+    """A user's file or function that cannot be used; the message says why."""
 
 
 def split(spec: str) -> tuple[str, str]:
-    """Split ``FILE.py:FUNCTION``, whether or not there is such a file. Raises `GapbenchError` for what is none."""
+    """Split ``FILE.py:FUNCTION``, whether or not the file exists. Raises `GapbenchError` for a malformed one."""
     file, _, function = spec.rpartition(":")
     if not function.isidentifier():
         raise GapbenchError(f"--impl {spec!r}: write FILE.py:FUNCTION, as in mine.py:my_gap")
@@ -35,7 +35,7 @@ def split(spec: str) -> tuple[str, str]:
 
 
 def parse(spec: str) -> tuple[Path, str]:
-    """Split ``FILE.py:FUNCTION``, with the path made absolute. Raises `GapbenchError` where no such file is."""
+    """Split ``FILE.py:FUNCTION``, with an absolute path. Raises `GapbenchError` where the file is missing."""
     file, function = split(spec)
     path = Path(file).resolve()
     if not path.is_file():
@@ -44,7 +44,7 @@ def parse(spec: str) -> tuple[Path, str]:
 
 
 def mentions(spec: str) -> bool:
-    """Tell whether the file of a ``FILE.py:FUNCTION`` is there and may define the function; its code does not run."""
+    """Tell, without running code, whether the file of a ``FILE.py:FUNCTION`` exists and may define the function."""
     file, function = split(spec)
     try:
         source = Path(file).read_text(encoding="utf-8", errors="replace")
@@ -54,19 +54,19 @@ def mentions(spec: str) -> bool:
 
 
 def load(spec: str) -> Implementation:
-    """Import the file, whose folder is importable from then on, and return its function as an `Implementation`.
+    """Import the file, put its folder on `sys.path`, and return its function as an `Implementation`.
 
     Runs the user's code, so only workers call it. Raises `BrokenImplementationError`.
     """
     file, function_name = split(spec)
     path = Path(file).resolve()
-    if not path.is_file():  # it was there when the command began, or is not in this checkout
+    if not path.is_file():  # removed since the command began, or not in this checkout
         raise BrokenImplementationError(f"there is no file {path.name!r} here")
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     module_spec = importlib.util.spec_from_file_location(f"gapbench_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
-        raise BrokenImplementationError(f"{path.name} is no Python file: its name should end in .py")
+        raise BrokenImplementationError(f"{path.name} is not a Python file; rename it to end in .py")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
@@ -83,7 +83,7 @@ def load(spec: str) -> Implementation:
 
 
 def wrap(name: str, function: Function, source: str) -> Implementation:
-    """Return a plain function as an implementation called ``name``; ``source`` says where it comes from."""
+    """Return a plain function as an implementation called ``name``; ``source`` names its file or package."""
     own = Implementation(
         name=name,
         family="user",
@@ -91,19 +91,19 @@ def wrap(name: str, function: Function, source: str) -> Implementation:
         snippet=f"{name}(x)",
         prepare=lambda _case: function,
     )
-    if hasattr(function, "_torchdynamo_orig_callable"):  # it is what torch.compile returned
+    if hasattr(function, "_torchdynamo_orig_callable"):  # torch.compile returned it
         return replace(own, family="compiled", proof=compiled.proof, code_path=inductor.code_path)
     return own
 
 
 @cache
 def plugins() -> dict[str, EntryPoint]:
-    """Return the entry points of packages by name; no package's code runs."""
+    """Return the entry points of packages by name, without running their code."""
     return {point.name: point for point in entry_points(group="gapbench.implementations")}
 
 
 def plugin_origin(name: str) -> str:
-    """Return the package that brings ``name``, with its version."""
+    """Return the name and version of the package of a plug-in."""
     package = plugins()[name].dist
     return f"{package.name} {package.version}" if package else plugins()[name].value
 

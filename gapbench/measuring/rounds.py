@@ -70,7 +70,7 @@ class _Inputs:
         self._questions = oracle.questions(prepared.case, seeds(seed), prepared.noise, stressed=False)
         first, later = (question.x for question in self._questions)
         self._contents = first.clone(), later
-        others = [inputs.place(first, prepared.case, rng.getrandbits(32)) for _ in range(rotations - 1)]
+        others = [inputs.copy_at_random_offset(first, prepared.case, rng.getrandbits(32)) for _ in range(rotations - 1)]
         self.xs = [inputs.GuardedTensor(x, self._contents[0]) for x in (first, *others)]
         self._gradients: dict[Truth, tuple[inputs.GuardedTensor, tuple[Tensor, ...]]] = {}
 

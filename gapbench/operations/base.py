@@ -1,4 +1,4 @@
-"""What an operation is."""
+"""The type of an operation."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from gapbench.implementations import Implementation
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is computed, and the ways that compete at it.
+    """An operation and the implementations that compete at it.
 
-    ``reference`` names the implementation that ratios are taken against. ``joinable`` says that users' own
-    implementations can take part: it has one answer, which needs no knowledge of how inputs were made. Where the
-    implementations compute different things it is not ``ranked``: each one's cost is shown, and none wins.
+    ``reference`` names the implementation that ratios are taken against. ``joinable`` means that users' own
+    implementations can take part: there is one expected output, which depends on the input only. An operation whose
+    implementations compute different outputs is not ``ranked``: their costs are shown, and none wins.
     """
 
     name: str

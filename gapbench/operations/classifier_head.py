@@ -1,4 +1,4 @@
-"""What GAP saves in a classifier: heads with and without it; VGG-16's without dropout, which no oracle could judge."""
+"""Classifier heads with and without GAP, to measure what it saves; VGG-16's without dropout, which is random."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +16,14 @@ CLASSES, HIDDEN = 1000, 4096
 
 _SPREAD = 0.3
 _BIAS = 4.0
-"""Hidden units get biases of ±4 and weights so small that eight standard deviations separate every unit from 0: which
-of them ReLU passes does not depend on rounding, so gradients can be compared."""
+"""Hidden units get biases of ±4 and weights so small that eight standard deviations separate every unit from 0. Which
+units ReLU passes then does not depend on rounding, so gradients can be compared."""
 
 _PERIOD = 65_537
 
 
 def _fill(layer: nn.Module) -> None:
-    """Give a linear layer weights that are the same in every process, at the speed of memory."""
+    """Fill a linear layer, at the speed of memory, with weights that are the same in every process."""
     if not isinstance(layer, nn.Linear):
         return
     inputs, outputs = layer.in_features, layer.out_features
@@ -79,7 +79,7 @@ def _head(name: str) -> Implementation:
     summary, snippet, layers = HEADS[name]
 
     def described(case: Case) -> nn.Sequential:
-        with torch.device("meta"):  # takes neither time nor memory
+        with torch.device("meta"):  # without time or memory
             return nn.Sequential(*layers(case))
 
     def prepare(case: Case) -> nn.Module:

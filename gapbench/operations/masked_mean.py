@@ -1,6 +1,6 @@
 """The mean over the valid part of padded sequences, as audio and text models pool.
 
-Sample n of a batch is valid up to its own length, and padded with anything from there on.
+Sample n of a batch is valid up to its own length, and padding with any content follows.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from gapbench.implementations import Function, compiled
-from gapbench.implementations.base import implementation
+from gapbench.implementations.base import empty, implementation
 from gapbench.operations.base import Operation
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Differentiated
 
 
 def lengths(case: Case) -> list[int]:
-    """Return how many positions of each sample are valid: from all down to half, evenly spread over the batch."""
+    """Return the number of valid positions of each sample: from all down to half, evenly spread over the batch."""
     return [case.window - n * (case.window // 2) // max(case.n - 1, 1) for n in range(case.n)]
 
 
@@ -33,13 +33,9 @@ def _exactly(case: Case) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.stack([x[n].flatten(1)[:, :length].mean(1) for n, length in enumerate(valid)]).view(shape)
 
 
-def _unsupported(case: Case) -> str | None:
-    return None if case.elements else "nothing is there to be pooled; choose --shape without a 0"
-
-
 TRUTH = Differentiated(_exactly, attrgetter("averaged"), attrgetter("window"), _exactly)
 
-_masked = partial(implementation, "masked", unsupported=_unsupported, truth=TRUTH)
+_masked = partial(implementation, "masked", unsupported=empty, truth=TRUTH)
 
 
 @_masked(
@@ -73,7 +69,7 @@ def _masked_matmul(case: Case) -> Function:
 
 
 @_masked(
-    "the mean of each sample's valid slice, one sample after the other",
+    "the mean of each sample's valid slice, sample by sample",
     "torch.stack([sample[:, :length].mean(1, keepdim=True) for sample, length in zip(x, lengths)])",
 )
 def _slice_mean(case: Case) -> Function:

@@ -1,6 +1,6 @@
-"""Which pooling costs what: global average beside global maximum and 2x2 windows, on the same inputs.
+"""The cost of pooling operations: global average, global maximum and 2x2 windows, on the same inputs.
 
-These compute different things, each with its own truth; what is compared is their price.
+They compute different outputs, each with its own expected output; only their times are compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gapbench.implementations import Function, Implementation
+from gapbench.implementations.base import empty, no_half_windows
 from gapbench.operations.base import Operation
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Differentiated
@@ -26,22 +27,10 @@ def _windowed(case: Case) -> tuple[int, ...]:
     return (case.n, case.c, *(size // 2 for size in case.spatial))
 
 
-def _unsupported(case: Case) -> str | None:
-    return None if case.elements else "nothing is there to be pooled; choose --shape without a 0"
-
-
 def _window_unsupported(case: Case) -> str | None:
     if min(case.spatial) < 2:
-        return "2x2 windows need spatial sizes of 2 or more; choose --shape with such"
-    if case.device == "cpu" and case.dtype in ("float16", "bfloat16") and len(case.spatial) == 3:
-        return "PyTorch's 3-D windows have no half-precision code for the CPU; choose --dtype float32"
-    return _unsupported(case)
-
-
-def _max_unsupported(case: Case) -> str | None:
-    if case.device == "cpu" and case.dtype in ("float16", "bfloat16") and len(case.spatial) == 3:
-        return "adaptive_max_pool3d has no half-precision code for the CPU; choose --dtype float32"
-    return _unsupported(case)
+        return "2x2 windows need spatial sizes of 2 or more; choose a larger --shape"
+    return no_half_windows(case, "windowed pooling in 3-D") or empty(case)
 
 
 def _pooling(
@@ -51,7 +40,7 @@ def _pooling(
     pool: _Pool,
     outputs: Callable[[Case], tuple[int, ...]] = attrgetter("averaged"),
     summed: Callable[[Case], int] = lambda case: case.window,
-    unsupported: Callable[[Case], str | None] = _unsupported,
+    unsupported: Callable[[Case], str | None] = empty,
 ) -> Implementation:
     truth = Differentiated(pool, outputs, summed, pool, stressed=True)
     return Implementation(name, "pooling", summary, snippet, pool, unsupported, truth=truth)
@@ -59,7 +48,7 @@ def _pooling(
 
 POOLING = Operation(
     "pooling",
-    "global average pooling beside global maximum and windowed pooling, each judged by its own answer",
+    "global average pooling beside global maximum and windowed pooling, each judged by its own expected output",
     "global_average",
     (
         _pooling(
@@ -77,11 +66,11 @@ POOLING = Operation(
         ),
         _pooling(
             "adaptive_max",
-            "adaptive maximum pooling to size 1 (nn.AdaptiveMaxPool2d(1)), which remembers where the maximum was",
+            "adaptive maximum pooling to size 1 (nn.AdaptiveMaxPool2d(1)), which stores the index of the maximum",
             "F.adaptive_max_pool2d(x, 1)",
             _of_rank((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), 1),
             summed=lambda _case: 1,
-            unsupported=_max_unsupported,
+            unsupported=lambda case: no_half_windows(case, "adaptive_max_pool3d") or empty(case),
         ),
         _pooling(
             "average_2x2",

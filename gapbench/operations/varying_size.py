@@ -1,7 +1,7 @@
-"""What changing input sizes cost: one call pools the feature maps of 160, 224, 288 and 320 px images in turn.
+"""The cost of changing input sizes: one call pools the feature maps of 160, 224, 288 and 320 px images in turn.
 
-The input's memory serves every size: each map is its first part. Compiled code either compiles once more for every
-new size or pays for symbolic ones; the results count the recompilations.
+Every map is the first part of the same memory. Compiled code either compiles again for every new size or uses symbolic
+sizes, which cost time; the results count the recompilations.
 """
 
 import functools
@@ -19,7 +19,7 @@ from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Differentiated
 
 PIXELS = (160, 224, 288, 320)
-"""Image sizes, the last of which the case's shape belongs to."""
+"""Image sizes; the case's shape is that of the last."""
 
 
 def sizes(case: Case) -> list[tuple[int, ...]]:
@@ -47,14 +47,14 @@ def _mean(x: Tensor) -> Tensor:
 
 def _unsupported(case: Case) -> str | None:
     if len(case.spatial) != 2 or not case.elements:
-        return "images of varying size are wanted; choose a --shape of four sizes without a 0"
+        return "this operation pools images of varying size; choose a --shape of four sizes without a 0"
     if case.layout != "contiguous":
         return "the maps of all sizes share memory in the order (N, C, H, W); choose --layout contiguous"
     return None
 
 
 def _truth(pool: Callable[[Case], Function], size: int) -> Differentiated:
-    """Return the answer of ``pool`` for maps of ``size`` x ``size``, joined."""
+    """Return the expected output of ``pool`` for maps of ``size`` x ``size``, joined."""
     return Differentiated(pool, lambda case: (case.n, case.c, size * len(PIXELS), size), lambda case: case.window, pool)
 
 
@@ -66,7 +66,7 @@ _varying = partial(Implementation, unsupported=_unsupported, truth=_truth(_EACH_
 def _compiled(name: str, summary: str, **dynamic: bool) -> Implementation:
     def prepare(case: Case) -> Function:
         pool = compiled.compile_fresh(_mean, **{"dynamic": None, **dynamic})
-        return functools.update_wrapper(_each(pool)(case), pool)  # so that it can be asked what Inductor made
+        return functools.update_wrapper(_each(pool)(case), pool)  # for `inductor.code_path`
 
     arguments = "".join(f", {key}={value}" for key, value in dynamic.items())
     return _varying(

@@ -143,7 +143,7 @@ def _prepared(implementation: Implementation, case: Case, target: Device) -> tup
     function = implementation.prepare(case)
     copies = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
     first = inputs.sample(case, 0)
-    xs = [first, *(inputs.place(first, case, number) for number in range(1, copies))]
+    xs = [first, *(inputs.copy_at_random_offset(first, case, number) for number in range(1, copies))]
     gradient = inputs.upstream(case, 0, implementation.truth.shape(case))
     calls = [make_call(case, function, x, gradient) for x in xs]
     for call in calls:

@@ -54,7 +54,7 @@ def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
     while shown < len(runs):
         block = list(runs[shown : shown + max(1, room // largest)])
         # a damaged run does not hide the others; `gapbench store verify` names it
-        results = store.results(block, columns=COLUMNS, damaged=damaged.append, whole=True, status="ok")
+        results = store.results(block, columns=COLUMNS, damaged=damaged.append, validate=True, status="ok")
         sizes = results["run"].value_counts().reindex(block, fill_value=0)
         fitting = sizes[sizes.cumsum() <= room]
         frames.append(results[results["run"].isin(fitting.index)])

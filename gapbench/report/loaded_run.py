@@ -30,7 +30,7 @@ def load(store: Store, run: str) -> Stored:
 
 def side(store: Store, run: str) -> Side:
     """Load the run with this id as a side of a comparison."""
-    return Side(store.describe(run), store.results([run], whole=True), store.samples([run], whole=True))
+    return Side(store.describe(run), store.results([run], validate=True), store.samples([run], validate=True))
 
 
 MOST_ROWS = 1000  # larger runs are compared only with a named baseline: it takes milliseconds per row

@@ -1,1 +1,1 @@
-"""The git repository under test, and checkouts of its commits."""
+"""The git repository that is measured, and checkouts of its commits."""

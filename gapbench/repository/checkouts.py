@@ -1,9 +1,9 @@
-"""Commits of a repository as folders: git worktrees for the time of a measurement.
+"""Check out commits of a repository as git worktrees, for the time of a measurement.
 
-They are removed when it ends, however it ends; what a killed process could not remove, the next one does.
+They are removed when it ends; those of a killed process are removed by the next one.
 
-The commits may be a stranger's. Hooks, monitors and filters are the user's configuration, but that may name programs
-that lie in the work tree (``core.hooksPath = .husky``): those would be the commit's own, so none of them is started.
+The commits may be untrusted. Hooks, monitors and filters are the user's configuration, but may name programs in the
+work tree (``core.hooksPath = .husky``), which would be the commit's own, so none of them is started.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from gapbench.errors import GapbenchError
 from gapbench.repository import git
 
 HERE = "."
-"""Names the folder as it is, with what is not committed."""
+"""The ref of the folder as it is, with uncommitted changes."""
 
 _PREFIX = "gapbench-ab-"
-_TRUSTED_FILTERS = ("lfs",)  # a program of the user's, without which large files would be missing
+_TRUSTED_FILTERS = ("lfs",)  # the user's own program, without which large files would be missing
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """What ``ref`` names: the commit, and the folder where it lies (the repository's own for `HERE`)."""
+    """The commit that ``ref`` names, None for `HERE`, and its folder, the repository's own for `HERE`."""
 
     ref: str
     commit: str | None
@@ -38,7 +38,7 @@ class Checkout:
 
 
 def top(folder: Path) -> Path:
-    """Return the top of the repository that ``folder`` is in, or the folder itself where it is in none."""
+    """Return the top folder of the repository of ``folder``, or the folder itself outside a repository."""
     try:
         return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
     except subprocess.CalledProcessError:
@@ -46,8 +46,8 @@ def top(folder: Path) -> Path:
 
 
 def resolve(folder: Path, ref: str) -> str:
-    """Return the commit that ``ref`` names. Raises `GapbenchError` where there is none, saying what to fetch."""
-    # --end-of-options: a ref may not become an option of git's
+    """Return the commit that ``ref`` names. Raises `GapbenchError` where there is none, with what to fetch."""
+    # --end-of-options: git must not read a ref as an option
     commit = git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is not None:
         return commit
@@ -65,10 +65,10 @@ def resolve(folder: Path, ref: str) -> str:
 
 @contextlib.contextmanager
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
-    """Check every one of ``refs`` out, and remove the worktrees at the end; `HERE` needs none.
+    """Check out each of ``refs``, and remove the worktrees at the end; `HERE` needs none.
 
-    Submodules are checked out as far as they have been fetched; nothing is fetched. Raises `GapbenchError` for what
-    does not exist, and where git cannot make a worktree.
+    Submodules are checked out if they have been fetched; nothing is fetched. Raises `GapbenchError` for a ref that does
+    not exist, and where git cannot make a worktree.
     """
     whole = top(folder)
     commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
@@ -88,7 +88,7 @@ def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
 
 @contextlib.contextmanager
 def harness() -> Iterator[Path]:
-    """Yield a folder with nothing but this gapbench in it, for an interpreter that has packages of its own."""
+    """Yield a folder that contains only this gapbench, for an interpreter with its own packages."""
     with tempfile.TemporaryDirectory(prefix="gapbench-harness-") as folder:
         (Path(folder) / "gapbench").symlink_to(Path(__file__).parents[1])
         yield Path(folder)
@@ -102,7 +102,7 @@ def _add(whole: Path, folder: Path, commit: str) -> Path:
         raise GapbenchError(f"git cannot check {commit[:12]} out: {lines[-1] if lines else error}") from error
     for path, pinned in _submodules(whole, commit):
         if (whole / path / ".git").exists():
-            with contextlib.suppress(GapbenchError):  # a commit that was never fetched: its folder stays empty
+            with contextlib.suppress(GapbenchError):  # the folder of an unfetched commit stays empty
                 _add(whole / path, folder / path, pinned)
     return folder
 
@@ -116,7 +116,7 @@ def _submodules(whole: Path, commit: str) -> Iterator[tuple[str, str]]:
 
 
 def _no_filters(whole: Path) -> list[str]:
-    """Return the options with which git filters nothing that it checks out, whatever ``.gitattributes`` asks for."""
+    """Return the options with which git runs no filters on what it checks out, whatever ``.gitattributes`` says."""
     keys = git.ask(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$") or ""
     names = dict.fromkeys(key.removeprefix("filter.").rpartition(".")[0] for key in keys.splitlines())
     settings = ("smudge=", "process=", "required=false")
@@ -136,7 +136,7 @@ def _remove(whole: Path, parent: Path) -> None:
 
 
 def _remove_stale(whole: Path) -> None:
-    """Remove what processes left that no longer live."""
+    """Remove the worktrees of processes that have ended."""
     for line in _git(whole, "worktree", "list", "--porcelain").splitlines():
         parent = Path(line.removeprefix("worktree ")).parent
         owner = re.match(rf"{_PREFIX}(\d+)-", parent.name)
@@ -148,4 +148,4 @@ def _git(folder: Path, *arguments: str) -> str:
     try:
         return git.call(folder, *arguments).strip()
     except FileNotFoundError as error:
-        raise GapbenchError("git is not installed, and commits are checked out with it; install git") from error
+        raise GapbenchError("git is not installed, which checks out commits; install git") from error

@@ -1,4 +1,4 @@
-"""git, asked about the repository of a folder: it starts no hook and no monitor, which may be a commit's own."""
+"""Call git in the repository of a folder, without hooks and monitors, which may come from an untrusted commit."""
 
 import hashlib
 import os
@@ -15,11 +15,11 @@ _SETTINGS = (
     "core.abbrev=40", "diff.algorithm=default", "diff.context=3", "diff.renames=true", "diff.relative=false",
     "diff.noprefix=false", "diff.mnemonicPrefix=false", "diff.ignoreSubmodules=none",
 )  # fmt: skip
-"""In place of the user's own: no hooks and no monitor start, and what is parsed here is printed, and nothing else."""
+"""Settings in place of the user's: no hooks, no monitor, and output in the form that is parsed here."""
 
 
 class Git(Struct, frozen=True, kw_only=True):
-    """A commit, and whether the tree was dirty, with a hash of the difference; None is not known."""
+    """A commit, and whether the tree was dirty, with a hash of the difference; None means unknown."""
 
     commit: str | None = None
     branch: str | None = None
@@ -29,11 +29,11 @@ class Git(Struct, frozen=True, kw_only=True):
 
 
 def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str:
-    """Return what git prints in ``folder`` (the current one for None), given ``lines`` on its standard input.
+    """Return the output of git in ``folder`` (the current one for None), with ``lines`` on its standard input.
 
-    Git's own variables do not reach it: in a hook they name the index of the commit that is being made, which a
-    worktree would overwrite. Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it
-    fails, and `ValueError` for arguments that no process can be given.
+    Git's own variables are removed: in a hook they name the index of the commit that is being made, which a worktree
+    would overwrite. Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it fails, and
+    `ValueError` for arguments that cannot be passed to a process.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *arguments]
@@ -45,7 +45,7 @@ def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str
 
 
 def ask(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str | None:
-    """Return what `call` does, None where that raises: no git, no repository, no such thing."""
+    """Return the output of `call`, None where it raises: no git, no repository, no such object."""
     try:
         return call(folder, *arguments, lines=lines)
     except (OSError, ValueError, subprocess.CalledProcessError):
@@ -53,21 +53,21 @@ def ask(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str 
 
 
 def refusal(folder: Path | None = None) -> str | None:
-    """Return why git will not read the repository of ``folder``, in its own words; None where it does, or has none."""
+    """Return git's reason not to read the repository of ``folder``; None where it does, or where there is none."""
     try:
         call(folder, "rev-parse", "--git-dir")
     except subprocess.CalledProcessError as error:
         sentence = str(error.stderr).partition("\n")[0].removeprefix("fatal: ")
         return None if sentence.startswith("not a git repository") else sentence
     except (OSError, ValueError):
-        return None
+        pass
     return None
 
 
 def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
-    """Return the commit of ``folder`` (the current one by default), None if it is in no repository or has no commit.
+    """Return the commit of ``folder`` (the current one by default), None outside a repository or without a commit.
 
-    A ``fresh`` checkout is clean: of a stranger's commit no more is asked, since git may start filters to compare.
+    A ``fresh`` checkout counts as clean, without a comparison, in which git might start an untrusted commit's filters.
     """
     here = partial(ask, folder)
     commit = here("rev-parse", "--verify", "HEAD")

@@ -7,9 +7,9 @@ One folder per run::
         shards/000123.parquet   one per finished round, while the run lasts
         samples.parquet         all shards, at the end
         results.parquet         one row per case x implementation x contender x clock, at the end
-        profiles/               what gapbench profile found (see gapbench.store.profiles), at any time
-    results/index.parquet       what identifies each complete run: a cache, see `gapbench.store.index`
+        profiles/               the output of gapbench profile (see gapbench.store.profiles), at any time
+    results/index.parquet       a cache of what identifies each complete run: see `gapbench.store.index`
 
-No finished file is ever changed except run.json, which comes last. Any fsspec URL works as well as a path, and any
-number of writers at once. Every file names the version of its schema; columns that may be null join without a new one.
+No finished file is changed except run.json, which is written last. Any fsspec URL works as well as a path, and any
+number of writers at once. Every file names its schema's version; a column that may be null is added without a new one.
 """

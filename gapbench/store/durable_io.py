@@ -1,7 +1,7 @@
-"""Writes to a local disk that a power cut cannot undo, and the lock of a folder that dies with its process.
+"""Writes to a local disk that survive a power cut, and a folder's lock that ends with its process.
 
-A file comes whole or not at all: it is written beside its place, forced to the disk, and put in place; then its folder
-is forced too, or the name could still be lost. Files of interrupted writes end with `PART`.
+A file is written under another name, flushed to the disk and renamed; then its folder is flushed too, or the name could
+still be lost. Files of interrupted writes end with `PART`.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ PART = ".part"
 
 
 def write(path: str, content: bytes, *, new: bool = False) -> None:
-    """Write a file; it is on the disk when this returns.
+    """Write a file atomically; it is on the disk when this returns.
 
-    Raises `FileExistsError` where ``new`` is asked and there is one, even if another process makes it at this moment;
-    `OSError` for what the disk refuses, and nothing half-written is left then.
+    Raises `FileExistsError` where it must be ``new`` and exists, even if another process is creating it; `OSError` if
+    the disk refuses, and then no partial file is left.
     """
     part = f"{path}.{secrets.token_hex(4)}{PART}"
     try:
@@ -38,19 +38,19 @@ def write(path: str, content: bytes, *, new: bool = False) -> None:
 
 
 def _link(part: str, path: str) -> None:
-    """Give a file the name ``path``, unless that is taken: renaming would replace what is there."""
+    """Rename a file to ``path``. Raises `FileExistsError` where that exists, which a plain rename would replace."""
     try:
         os.link(part, path)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise
-        if Path(path).exists():  # a file system without hard links: as good as it gets
-            raise FileExistsError(errno.EEXIST, "there is one already", path) from error
+        if Path(path).exists():  # the best check where a file system has no hard links
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
         Path(part).replace(path)
 
 
 def make_folder(path: str) -> None:
-    """Create a folder and those above it; their names are on the disk when this returns."""
+    """Create a folder and its parents; their names are on the disk when this returns."""
     missing = [Path(path)]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
@@ -60,19 +60,19 @@ def make_folder(path: str) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Force the names in a folder to the disk, where the file system can."""
+    """Flush the names in a folder to the disk, where the file system supports it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some network disks have no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # as some network disks answer
             raise
     finally:
         os.close(descriptor)
 
 
 class FolderLock:
-    """The right to write to a folder, of this process alone; given back when released, or by any kind of death."""
+    """An exclusive lock of a folder, held until released or until the process ends in any way."""
 
     def __init__(self, folder: str) -> None:
         self._descriptor = os.open(folder, os.O_RDONLY)
@@ -81,11 +81,11 @@ class FolderLock:
         except BlockingIOError:
             self.release()
             raise
-        except OSError:  # a file system without locks: exclusive names are what is left
+        except OSError:  # a file system without locks: only the exclusive names of rounds protect
             pass
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -97,7 +97,7 @@ _locks: "WeakValueDictionary[str, FolderLock]" = WeakValueDictionary()
 
 
 def lock_folder(folder: str) -> FolderLock:
-    """Lock a folder; twice is the same lock. Raises `BlockingIOError` if another process has it."""
+    """Lock a folder; a second call returns the same lock. Raises `BlockingIOError` if another process holds it."""
     folder = os.path.realpath(folder)
     lock = _locks.get(folder)
     if lock is None:

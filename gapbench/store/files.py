@@ -1,7 +1,7 @@
 """The files of a store, on a local disk or behind any other fsspec URL: whole reads, whole writes, one listing.
 
-Object stores have no rename, no locks and no folders. What is asked of them is that a written object appears whole, and
-that one which must be new is refused where there is one (S3's ``If-None-Match``).
+Object stores have no rename, no locks and no folders. They must offer two things: a written object appears as a whole,
+and an object that must be new is refused where one exists (S3's ``If-None-Match``).
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from gapbench.errors import GapbenchError
 from gapbench.store import durable_io
 
 _AT_ONCE = 16
-"""Requests under way at once: an object store answers each in 10 to 100 ms, however many there are."""
+"""Concurrent requests: an object store answers each in 10 to 100 ms, however many there are."""
 
 _FOLDERLESS = frozenset(["s3", "gs", "gcs", "az", "abfs", "oss"])
-"""Protocols where making a folder is no more than a bucket made by a slip of the pen."""
+"""Protocols without folders: making one there would create a bucket by mistake."""
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Files:
-    """What lies at a URL. Raises `GapbenchError` for what cannot be read or written, with the reason."""
+    """The files at a URL. Raises `GapbenchError`, with the reason, for what cannot be read or written."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -39,30 +39,28 @@ class Files:
         self.local = isinstance(self.fs, LocalFileSystem)
 
     def path(self, *parts: str) -> str:
-        """Return where a file of the store lies."""
+        """Return the path of a file or folder of the store."""
         return "/".join([self.root, *parts])
 
     def require(self) -> None:
-        """Raise `GapbenchError` where nothing lies at the URL."""
+        """Raise `GapbenchError` where nothing exists at the URL."""
         if not self.exists(self.root):
             raise GapbenchError(f"there is no store {self.url!r}; name another with --store URL")
 
     def read(self, *parts: str) -> bytes | None:
-        """Return what a file holds, None if there is none."""
-        with self._explained("read from"):
-            try:
-                # from the first byte on: without a start, s3fs asks for the size before it asks for the file
-                return bytes(self.fs.cat_file(self.path(*parts), start=0))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+        """Return a file's content, None if there is no such file."""
+        with self._explained("read from"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            # without a start, s3fs requests the size before it requests the file
+            return bytes(self.fs.cat_file(self.path(*parts), start=0))
+        return None
 
-    def map(self, function: Callable[[Asked], Answer], asked: Iterable[Asked]) -> Iterator[Answer]:
-        """Return ``function`` of each, in order: as many at once as there are cores, more over a network."""
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield ``function`` of each item, in order, computed in a thread per core, or in more over a network."""
         with ThreadPoolExecutor(os.cpu_count() if self.local else _AT_ONCE) as pool:
-            yield from pool.map(function, asked)
+            yield from pool.map(function, items)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a whole file; a reader sees the old one or the new one, never half."""
+        """Write a whole file, atomically: a reader sees the old content or the new one."""
         with self._explained("write to"):
             if self.local:
                 durable_io.write(path, content)
@@ -70,12 +68,12 @@ class Files:
                 self.fs.pipe_file(path, content)
 
     def create_file(self, path: str, content: bytes) -> None:
-        """Write a whole file that must be new. Raises `FileExistsError` where there is one."""
+        """Write a whole file that must be new. Raises `FileExistsError` where it exists."""
         with self._explained("write to"):
             if self.local:
                 durable_io.write(path, content, new=True)
                 return
-            if self.exists(path):  # not every object store knows the condition that follows
+            if self.exists(path):  # some object stores ignore mode="create"
                 raise FileExistsError(path)
             self.fs.pipe_file(path, content, mode="create")
 
@@ -88,7 +86,7 @@ class Files:
                 self.fs.makedirs(path, exist_ok=True)
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is such a file, or a folder with files in it."""
+        """Tell whether a file exists, or a folder with files in it."""
         with self._explained("read from"):
             self.fs.invalidate_cache()
             return bool(self.fs.exists(path))
@@ -112,19 +110,19 @@ class Files:
         with self._explained("read from"):
             self.fs.invalidate_cache()  # others write here too
             try:
-                found = self.fs.ls(folder, detail=True)
+                entries = self.fs.ls(folder, detail=True)
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        names = ((str(one["name"]).rstrip("/"), str(one["type"])) for one in found)
+        names = ((str(entry["name"]).rstrip("/"), str(entry["type"])) for entry in entries)
         return [(name.rsplit("/", 1)[-1], kind) for name, kind in names if name != folder.rstrip("/")]
 
     def is_link(self, path: str) -> bool:
-        """Tell whether a folder is a link to another place."""
+        """Tell whether a folder is a symbolic link."""
         with self._explained("read from"):
             return bool(self.local and self.fs.info(path).get("islink"))
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder and what is in it, if it is there: object stores have no empty folders."""
+        """Remove a file, or a folder with its content; neither need exist, as object stores have no empty folders."""
         with self._explained("remove from"), contextlib.suppress(FileNotFoundError):
             self.fs.rm(path, recursive=True)
 
@@ -135,7 +133,7 @@ class Files:
         except (GapbenchError, FileExistsError):
             raise
         except Exception as error:
-            # clients of object stores have errors of their own: no credentials, no such host, ...
+            # clients of object stores raise their own errors: no credentials, no such host, ...
             if self.local and not isinstance(error, OSError):
                 raise
             raise GapbenchError(f"cannot {what} the store {self.url}: {error}") from error

@@ -1,8 +1,8 @@
-"""What there is in a store, without reading every run: a cache that anyone may remove and that anyone rebuilds.
+"""The index of a store: a cache that lists its runs without reading each, and that can be removed at any time.
 
-Runs that are complete never change, so what identifies one is read once and kept in ``index.parquet``: a row of its id
-and, as JSON, what `about` returns. A listing takes the names of the folders, that file, and the run.json of each run
-that it does not have. Whoever lists writes the index, whole; what one of two who do so at once loses is read again.
+Complete runs never change, so the part of each that `about` returns is kept in ``index.parquet``, as JSON. A listing
+reads the names of the folders, the index, and the run.json of each run that the index lacks; then it writes the index
+as a whole. If two listings write at once, rows of one are lost and read again the next time.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from gapbench.store.tables import parquet
 
 FILE = "index.parquet"
 VERSION = 2
-"""Of the index alone: it is written anew where `about` changes. One of a newer gapbench is left as it is."""
+"""The version of the index, raised where `about` changes. An older index is rebuilt, a newer one left untouched."""
 
 COLUMNS = (
     "run", "started", "ended", "suites", "tag", "commit", "branch", "subject", "device", "complete", "unreadable",
 )  # fmt: skip
-"""What a list says of each run."""
+"""The columns of a list of runs."""
 
 _KEY = b"gapbench_index"
 _WHOLE = ("schema", "id", "started", "ended", "suites", "tag", "git", "versions", "imported", "sides")
@@ -36,37 +36,41 @@ _MACHINE = ("cpu", "device", "device_description", "usable_cores")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The runs of a store, oldest first: what `about` says of each, and why others cannot be read."""
+    """The runs of a store, oldest first, as `about` returns them, and why others cannot be read."""
 
     runs: dict[str, Run]
     unreadable: dict[str, str]
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all, oldest first."""
+        """The ids of all runs, oldest first."""
         return sorted([*self.runs, *self.unreadable])
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return what a list says of each run, by `COLUMNS`; of one that cannot be read, why."""
-        nothing = dict.fromkeys(COLUMNS)
-        found = []
-        for run in self.ids:
-            if run in self.unreadable:
-                found.append(nothing | {"run": run, "complete": False, "unreadable": self.unreadable[run]})
-                continue
-            one = self.runs[run]
-            row = nothing | {name: getattr(one, name) for name in ("started", "ended", "tag")}
-            row |= {name: getattr(one.git, name, None) for name in ("commit", "branch", "subject")}
-            row |= {"device": one.machine.device_description, "complete": one.is_complete}
-            found.append(row | {"run": run, "suites": ",".join(one.suites)})
-        return found
+        """Return one row per run by `COLUMNS`; an unreadable run has only its id and the reason."""
+        return [
+            {
+                "run": run,
+                "started": described.started,
+                "ended": described.ended,
+                "suites": ",".join(described.suites),
+                "tag": described.tag,
+                **{name: getattr(described.git, name, None) for name in ("commit", "branch", "subject")},
+                "device": described.machine.device_description,
+                "complete": described.is_complete,
+                "unreadable": None,
+            }
+            if (described := self.runs.get(run))
+            else {**dict.fromkeys(COLUMNS), "run": run, "complete": False, "unreadable": self.unreadable[run]}
+            for run in self.ids
+        ]
 
     def resolve(self, name: str, url: str) -> str:
-        """Return the run that ``name`` means: a tag (its newest), a unique prefix or last part, a branch or a commit.
+        """Return the id of the run that ``name`` means.
 
-        ``latest`` is the newest of all.
-
-        A run that cannot be read is meant by its id only. Raises `GapbenchError` where there is none.
+        That is, in this order: ``latest`` for the newest, an id, a tag (its newest run), a unique prefix or last part
+        of an id, a branch, a commit or at least four characters of it. An unreadable run is found by its id only.
+        Raises `GapbenchError` if no run matches, or several ids do.
         """
         if not self.ids:
             raise GapbenchError(f"the store {url} holds no runs; measure one with: gapbench run")
@@ -85,7 +89,7 @@ class Listing:
         if partly:
             raise GapbenchError(f"run {name!r} is ambiguous in {url}: {', '.join(partly)}")
         for run, described in newest_first:
-            # runs of old name the branch of a detached HEAD "HEAD"
+            # older runs have "HEAD" as the branch of a detached HEAD
             on_branch = name != "HEAD" and described.git is not None and described.git.branch == name
             if on_branch or (len(name) >= 4 and (described.commit or "").startswith(name)):
                 return run
@@ -94,36 +98,36 @@ class Listing:
 
 
 def about(run: Run) -> Run:
-    """Return the part of a run that identifies it and says on what it was measured."""
+    """Return the part of a run that identifies it and its environment."""
     machine = Machine(
         **{name: getattr(run.machine, name) for name in _MACHINE},
-        gpus=tuple(Gpu(name=one.name, driver=one.driver) for one in run.machine.gpus),
+        gpus=tuple(Gpu(name=gpu.name, driver=gpu.driver) for gpu in run.machine.gpus),
     )
     comparison = run.comparison and replace(run.comparison, flagged=())
     return Run(**{name: getattr(run, name) for name in _WHOLE}, machine=machine, comparison=comparison)
 
 
 def listing(files: Files) -> Listing:
-    """Return what there is, and bring the index up to date where it can be written."""
+    """List the runs of a store, and update its index where that can be written."""
     folders = [name for name in files.folders() if is_id(name)]
-    known = load(files)
-    rows = {run: known[run] for run in folders if known and run in known}
+    indexed = load(files)
+    rows = {run: indexed[run] for run in folders if indexed and run in indexed}
     unreadable = {}
     new = [run for run in folders if run not in rows]
-    for run, found in zip(new, files.map(lambda run: _about(files, run), new), strict=True):
-        if isinstance(found, str):
-            unreadable[run] = found
-        elif found is not None:
-            rows[run] = found
+    for run, row in zip(new, files.map(lambda run: _about(files, run), new), strict=True):
+        if isinstance(row, str):
+            unreadable[run] = row
+        elif row is not None:
+            rows[run] = row
     complete = {run: row for run, row in rows.items() if row.is_complete}
-    if known is not None and complete.keys() - known.keys():
-        with contextlib.suppress(GapbenchError):  # a store that cannot be written is listed all the same
+    if indexed is not None and complete.keys() - indexed.keys():
+        with contextlib.suppress(GapbenchError):  # a read-only store can still be listed
             files.write(files.path(FILE), _dump(complete))
     return Listing(dict(sorted(rows.items())), unreadable)
 
 
 def _about(files: Files, run: str) -> Run | str | None:
-    """Return what a run.json says, the reason why it cannot be read, or None where there is none."""
+    """Return a run's row of the index, why its run.json cannot be read, or None where it has none."""
     try:
         text = files.read(run, "run.json")
         return None if text is None else about(replace(parse(run, text), id=run))
@@ -132,7 +136,7 @@ def _about(files: Files, run: str) -> Run | str | None:
 
 
 def load(files: Files) -> dict[str, Run] | None:
-    """Return the rows of the index by run: none where it is missing or damaged, None where it must not be touched."""
+    """Return the rows of the index by run, empty if it is missing, damaged or old; None for a newer gapbench's."""
     try:
         content = files.read(FILE)
         if content is None:
@@ -152,10 +156,10 @@ def load(files: Files) -> dict[str, Run] | None:
 
 
 def forget(files: Files, run: str) -> None:
-    """Take a run out of the index, before it is removed."""
-    known = load(files)
-    if known and known.pop(run, None):
-        files.write(files.path(FILE), _dump(known))
+    """Remove a run from the index, before its folder is removed."""
+    rows = load(files)
+    if rows and rows.pop(run, None):
+        files.write(files.path(FILE), _dump(rows))
 
 
 def _dump(rows: Mapping[str, Run]) -> bytes:

@@ -1,7 +1,6 @@
-"""Metrics: columns of the results that follow from a case and the seconds of one call; one entry each.
+"""Metrics: columns of the results that are derived from a case and the seconds of one call.
 
-An entry is all that a metric takes: its column is stored, shown in the page's table of results and explained in its
-help.
+Each is one entry of `METRICS`: its column is stored, shown in the page's table of results and explained in its help.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,13 @@
-"""Profiles beside a run's own files, which they leave as they are, or in any folder of their own.
+"""Profiles in a run's folder, whose other files they leave unchanged, or in a folder of their own.
 
 One folder per case::
 
     profiles/<case>/
         <implementation>.json            the profile's document: see gapbench.profiling.profiles
         <implementation>.trace.json.gz   a Chrome trace, for https://ui.perfetto.dev
-        <implementation>.generated.py    what Inductor generated, if anything
+        <implementation>.generated.py    the code that Inductor generated, if any
 
-In a run of ``gapbench ab`` names have their side as well: ``<implementation>.base.json``.
+In a run of ``gapbench ab`` names include the side: ``<implementation>.base.json``.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ SCHEMA = 1
 
 
 def _shape(required: dict[str, Any], texts: str = "", numbers: str = "", **optional: Any) -> Any:
-    """Return a type of documents: what must be there, texts and numbers that may be, and what else may be."""
-    may_be: dict[str, Any] = {**dict.fromkeys(texts.split(), str), **dict.fromkeys(numbers.split(), Number), **optional}
-    return defstruct("Profile", [*required.items(), *((name, kind | None, None) for name, kind in may_be.items())])
+    """Return a type of documents with ``required`` fields, and optional texts, numbers and others."""
+    fields: dict[str, Any] = {**dict.fromkeys(texts.split(), str), **dict.fromkeys(numbers.split(), Number), **optional}
+    return defstruct("Profile", [*required.items(), *((name, kind | None, None) for name, kind in fields.items())])
 
 
 def _many(*of: Any) -> Any:
@@ -45,7 +45,7 @@ _TOLD = {"versions": dict[str, str], "explanation": _EXPLANATION}
 _PROFILE = _shape(
     _ALWAYS, "reason side sentence dtype family", "seconds bytes_moved", files=list[str], notes=list[str], **_TOLD
 )
-"""What a profile says, measured or not, of what is read."""
+"""The fields of every profile that are read."""
 
 _MEASURED = _shape(
     {
@@ -59,55 +59,54 @@ _MEASURED = _shape(
     "trace_calls attempts",
     generated=_shape({"sentence": str}, "", "recompilations graph_breaks"), **_TOLD,
 )  # fmt: skip
-"""What it says where it was measured."""
+"""The fields of a measured profile that are read."""
 
 
 def stem(name: str) -> str:
-    """Return a case's or an implementation's name as one that files can have anywhere; a long one ends in a hash."""
+    """Return a case's or an implementation's name as a portable file name; a long one ends in a hash."""
     safe = re.sub(r"[^\w.+-]|^\.", "_", name) or "_"
     return safe if len(safe.encode()) <= 120 else f"{safe[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def stem_of(document: Mapping[str, Any]) -> str:
-    """Return what the names of a profile's files begin with."""
+    """Return the common beginning of the names of a profile's files."""
     return stem(document["implementation"]) + (f".{document['side']}" if document.get("side") else "")
 
 
 def folder(store: Store, run: str | None, case: str) -> str:
-    """Return where the profiles of a case lie: in a run, or in a store that is a folder for profiles alone."""
+    """Return the folder of a case's profiles, in a run or in a store that holds only profiles."""
     return store.path(run, FOLDER, stem(case)) if run else store.path(stem(case))
 
 
 def prepare(store: Store, run: str | None, case: str) -> None:
-    """Make the folder, and prove that it can be written, before anything is measured. Raises `GapbenchError`."""
-    place = folder(store, run, case)
-    store.make_folder(place)
-    store.write(f"{place}/.writable", b"")
-    store.remove(f"{place}/.writable")
+    """Make the folder, and check that it can be written, before anything is measured. Raises `GapbenchError`."""
+    of_case = folder(store, run, case)
+    store.make_folder(of_case)
+    store.write(f"{of_case}/.writable", b"")
+    store.remove(f"{of_case}/.writable")
 
 
 def keep(store: Store, run: str | None, document: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
-    """Write a profile over an earlier one of the same implementation, its document last; return the paths."""
+    """Write a profile, over an earlier one of the same implementation, its document last; return the paths."""
     of_case = folder(store, run, document["case"])
     store.make_folder(of_case)
-    place = f"{of_case}/{stem_of(document)}"
+    path = f"{of_case}/{stem_of(document)}"
     for name, content in files.items():
-        store.write(f"{place}.{name}", content)
-    store.write(f"{place}.json", json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
-    return [f"{place}.json", *(f"{place}.{name}" for name in files)]
+        store.write(f"{path}.{name}", content)
+    store.write(f"{path}.json", json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
+    return [f"{path}.json", *(f"{path}.{name}" for name in files)]
 
 
 def read(store: Store, run: str) -> dict[str, list[dict[str, Any]]]:
-    """Return a run's profiles by case, by time, unmeasured last. Raises `GapbenchError` for one that is no profile."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Return a run's profiles by case, fastest first, unmeasured last. Raises `GapbenchError` for a damaged one."""
+    profiles: dict[str, list[dict[str, Any]]] = {}
     for name in store.files(run):
-        if not re.fullmatch(rf"{FOLDER}/[^/]+/[^/]+(?<!\.trace)\.json", name):
-            continue
-        document = _read(store, run, name)
-        found.setdefault(str(document["case"]), []).append(document)
-    for documents in found.values():
-        documents.sort(key=lambda one: (one.get("seconds") is None, one.get("seconds") or 0.0, one["implementation"]))
-    return found
+        if re.fullmatch(rf"{FOLDER}/[^/]+/[^/]+(?<!\.trace)\.json", name):
+            document = _read(store, run, name)
+            profiles.setdefault(document["case"], []).append(document)
+    for documents in profiles.values():
+        documents.sort(key=lambda each: (each.get("seconds") is None, each.get("seconds"), each["implementation"]))
+    return profiles
 
 
 def _read(store: Store, run: str, name: str) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _read(store: Store, run: str, name: str) -> dict[str, Any]:
     try:
         document = load(store.read(run, name) or b"")
         if document.get("schema") != SCHEMA or not {"case", "implementation", "status"} <= document.keys():
-            raise GapbenchError(f"run {run}: {name} is no profile of schema {SCHEMA}; {remedy}")
+            raise GapbenchError(f"run {run}: {name} is not a profile of schema {SCHEMA}; {remedy}")
         typed(document, _MEASURED if document["status"] == "ok" else _PROFILE)
     except ValueError as error:
         raise GapbenchError(f"run {run}: {name} is damaged ({error}); {remedy}") from error

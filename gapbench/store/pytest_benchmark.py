@@ -1,7 +1,7 @@
-"""A run as ``pytest --benchmark-json`` (of pytest-benchmark 3 to 5) would have written it.
+"""Export a run in the format of ``pytest --benchmark-json`` (pytest-benchmark 3 to 5).
 
-Every entry's ``stats.data`` are seconds per call. What the format has no place for (round, turn, process, calls of a
-batch, suite, what the oracle and the probes found) travels in ``extra_info``, so that our own exports come back whole.
+Every entry's ``stats.data`` are seconds per call. ``extra_info`` holds what the format lacks (round, turn, process,
+calls of a batch, suite, results of the oracle and of probes), so that an export can be imported without loss.
 """
 
 import json
@@ -20,13 +20,13 @@ from gapbench.store.records import with_memory
 from gapbench.store.run import Run
 
 KEY = ("case", "implementation", "contender", "clock", "memory")
-"""The columns that name a row of results, and which samples are its own."""
+"""The columns that name a row of results and its samples."""
 
 BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "seconds_per_call"})
 """The columns of samples in ``extra_info.batch``, each a list as long as ``stats.data``."""
 
 KEPT = ("suite", "label", "weight", "reference", "stopped_by", *records.Qualification.__dataclass_fields__)
-"""The columns of results in ``extra_info.kept``: those that follow neither from the samples nor from the case's id."""
+"""The columns of results in ``extra_info.kept``: neither the samples nor the case's id determine them."""
 
 VERSION = "5.3.1"
 """The version of pytest-benchmark whose format is written."""
@@ -39,8 +39,7 @@ _OPTIONS = ("disable_gc", "min_rounds", "max_time", "min_time", "warmup")
 def document(run: Run, results: pd.DataFrame, samples: pd.DataFrame) -> dict[str, Any]:
     """Return a run as pytest-benchmark's document: one benchmark per row of ``results`` that is ok and has samples.
 
-    What a run does not know is None, or the word that the format has for it. Raises `GapbenchError` where there is
-    nothing to export.
+    Unknown values are None, or the format's own word for that. Raises `GapbenchError` where nothing can be exported.
     """
     ok = dict(with_memory(results[results["status"] == "ok"]).set_index(list(KEY)).iterrows())
     groups = with_memory(samples).groupby(list(KEY), sort=False)
@@ -111,19 +110,16 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
     }
 
 
-def _plain(value: Any, kind: str) -> str | int | float | None:
-    """Return a column's value as strict JSON has it: None for what is null, and for what JSON has no number for."""
-    if pd.isna(value):
+def _plain(value: Any, kind: str) -> Any:
+    """Return a column's value as strict JSON has it: None for null, NaN and infinities."""
+    if pd.isna(value) or (kind == "float64" and not math.isfinite(value)):
         return None
-    if kind == "string":
-        return str(value)
-    if not math.isfinite(value):
-        return None
-    return float(value) if kind == "float64" else int(value)
+    convert = {"string": str, "bool": bool, "float64": float}.get(kind, int)
+    return convert(value)
 
 
 def dumps(content: Mapping[str, Any]) -> str:
-    """Return a document as text: strict JSON, numbers to the last bit."""
+    """Encode a document as strict JSON, with numbers to the last bit."""
     return json.dumps(content, indent=1, allow_nan=False)
 
 

@@ -1,6 +1,6 @@
-"""What is stored: columns, types and schema version (a contract: notebooks read these files directly).
+"""The schema of what is stored: columns, types and version (a contract: notebooks read these files directly).
 
-Types are Arrow's names; every column may be null, and what was not measured is null.
+Types are Arrow's names. Every column may be null, which means not measured.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2
-"""Of run.json, in which warnings are objects and comparisons have sides; of schema 1 it is read, too."""
+"""The schema's version of run.json, in which warnings are objects and comparisons have sides; version 1 is read too."""
 
 TABLES = 1
-"""The schema's version of the Parquet files, which columns that may be null join without a new one."""
+"""The schema's version of the Parquet files; a column that may be null is added without a new one."""
 
 Number = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""Numbers of a document that arithmetic and Arrow can take."""
+"""Numbers of a document within the range of Arrow's types."""
 
 THIS = "this"
 """The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
@@ -32,13 +32,13 @@ BASE, HEAD = "base", "head"
 """The contenders of a run that compared two sides."""
 
 NULL = "null"
-"""The second copy of base in such a run, which is measured like a head."""
+"""The contender that is a second copy of base in such a run, measured like a head."""
 
 REFERENCE = "mean"
 """The implementation of global average pooling that ratios are taken against."""
 
 SLOWER = "slower"
-"""What ``stopped_by`` says of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
+"""The ``stopped_by`` of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
 
 SAMPLES: dict[str, str] = {
     "run": "string",
@@ -46,11 +46,11 @@ SAMPLES: dict[str, str] = {
     "implementation": "string",
     "contender": "string",
     "clock": "string",
-    "memory": "string",  # one of MEMORY: what the allocator was told; null in runs from before it was told anything
+    "memory": "string",  # one of MEMORY; null in runs from before that setting
     "round": "int32",
     "process": "int32",  # serial number of the fresh worker process within the run
     "turn": "int32",
-    "position": "int32",  # place in the turn's random order
+    "position": "int32",  # in the turn's random order
     "calls": "int32",
     "seconds_per_call": "float64",
     "page_faults": "float64",  # minor page faults per call, where the host computes
@@ -137,7 +137,7 @@ KEPT_TUNABLES = (
 
 
 class Status(StrEnum):
-    """What became of an implementation on a case; only ``ok`` rows are ranked."""
+    """The outcome of an implementation on a case; only ``ok`` rows are ranked."""
 
     OK = "ok"
     UNSUPPORTED = "unsupported"
@@ -148,26 +148,26 @@ class Status(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether it can run here, and gave no result that counts."""
+        """Whether it can run here but gave no valid result."""
         return self not in (Status.OK, Status.UNSUPPORTED)
 
 
 STATUSES: tuple[str, ...] = tuple(Status)
-FAILURES: tuple[str, ...] = tuple(one for one in Status if one.is_failure)
+FAILURES: tuple[str, ...] = tuple(status for status in Status if status.is_failure)
 
 
 @dataclass(frozen=True, slots=True)
 class Qualification:
-    """What was found of an implementation on a case outside timed batches; None is not measured.
+    """Facts about an implementation on a case from outside timed batches; None means not measured.
 
     ``status`` is one of `STATUSES`, ``reason`` a sentence with its remedy where it is not ok. ``max_error`` is the
     largest |y - reference| / mean|x| of a row.
 
     ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
-    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is what autograd keeps for
-    the backward pass, ``parameters`` how many numbers a head learns, ``code_path`` which code ran, if run time decides
-    it. What would compile a function once more is null for compiled ones: ``saved_bytes`` in forward cases, and
-    ``batch_invariant``. The other fields are as in `RESULTS`.
+    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is the memory that autograd
+    keeps for the backward pass, ``parameters`` the number of weights, ``code_path`` the code that ran, if run time
+    decides it. Facts that would need another compilation are null for compiled functions: ``saved_bytes`` in forward
+    cases, and ``batch_invariant``. The other fields are as in `RESULTS`.
     """
 
     status: str = "ok"
@@ -189,22 +189,22 @@ class Qualification:
 
 
 def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return rows that can be grouped by memory: "" where a run of old says nothing of it."""
+    """Return rows that can be grouped by memory, "" where an older run lacks it."""
     return frame.assign(memory=frame["memory"].astype(object).fillna("") if "memory" in frame else "")
 
 
 def plain_rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Return rows as dicts, None for whatever null a frame holds."""
+    """Return rows as dicts, with None for every kind of null."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 TRAITS = ("ranked", "cold", "times_launch")
-"""What a row says of its operation and its clock, so that readers need not know either by name."""
+"""Columns with attributes of a row's operation and clock, so that readers need not know their names."""
 
 
 def former_traits(operation: str, clock: str) -> dict[str, bool]:
-    """Return the `TRAITS` of a row from before these were stored, by the names that operations and clocks had."""
+    """Return the `TRAITS` of a row from before these were stored, by its names of operation and clock."""
     return {
         "ranked": operation not in {"pooling", "classifier_head", "varying_size"},
         "cold": clock in {"host_cold", "event_cold", "graph_cold"},
@@ -213,7 +213,7 @@ def former_traits(operation: str, clock: str) -> dict[str, bool]:
 
 
 def with_traits(results: "pd.DataFrame") -> "pd.DataFrame":
-    """Return results with `former_traits` where a row lacks its own."""
+    """Return results with `former_traits` where a row has none."""
     former = [former_traits(*names) for names in zip(results["operation"], results["clock"], strict=True)]
     columns = {}
     for name in TRAITS:

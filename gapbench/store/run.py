@@ -1,7 +1,7 @@
-"""What is known of a run beside its samples and results: ``run.json`` as frozen types, validated once when it is read.
+"""``run.json`` as frozen types: everything about a run beside its samples and results, validated when it is read.
 
-What could not be read or measured is None, and so is what an older gapbench did not write. Neither another JSON
-document of a store nor a run's name is used before it has been validated here.
+A value that could not be read or measured, or that an older gapbench did not write, is None. Other JSON documents of a
+store and names of runs are validated here too, before anything uses them.
 """
 
 import json
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Warning(Struct, frozen=True):
-    """What speaks against a run's numbers: what was looked at, what happened, and what to do (empty if nothing)."""
+    """A reason to doubt a run's numbers: what it is about, what happened, and what to do (empty if nothing)."""
 
     topic: str = ""
     evidence: str = ""
@@ -29,7 +29,7 @@ class Warning(Struct, frozen=True):
 
     def __str__(self) -> str:
         remedy = self.remedy[:1].upper() + self.remedy[1:]
-        return " ".join(f"{one}." for one in (self.evidence, remedy) if one)
+        return " ".join(f"{sentence}." for sentence in (self.evidence, remedy) if sentence)
 
 
 class Gpu(Struct, frozen=True, kw_only=True):
@@ -57,9 +57,9 @@ class Gpu(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A machine, and the device that is measured on it; ``unreadable`` has the reason for each field without a value.
+    """A machine and the device that is measured on it; ``unreadable`` gives the reason for each field that is None.
 
-    Cores and caches are counted as this process sees them; ``cgroup_cpus`` is how many the container may use.
+    Cores and caches are those that the measuring process can use; ``cgroup_cpus`` is the container's limit.
     """
 
     cpu: str | None = None
@@ -89,29 +89,30 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 
 class Environment(Struct, frozen=True):
-    """Where code runs: a machine, and the versions of Python and of packages (None is not installed)."""
+    """A machine, and the versions of Python and of packages on it (None: not installed)."""
 
     machine: Machine = Machine()
     versions: dict[str, str | None] = {}
 
     def compared(self) -> dict[str, object]:
-        """Return what must be equal for times to be comparable, by its name in ``--allow-environment``.
+        """Return the facts that must agree before times are compared, by their names in ``--allow-environment``.
 
-        GPU and driver count where a GPU is measured. Threads are the cores that they run on; cases say how many.
+        GPU and driver are among them where a GPU is measured. ``threads`` is the number of usable cores: how many
+        threads run is part of each case.
         """
         machine = self.machine
         gpu: dict[str, object] = {}
         kind, _, index = (machine.device or "cpu").partition(":")
         if kind != "cpu":
-            names = [one.name for one in machine.gpus]
-            name = names[int(index or 0)] if (index or "0").isdecimal() and int(index or 0) < len(names) else None
-            drivers = sorted({one.driver for one in machine.gpus if one.driver})
-            gpu = {"gpu": machine.device_description or name, "driver": ", ".join(drivers) or None}
+            names = {str(number): each.name for number, each in enumerate(machine.gpus)}
+            drivers = sorted({each.driver for each in machine.gpus if each.driver})
+            name = machine.device_description or names.get(index or "0")
+            gpu = {"gpu": name, "driver": ", ".join(drivers) or None}
         return {"cpu": machine.cpu, **gpu, "torch": self.versions.get("torch"), "threads": machine.usable_cores}
 
 
 class Difference(Struct, frozen=True):
-    """A fact of two environments that is not the same in both; None is not known."""
+    """A fact that two environments do not share; None means unknown."""
 
     name: str
     before: object
@@ -122,25 +123,25 @@ class Difference(Struct, frozen=True):
 
 
 COMPARED = ("cpu", "gpu", "driver", "torch", "threads")
-"""What `Environment.compared` may name."""
+"""Names that `Environment.compared` may give, in the order in which they are shown."""
 
 
 def differences(before: Environment, after: Environment, packages: bool = False) -> tuple[Difference, ...]:
-    """Return in what two environments differ: in what is `COMPARED`, and in the versions of all ``packages`` if asked.
+    """Return the `COMPARED` facts in which two environments differ, and with ``packages`` all differing versions.
 
-    What only one of them knows differs too.
+    A fact that only one of them knows differs too.
     """
     old, new = before.compared(), after.compared()
     if packages:
         old, new = {**old, **before.versions}, {**new, **after.versions}
     names = sorted({*old, *new}, key=[*COMPARED, *old, *new].index)
-    return tuple(Difference(one, old.get(one), new.get(one)) for one in names if old.get(one) != new.get(one))
+    return tuple(Difference(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name))
 
 
 class Side(Struct, frozen=True, omit_defaults=True):
-    """One of the versions of the code that a run measured; None and empty are as the run itself says.
+    """One of the versions of the code that a run measured; where a field is None or empty, the run's own applies.
 
-    ``ref`` is what it was called on the command line.
+    ``ref`` is its name on the command line.
     """
 
     name: str
@@ -151,9 +152,9 @@ class Side(Struct, frozen=True, omit_defaults=True):
 
 
 class FlaggedRow(Struct, frozen=True):
-    """A row that seemed to have changed: from ``round`` on its rounds are fresh, ``rounds`` of them are planned.
+    """A row that seemed to change: ``rounds`` rounds from ``round`` on are measured to confirm it.
 
-    Runs of gapbench before 2026-11-29 do not say how many; those that are resumed take the default.
+    Runs of gapbench before 2026-11-29 do not store how many; resuming one takes the default.
     """
 
     case: str
@@ -164,10 +165,7 @@ class FlaggedRow(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """What a run that compared its sides was measured for.
-
-    ``command`` are the words after ``gapbench`` and its subcommand that name the sides.
-    """
+    """The question of a run that compared its sides, which ``command``, the words after ``gapbench ab``, names."""
 
     margin: Number
     command: tuple[str, ...]
@@ -175,7 +173,7 @@ class Comparison(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How long and how well a run was measured: the fields of `gapbench.measuring.plan.Effort`."""
+    """Duration and precision of a run: the fields of `gapbench.measuring.plan.Effort`."""
 
     budget: Number | None = None
     rounds: Whole | None = None
@@ -187,7 +185,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class PlannedCase(Struct, frozen=True, kw_only=True):
-    """A case that a run measures: with what ``specs`` by stored name, by which clocks, against which reference."""
+    """A case of a run's plan, its implementations as ``specs`` by stored name, its clocks and its reference."""
 
     case: str
     label: str = ""
@@ -200,7 +198,7 @@ class PlannedCase(Struct, frozen=True, kw_only=True):
 
 
 class EnergySource(Struct, frozen=True):
-    """What counts the energy of a device; where nothing does, or not of all, there is a reason."""
+    """The meter of a device's energy; ``reason`` says why there is none, or why it covers only a part."""
 
     device: str | None = None
     source: str | None = None
@@ -208,7 +206,7 @@ class EnergySource(Struct, frozen=True):
 
 
 class FleetDevice(Struct, frozen=True):
-    """A device of a fleet that measured a part of a run, and the address of its node."""
+    """A device of a fleet that measured part of a run, and the address of its node."""
 
     number: Whole | None = None
     node: str | None = None
@@ -216,7 +214,7 @@ class FleetDevice(Struct, frozen=True):
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """Where a run comes from that was not measured into this store: a file, or the ``runs`` that are its shards."""
+    """The origin of a run that was not measured into this store: a file, or the ``runs`` that are its shards."""
 
     file: str | None = None
     sha256: str | None = None
@@ -227,15 +225,15 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run: what was asked for, where it was measured, and what became of it.
+    """A run: what was asked for, where it was measured, and how it went.
 
-    ``started`` and ``ended`` are ISO times in UTC; a run without an end is in progress, or was interrupted. ``sides``
-    are the versions of the code that it measured, one for most. ``notes`` are the warnings from before it was measured
-    to its end, which are among its ``warnings``. ``load_before`` and ``load_after`` are averages over 1, 5 and 15
-    minutes. ``clocks`` has in seconds what each clock found out about itself.
+    ``started`` and ``ended`` are ISO times in UTC; a run without an end is in progress or was interrupted. ``sides``
+    are the versions of the code that it measured, one for most. ``notes`` are warnings raised before its end, which
+    are among its ``warnings``. ``load_before`` and ``load_after`` are averages over 1, 5 and 15 minutes. ``clocks``
+    holds the seconds that each clock measured about itself, such as its floor.
 
-    One of a sweep that several runs measure has its ``sweep``, ``shard`` (as in 2/8) and the ``places`` of its cases in
-    the whole plan; one that was merged has in ``parts`` what each shard's run.json said, word for word.
+    A run that is one shard of a sweep has ``sweep``, ``shard`` (as in 2/8) and ``places``, the positions of its cases
+    in the whole plan; a merged run keeps in ``parts`` the run.json of each shard, unchanged.
     """
 
     schema: int = SCHEMA
@@ -272,79 +270,79 @@ class Run(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.is_comparison and self.comparison is None:
-            raise ValueError("several sides, and no comparison of them")
+            raise ValueError("it has several sides and no comparison of them")
 
     @property
     def environment(self) -> Environment:
-        """Where it was measured."""
+        """The machine and versions of the run."""
         return Environment(self.machine, self.versions)
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was measured to its end."""
+        """Whether the run was measured to its end."""
         return self.ended is not None
 
     @property
     def is_comparison(self) -> bool:
-        """Whether it measured several sides together."""
+        """Whether the run measured several sides together."""
         return len(self.sides) > 1
 
     @property
     def commit(self) -> str | None:
-        """The commit that was measured, None where there was no repository."""
+        """The commit that was measured; None outside a repository."""
         return self.git.commit if self.git else None
 
     def specs(self, case: str) -> dict[str, str]:
-        """Return how the implementations of a case were named to the run, by stored name."""
-        return next((one.specs for one in self.plan or () if one.case == case), {})
+        """Return the specs of a case's implementations, by stored name."""
+        return next((planned.specs for planned in self.plan or () if planned.case == case), {})
 
 
 WHOLE_ID = re.compile(r"\d{8}T\d{6}Z-\w+-\w+")
-"""What ids look like, as gapbench makes them."""
+"""The form of the ids that gapbench makes."""
 
 
 def is_id(name: str) -> bool:
-    """Tell whether a run may have this name: one that cannot lead out of the store's folder."""
+    """Tell whether a run may have this name, which then cannot lead out of the store's folder."""
     return re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
 def load(text: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises `ValueError` for one that is damaged, or nested without end."""
+    """Decode a JSON object. Raises `ValueError` for one that is damaged or nested too deeply."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except RecursionError as error:
-        raise ValueError("it is nested without end") from error
+        raise ValueError("it is nested too deeply") from error
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
 
 
 def typed(document: Mapping[str, Any], kind: type[T]) -> T:
-    """Return a document as a ``kind``; null is as good as missing. Raises `ValueError` that names the field."""
+    """Convert a document to a ``kind``, with null as good as missing. Raises `ValueError` that names the field."""
     try:
         return msgspec.convert(_without_nulls(document), kind)
     except RecursionError as error:
-        raise ValueError("it is nested without end") from error
+        raise ValueError("it is nested too deeply") from error
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise ValueError(": ".join(filter(None, [where.strip(".`"), what]))) from error
+        problem, _, path = str(error).partition(" - at `$")
+        raise ValueError(": ".join(filter(None, [path.strip(".`"), problem]))) from error
 
 
 def _without_nulls(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+            return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
         case list():
-            return [_without_nulls(one) for one in value]
+            return [_without_nulls(inner) for inner in value]
     return value
 
 
 def decode(document: Mapping[str, Any]) -> Run:
-    """Return a ``run.json`` of any schema that is known. Raises `ValueError` that names the field."""
+    """Decode a ``run.json`` of any known schema. Raises `ValueError` that names the field."""
     return typed(_migrated(document), Run)
 
 
 def parse(run: str, text: bytes) -> Run:
-    """Return what a ``run.json`` says. Raises `GapbenchError` if it is damaged, or of a schema that is not known."""
+    """Parse the ``run.json`` of ``run``. Raises `GapbenchError` if it is damaged or its schema is unknown."""
     try:
         document = load(text)
         check_schema(run, document.get("schema"), range(1, SCHEMA + 1))
@@ -354,9 +352,9 @@ def parse(run: str, text: bytes) -> Run:
 
 
 def dump(run: Run, before: bytes = b"{}") -> bytes:
-    """Return the text of a ``run.json``; what only the one ``before`` it has is kept, as others may know it."""
+    """Encode a run as its ``run.json``, with the fields of the one ``before`` that only a newer gapbench knows."""
     document = _joined(_migrated(load(before)), msgspec.to_builtins(run, order="deterministic"))
-    # what was typed need not be UTF-8
+    # words of the command line need not be UTF-8
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace")
 
 
@@ -371,19 +369,19 @@ def _joined(old: Any, new: Any) -> Any:
 
 def _migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document of schema 1 as one of schema 2: with sides, and warnings whose remedy is a field."""
-    found = {**document, "schema": SCHEMA}
+    migrated = {**document, "schema": SCHEMA}
     for name in ("notes", "warnings"):
-        if isinstance(found.get(name), list):
-            found[name] = [_warning(one) if isinstance(one, str) else one for one in found[name]]
-    match found.pop("ab", None):
+        if isinstance(warnings := migrated.get(name), list):
+            migrated[name] = [_warning(warning) if isinstance(warning, str) else warning for warning in warnings]
+    match migrated.pop("ab", None):
         case None:
             pass
         case {"base": dict(base), "head": dict(head), **comparison}:
-            found["sides"] = [{**base, "name": BASE}, {**head, "name": HEAD}]
-            found["comparison"] = comparison
-        case strange:
-            found["sides"] = strange
-    return found
+            migrated["sides"] = [{**base, "name": BASE}, {**head, "name": HEAD}]
+            migrated["comparison"] = comparison
+        case malformed:
+            migrated["sides"] = malformed
+    return migrated
 
 
 def _warning(sentence: str) -> dict[str, str]:
@@ -391,10 +389,10 @@ def _warning(sentence: str) -> dict[str, str]:
     return {"topic": "", "evidence": evidence or remedy, "remedy": remedy if evidence else ""}
 
 
-def check_schema(run: str, found: object, known: Sequence[int] = (TABLES,)) -> None:
-    """Refuse a run with a file of a schema that this gapbench does not know."""
-    if type(found) is not int or found not in known:
-        listed = " and ".join(map(str, known))
+def check_schema(run: str, schema: object, readable: Sequence[int] = (TABLES,)) -> None:
+    """Raise `GapbenchError` for a file of a run whose schema this gapbench cannot read."""
+    if type(schema) is not int or schema not in readable:
+        listed = " and ".join(map(str, readable))
         raise GapbenchError(
-            f"run {run} has schema {found}, this gapbench reads {listed}; use the gapbench that wrote it"
+            f"run {run} has schema {schema}, this gapbench reads {listed}; use the gapbench that wrote it"
         )

@@ -1,7 +1,7 @@
-"""A folder of runs, at a path or an fsspec URL: what a user names by `--store`; and a run being written to it.
+"""A folder of runs, at a path or an fsspec URL: the value of ``--store``; and the writer of a run.
 
-Rounds are numbered files, each of which must be new when it is written: of two processes that go on with one run, the
-slower finds its number taken, and stops. On a local disk it is refused before that, by a lock of the run's folder.
+Rounds are numbered files, each of which must be new when it is written: if two processes resume one run, the slower one
+finds its number taken and stops. On a local disk a lock of the run's folder stops it earlier.
 """
 
 import secrets
@@ -27,7 +27,7 @@ class Store(Files):
     """A folder of runs at a path or fsspec URL. Raises `GapbenchError` for what cannot be read or written."""
 
     def create(self, run: Run) -> "RunWriter":
-        """Begin a run: nothing is measured before this succeeds. Raises `GapbenchError` if there is one of that id."""
+        """Create a run, before anything is measured. Raises `GapbenchError` if its id exists."""
         writer = RunWriter(self, run)
         self.make_folder(self.path(writer.id, "shards"))
         writer.lock()
@@ -39,27 +39,25 @@ class Store(Files):
             ) from error
         return writer
 
-    def reopen(self, run: str, whole: bool = False) -> "RunWriter":
-        """Go on with an interrupted run; ``whole`` as of `results`. A damaged round is noted, and not counted.
+    def reopen(self, run: str, validate: bool = False) -> "RunWriter":
+        """Resume an interrupted run; ``validate`` as of `results`. A damaged round is left out, with a warning.
 
         Raises `GapbenchError` for a run that is complete, or that another process is writing.
         """
         text = self.text(run)
         described = parse(run, text)
         if described.is_complete:
-            raise GapbenchError(
-                f"run {run} is complete, there is nothing to resume; see it with: gapbench report {run}"
-            )
+            raise GapbenchError(f"run {run} is complete; see it with: gapbench report {run}")
         writer = RunWriter(self, replace(described, id=run), text)
         writer.lock()
         for name in self.shard_names(run):
-            writer.take_up(name, whole)
-        if whole and writer.shards:
+            writer.add_shard(name, validate)
+        if validate and writer.shards:
             distinct(run, writer.shards)
         return writer
 
     def path(self, *parts: str) -> str:
-        """Return where a run, or a file of it, lies. Raises `GapbenchError` for a name that would lead elsewhere."""
+        """Return the path of a run or of a file in it. Raises `GapbenchError` for a name that would lead elsewhere."""
         if not is_id(parts[0]):
             raise self._no_run(parts[0])
         return super().path(*parts)
@@ -68,7 +66,7 @@ class Store(Files):
         return GapbenchError(f"there is no run {run!r} in {self.url}")
 
     def listing(self) -> Listing:
-        """Return what there is, and what cannot be read, without reading every run."""
+        """Return the runs, readable or not, from the index and those run.json that are not in it."""
         return listing(self)
 
     def ids(self) -> list[str]:
@@ -80,35 +78,34 @@ class Store(Files):
         return is_id(run) and self.exists(self.path(run, "run.json"))
 
     def text(self, run: str) -> bytes:
-        """Return a run's ``run.json`` as it is. Raises `GapbenchError` where there is none."""
+        """Return a run's ``run.json`` unparsed. Raises `GapbenchError` where there is none."""
         text = self.read(run, "run.json")
         if text is None:
             raise self._no_run(run)
         return text
 
     def describe(self, run: str) -> Run:
-        """Return what is known of a run. Its id is the folder's name, whatever the file says: ids lead to files.
+        """Return a run's ``run.json``, with the folder's name as its id.
 
-        Raises `GapbenchError` for one that is damaged, missing, or of a schema that is not known.
+        Raises `GapbenchError` if it is missing, damaged, or of an unknown schema.
         """
         return replace(parse(run, self.text(run)), id=run)
 
     def runs(self) -> pd.DataFrame:
-        """Return one row per run by `COLUMNS`; ``unreadable`` is why nothing else is known of it, null for most."""
+        """Return one row per run by `COLUMNS`; ``unreadable`` is why a run cannot be read, null for most."""
         return pd.DataFrame(self.listing().rows(), columns=list(COLUMNS))
 
     def resolve(self, name: str) -> str:
-        """Return the run that ``name`` means: id, unique prefix, commit, branch or tag (its newest), or latest."""
-        whole = WHOLE_ID.fullmatch(name) is not None and self.has(name)  # found without a listing
-        return name if whole else self.listing().resolve(name, self.url)
+        """Return the id of the run that ``name`` means, as `Listing.resolve` does."""
+        is_whole = WHOLE_ID.fullmatch(name) is not None and self.has(name)  # needs no listing
+        return name if is_whole else self.listing().resolve(name, self.url)
 
     def results(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
-        """Return the results of ``runs`` (all by default), rows with the given values only.
+        """Return the results of ``runs`` (all by default), filtered by values of columns, as in ``dtype="bfloat16"``.
 
-        Besides values of columns of `records.RESULTS`, as in ``dtype="bfloat16"``, ``options`` are ``columns``, those
-        that are wanted, ``damaged`` and ``whole``. A run that cannot be read raises `GapbenchError`; where ``damaged``
-        is given, it is told that error, and the run is left out. Where rows must be ``whole``, a run with such as can
-        mean nothing cannot be read either.
+        The other ``options``: ``columns`` selects columns of `records.RESULTS`; ``damaged`` is called with the error
+        of each run that cannot be read, which is then left out; ``validate`` validates all rows, and a run with invalid
+        rows cannot be read. Raises `GapbenchError` for an unreadable run where ``damaged`` is not given.
         """
         columns = options.pop("columns", None) or list(records.RESULTS)
         if not set(records.TRAITS).intersection(columns):
@@ -117,7 +114,7 @@ class Store(Files):
         return records.with_traits(self._frame("results", records.RESULTS, runs, columns=needed, **options))[columns]
 
     def samples(self, runs: Iterable[str] | None = None, **options: Any) -> pd.DataFrame:
-        """Return the timed batches of ``runs``, as `results` does; those of a run in progress as far as it is."""
+        """Return the timed batches of ``runs``, as `results` does; of a run in progress, its finished rounds."""
         return self._frame("samples", records.SAMPLES, runs, **options)
 
     def _frame(
@@ -129,7 +126,7 @@ class Store(Files):
         *,
         columns: Sequence[str] | None = None,
         damaged: Damage | None = None,
-        whole: bool = False,
+        validate: bool = False,
         **filters: object,
     ) -> pd.DataFrame:
         chosen = list(types) if columns is None else list(columns)
@@ -143,8 +140,7 @@ class Store(Files):
             if run in listed.unreadable:
                 return GapbenchError(listed.unreadable[run])
             try:
-                self.path(run)
-                return self._tables(name, run, wanted, whole, filters)
+                return self._tables(name, run, wanted, validate, filters)
             except GapbenchError as error:
                 return error
 
@@ -159,41 +155,41 @@ class Store(Files):
         return frame(tables, wanted)[chosen]
 
     def _tables(
-        self, name: str, run: str, wanted: Mapping[str, str], whole: bool, filters: Mapping[str, object]
+        self, name: str, run: str, wanted: Mapping[str, str], validate: bool, filters: Mapping[str, object]
     ) -> list[pa.Table]:
         is_open = name == "samples" and not self.describe(run).is_complete
         if is_open:
             paths = [(run, "shards", shard) for shard in self.shard_names(run)]
-            rounds = [read(self, path, wanted, filters, whole) for path in paths]
+            rounds = [read(self, path, wanted, filters, validate) for path in paths]
             if rounds and None not in rounds:
-                if whole:
+                if validate:
                     distinct(run, rounds)
                 return rounds
-            # it has been completed while it was read, or has no round yet
-        table = read(self, (run, f"{name}.parquet"), wanted, filters, whole)
+            # the run was completed while it was read, or has no round yet
+        table = read(self, (run, f"{name}.parquet"), wanted, filters, validate)
         if table is None and not is_open and self.describe(run).is_complete:
             raise GapbenchError(f"run {run}: {name}.parquet is missing, though the run is complete")
         return [] if table is None else [table]
 
     def round(self, run: str, name: str) -> pd.DataFrame:
-        """Return one finished round of a run in progress, by the name of its file; its rows must be whole."""
-        return frame([read_shard(self, run, name, records.SAMPLES, whole=True)], records.SAMPLES)
+        """Return one finished round of a run in progress, by the name of its file; its rows are validated."""
+        return frame([read_shard(self, run, name, records.SAMPLES, validate=True)], records.SAMPLES)
 
     def shard_names(self, run: str) -> list[str]:
         """Return the names of the files of a run's finished rounds, in order."""
         return [name for name in self.names(self.path(run, "shards")) if name.endswith(".parquet")]
 
     def prune(self, run: str) -> None:
-        """Remove the run of exactly this id. Raises `GapbenchError` if there is none: no prefixes, no wildcards.
+        """Remove the run of exactly this id, not of a prefix. Raises `GapbenchError` if there is none.
 
-        Its run.json goes first: were it cut short, a folder would be left that is no run, rather than half a run.
+        Its run.json goes first: an interruption leaves a folder that is not a run, rather than half a run.
         """
         if not self.has(run):
             raise GapbenchError(
                 f"there is no run {run!r} in {self.url}; write whole ids, as listed by: gapbench list runs"
             )
         if self.is_link(self.path(run)):
-            raise GapbenchError(f"run {run} in {self.url} is a link to another place; nothing there is removed")
+            raise GapbenchError(f"run {run} in {self.url} is a link to another folder, and was not removed")
         try:
             forget(self, run)
             self.fs.rm_file(self.path(run, "run.json"))
@@ -203,20 +199,20 @@ class Store(Files):
 
 
 def new_run_id(commit: str | None, when: datetime | None = None) -> str:
-    """Return a fresh id: UTC time (now, unless the run was measured at another), commit, four random characters."""
-    time = (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    """Return a new id: ``when`` the run began (now by default) in UTC, commit, four random characters."""
+    time = timestamp(when).replace("-", "").replace(":", "")
     return f"{time}-{(commit or 'nogit')[:7]}-{secrets.token_hex(2)}"
 
 
 def timestamp(when: datetime | None = None) -> str:
-    """Return a time (now, by default) in UTC, as in 2026-11-22T10:11:12Z."""
+    """Return a time (now by default) in UTC, as in 2026-11-22T10:11:12Z."""
     return (when or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class RunWriter:
-    """A run being measured: append a frame per finished round, then finish.
+    """The writer of a run: append a frame per finished round, then finish.
 
-    What its run.json had ``before`` is kept where this gapbench does not know it.
+    Fields of the run.json ``before`` that this gapbench does not know are kept.
     """
 
     def __init__(self, store: Store, run: Run, before: bytes = b"{}") -> None:
@@ -228,28 +224,28 @@ class RunWriter:
         self._next = 0  # number of the next shard
         self._lock: durable_io.FolderLock | None = None
 
-    def take_up(self, name: str, whole: bool) -> None:
-        """Count a round's file from before, unless it is damaged."""
+    def add_shard(self, name: str, validate: bool) -> None:
+        """Count the file of an earlier round, or warn where it is damaged."""
         try:
-            self.shards.append(read_shard(self._store, self.id, name, records.SAMPLES, whole))
+            self.shards.append(read_shard(self._store, self.id, name, records.SAMPLES, validate))
         except DamagedFileError as error:
-            evidence = f"{error}: that round does not count, and was measured again"
+            evidence = f"{error}; that round was measured again"
             note = Warning("rounds", evidence, "check the disk if it happens twice")
             self.run = replace(self.run, notes=(*self.run.notes, note))
         self._next = max(self._next, _number(name) + 1)
 
     def lock(self) -> None:
-        """Keep others from writing to the run. Raises `GapbenchError` where another process does."""
+        """Keep other processes from writing to the run. Raises `GapbenchError` where one does."""
         if self._store.local:
             try:
                 self._lock = durable_io.lock_folder(self._store.path(self.id))
             except OSError as error:
                 raise GapbenchError(
-                    f"run {self.id} is being written by another process; let it end, or stop it, and resume then"
+                    f"run {self.id} is being written by another process; resume when that has ended"
                 ) from error
 
     def _refuse_gone(self) -> None:
-        """Refuse to add to a run that somebody else has completed or removed meanwhile."""
+        """Raise `GapbenchError` if another process has completed or removed the run."""
         text = self._store.read(self.id, "run.json")
         if text is None:
             raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")
@@ -262,8 +258,7 @@ class RunWriter:
     def append(self, columns: Mapping[str, Sequence[object] | object] | pd.DataFrame) -> None:
         """Store the samples of a finished round: columns of `records.SAMPLES`, scalars repeated.
 
-        The round is kept when this returns, whatever happens next. Raises `GapbenchError` if another process went on
-        with the run.
+        The round is on the disk when this returns. Raises `GapbenchError` if another process resumed the run.
         """
         self._refuse_gone()
         shard = table(pd.DataFrame(columns).assign(run=self.id), records.SAMPLES)
@@ -276,17 +271,16 @@ class RunWriter:
 
     def _overtaken(self) -> GapbenchError:
         return GapbenchError(
-            f"another process went on with run {self.id}, and this one stops; its last round is not stored, all others "
-            "are"
+            f"another process resumed run {self.id}, so this one stops; its last round is not stored, all others are"
         )
 
     def describe(self, **fields: Any) -> None:
-        """Change fields of a run that goes on: if it is interrupted, these are kept."""
+        """Change fields of the run, in its run.json at once."""
         self.run = replace(self.run, **fields)
         self._store.write(self._store.path(self.id, "run.json"), dump(self.run, self._before))
 
     def samples(self) -> pd.DataFrame:
-        """Return everything appended so far."""
+        """Return all samples appended so far."""
         return frame(self.shards, records.SAMPLES)
 
     def interrupt(self, results: pd.DataFrame) -> None:
@@ -297,7 +291,7 @@ class RunWriter:
     def finish(self, results: pd.DataFrame, **fields: Any) -> None:
         """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``.
 
-        Raises `GapbenchError` if another process went on with the run.
+        Raises `GapbenchError` if another process resumed the run.
         """
         self._refuse_gone()
         if any(_number(name) >= self._next for name in self._store.shard_names(self.id)):
@@ -309,7 +303,7 @@ class RunWriter:
         self.release()
 
     def release(self) -> None:
-        """Let others write to the run."""
+        """Let other processes write to the run."""
         self._lock = None
 
 

@@ -1,4 +1,1 @@
-"""What is asked of an implementation: cases and suites of them, their inputs, passes, and what is right.
-
-Knows no implementation. Used by everything above.
-"""
+"""The tasks of implementations: cases, suites, inputs, passes, and expected outputs. Imports no implementation."""

@@ -1,6 +1,6 @@
-"""A case: one workload, described without torch; and how people write shapes, durations, shares and shards.
+"""A case: one workload, described without torch; and the parsers of shapes, durations, shares and shards.
 
-The vocabulary of shapes, dtypes, layouts and passes is here and nowhere else.
+Only this module defines the vocabulary of shapes, dtypes, layouts and passes.
 """
 
 import math
@@ -18,7 +18,7 @@ LAYOUTS: dict[str, str] = {
     "sliced": "channels_last without its first position, as ViT drops the class token: x[:, 1:]",
     "permuted": "stored as (*spatial, N, C), as sequence-first transformers produce",
 }
-"""How an input (N, C, *spatial) lies in memory. All but the first are strided views."""
+"""Memory orders of an input (N, C, *spatial). All but the first are strided views."""
 
 PASSES: dict[str, str] = {
     "forward": "the output, without recording a graph",
@@ -26,21 +26,19 @@ PASSES: dict[str, str] = {
     "update": "one update of all weights by the optimiser",
     "training": "forward, backward and update in one call, with a graph recorded every time",
 }
-"""What one call does."""
+"""The work of one call."""
 
 MOST_THREADS = 8192
-"""As many processors as a Linux kernel can be built for."""
+"""The most processors that a Linux kernel can be built for."""
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEVICE = r"[a-z]+(?::\d+)?"
-_ID = re.compile(
-    r"(?:(?P<operation>[a-z_]+)-)?(?P<shape>\d+(?:x\d+)+)-(?P<dtype>[a-z0-9]+)-(?P<layout>[a-z_]+)"
-    rf"-(?P<device>{_DEVICE})-(?P<pass>[a-z]+)-t(?P<threads>\d+)"
-)
+# operation, shape, dtype, layout, device, pass, threads
+_ID = re.compile(rf"(?:([a-z_]+)-)?(\d+(?:x\d+)+)-([a-z0-9]+)-([a-z_]+)-({_DEVICE})-([a-z]+)-t(\d+)")
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Parse ``8x2048x7x7`` into ``(8, 2048, 7, 7)``: N, C and one to three spatial sizes."""
+    """Parse ``8x2048x7x7`` into ``(8, 2048, 7, 7)``: N, C and one to three spatial sizes. Raises `GapbenchError`."""
     if not re.fullmatch(r"\d+(x\d+){2,4}", text):
         raise GapbenchError(
             f"malformed shape {text!r}: write N x C x spatial sizes, as in 8x2048x7x7 (one to three spatial)"
@@ -50,11 +48,11 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload of an operation: what is pooled, where and how.
+    """One workload of an operation: its input, device, pass and threads.
 
-    ``shape`` is (N, C, *spatial) with one to three spatial sizes. ``label`` says in a person's words where the
-    shape comes from, ``weight`` how often it occurs there; neither is part of the identity. Raises `GapbenchError` for
-    an unknown dtype, layout or pass.
+    ``shape`` is (N, C, *spatial) with one to three spatial sizes. ``label`` names the network that the shape comes
+    from, ``weight`` says how often it occurs there; neither is part of the identity. Raises `GapbenchError` for an
+    unknown dtype, layout or pass.
     """
 
     shape: tuple[int, ...]
@@ -83,26 +81,19 @@ class Case:
 
     @property
     def id(self) -> str:
-        """A stable, readable name; `Case.from_id` reads it back."""
+        """The case's stable, readable name, which `Case.from_id` parses."""
         operation = "" if self.operation == "gap" else f"{self.operation}-"
         shape = "x".join(map(str, self.shape))
         return f"{operation}{shape}-{self.dtype}-{self.layout}-{self.device}-{self.pass_}-t{self.threads}"
 
     @classmethod
     def from_id(cls, text: str) -> "Case":
-        """Return the case whose `id` is ``text``."""
+        """Return the case whose `id` is ``text``. Raises `GapbenchError` for a malformed id."""
         match = _ID.fullmatch(text)
         if not match:
             raise GapbenchError(f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1")
-        return cls(
-            shape=parse_shape(match["shape"]),
-            dtype=match["dtype"],
-            layout=match["layout"],
-            device=match["device"],
-            pass_=match["pass"],
-            threads=int(match["threads"]),
-            operation=match["operation"] or "gap",
-        )
+        operation, shape, dtype, layout, device, pass_, threads = match.groups()
+        return cls(parse_shape(shape), dtype, layout, device, pass_, int(threads), operation or "gap")
 
     @property
     def n(self) -> int:
@@ -126,25 +117,25 @@ class Case:
 
     @property
     def averaged(self) -> tuple[int, ...]:
-        """What averaging leaves of the shape: (N, C, 1, ..., 1)."""
+        """Shape after averaging: (N, C, 1, ..., 1)."""
         return (self.n, self.c, *(1 for _ in self.spatial))
 
     @property
     def window(self) -> int:
-        """How many elements one output averages: H·W in two dimensions."""
+        """Number of elements that one output averages: H·W in two dimensions."""
         return math.prod(self.spatial)
 
     @property
     def elements(self) -> int:
-        """Elements of the input."""
+        """Number of elements of the input."""
         return math.prod(self.shape)
 
     @property
     def bytes_moved(self) -> int | None:
-        """The least that must move to average, in bytes: every input element once and every output element once.
+        """Least bytes to move for an average: every input element and every output element once.
 
-        e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole input's), and
-        twice that for both. None for an update of weights, which does not touch the input.
+        That is e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole
+        input's), and twice that for both. None for an update of weights, which does not touch the input.
         """
         if self.pass_ == "update":
             return None

@@ -1,4 +1,4 @@
-"""Seeded input tensors, in any layout and at a random place in memory, and a guard that tells whether one changed."""
+"""Seeded input tensors, in any layout and at a random offset in memory, and a guard against changes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,8 +24,8 @@ def _storage_order(case: Case) -> tuple[int, ...]:
 def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
     """Return an uninitialised tensor of the case's shape, dtype and layout, on its device.
 
-    With a ``generator`` it starts at a random cache line of its first page: where a buffer lies changes what is
-    measured by several percent, so every worker draws another place. Without one it starts where torch puts it.
+    With a ``generator`` it starts at a random cache line of its first page, since a buffer's offset changes times by
+    several percent. Without one it starts where torch allocates it.
     """
     order = _storage_order(case)
     sizes = [case.shape[dim] for dim in order]
@@ -44,37 +44,36 @@ def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
 
 
 def noise(case: Case, seed: int) -> Tensor:
-    """Return float32 noise of the case's shape and layout, for `sample`; the CPU's generator is the same everywhere."""
+    """Return float32 noise of the case's shape and layout, for `sample`, the same on every machine."""
     drawn = torch.empty(case.shape, dtype=torch.float32).normal_(generator=torch.Generator().manual_seed(seed))
     return drawn if case.layout == "contiguous" else empty(replace(case, dtype="float32", device="cpu")).copy_(drawn)
 
 
 def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
-    """Return the input of one round: noise around another mean in every row, so that no mean is near 0.
+    """Return the input of one round: noise around a different mean in every row, with no mean near 0.
 
     With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
     channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
     elements.
 
-    ``drawn`` is the `noise` to use, where drawing it each time would take too long: the rows differ with ``seed`` all
-    the same.
+    ``drawn`` is a `noise` to reuse where drawing it takes too long; the means still differ with ``seed``.
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)
-    rows = torch.empty(case.averaged, dtype=torch.float32)  # whatever the default is in this process
+    rows = torch.empty(case.averaged, dtype=torch.float32)  # the process may have another default
     rows.uniform_(1, 3, generator=generator)
     rows *= torch.randint(2, rows.shape, generator=generator) * 2 - 1
-    # In float32, which half types are then rounded from.
+    # summed in float32, then rounded to half types
     return x.copy_((noise(case, seed) if drawn is None else drawn) + rows)
 
 
-def place(x: Tensor, case: Case, seed: int) -> Tensor:
-    """Return a copy of ``x``, an input of ``case``, in the same layout at another place in memory."""
+def copy_at_random_offset(x: Tensor, case: Case, seed: int) -> Tensor:
+    """Return a copy of ``x``, an input of ``case``, in the same layout at a random offset in memory."""
     return empty(case, torch.Generator().manual_seed(seed)).copy_(x)
 
 
 def upstream(case: Case, seed: int, shape: Sequence[int]) -> Tensor:
-    """Return a gradient of an output of ``shape`` to send backwards, away from 0 and different everywhere."""
+    """Return a gradient for an output of ``shape``, with different values between 1 and 3."""
     generator = torch.Generator().manual_seed(seed + 1)
     gradient = torch.empty(shape, dtype=torch.float32)
     gradient.uniform_(1, 3, generator=generator)
@@ -91,18 +90,18 @@ STRESS: tuple[str, ...] = (
     "one infinity",
     "one NaN",
 )
-"""Rows that separate implementations: overflow of a sum, underflow of a product, cancellation, propagation.
+"""Rows that test implementations: overflow of a sum, underflow of a product, cancellation, propagation.
 
-The infinity is a row's first element and the NaN its last, where a bound that is off by one misses them, or reaches
-them from the row next to it. That shows in any precision, whatever the size of the window.
+The infinity is a row's first element and the NaN its last, where a bound that is off by one misses them or reads them
+from the next row. That shows in any precision and for any window.
 """
 
 
 def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
-    """Return inputs whose rows (n, c) take the patterns of `STRESS` in turn, and each row's pattern.
+    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, with each row's pattern.
 
-    Rows are independent in average pooling, so one call tests all patterns (and that a NaN stays in its channel);
-    inputs with fewer rows than patterns need several calls.
+    Rows are independent in average pooling, so one call tests all patterns, and that a NaN stays in its channel.
+    Inputs with fewer rows than patterns need several calls.
     """
     if not case.elements:
         return []
@@ -134,9 +133,9 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(tensor: Tensor, other: Tensor) -> bool:
-    """Compare two tensors of one shape and dtype as integers, eight bytes at a time where that is possible.
+    """Compare two tensors of one shape and dtype as integers, eight bytes at once where they are dense and aligned.
 
-    Comparing bfloat16 takes eight times as long, and a NaN would differ from itself.
+    Comparing them as bfloat16 takes eight times as long, and a NaN would differ from itself.
     """
     count, size = tensor.numel(), tensor.element_size()
     pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
@@ -154,25 +153,25 @@ def same_bits(tensor: Tensor, other: Tensor) -> bool:
 
 
 class GuardedTensor:
-    """A tensor that nobody but the harness may change, with a copy to tell by."""
+    """A tensor that only the harness may change, with a copy to compare it with."""
 
     def __init__(self, tensor: Tensor, copy: Tensor | None = None) -> None:
         self.tensor = tensor
         self._copy = tensor.clone() if copy is None else copy
 
     def __bool__(self) -> bool:
-        """Tell whether the tensor still holds what it should."""
+        """Tell whether the tensor still equals its copy."""
         return same_bits(self.tensor, self._copy)
 
     def restore(self) -> None:
-        """Put back what it should hold."""
+        """Restore the content from the copy."""
         self.replace(self._copy)
 
     def replace(self, content: Tensor) -> None:
-        """Put other content in the same memory, so that an answer remembered for this tensor becomes wrong.
+        """Put other content into the same memory, so that an output cached for this tensor becomes wrong.
 
-        Autograd does not notice: the graph of the backward pass, recorded once, may have saved the tensor. From now on
-        ``content`` is what to tell by.
+        Autograd's version counter is bypassed: the recorded graph of the backward pass may have saved the tensor.
+        ``content`` becomes the copy to compare with.
         """
         self.tensor.data.copy_(content)
         self._copy = content

@@ -1,4 +1,4 @@
-"""Is it right? Outputs are judged against float64, with tolerances by dtype, on samples and on stress inputs."""
+"""Judge outputs against float64, with tolerances by dtype, on random samples and on stress inputs."""
 
 import math
 from collections.abc import Sequence
@@ -18,16 +18,15 @@ RTOL: dict[str, float] = {"float32": 1.3e-6, "float16": 1e-3, "bfloat16": 1.6e-2
 
 
 def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
-    """Return the largest |y - reference| / scale that is right, for a random input or for a ``pattern``.
+    """Return the largest |y - reference| / scale that counts as right, for a random input or for a ``pattern``.
 
-    ``steps`` is how many numbers one output sums; the scale is what the sum would be without cancellation, mean|x| for
-    an average.
+    ``steps`` is how many numbers one output sums; the scale is the sum without cancellation, mean|x| for an average.
 
-    To the tolerance of the output's dtype comes the rounding of an honest sum in float32 (float64 for float64), u in
-    every step. On random inputs it grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
-    A2815): the worst of some hundred rows that are summed one by one comes to once the root, so four times is allowed.
-    On patterns every step may be rounded the same way, so there it is steps * u, which no order of summing exceeds.
-    A sum in half precision is far outside.
+    The tolerance is that of the output's dtype plus the rounding of a sum in float32 (float64 for float64), u in every
+    step. On random inputs rounding grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
+    A2815): the worst of some hundred rows, summed one element after the other, reaches the root, so four times that is
+    allowed. On patterns every step may round the same way, so the bound is steps * u, which no order of summing
+    exceeds. A sum in half precision is far outside.
     """
     unit_roundoff = 2.0**-53 if dtype == "float64" else 2.0**-24
     return RTOL[dtype] + (steps if pattern else 4 * math.sqrt(steps)) * unit_roundoff
@@ -35,7 +34,7 @@ def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the oracle found.
+    """The oracle's judgement of an output.
 
     ``max_error`` is the largest |y - reference| / scale, ``max_error_ulp`` the largest |y - reference| in units in the
     last place of the output's dtype; ``reason`` is None for a right answer; ``row`` is the flat index over the output's
@@ -51,7 +50,7 @@ class Judgement:
 def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
     """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element.
 
-    ``pattern`` says that the input was no random sample; see `tolerance`.
+    ``pattern`` says that the input was a pattern, not a random sample; see `tolerance`.
     """
     if reason := misfit(case, describe(y), expected):
         return Judgement(reason)
@@ -59,7 +58,7 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
     if not y.numel():
         return Judgement(max_error=0.0, max_error_ulp=0.0)
     got, want = y.detach().cpu().double(), expected.value
-    # Equal infinities and NaN in the same place are no error; one without the other is an infinite one.
+    # equal infinities and NaN at the same index are right; one without the other is an infinite error
     same = (got == want) | (got.isnan() & want.isnan())
     error = torch.where(same, 0.0, (got - want).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
     relative = torch.where(same, 0.0, error / expected.scale).nan_to_num(nan=torch.inf, posinf=torch.inf)
@@ -83,7 +82,7 @@ def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> J
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What can be said of an output without reading it; ``kind`` is its Python type, None if that is a plain tensor."""
+    """An output without its content; ``kind`` is its Python type, None for a plain tensor."""
 
     kind: str | None = None
     device: str = ""
@@ -92,7 +91,7 @@ class Description:
 
 
 def describe(y: object) -> Description:
-    """Describe an output. A subclass is no plain tensor: it could put its work off until somebody looks."""
+    """Describe an output. A subclass is not a plain tensor, since it could defer its work until it is read."""
     if type(y) is not Tensor:
         return Description(type(y).__name__)
     if y.layout != torch.strided:
@@ -114,7 +113,7 @@ def misfit(case: Case, y: Description, expected: Expected) -> str | None:
 
 
 def accepts(case: Case, y: object, expected: Expected) -> bool:
-    """Tell quickly whether an output is one that `judge` finds right; it may be, where this says no.
+    """Tell quickly that `judge` would find an output right; False means that only `judge` can tell.
 
     For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
     """
@@ -122,7 +121,7 @@ def accepts(case: Case, y: object, expected: Expected) -> bool:
         return False
     assert isinstance(y, Tensor)
     bound = tolerance(case.dtype, expected.steps)
-    # One batch element at a time: small temporaries are memory that the process has already.
+    # one batch element after the other: small temporaries fit memory that the process has already
     pieces = zip(y.detach().cpu(), expected.value, expected.scale, strict=True)
     return all(bool(((got.double() - want).abs_() <= bound * scale).all()) for got, want, scale in pieces)
 
@@ -136,43 +135,40 @@ def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One input, the seed of what is sent back, and the names of its rows where they are no random sample."""
+    """One input, the seed of its gradient, and the names of its rows' patterns, None for a random sample."""
 
     x: Tensor
     seed: int
     patterns: list[str] | None = None
 
     def gradient(self, case: Case, truth: Truth) -> Tensor:
-        """Return what the rest of a network sends back."""
+        """Return the gradient of the output, as the rest of a network would send it."""
         return inputs.upstream(case, self.seed, truth.shape(case))
 
 
 def questions(case: Case, seeds: Sequence[int], noise: Tensor | None = None, stressed: bool = True) -> list[Question]:
-    """Return what implementations are asked: a sample for each seed, then the stress patterns if ``stressed``.
+    """Return the inputs for implementations of a case: a sample for each seed, then stress patterns if ``stressed``.
 
-    The same for all of a case, whoever makes them, where ``noise`` is the same. Truths that are not ``stressed`` have
-    no answer to the patterns.
+    They are the same in every process that has the same ``noise``. Truths that are not ``stressed`` have no answer for
+    the patterns.
     """
     samples = [Question(inputs.sample(case, seed, noise), seed) for seed in seeds]
     return samples + ([Question(x, seeds[0], names) for x, names in inputs.stress(case, seeds[0])] if stressed else [])
 
 
 def put(number: int, question: Question, judgement: Judgement) -> Judgement:
-    """Return a judgement whose reason says which question it is about."""
+    """Return a judgement whose reason names the question that it is about."""
     if judgement.reason is None:
         return judgement
-    reason = judgement.reason
     if question.patterns is not None:
-        reason += f" (input: {question.patterns[judgement.row]})"
-    elif number:
-        reason = f"right on one input, on the next {reason}"
-    return replace(judgement, reason=reason)
+        return replace(judgement, reason=f"{judgement.reason} (input: {question.patterns[judgement.row]})")
+    return replace(judgement, reason=f"right on one input, on the next {judgement.reason}") if number else judgement
 
 
 def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
-    """Judge one function on one case, in this process; what it raises is the caller's to handle.
+    """Judge one function on one case, in this process. Raises whatever the function raises.
 
-    Also catches a function that changes its input, and one that returns the answer of the previous call.
+    Also detects a function that changes its input, and one that returns the output of the previous call.
     """
     first = None
     for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):

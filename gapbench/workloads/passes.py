@@ -1,4 +1,4 @@
-"""What one call is in each pass: the same for the oracle and for the clocks."""
+"""One call of each pass, the same for the oracle and for the clocks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from gapbench.workloads.truth import Expected, Truth
 Function = Callable[[Tensor], Tensor]
 """x (N, C, *spatial) -> y, same dtype and device: (N, C, 1, ..., 1) for global average pooling.
 
-One that has weights is a `torch.nn.Module`.
+A function with weights is a `torch.nn.Module`.
 """
 
 Call = Callable[[], Tensor]
@@ -22,7 +22,7 @@ Call = Callable[[], Tensor]
 def make_call(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:
     """Return the call that is judged and timed, without arguments.
 
-    ``gradient`` has the output's shape and stands for what the rest of a network sends back.
+    ``gradient`` has the output's shape and stands for the gradient from the rest of a network.
 
     - forward returns ``function(x)``;
     - backward returns the gradient of x; those of weights are computed as well. The graph was recorded once;
@@ -53,7 +53,7 @@ def expected_output(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weigh
 
 
 def first_weight(function: Function) -> Tensor:
-    """Return the first weight of a function that has some: what an update of `make_call` returns."""
+    """Return the first weight of a function that has weights, which an update of `make_call` returns."""
     return _weights(function, True)[0].detach()
 
 
@@ -67,15 +67,15 @@ def _weights(function: Function, require_grad: bool) -> list[nn.Parameter]:
 def _written(gradient: Tensor) -> Tensor:
     """Return ``gradient`` with every byte of it written.
 
-    The gradient of a sum is a view with stride 0 that nobody has paid for yet, and comparing it with a written one
-    would be comparing nothing with something.
+    The gradient of a sum is a view with stride 0, whose bytes were never written. Timing it beside written ones would
+    be unfair.
     """
     sizes = zip(gradient.stride(), gradient.shape, strict=True)
     return gradient.contiguous() if any(stride == 0 and size > 1 for stride, size in sizes) else gradient
 
 
 def _optimizer(weights: list[nn.Parameter]) -> torch.optim.Optimizer | None:
-    """Return Adam with a learning rate of 0: all of its work, and the weights stay where the oracle expects them."""
+    """Return Adam with a learning rate of 0: it does all its work, and the weights keep their expected values."""
     return torch.optim.Adam(weights, lr=0.0) if weights else None
 
 

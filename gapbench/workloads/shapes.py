@@ -1,7 +1,7 @@
 """Named shapes that real networks pool, with their source.
 
-Sizes are (C, H, W) at 224 px input, unless a label says otherwise, as torchvision's and timm's definitions give them;
-the batch comes first in each shape.
+Sizes are (C, H, W) at 224 px input, unless a label names other pixels, from torchvision's and timm's definitions. The
+batch comes first in each shape.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ RESNET50_HEAD: Shapes = {"ResNet-50 head": (8, 2048, 7, 7)}
 """The last feature map before the classifier (torchvision), batch 8."""
 
 VGG16_HEAD: Shapes = {"VGG-16 features": (8, 512, 7, 7)}
-"""What VGG-16 flattens (torchvision), batch 8."""
+"""The map that VGG-16 flattens (torchvision), batch 8."""
 
 RESNET50_SQUEEZE: Shapes = {"SE-ResNet-50 squeeze": (8, 256, 56, 56)}
 """The first squeeze-and-excite stage (timm), batch 8: the largest map that SE-ResNet-50 pools."""
@@ -69,7 +69,7 @@ _SQUEEZES: tuple[tuple[str, Shape, int], ...] = (
     ("EfficientNet-B0 1152x7x7", (8, 1152, 7, 7), 4),
 )
 SQUEEZES: Shapes = {label: shape for label, shape, _ in _SQUEEZES}
-"""What squeeze-and-excite networks pool (timm), batch 8."""
+"""Maps that squeeze-and-excite networks pool (timm), batch 8."""
 
 SQUEEZE_COUNTS: dict[str, int] = {label: count for label, _, count in _SQUEEZES if count > 1}
 """How often one forward pass of these networks together pools each shape, where that is more than once."""
@@ -90,7 +90,7 @@ VIDEO: Shapes = {"r3d-18 head": (4, 512, 2, 7, 7), "mc3-18 head": (4, 512, 16, 7
 """Video networks' last maps (torchvision)."""
 
 TOKENS: Shapes = {"ViT-B/16 patch tokens": (8, 768, 196)}
-"""What a ViT without class token averages (timm): 14x14 patches of 768 features, stored as (N, tokens, features)."""
+"""Tokens that a ViT without class token averages (timm): 14x14 patches, stored as (N, tokens, features)."""
 
 LARGEST_IMAGES: Shapes = {
     "ResNet-50 head, 320 px": (8, 2048, 10, 10),

@@ -1,4 +1,4 @@
-"""Suites: cases that pytest modules declare by `suite` (see ``suites/bench_quick.py``), found by name or path."""
+"""Suites: sets of cases that pytest modules declare by `suite` (see ``suites/bench_quick.py``), by name or path."""
 
 import contextlib
 import importlib.util
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from gapbench.errors import GapbenchError, unknown
@@ -22,10 +22,10 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named set of cases, with the decision that it serves.
+    """A named set of cases; ``summary`` says which decision it serves.
 
-    Cases name the CPU until `on` puts them on a device. ``implementations`` are the names of those that compete; an
-    operation of which none is named, or any where that is None, has its usual ones.
+    Cases name the CPU until `on` puts them on a device. ``implementations`` names those that compete; None, or an
+    operation of which none is named, stands for the usual ones.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Suite:
 DISTINCT = (
     "mean", "sum_scale", "avg_pool", "matmul", "compiled_mean", "compiled_avg_pool", "triton",
 )  # fmt: skip
-"""One spelling of each kind: for suites with many cases. The others are one of these inside, or were never the
-fastest (docs/findings.md)."""
+"""One spelling of each kind, for suites with many cases: the others run the same code or were never the fastest
+(docs/findings.md)."""
 
 
 def grid(
@@ -56,7 +56,7 @@ def grid(
 ) -> tuple[Case, ...]:
     """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
 
-    ``weights`` say by label how often a shape occurs, 1 where they do not.
+    ``weights`` gives by label how often a shape occurs, 1 by default.
     """
     return tuple(
         Case(
@@ -74,9 +74,9 @@ def suite(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
-    ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete where not each
-    operation's usual ones do. The suite's name is the function's without ``test_``, its summary the first line of the
-    module's docstring or of the function's.
+    ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete, by default each
+    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of the
+    function's docstring or of the module's.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:
@@ -88,7 +88,7 @@ def suite(
             cases=tuple(dict.fromkeys(itertools.chain(*grids))),
             implementations=None if implementations is None else tuple(implementations),
         )
-        function.gapbench_suite = declared  # type: ignore[attr-defined]  # how pytest marks functions, too
+        function.gapbench_suite = declared  # type: ignore[attr-defined]  # as pytest marks functions
         return function
 
     return declare
@@ -96,12 +96,22 @@ def suite(
 
 def declared_in(namespace: Mapping[str, Any]) -> list[Suite]:
     """Return the suites among the values of a module's namespace."""
-    found = (getattr(value, "gapbench_suite", None) for value in namespace.values())
-    return [one for one in found if isinstance(one, Suite)]
+    suites = (getattr(value, "gapbench_suite", None) for value in namespace.values())
+    return [each for each in suites if isinstance(each, Suite)]
+
+
+def import_file(name: str, path: Path) -> ModuleType:
+    """Import a file as the module ``name``, or a package by its ``__init__.py``. Raises whatever its code raises."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def folder() -> Path:
-    """Return where the suites that come with gapbench are: in the wheel, or in the checkout."""
+    """Return the folder of the suites that come with gapbench, in the wheel or in the checkout."""
     return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 
@@ -110,8 +120,13 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix(_FILE_PREFIX) for path in folder().glob(f"{_FILE_PREFIX}*.py"))
 
 
+def built_in() -> list[Suite]:
+    """Return the suites that come with gapbench."""
+    return [each for name in names() for each in find(name)]
+
+
 def find(name_or_path: str) -> list[Suite]:
-    """Return the suites of a file, or the one of that name. Raises `GapbenchError`."""
+    """Return the suites of a file, or the one of that name. Raises `GapbenchError` for a missing or broken one."""
     path = Path(name_or_path)
     if path.suffix != ".py":
         if name_or_path not in names():
@@ -119,18 +134,13 @@ def find(name_or_path: str) -> list[Suite]:
         path = folder() / f"{_FILE_PREFIX}{name_or_path}.py"
     if not path.is_file():
         raise GapbenchError(f"there is no suite file {name_or_path!r}; name one, or one of: {', '.join(names())}")
-    module_name = f"gapbench_suite_{path.stem}"  # not the plain stem: the file may be called json.py
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where `suite` looks the module's docstring up
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout carries data
-            spec.loader.exec_module(module)
+            # not the plain stem: the file may be called json.py
+            module = import_file(f"gapbench_suite_{path.stem}", path)
     except (Exception, SystemExit) as error:
         raise GapbenchError(f"suite {name_or_path!r} does not import: {type(error).__name__}: {error}") from error
-    found = declared_in(vars(module))
-    if not found:
+    suites = declared_in(vars(module))
+    if not suites:
         raise GapbenchError(f"{name_or_path!r} declares no suite; decorate a function with @gapbench.suite(...)")
-    return found
+    return suites

@@ -1,4 +1,4 @@
-"""The float64 answers that implementations are judged against."""
+"""Float64 answers that implementations are judged against."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gapbench.workloads.cases import Case
 class Expected:
     """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
 
-    ``steps`` is how many numbers one value sums: rounding grows with it.
+    ``steps`` is how many numbers one value sums, with which rounding grows.
     """
 
     value: Tensor
@@ -24,9 +24,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """The mean of each row; its gradient is the row's, divided by the window, everywhere.
+    """The mean of each row, whose gradient is the output's divided by the window, at every position.
 
-    ``stressed`` tells of each truth whether the patterns of `gapbench.workloads.inputs.STRESS` make sense as inputs.
+    ``stressed`` tells whether the patterns of `gapbench.workloads.inputs.STRESS` are valid inputs.
     """
 
     stressed: bool = True
@@ -36,7 +36,7 @@ class GlobalAverage:
         if not case.n:
             value = torch.empty(self.shape(case), dtype=torch.float64)
             return Expected(value, value, case.window)
-        # One batch element at a time: a float64 copy of the whole input can be four times its size.
+        # one batch element after the other: a float64 copy of the whole input can be four times its size
         dims = [d - 1 for d in case.spatial_dims]
         values, scales = [], []
         for image in x.cpu():
@@ -57,12 +57,12 @@ class GlobalAverage:
 
 @dataclass(frozen=True, slots=True)
 class Differentiated:
-    """What a float64 function of torch answers, its gradient by autograd.
+    """The output of a float64 function of torch, with its gradient by autograd.
 
     ``function(case)`` maps float64 (N, C, *spatial) to the output, whose shape is ``outputs(case)`` and each of whose
-    numbers sums ``summed(case)``. ``magnitudes(case)`` maps |x| to what the sums would be without cancellation, which
-    is what rounding errors are relative to. Without it they are taken relative to the largest value of the sample:
-    in a chain of layers each one's rounding is passed on to all outputs of the next.
+    numbers sums ``summed(case)`` others. ``magnitudes(case)`` maps |x| to the sums without cancellation, which rounding
+    errors are relative to. Without it errors are relative to the largest value of the sample, since in a chain of
+    layers the rounding of each reaches all outputs of the next.
     """
 
     function: Callable[[Case], Callable[[Tensor], Tensor]]

@@ -63,12 +63,12 @@ def document(repository, *arguments):
 
 def test_a_commit_that_is_slower_is_red_and_leaves_no_trace(repository, tmp_path):
     commit("slower", pool=SLOW)
-    code, found, err = document(repository, "main~1", "HEAD", *POOL)
+    code, diff, err = document(repository, "main~1", "HEAD", *POOL)
     assert code == 1, err
-    (row,) = found["cases"]
+    (row,) = diff["cases"]
     assert row["verdict"] == "regressed"
     assert row["ratio"] > 3
-    assert found["base"]["commit"] == git("rev-parse", "main~1")
+    assert diff["base"]["commit"] == git("rev-parse", "main~1")
     assert len(git("worktree", "list").splitlines()) == 1
     store = Store("results")
     (run,) = store.ids()
@@ -87,21 +87,21 @@ def test_what_made_a_commit_slower_is_explained_and_kept(repository, tmp_path):
     commit("copies first", pool=COPYING)
     larger = [*POOL, "--shape", "4x64x32x32"]
     larger[larger.index("1x16x8x8") - 1 : larger.index("1x16x8x8") + 1] = []
-    code, found, err = document(repository, "main~1", "HEAD", *larger, "--explain")
+    code, diff, err = document(repository, "main~1", "HEAD", *larger, "--explain")
     assert code == 1, err
-    (row,) = found["cases"]
+    (row,) = diff["cases"]
     why = row["explanation"]
     costly = why["findings"][0]
     assert costly["sentence"].startswith("aten::copy_ (float32) is new, and moves 2.00 MiB")
     assert costly["seconds"] > 0.5 * why["seconds"] > 0
-    timed = [one["seconds"] for one in why["findings"] if one["seconds"] is not None]
+    timed = [finding["seconds"] for finding in why["findings"] if finding["seconds"] is not None]
     assert sum(timed) == pytest.approx(why["seconds"], abs=1e-10)
     (run,) = Store("results").ids()
     kept = tmp_path / "results" / run / "profiles" / row["case"]
     assert {path.name for path in kept.iterdir()} == {
         f"pool.{side}.{ending}" for side in ("base", "head") for ending in ("json", "trace.json.gz")
     }
-    names = {side: [one["name"] for one in json.loads((kept / f"pool.{side}.json").read_text())["operators"]]
+    names = {side: [operator["name"] for operator in json.loads((kept / f"pool.{side}.json").read_text())["operators"]]
              for side in ("base", "head")}  # fmt: skip
     assert "aten::clone" in names["head"]
     assert "aten::clone" not in names["base"]
@@ -128,9 +128,9 @@ def test_the_same_run_is_read_again_by_diff(repository):
 
 def test_uncommitted_changes_are_measured_as_a_dot(repository, tmp_path):
     (tmp_path / "pool.py").write_text(SLOW)
-    code, found, _ = document(repository, "HEAD", ".", *POOL)
+    code, diff, _ = document(repository, "HEAD", ".", *POOL)
     assert code == 1
-    assert found["head"]["dirty"] is True
+    assert diff["head"]["dirty"] is True
     code, out, _ = repository("ab", "HEAD", "HEAD", *POOL)
     assert code == 0
     assert "regressed" not in out
@@ -150,9 +150,9 @@ def test_a_head_that_is_broken_is_told_and_the_rest_compared(repository, content
     git("branch", "broken")
     git("checkout", "--quiet", "-b", "fine", "main~2")
     commit("the other", other=HONEST.replace("pool", "other"))
-    code, found, err = document(repository, "fine", "broken", *POOL, "--impl", "other.py:other")
+    code, diff, err = document(repository, "fine", "broken", *POOL, "--impl", "other.py:other")
     assert code == 1, err
-    rows = {row["implementation"]: row for row in found["cases"]}
+    rows = {row["implementation"]: row for row in diff["cases"]}
     assert rows["pool"]["verdict"] == "failed_head"
     assert reason in rows["pool"]["reason"]
     assert rows["other"]["verdict"] in ("equivalent", "inconclusive")
@@ -160,9 +160,9 @@ def test_a_head_that_is_broken_is_told_and_the_rest_compared(repository, content
 
 def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
     commit("another", other=HONEST.replace("pool", "other"))
-    code, found, _ = document(repository, "main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s")
+    code, diff, _ = document(repository, "main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s")
     assert code == 0
-    (row,) = found["cases"]
+    (row,) = diff["cases"]
     assert row["verdict"] == "failed_base"
     assert row["reason"] == "failed: there is no file 'other.py' here"
     arguments = ["main~1", "main", "--impl", "other.py:other", *SMALL, "--budget", "2s", "--fail-on", "failed"]
@@ -171,9 +171,9 @@ def test_a_base_without_the_file_is_failed_base_and_not_red(repository):
 
 def test_where_nothing_of_head_could_be_measured_it_is_not_green(repository):
     commit("broken", pool="import no_such_module as pool\n")
-    code, found, err = document(repository, "HEAD", "HEAD", "--impl", "pool.py:pool", *SMALL, "--budget", "2s")
+    code, diff, err = document(repository, "HEAD", "HEAD", "--impl", "pool.py:pool", *SMALL, "--budget", "2s")
     assert code == 3
-    assert {row["verdict"] for row in found["cases"]} == {"failed_base"}
+    assert {row["verdict"] for row in diff["cases"]} == {"failed_base"}
     assert "nothing of HEAD could be measured" in err
 
 
@@ -182,11 +182,11 @@ def test_a_file_beside_an_implementation_is_each_commits_own(repository, tmp_pat
     calling = "import sibling\ndef pool(x):\n    return sibling.pool(x)\n"
     commit("two files", **{"kernels/calling": calling, "kernels/sibling": HONEST})
     commit("the sibling is slower", **{"kernels/sibling": SLOW})
-    code, found, err = document(
+    code, diff, err = document(
         repository, "HEAD~1", "HEAD", "--impl", "kernels/calling.py:pool", *SMALL, "--budget", "3s"
     )
     assert code == 1, err
-    assert [row["verdict"] for row in found["cases"]] == ["regressed"]
+    assert [row["verdict"] for row in diff["cases"]] == ["regressed"]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_completes_it(repository, meas
     while stage == "confirming" and not store.describe(run).comparison.flagged:
         assert process.poll() is None
         time.sleep(0.02)
-    assert f"go on with: gapbench run --resume {run}" in interrupt(process)
+    assert f"resume with: gapbench run --resume {run}" in interrupt(process)
     assert store.describe(run).ended is None
     assert len(git("worktree", "list").splitlines()) == 1
     kept, flagged = store.samples([run]), store.describe(run).comparison.flagged
@@ -276,7 +276,7 @@ def test_a_comparison_with_the_folder_is_resumed_with_the_very_code_only(reposit
     for _ in range(2):  # and the run that could not go on is not kept from others
         code, out, err = repository("run", "--resume", run)
         assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
-        assert "head (.) is no longer the code that was measured; restore it, or begin anew with: gapbench ab" in err
+        assert "head (.) is no longer the code that was measured; restore it, or start again with: gapbench ab" in err
     assert len(store.samples([run])) == kept
     (tmp_path / "pool.py").write_text(SLOW)
     code, out, err = repository("run", "--resume", run)
@@ -289,9 +289,9 @@ def test_another_interpreter_measures_with_this_harness(repository, tmp_path):
     link = tmp_path / "python-of-head"
     link.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     link.chmod(0o755)
-    code, found, err = document(repository, "HEAD", "HEAD", *POOL, "--head-python", str(link))
+    code, diff, err = document(repository, "HEAD", "HEAD", *POOL, "--head-python", str(link))
     assert code in (0, 1), err  # two parents may differ by more than the margin: docs/diff.md
-    assert found["cases"][0]["ratio"] is not None
+    assert diff["cases"][0]["ratio"] is not None
     (run,) = Store("results").ids()
     assert Store("results").describe(run).sides[1].versions["torch"]
 
@@ -313,6 +313,6 @@ def test_gapbenchs_own_implementations_come_from_each_side(gapbench, tmp_path):
         "ab", "HEAD~1", "HEAD", "--impl", "mean", "--impl", "sum_scale", *SMALL, "--budget", "4s", "--format", "json"
     )
     assert code == 1, err
-    found = {row["implementation"]: row["verdict"] for row in json.loads(out)["cases"]}
-    assert found["mean"] == "regressed"
-    assert found["sum_scale"] in ("equivalent", "inconclusive")
+    verdicts = {row["implementation"]: row["verdict"] for row in json.loads(out)["cases"]}
+    assert verdicts["mean"] == "regressed"
+    assert verdicts["sum_scale"] in ("equivalent", "inconclusive")

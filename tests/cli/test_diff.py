@@ -25,7 +25,7 @@ def stored(tmp_path):
 
     def store(**sides):
         sides["base"] = {"tag": "old", **sides.get("base", {})}
-        return [keep(Store(str(tmp_path / "results")), one) for one in two_sides(**sides)]
+        return [keep(Store(str(tmp_path / "results")), side) for side in two_sides(**sides)]
 
     return store
 
@@ -139,14 +139,14 @@ def test_runs_that_cannot_be_compared_are_said_in_one_line(gapbench, stored, tmp
     keep(store, side("20261125T000000Z-aaaaaaa-0003", cases=(OTHER,), tag="elsewhere"))
     store.create(decode({"run": "20261126T000000Z-aaaaaaa-0004", "tag": "begun"}))
     store.create(decode({"run": "20261127T000000Z-aaaaaaa-0005", "tag": "empty"})).finish(side().results[:0])
-    for name, code, said in (
+    for name, code, sentence in (
         ("elsewhere", 5, "in common"),
         ("begun", 2, "gapbench run --resume"),
         ("empty", 5, "no results"),
     ):
         got, out, err = gapbench("diff", base, name)
         assert (got, out, len(err.splitlines())) == (code, "", 1)
-        assert said in err
+        assert sentence in err
     path = tmp_path / "results" / base / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
     got, out, err = gapbench("diff", base, "elsewhere")
@@ -165,10 +165,10 @@ def test_earlier_runs_of_the_store_are_taken_into_account(gapbench, stored, tmp_
     keep(store, side("20261224T101112Z-abc1234-0009"))
     store.create(Run(id="20261103T101112Z-abc1234-0009", suites=("quick",)))
     (tmp_path / "results" / "20261011T101112Z-abc1234-0009" / "samples.parquet").write_bytes(b"damaged")
-    seen, original = [], compare.compare
-    monkeypatch.setattr(compare, "compare", lambda *given, earlier: seen.extend(earlier) or original(*given))
+    sides, original = [], compare.compare
+    monkeypatch.setattr(compare, "compare", lambda *given, earlier: sides.extend(earlier) or original(*given))
     assert gapbench("diff", "old", "20261123")[0] == 1
-    assert [one.run.id[6:8] for one in seen] == ["10", "09", "08", "07", "06", "05", "04", "03"]
+    assert [side.run.id[6:8] for side in sides] == ["10", "09", "08", "07", "06", "05", "04", "03"]
 
 
 def test_another_condition_of_memory_exits_with_4_and_says_so(gapbench, stored):
@@ -191,5 +191,5 @@ def test_the_options_repeat_what_the_libraries_know():
     verdicts = {verdict.value for verdict in Verdict}
     assert verdicts <= set(diff_command.POLICIES)
     assert set().union(*diff_command.POLICIES.values()) == verdicts
-    (option,) = [one for one in diff_command.command.params if one.name == "allowed"]
+    (option,) = [param for param in diff_command.command.params if param.name == "allowed"]
     assert all(name in option.help for name in COMPARED)

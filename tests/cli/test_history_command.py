@@ -55,9 +55,9 @@ def test_trends_as_json_in_the_order_of_commits(gapbench, runs):
 
 def test_what_got_slower_since_a_git_tag(gapbench, runs):
     code, out, _ = gapbench("--since", "v1", "--json")
-    found = json.loads(out)["since"]
-    assert (code, found["run"], found["unchanged"]) == (0, runs[1], 1)
-    assert [one["implementation"] for one in found["slower"]] == ["mean"]
+    since = json.loads(out)["since"]
+    assert (code, since["run"], since["unchanged"]) == (0, runs[1], 1)
+    assert [row["implementation"] for row in since["slower"]] == ["mean"]
     code, out, _ = gapbench("--since", "v1")
     assert "1.50×" in out  # noqa: RUF001
     code, out, _ = gapbench("--since", "v4")

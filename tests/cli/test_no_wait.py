@@ -39,9 +39,9 @@ def start(tmp_path, monkeypatch):
         return started[-1]
 
     yield process
-    for one in started:
-        one.kill()
-        one.communicate()
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def measured(store):

@@ -61,17 +61,17 @@ def test_without_a_run_profiles_go_to_a_folder_and_json_is_one_document(gapbench
     document = json.loads(out)
     assert code == 0, err
     assert (document["schema"], document["run"], document["case"]) == (1, None, SMALL)
-    by_name = {one["implementation"]: one for one in document["profiles"]}
-    assert [one["status"] for one in by_name.values()] == ["ok", "ok", "unsupported", "ok"]
+    by_name = {profile["implementation"]: profile for profile in document["profiles"]}
+    assert [profile["status"] for profile in by_name.values()] == ["ok", "ok", "unsupported", "ok"]
     assert "need a GPU" in by_name["triton"]["reason"]
     for name in ("mean", "compiled_mean", "mine"):
-        one = by_name[name]
-        assert tuple(one["shares"]) == PARTS
-        assert sum(one["shares"].values()) == pytest.approx(100)
-        assert one["seconds"] > 0
-        assert one["peak_extra_bytes"] >= 2 * 3 * 4  # the output
-        assert {counter["name"] for counter in one["counters"]} >= {"cycles", "page-faults"}
-        assert all((counter["value"] is None) == bool(counter["reason"]) for counter in one["counters"])
+        profile = by_name[name]
+        assert tuple(profile["shares"]) == PARTS
+        assert sum(profile["shares"].values()) == pytest.approx(100)
+        assert profile["seconds"] > 0
+        assert profile["peak_extra_bytes"] >= 2 * 3 * 4  # the output
+        assert {counter["name"] for counter in profile["counters"]} >= {"cycles", "page-faults"}
+        assert all((counter["value"] is None) == bool(counter["reason"]) for counter in profile["counters"])
     mean = {row["name"]: row for row in by_name["mean"]["operators"]}
     assert mean["aten::mean"]["calls"] == 1
     assert mean["aten::sum"]["bytes"] == 4 * (2 * 3 * 16 + 2 * 3)
@@ -171,8 +171,8 @@ def inspected(monkeypatch):
     from gapbench.profiling import static
 
     asked = []
-    found = [static.Inspection(**INSPECTION)]
-    monkeypatch.setattr(static, "inspect_all", lambda archs, _gbps: asked.extend(archs) or found)
+    inspections = [static.Inspection(**INSPECTION)]
+    monkeypatch.setattr(static, "inspect_all", lambda archs, _gbps: asked.extend(archs) or inspections)
     monkeypatch.setenv("COLUMNS", "160")  # for whole cells
     return asked
 
@@ -220,7 +220,7 @@ def test_diff_static_compares_files_or_what_is_compiled_now(gapbench, inspected,
     ("arguments", "words"),
     [
         (["--static", "nosuch.json"], "cannot read the baseline nosuch.json"),
-        (["--static", "base.json", "list.json"], "list.json is no baseline; write one with"),
+        (["--static", "base.json", "list.json"], "list.json is not a baseline; write one with"),
         (["--static", "base.json", "--fail-on", "none"], "--fail-on is for stored runs"),
         (["--static", "base.json", "--format", "json"], "--format is for stored runs"),
     ],
@@ -238,8 +238,8 @@ def test_bad_input_to_diff_static_is_one_line(gapbench, inspected, tmp_path, arg
     [
         ([], "name a CASE"),
         ([SMALL, "--static"], "takes no CASE"),
-        ([SMALL, "--arch", "sm_90"], "belong to it"),
-        ([SMALL, "--bandwidth", "960"], "belong to it"),
+        ([SMALL, "--arch", "sm_90"], "need --static"),
+        ([SMALL, "--bandwidth", "960"], "need --static"),
         (["--static", "--arch", "h100"], "there are: sm_"),
         (["--static", "--arch", "sm_20"], "LLVM ended its process"),
         (["--static", "--baseline", "nosuch.json"], "cannot read the baseline nosuch.json"),

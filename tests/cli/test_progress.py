@@ -34,7 +34,7 @@ def draw(is_terminal):
 
 def test_every_event_is_shown_with_the_time_left():
     _, drawn, _ = draw(is_terminal=True)
-    said = ("checking", "0 to go", f"round 1 of {CASE.id}", "lost to mean", "done (target)")
+    said = ("checking", "0 to go", f"round 1 of {CASE.id}", "mean ended its worker", "done (target)")
     for shown, expected in zip(drawn, said, strict=True):
         assert expected in shown
         assert "s left" in shown

@@ -14,9 +14,9 @@ def store(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """What was opened in a browser."""
-    found = []
-    monkeypatch.setattr("click.launch", found.append)
-    return found
+    launched = []
+    monkeypatch.setattr("click.launch", launched.append)
+    return launched
 
 
 def test_several_runs_give_several_pages_and_the_index_is_opened(gapbench, store, opened):
@@ -34,7 +34,7 @@ def test_one_run_is_opened_itself(gapbench, store, opened):
 
 
 def test_a_baseline_gives_a_page_of_the_diff(gapbench, store, tmp_path):
-    base, head = [keep(store, one) for one in two_sides(tag="v1")]
+    base, head = [keep(store, side) for side in two_sides(tag="v1")]
     code, _, err = gapbench("report", head, "--baseline", base)
     assert code == 0, err
     assert (tmp_path / "reports" / f"{base}..{head}.html").is_file()
@@ -77,7 +77,7 @@ def test_an_empty_store_and_a_run_of_another_schema_say_what_to_do(gapbench, sto
 
 def test_the_help_says_what_is_on_no_page(gapbench):
     text = " ".join(gapbench("report", "--help")[1].split())
-    assert "Names of host and user, serial numbers, environment variables" in text
+    assert "No page has names of host and user, serial numbers, environment variables" in text
     assert str(report_command.FOLDER) in text
 
 

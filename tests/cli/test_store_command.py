@@ -120,6 +120,6 @@ def test_a_damaged_run_is_verified_by_its_id_and_can_be_pruned(gapbench, runs):
     assert gapbench("verify", runs[1]) == (0, "1 run checked, 0 damaged\n", "")
     code, out, _ = gapbench("verify", runs[0], "--json")
     assert code == 2
-    assert [(one["run"], one["kind"]) for one in json.loads(out)] == [(runs[0], "damage")]
+    assert [(finding["run"], finding["kind"]) for finding in json.loads(out)] == [(runs[0], "damage")]
     assert gapbench("prune", runs[0])[0] == 0
     assert gapbench("verify")[0] == 0

@@ -16,9 +16,9 @@ from gapbench.store.store import Store
 @pytest.fixture
 def run(gapbench):
     """The id of a stored run in which ``mean`` was the fastest."""
-    one = stored.side()
-    stored.keep(Store("results"), one)
-    return one.run.id
+    side = stored.side()
+    stored.keep(Store("results"), side)
+    return side.run.id
 
 
 SHAPE = "x".join(map(str, stored.CASE.shape))
@@ -48,8 +48,8 @@ def test_each_condition_of_memory_has_a_winner(gapbench):
 def test_a_column_without_values_keeps_nobody_from_winning(gapbench, run, column):
     path = Path("results", run, "results.parquet")
     table = pq.read_table(path)
-    place = table.column_names.index(column)
-    pq.write_table(table.set_column(place, column, pa.nulls(table.num_rows, table.schema.field(column).type)), path)
+    index = table.column_names.index(column)
+    pq.write_table(table.set_column(index, column, pa.nulls(table.num_rows, table.schema.field(column).type)), path)
     code, out, err = gapbench("which", "--shape", SHAPE, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["implementation"] == "mean"

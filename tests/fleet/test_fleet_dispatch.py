@@ -43,7 +43,7 @@ class Actor:
 
     def begin(self, case_plan, effort, earlier):
         assert self.events is None, "one case at a time"
-        assert all(one.case == case_plan.case for one in earlier)
+        assert all(event.case == case_plan.case for event in earlier)
         self.log.append((case_plan.case, effort, len(earlier)))
         self.events = self.measure(case_plan, effort, len(earlier))
         return self.next()
@@ -93,17 +93,17 @@ class Stage:
 
 def play(lives, seed=0, plan=CONTESTS, **options):
     """Return what is yielded while members live for so many answers, how it ended, and what was begun by whom."""
-    stage, log, seen = Stage(Random(seed)), [], []
+    stage, log, observed = Stage(Random(seed)), [], []
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in ("ask", "first", "take"):
             monkeypatch.setattr(cluster, name, getattr(stage, name))
         members = [Actor(number, answers, log) for number, answers in enumerate(lives, 1)]
         try:
             for event in dispatch.measure(members, plan, EFFORT, **options):
-                seen.append(event)  # noqa: PERF402 - what was seen before an error counts
+                observed.append(event)  # noqa: PERF402 - what was seen before an error counts
         except GapbenchError as error:
-            return seen, str(error), log
-    return seen, None, log
+            return observed, str(error), log
+    return observed, None, log
 
 
 def of(kind, events):
@@ -116,7 +116,9 @@ def test_all_is_measured_once_where_nobody_is_lost():
     assert sorted(case.id for case, _, _ in log) == sorted(case_plan.case.id for case_plan in CONTESTS)
     assert len(of(Ready, events)) == 1
     assert [event.ceilings for event in of(CeilingsMeasured, events)] == [[{"device": "cpu", "cases": 5}]]
-    assert sorted(one.evidence for one in events[-1].warnings) == [f"device {n} of the fleet: warm" for n in (1, 2)]
+    assert sorted(warning.evidence for warning in events[-1].warnings) == [
+        f"device {n} of the fleet: warm" for n in (1, 2)
+    ]
     budgets = [effort.budget for _, effort, _ in log]
     assert sum(budgets) == pytest.approx(2 * EFFORT.budget)
     assert max(budgets) <= EFFORT.budget
@@ -133,9 +135,11 @@ def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
     events, error, _ = play([*lives, 1000], seed, with_ceilings=True)
     assert error is None
     rounds = of(RoundMeasured, events)
-    numbers = {case_plan.case: [one.round for one in rounds if one.case == case_plan.case] for case_plan in CONTESTS}
-    assert all(found == list(range(EFFORT.rounds)) for found in numbers.values())
-    assert [one.process for one in rounds] == list(range(len(rounds)))
+    numbers = {
+        case_plan.case: [event.round for event in rounds if event.case == case_plan.case] for case_plan in CONTESTS
+    }
+    assert all(numbers_of_case == list(range(EFFORT.rounds)) for numbers_of_case in numbers.values())
+    assert [event.process for event in rounds] == list(range(len(rounds)))
     assert {event.case for event in of(CaseDone, events)} == {case_plan.case for case_plan in CONTESTS}
     assert len(of(CeilingsMeasured, events)) == 1
     assert len(of(WorkerLost, events)) <= len(lives)
@@ -143,19 +147,19 @@ def test_whatever_is_lost_every_round_is_measured_once(lives, seed):
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_when_all_are_lost_it_is_said_and_the_rest_can_be_resumed(lives, seed):
-    seen, error, _ = play(lives, seed)
+    observed, error, _ = play(lives, seed)
     assert error == "all devices of the fleet are lost"
-    more, error, _ = play([1000], seed, earlier=of(RoundMeasured, seen))
+    more, error, _ = play([1000], seed, earlier=of(RoundMeasured, observed))
     assert error is None
-    rounds = of(RoundMeasured, seen + more)
-    assert len({(one.case, one.round) for one in rounds}) == len(rounds) == EFFORT.rounds * len(CONTESTS)
-    assert len({one.process for one in rounds}) == len(rounds)
+    rounds = of(RoundMeasured, observed + more)
+    assert len({(event.case, event.round) for event in rounds}) == len(rounds) == EFFORT.rounds * len(CONTESTS)
+    assert len({event.process for event in rounds}) == len(rounds)
 
 
 def test_a_case_that_takes_three_devices_along_has_failed_and_the_fourth_goes_on():
     events, error, log = play([3, 3, 3, 1000], plan=CONTESTS[:1])
     assert (error, len(log)) == (None, 3)
     assert len(of(WorkerLost, events)) == 3
-    (last,) = [one for one in of(Qualified, events) if one.qualification.status == "failed"]
+    (last,) = [event for event in of(Qualified, events) if event.qualification.status == "failed"]
     assert "3 devices of the fleet were lost" in last.qualification.reason
     assert of(CaseDone, events) == [CaseDone(CONTESTS[0].case, "failed")]

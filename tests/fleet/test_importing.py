@@ -102,9 +102,9 @@ def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, round
     folder = tmp_path_factory.mktemp("trip")
     store, other = Store(str(folder / "results")), Store(str(folder / "other"))
     writer = store.create(decode({"run": "20260101T000000Z-nogit-0000", "started": timestamp(), "suites": [suite]}))
-    for number, one in enumerate(rounds):
+    for number, batch in enumerate(rounds):
         for name in names:
-            seconds, calls, steal = zip(*one, strict=True)
+            seconds, calls, steal = zip(*batch, strict=True)
             writer.append(
                 {
                     "case": case.id,
@@ -112,14 +112,14 @@ def test_every_export_keeps_what_was_stored(tmp_path_factory, case, names, round
                     "contender": "this",
                     "clock": "host",
                     "round": number,
-                    "turn": range(len(one)),
+                    "turn": range(len(batch)),
                     "calls": calls,
                     "seconds_per_call": seconds,
                     "steal": pd.Series(steal, dtype=float),
                 }
             )
-    found = Qualification(max_error_ulp=0.5, parameters=2**40, code_path="one and another")
-    outcomes = [summary.Outcome(suite, case, name, "host", found, None, names[0]) for name in names]
+    qualification = Qualification(max_error_ulp=0.5, parameters=2**40, code_path="one and another")
+    outcomes = [summary.Outcome(suite, case, name, "host", qualification, None, names[0]) for name in names]
     writer.finish(summary.results(writer.samples(), outcomes))
     back = round_trip(store, other, writer.id, folder / "run.json")
     for before, after in zip(frames(store, writer.id), frames(other, back), strict=True):
@@ -249,3 +249,15 @@ def test_two_contenders_come_back_as_two(store, other, tmp_path):
     assert other.results()["ratio"].notna().all()
     assert records.RESULTS.keys() == set(other.results())
     assert verify(other) == []
+
+
+def test_what_is_true_or_false_comes_back(store, other, tmp_path):
+    run = a_run(store)
+    results = store.results([run]).assign(deterministic=True, batch_invariant=False)
+    document = writing.document(store.describe(run), results, store.samples([run]))
+    kept = document["benchmarks"][0]["extra_info"]["kept"]
+    assert (kept["deterministic"], kept["batch_invariant"]) == (True, False)
+    kept["deterministic"] = 1  # as exports had it
+    writing.write(tmp_path / "run.json", document)
+    importing.import_file(other, tmp_path / "run.json")
+    assert (other.results()["deterministic"].all(), other.results()["batch_invariant"].any()) == (True, False)

@@ -20,7 +20,7 @@ OPTIONS = ["--budget", "2s", "--rounds", "1", "-k", "1x64 and adaptive", "--json
 
 
 def a_member(number, **machine):
-    worker = Worker("cpu", hold=lambda _device: None)
+    worker = Worker("cpu", lock=lambda _device: None)
     described = worker.describe()
     here = described.environment
     here = structs.replace(here, machine=structs.replace(here.machine, **machine))
@@ -33,7 +33,9 @@ def gapbench(monkeypatch, tmp_path, capsys):
     """Run ``gapbench`` in an empty folder, with ``members`` as the cluster's devices."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cluster, "connected", lambda on: contextlib.nullcontext())
-    monkeypatch.setattr(cluster, "ask", lambda member, method, *told: partial(getattr(member.handle, method), *told))
+    monkeypatch.setattr(
+        cluster, "ask", lambda member, method, *arguments: partial(getattr(member.handle, method), *arguments)
+    )
     monkeypatch.setattr(cluster, "first", lambda answers: answers[0])
     monkeypatch.setattr(cluster, "take", lambda answer: answer())
 
@@ -48,11 +50,11 @@ def gapbench(monkeypatch, tmp_path, capsys):
 
 
 def test_members_are_equal_if_their_numbers_may_stand_in_one_run():
-    one, other, xeon = a_member(1), a_member(2, cpu_mhz_current=1.0), a_member(3, cpu="Xeon")
-    here = one.described.environment
+    first, other, xeon = a_member(1), a_member(2, cpu_mhz_current=1.0), a_member(3, cpu="Xeon")
+    here = first.described.environment
     here = structs.replace(here, versions={**here.versions, "torch": "9.9"})
-    newer = replace(one, described=replace(one.described, environment=here))
-    assert cluster.equal([one, other, xeon, newer]) == [[one, other], [xeon], [newer]]
+    newer = replace(first, described=replace(first.described, environment=here))
+    assert cluster.equal([first, other, xeon, newer]) == [[first, other], [xeon], [newer]]
 
 
 def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
@@ -61,10 +63,10 @@ def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
     assert code == 0, err
     document = json.loads(out)
     store = Store(str(tmp_path / "results"))
-    assert sorted(one["run"] for one in document["runs"]) == store.ids()
-    runs = [store.describe(one["run"]) for one in document["runs"]]
+    assert sorted(run["run"] for run in document["runs"]) == store.ids()
+    runs = [store.describe(run["run"]) for run in document["runs"]]
     assert {run.sweep for run in runs} == {document["sweep"]}
-    assert [run.machine.cpu for run in runs] == [one.described.environment.machine.cpu for one in members]
+    assert [run.machine.cpu for run in runs] == [member.described.environment.machine.cpu for member in members]
     assert runs[1].machine.usable_cores == 64
     assert [run.fleet for run in runs] == [(FleetDevice(n, f"10.0.0.{n}", "cpu"),) for n in (1, 2)]
     assert all(run.ceilings and run.energy for run in runs)
@@ -72,7 +74,7 @@ def test_each_kind_has_a_run_of_its_own_in_one_sweep(gapbench, tmp_path):
     assert set(store.results()["status"]) == {"ok"}
 
     code, _, err = gapbench("run", "--resume", runs[0].id)
-    assert (code, "is complete, there is nothing to resume" in err) == (2, True)
+    assert (code, "is complete; see it with: gapbench report" in err) == (2, True)
 
 
 def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):
@@ -101,8 +103,8 @@ def test_a_run_is_resumed_on_equal_devices_only(gapbench, tmp_path):
     ("arguments", "sentence"),
     [
         (["run", "--on", "spark"], "malformed --on 'spark': write ray"),
-        (["run", "--on", "ray", "--shard", "1/2"], "--shard is of one machine"),
-        (["run", "--on", "ray", "--dry-run"], "--dry-run is of one machine"),
+        (["run", "--on", "ray", "--shard", "1/2"], "--shard works on one machine only"),
+        (["run", "--on", "ray", "--dry-run"], "--dry-run works on one machine only"),
         (["list", "runs", "--on", "ray"], "lists devices only"),
         (["list", "devices", "--on", "ray:/"], "malformed --on"),
     ],

@@ -88,7 +88,7 @@ def test_nothing_of_the_parts_is_lost(shards, target):
 
 def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     run = merge(target, parts(shards))
-    assert [one.case for one in run.plan] == [case.id for case in CASES]
+    assert [case_plan.case for case_plan in run.plan] == [case.id for case in CASES]
     assert list(dict.fromkeys(target.results()["case"])) == [case.id for case in CASES]
     by_process = target.samples().groupby("process")
     assert (by_process[["case", "round"]].nunique() == 1).all(axis=None)
@@ -99,8 +99,8 @@ def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     assert run.load_before == (1.5, 0.1, 0.2)
     assert run.energy == (EnergySource("cpu", "RAPL"),)
     assert run.clocks == {"host": {"floor_seconds": 2e-8}}
-    said = [one.evidence for one in run.warnings]
-    assert said == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
+    evidence = [warning.evidence for warning in run.warnings]
+    assert evidence == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]
 
 
 def test_the_highest_ceiling_of_equal_machines_holds_for_all(shards, target):
@@ -192,21 +192,21 @@ def test_work_that_was_not_committed_is_warned_of(shards, target):
     change(shards, run_id(2), git=COMMIT | {"dirty": True, "diff_hash": "f00d"})
     run = merge(target, parts(shards))
     assert run.git.dirty is True
-    assert "files that were not committed differ" in run.warnings[-1].evidence
+    assert "uncommitted files differ" in run.warnings[-1].evidence
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"ended": None}, "shard 2/3.* is not complete; go on with: gapbench run --resume"),
-        ({"shard": None}, "is no shard"),
+        ({"ended": None}, "shard 2/3.* is not complete; resume it with: gapbench run --resume"),
+        ({"shard": None}, "is not a shard"),
         ({"shard": "5/3"}, "is damaged: malformed shard '5/3'"),
         ({"shard": ["2/3"]}, "is damaged .shard: Expected `str"),
         ({"run": "another"}, "is damaged: run.json is of run 'another'"),
-        ({"places": None}, "is damaged: its places do not say where"),
+        ({"places": None}, "is damaged: its places lack"),
         ({"versions": []}, "is damaged .versions: Expected `object`"),
         ({"settings": None}, "is damaged: settings is missing"),
-        ({"places": {"nonsense": 0}}, "is damaged: its places do not say where 8x64x7x7"),
+        ({"places": {"nonsense": 0}}, "is damaged: its places lack 8x64x7x7"),
         ({"places": {CASES[0].id: "0"}}, "is damaged .places.*Expected `int`"),
         ({"places": {CASES[0].id: 1}}, "do not make up its plan"),
         ({"started": "yesterday"}, "is damaged: its start is not a time .*'yesterday'"),

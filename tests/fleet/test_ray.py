@@ -19,9 +19,9 @@ def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
 
 
 def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path):
-    one = ["--impl", "mean", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous"]
+    words = ["--impl", "mean", "--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous"]
     with device_lock.take(Cpu(), "somebody", locks[0]):
-        gapbench = start("run", *one, "--on", "ray", "--budget", "1s", "--rounds", "1", "--json")
+        gapbench = start("run", *words, "--on", "ray", "--budget", "1s", "--rounds", "1", "--json")
         out, err = gapbench.communicate(timeout=300)
     assert gapbench.returncode == 0, err
     held = f"takes no part: cpu is in use by process {os.getpid()} (somebody) since 20"
@@ -48,12 +48,12 @@ def test_a_node_that_is_lost_has_its_rounds_done_elsewhere(start, cluster, tmp_p
     out, err = gapbench.communicate(timeout=120)
     assert gapbench.returncode == 0, err
     run = json.loads(out)["run"]
-    assert [one for one in verify(store) if one.kind == "damage"] == []
+    assert [finding for finding in verify(store) if finding.kind == "damage"] == []
     document = store.describe(run)
-    assert [one.device for one in document.fleet] == ["cpu"] * 3
+    assert [device.device for device in document.fleet] == ["cpu"] * 3
     assert len(document.sweep) == 12
     assert document.load_before is None
-    assert sum("of the fleet is lost" in one.evidence for one in document.warnings) == 1
+    assert sum("of the fleet is lost" in warning.evidence for warning in document.warnings) == 1
     samples = store.samples()
     key = ["case", "implementation", "round", "turn"]
     assert len(samples.merge(kept, on=[*key, "seconds_per_call"])) == len(kept)

@@ -43,19 +43,19 @@ def test_the_modes_and_their_spellings():
     variants = {f"compiled_{name}_{mode}": f"compiled_{name}" for name in four for mode in on_every}
     variants |= {"compiled_mean_multi_kernel": "compiled_mean", "compiled_mean_cooperative": "compiled_mean"}
     defaults = {f"compiled_{name}": None for name in four}
-    assert {one.name: one.variant_of for one in COMPILED} == defaults | variants
+    assert {implementation.name: implementation.variant_of for implementation in COMPILED} == defaults | variants
 
 
 def test_modes_for_gpus_say_so_on_the_cpu():
-    for one in COMPILED:
-        gpu_only = one.name.endswith(tuple(GPU_ONLY))
-        assert ("choose a GPU" in (one.unsupported(Case((2, 9, 7, 7))) or "")) == gpu_only
-        assert one.unsupported(Case((2, 9, 7, 7), device="cuda")) is None
+    for implementation in COMPILED:
+        gpu_only = implementation.name.endswith(tuple(GPU_ONLY))
+        assert ("choose a GPU" in (implementation.unsupported(Case((2, 9, 7, 7))) or "")) == gpu_only
+        assert implementation.unsupported(Case((2, 9, 7, 7), device="cuda")) is None
 
 
 def test_backward_where_it_cannot_be_repeated_says_so():
     backward = Case((2, 9, 7, 7), device="cuda", pass_="backward")
-    unsupported = {one.name for one in COMPILED if one.unsupported(backward)}
+    unsupported = {implementation.name for implementation in COMPILED if implementation.unsupported(backward)}
     replayed = {f"compiled_{name}_reduce_overhead" for name in ("mean", "adaptive", "avg_pool", "sum_scale")}
     assert unsupported == {*replayed, "compiled_sum_scale_dynamic"}
 
@@ -71,12 +71,12 @@ def test_a_gradient_of_sum_scale_with_open_sizes_indeed_cannot_be_computed_twice
 def test_modes_for_gpus_are_known_to_this_torch_and_compute(mode):
     """For the CPU these modes generate what the default does; torch refuses names that it does not know."""
     case = Case((2, 9, 7, 7))
-    one = builtin(f"compiled_mean_{mode}")
-    function = one.prepare(case)
+    implementation = builtin(f"compiled_mean_{mode}")
+    function = implementation.prepare(case)
     x = inputs.sample(case, 0)
     assert oracle.judge(case, function(x), expected_output(case, x)).reason is None
-    assert one.proof() is None
-    assert one.code_path(function) == GENERATED
+    assert implementation.proof() is None
+    assert implementation.code_path(function) == GENERATED
 
 
 def test_a_replayed_output_belongs_to_its_caller():
@@ -141,12 +141,13 @@ def test_the_backward_pass_has_a_path_of_its_own():
 def test_each_function_is_told_of_its_own_code_in_a_process_of_many():
     case = Case((2, 9, 7, 7))
     functions = [
-        one.prepare(case) for one in (STRIDE1, builtin("compiled_mean"), STRIDE1, builtin("compiled_adaptive"))
+        implementation.prepare(case)
+        for implementation in (STRIDE1, builtin("compiled_mean"), STRIDE1, builtin("compiled_adaptive"))
     ]
     for function in functions:
         function(inputs.sample(case, 0))
-    said = [inductor.code_path(function) for function in functions]
-    assert said == ["Inductor fell back to aten.avg_pool2d", GENERATED] * 2
+    paths = [inductor.code_path(function) for function in functions]
+    assert paths == ["Inductor fell back to aten.avg_pool2d", GENERATED] * 2
 
 
 def test_evidence_is_the_same_when_inductors_cache_on_disk_already_has_the_code(tmp_path):
@@ -192,7 +193,9 @@ triton_red_fused_mean_0 = async_compile.triton('triton_red_fused_mean_0', '''
 triton_per_fused_mean_1 = async_compile.triton('triton_per_fused_mean_1', ''' ''', device_str='cuda')
 async_compile.wait(globals())
 """
-    assert inductor._say([wrapper]) == "Inductor generated 2 kernels"
+    assert inductor._describe([wrapper]) == "Inductor generated 2 kernels"
     calls = "    extern_kernels.mm(a, b, out=buf0)\n    buf1 = torch.ops.aten.avg_pool2d.default(buf0, [7, 7])\n"
-    assert inductor._say([calls]) == "Inductor fell back to aten.mm, aten.avg_pool2d"
-    assert inductor._say([wrapper, calls]) == "Inductor generated 2 kernels and fell back to aten.mm, aten.avg_pool2d"
+    assert inductor._describe([calls]) == "Inductor fell back to aten.mm, aten.avg_pool2d"
+    assert (
+        inductor._describe([wrapper, calls]) == "Inductor generated 2 kernels and fell back to aten.mm, aten.avg_pool2d"
+    )

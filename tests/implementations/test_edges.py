@@ -23,7 +23,7 @@ EDGES = {
     "empty windows": torch.ones(2, 3, 0, 4),
     "integers": torch.arange(2 * 3 * 4 * 4).view(2, 3, 4, 4),
 }
-BY_NAME = pytest.mark.parametrize("implementation", EAGER, ids=lambda one: one.name)
+BY_NAME = pytest.mark.parametrize("implementation", EAGER, ids=lambda implementation: implementation.name)
 
 
 def behaviour(implementation, x):

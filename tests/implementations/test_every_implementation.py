@@ -16,8 +16,12 @@ from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 
-QUICK = [one for one in IMPLEMENTATIONS if one.family != "compiled"]
-COMPILED = [one for one in IMPLEMENTATIONS if one.family == "compiled" and not one.unsupported(Case((2, 9, 7, 7)))]
+QUICK = [implementation for implementation in IMPLEMENTATIONS if implementation.family != "compiled"]
+COMPILED = [
+    implementation
+    for implementation in IMPLEMENTATIONS
+    if implementation.family == "compiled" and not implementation.unsupported(Case((2, 9, 7, 7)))
+]
 
 
 def known_to_be_wrong(implementation, case):
@@ -35,7 +39,7 @@ def known_to_be_wrong(implementation, case):
 
 
 def by_name(families):
-    return pytest.mark.parametrize("implementation", families, ids=lambda one: one.name)
+    return pytest.mark.parametrize("implementation", families, ids=lambda implementation: implementation.name)
 
 
 def assert_right_where_supported(implementation, case, seed=0):
@@ -82,9 +86,9 @@ def test_is_right_around_powers_of_two_and_in_large_windows(implementation, wind
     ],
 )
 def test_what_is_known_to_be_wrong_is_found_to_be(name, case):
-    one = operations.builtin(name)
-    assert known_to_be_wrong(one, case)
-    assert "wrong at" in oracle.examine(case, one.prepare(case), 0).reason
+    implementation = operations.builtin(name)
+    assert known_to_be_wrong(implementation, case)
+    assert "wrong at" in oracle.examine(case, implementation.prepare(case), 0).reason
 
 
 @by_name(QUICK)
@@ -135,7 +139,7 @@ def test_proof_is_refused_where_no_compiled_code_ran():
 
 
 def test_names_are_unique_and_survive_as_identifiers():
-    names = [one.name for one in IMPLEMENTATIONS]
+    names = [implementation.name for implementation in IMPLEMENTATIONS]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
     assert "mean" in names
@@ -151,7 +155,7 @@ def test_describes_itself(implementation):
     compile(implementation.snippet, "snippet", "eval")
 
 
-@by_name([one for one in IMPLEMENTATIONS if one.family == "eager"])
+@by_name([implementation for implementation in IMPLEMENTATIONS if implementation.family == "eager"])
 def test_the_snippet_is_the_code_that_is_measured(implementation):
     case = Case((2, 5, 6, 7))
     x = inputs.sample(case, 0)

@@ -17,10 +17,10 @@ from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
 from gapbench.workloads.cases import LAYOUTS, Case
 
 LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
-EXTERNAL = [one for one in IMPLEMENTATIONS if one.family in (*LIBRARIES, "numpy")]
-ON_CPU = [one for one in EXTERNAL if one.family in ("onnx", "numba", "numpy")]
+EXTERNAL = [implementation for implementation in IMPLEMENTATIONS if implementation.family in (*LIBRARIES, "numpy")]
+ON_CPU = [implementation for implementation in EXTERNAL if implementation.family in ("onnx", "numba", "numpy")]
 
-by_name = pytest.mark.parametrize("implementation", EXTERNAL, ids=lambda one: one.name)
+by_name = pytest.mark.parametrize("implementation", EXTERNAL, ids=lambda implementation: implementation.name)
 
 
 def home(implementation, **fields):
@@ -29,13 +29,13 @@ def home(implementation, **fields):
 
 
 def test_every_family_is_there():
-    assert {one.family for one in EXTERNAL} == {*LIBRARIES, "numpy"}
+    assert {implementation.family for implementation in EXTERNAL} == {*LIBRARIES, "numpy"}
 
 
 @by_name
 def test_is_forward_only_and_says_so(implementation):
     assert not implementation.differentiable
-    assert "autograd does not see through" in implementation.unsupported_reason(home(implementation, pass_="backward"))
+    assert "autograd cannot differentiate" in implementation.unsupported_reason(home(implementation, pass_="backward"))
 
 
 @by_name
@@ -85,7 +85,7 @@ def server():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", ON_CPU, ids=lambda implementation: implementation.name)
 def test_qualifies_in_a_forked_worker_without_hidden_threads(server, implementation, threads):
     """With one thread, qualification measures that none but the caller's works."""
     case = Case((4, 64, 28, 28), threads=threads)

@@ -23,12 +23,12 @@ def test_averages_every_dtype_and_dense_layout(dtype, layout):
 
 def test_shares_memory_and_waits(monkeypatch):
     case = Case((2, 64, 7, 7))
-    x, seen = inputs.sample(case, 0), {}
+    x, addresses = inputs.sample(case, 0), {}
     from_dlpack, jit = jax.dlpack.from_dlpack, jax.jit
 
     def watched_from_dlpack(tensor):
         array = from_dlpack(tensor)
-        seen["read"] = array.unsafe_buffer_pointer()
+        addresses["read"] = array.unsafe_buffer_pointer()
         return array
 
     class Result:
@@ -36,13 +36,13 @@ def test_shares_memory_and_waits(monkeypatch):
             self.array = array
 
         def block_until_ready(self):
-            seen["written"] = self.array.block_until_ready().unsafe_buffer_pointer()
+            addresses["written"] = self.array.block_until_ready().unsafe_buffer_pointer()
             return self.array
 
     monkeypatch.setattr(jax.dlpack, "from_dlpack", watched_from_dlpack)
     monkeypatch.setattr(jax, "jit", lambda function: lambda array: Result(jit(function)(array)))
     y = JAX_MEAN.prepare(case)(x)
-    assert seen == {"read": x.data_ptr(), "written": y.data_ptr()}
+    assert addresses == {"read": x.data_ptr(), "written": y.data_ptr()}
 
 
 def test_leaves_the_gpus_memory_to_others():

@@ -9,7 +9,7 @@ from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import Case
 
 POOL, REDUCE = builtin("onnx_global_average_pool"), builtin("onnx_reduce_mean")
-both = pytest.mark.parametrize("implementation", [POOL, REDUCE], ids=lambda one: one.name)
+both = pytest.mark.parametrize("implementation", [POOL, REDUCE], ids=lambda implementation: implementation.name)
 
 
 @both

@@ -24,11 +24,12 @@ checkout, operation, name = sys.argv[1:]
 source = Source.of(Path(checkout))
 assert source.built_in
 source.activate(operation)
-one = operations.load(name)
-print(one.summary)
+implementation = operations.load(name)
+print(implementation.summary)
 print(oracle.__file__)
 case = Case((2, 4, 8, 8), operation=operation)
-print(one.unsupported_reason(case) or oracle.examine(case, one.prepare(case), 0, one.truth).reason)
+function = implementation.prepare(case)
+print(implementation.unsupported_reason(case) or oracle.examine(case, function, 0, implementation.truth).reason)
 print(sorted({module.__file__ for module_name, module in sys.modules.items() if module_name.startswith(
     ("gapbench.implementations.eager", "gapbench.operations.pooling", "gapbench.implementations.triton."))}))
 """
@@ -55,11 +56,11 @@ def load_checkout(checkout, operation, name):
 def test_the_code_under_test_is_the_checkouts_and_the_harness_is_not(checkout):
     edit(checkout, "implementations/eager.py", "mean over the spatial dimensions", "another mean")
     (checkout / "gapbench" / "workloads" / "oracle.py").unlink()
-    said = load_checkout(checkout, "gap", "mean").stdout.splitlines()
-    assert said[0].startswith("another mean")
-    assert said[1] == str(PACKAGE / "workloads" / "oracle.py")
-    assert said[2] == "None"
-    assert str(PACKAGE) not in said[3]
+    lines = load_checkout(checkout, "gap", "mean").stdout.splitlines()
+    assert lines[0].startswith("another mean")
+    assert lines[1] == str(PACKAGE / "workloads" / "oracle.py")
+    assert lines[2] == "None"
+    assert str(PACKAGE) not in lines[3]
 
 
 @pytest.mark.parametrize("old", ["cases", "records", "devices", "truth"])
@@ -80,7 +81,7 @@ def test_another_operations_ways_come_from_there_as_well(checkout):
 
 def test_what_is_imported_late_comes_from_there_as_well(checkout):
     late = "from gapbench.implementations.triton.dispatch import Gap"
-    code = ADOPT.replace("print(one.summary)", f"{late}\nprint(sys.modules[Gap.__module__].__file__)")
+    code = ADOPT.replace("print(implementation.summary)", f"{late}\nprint(sys.modules[Gap.__module__].__file__)")
     command = [sys.executable, "-c", code, str(checkout), "gap", "mean"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == str(checkout / "gapbench/implementations/triton/dispatch.py")

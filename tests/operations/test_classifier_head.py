@@ -95,8 +95,8 @@ def test_forward_records_no_graph():
 @pytest.mark.parametrize("spoilt", ["weight", "bias"])
 def test_one_wrong_weight_is_seen(spoilt):
     case = Case(SMALL, operation="classifier_head")
-    one = operations.load("gap_linear")
-    head = one.prepare(case)
+    implementation = operations.load("gap_linear")
+    head = implementation.prepare(case)
     with torch.no_grad():
         getattr(head[-1], spoilt).view(-1)[5] += 0.1
-    assert oracle.examine(case, head, 0, one.truth).reason is not None
+    assert oracle.examine(case, head, 0, implementation.truth).reason is not None

@@ -23,23 +23,26 @@ SHAPES = {
     "masked_mean": (4, 8, 30),
     "varying_size": (2, 3, 10, 20),
 }
-OTHERS = [one for one in OPERATIONS if one.name != "gap"]
-EVERY = [(own.name, one) for own in OPERATIONS for one in own.implementations]
-QUICK = [(own.name, one) for own in OTHERS for one in own.implementations if one.family != "compiled"]
-COMPILED = [(own.name, one) for own in OTHERS for one in own.implementations if one.family == "compiled"]
+OTHERS = [own for own in OPERATIONS if own.name != "gap"]
+EVERY = [(own.name, implementation) for own in OPERATIONS for implementation in own.implementations]
+_OF_OTHERS = [(own.name, implementation) for own in OTHERS for implementation in own.implementations]
+QUICK = [pair for pair in _OF_OTHERS if pair[1].family != "compiled"]
+COMPILED = [pair for pair in _OF_OTHERS if pair[1].family == "compiled"]
 
 
 def of(pairs):
-    return pytest.mark.parametrize(("operation", "one"), pairs, ids=[one.name for _, one in pairs])
+    return pytest.mark.parametrize(
+        ("operation", "implementation"), pairs, ids=[implementation.name for _, implementation in pairs]
+    )
 
 
-def right(case, one):
-    judgement = oracle.examine(case, one.prepare(case), 0, one.truth)
-    assert judgement.reason is None, f"{one.name} on {case.id}: {judgement.reason}"
+def right(case, implementation):
+    judgement = oracle.examine(case, implementation.prepare(case), 0, implementation.truth)
+    assert judgement.reason is None, f"{implementation.name} on {case.id}: {judgement.reason}"
 
 
 def test_names_are_unique_across_operations_and_safe():
-    names = [one.name for _, one in EVERY]
+    names = [implementation.name for _, implementation in EVERY]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
     assert len({own.name for own in OPERATIONS}) == len(OPERATIONS)
@@ -52,49 +55,49 @@ def test_the_reference_competes_by_default_and_supports_the_plainest_case(own):
 
 
 @of(EVERY)
-def test_describes_itself(operation, one):
-    assert operations.load(one.name) is one
-    assert one.summary
-    assert not one.summary.endswith(".")
-    compile(one.snippet, "snippet", "eval")
-    if one.variant_of:
-        assert operations.builtin(one.variant_of).variant_of is None
+def test_describes_itself(operation, implementation):
+    assert operations.load(implementation.name) is implementation
+    assert implementation.summary
+    assert not implementation.summary.endswith(".")
+    compile(implementation.snippet, "snippet", "eval")
+    if implementation.variant_of:
+        assert operations.builtin(implementation.variant_of).variant_of is None
 
 
 @of(QUICK)
 @pytest.mark.parametrize("pass_", ["forward", "backward", "training", "update"])
-def test_is_right_in_every_pass_dtype_and_layout(operation, one, pass_):
+def test_is_right_in_every_pass_dtype_and_layout(operation, implementation, pass_):
     for dtype in ("float32", "float16", "bfloat16", "float64"):
         for layout in ("contiguous", "channels_last", "sliced", "permuted"):
             case = Case(SHAPES[operation], dtype, layout, pass_=pass_, operation=operation)
-            if reason := one.unsupported_reason(case):
+            if reason := implementation.unsupported_reason(case):
                 assert re.search(r"(;|,) (use|install|choose|run) ", reason), f"no remedy: {reason}"
             else:
-                right(case, one)
+                right(case, implementation)
 
 
 @of([pair for pair in QUICK if pair[0] in ("pooling", "masked_mean")])
 @settings(max_examples=30)
 @given(case=small_cases(largest=2**10), seed=st.integers(0, 2**32))
-def test_is_right_on_every_shape(operation, one, case, seed):
+def test_is_right_on_every_shape(operation, implementation, case, seed):
     case = Case(case.shape, case.dtype, case.layout, pass_=case.pass_, operation=operation)
-    if one.unsupported_reason(case) is None:
-        judgement = oracle.examine(case, one.prepare(case), seed, one.truth)
+    if implementation.unsupported_reason(case) is None:
+        judgement = oracle.examine(case, implementation.prepare(case), seed, implementation.truth)
         assert judgement.reason is None, f"{case.id}: {judgement.reason}"
 
 
 @of(COMPILED)
-def test_compiled_code_is_right_and_proves_that_it_ran(operation, one):
-    right(Case(SHAPES[operation], operation=operation), one)
-    assert one.proof() is None
+def test_compiled_code_is_right_and_proves_that_it_ran(operation, implementation):
+    right(Case(SHAPES[operation], operation=operation), implementation)
+    assert implementation.proof() is None
 
 
 @of(QUICK)
-def test_the_oracle_tells_it_from_its_rivals_lies(operation, one):
+def test_the_oracle_tells_it_from_its_rivals_lies(operation, implementation):
     case = Case(SHAPES[operation], operation=operation)
-    if one.unsupported_reason(case):
+    if implementation.unsupported_reason(case):
         return
-    function = one.prepare(case)
+    function = implementation.prepare(case)
     lies = {
         "zeros": lambda x: torch.zeros_like(function(x)),
         "ones": lambda x: torch.ones_like(function(x)),
@@ -104,11 +107,13 @@ def test_the_oracle_tells_it_from_its_rivals_lies(operation, one):
         "no copy of the shape": lambda x: function(x).flatten(),
     }
     for name, lie in lies.items():
-        assert oracle.examine(case, lie, 0, one.truth).reason is not None, name
+        assert oracle.examine(case, lie, 0, implementation.truth).reason is not None, name
 
 
 def test_unranked_operations_are_those_whose_implementations_have_several_truths():
-    several = {own.name for own in OPERATIONS if len({id(one.truth) for one in own.implementations}) > 1}
+    several = {
+        own.name for own in OPERATIONS if len({id(implementation.truth) for implementation in own.implementations}) > 1
+    }
     assert several == {own.name for own in OPERATIONS if not own.ranked}
 
 
@@ -119,8 +124,8 @@ def test_an_unknown_operation_lists_those_there_are():
 
 def test_variants_compete_only_when_they_are_chosen():
     usual = operations.contenders("gap")
-    every = operations.contenders("gap", {one.name for _, one in EVERY})
-    variants = {one.name for _, one in EVERY if one.variant_of}
+    every = operations.contenders("gap", {implementation.name for _, implementation in EVERY})
+    variants = {implementation.name for _, implementation in EVERY if implementation.variant_of}
     assert set(every) - set(usual) <= variants
     assert not set(usual) & variants
     assert operations.contenders("pooling", ["mean", "global_max"]) == ["global_max"]

@@ -14,15 +14,15 @@ def test_samples_are_valid_from_whole_down_to_half(shape, valid):
     assert lengths(Case(shape, operation="masked_mean")) == valid
 
 
-@pytest.mark.parametrize("one", MASKED_MEAN.implementations, ids=lambda one: one.name)
-def test_padding_does_not_count(one):
+@pytest.mark.parametrize("implementation", MASKED_MEAN.implementations, ids=lambda implementation: implementation.name)
+def test_padding_does_not_count(implementation):
     case = Case((3, 2, 8), operation="masked_mean")
-    if one.family == "compiled":
+    if implementation.family == "compiled":
         return  # the same function, and 5 s of compilation
     x = torch.ones(case.shape)
     for n, length in enumerate(lengths(case)):
         x[n, :, length:] = 1000
-    assert (one.prepare(case)(x) == 1).all()
+    assert (implementation.prepare(case)(x) == 1).all()
 
 
 def test_nan_in_the_padding_spreads_only_where_it_is_multiplied():

@@ -170,8 +170,8 @@ def test_no_program_of_a_commit_runs_when_it_is_checked_out_and_described(hostil
     with checkouts.checkouts(repository, "HEAD", "HEAD~1") as sides:
         assert (sides[0].folder / "file.txt").read_text() == "two"
         described = [Revision(side).describe("base").git for side in sides]
-        assert [one.commit for one in described] == [side.commit for side in sides]
-        assert [one.dirty for one in described] == [False, False]
+        assert [side.commit for side in described] == [side.commit for side in sides]
+        assert [side.dirty for side in described] == [False, False]
     assert not ran.exists(), ran.read_text()
 
 

@@ -28,9 +28,9 @@ def runs(store):
 
 def read_files(store, monkeypatch):
     """Return the list to which the names of the files are added that the store reads from now on."""
-    read, seen = store.read, []
-    monkeypatch.setattr(store, "read", lambda *parts: seen.append("/".join(parts)) or read(*parts))
-    return seen
+    read, paths = store.read, []
+    monkeypatch.setattr(store, "read", lambda *parts: paths.append("/".join(parts)) or read(*parts))
+    return paths
 
 
 def index_of(store):
@@ -39,23 +39,23 @@ def index_of(store):
 
 def test_complete_runs_are_read_once(store, runs, monkeypatch):
     first = store.runs()
-    seen = read_files(store, monkeypatch)
+    paths = read_files(store, monkeypatch)
     assert store.runs().equals(first)
     assert (store.ids(), store.resolve("tag-1")) == (runs, runs[1])
-    assert set(seen) == {index.FILE}
+    assert set(paths) == {index.FILE}
 
 
 def test_runs_in_progress_and_new_ones_are_read_again(store, runs, monkeypatch):
     writer = store.create(decode({"run": run_id(9), "suites": ["quick"]}))
     for _ in range(2):
-        seen = read_files(store, monkeypatch)
+        paths = read_files(store, monkeypatch)
         assert store.runs()["complete"].tolist() == [True] * 4 + [False]
-    assert seen == [index.FILE, f"{writer.id}/run.json"]
+    assert paths == [index.FILE, f"{writer.id}/run.json"]
     writer.finish(store.results([]))
     assert store.runs()["complete"].all()
-    seen.clear()
+    paths.clear()
     store.runs()
-    assert set(seen) == {index.FILE}
+    assert set(paths) == {index.FILE}
 
 
 def test_it_holds_what_baselines_and_trends_ask_for(store, runs):
@@ -147,9 +147,9 @@ def test_verify_compares_it_with_the_runs(store, runs):
     assert verify(store) == []
     path = Path(store.path(runs[2], "run.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "tag": "another"}))
-    (found,) = verify(store)
-    assert (found.run, found.kind) == (runs[2], "damage")
-    assert "index.parquet says something else" in found.sentence
+    (finding,) = verify(store)
+    assert (finding.run, finding.kind) == (runs[2], "damage")
+    assert "index.parquet contradicts its run.json" in finding.sentence
     index_of(store).unlink()
     assert verify(store) == []
 

@@ -26,7 +26,7 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def folder(tmp_path_factory):
     """A store with the run ``inside``, and beside it one that is not of it, ``outside``."""
     folder = tmp_path_factory.mktemp("names")
     a_run(Store(str(folder / "store")), "inside", rounds=2)
@@ -41,9 +41,9 @@ def contents(folder):
 
 @UNHURRIED
 @given(NAMES | st.sampled_from(FIXED) | st.text(max_size=12))
-def test_the_store_finds_and_removes_nothing_by_a_name_that_leads_elsewhere(place, name):
+def test_the_store_finds_and_removes_nothing_by_a_name_that_leads_elsewhere(folder, name):
     assume(name != "inside")
-    store, before = Store(str(place / "store")), contents(place)
+    store, before = Store(str(folder / "store")), contents(folder)
     assert not store.has(name)
     tables = [lambda run: store.results([run]), lambda run: store.samples([run])]
     for ask in (store.describe, store.prune, store.reopen):
@@ -59,8 +59,8 @@ def test_the_store_finds_and_removes_nothing_by_a_name_that_leads_elsewhere(plac
     except GapbenchError:
         pass
     else:
-        assert path.resolve().is_relative_to((place / "store").resolve())
-    assert contents(place) == before
+        assert path.resolve().is_relative_to((folder / "store").resolve())
+    assert contents(folder) == before
 
 
 @given(st.text(max_size=20) | NAMES)
@@ -83,8 +83,8 @@ def gapbench(tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["gapbench", *arguments])
-        code, said = cli._exit_code(), capsys.readouterr()
-        return code, said.out + said.err
+        code, output = cli._exit_code(), capsys.readouterr()
+        return code, output.out + output.err
 
     return run
 
@@ -99,13 +99,13 @@ def gapbench(tmp_path, monkeypatch, capsys):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_no_command_takes_such_a_name(gapbench, place, tmp_path, command, name):
-    before = contents(place)
+def test_no_command_takes_such_a_name(gapbench, folder, tmp_path, command, name):
+    before = contents(folder)
     words = [word.format(name) if word == "{}" else word for word in command]
-    code, said = gapbench(*words, "--store", str(place / "store"))
-    assert (code, said.count("\n")) == (2, 1), said
-    assert "there is no run" in said
-    assert contents(place) == before
+    code, output = gapbench(*words, "--store", str(folder / "store"))
+    assert (code, output.count("\n")) == (2, 1), output
+    assert "there is no run" in output
+    assert contents(folder) == before
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,13 +119,13 @@ def test_a_run_is_called_as_its_folder_is(gapbench, tmp_path, name):
     file = tmp_path / "store" / "inside" / "run.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "run": name}))
     assert store.describe("inside").id == "inside"
-    code, said = gapbench("report", "inside", "--store", store.url, "-o", "pages")
-    assert code == 0, said
+    code, output = gapbench("report", "inside", "--store", store.url, "-o", "pages")
+    assert code == 0, output
     assert {path.parent for path in tmp_path.rglob("*.html")} == {tmp_path / "pages"}
     assert (tmp_path / "pages" / "inside.html").is_file()
-    code, said = gapbench("store", "verify", "--store", store.url)
+    code, output = gapbench("store", "verify", "--store", store.url)
     assert code == 2  # and it is told
-    assert "run.json is of run" in said
+    assert "run.json is of run" in output
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -145,19 +145,19 @@ def test_an_index_that_names_what_is_not_there_is_not_believed(tmp_path, name):
 def test_an_import_names_its_run_itself(gapbench, tmp_path, name):
     store = Store(str(tmp_path / "store"))
     a_run(store, "inside", rounds=2, git={"commit": "abc1234", "branch": "main", "subject": "s", "dirty": False})
-    code, said = gapbench("store", "export", "inside", "--store", store.url, "-o", "runs.json")
-    assert code == 0, said
+    code, output = gapbench("store", "export", "inside", "--store", store.url, "-o", "runs.json")
+    assert code == 0, output
     document = json.loads((tmp_path / "runs.json").read_text())
     for benchmark in document["benchmarks"]:
         benchmark["extra_info"].update(run=name, suite=name)
     document["commit_info"] = {"id": name, "branch": name}
     (tmp_path / "runs.json").write_text(json.dumps(document))
-    code, said = gapbench("store", "import", "runs.json", "--tag", name, "--store", "new")
+    code, output = gapbench("store", "import", "runs.json", "--tag", name, "--store", "new")
     if not name.isprintable():  # no run is called so, and no export was made of it
-        assert (code, said.count("\n")) == (2, 1)
-        assert "is not an export of gapbench" in said
+        assert (code, output.count("\n")) == (2, 1)
+        assert "is not an export of gapbench" in output
         return
-    assert code == 0, said
+    assert code == 0, output
     (run,) = Store(str(tmp_path / "new")).ids()
     assert "nogit" in run
     assert {path.name for path in tmp_path.iterdir()} == {"store", "runs.json", "new"}

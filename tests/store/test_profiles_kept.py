@@ -49,7 +49,7 @@ def test_a_name_that_is_too_long_for_a_file_ends_in_a_hash(store, run):
     names = [last.rjust(260, "f") for last in "ab"]
     for name in names:
         profiles.keep(store, run, document(name), {"trace.json.gz": b"packed"})
-    assert sorted(one["implementation"] for one in profiles.read(store, run)[CASE.id]) == names
+    assert sorted(profile["implementation"] for profile in profiles.read(store, run)[CASE.id]) == names
     assert profiles.stem("f" * 120) == "f" * 120
 
 
@@ -58,9 +58,9 @@ def test_a_profile_replaces_an_earlier_one_and_the_fastest_is_read_first(store, 
         profiles.keep(store, run, document("mean", seconds=seconds), {})
     profiles.keep(store, run, document("triton", status="unsupported"), {})
     profiles.keep(store, run, document("fast", seconds=2e-5), {"generated.py": b"x = 1"})
-    found = profiles.read(store, run)[CASE.id]
-    assert [one["implementation"] for one in found] == ["fast", "mean", "triton"]
-    assert found[1]["seconds"] == 3e-5
+    kept = profiles.read(store, run)[CASE.id]
+    assert [profile["implementation"] for profile in kept] == ["fast", "mean", "triton"]
+    assert kept[1]["seconds"] == 3e-5
 
 
 def test_any_fsspec_url_works(tmp_path):
@@ -87,10 +87,10 @@ def test_a_folder_that_cannot_be_written_is_found_out_beforehand(tmp_path):
 
 @given(st.text(max_size=40))
 def test_no_name_leaves_its_folder(name):
-    found = profiles.stem(name)
-    assert found
-    assert not set(found) & set("/\\\0: ")
-    assert not found.startswith(".")
+    stem = profiles.stem(name)
+    assert stem
+    assert not set(stem) & set("/\\\0: ")
+    assert not stem.startswith(".")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", json.dumps({"schema": 2}).encode(), b'{"schema": 1}'])

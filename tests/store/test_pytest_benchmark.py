@@ -49,9 +49,12 @@ def test_pytest_benchmarks_own_compare_reads_our_medians_to_the_last_bit(store, 
 
 def test_conditions_of_memory_are_benchmarks_and_groups_of_their_own(store):
     document = exported(store, a_run(store, memories=("kept", "fresh")))
-    assert {one["group"] for one in document["benchmarks"]} == {f"{CASE.id}-host-kept", f"{CASE.id}-host-fresh"}
-    assert len({one["name"] for one in document["benchmarks"]}) == 4
-    assert {one["params"]["memory"] for one in document["benchmarks"]} == {"kept", "fresh"}
+    assert {benchmark["group"] for benchmark in document["benchmarks"]} == {
+        f"{CASE.id}-host-kept",
+        f"{CASE.id}-host-fresh",
+    }
+    assert len({benchmark["name"] for benchmark in document["benchmarks"]}) == 4
+    assert {benchmark["params"]["memory"] for benchmark in document["benchmarks"]} == {"kept", "fresh"}
 
 
 def test_two_exports_are_compared_by_name(store, tmp_path):
@@ -76,22 +79,24 @@ def test_an_export_has_all_that_the_format_has(store):
     stats = Stats()
     stats.data = first["stats"]["data"]
     assert {name: first["stats"][name] for name in FIELDS.split()} == stats.as_dict()
-    names = [one["fullname"] for one in document["benchmarks"]]
+    names = [benchmark["fullname"] for benchmark in document["benchmarks"]]
     assert sorted(names) == [f"quick::{CASE.id}-host-adaptive", f"quick::{CASE.id}-host-mean"]
 
 
 def test_what_other_readers_need_is_of_the_type_that_they_need(store):
     """github-action-benchmark reads fullname, stats.ops, stddev, mean and rounds; Bencher fullname, median and iqr."""
-    for one in exported(store, a_run(store))["benchmarks"]:
-        assert isinstance(one["fullname"], str)
-        assert all(isinstance(one["stats"][name], (int, float)) for name in ["ops", "stddev", "mean", "median", "iqr"])
-        assert one["stats"]["ops"] == pytest.approx(1 / one["stats"]["mean"])
-        assert one["stats"]["rounds"] == 12
+    for benchmark in exported(store, a_run(store))["benchmarks"]:
+        assert isinstance(benchmark["fullname"], str)
+        assert all(
+            isinstance(benchmark["stats"][name], (int, float)) for name in ["ops", "stddev", "mean", "median", "iqr"]
+        )
+        assert benchmark["stats"]["ops"] == pytest.approx(1 / benchmark["stats"]["mean"])
+        assert benchmark["stats"]["rounds"] == 12
 
 
 def test_what_is_not_ok_is_not_exported(store):
     run = a_run(store)
-    whose = [one["extra_info"]["implementation"] for one in exported(store, run)["benchmarks"]]
+    whose = [benchmark["extra_info"]["implementation"] for benchmark in exported(store, run)["benchmarks"]]
     assert sorted(whose) == ["adaptive", "mean"]
     results = store.results([run]).assign(status="wrong")
     with pytest.raises(GapbenchError, match=f"run {run} has nothing to export: no implementation is ok"):
@@ -146,8 +151,8 @@ def test_what_is_not_an_export_is_one_line(tmp_path, content, sentence):
     ],
 )
 def test_times_are_utc_or_unknown(text, time):
-    found = importing.measured_at({"datetime": text})
-    assert (found and found.isoformat(timespec="seconds")) == time
+    measured = importing.measured_at({"datetime": text})
+    assert (measured and measured.isoformat(timespec="seconds")) == time
 
 
 @pytest.mark.parametrize("word", ["unversioned", "unknown", "", "-" * 9, "../../etc", "abc", None, 7, "A" * 40])

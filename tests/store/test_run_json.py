@@ -99,8 +99,8 @@ def test_every_run_comes_back_as_it_was_written(run):
 @given(st.sampled_from([*OLD, None]), st.data())
 def test_what_only_others_know_is_kept_wherever_it_stands(path, data):
     """A field of a newer gapbench, or a person's own, in any object of the file."""
-    one = Run(id="r", plan=(PlannedCase(case="c"), PlannedCase(case="d")), warnings=(Warning("a", "b", "c"),))
-    document = json.loads(dump(one) if path is None else path.read_bytes())
+    run = Run(id="r", plan=(PlannedCase(case="c"), PlannedCase(case="d")), warnings=(Warning("a", "b", "c"),))
+    document = json.loads(dump(run) if path is None else path.read_bytes())
     places = damage._places(document)
     objects = [(holder, key) for holder, key in places if isinstance(holder[key], dict) and key not in MAPPINGS]
     for holder, key in data.draw(st.lists(st.sampled_from(objects), min_size=1, max_size=3)):
@@ -176,7 +176,7 @@ def outcome(text):
         ('{"schema": 1, "run": "r", "ab": {"base": {}, "head": {}}}', "comparison: Object missing required field"),
         ('{"schema": 1, "run": "r", "ab": 7}', "sides: Expected `array`"),
         ('{"schema": 1, "run": "r", "warnings": [["x"]]}', "warnings[0]: Expected `object`"),
-        ('{"schema": 2, "run": "r", "x": ' + "[" * 100_000, "nested without end"),
+        ('{"schema": 2, "run": "r", "x": ' + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_the_field_that_makes_no_sense_is_named(text, named):
@@ -217,21 +217,21 @@ def test_warnings_of_schema_1_are_split_once_where_they_are_read(tmp_path):
     first, second = store.describe(run).warnings
     assert first == Warning("", "the load was 3; ratios suffer", "run again")
     assert second == Warning("", "odd", "")
-    assert [str(one) for one in (first, second)] == ["the load was 3; ratios suffer. Run again.", "odd."]
+    assert [str(warning) for warning in (first, second)] == ["the load was 3; ratios suffer. Run again.", "odd."]
 
 
 @given(environments, environments, st.booleans())
-def test_environments_differ_alike_in_both_directions(one, other, packages):
-    there, back = differences(one, other, packages), differences(other, one, packages)
-    assert {(found.name, found.before, found.after) for found in there} == {
-        (found.name, found.after, found.before) for found in back
+def test_environments_differ_alike_in_both_directions(before, after, packages):
+    there, back = differences(before, after, packages), differences(after, before, packages)
+    assert {(difference.name, difference.before, difference.after) for difference in there} == {
+        (difference.name, difference.after, difference.before) for difference in back
     }
-    assert differences(one, one, packages) == ()
-    names = [found.name for found in there]
+    assert differences(before, before, packages) == ()
+    names = [difference.name for difference in there]
     assert len(names) == len(set(names))
-    assert {"cpu", "threads", "torch"}.isdisjoint(names) or one != other
-    if packages and one.versions != other.versions:
-        assert set(names) >= {name for name in one.versions if one.versions[name] != other.versions.get(name)}
+    assert {"cpu", "threads", "torch"}.isdisjoint(names) or before != after
+    if packages and before.versions != after.versions:
+        assert set(names) >= {name for name in before.versions if before.versions[name] != after.versions.get(name)}
 
 
 def test_a_planned_case_is_a_case():

@@ -43,14 +43,14 @@ def test_an_interrupted_run_goes_on(s3):
 def test_of_two_that_go_on_with_a_run_the_slower_stops_and_overwrites_nothing(s3):
     open_store, _ = s3
     run = open_store().create(decode({"run": run_id(), "suites": ["quick"]})).id
-    one, other = open_store().reopen(run), open_store().reopen(run)
-    one.append(a_round(0))
-    with pytest.raises(GapbenchError, match=f"another process went on with run {run}, and this one stops"):
+    first, other = open_store().reopen(run), open_store().reopen(run)
+    first.append(a_round(0))
+    with pytest.raises(GapbenchError, match=f"another process resumed run {run}, so this one stops"):
         other.append(a_round(7))
-    with pytest.raises(GapbenchError, match="another process went on"):
+    with pytest.raises(GapbenchError, match="another process resumed"):
         other.finish(open_store().results([]))
-    one.finish(open_store().results([]))
-    with pytest.raises(GapbenchError, match="another process went on"):
+    first.finish(open_store().results([]))
+    with pytest.raises(GapbenchError, match="another process resumed"):
         other.append(a_round(8))
     assert open_store().samples([run])["round"].tolist() == [0, 0]
     assert open_store().files(run) == ["results.parquet", "run.json", "samples.parquet"]

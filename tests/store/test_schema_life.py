@@ -28,7 +28,7 @@ def test_old_runs_are_listed_and_found(old):
     assert runs["complete"].tolist() == [True, False]
     assert runs["unreadable"].isna().all()
     assert old.resolve("schema-1") == COMPLETE
-    assert [one.sentence.split(":")[0] for one in verify(old)] == ["open"]
+    assert [finding.sentence.split(":")[0] for finding in verify(old)] == ["open"]
 
 
 def test_old_results_have_all_columns_of_today_and_null_where_they_are_older(old):
@@ -57,7 +57,7 @@ def test_an_old_run_in_progress_goes_on_with_its_rounds_and_plan(old):
     assert before["round"].unique().tolist() == [0, 1]
     writer = old.reopen(OPEN)
     plans, effort = plan_of(writer.run)
-    assert [sorted(one.specs) for one in plans] == [["mean", "sum_scale"]] * len(plans)
+    assert [sorted(case_plan.specs) for case_plan in plans] == [["mean", "sum_scale"]] * len(plans)
     assert effort.rounds == 8
     writer.append(before.assign(round=before["round"] + 2))
     assert old.samples([OPEN])["round"].unique().tolist() == [0, 1, 2, 3]
@@ -83,10 +83,10 @@ def test_a_column_that_this_gapbench_does_not_know_yet_is_left_out(old):
 
 def test_every_file_names_its_version(old):
     old.runs()
-    found = {
+    versions = {
         path.name: (pq.read_schema(path).metadata or {}).get(b"gapbench_schema")
         for path in Path(old.url).rglob("*.parquet")
     }
-    assert found.pop("index.parquet") is None
+    assert versions.pop("index.parquet") is None
     assert pq.read_schema(old.path("index.parquet")).metadata[b"gapbench_index"] == b"2"
-    assert set(found.values()) == {b"1"}
+    assert set(versions.values()) == {b"1"}

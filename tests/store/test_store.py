@@ -380,7 +380,7 @@ def several(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "end"),
     [
         ("20260102T000000Z-bbbbbbb-0002", "0002"),
         ("20260101", "0001"),
@@ -395,8 +395,8 @@ def several(tmp_path_factory):
         ("0001", "0001"),
     ],
 )
-def test_a_run_is_found_by_id_part_commit_branch_tag_or_latest(several, name, found):
-    assert several.resolve(name).endswith(found)
+def test_a_run_is_found_by_id_part_commit_branch_tag_or_latest(several, name, end):
+    assert several.resolve(name).endswith(end)
 
 
 def test_an_ambiguous_prefix_names_the_candidates(several):
@@ -513,10 +513,10 @@ def unreadable(store):
     assert not rows.loc[RUN, "complete"]
     assert pd.isna(rows.loc[other, "unreadable"])
     assert [store.resolve(name) for name in ("latest", "mine", other, RUN, RUN[:-2])] == [other] * 3 + [RUN] * 2
-    told = []
-    assert set(store.results(damaged=told.append)["run"]) == {other}
-    assert set(store.samples(damaged=told.append)["run"]) == {other}
-    assert [str(error) for error in told] == [rows.loc[RUN, "unreadable"]] * 2
+    errors = []
+    assert set(store.results(damaged=errors.append)["run"]) == {other}
+    assert set(store.samples(damaged=errors.append)["run"]) == {other}
+    assert [str(error) for error in errors] == [rows.loc[RUN, "unreadable"]] * 2
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])
@@ -542,12 +542,12 @@ def test_a_run_of_a_newer_schema_is_refused(local):
 
 
 @pytest.mark.parametrize("file", ["samples", "results"])
-@pytest.mark.parametrize("found", [b"2", b"0"])
-def test_a_file_of_another_schema_is_refused(local, file, found):
+@pytest.mark.parametrize("schema", [b"2", b"0"])
+def test_a_file_of_another_schema_is_refused(local, file, schema):
     complete(local)
     path = local.path(RUN, f"{file}.parquet")
-    pq.write_table(pq.read_table(path).replace_schema_metadata({b"gapbench_schema": found}), path)
-    with pytest.raises(GapbenchError, match=f"^run {RUN} has schema {found.decode()}, this gapbench reads 1; use"):
+    pq.write_table(pq.read_table(path).replace_schema_metadata({b"gapbench_schema": schema}), path)
+    with pytest.raises(GapbenchError, match=f"^run {RUN} has schema {schema.decode()}, this gapbench reads 1; use"):
         getattr(local, file)()
 
 

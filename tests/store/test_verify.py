@@ -26,11 +26,11 @@ def run(store):
 
 
 def damage(store):
-    return [one.sentence for one in verify(store) if one.kind == "damage"]
+    return [finding.sentence for finding in verify(store) if finding.kind == "damage"]
 
 
 def notes(store):
-    return [one.sentence for one in verify(store) if one.kind == "note"]
+    return [finding.sentence for finding in verify(store) if finding.kind == "note"]
 
 
 def change(store, run, file, edit):
@@ -98,10 +98,10 @@ def test_a_renamed_run_is_named(store, run):
 def test_lost_samples_are_counted(store, run):
     change(store, run, "samples", lambda frame: frame.iloc[1:])
     change(store, run, "samples", lambda frame: frame[(frame["round"] > 0) | (frame["implementation"] == "mean")])
-    where = f"on {CASE.id} (this, host): results.parquet counts"
-    found = damage(store)
-    assert f"adaptive {where} 12 samples, samples.parquet has 10" in found
-    assert f"adaptive {where} 6 rounds, samples.parquet has 5" in found
+    row = f"on {CASE.id} (this, host): results.parquet counts"
+    sentences = damage(store)
+    assert f"adaptive {row} 12 samples, samples.parquet has 10" in sentences
+    assert f"adaptive {row} 6 rounds, samples.parquet has 5" in sentences
 
 
 def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
@@ -111,7 +111,7 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
         f"samples.parquet has 12 samples of mean on {CASE.id} (this, host), results.parquet has no"
     )
     change(store, run, "samples", lambda frame: frame[frame["implementation"] == "mean"])
-    assert any("adaptive" in one and "12 samples, samples.parquet has 0" in one for one in damage(store))
+    assert any("adaptive" in text and "12 samples, samples.parquet has 0" in text for text in damage(store))
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_samples_without_a_row_and_rows_without_samples_are_named(store, run):
         (lambda f: f.assign(status="fine"), "unknown statuses: fine"),
         (lambda f: f.assign(dtype="float16", threads=4), f"{CASE.id} has another dtype, threads than its id says"),
         (lambda f: f.assign(case="8xfoo"), "results.parquet: malformed case '8xfoo'"),
-        (lambda f: f.assign(clock=None), "results.parquet has 3 rows that do not say of which run, case"),
+        (lambda f: f.assign(clock=None), "results.parquet has 3 rows without a run, case"),
         (lambda f: f.iloc[:0], f"{CASE.id} was planned and has no row"),
     ],
 )
 def test_results_that_contradict_themselves_are_named(store, run, edit, sentence):
     change(store, run, "results", edit)
-    assert any(sentence in one for one in damage(store))
+    assert any(sentence in text for text in damage(store))
 
 
 @pytest.mark.parametrize("file", ["results", "samples"])
@@ -162,7 +162,7 @@ def test_an_open_run_is_no_damage_and_its_missing_rounds_are(store):
         key = {"case": CASE.id, "implementation": "mean", "contender": "this", "clock": "host"}
         writer.append({**key, "round": number, "turn": 0, "seconds_per_call": [1e-5]})
     assert damage(store) == []
-    assert notes(store) == [f"open: 3 rounds are kept; go on with: gapbench run --resume {writer.id}"]
+    assert notes(store) == [f"open: 3 rounds are kept; resume with: gapbench run --resume {writer.id}"]
     Path(store.path(writer.id, "shards", "000001.parquet")).unlink()
     assert damage(store) == ["rounds are missing: 2 shards, the last is shards/000002.parquet"]
 
@@ -178,7 +178,7 @@ def test_leftovers_are_named_and_are_no_damage(store, run):
     assert damage(store) == []
     assert [note.split(";")[0] for note in notes(store)] == [
         "leftover: shards/ holds 1 file that samples.parquet has too",
-        "leftover: notes.txt is no file of a run",
-        "leftover: run.json.part is no file of a run, but half of one",
-        "leftover: a folder without run.json is no run",
+        "leftover: notes.txt is not a file of a run",
+        "leftover: run.json.part is half a file of a run",
+        "leftover: a folder without run.json is not a run",
     ]

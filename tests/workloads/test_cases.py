@@ -16,8 +16,8 @@ def test_an_id_reads_back_as_the_same_case(case):
 
 
 @given(any_case, any_case)
-def test_different_cases_have_different_ids(one, other):
-    assert (one.id == other.id) == (one == other)
+def test_different_cases_have_different_ids(case, other):
+    assert (case.id == other.id) == (case == other)
 
 
 def test_the_id_is_the_one_that_tools_rely_on():
@@ -27,10 +27,10 @@ def test_the_id_is_the_one_that_tools_rely_on():
 
 
 def test_a_label_is_no_part_of_the_identity():
-    one, other = Case((1, 2, 3), label="head"), Case((1, 2, 3), label="squeeze")
-    assert one == other
-    assert one.id == other.id
-    assert len({one, other}) == 1
+    case, other = Case((1, 2, 3), label="head"), Case((1, 2, 3), label="squeeze")
+    assert case == other
+    assert case.id == other.id
+    assert len({case, other}) == 1
 
 
 @given(any_case, st.data())

@@ -97,9 +97,9 @@ def test_nothing_takes_no_space():
 
 @given(small_cases(largest=2**12), st.integers(0, 2**32))
 def test_a_seed_reproduces_values_and_place(case, seed):
-    one, other = inputs.sample(case, seed), inputs.sample(case, seed)
-    assert torch.equal(one, other)
-    assert one.storage_offset() == other.storage_offset()
+    first, other = inputs.sample(case, seed), inputs.sample(case, seed)
+    assert torch.equal(first, other)
+    assert first.storage_offset() == other.storage_offset()
     assert torch.equal(upstream(case, seed), upstream(case, seed))
     for (x, patterns), (again, same) in zip(inputs.stress(case, seed), inputs.stress(case, seed), strict=True):
         assert torch.equal(x.nan_to_num(nan=-1), again.nan_to_num(nan=-1))
@@ -155,11 +155,11 @@ def test_gradients_are_away_from_zero_and_one_a_row(case, seed):
 
 def rows_of(case, seed=0):
     """Return every row of the stress inputs as (window,) in float64, by its pattern."""
-    found = {}
+    rows = {}
     for x, patterns in inputs.stress(case, seed):
         for row, pattern in zip(x.double().flatten(2).flatten(0, 1), patterns, strict=True):
-            found.setdefault(pattern, []).append(row)
-    return found
+            rows.setdefault(pattern, []).append(row)
+    return rows
 
 
 @given(small_cases(largest=2**12), st.integers(0, 2**32))

@@ -24,7 +24,7 @@ def backward(case, function, seed=0):
 
 @pytest.mark.parametrize("spatial", [(2,), (13,), (5, 7), (2, 3, 5)])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("implementation", EAGER, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", EAGER, ids=lambda implementation: implementation.name)
 def test_backward_writes_each_row_s_share_of_the_gradient_everywhere(implementation, layout, spatial):
     for dtype in DTYPES:
         case = Case((2, 6, *spatial), dtype=dtype, layout=layout, pass_="backward")
@@ -87,20 +87,20 @@ def test_backward_runs_the_forward_pass_once_and_before():
 
 def test_forward_is_the_function_of_the_input_and_nothing_else():
     case = Case((2, 3, 4, 4))
-    x, answer, seen = inputs.sample(case, 0), torch.zeros(1), []
+    x, answer, inputs_seen = inputs.sample(case, 0), torch.zeros(1), []
 
     def function(given_x):
-        seen.append(given_x)
+        inputs_seen.append(given_x)
         return answer
 
     call = make_call(case, function, x, upstream(case, 0))
-    assert seen == []
+    assert inputs_seen == []
     assert call() is answer
     assert call() is answer
-    assert [one is x for one in seen] == [True, True]
+    assert [implementation is x for implementation in inputs_seen] == [True, True]
 
 
-@pytest.mark.parametrize("implementation", EAGER, ids=lambda one: one.name)
+@pytest.mark.parametrize("implementation", EAGER, ids=lambda implementation: implementation.name)
 def test_training_records_a_graph_every_time_and_returns_the_written_gradient(implementation):
     case, calls = Case((2, 3, 4, 4), pass_="training"), []
     function = implementation.prepare(case)

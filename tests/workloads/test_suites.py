@@ -65,11 +65,11 @@ def test_what_a_suite_prints_is_no_data(file, capsys):
 def test_a_grid_has_every_combination_once(labelled, dtypes, layouts, passes, threads):
     cases = grid(labelled, dtypes, layouts, passes, threads)
     assert len(cases) == math.prod(map(len, (labelled, dtypes, layouts, passes, threads)))
-    found = {(one.label, one.shape, one.dtype, one.layout, one.pass_, one.threads) for one in cases}
-    assert len(found) == len(cases)
+    keys = {(case.label, case.shape, case.dtype, case.layout, case.pass_, case.threads) for case in cases}
+    assert len(keys) == len(cases)
     for axis, values in [("dtype", dtypes), ("layout", layouts), ("pass_", passes), ("threads", threads)]:
-        assert {getattr(one, axis) for one in cases} == set(values)
-    assert {one.label: one.shape for one in cases} == labelled
+        assert {getattr(case, axis) for case in cases} == set(values)
+    assert {case.label: case.shape for case in cases} == labelled
 
 
 def test_a_grid_is_of_plain_cases_by_default():
@@ -121,9 +121,9 @@ def test_a_suite_is_put_on_a_device_as_a_whole():
 
 
 def test_a_suite_of_ones_own_is_found_by_path(file):
-    (found,) = find(file(MINE))
-    assert found == Suite("mine", "Which one for my shape?", (Case((1, 2, 3, 3)),))
-    assert found.cases[0].label == "mine"
+    (suite,) = find(file(MINE))
+    assert suite == Suite("mine", "Which one for my shape?", (Case((1, 2, 3, 3)),))
+    assert suite.cases[0].label == "mine"
 
 
 def test_a_path_may_be_relative(file, monkeypatch, tmp_path):
@@ -134,7 +134,7 @@ def test_a_path_may_be_relative(file, monkeypatch, tmp_path):
 
 def test_a_file_may_declare_several_suites(file):
     source = MINE + MINE.split("\n\n\n")[1].replace("test_mine", "test_other").replace("(1, 2, 3, 3)", "(4, 2, 3)")
-    assert [one.name for one in find(file(source))] == ["mine", "other"]
+    assert [suite.name for suite in find(file(source))] == ["mine", "other"]
 
 
 def test_a_file_is_read_anew_every_time(file):
@@ -196,22 +196,22 @@ def test_the_quick_suite_is_there():
 def test_a_shipped_suite_is_a_short_declaration_with_a_summary(name):
     text = (folder() / f"bench_{name}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 40
-    (found,) = find(name)
-    assert found.name == name
-    assert len(found.summary) > 20
-    assert found.cases
-    assert all(case.label for case in found.cases)
-    assert {case.device for case in found.cases} == {"cpu"}
+    (suite,) = find(name)
+    assert suite.name == name
+    assert len(suite.summary) > 20
+    assert suite.cases
+    assert all(case.label for case in suite.cases)
+    assert {case.device for case in suite.cases} == {"cpu"}
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_case_of_a_shipped_suite_has_several_implementations(name):
     (cpu,) = find(name)
     for case, on_gpu in zip(cpu.cases, cpu.on("cuda:0").cases, strict=True):
-        found = competing(case.operation, cpu.implementations)
-        supporting = [one for one in found if unsupported_reason(one, case) is None]
+        names = competing(case.operation, cpu.implementations)
+        supporting = [name for name in names if unsupported_reason(name, case) is None]
         assert operation(case.operation).reference in supporting
-        assert max(len(supporting), sum(unsupported_reason(one, on_gpu) is None for one in found)) > 2
+        assert max(len(supporting), sum(unsupported_reason(name, on_gpu) is None for name in names)) > 2
 
 
 def test_named_shapes_are_shapes_and_each_is_named_once():
@@ -233,9 +233,9 @@ def test_counts_are_of_shapes_that_there_are():
 def test_se_resnet_50_squeezes_read_eleven_megabytes_an_image_in_half_precision():
     """What timm's definition adds up to, over 16 blocks."""
     nets = find("squeeze")[0].cases
-    stages = [one for one in nets if one.label.startswith("SE-ResNet-50") and one.dtype == "bfloat16"]
-    once = [one for one in stages if one.layout == "contiguous"]
-    assert sum(one.weight * one.elements * 2 for one in once) / 8 == pytest.approx(11.0e6, rel=0.01)
+    stages = [case for case in nets if case.label.startswith("SE-ResNet-50") and case.dtype == "bfloat16"]
+    once = [case for case in stages if case.layout == "contiguous"]
+    assert sum(case.weight * case.elements * 2 for case in once) / 8 == pytest.approx(11.0e6, rel=0.01)
 
 
 def test_batches_replace_the_first_size_and_say_so():

@@ -20,13 +20,13 @@ MEAN = Differentiated(
 @given(small_cases(largest=2**10), st.integers(0, 2**32))
 def test_autograd_and_arithmetic_agree_on_global_average_pooling(case, seed):
     x, gradient = inputs.sample(case, seed), upstream(case, seed)
-    for told, known in [
+    for result, expected in [
         (MEAN.forward(case, x), GLOBAL_AVERAGE.forward(case, x)),
         (MEAN.backward(case, x, gradient), GLOBAL_AVERAGE.backward(case, x, gradient)),
     ]:
-        torch.testing.assert_close(told.value, known.value)
-        torch.testing.assert_close(told.scale, known.scale)
-        assert told.steps == known.steps == case.window
+        torch.testing.assert_close(result.value, expected.value)
+        torch.testing.assert_close(result.scale, expected.scale)
+        assert result.steps == expected.steps == case.window
     assert MEAN.shape(case) == MEAN.forward(case, x).value.shape
 
 

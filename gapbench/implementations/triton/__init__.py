@@ -1,4 +1,4 @@
-"""GAP by our own Triton kernels (docs/triton.md): the dispatcher, and each by itself; imports without Triton."""
+"""GAP by our own Triton kernels (docs/triton.md): the dispatcher and each kernel; can be imported without Triton."""
 
 from functools import partial
 from typing import Any
@@ -14,14 +14,14 @@ _SUMMARIES = {
     "row_persistent": "rows of contiguous inputs, the whole window of several rows in one tile",
     "row_looped": "rows of contiguous inputs, a tile that slides along the window",
     "column": "cache lines of adjacent channels, position by position, for channels-last inputs",
-    "split_two_pass": "a window shared out to several programs, float32 partial sums and a second launch",
-    "split_single_pass": "a window shared out to several programs, of which the last adds up in fixed order",
+    "split_two_pass": "a window split over several programs, float32 partial sums and a second launch",
+    "split_single_pass": "a window split over several programs, of which the last adds up in fixed order",
     "flat": "short contiguous rows, read as one aligned stretch and cut into rows in shared memory",
 }
 
 
 def _prepare(case: Case, kernel: str | None = None) -> Function:
-    from gapbench.implementations.triton.dispatch import Gap  # only here: it needs Triton
+    from gapbench.implementations.triton.dispatch import Gap  # needs Triton
 
     return Gap(case, kernel)
 
@@ -34,19 +34,19 @@ def _unsupported(case: Case) -> str | None:
 
 
 def _not_for(kernel: str, case: Case) -> str | None:
-    """Say why a kernel by itself does not apply to a case, or None."""
+    """Return why a kernel does not apply to a case, or None."""
     if FORWARD[kernel](Geometry.of(case), Chip()):
         return None
     positions = f"a window of {case.window} positions"
     if kernel == "row_persistent":
         return f"{positions} is over the {PERSISTENT} that one tile holds; use triton_row_looped"
     if kernel == "row_looped":
-        return f"{positions} fits one tile, so nothing loops; use triton_row_persistent"
+        return f"{positions} fits one tile without a loop; use triton_row_persistent"
     if kernel == "flat" and case.layout != "contiguous":
         return f"rows of {case.layout} inputs are not adjacent in memory; use triton_column"
     if kernel == "flat":
         return f"rows of {case.window} positions are not the 1 to {FLAT} of a flat stretch; use triton"
-    return f"{positions} is too short to share out; use triton"
+    return f"{positions} is too short to split; use triton"
 
 
 def _implementation(name: str, summary: str, **fields: Any) -> Implementation:

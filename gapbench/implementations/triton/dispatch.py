@@ -1,7 +1,7 @@
-"""The function that serves a case: it times its plans in its first call, remembers the choice, and tells it afterwards.
+"""The function for a case: its first call times the plans and stores the choice, which `Gap.plan` then names.
 
-Triton's own benchmark does the timing (device events, the L2 cache cleared before every call), and Triton's cache
-folder does the remembering, beside the compiled kernels, so that every worker process of a run takes the same plan.
+Triton's own benchmark times (device events, the L2 cache cleared before every call). Triton's cache folder stores the
+choice beside the compiled kernels, so that every worker process of a run takes the same plan.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _WARMUP_MS, _REPEAT_MS = 5, 20
 
 
 def chip_of(device: str) -> Chip:
-    """Return what plans need to know of a device; an H100's figures for what torch does not describe."""
+    """Return a device's figures for plans; an H100's where torch does not give them."""
     if not device.startswith("cuda"):
         return Chip()
     properties = torch.cuda.get_device_properties(device)
@@ -33,7 +33,7 @@ def chip_of(device: str) -> Chip:
 
 
 def can_time(x: Tensor) -> bool:
-    """Tell whether launches on ``x`` can be timed: not in the interpreter, nor while a graph is captured."""
+    """Tell whether launches on ``x`` can be timed: not in the interpreter, and not while a graph is captured."""
     capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
     return not (x.is_cpu or capturing or x.numel() == 0)
 
@@ -47,9 +47,9 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 class Memory:
-    """The plan that was chosen among ``plans`` for a workload on a device, in Triton's cache folder.
+    """The plan chosen among ``plans`` for a workload on a device, in Triton's cache folder.
 
-    Another GPU, another version of Triton or of torch, another kernel or another list of plans is another memory.
+    The key consists of GPU, versions of Triton and torch, source of the kernels, plans and workload.
     """
 
     def __init__(self, plans: Sequence[Plan], device: torch.device, *workload: object) -> None:
@@ -60,7 +60,7 @@ class Memory:
         self._cache = get_cache_manager(hashlib.sha256(json.dumps(identity).encode()).hexdigest())
 
     def recall(self) -> Plan | None:
-        """Return the plan that `remember` was told, by whichever process; None where it was told none."""
+        """Return the plan that `remember` stored in this or another process, or None."""
         path = self._cache.get_file(_FILE)
         return None if path is None else self._plans.get(Path(path).read_text(encoding="utf-8"))
 
@@ -70,7 +70,7 @@ class Memory:
 
 
 def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory) -> Plan:
-    """Return the plan of the least ``time``; the remembered one, or the only one, untimed.
+    """Return the remembered or only plan; otherwise time all, and return the fastest.
 
     The first, which arithmetic prefers, is left only for one that is more than 3 % faster: times are noisy, and another
     choice in another process looks like a change of the code.
@@ -87,11 +87,11 @@ def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory)
 
 
 class Gap:
-    """GAP for the shape, dtype and layout of one case, by one ``kernel`` or by whichever plan is fastest.
+    """GAP for the shape, dtype and layout of one case, by one ``kernel`` or by the fastest plan of all.
 
-    Inputs in other strides are averaged as well, if slower. The first call times the plans of the case's pass, which
-    takes about a second; as long as it cannot (inside ``torch.compile`` or the capture of a graph, in Triton's
-    interpreter), the plans that arithmetic prefers serve.
+    Inputs in other strides are averaged too, but more slowly. The first call times the plans of the case's pass, which
+    takes about a second. Where calls cannot be timed (inside ``torch.compile`` or the capture of a graph, in Triton's
+    interpreter), the plans that arithmetic prefers are used.
     """
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:
@@ -113,7 +113,7 @@ class Gap:
 
     @property
     def plan(self) -> str:
-        """The text of the plan that the case's pass runs, of both in training."""
+        """The text of the plan of the case's pass, of both passes in training."""
         return "; ".join(self._chosen[pass_] for pass_ in self._passes)
 
     def _tune(self, x: Tensor) -> None:

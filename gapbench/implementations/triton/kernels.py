@@ -1,9 +1,9 @@
-"""The kernels. Every input element is read once, every output element written once, whatever the layout.
+"""The Triton kernels. They read every input element once and write every output element once, in any layout.
 
-Memory is seen as (N, C, window) with one stride each. One tile kernel serves every layout: what differs between a
-row and a column kernel is only the tile of channels and positions that a program sums, long in positions where those
-are adjacent in memory, long in channels where those are. A second kernel with its axes swapped would gain nothing:
-it compiles to the same machine code.
+Memory is addressed as (N, C, window) with one stride each. One tile kernel serves every layout: a row and a column
+kernel differ only in the tile of channels and positions that a program sums, long in positions where those are
+adjacent in memory, long in channels where those are. A second kernel with its axes swapped compiles to the same
+machine code.
 
 Beyond 2^31 elements 32-bit offsets wrap around, so offsets are 64-bit from the first product on. Dividing by the
 integer window keeps float64 exact: a scale passed as an argument would arrive as float32.
@@ -26,7 +26,7 @@ def _window_sums(
     """
     position = first + tl.arange(0, BLOCK_R)
     if LOOPED:
-        # Tile added to tile, and one reduction across threads at the end.
+        # tiles are added up, with one reduction across threads at the end
         sums = tl.zeros((exists.shape[0], BLOCK_R), ACCUMULATOR)
         for start in range(0, chunk, BLOCK_R):
             r = start + position
@@ -68,8 +68,8 @@ def single_pass_kernel(
 ):  # fmt: skip
     """Do as `tile_kernel` with several parts; the program that finishes a block's last part adds the parts up.
 
-    ``partials`` points to (parts, rows) of the accumulator's type, ``arrived`` to one zero for each block. Whoever
-    comes last adds in the order of the parts, so the result does not depend on who that is. BLOCK_P >= parts.
+    ``partials`` points to (parts, rows) of the accumulator's type, ``arrived`` to one zero for each block. The last
+    program adds in the order of the parts, so the result does not depend on which one that is. BLOCK_P >= parts.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     part = (tl.program_id(0) % parts).to(tl.int64)
@@ -82,8 +82,8 @@ def single_pass_kernel(
     row = image * channels + channel
     sums = _window_sums(source, exists, part * chunk, chunk, window, stride_r, ACCUMULATOR, BLOCK_R, LOOPED)
     tl.store(partials + part * rows + row, sums, mask=exists)
-    # All threads' stores come before the release (Triton 3.7 puts this barrier by itself, but promises none), and the
-    # acquire comes before the loads, which pass the first-level cache by: it is not coherent between programs.
+    # All threads' stores come before the release (Triton 3.7 inserts this barrier itself, but does not guarantee it),
+    # and the acquire comes before the loads, which bypass the first-level cache: it is not coherent between programs.
     tl.debug_barrier()
     if tl.atomic_add(arrived + block.to(tl.int64), 1, sem="acq_rel", scope="gpu") == parts - 1:
         p = tl.arange(0, BLOCK_P).to(tl.int64)
@@ -106,9 +106,9 @@ def flat_kernel(x, y, rows, WINDOW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_R
     inside = (flat < BLOCK_C * WINDOW) & (flat < (rows - first) * WINDOW)
     stretch = tl.load(x + first * WINDOW + flat, mask=inside, other=0.0)
     row, r = tl.arange(0, BLOCK_C), tl.arange(0, BLOCK_R)
-    # Beyond a row's end lies the next row, beyond the last the padding, beyond that nothing: stay within.
-    place = tl.minimum(row[:, None] * WINDOW + r[None, :], BLOCK - 1)
-    values = tl.gather(stretch, tl.reshape(place, (BLOCK_C * BLOCK_R,)), axis=0)
+    # positions beyond a row's end are masked below; indices beyond the stretch would be out of bounds
+    index = tl.minimum(row[:, None] * WINDOW + r[None, :], BLOCK - 1)
+    values = tl.gather(stretch, tl.reshape(index, (BLOCK_C * BLOCK_R,)), axis=0)
     values = tl.where(r[None, :] < WINDOW, tl.reshape(values, (BLOCK_C, BLOCK_R)).to(ACCUMULATOR), 0.0)
     mean = tl.sum(values, axis=1) / WINDOW
     tl.store(y + first + row, mean.to(y.dtype.element_ty), mask=row < rows - first)

@@ -1,8 +1,8 @@
 """``torch.ops.gapbench.gap``: the kernels as an operator of PyTorch, so that autograd and torch.compile compose.
 
-Plans are arguments, as text, so that a traced graph says which kernel it runs; launches carry them out, on real tensors
-and on those without memory. Eager calls pay for the operator: tens of microseconds of dispatch and autograd bookkeeping
-on the host, which the clock ``host_call`` shows, and which a compiled graph or a CUDA graph does not pay.
+Plans are arguments, as text, so that a traced graph shows which kernel it runs. Launches are built for real tensors and
+for those without memory. Eager calls pay for the operator: tens of microseconds of dispatch and autograd bookkeeping on
+the host, which the clock ``host_call`` shows, and which a compiled graph or a CUDA graph avoids.
 """
 
 import math
@@ -20,7 +20,7 @@ from gapbench.implementations.triton.plans import TILES, Plan, cdiv, power
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One launch of ``kernel``: how many programs, their run-time arguments and compile-time constants."""
+    """One launch of ``kernel``: the number of programs, their run-time arguments and compile-time constants."""
 
     kernel: Any
     programs: int
@@ -57,7 +57,7 @@ def _partials(plan: Plan, x: Tensor) -> Tensor:
 def _two_pass(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
     partials = _partials(plan, x)
     parts = power(plan.parts)
-    # As many rows as make a small tile, since there may be few.
+    # few rows, so that a tile is small
     second = Plan("column", max(1, min(power(partials.shape[1]), TILES[-1] // parts)), parts, warps=1)
     columns = partials.T[None]  # one image, partial sums of a row one stride apart
     return [_tile(plan, x, partials, divisor=1), _tile(second, columns, y, divisor=x.shape[2])]
@@ -65,8 +65,8 @@ def _two_pass(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
 
 def _single_pass(plan: Plan, x: Tensor, y: Tensor) -> list[Launch]:
     first = _tile(plan, x, y, divisor=1)
-    # Zeroed in every call, as ATen's own reduction does: counters that outlive a call would tie calls on different
-    # streams together, and one that was cut short would spoil the next.
+    # Zeroed in every call, as in ATen's own reduction: counters that outlive a call would couple calls on different
+    # streams, and an aborted call would corrupt the next.
     arrived = torch.zeros(first.programs // plan.parts, dtype=torch.int32, device=x.device)
     arguments = {key: value for key, value in first.arguments.items() if key != "divisor"}
     arguments |= {"partials": _partials(plan, x), "arrived": arrived}
@@ -115,9 +115,8 @@ def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - t
     """Average ``x`` (N, C, *spatial), in any strides, over its spatial dimensions; returns (N, C, 1, ..., 1).
 
     Sums in float32, or float64 for float64. An empty window averages to NaN, like `Tensor.mean`. An input whose
-    spatial dimensions do not collapse into one stride is copied (by `Tensor.flatten`); every other is read where
-    it lies. Plans are the texts of `Plan`. Like every launch of Triton's it takes place on the current device, which
-    should be x's.
+    spatial dimensions do not collapse into one stride is copied (by `Tensor.flatten`); every other is read without a
+    copy. Plans are the texts of `Plan`. Like every Triton launch it runs on the current device, which must be x's.
     """
     y = x.new_empty((x.shape[0], x.shape[1], *(1 for _ in x.shape[2:])))
     if x.numel() == 0:

@@ -1,4 +1,4 @@
-"""Plans: the kernels and tiles worth timing for a case, best guess first (docs/triton.md); no Triton or GPU needed."""
+"""Plans: the kernels and tiles to time for a case, best guess first (docs/triton.md), without Triton or a GPU."""
 
 import math
 import re
@@ -11,22 +11,22 @@ from gapbench.workloads.cases import DTYPES, Case
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A GPU to plans: ``units`` (SMs or CUs), ``lanes`` (threads in a warp or wave); an H100 where no GPU is."""
+    """The figures of a GPU: ``units`` (SMs or CUs), ``lanes`` (threads in a warp or wave); an H100's by default."""
 
     units: int = 132
     lanes: int = 32
 
     @property
     def enough(self) -> int:
-        """Programs that leave no unit idle: two for each, so that one computes while the other waits."""
+        """Number of programs that fills the GPU: two per unit, so that one computes while the other waits."""
         return 2 * self.units
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A case as kernels see it: ``images`` of ``channels`` rows of ``window`` positions.
+    """A case for kernels: ``images`` of ``channels`` rows of ``window`` positions.
 
-    N and C are one dimension (one image) where one stride steps through both. ``column`` tells that channels are
+    N and C are one dimension (one image) where one stride steps through both. ``column`` means that channels are
     adjacent in memory, not positions.
     """
 
@@ -48,7 +48,7 @@ class Geometry:
 class Plan:
     """A kernel and its tile: ``block_c`` channels or rows by ``block_r`` positions, ``parts`` of the window.
 
-    Its text, as in ``column BLOCK_C=64 BLOCK_R=32, 4 warps``, is what is recorded, and the operator's argument.
+    Its text, as in ``column BLOCK_C=64 BLOCK_R=32, 4 warps``, is recorded, and is the operator's argument.
     """
 
     kernel: str
@@ -78,7 +78,7 @@ class Plan:
         return geometry.images * cdiv(geometry.channels, self.block_c) * parts
 
     def steps(self, geometry: Geometry) -> int:
-        """Return how many tiles a program reads, one after the other."""
+        """Return how many tiles a program reads in sequence."""
         return cdiv(geometry.window, self.parts * self.block_r)
 
 
@@ -88,7 +88,7 @@ def cdiv(a: int, b: int) -> int:
 
 
 def power(number: int) -> int:
-    """Return the power of two at or above ``number``, 1 for 0."""
+    """Return the least power of two that is not below ``number``, 1 for 0."""
     return 1 << max(number - 1, 0).bit_length()
 
 
@@ -101,7 +101,7 @@ TILES = (2048, 1024, 4096, 512)
 
 PER_THREAD = 16  # elements a thread holds of a tile: two 16-byte loads of a half type in flight, four of float32
 LINES = (128, 256, 512)  # bytes of adjacent channels that a column tile reads at a time: whole cache lines
-LONG = 4  # steps, each a memory round trip of most of a microsecond, that take longer than a split's second launch
+LONG = 4  # steps, each a memory round trip of nearly a microsecond, that exceed the second launch of a split
 PARTIALS = 8192  # partial sums that one program adds up: 64 a thread with four warps
 
 
@@ -114,7 +114,7 @@ def _tiles(
 ) -> list[Plan]:
     """Return tiles that are long in channels (``column``) or in positions, of at most ``longest`` positions.
 
-    ``whole`` keeps rows in one piece, where a tile would be shorter.
+    ``whole`` keeps a row in one tile.
     """
     longest = min(longest, power(geometry.window))
     plans = []
@@ -131,7 +131,7 @@ def _tiles(
 
 
 def _ranked(plans: Iterable[Plan], geometry: Geometry, chip: Chip) -> list[Plan]:
-    """Return distinct plans, those that fill the GPU first, among equals those of the preferred tile, then line."""
+    """Return distinct plans, those that fill the GPU first, then by distance from the preferred tile, then by line."""
 
     def badness(plan: Plan) -> tuple[int, float, int]:
         tile = plan.block_c * plan.block_r
@@ -145,7 +145,7 @@ def _ranked(plans: Iterable[Plan], geometry: Geometry, chip: Chip) -> list[Plan]
 
 
 def row_persistent(geometry: Geometry, chip: Chip) -> list[Plan]:
-    """Return plans whose tile covers the whole window of some rows; none beyond `PERSISTENT`."""
+    """Return plans whose tile covers the whole window of some rows; none for windows beyond `PERSISTENT`."""
     if geometry.window > PERSISTENT:
         return []
     return _tiles(geometry, chip, "row_persistent", column=False, whole=True)
@@ -167,7 +167,7 @@ def column(geometry: Geometry, chip: Chip) -> list[Plan]:
 
 
 def _split(geometry: Geometry, chip: Chip, kernel: str) -> list[Plan]:
-    """Return plans that share a window out to several programs, whose sums a second launch or the last one adds up."""
+    """Return plans that split a window over several programs; a second launch or the last program adds their sums."""
     shortest = 8 if geometry.column else 128
     if geometry.window < 2 * shortest:
         return []
@@ -183,7 +183,7 @@ def _split(geometry: Geometry, chip: Chip, kernel: str) -> list[Plan]:
 
 
 def flat(geometry: Geometry, chip: Chip, kernel: str = "flat") -> list[Plan]:
-    """Return plans for short contiguous rows, as many to a stretch as make it start on 16 bytes; else none."""
+    """Return plans for short contiguous rows, as many per stretch as align its start to 16 bytes; else none."""
     window = geometry.window
     if geometry.column or not 0 < window <= FLAT:
         return []
@@ -205,11 +205,11 @@ FORWARD: dict[str, Callable[[Geometry, Chip], list[Plan]]] = {
     "split_single_pass": partial(_split, kernel="split_single_pass"),
     "flat": flat,
 }
-"""The kernels, and the plans that each has for a geometry: none where it does not apply."""
+"""The kernels, and the plans of each for a geometry: none where it does not apply."""
 
 
 def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
-    """Return what the dispatcher times for the forward pass, the best guess first."""
+    """Return the plans that the dispatcher times for the forward pass, the best guess first."""
     if geometry.column:
         whole = column(geometry, chip)[:3]
     else:
@@ -224,7 +224,7 @@ def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
 
 
 def backward_plans(geometry: Geometry, chip: Chip, kernel: str | None = None) -> list[Plan]:
-    """Return plans that write the gradient: of the dispatcher, or of one forward ``kernel``."""
+    """Return plans that write the gradient, of the dispatcher or of one forward ``kernel``."""
     by_column = geometry.column if kernel is None or kernel.startswith("split") else kernel == "column"
     spread = _tiles(geometry, chip, f"spread_{'column' if by_column else 'row'}", column=by_column)
     flat_spread = flat(geometry, chip, "spread_flat")

@@ -118,25 +118,25 @@ def addresses(tensor: Tensor) -> np.ndarray:
 
 def traffic(case: Case, plan: Plan, backward_plan: Plan) -> list[Traffic]:
     """Run one case and count, launch by launch, what the kernels read and wrote."""
-    found, run = [], InterpretedFunction.run
+    traffic, run = [], InterpretedFunction.run
     load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
 
     def counted_run(kernel, *args, **kwargs):
-        seen = {"reads": [], "writes": []}
+        accesses = {"reads": [], "writes": []}
 
         def counted_load(builder, pointers, mask, *rest):
-            seen["reads"].append(pointers.data[mask.data])
+            accesses["reads"].append(pointers.data[mask.data])
             return load(builder, pointers, mask, *rest)
 
         def counted_store(builder, pointers, value, mask, *rest):
-            seen["writes"].append(pointers.data[mask.data])
+            accesses["writes"].append(pointers.data[mask.data])
             return store(builder, pointers, value, mask, *rest)
 
         with mock.patch.multiple(
             InterpreterBuilder, create_masked_load=counted_load, create_masked_store=counted_store
         ):
             run(kernel, *args, **kwargs)
-        found.append(_tally(seen, {name: value for name, value in kwargs.items() if isinstance(value, Tensor)}))
+        traffic.append(_tally(accesses, {name: value for name, value in kwargs.items() if isinstance(value, Tensor)}))
 
     x, gradient = inputs.sample(case, 0).requires_grad_(case.pass_ == "backward"), upstream(case, 0)
     y = None if case.pass_ == "forward" else average(x, plan, backward_plan)
@@ -145,17 +145,17 @@ def traffic(case: Case, plan: Plan, backward_plan: Plan) -> list[Traffic]:
             average(x, plan, backward_plan)
         else:
             torch.autograd.grad(y, x, gradient)
-    return found
+    return traffic
 
 
-def _tally(seen: dict[str, list[np.ndarray]], tensors: dict[str, Tensor]) -> Traffic:
+def _tally(accesses: dict[str, list[np.ndarray]], tensors: dict[str, Tensor]) -> Traffic:
     elements = {name: addresses(tensor) for name, tensor in tensors.items()}
     tallies, strays = {}, 0
-    for kind, chunks in seen.items():
+    for kind, chunks in accesses.items():
         counts = Counter(np.concatenate([np.zeros(0, np.uint64), *map(np.ravel, chunks)]).astype(np.int64).tolist())
         tallies[kind] = {}
         for name, places in elements.items():
-            tallies[kind][name] = dict(Counter(counts.pop(place, 0) for place in places.tolist()))
+            tallies[kind][name] = dict(Counter(counts.pop(address, 0) for address in places.tolist()))
         strays += sum(counts.values())
     return Traffic(**tallies, strays=strays)
 
@@ -202,11 +202,11 @@ def last_program(plan: Plan, sizes: tuple[int, int, int], backward: bool) -> tup
         x, y = x.view(sizes), y.view(sizes[:2])
         if backward:
             y[-1, -1] = 6
-            found = op.backward_launches(plan, y, x)
+            launches = op.backward_launches(plan, y, x)
         else:
             x[-1, -1] = torch.arange(window)
-            found = op.forward_launches(plan, x, y)
-        (launch,) = found
+            launches = op.forward_launches(plan, x, y)
+        (launch,) = launches
         with mock.patch.multiple(
             InterpreterBuilder,
             set_grid_dim=lambda builder, *_: set_dim(builder, launch.programs, 1, 1),

@@ -15,7 +15,7 @@ from gapbench.implementations.triton import TRITON
 from gapbench.operations import builtin
 from gapbench.workloads.cases import LAYOUTS, Case
 
-NAMES = [one.name for one in TRITON]
+NAMES = [implementation.name for implementation in TRITON]
 HEAD = Case((8, 2048, 7, 7), device="cuda")
 
 
@@ -23,7 +23,7 @@ def test_one_dispatcher_and_its_kernels_as_variants():
     dispatcher, *variants = TRITON
     assert dispatcher.name == "triton"
     assert dispatcher.variant_of is None
-    assert [one.name for one in variants] == [
+    assert [implementation.name for implementation in variants] == [
         "triton_row_persistent",
         "triton_row_looped",
         "triton_column",
@@ -31,8 +31,8 @@ def test_one_dispatcher_and_its_kernels_as_variants():
         "triton_split_single_pass",
         "triton_flat",
     ]
-    assert {one.variant_of for one in variants} == {"triton"}
-    assert all(one.differentiable for one in TRITON)
+    assert {implementation.variant_of for implementation in variants} == {"triton"}
+    assert all(implementation.differentiable for implementation in TRITON)
 
 
 @pytest.mark.parametrize("pass_", AVERAGING)
@@ -88,9 +88,9 @@ def test_says_why_it_cannot_run_and_what_to_do():
     ("name", "shape", "layout", "says"),
     [
         ("triton_row_persistent", (2, 3, 33, 32), "contiguous", "a window of 1056 positions is over the 1024"),
-        ("triton_row_looped", (2, 3, 7, 7), "contiguous", "fits one tile, so nothing loops; use triton_row_persistent"),
-        ("triton_split_two_pass", (2, 3, 15), "contiguous", "a window of 15 positions is too short to share out"),
-        ("triton_split_single_pass", (2, 3, 3), "permuted", "a window of 3 positions is too short to share out"),
+        ("triton_row_looped", (2, 3, 7, 7), "contiguous", "fits one tile without a loop; use triton_row_persistent"),
+        ("triton_split_two_pass", (2, 3, 15), "contiguous", "a window of 15 positions is too short to split"),
+        ("triton_split_single_pass", (2, 3, 3), "permuted", "a window of 3 positions is too short to split"),
         ("triton_flat", (2, 3, 7, 7), "channels_last", "not adjacent in memory; use triton_column"),
         ("triton_flat", (2, 3, 56, 56), "contiguous", "rows of 3136 positions are not the 1 to 512"),
         ("triton_flat", (2, 3, 0), "contiguous", "rows of 0 positions"),
