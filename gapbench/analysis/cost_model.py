@@ -23,9 +23,7 @@ CONTEXT = ("operation", "dtype", "layout", "device", "pass", "threads", "clock",
 """Columns of the results that have one value in all rows of a fit."""
 
 FEWEST_SIZES = 3  # two sizes always lie on a line
-
-LEAST_SPAN = 4.0
-"""The smallest ratio of largest to smallest size that separates fixed cost from bandwidth."""
+LEAST_SPAN = 4.0  # the smallest ratio of largest to smallest size that separates fixed cost from bandwidth
 
 Context = tuple[Hashable, ...]  # the values of `CONTEXT`
 

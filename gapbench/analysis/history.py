@@ -76,7 +76,6 @@ def commit_of(name: str, folder: Path | None = None) -> str | None:
 
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
-
 SHORTEST = 3  # the fewest runs of a segment: a single outlier is not a step, and a step is found with its third run
 LEAST_NOISE = 0.005  # the smallest sigma, 0.5 %: a few runs may agree by chance
 

@@ -26,8 +26,7 @@ class Mode:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     spellings: tuple[str, ...] = ("mean", "adaptive", "avg_pool", "sum_scale")
     gpu_only: bool = False
-    replays: bool = False
-    """The output lives in a CUDA graph's memory until the next replay."""
+    replays: bool = False  # the output lives in a CUDA graph's memory until the next replay
 
 
 MODES: tuple[Mode, ...] = (

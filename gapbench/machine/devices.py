@@ -40,8 +40,7 @@ class _Cached(ABC):
 
     name: str
     runtime: Any
-    _canary_share: ClassVar[int]
-    """A canary is the last-level cache's size divided by this."""
+    _canary_share: ClassVar[int]  # a canary is the last-level cache's size divided by this
 
     @property
     @abstractmethod

@@ -27,20 +27,16 @@ _START, _START_COMPILER = 2.0, 4.0
 """Seconds until the fork servers are loaded, and seconds more where something is compiled."""
 _LOAD, _LOAD_EACH, _LOAD_COMPILED = 0.1, 0.01, {"forward": 0.1, "backward": 0.3, "update": 0.0, "training": 0.3}
 """Seconds to load a case, for each implementation, and for each whose compiled code is cached, by pass."""
-_JUDGE = 0.05
-"""Seconds to judge one implementation."""
+_JUDGE = 0.05  # seconds to judge one implementation
 _COMPILE = {"forward": 2.5, "backward": 5.0, "update": 0.0, "training": 5.0}
 """Seconds to compile one implementation that Inductor's cache does not have, by pass."""
-_ROUND = 0.06
-"""Seconds of a round beside its calls and inputs: its process, shuffling and checks."""
-_SLICE = 0.1
-"""Shortest useful timing of a round, in seconds."""
+_ROUND = 0.06  # seconds of a round beside its calls and inputs: its process, shuffling and checks
+_SLICE = 0.1  # shortest useful timing of a round, in seconds
 _PER_WEIGHT, _MAKE_WEIGHT = {"forward": 0.5e-9, "backward": 3e-9, "update": 5e-9, "training": 8e-9}, 6e-9
 """Seconds of a call for each weight, by pass, and to make one and its float64 twin."""
 _TRUTH = {"forward": 45e-9, "backward": 300e-9, "update": 0.0, "training": 300e-9}
 """Seconds of a round for each input element and each truth other than a mean, by pass: float64, and autograd."""
-_CALL, _BYTES_PER_SECOND = 10e-6, 3e9
-"""A call's fixed seconds, and the bandwidth of average implementations."""
+_CALL, _BYTES_PER_SECOND = 10e-6, 3e9  # a call's fixed seconds, and the bandwidth of average implementations
 _BATCHES = 9
 """Batches of a contender in the shortest round, warm-up and calibration included; each has an uncounted call."""
 _HARNESS_PASSES = 25

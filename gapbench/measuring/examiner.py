@@ -33,8 +33,7 @@ from gapbench.workloads.truth import GLOBAL_AVERAGE, Expected, Truth
 _Kind = TypeVar("_Kind")
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-_SOON = 5.0
-"""Seconds to wait for the examiner's findings, which it sends before the worker sends its reply."""
+_SOON = 5.0  # seconds to wait for the examiner's findings, which it sends before the worker sends its reply
 _CHANGE, _LARGEST_CHANGE = 0.05, 2048.0
 """Least change of a row's mean by changing an element, as a share of its mean |x|; and the largest change of an
 element, which float16 can still sum."""

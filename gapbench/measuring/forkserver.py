@@ -37,8 +37,7 @@ from gapbench.measuring.protocol import PROTOCOL_ERROR, Channel, ProtocolError, 
 _MAX_JOB = 1 << 20
 MOST_DESCRIPTORS = 16
 _NOBODY = 255
-_LAST_WORDS = 2.0
-"""Seconds after the deadline in which messages that were sent before it are still read."""
+_LAST_WORDS = 2.0  # seconds after the deadline in which messages that were sent before it are still read
 READY = b"+"
 _PACKAGE = Path(__file__).parents[1]
 _SERVE = """

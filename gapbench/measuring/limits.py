@@ -35,8 +35,7 @@ def _ask(server: Forker, timeout: float, target: Callable[..., None], *arguments
 _SECONDS = worker.WINDOW_SECONDS + 0.5
 """Seconds to measure one contender's energy: the window, two steps of the counter, and a worker's start."""
 
-_SHARE = 0.2
-"""Largest share of the budget for energy."""
+_SHARE = 0.2  # largest share of the budget for energy
 
 
 class Energy:

@@ -11,8 +11,7 @@ from gapbench.statistics.stats import FEWEST_ROUNDS
 from gapbench.store.records import REFERENCE, THIS
 from gapbench.workloads.cases import Case
 
-CaseKey = tuple[Case, str]
-"""A case under a memory condition, which has rounds of its own."""
+CaseKey = tuple[Case, str]  # a case under a memory condition, which has rounds of its own
 
 
 @dataclass(frozen=True, slots=True)

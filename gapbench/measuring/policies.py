@@ -26,11 +26,9 @@ from gapbench.statistics.verdicts import can_stop, needs_confirmation
 from gapbench.store.records import BASE, HEAD
 from gapbench.workloads.cases import Case
 
-Row = tuple[str, str]
-"""An implementation and a clock."""
+Row = tuple[str, str]  # an implementation and a clock
 
-SidedName = tuple[str, str]
-"""A side and an implementation."""
+SidedName = tuple[str, str]  # a side and an implementation
 
 _FIRST_OVERHEAD = 0.2
 """Seconds of a round beside its turns (fork, inputs, expected outputs, checks), until the case's own are measured."""
@@ -258,8 +256,7 @@ class Precision:
         return slices
 
 
-FEWEST_ROUNDS = 8
-"""Fewest rounds of the screening."""
+FEWEST_ROUNDS = 8  # fewest rounds of the screening
 _SCREEN_SHARE = 0.6
 _LOOK_EVERY = 4
 _MOST_ROUNDS = 200

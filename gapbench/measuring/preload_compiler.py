@@ -5,9 +5,7 @@ headers). On other devices this would initialise the device before the fork. Whe
 reason, and only compiled implementations are not measured.
 """
 
-UNUSABLE: str | None = None
-"""Why nothing can be compiled here, with the remedy."""
-
+UNUSABLE: str | None = None  # why nothing can be compiled here, with the remedy
 _PROGRAMS = "set TMPDIR and TORCHINDUCTOR_CACHE_DIR to folders from which programs may run"
 _WRITABLE = "set TORCHINDUCTOR_CACHE_DIR to a writable folder"
 

@@ -17,9 +17,7 @@ from msgspec import Meta, Struct
 
 from gapbench.store.records import STATUSES, Qualification
 
-MOST_BYTES = 64 << 20
-"""Longest message that is read; profiles of long calls have some MB, a round some 100 kB."""
-
+MOST_BYTES = 64 << 20  # longest message that is read; profiles of long calls have some MB, a round some 100 kB
 PROTOCOL_ERROR = "its process sent a reply that does not fit the request"
 
 _HEADER = 4
@@ -217,8 +215,7 @@ class Answer(Struct, frozen=True, tag=True):
     content: Any
 
 
-WEIGHTS = -1
-"""The question number of the weights as they were before an update."""
+WEIGHTS = -1  # the question number of the weights as they were before an update
 
 Reply = Started | WorkerExit | Judged | Prepared | RoundFailure | RoundResult | Agreement | Answer
 Examining = Begin | Shown | AskChange | Change | Followed | Examined | Finish | Done | Findings

@@ -34,8 +34,7 @@ Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Even
 BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
 """Columns that `records.SAMPLES` and `protocol.Batches` share."""
 
-_SLOWED = 1.1
-"""A slowdown that counts as throttling; clocks measure slowdowns to about 3 %."""
+_SLOWED = 1.1  # a slowdown that counts as throttling; clocks measure slowdowns to about 3 %
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,7 @@ from gapbench.workloads.cases import DTYPES
 from gapbench.workloads.passes import Call
 from gapbench.workloads.truth import Truth
 
-_SURPRISES = 2
-"""Elements that are changed for each contender after either half of a round's turns."""
+_SURPRISES = 2  # elements that are changed for each contender after either half of a round's turns
 
 
 @dataclass(frozen=True, slots=True)

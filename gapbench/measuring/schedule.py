@@ -17,10 +17,8 @@ from gapbench.measuring.clocks import Clock
 from gapbench.measuring.protocol import Batches, Calibration
 from gapbench.workloads.passes import Call
 
-FEWEST_TURNS = 4
-"""Few, so that a round of slow calls ends soon: rounds, not turns, are replicated."""
-MOST_TURNS = 1000
-"""Beyond this, more rounds are worth more than more turns."""
+FEWEST_TURNS = 4  # few, so that a round of slow calls ends soon: rounds, not turns, are replicated
+MOST_TURNS = 1000  # beyond this, more rounds are worth more than more turns
 _MOST_WALL = 10
 _FEWEST_CALLS, _LONGEST = 5, 6e-3
 """A batch has at least five calls where those take at most 6 ms: its first call is not counted, and should not be half
@@ -28,8 +26,7 @@ of it."""
 _SETTLING_SECONDS = 0.015
 _FEW_FAULTS = 0.05
 _COPY_CHANGES = 16
-_SLOW = 4
-"""A contender whose batches take at least this many times as long as the shortest takes fewer turns."""
+_SLOW = 4  # a contender whose batches take at least this many times as long as the shortest takes fewer turns
 
 
 def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tuple[int, float]:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.protocol import Agreement, Calibration, Channel
 
-LEFT_ALONE = 71
-"""Exit status of a process whose peers have ended; they report why."""
+LEFT_ALONE = 71  # exit status of a process whose peers have ended; they report why
 
 
 class SideSync:

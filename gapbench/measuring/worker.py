@@ -29,12 +29,8 @@ from gapbench.workloads.cases import Case
 from gapbench.workloads.inputs import GuardedTensor
 from gapbench.workloads.oracle import Question
 
-_SURPRISES = 4
-"""Input elements that are changed, one by one, for each contender."""
-
-WINDOW_SECONDS = 0.25
-"""Shortest window in which energy is counted."""
-
+_SURPRISES = 4  # input elements that are changed, one by one, for each contender
+WINDOW_SECONDS = 0.25  # shortest window in which energy is counted
 _COUNTER_TIMEOUT = 2.0
 _BATCH_SECONDS = 1e-3
 

@@ -11,9 +11,7 @@ from gapbench.operations.base import Operation
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Differentiated
 
-CLASSES, HIDDEN = 1000, 4096
-"""ImageNet's classes, and the width of VGG's hidden layers (torchvision)."""
-
+CLASSES, HIDDEN = 1000, 4096  # ImageNet's classes, and the width of VGG's hidden layers (torchvision)
 _SPREAD = 0.3
 _BIAS = 4.0
 """Hidden units get biases of ±4 and weights so small that eight standard deviations separate every unit from 0. Which

@@ -18,8 +18,7 @@ from gapbench.operations.base import Operation
 from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Differentiated
 
-PIXELS = (160, 224, 288, 320)
-"""Image sizes; the case's shape is that of the last."""
+PIXELS = (160, 224, 288, 320)  # image sizes; the case's shape is that of the last
 
 
 def sizes(case: Case) -> list[tuple[int, ...]]:

@@ -17,7 +17,6 @@ _DTYPES = {
 _GRAPH = re.compile(r"## Call CompiledFxGraph \w+ ##")
 _REGION = re.compile(r"Torch-Compiled Region: \S+")
 GENERATED = "Inductor's generated code"
-
 MEMORY = "[memory]"  # the name of an event that allocates ``nbytes``, or frees them if negative
 
 

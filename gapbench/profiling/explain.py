@@ -28,7 +28,6 @@ from gapbench.workloads.cases import Case
 Document = Mapping[str, Any]  # of a `Profile`
 _SMALL = 0.05  # of the largest change: smaller changes are only counted
 _AGREES = 2.0  # the largest factor between the changes in profiles and comparison that still agree
-
 _MOST_LINES = 200
 
 

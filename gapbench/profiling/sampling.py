@@ -148,7 +148,6 @@ def seconds_per_fault(target: Device) -> float:
 
 
 MOST_TRACE_BYTES = 500 * 10**6  # larger traces (uncompressed) are not kept, because viewers do not open them
-
 _TRACED_CALLS = 5
 _BYTES_PER_EVENT = 300  # a lower bound
 

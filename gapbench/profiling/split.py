@@ -32,7 +32,6 @@ from dataclasses import dataclass, field
 from gapbench.profiling.events import GENERATED, Operator, allocates, computes
 
 OUTSIDE = ""  # replaces an operator's name for code outside of operators
-
 _MUCH = 0.25
 
 PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")

@@ -11,7 +11,6 @@ from typing import Any
 from gapbench.errors import counted as counted
 
 MISSING = "–"  # noqa: RUF001 - an en dash, as tables print it
-
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 

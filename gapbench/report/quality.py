@@ -18,14 +18,9 @@ from gapbench.statistics.stats import FEWEST_ROUNDS
 from gapbench.store.records import FAILURES, SLOWER
 from gapbench.store.run import Run
 
-SHOWN = 50
-"""The most warnings that a page lists; the rest are counted."""
-
-FEW = 0.1
-"""The share of ratios that may miss the target, because some implementations are noisy on any machine."""
-
-TARGET = 0.01
-"""The half width of ratios' intervals to aim for, if the run has no target of its own."""
+SHOWN = 50  # the most warnings that a page lists; the rest are counted
+FEW = 0.1  # the share of ratios that may miss the target, because some implementations are noisy on any machine
+TARGET = 0.01  # the half width of ratios' intervals to aim for, if the run has no target of its own
 
 
 class Level(IntEnum):

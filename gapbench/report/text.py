@@ -19,15 +19,10 @@ from gapbench.store.run import Run
 from gapbench.workloads.cases import Case
 
 _STDOUT = Console()
-_WIDE = 120
-"""Width from which ties are named; on narrower consoles they are counted."""
-_WHOLE = 34
-"""Width up to which names are not broken."""
-_NARROWEST = 7
-"""Width that folded text needs to be readable."""
-_FACTS = 22
-"""Width of the notes on what an implementation costs besides time."""
-
+_WIDE = 120  # width from which ties are named; on narrower consoles they are counted
+_WHOLE = 34  # width up to which names are not broken
+_NARROWEST = 7  # width that folded text needs to be readable
+_FACTS = 22  # width of the notes on what an implementation costs besides time
 _NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
 
 
@@ -273,12 +268,9 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _ST
 
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SHOWN = 24
-"""The number of newest runs that a trend shows."""
-_LISTED = 40
-"""The number of newest runs of a trend that are listed, in addition to all with a step."""
-_FLAT = 0.02
-"""The smallest range of log times that fills the height of a trend."""
+_SHOWN = 24  # the number of newest runs that a trend shows
+_LISTED = 40  # the number of newest runs of a trend that are listed, in addition to all with a step
+_FLAT = 0.02  # the smallest range of log times that fills the height of a trend
 _NEW = "¦"
 _NAMES = ("implementation", "run")
 

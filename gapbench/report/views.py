@@ -33,8 +33,7 @@ from gapbench.store import ceilings
 Scope = Literal["run", "case", "diff", "trend", "profile"]
 Arguments = tuple[Any, ...]
 
-BYTES = 2**19
-"""The most bytes of the figures of one view in a page; the tables hold the numbers of further cases."""
+BYTES = 2**19  # the most bytes of the figures of one view in a page; the tables hold the numbers of further cases
 
 
 @dataclass(frozen=True, slots=True)

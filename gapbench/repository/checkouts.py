@@ -21,9 +21,7 @@ import psutil
 from gapbench.errors import GapbenchError
 from gapbench.repository import git
 
-HERE = "."
-"""The ref of the folder as it is, with uncommitted changes."""
-
+HERE = "."  # the ref of the folder as it is, with uncommitted changes
 _PREFIX = "gapbench-ab-"
 _TRUSTED_FILTERS = ("lfs",)  # the user's own program, without which large files would be missing
 

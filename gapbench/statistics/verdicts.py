@@ -46,8 +46,7 @@ EQUIVALENCE_LEVEL = 0.05
 _quantile = NormalDist().inv_cdf
 _POWER = 0.8
 _MOST_ROUNDS = 1000
-_MOST_EXACT = 200
-"""Above this many rounds tests use their normal approximations, which are conservative in the tails."""
+_MOST_EXACT = 200  # above this many rounds tests use their normal approximations, which are conservative in the tails
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 from gapbench.store.records import Number, Whole
 
-MEMORY = "memory"
-"""The level behind all caches, which holds data of any size."""
+MEMORY = "memory"  # the level behind all caches, which holds data of any size
 
 KIND_OF_PASS: Mapping[str, str] = {"forward": "read", "backward": "write"}
 """The kind of ceiling for a pass of global average pooling: it mostly reads its input, or writes its gradient.
@@ -48,8 +47,7 @@ class Ceiling:
     reason: str | None = None
 
 
-Known = Sequence[Ceiling] | None
-"""The ceilings of a run, None if it has none."""
+Known = Sequence[Ceiling] | None  # the ceilings of a run, None if it has none
 
 
 def bandwidths(ceilings: Known, kinds: Iterable[str] = ("read", "copy", "write")) -> list[Ceiling]:

@@ -16,8 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from gapbench.errors import GapbenchError
 from gapbench.store import durable_io
 
-_AT_ONCE = 16
-"""Concurrent requests: an object store answers each in 10 to 100 ms, however many there are."""
+_AT_ONCE = 16  # concurrent requests: an object store answers each in 10 to 100 ms, however many there are
 
 _FOLDERLESS = frozenset(["s3", "gs", "gcs", "az", "abfs", "oss"])
 """Protocols without folders: making one there would create a bucket by mistake."""

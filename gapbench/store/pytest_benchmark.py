@@ -28,9 +28,7 @@ BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "sec
 KEPT = ("suite", "label", "weight", "reference", "stopped_by", *records.Qualification.__dataclass_fields__)
 """The columns of results in ``extra_info.kept``: neither the samples nor the case's id determine them."""
 
-VERSION = "5.3.1"
-"""The version of pytest-benchmark whose format is written."""
-
+VERSION = "5.3.1"  # the version of pytest-benchmark whose format is written
 _PARAMS = ("shape", "dtype", "layout", "device", "pass", "threads")
 _PYTHON = ("node", "processor", "machine", "python_compiler", "python_implementation", "python_build", "release")
 _OPTIONS = ("disable_gc", "min_rounds", "max_time", "min_time", "warmup")

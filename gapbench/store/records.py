@@ -18,27 +18,16 @@ if TYPE_CHECKING:
 SCHEMA = 2
 """The schema's version of run.json, in which warnings are objects and comparisons have sides; version 1 is read too."""
 
-TABLES = 1
-"""The schema's version of the Parquet files; a column that may be null is added without a new one."""
+TABLES = 1  # the schema's version of the Parquet files; a column that may be null is added without a new one
 
 Number = Annotated[float, Meta(gt=-(2.0**63), lt=2.0**63)]
-Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""Numbers of a document within the range of Arrow's types."""
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # numbers of a document within the range of Arrow's types
 
-THIS = "this"
-"""The contender of a plain run: the checkout and the interpreter that gapbench runs in."""
-
-BASE, HEAD = "base", "head"
-"""The contenders of a run that compared two sides."""
-
-NULL = "null"
-"""The contender that is a second copy of base in such a run, measured like a head."""
-
-REFERENCE = "mean"
-"""The implementation of global average pooling that ratios are taken against."""
-
-SLOWER = "slower"
-"""The ``stopped_by`` of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early."""
+THIS = "this"  # the contender of a plain run: the checkout and the interpreter that gapbench runs in
+BASE, HEAD = "base", "head"  # the contenders of a run that compared two sides
+NULL = "null"  # the contender that is a second copy of base in such a run, measured like a head
+REFERENCE = "mean"  # the implementation of global average pooling that ratios are taken against
+SLOWER = "slower"  # the stopped_by of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early
 
 SAMPLES: dict[str, str] = {
     "run": "string",

@@ -297,8 +297,7 @@ class Run(Struct, frozen=True, kw_only=True):
         return next((planned.specs for planned in self.plan or () if planned.case == case), {})
 
 
-WHOLE_ID = re.compile(r"\d{8}T\d{6}Z-\w+-\w+")
-"""The form of the ids that gapbench makes."""
+WHOLE_ID = re.compile(r"\d{8}T\d{6}Z-\w+-\w+")  # the form of the ids that gapbench makes
 
 
 def is_id(name: str) -> bool:

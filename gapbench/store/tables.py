@@ -42,8 +42,7 @@ _FROM_ONE = frozenset({"threads", "weight", "calls"})
 _SIGNED = frozenset({"temperature_c"})
 _FROM_ID = ("operation", "shape", "n", "c", "spatial", "dtype", "layout", "device", "pass", "threads", "elements")
 _ROW = ("case", "implementation", "contender", "clock")
-BATCH = (*_ROW, "round", "turn")
-"""Columns that name a batch, beside the condition of memory, which older runs lack."""
+BATCH = (*_ROW, "round", "turn")  # columns that name a batch, beside the condition of memory, which older runs lack
 
 
 def table(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:

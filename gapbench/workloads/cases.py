@@ -28,9 +28,7 @@ PASSES: dict[str, str] = {
 }
 """The work of one call."""
 
-MOST_THREADS = 8192
-"""The most processors that a Linux kernel can be built for."""
-
+MOST_THREADS = 8192  # the most processors that a Linux kernel can be built for
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEVICE = r"[a-z]+(?::\d+)?"
 # operation, shape, dtype, layout, device, pass, threads

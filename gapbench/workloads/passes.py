@@ -15,8 +15,7 @@ Function = Callable[[Tensor], Tensor]
 A function with weights is a `torch.nn.Module`.
 """
 
-Call = Callable[[], Tensor]
-"""One call, without arguments."""
+Call = Callable[[], Tensor]  # one call, without arguments
 
 
 def make_call(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Call:

@@ -21,8 +21,7 @@ TUTORIAL: Shapes = {"tutorial example": (1, 64, 32, 32)}
 RESNET50_HEAD: Shapes = {"ResNet-50 head": (8, 2048, 7, 7)}
 """The last feature map before the classifier (torchvision), batch 8."""
 
-VGG16_HEAD: Shapes = {"VGG-16 features": (8, 512, 7, 7)}
-"""The map that VGG-16 flattens (torchvision), batch 8."""
+VGG16_HEAD: Shapes = {"VGG-16 features": (8, 512, 7, 7)}  # the map that VGG-16 flattens (torchvision), batch 8
 
 RESNET50_SQUEEZE: Shapes = {"SE-ResNet-50 squeeze": (8, 256, 56, 56)}
 """The first squeeze-and-excite stage (timm), batch 8: the largest map that SE-ResNet-50 pools."""

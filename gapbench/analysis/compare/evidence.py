@@ -26,15 +26,9 @@ from gapbench.store.records import with_memory
 BETWEEN_RUNS = noise.scale(0.007, least=0.002, most=0.017)
 """Shift of ratios and adjusted times between runs of the same code, as a standard deviation: default and bounds."""
 
-IN_COMMON = noise.scale(0.014, least=0.007, most=0.05)
-"""The same for the shift that all times of a run share."""
-
-_FEWEST_ALIKE = 4
-"""The fewest rows that a common shift is estimated from."""
-
-_MOST_CASES = 50
-"""With more cases, leaving a row's own case out of the common shift changes nothing."""
-
+IN_COMMON = noise.scale(0.014, least=0.007, most=0.05)  # the same for the shift that all times of a run share
+_FEWEST_ALIKE = 4  # the fewest rows that a common shift is estimated from
+_MOST_CASES = 50  # with more cases, leaving a row's own case out of the common shift changes nothing
 _ROW = ["case", "implementation", "clock", "memory"]
 _BATCH = ["case", "clock", "memory", "round", "turn"]
 

@@ -15,15 +15,9 @@ from gapbench.statistics.stats import Floats
 _MOST_TRUSTED = 20.0
 """The most degrees of freedom of a scale: differences between runs have heavier tails than a normal distribution."""
 
-_MAD_EFFICIENCY = 0.37
-"""A median of squares has the information of a mean over this share of the values."""
-
-_CHI2_MEDIAN = 0.4549
-"""The median of a squared standard normal value."""
-
-_AT_ONCE = 10_000_000
-"""Numbers in one block of rows: a call of NumPy costs more than a row."""
-
+_MAD_EFFICIENCY = 0.37  # a median of squares has the information of a mean over this share of the values
+_CHI2_MEDIAN = 0.4549  # the median of a squared standard normal value
+_AT_ONCE = 10_000_000  # numbers in one block of rows: a call of NumPy costs more than a row
 _TYPICAL = 0.01**2
 _PRIOR_ROUNDS = 2.0
 _PRIOR_SHIFTS = 12.0

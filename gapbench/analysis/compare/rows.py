@@ -16,8 +16,7 @@ from gapbench.store.run import Run
 Key = tuple[str, str, str, str | None]
 """Case, implementation, clock, and memory condition (None if the run does not record it)."""
 
-MARGIN = 0.01
-"""Ignore changes smaller than this (0.01 is 1 %)."""
+MARGIN = 0.01  # ignore changes smaller than this (0.01 is 1 %)
 
 _DEFINITION = ("operation", "reference", "elements", "bytes_moved", "parameters")
 """Columns that define the work of a row: if they differ, the same name stands for different work."""
@@ -92,8 +91,7 @@ class Diff:
         return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
 
-Result = Mapping[str, Any]
-"""A row of results."""
+Result = Mapping[str, Any]  # a row of results
 
 
 def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:

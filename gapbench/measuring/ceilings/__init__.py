@@ -16,15 +16,12 @@ from gapbench.measuring.ceilings import cpu
 from gapbench.store.ceilings import MEMORY, Ceiling
 from gapbench.workloads.passes import Call
 
-PATIENCE = 30.0
-"""Timeout in seconds for one device."""
-
+PATIENCE = 30.0  # timeout in seconds for one device
 _CALLS = 20
 _TRIES = 5
 _ROWS = 64
 _BEYOND = 8
-_TELLING = 1.5
-"""Times the smallest kernel that a transfer must take: of less, the difference tells nothing."""
+_TELLING = 1.5  # times the smallest kernel that a transfer must take: of less, the difference tells nothing
 _LEAST_MEMORY = 2**30
 """Least bytes of data to measure memory: reading them takes hundreds of microseconds, far longer than a launch."""
 

@@ -35,22 +35,16 @@ _STEP = 512
 _SHARES = {"read": (0.25, 0.5), "copy": (0.5,), "write": (0.5,)}
 _BEYOND = 6
 _MOST_MEMORY = 2**30
-_LEAST = 0.95
-"""Least rate of several threads, as a share of one thread's: slower threads were waiting for a core."""
-
+_LEAST = 0.95  # least rate of several threads, as a share of one thread's: slower threads were waiting for a core
 _VISITS = 3
 _MOST_SECONDS = 0.9
 _DISPATCHES, _DISPATCH_TRIES = 200, 20
 
 
-SHORTEST_TRY = 0.3e-3
-"""Least seconds of a try: starting and ending it takes below 1 % of that."""
-
+SHORTEST_TRY = 0.3e-3  # least seconds of a try: starting and ending it takes below 1 % of that
 _AGREEING = 3
 _AGREEMENT = 0.04
-_FEWEST = 2
-"""Least tries a visit; a try of memory takes some milliseconds."""
-
+_FEWEST = 2  # least tries a visit; a try of memory takes some milliseconds
 _VISIT_SECONDS = 4e-3
 
 Loops = Callable[[int, int, int, int], object]

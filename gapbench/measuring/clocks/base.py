@@ -22,8 +22,7 @@ BURN_IN_SECONDS = 1.0
 Read = Callable[[Callable[[], object]], float]
 
 _READS = 9
-_LEAST_RATIO = 1.15
-"""Least ratio of cold to warm readings of the canary; below, they are indistinguishable."""
+_LEAST_RATIO = 1.15  # least ratio of cold to warm readings of the canary; below, they are indistinguishable
 
 
 class ClockError(GapbenchError):
@@ -62,20 +61,15 @@ class Clock(ABC):
 
     name: ClassVar[str]
 
-    device_class: ClassVar[type[Cpu] | type[Accelerator]] = Accelerator
-    """The devices that it measures."""
+    device_class: ClassVar[type[Cpu] | type[Accelerator]] = Accelerator  # the devices that it measures
 
-    cold: ClassVar[bool] = False
-    """Whether the input comes from memory, however small it is."""
+    cold: ClassVar[bool] = False  # whether the input comes from memory, however small it is
 
-    beyond: ClassVar[int] = 0
-    """How many times the last-level cache the inputs of a batch must exceed together."""
+    beyond: ClassVar[int] = 0  # how many times the last-level cache the inputs of a batch must exceed together
 
-    times_launch: ClassVar[bool] = False
-    """Whether it times the launch and not the work, which no bandwidth limits."""
+    times_launch: ClassVar[bool] = False  # whether it times the launch and not the work, which no bandwidth limits
 
-    uncounted_calls: int = 0
-    """Calls of a batch before the timed ones."""
+    uncounted_calls: int = 0  # calls of a batch before the timed ones
 
     slowdown: float | None = None
     """The device's time for a fixed piece of work during the last batch, over its time when prepared: a device clearly

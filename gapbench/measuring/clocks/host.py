@@ -97,9 +97,7 @@ class HostCold(Clock):
         return base.now() - began
 
 
-_MOST_CALLS = 50
-"""Calls between synchronisations: with a full launch queue, launching would wait for the device."""
-
+_MOST_CALLS = 50  # calls between synchronisations: with a full launch queue, launching would wait for the device
 _LAUNCHES = 1000
 
 

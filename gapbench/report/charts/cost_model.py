@@ -23,7 +23,6 @@ MOST_LINES = 8
 """Implementations in a panel: first those that are fastest at some size, then the fastest at the middle size."""
 
 POOR = 0.2  # the summary reports misfits above this
-
 _PANEL, _GAP = 300, 84  # pixels
 
 

@@ -16,10 +16,8 @@ from gapbench.report.charts import style
 from gapbench.store.records import SAMPLES
 
 MOST_LINES = 6  # implementations drawn: those with the smallest median time
-
 _MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
-
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
 """The machine's state during a round, each in its own panel if it was read."""

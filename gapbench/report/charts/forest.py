@@ -20,7 +20,6 @@ from gapbench.statistics.verdicts import Verdict
 from gapbench.store.records import REFERENCE
 
 MOST_ROWS = 30  # about two screens; the table has all rows
-
 _MARK = 0.36  # rows below its middle
 _ROW = 54  # pixels: two lines of text and one for the mark
 

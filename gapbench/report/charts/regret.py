@@ -13,7 +13,6 @@ from gapbench.report import rows
 from gapbench.report.charts import points, style
 
 MOST_ROWS = 60
-
 _ROW, _GAP = 36, 56  # pixels
 _LINE = 0.55  # of a row: implementations that do not compete have only a line of text
 

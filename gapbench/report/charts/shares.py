@@ -14,7 +14,6 @@ from gapbench.report import rows
 from gapbench.report.charts import style
 
 MOST_ROWS = 40
-
 _ROW = 46  # pixels
 _LABELLED = 7.0  # per cent from which a part has room for its label
 

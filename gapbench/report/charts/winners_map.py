@@ -16,10 +16,8 @@ from gapbench.report import rows
 from gapbench.report.charts import points, style
 
 _STEPS = 24  # with more sizes on an axis, sizes with the same power of two share a step
-
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
 _WIDE, _TALL = 0.96, 0.86  # the filled shares of a tile's cell
-
 _NOBODY = style.Mark("–", "#5b6672", "x", "dot")  # noqa: RUF001
 
 

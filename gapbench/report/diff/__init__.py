@@ -44,9 +44,7 @@ def _side(run: Run) -> dict[str, Any]:
     return {**side, "tag": run.tag, "started": run.started}
 
 
-_LONGEST = 34
-"""The most characters of a name."""
-
+_LONGEST = 34  # the most characters of a name
 _STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 

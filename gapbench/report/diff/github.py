@@ -18,11 +18,9 @@ _OPEN = (*lines.RED, Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.RE
 """Verdicts whose rows are visible at once; the others are folded."""
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~@&$:])")
-
 ANNOTATIONS = 10  # GitHub shows at most this many of each kind per step
 SUMMARY_BYTES = 1024 * 1024  # GitHub does not show a larger step summary
 _SENTENCES = 4  # of an explanation in an annotation: the summary and the largest findings
-
 _WARNED = (Verdict.FAILED_BASE, Verdict.CHANGED_DEFINITION, Verdict.REMOVED)
 
 

@@ -24,7 +24,6 @@ SUMMARIZED = (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
 """Verdicts of which a table lists only the `MOST_LISTED` rows with the largest measured changes."""
 
 MOST_LISTED = 10
-
 _LONGEST = 10  # the most times longer that a run should get: beyond that gapbench ab decides sooner
 
 
