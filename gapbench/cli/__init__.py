@@ -18,18 +18,9 @@ from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError, is_out_of_memory
 
 COMMANDS: tuple[click.Command, ...] = (
-    run.command,
-    ab.command,
-    list_command.command,
-    diff.command,
-    history.command,
-    report.command,
-    profile.command,
-    which.command,
-    doctor.command,
-    store.command,
-    tune.command,
-)
+    run.command, ab.command, list_command.command, diff.command, history.command, report.command,
+    profile.command, which.command, doctor.command, store.command, tune.command,
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -89,7 +89,6 @@ _JSON_ONLY = ("variant_of", "code", "started", "ended", "commit", "branch", "sub
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as the terminal shows it."""
     shown = {column: value for column, value in row.items() if column not in _JSON_ONLY}
     if "complete" not in row:
         return shown
@@ -98,12 +97,8 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 LISTS: Mapping[str, Callable[[str], Rows]] = {
-    "suites": _suites,
-    "cases": _cases,
-    "implementations": _implementations,
-    "devices": _devices,
-    "runs": _runs,
-}
+    "suites": _suites, "cases": _cases, "implementations": _implementations, "devices": _devices, "runs": _runs,
+}  # fmt: skip
 
 
 @click.command("list")

@@ -101,7 +101,6 @@ def changes(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]
 
 
 def _print_changes(differing: list[Change], baseline: Path, err: bool = False) -> int:
-    """Print what differs, and return the exit code."""
     for change in differing:
         click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=err)
     if not differing:
@@ -110,7 +109,6 @@ def _print_changes(differing: list[Change], baseline: Path, err: bool = False) -
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as the terminal shows it."""
     from gapbench.report import format as fmt
 
     formats: dict[str, Callable[[Any], object]] = {
@@ -129,7 +127,6 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of an earlier inspection."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -12,38 +12,32 @@ import click
 
 from gapbench.cli import common
 from gapbench.cli.common import DURATION
-from gapbench.errors import ExitCode, GapbenchError
+from gapbench.errors import ExitCode, GapbenchError, RefusedError
 
+# Matrix products and copies draw more power than pooling.
 _LOAD = """
 import torch
 a = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
-x, y = torch.empty(2**28, device="cuda"), torch.empty(2**28, device="cuda")
+x, y = (torch.empty(2**28, device="cuda") for _ in range(2))
 while True:
     for _ in range(20):
         a @ a
         y.copy_(x)
     torch.cuda.synchronize()
 """
-"""What loads a GPU while its clock is looked for: matrix products and copies, which draw more power than pooling."""
 
 
 @click.command("tune", context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--gpu", "chosen", metavar="NAME", help="UUID of the GPU, or its index in nvidia-smi.  [default: the only one]"
-)
-@click.option(
-    "--sm-clock", "clock", type=click.IntRange(1), metavar="MHZ", help="SM clock to lock.  [default: found by the soak]"
-)
-@click.option(
-    "--soak", type=DURATION, default=10.0, help="Time under load for finding a lasting clock.  [default: 10s]"
-)
-@click.option("--restore", "is_restore", is_flag=True, help="Put back what a killed gapbench tune left; run nothing.")
+@click.option("--gpu", "chosen", metavar="NAME", help="UUID or nvidia-smi index.  [default: the only GPU]")
+@click.option("--sm-clock", "clock", type=click.IntRange(1), metavar="MHZ", help="Clock to lock.  [default: by a soak]")
+@click.option("--soak", type=DURATION, default=10.0, help="Time under load to find a clock.  [default: 10s]")
+@click.option("--restore", "is_restore", is_flag=True, help="Restore what a killed gapbench tune left; run nothing.")
 @click.argument("command_line", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(chosen: str | None, clock: int | None, soak: float, is_restore: bool, command_line: tuple[str, ...]) -> int:
-    """Run COMMAND with the GPU's persistence mode on and its SM clock locked; put both back however it ends.
+    """Run COMMAND with the GPU's persistence mode on and its SM clock locked; restore both however it ends.
 
-    The clock is the highest that the GPU holds under load for the time of the soak: a clock that power or temperature
-    would lower is no use. This needs the rights of an administrator. Ends with COMMAND's exit code.
+    The clock is the highest that the GPU holds under load: power or temperature would lower a higher one. Needs the
+    rights of an administrator. Exits with COMMAND's exit code.
     """
     from gapbench.machine import tuning
 
@@ -53,6 +47,8 @@ def command(chosen: str | None, clock: int | None, soak: float, is_restore: bool
     with tuning.gpus(chosen) as gpus:
         if is_restore:
             restored = [gpu.uuid() for gpu in gpus if tuning.restore(gpu, folder)]
+            if left := tuning.left_behind(folder):
+                raise RefusedError(f"not restored: {'; '.join(left)}")
             click.echo(f"restored: {', '.join(restored)}" if restored else "nothing was left locked", err=True)
             return ExitCode.DONE
         if len(gpus) > 1:
@@ -60,62 +56,50 @@ def command(chosen: str | None, clock: int | None, soak: float, is_restore: bool
             raise GapbenchError(f"there are several GPUs; name one with --gpu: {listed}")
         gpu = gpus[0]
         if clock is None:
-            with _loaded(gpu.uuid()) as load:
-                clock = tuning.sustained_clock(gpu, soak, lambda: load.poll() is None)
-        with _signals() as forward, tuning.tuned(gpu, clock, folder):
+            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu.uuid()}
+            with subprocess.Popen([sys.executable, "-c", _LOAD], env=environment, stderr=subprocess.DEVNULL) as load:
+                try:
+                    clock = tuning.sustained_clock(gpu, soak, lambda: load.poll() is None)
+                finally:
+                    load.kill()
+        with _forwarded_signals() as run, tuning.tuned(gpu, clock, folder):
             click.echo(f"gapbench: SM clock of {gpu.uuid()} locked to {clock} MHz", err=True)
-            return forward.run(command_line)
+            return run.command(command_line)
 
 
-@contextmanager
-def _loaded(uuid: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Keep a GPU at work in a process of its own."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": uuid}
-    with subprocess.Popen([sys.executable, "-c", _LOAD], env=environment, stderr=subprocess.DEVNULL) as load:
-        try:
-            yield load
-        finally:
-            load.kill()
-
-
-class _Forwarder:
-    """Runs the command and passes signals on to it, so that this process lives to put the GPU back."""
+class _Run:
+    """Runs a command and forwards signals to it, so that this process lives to restore the GPU."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
-        self._received: int | None = None
+        self._received: list[int] = []
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
-        """Pass a signal on; a terminal's Ctrl-C reaches the command by itself."""
-        self._received = number
+        """Forward a signal; the Ctrl-C of a terminal reaches the command by itself."""
+        self._received.append(number)
         if self._child is not None and not (number == signal.SIGINT and sys.stdin.isatty()):
             self._child.send_signal(number)
 
-    def run(self, command_line: tuple[str, ...]) -> int:
-        """Return the command's exit code, 128 more than the signal's number if one ended it."""
-        if received := self._pending():
-            return 128 + received
+    def command(self, command_line: tuple[str, ...]) -> int:
+        """Return the command's exit code, 128 more than the signal's number if a signal ended it."""
+        if self._received:
+            return 128 + self._received[0]
         try:
             self._child = subprocess.Popen(command_line)
         except OSError as error:
             raise GapbenchError(f"cannot run {command_line[0]}: {error.strerror}") from error
-        if received := self._pending():  # it came while the command was started
-            self._child.send_signal(received)
+        for number in self._received:  # those that came while it was started
+            self._child.send_signal(number)
         code = self._child.wait()
         return code if code >= 0 else 128 - code
 
-    def _pending(self) -> int | None:
-        return self._received
-
 
 @contextmanager
-def _signals() -> Iterator[_Forwarder]:
-    """Receive what would end this process; earlier handlers are set again afterwards."""
-    forwarder = _Forwarder()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    earlier = [signal.signal(number, forwarder.receive) for number in numbers]
+def _forwarded_signals() -> Iterator[_Run]:
+    run = _Run()
+    earlier = {number: signal.signal(number, run.receive) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield forwarder
+        yield run
     finally:
-        for number, handler in zip(numbers, earlier, strict=True):
+        for number, handler in earlier.items():
             signal.signal(number, handler)

@@ -143,7 +143,6 @@ def slots(device: str = "auto") -> list[DeviceSlot]:
 
 
 def _all_slots() -> dict[str, list[DeviceSlot]]:
-    """Return the devices of all nodes that are alive, by kind."""
     import ray
 
     gpus, cpus = list[DeviceSlot](), list[DeviceSlot]()

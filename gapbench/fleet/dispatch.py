@@ -103,7 +103,6 @@ def _failed(case_plan: CasePlan) -> Iterator[events.Event]:
 
 
 def _warnings(workers: Sequence[DeviceWorker]) -> Iterator[Warning]:
-    """Yield the warnings of each machine, with its name."""
     for worker, answer in [(worker, cluster.ask(worker, "warnings")) for worker in workers]:
         try:
             for warning in cluster.take(answer):

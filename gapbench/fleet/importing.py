@@ -173,7 +173,6 @@ def _case(text: object) -> Case | None:
 
 
 def _batch(title: str, given: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
-    """Return the columns of ``count`` samples beside their seconds."""
     batch = {column: given[column] for column in BATCH if column in given}
     for column, values in batch.items():
         kind = records.SAMPLES[column]

@@ -205,7 +205,6 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
 
 
 def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
-    """Yield each part's samples, with serial numbers of processes that continue from part to part."""
     used = 0
     for part in parts:
         samples = part.store.samples([part.run], validate=True)
@@ -215,14 +214,12 @@ def _samples(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
 
 
 def _fractions(results: pd.DataFrame, limits: ceilings.Known) -> "pd.Series[float]":
-    """Return the share of its merged ceiling that each row reaches."""
     columns = ["device", "threads", "pass", "cold", "times_launch", "bytes_moved", "gbps"]
     rows = plain_rows(results.reindex(columns=columns))
     return pd.Series([ceilings.fraction(limits, row) for row in rows], dtype=float)
 
 
 def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
-    """Return each ceiling once, as the best of the equal machines measured it."""
     of_all = (ceiling for part in parts for ceiling in part.ceilings or ())
     alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
     # by bandwidth, or the reciprocal of a time; 0 where it is unknown
@@ -236,7 +233,6 @@ def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:
 
 
 def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
-    """Return the median over the parts of each value that a clock measured about itself."""
     values: dict[str, dict[str, list[float]]] = {}
     for clock, facts in (item for part in parts for item in part.clocks.items()):
         for name, value in facts.items():
@@ -248,12 +244,10 @@ def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
 
 
 def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:
-    """Return the highest load averages over 1, 5 and 15 minutes, None where no part has any."""
     return tuple(max(column) for column in zip(*filter(None, loads), strict=False)) or None
 
 
 def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
-    """Yield each warning once, with the shards that have it unless all do."""
     of_all = [(warning, str(part.shard)) for part in parts for warning in part.warnings]
     for warning, same in _grouped(of_all, itemgetter(0)).items():
         shards = ", ".join(shard for _, shard in same)
@@ -264,6 +258,5 @@ def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
 
 
 def _git(parts: Sequence[Run]) -> Git | None:
-    """Return the commit of all parts, dirty if one of their folders was."""
     first = parts[0].git
     return first and replace(first, dirty=any(part.git and part.git.dirty for part in parts))

@@ -71,7 +71,6 @@ def fallbacks(source: str) -> list[str]:
 
 
 def _describe(wrappers: list[str]) -> str:
-    """Describe the kernels and fall-backs of some wrappers."""
     source = "\n".join(wrappers)
     generated, operators = kernels(source), fallbacks(source)
     parts = [f"generated {counted(len(generated), 'kernel')}"] if generated or not operators else []

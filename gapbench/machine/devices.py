@@ -22,12 +22,9 @@ _UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: small enough 
 _LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
 
 INFINITY_CACHE = {
-    "gfx942": 256 * 2**20,
-    "gfx950": 256 * 2**20,
-    "gfx1030": 128 * 2**20,
-    "gfx1100": 96 * 2**20,
+    "gfx942": 256 * 2**20, "gfx950": 256 * 2**20, "gfx1030": 128 * 2**20, "gfx1100": 96 * 2**20,
     "gfx1101": 64 * 2**20,
-}
+}  # fmt: skip
 """Bytes of the cache behind the L2 caches of some AMD GPUs, which HIP does not report: MI300 and MI350 (source: AMD's
 CDNA 3 and CDNA 4 white papers), Radeon RX 6800 to 6950, RX 7900 XTX and RX 7800 XT (source: AMD's data sheets)."""
 
@@ -49,7 +46,6 @@ class _Cached(ABC):
 
     @property
     def torch(self) -> Any:
-        """The library that drives the device."""
         if self.runtime is not None:
             return self.runtime
         import torch
@@ -243,7 +239,6 @@ class Accelerator(_Cached):
 
     @cached_property
     def _fill_rate(self) -> float:
-        """Bytes per second of fills of the whole buffer."""
         nbytes = 2 * (self.cache_bytes or UNKNOWN_CACHE)
         self._fill(nbytes)
         before, after = self.event(), self.event()

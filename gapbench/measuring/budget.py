@@ -71,7 +71,6 @@ def _compiled(case_plan: CasePlan) -> int:
 
 
 def _cached_graphs(most: int) -> int:
-    """Return the number of graphs in Inductor's cache on disk, ``most`` at most."""
     named = worker_env.environment().get("TORCHINDUCTOR_CACHE_DIR")
     folder = Path(named) if named else Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
     return sum(1 for _ in itertools.islice((folder / "fxgraph").glob("*/*"), most))

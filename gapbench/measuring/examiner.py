@@ -139,11 +139,9 @@ class _Answers:
         return self._expected[key]
 
     def has(self, question: int) -> bool:
-        """Tell whether the paper has a question of this number."""
         return protocol.WEIGHTS <= question < len(self._questions)
 
     def judge(self, shown: protocol.Shown, worker: protocol.Channel) -> protocol.Examined:
-        """Judge one output, whose bytes are read from ``worker``."""
         contender, number = shown.contender, shown.question
         output = _read(shown, worker)
         if number == protocol.WEIGHTS:

@@ -230,7 +230,6 @@ def _inherited(plans: Sequence[CasePlan]) -> Iterator[Warning]:
 
 
 def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterator[Warning]:
-    """Warn about cases with more threads than usable CPUs."""
     most = max((case_plan.case.threads for case_plan in plans if case_plan.case.device == "cpu"), default=1)
     if machine.usable_cores and most > machine.usable_cores:
         evidence = f"{most} threads share {counted(machine.usable_cores, 'usable CPU')} and wait for each other"
@@ -238,7 +237,6 @@ def _oversubscribed(plans: Sequence[CasePlan], machine: Machine) -> Iterator[War
 
 
 def _snippets(plans: Sequence[CasePlan]) -> dict[str, str]:
-    """Return the code to write for each implementation, for reports; that of plug-ins is not known before they run."""
     specs = {name: spec for case_plan in plans for name, spec in case_plan.specs.items()}
     own = {name: f"{name}(x)" for name, spec in specs.items() if is_user_spec(spec)}
     return own | {name: built_in.snippet for name, spec in specs.items() if (built_in := builtin(spec)) is not None}

@@ -165,14 +165,11 @@ def measure(
 
 
 def _joined(first: RoundFailure, *others: RoundFailure) -> RoundFailure:
-    """Return one failure that says them all."""
     flat = [replace(one, more=[]) for other in others for one in (other, *other.more)]
     return replace(first, more=[*first.more, *flat])
 
 
 class _RefusedError(Exception):
-    """What a clock refuses, contender by contender."""
-
     def __init__(self, refusals: Sequence[RoundFailure]) -> None:
         super().__init__()
         self.refusals = refusals

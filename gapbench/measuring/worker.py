@@ -282,7 +282,6 @@ def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> fl
 
 
 def _until_step(run: Callable[[int], object], count: int, counter: energy.Counter) -> int:
-    """Make calls until the counter has moved; return how many."""
     began, before, calls = base.now(), counter.joules(), 0
     while counter.joules() == before:
         if base.now() - began > _COUNTER_TIMEOUT:

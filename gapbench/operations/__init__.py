@@ -28,12 +28,9 @@ GAP = Operation(
 OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
 
 _HARNESS = {
-    "gapbench.implementations.base",
-    "gapbench.implementations.inductor",
-    "gapbench.implementations.user",
-    "gapbench.operations",
-    "gapbench.operations.base",
-}
+    "gapbench.implementations.base", "gapbench.implementations.inductor", "gapbench.implementations.user",
+    "gapbench.operations", "gapbench.operations.base",
+}  # fmt: skip
 """Modules of the two packages that hold no implementation."""
 
 _MOVED = dict.fromkeys(("cases", "shapes", "passes", "truth"), "workloads")

@@ -21,7 +21,6 @@ _PERIOD = 65_537
 
 
 def _fill(layer: nn.Module) -> None:
-    """Fill a linear layer, at the speed of memory, with weights that are the same in every process."""
     if not isinstance(layer, nn.Linear):
         return
     inputs, outputs = layer.in_features, layer.out_features

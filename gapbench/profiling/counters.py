@@ -82,7 +82,6 @@ def count(run: Callable[[], object], calls: int, program: str | None = None) -> 
 
 @contextlib.contextmanager
 def _attached(program: str, report: Path) -> Iterator[None]:
-    """Attach perf to this process; it counts inside the block."""
     control, to_perf = os.pipe()
     answer, acknowledged = os.pipe()
     command = [program, "stat", "-x", ";", "-e", ",".join(EVENTS), "-p", str(os.getpid()), "-o", str(report)]

@@ -119,7 +119,6 @@ def _headline(base: Document, head: Document, ratio: float | None) -> str:
 
 
 def _of(seconds: float, difference: float) -> str:
-    """Describe some seconds as a part of the difference."""
     if seconds < 0:
         return f"{fmt.seconds(-seconds)} less"
     return f"{fmt.seconds(seconds)} {f'of the {fmt.seconds(difference)}' if difference > 0 else 'more'}"
@@ -130,7 +129,6 @@ def _part(profile: Document, *names: str) -> float:
 
 
 def _work(profile: Document) -> dict[_Key, _Work]:
-    """Estimate the times of a profile's operators and kernels without the profiler."""
     rows = [row for row in profile["operators"] if not allocates(row["name"])]
     kernels, hosts = ([row for row in rows if row["device"] is on_device] for on_device in (True, False))
     if kernels:
@@ -185,7 +183,6 @@ def _change(key: _Key, before: _Work, after: _Work) -> str:
 
 
 def _parts(base: Document, head: Document, difference: float) -> list[Finding]:
-    """Return the changes in the parts of a call outside of operators."""
     before, after = (profile["page_fault_share"] * profile["seconds"] / 100 for profile in (base, head))
     more = f"{fmt.number(base['page_faults'])} → {fmt.number(head['page_faults'])} a call"
     changes = [
@@ -282,5 +279,4 @@ def _middle(profiles: Sequence[Profile]) -> Profile:
 
 
 def _sources(profile: Profile) -> dict[str, str]:
-    """Return the code that Inductor generated, by file name."""
     return {name: code.decode() for name, code in profile.files.items() if name.endswith(".py")}

@@ -139,7 +139,6 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
 
 
 def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:
-    """Return the function and its warm calls, on the inputs that the CPU's clock would rotate."""
     function = implementation.prepare(case)
     copies = clocks.clock("host", target).rotations(case.elements * DTYPES[case.dtype]) if target.name == "cpu" else 1
     first = inputs.sample(case, 0)

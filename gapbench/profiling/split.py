@@ -214,7 +214,6 @@ def sentence(
 
 
 def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
-    """Name the most expensive operator or kernel, with its per cent of the time of all."""
     on_device = any(row.device for row in rows)
     able = [row for row in rows if row.device == on_device and (row.device or computes(row.name))]
     if not able or split.other_runtime:

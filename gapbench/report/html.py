@@ -239,7 +239,6 @@ def _run(run: Run) -> Facts:
 
 
 def _ceilings(run: Run) -> Facts:
-    """Describe each measured limit, or the reason why it is unknown."""
     facts = []
     for limit in run.ceilings or ():
         threads = None if limit.threads is None else fmt.counted(limit.threads, "thread")
@@ -253,7 +252,6 @@ def _ceilings(run: Run) -> Facts:
 
 
 def _flat(values: Mapping[str, Any]) -> Facts:
-    """Return a mapping as terms and texts, without null and empty values."""
     return [
         (key.removesuffix("_bytes").replace("_", " "), _text(key, value))
         for key, value in values.items()

@@ -61,7 +61,6 @@ def named(name: str, console: Console) -> str:
 
 
 def _with_note(text: str, *notes: str, style: str = "") -> Text:
-    """Create a cell with dim notes below its text."""
     cell = Text(text, style=style)
     for note in filter(None, notes):
         cell.append(f"\n{note}", style="dim")

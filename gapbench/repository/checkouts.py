@@ -134,7 +134,6 @@ def _remove(whole: Path, parent: Path) -> None:
 
 
 def _remove_stale(whole: Path) -> None:
-    """Remove the worktrees of processes that have ended."""
     for line in _git(whole, "worktree", "list", "--porcelain").splitlines():
         parent = Path(line.removeprefix("worktree ")).parent
         owner = re.match(rf"{_PREFIX}(\d+)-", parent.name)

@@ -109,7 +109,6 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
 
 
 def _plain(value: Any, kind: str) -> Any:
-    """Return a column's value as strict JSON has it: None for null, NaN and infinities."""
     if pd.isna(value) or (kind == "float64" and not math.isfinite(value)):
         return None
     convert = {"string": str, "bool": bool, "float64": float}.get(kind, int)

@@ -30,78 +30,37 @@ REFERENCE = "mean"  # the implementation of global average pooling that ratios a
 SLOWER = "slower"  # the stopped_by of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early
 
 SAMPLES: dict[str, str] = {
-    "run": "string",
-    "case": "string",
-    "implementation": "string",
-    "contender": "string",
-    "clock": "string",
+    "run": "string", "case": "string", "implementation": "string", "contender": "string", "clock": "string",
     "memory": "string",  # one of MEMORY; null in runs from before that setting
     "round": "int32",
     "process": "int32",  # serial number of the fresh worker process within the run
     "turn": "int32",
     "position": "int32",  # in the turn's random order
-    "calls": "int32",
-    "seconds_per_call": "float64",
+    "calls": "int32", "seconds_per_call": "float64",
     "page_faults": "float64",  # minor page faults per call, where the host computes
-    "sm_clock_mhz": "float64",
-    "temperature_c": "float64",
-    "power_w": "float64",
-    "throttle": "string",
+    "sm_clock_mhz": "float64", "temperature_c": "float64", "power_w": "float64", "throttle": "string",
     "steal": "float64",  # share of the worker's CPU time that the hypervisor gave to others, 0 to 1
-}
+}  # fmt: skip
 """One row per timed batch."""
 
 RESULTS: dict[str, str] = {
-    "run": "string",
-    "suite": "string",
-    "operation": "string",
-    "label": "string",
-    "case": "string",
-    "shape": "string",
-    "n": "int64",
-    "c": "int64",
-    "spatial": "string",
-    "dtype": "string",
-    "layout": "string",
-    "device": "string",
-    "pass": "string",
-    "threads": "int32",
-    "elements": "int64",
-    "bytes_moved": "int64",
-    "implementation": "string",
-    "contender": "string",
-    "clock": "string",
-    "memory": "string",
-    "status": "string",
-    "reason": "string",
-    "seconds": "float64",
-    "seconds_low": "float64",
-    "seconds_high": "float64",
-    "ratio": "float64",
-    "ratio_low": "float64",
-    "ratio_high": "float64",
+    "run": "string", "suite": "string", "operation": "string", "label": "string", "case": "string",
+    "shape": "string", "n": "int64", "c": "int64", "spatial": "string", "dtype": "string", "layout": "string",
+    "device": "string", "pass": "string", "threads": "int32", "elements": "int64", "bytes_moved": "int64",
+    "implementation": "string", "contender": "string", "clock": "string", "memory": "string",
+    "status": "string", "reason": "string", "seconds": "float64", "seconds_low": "float64",
+    "seconds_high": "float64", "ratio": "float64", "ratio_low": "float64", "ratio_high": "float64",
     "best": "string",  # the fastest implementation of the case by this clock, which best_ratio is taken against
-    "best_ratio": "float64",
-    "best_ratio_low": "float64",
+    "best_ratio": "float64", "best_ratio_low": "float64",
     "best_ratio_high": "float64",  # null with a low bound where a slower implementation stopped early
-    "rounds": "int32",
-    "samples": "int32",
-    "stopped_by": "string",
-    **{metric.column: "float64" for metric in METRICS},
-    "ceiling_fraction": "float64",
-    "max_error": "float64",
-    "max_error_ulp": "float64",
-    "peak_extra_bytes": "int64",
-    "compile_seconds": "float64",
-    "saved_bytes": "int64",
-    "operators": "int32",
-    "warm_compile_seconds": "float64",
-    "graph_breaks": "int32",
+    "rounds": "int32", "samples": "int32", "stopped_by": "string",
+    **{metric.column: "float64" for metric in METRICS}, "ceiling_fraction": "float64", "max_error": "float64",
+    "max_error_ulp": "float64", "peak_extra_bytes": "int64", "compile_seconds": "float64",
+    "saved_bytes": "int64", "operators": "int32", "warm_compile_seconds": "float64", "graph_breaks": "int32",
     "recompilations": "int32",
     "reference": "string",  # the implementation that ratios are taken against
     "weight": "int32",  # how often the case occurs where its label says
-    "parameters": "int64",
-    "code_path": "string",
+    "parameters": "int64", "code_path": "string",
     "page_faults": "float64",  # minor page faults per call
     "deterministic": "bool",  # the same bits in every call on the same input
     "batch_invariant": "bool",  # the first sample alone gives the same bits as in its batch
@@ -109,7 +68,7 @@ RESULTS: dict[str, str] = {
     "cold": "bool",  # the input comes from memory by this clock, however small it is
     "times_launch": "bool",  # the clock times the launch and not the work, which no bandwidth limits
     "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
-}
+}  # fmt: skip
 """One row per case x implementation x contender x clock x memory."""
 
 MEMORY: dict[str, str] = {

@@ -13,7 +13,6 @@ _PAGE = 4096
 
 
 def _storage_order(case: Case) -> tuple[int, ...]:
-    """Return the dimensions of (N, C, *spatial) from outermost to innermost in memory."""
     if case.layout == "contiguous":
         return (0, 1, *case.spatial_dims)
     if case.layout == "permuted":
@@ -81,15 +80,9 @@ def upstream(case: Case, seed: int, shape: Sequence[int]) -> Tensor:
 
 
 STRESS: tuple[str, ...] = (
-    "noise around 100",
-    "constant 40",
-    "alternating ±1000",
-    "all zero",
-    "noise around 0.0001",
-    "a ramp from -3 to 1",
-    "one infinity",
-    "one NaN",
-)
+    "noise around 100", "constant 40", "alternating ±1000", "all zero", "noise around 0.0001",
+    "a ramp from -3 to 1", "one infinity", "one NaN",
+)  # fmt: skip
 """Rows that test implementations: overflow of a sum, underflow of a product, cancellation, propagation.
 
 The infinity is a row's first element and the NaN its last, where a bound that is off by one misses them or reads them

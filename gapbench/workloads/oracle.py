@@ -127,7 +127,6 @@ def accepts(case: Case, y: object, expected: Expected) -> bool:
 
 
 def _ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the distance between neighbours of ``dtype`` at float64 ``value`` (not below the smallest normal's)."""
     info = torch.finfo(dtype)
     exponent = torch.frexp(value.abs().clamp(min=info.smallest_normal))[1] - 1
     return torch.ldexp(torch.full_like(value, info.eps), exponent)

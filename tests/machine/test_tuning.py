@@ -195,7 +195,7 @@ def test_a_load_that_ends_early_finds_no_clock(gpu):
 
 
 def test_a_driver_that_stops_answering_leaves_the_note(driver, gpu, tmp_path):
-    with pytest.raises(RefusedError, match="cannot be put back"), tuning.tuned(gpu, 1500, tmp_path):
+    with pytest.raises(RefusedError, match="cannot be restored"), tuning.tuned(gpu, 1500, tmp_path):
         driver.refuse(15)  # the GPU is lost
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -185,7 +185,6 @@ class _Scales:
         return cls(typical, {key: typical.learn_row(row) for key, row in past.items()})
 
     def of_row(self, key: Key, shift: Shift) -> Shift:
-        """Return a row's shift with its variance between runs."""
         return self.rows.get(key, self.typical).of(shift)
 
 

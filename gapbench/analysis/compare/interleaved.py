@@ -68,7 +68,6 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
 def _log_ratios(
     samples: pd.DataFrame, contender: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
 ) -> Mapping[Key, "pd.Series[float]"]:
-    """Return the ``ratio`` of ``contender`` to base by row, as a series by round number of the rounds of both."""
     samples = with_memory(samples)
     pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
         index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"

@@ -182,7 +182,6 @@ def _ask(nvml: ModuleType, name: str, *arguments: Any) -> Any:
 
 @contextmanager
 def _started() -> Iterator[ModuleType]:
-    """Hold NVML open, and yield its bindings."""
     import pynvml
 
     assert isinstance(pynvml, ModuleType)

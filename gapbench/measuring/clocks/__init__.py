@@ -13,15 +13,9 @@ from gapbench.measuring.clocks.graphs import GraphCold, GraphWarm
 from gapbench.measuring.clocks.host import Host, HostCall, HostCold
 
 __all__ = [
-    "CLOCKS",
-    "Clock",
-    "ClockError",
-    "ClockRefusedError",
-    "ClockUnsupportedError",
-    "clock",
-    "clock_class",
+    "CLOCKS", "Clock", "ClockError", "ClockRefusedError", "ClockUnsupportedError", "clock", "clock_class",
     "selectable",
-]
+]  # fmt: skip
 
 CLOCKS: tuple[type[Clock], ...] = (Host, HostCold, EventCold, EventWarm, GraphWarm, GraphCold, HostCall)
 

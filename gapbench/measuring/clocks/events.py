@@ -139,7 +139,6 @@ class BlockingKernel:
         self._unblocked.record()
 
     def _wait(self) -> float:
-        """Return the host's seconds until the whole device is idle."""
         began = base.now()
         self._device.synchronize()
         return base.now() - began
@@ -283,7 +282,6 @@ class EventClock(Clock):
         return self._canary_pair.seconds
 
     def _read_canary(self) -> None:
-        """Queue a timed reading of the canary."""
         with self._canary_pair:
             self._canary.touch()
 

@@ -85,7 +85,6 @@ class HostCold(Clock):
         return seconds, output
 
     def _judge(self) -> None:
-        """Read the canary, at least a rotation after it was last read."""
         self._warm_readings = self._warm_readings + 1 if self._canary.was_warm(self._read()) else 0
         self._since_touched = 0
         if self._warm_readings == _WARM_READINGS:

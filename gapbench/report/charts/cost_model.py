@@ -124,7 +124,6 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _models(results: pd.DataFrame) -> list[_Model]:
-    """Return the contexts with the most fits and sizes."""
     fits, _ = cost_model.fits(points.numeric(results))
     by_context: dict[Context, list[Fit]] = {}
     for fit in fits:

@@ -118,12 +118,10 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _names(ordered: pd.DataFrame) -> list[str]:
-    """Return the implementations, smallest median time first."""
     return [str(name) for name in ordered.groupby("implementation")["seconds_per_call"].median().sort_values().index]
 
 
 def _state(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of `_STATE` that were read."""
     return [name for name in _STATE if frame[name].notna().any()]
 
 

@@ -48,6 +48,5 @@ def table(timelines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drawn(timelines: pd.DataFrame) -> pd.DataFrame:
-    """Return the first points of each implementation, as many as can be drawn."""
     count = max(1, timelines["implementation"].nunique())
     return timelines.groupby("implementation", sort=False).head(_MOST_POINTS // count)

@@ -80,7 +80,6 @@ def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _draw(figure: go.Figure, group: pd.DataFrame, panel: style.Panel) -> None:
-    """Draw the marks of a panel, each with a line to its worst case, and the names of the rows."""
     competing, starts = group[group["lacks"] == 0], [0.0, *_ends(group)[:-1]]
     up = np.array(starts[: len(competing)]) + 0.7
     lines = np.column_stack([competing["geometric_mean"], competing["worst"], np.full(len(competing), np.nan)])

@@ -94,7 +94,6 @@ def _order(values: pd.Series) -> dict[float, int]:
 
 
 def _legend(tiles: pd.DataFrame, marks: dict[str, style.Mark]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield the entries of the legend, most important first, with their fill."""
     most = len(style.SERIES)
     for name, mark in [*marks.items()][: most + (len(marks) == most + 1)]:
         yield f"{mark.letter}  {style.short(name)}", {"color": mark.colour}
@@ -174,7 +173,6 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return the step of each value on the axis, and its label."""
     if values.nunique() <= _STEPS:
         roots = np.sqrt(values)
         labels = [

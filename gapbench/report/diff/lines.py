@@ -76,7 +76,6 @@ def remedy(diff: Diff) -> str:
 
 
 def _seconds(run: Run) -> float | None:
-    """Return the duration of a run in seconds, None if it is unknown."""
     if run.wall_seconds:
         return run.wall_seconds
     try:
