@@ -45,15 +45,12 @@ def _of_one(key: tuple[object, ...], group: pd.DataFrame) -> pd.DataFrame:
     weights = group.groupby("case")["weight"].first().reindex(times.index).astype("float64")
     weighted = bool((weights > 1).any() and weights.notna().all())
     columns = {
-        "lacks": lacks,
-        "geometric_mean": np.exp(np.log(ratios).mean()),
-        "worst": ratios.max(),
+        "lacks": lacks, "geometric_mean": np.exp(np.log(ratios).mean()), "worst": ratios.max(),
         "worst_case": ratios.idxmax() if len(ratios.columns) else pd.Series(dtype="object"),
         "seconds": times.mul(weights, axis="index").sum(skipna=False) if weighted else np.nan,
-        "best_of_each": float((best * weights).sum()) if weighted else np.nan,
-        "cases": len(times),
+        "best_of_each": float((best * weights).sum()) if weighted else np.nan, "cases": len(times),
         "unanswered": group["case"].nunique() - len(times),
-    }
+    }  # fmt: skip
     frame = pd.DataFrame(columns, index=times.columns).rename_axis("implementation").reset_index()
     frame[[*BY]] = pd.DataFrame([key] * len(frame), columns=[*BY])
     return frame.sort_values(["lacks", "geometric_mean"], kind="stable")[list(COLUMNS)]

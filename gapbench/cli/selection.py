@@ -117,12 +117,9 @@ class Selection:
     def _overlay(self, case: Case) -> list[Case]:
         """Return the case with every combination of the axes that the options give."""
         axes = {
-            "shape": self.shapes,
-            "dtype": self.dtypes,
-            "layout": self.layouts,
-            "pass_": self.passes,
+            "shape": self.shapes, "dtype": self.dtypes, "layout": self.layouts, "pass_": self.passes,
             "threads": self.threads,
-        }
+        }  # fmt: skip
         given = {axis: values for axis, values in axes.items() if values}
         if self.shapes:
             case = replace(case, label="", weight=1)

@@ -136,12 +136,9 @@ def _git(commit: Mapping[str, Any]) -> Git | None:
         return None  # 'unversioned'
     branch, dirty = _name(commit.get("branch")), commit.get("dirty")
     return Git(
-        commit=identity,
-        branch=None if branch == "(unknown)" else branch,
-        subject=_name(commit.get("subject")),
-        dirty=dirty if isinstance(dirty, bool) else None,
-        diff_hash=_name(commit.get("diff_hash")),
-    )
+        commit=identity, branch=None if branch == "(unknown)" else branch, subject=_name(commit.get("subject")),
+        dirty=dirty if isinstance(dirty, bool) else None, diff_hash=_name(commit.get("diff_hash")),
+    )  # fmt: skip
 
 
 def _entries(export: Export) -> Iterator[tuple[Outcome, list[dict[str, Any]]]]:

@@ -130,17 +130,12 @@ def compiled(eager: Implementation, mode: Mode = MODES[0]) -> Implementation:
     arguments = ", ".join(f"{key}={value!r}" for key, value in {"fullgraph": True, **mode.keywords}.items())
     call = f"torch.compile(lambda x: {eager.snippet}, {arguments})(x)"
     return replace(
-        eager,
-        name=f"{name}_{mode.name}" if mode.name else name,
-        family="compiled",
+        eager, name=f"{name}_{mode.name}" if mode.name else name, family="compiled",
         summary=f"{eager.name} through torch.compile (Inductor), {mode.summary}",
-        snippet=f"{call}.clone()" if mode.replays else call,
-        prepare=prepare,
-        unsupported=lambda case: _unsupported(eager, mode, case) or eager.unsupported(case),
-        proof=proof,
-        code_path=inductor.code_path,
-        variant_of=name if mode.name else None,
-    )
+        snippet=f"{call}.clone()" if mode.replays else call, prepare=prepare,
+        unsupported=lambda case: _unsupported(eager, mode, case) or eager.unsupported(case), proof=proof,
+        code_path=inductor.code_path, variant_of=name if mode.name else None,
+    )  # fmt: skip
 
 
 COMPILED: tuple[Implementation, ...] = tuple(

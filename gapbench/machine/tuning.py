@@ -97,6 +97,7 @@ def tuned(gpu: Gpu, clock: int, folder: Path | None = None) -> Iterator[None]:
     earlier = _read(path)
     if earlier is not None and earlier.holds:
         raise RefusedError(f"GPU {uuid} is tuned by process {earlier.pid} already; run again when that has ended")
+    note = None
     try:
         persistence = gpu.persistence() if earlier is None else earlier.persistence
         note = Note(uuid, clock, persistence, own.pid, own.create_time(), psutil.boot_time())
@@ -104,8 +105,9 @@ def tuned(gpu: Gpu, clock: int, folder: Path | None = None) -> Iterator[None]:
         gpu.set_persistence(True)
         gpu.lock_sm_clock(clock)
     except UnreadableError as error:
-        restore(gpu, folder, forced=True)
-        path.unlink(missing_ok=True)  # without the rights to change it, nothing is to be restored
+        if note is not None:
+            _undo(gpu, note, path)
+            path.unlink(missing_ok=True)  # without the rights to change it, nothing is to be restored
         raise RefusedError(
             f"GPU {uuid} cannot be tuned: {error}; an administrator would run: sudo nvidia-smi -i {uuid} -pm 1 && "
             f"sudo nvidia-smi -i {uuid} -lgc {clock}"
@@ -113,16 +115,18 @@ def tuned(gpu: Gpu, clock: int, folder: Path | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        if not restore(gpu, folder, forced=True):
+        if not _undo(gpu, note, path):
             raise RefusedError(f"GPU {uuid} cannot be restored; an administrator would run: {note.undo}")
 
 
-def restore(gpu: Gpu, folder: Path | None = None, forced: bool = False) -> bool:
-    """Undo what is noted of a GPU; return whether that worked. Notes of running processes count if ``forced``."""
+def restore(gpu: Gpu, folder: Path | None = None) -> bool:
+    """Undo what a killed process left of a GPU; return whether that worked."""
     path = _path(gpu.uuid(), folder)
     note = _read(path)
-    if note is None or (note.holds and not forced):
-        return False
+    return note is not None and not note.holds and _undo(gpu, note, path)
+
+
+def _undo(gpu: Gpu, note: Note, path: Path) -> bool:
     failures = Reasons()
     failures.attempt("clock", gpu.unlock_sm_clock)
     failures.attempt("persistence", lambda: gpu.set_persistence(note.persistence))

@@ -166,12 +166,9 @@ class _Rounds:
         return Assignment(
             entries,
             Random(f"{effort.seed}/{state.case.id}/{state.case_plan.memory}/{state.next_round}").getrandbits(32),
-            request.seconds,
-            request.batch_seconds,
-            _calibration(state, entries),
-            request.turns,
+            request.seconds, request.batch_seconds, _calibration(state, entries), request.turns,
             once=frozenset(itertools.chain.from_iterable(once)),
-        )
+        )  # fmt: skip
 
     def _measured(self, state: CaseState, result: RoundResult, wall: float) -> RoundMeasured:
         sides = tuple(side.name for side in self._plan.sides)

@@ -10,13 +10,9 @@ _PROGRAMS = "set TMPDIR and TORCHINDUCTOR_CACHE_DIR to folders from which progra
 _WRITABLE = "set TORCHINDUCTOR_CACHE_DIR to a writable folder"
 
 _REMEDIES = {
-    "noexec": _PROGRAMS,
-    "failed to map segment": _PROGRAMS,
-    "no such file": _WRITABLE,
-    "permission": _WRITABLE,
-    "read-only": _WRITABLE,
-    "no space": "free some space, or set TORCHINDUCTOR_CACHE_DIR to another disk",
-}
+    "noexec": _PROGRAMS, "failed to map segment": _PROGRAMS, "no such file": _WRITABLE, "permission": _WRITABLE,
+    "read-only": _WRITABLE, "no space": "free some space, or set TORCHINDUCTOR_CACHE_DIR to another disk",
+}  # fmt: skip
 _OTHERWISE = "install g++ or set CXX to a C++ compiler, and avoid spaces in the paths of Python, TMPDIR and the cache"
 
 

@@ -96,9 +96,6 @@ def _head(name: str) -> Implementation:
 
 
 CLASSIFIER_HEAD = Operation(
-    "classifier_head",
-    "a classifier's head over 1000 classes, with and without global average pooling",
-    "gap_linear",
-    tuple(_head(name) for name in HEADS),
-    ranked=False,
-)
+    "classifier_head", "a classifier's head over 1000 classes, with and without global average pooling",
+    "gap_linear", tuple(_head(name) for name in HEADS), ranked=False,
+)  # fmt: skip

@@ -69,15 +69,10 @@ def _compiled(name: str, summary: str, **dynamic: bool) -> Implementation:
 
     arguments = "".join(f", {key}={value}" for key, value in dynamic.items())
     return _varying(
-        name,
-        "compiled",
-        summary,
-        f"torch.compile(lambda x: x.mean((2, 3), keepdim=True){arguments})(x)",
-        prepare,
-        unsupported=lambda case: compiled.unsupported(case) or _unsupported(case),
-        proof=compiled.proof,
+        name, "compiled", summary, f"torch.compile(lambda x: x.mean((2, 3), keepdim=True){arguments})(x)", prepare,
+        unsupported=lambda case: compiled.unsupported(case) or _unsupported(case), proof=compiled.proof,
         code_path=inductor.code_path,
-    )
+    )  # fmt: skip
 
 
 VARYING_SIZE = Operation(

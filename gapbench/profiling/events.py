@@ -80,13 +80,10 @@ def read(kineto: Any) -> list[Event]:
         )
         event = Event(
             name=_REGION.sub("Torch-Compiled Region", _GRAPH.sub(GENERATED, recorded.name())),
-            start=recorded.start_ns() - began,
-            nanoseconds=recorded.duration_ns(),
-            thread=recorded.start_thread_id(),
-            device=on_device,
-            tensors=tensors,
+            start=recorded.start_ns() - began, nanoseconds=recorded.duration_ns(),
+            thread=recorded.start_thread_id(), device=on_device, tensors=tensors,
             nbytes=recorded.nbytes() if recorded.name() == MEMORY else 0,
-        )
+        )  # fmt: skip
         events.append(event)
     return sorted(events, key=lambda event: (event.start, -event.nanoseconds))
 

@@ -101,17 +101,11 @@ def watch(calls: Sequence[Call], target: Device) -> Watched:
     own, beneath, often = _own(mark, middle.seconds, count)
     seconds = statistics.median(own.seconds for own in plain)
     observed = Observed(
-        seconds=seconds,
-        on_core=min(seconds, statistics.median(own.on_core for own in plain)),
-        faults=statistics.median(own.faults for own in plain),
-        profiled_seconds=middle.seconds,
-        profiled_on_core=middle.on_core,
-        profiled_faults=middle.faults,
-        own=own,
-        beneath=beneath,
-        calls=often,
+        seconds=seconds, on_core=min(seconds, statistics.median(own.on_core for own in plain)),
+        faults=statistics.median(own.faults for own in plain), profiled_seconds=middle.seconds,
+        profiled_on_core=middle.on_core, profiled_faults=middle.faults, own=own, beneath=beneath, calls=often,
         busy_seconds=None if target.name == "cpu" else events.busy_seconds(inside) / count,
-    )
+    )  # fmt: skip
     return Watched(observed, events.table(mark.children, inside, count), count)
 
 

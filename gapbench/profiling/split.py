@@ -120,12 +120,9 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
     subtracted = (of_outside + of_kernel) / in_profile if in_profile else 1.0
     faults = case.faults * seconds_per_fault * subtracted
     parts = {
-        "python": python + outside - of_outside,
-        "dispatch": dispatch,
-        "allocation": allocation + faults,
-        "kernel": kernel - of_kernel,
-        "gaps": case.seconds - case.on_core,
-    }
+        "python": python + outside - of_outside, "dispatch": dispatch, "allocation": allocation + faults,
+        "kernel": kernel - of_kernel, "gaps": case.seconds - case.on_core,
+    }  # fmt: skip
     return Split(case.seconds, parts | {"unexplained": case.seconds - sum(parts.values())}, faults, other_runtime)
 
 

@@ -115,13 +115,10 @@ _AMD_BYTES = {"dwordx4": 16, "dwordx3": 12, "dwordx2": 8, "dword": 4, "short": 2
 """Bytes by the last part of an instruction's name: for GCN and CDNA, and for RDNA since its third generation."""
 
 _SASS_KINDS = {
-    "memory": r"LDG|STG|LDL|STL|LD|ST|ATOMG|ATOM|RED|CCTL",
-    "shared": r"LDS|LDSM|STS|STSM|ATOMS",
-    "shuffle": r"SHFL|VOTEU?|REDUX|MATCH",
-    "convert": r"[FIU]2\w*",
-    "float": r"F(?!LO)\w+|H\w+|D\w+|MUFU",
+    "memory": r"LDG|STG|LDL|STL|LD|ST|ATOMG|ATOM|RED|CCTL", "shared": r"LDS|LDSM|STS|STSM|ATOMS",
+    "shuffle": r"SHFL|VOTEU?|REDUX|MATCH", "convert": r"[FIU]2\w*", "float": r"F(?!LO)\w+|H\w+|D\w+|MUFU",
     "control": r"BRA|BRX|EXIT|BAR|BSSY|BSYNC|BREAK|WARPSYNC|CALL|RET|MEMBAR|ERRBAR|CGAERRBAR|DEPBAR",
-}
+}  # fmt: skip
 _AMD_KINDS = {
     "memory": r"(?:global|buffer|flat|scratch)_\w+",
     "shuffle": r"ds_\w*(?:permute|swizzle)\w*|\w+_dpp\d*|v_(?:read|write|readfirst|perm)lane\w*",
@@ -194,16 +191,14 @@ def _amd_widths(assembly: str, access: str) -> tuple[int, ...]:
 DTYPES = ("float16", "float32")
 
 CASES: tuple[tuple[str, Case], ...] = (
-    ("row_persistent", Case((8, 512, 28, 28))),
-    ("row_looped", Case((8, 64, 112, 112))),
+    ("row_persistent", Case((8, 512, 28, 28))), ("row_looped", Case((8, 64, 112, 112))),
     ("column", Case((32, 2048, 7, 7), layout="channels_last")),
     ("split_two_pass", Case((1, 2048, 7, 7), layout="channels_last")),
-    ("split_single_pass", Case((1, 2048, 7, 7), layout="channels_last")),
-    ("flat", Case((32, 2048, 7, 7))),
+    ("split_single_pass", Case((1, 2048, 7, 7), layout="channels_last")), ("flat", Case((32, 2048, 7, 7))),
     ("row_persistent", Case((8, 512, 28, 28), pass_="backward")),
     ("column", Case((32, 2048, 7, 7), layout="channels_last", pass_="backward")),
     ("flat", Case((32, 2048, 7, 7), pass_="backward")),
-)
+)  # fmt: skip
 """The kernels of the table, each on a suitable input."""
 
 
@@ -280,27 +275,16 @@ def _describe(name: str, case: Case, plan: str, launch: "Launch", gpu: Architect
     moved = sum(argument.nbytes for argument in launch.arguments.values() if hasattr(argument, "nbytes"))
     resident = gpu.resident(code.registers, shared, launch.warps) * gpu.units if gpu.limits else 0
     return Inspection(
-        kernel=name,
-        dtype=case.dtype,
-        plan=plan,
-        arch=gpu.name,
-        registers=code.registers,
-        spills=code.spills,
-        shared_bytes=shared,
-        load_bytes=max(code.loads, default=0),
-        store_bytes=max(code.stores, default=0),
+        kernel=name, dtype=case.dtype, plan=plan, arch=gpu.name, registers=code.registers, spills=code.spills,
+        shared_bytes=shared, load_bytes=max(code.loads, default=0), store_bytes=max(code.stores, default=0),
         load_widths=tuple(sorted(set(code.loads))),
         occupancy=gpu.occupancy(code.registers, shared, launch.warps) if gpu.limits else None,
         case=f"{'x'.join(map(str, case.shape))} {case.layout} {case.pass_}",
-        store_widths=tuple(sorted(set(code.stores))),
-        instructions=code.instructions,
-        bytes_moved=moved,
-        bytes_per_element=moved / math.prod(case.shape),
-        waves=launch.programs / resident if resident else None,
-        gbps=gbps,
-        seconds=moved / gbps / 1e9 if gbps else None,
+        store_widths=tuple(sorted(set(code.stores))), instructions=code.instructions, bytes_moved=moved,
+        bytes_per_element=moved / math.prod(case.shape), waves=launch.programs / resident if resident else None,
+        gbps=gbps, seconds=moved / gbps / 1e9 if gbps else None,
         reason=None if gpu.limits else f"the limits of a unit of {gpu.name} are unknown",
-    )
+    )  # fmt: skip
 
 
 def compile_launch(launch: "Launch", gpu: Architecture) -> Any:

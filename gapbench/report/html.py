@@ -50,60 +50,37 @@ def run_page(
     """
     judged = quality.judge(stored)
     return _render(
-        "run.html.j2",
-        single_file,
-        run_card(stored, judged),
-        data=page_data.data(stored),
-        trust=judged,
-        memory_effects=rows.memory_effects(stored.results),
-        memory_kinds=MEMORY,
-        metrics=METRICS,
-        memory_remedy=rows.MEMORY_REMEDY,
-        shared=rows.shared(stored.results, rows.CONTEXT),
-        section_views=views.sections("run", stored),
-        case_views=list(views.of_cases(stored)),
-        not_measured=rows.not_measured(stored.results),
-        environment=environment(stored.run),
-        environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)),
-        diff=diff,
-        diff_name=None if diff is None else diff_name(diff),
-        counts=[] if diff is None else counts(diff),
+        "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
+        memory_effects=rows.memory_effects(stored.results), memory_kinds=MEMORY, metrics=METRICS,
+        memory_remedy=rows.MEMORY_REMEDY, shared=rows.shared(stored.results, rows.CONTEXT),
+        section_views=views.sections("run", stored), case_views=list(views.of_cases(stored)),
+        not_measured=rows.not_measured(stored.results), environment=environment(stored.run),
+        environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)), diff=diff,
+        diff_name=None if diff is None else diff_name(diff), counts=[] if diff is None else counts(diff),
         why_no_diff=why_no_diff,
         profiled=[(profiles.name(stored.run.id, case), case, documents) for case, documents in profiled.items()],
-    )
+    )  # fmt: skip
 
 
 def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) -> str:
     """Render the page of a case's profiles, given by `profiles.public`."""
     case = str(documents[0]["case"])
     return _render(
-        "profile.html.j2",
-        single_file,
-        {"kind": "profile", "name": profiles.name(run, case)},
-        run=run,
-        case=case,
-        folder=stem(case),
-        documents=documents,
-        profiles=profiles,
+        "profile.html.j2", single_file, {"kind": "profile", "name": profiles.name(run, case)}, run=run, case=case,
+        folder=stem(case), documents=documents, profiles=profiles,
         section_views=views.sections("profile", documents),
-    )
+    )  # fmt: skip
 
 
 def run_card(stored: Stored, judged: quality.Trust) -> Card:
     """Return the card of a run."""
     run, results = stored.run, stored.results
     return {
-        "kind": "run",
-        "name": stored.run.id,
-        "started": when(run.started),
-        "commit": commit(run),
-        "tag": run.tag or "",
-        "device": devices(run, results),
-        "suites": ", ".join(run.suites),
-        "cases": len(results.drop_duplicates([*rows.CASE])),
-        "trust": judged.badge,
+        "kind": "run", "name": stored.run.id, "started": when(run.started), "commit": commit(run),
+        "tag": run.tag or "", "device": devices(run, results), "suites": ", ".join(run.suites),
+        "cases": len(results.drop_duplicates([*rows.CASE])), "trust": judged.badge,
         "said": rows.headline(results, stored.winners),
-    }
+    }  # fmt: skip
 
 
 def diff_page(
@@ -216,15 +193,11 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
     git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
     energy = [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
     sections: list[tuple[str, Facts]] = [
-        ("Run", _run(run)),
-        ("Machine", _flat(to_builtins(run.machine))),
-        ("Versions", _flat(run.versions)),
-        ("Git", _flat(git)),
-        ("Settings", _flat(to_builtins(run.settings))),
+        ("Run", _run(run)), ("Machine", _flat(to_builtins(run.machine))), ("Versions", _flat(run.versions)),
+        ("Git", _flat(git)), ("Settings", _flat(to_builtins(run.settings))),
         ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
-        ("Ceilings", _ceilings(run)),
-        ("Energy", energy),
-    ]
+        ("Ceilings", _ceilings(run)), ("Energy", energy),
+    ]  # fmt: skip
     return [(title, facts) for title, facts in sections if facts]
 
 
@@ -281,14 +254,10 @@ def history_page(history: past.History) -> str:
     stepped, count = sum(bool(trend.changes) for trend in history.trends), len(history.trends)
     summary = f"{fmt.count(stepped)} of {fmt.count(count)} trends stepped; the largest of the newest steps come first."
     return _render(
-        "history.html.j2",
-        False,
-        {"kind": "history", "name": "History"},
-        data=past.data(history.trends),
-        case_views=list(views.of_trends(history.trends)),
-        summary=summary if count else "No run has any times.",
+        "history.html.j2", False, {"kind": "history", "name": "History"}, data=past.data(history.trends),
+        case_views=list(views.of_trends(history.trends)), summary=summary if count else "No run has any times.",
         scope=history.scope,
-    )
+    )  # fmt: skip
 
 
 def index_page(runs: list[Card], diffs: list[Card]) -> str:

@@ -66,16 +66,9 @@ def judge(stored: Stored) -> Trust:
     """Run every check on a run."""
     ok = stored.results[(stored.results["status"] == "ok") & stored.results["seconds"].notna()]
     checks = (
-        _complete(stored.run),
-        _measured(stored.results, ok),
-        _correct(stored.results, ok),
-        _intervals(ok),
-        _precision(stored.run, ok),
-        *_warnings(stored.run),
-        _machine(stored),
-        _ceilings(stored),
-        _code(stored.run),
-    )
+        _complete(stored.run), _measured(stored.results, ok), _correct(stored.results, ok), _intervals(ok),
+        _precision(stored.run, ok), *_warnings(stored.run), _machine(stored), _ceilings(stored), _code(stored.run),
+    )  # fmt: skip
     return Trust(checks)
 
 

@@ -27,46 +27,30 @@ RESNET50_SQUEEZE: Shapes = {"SE-ResNet-50 squeeze": (8, 256, 56, 56)}
 """The first squeeze-and-excite stage (timm), batch 8: the largest map that SE-ResNet-50 pools."""
 
 HEADS: Shapes = {
-    "ResNet-50 head": (1, 2048, 7, 7),
-    "MobileNetV2 head": (1, 1280, 7, 7),
-    "EfficientNet-B7 head, 600 px": (1, 2560, 19, 19),
-    "SqueezeNet head": (1, 1000, 13, 13),
-    "ResNet-18 head": (1, 512, 7, 7),
-    "Inception-v3 head, 299 px": (1, 2048, 8, 8),
-    "RegNetY-128GF head": (1, 7392, 7, 7),
-    "GoogLeNet and DenseNet-121 head": (1, 1024, 7, 7),
-    "MobileNetV3-L head": (1, 960, 7, 7),
-    "MobileNetV3-S head": (1, 576, 7, 7),
-    "RegNetY-400MF head": (1, 440, 7, 7),
-    "ConvNeXt-T head": (1, 768, 7, 7),
-    "ConvNeXt-L head": (1, 1536, 7, 7),
-    "EfficientNet-B2 head, 288 px": (1, 1408, 9, 9),
-    "EfficientNet-B3 head, 300 px": (1, 1536, 10, 10),
-    "EfficientNet-B4 head, 380 px": (1, 1792, 12, 12),
-    "EfficientNet-B5 head, 456 px": (1, 2048, 15, 15),
+    "ResNet-50 head": (1, 2048, 7, 7), "MobileNetV2 head": (1, 1280, 7, 7),
+    "EfficientNet-B7 head, 600 px": (1, 2560, 19, 19), "SqueezeNet head": (1, 1000, 13, 13),
+    "ResNet-18 head": (1, 512, 7, 7), "Inception-v3 head, 299 px": (1, 2048, 8, 8),
+    "RegNetY-128GF head": (1, 7392, 7, 7), "GoogLeNet and DenseNet-121 head": (1, 1024, 7, 7),
+    "MobileNetV3-L head": (1, 960, 7, 7), "MobileNetV3-S head": (1, 576, 7, 7),
+    "RegNetY-400MF head": (1, 440, 7, 7), "ConvNeXt-T head": (1, 768, 7, 7), "ConvNeXt-L head": (1, 1536, 7, 7),
+    "EfficientNet-B2 head, 288 px": (1, 1408, 9, 9), "EfficientNet-B3 head, 300 px": (1, 1536, 10, 10),
+    "EfficientNet-B4 head, 380 px": (1, 1792, 12, 12), "EfficientNet-B5 head, 456 px": (1, 2048, 15, 15),
     "EfficientNet-B6 head, 528 px": (1, 2304, 17, 17),
-}
+}  # fmt: skip
 """Feature maps before the classifier, each shape once though several networks share it. Swin's is a permuted view."""
 
 _SQUEEZES: tuple[tuple[str, Shape, int], ...] = (
-    ("SE-ResNet-50 stage 1", (8, 256, 56, 56), 3),
-    ("SE-ResNet-50 stage 2", (8, 512, 28, 28), 4),
-    ("SE-ResNet-50 stage 3", (8, 1024, 14, 14), 6),
-    ("SE-ResNet-50 stage 4", (8, 2048, 7, 7), 3),
-    ("MobileNetV3-L 72x28x28", (8, 72, 28, 28), 1),
-    ("MobileNetV3-L 120x28x28", (8, 120, 28, 28), 2),
+    ("SE-ResNet-50 stage 1", (8, 256, 56, 56), 3), ("SE-ResNet-50 stage 2", (8, 512, 28, 28), 4),
+    ("SE-ResNet-50 stage 3", (8, 1024, 14, 14), 6), ("SE-ResNet-50 stage 4", (8, 2048, 7, 7), 3),
+    ("MobileNetV3-L 72x28x28", (8, 72, 28, 28), 1), ("MobileNetV3-L 120x28x28", (8, 120, 28, 28), 2),
     ("MobileNetV3-L and EfficientNet-B0 480x14x14", (8, 480, 14, 14), 4),
     ("MobileNetV3-L and EfficientNet-B0 672x14x14", (8, 672, 14, 14), 3),
-    ("MobileNetV3-L and EfficientNet-B0 672x7x7", (8, 672, 7, 7), 2),
-    ("MobileNetV3-L 960x7x7", (8, 960, 7, 7), 2),
-    ("EfficientNet-B0 32x112x112", (8, 32, 112, 112), 1),
-    ("EfficientNet-B0 96x56x56", (8, 96, 56, 56), 1),
-    ("EfficientNet-B0 144x56x56", (8, 144, 56, 56), 1),
-    ("EfficientNet-B0 144x28x28", (8, 144, 28, 28), 1),
-    ("EfficientNet-B0 240x28x28", (8, 240, 28, 28), 1),
-    ("EfficientNet-B0 240x14x14", (8, 240, 14, 14), 1),
+    ("MobileNetV3-L and EfficientNet-B0 672x7x7", (8, 672, 7, 7), 2), ("MobileNetV3-L 960x7x7", (8, 960, 7, 7), 2),
+    ("EfficientNet-B0 32x112x112", (8, 32, 112, 112), 1), ("EfficientNet-B0 96x56x56", (8, 96, 56, 56), 1),
+    ("EfficientNet-B0 144x56x56", (8, 144, 56, 56), 1), ("EfficientNet-B0 144x28x28", (8, 144, 28, 28), 1),
+    ("EfficientNet-B0 240x28x28", (8, 240, 28, 28), 1), ("EfficientNet-B0 240x14x14", (8, 240, 14, 14), 1),
     ("EfficientNet-B0 1152x7x7", (8, 1152, 7, 7), 4),
-)
+)  # fmt: skip
 SQUEEZES: Shapes = {label: shape for label, shape, _ in _SQUEEZES}
 """Maps that squeeze-and-excite networks pool (timm), batch 8."""
 

@@ -187,16 +187,10 @@ def judged(
     ratio = evidence.change.exp()
     undecided = _undecided(judgement, evidence, paired, raced) if judgement.verdict is Verdict.INCONCLUSIVE else ""
     return replace(
-        row,
-        verdict=judgement.verdict,
-        reason="; ".join(filter(None, (undecided, *remarks))),
-        ratio=ratio.estimate if isfinite(ratio.estimate) else None,
-        ratio_low=ratio.low,
-        ratio_high=ratio.high,
-        p_value=judgement.p_value,
-        rounds=evidence.rounds,
-        rounds_needed=judgement.rounds_needed,
-    )
+        row, verdict=judgement.verdict, reason="; ".join(filter(None, (undecided, *remarks))),
+        ratio=ratio.estimate if isfinite(ratio.estimate) else None, ratio_low=ratio.low, ratio_high=ratio.high,
+        p_value=judgement.p_value, rounds=evidence.rounds, rounds_needed=judgement.rounds_needed,
+    )  # fmt: skip
 
 
 def _undecided(judgement: Judgement, evidence: Evidence, paired: bool, raced: bool) -> str:

@@ -198,13 +198,10 @@ def flat(geometry: Geometry, chip: Chip, kernel: str = "flat") -> list[Plan]:
 
 
 FORWARD: dict[str, Callable[[Geometry, Chip], list[Plan]]] = {
-    "row_persistent": row_persistent,
-    "row_looped": row_looped,
-    "column": column,
+    "row_persistent": row_persistent, "row_looped": row_looped, "column": column,
     "split_two_pass": partial(_split, kernel="split_two_pass"),
-    "split_single_pass": partial(_split, kernel="split_single_pass"),
-    "flat": flat,
-}
+    "split_single_pass": partial(_split, kernel="split_single_pass"), "flat": flat,
+}  # fmt: skip
 """The kernels, and the plans of each for a geometry: none where it does not apply."""
 
 

@@ -15,16 +15,10 @@ from typing import Any
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
 EVENT_REASONS: Mapping[int, str] = {
-    0x001: "gpu_idle",
-    0x002: "applications_clocks_setting",
-    0x004: "sw_power_cap",
-    0x008: "hw_slowdown",
-    0x010: "sync_boost",
-    0x020: "sw_thermal_slowdown",
-    0x040: "hw_thermal_slowdown",
-    0x080: "hw_power_brake_slowdown",
-    0x100: "display_clock_setting",
-}
+    0x001: "gpu_idle", 0x002: "applications_clocks_setting", 0x004: "sw_power_cap", 0x008: "hw_slowdown",
+    0x010: "sync_boost", 0x020: "sw_thermal_slowdown", 0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake_slowdown", 0x100: "display_clock_setting",
+}  # fmt: skip
 """The reasons for the present clocks, by bit (NVML's clocks event reasons, formerly called throttle reasons)."""
 
 IDLE = "gpu_idle"

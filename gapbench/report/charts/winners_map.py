@@ -50,19 +50,11 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
             mark = _NOBODY if fmt.missing(name) else marks[str(name)]
             ties = some["tie"].to_numpy(dtype=bool)
             figure.add_bar(
-                name=style.short(name),
-                showlegend=False,
-                x=some["x"].map(steps),
-                y=[_TALL] * len(some),
-                base=some["y"].map(order) - _TALL / 2,
-                width=_WIDE,
-                xaxis=panel.x,
-                yaxis=panel.y,
+                name=style.short(name), showlegend=False, x=some["x"].map(steps), y=[_TALL] * len(some),
+                base=some["y"].map(order) - _TALL / 2, width=_WIDE, xaxis=panel.x, yaxis=panel.y,
                 marker=_fill(mark.colour, np.where(ties, "/", "")),
-                text=np.where(ties, f"{mark.letter}≈", mark.letter),
-                hovertext=some["hover"],
-                **inside,
-            )
+                text=np.where(ties, f"{mark.letter}≈", mark.letter), hovertext=some["hover"], **inside,
+            )  # fmt: skip
         up = _axis(order, group["y_label"], group["y"]) | {"title": {"text": "N·C", "font": {"size": 11}}}
         panel.show(figure, across, up, group["facet"].iloc[0])
     return figure

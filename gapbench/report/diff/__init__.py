@@ -28,13 +28,10 @@ _CASE = (
 def document(diff: Diff) -> str:
     """Return the JSON document (a contract: other tools read its keys); values that were not measured are null."""
     document = {
-        "schema": 1,
-        "base": _side(diff.base),
-        "head": _side(diff.head),
-        "margin": diff.margin,
+        "schema": 1, "base": _side(diff.base), "head": _side(diff.head), "margin": diff.margin,
         "summary": diff.summary,
         "cases": [{name: getattr(row, name) for name in _CASE} | {"reason": row.reason or None} for row in diff.rows],
-    }
+    }  # fmt: skip
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
 
 

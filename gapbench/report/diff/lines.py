@@ -118,16 +118,12 @@ def command(*rows: Row) -> str:
     kept = "ab" in rows[0].again  # which always keeps memory, and has no option for it
     values: dict[str, Iterable[str]] = {
         "": (row.suite for row in rows if any(case.operation != "gap" for case in cases)),
-        "--shape": ("x".join(map(str, case.shape)) for case in cases),
-        "--dtype": (case.dtype for case in cases),
-        "--layout": (case.layout for case in cases),
-        "--device": (case.device for case in cases[:1]),
-        "--pass": (case.pass_ for case in cases),
-        "--threads": (str(case.threads) for case in cases),
+        "--shape": ("x".join(map(str, case.shape)) for case in cases), "--dtype": (case.dtype for case in cases),
+        "--layout": (case.layout for case in cases), "--device": (case.device for case in cases[:1]),
+        "--pass": (case.pass_ for case in cases), "--threads": (str(case.threads) for case in cases),
         "--memory": (row.memory for row in rows if row.memory is not None and not kept),
-        "--clock": (row.clock for row in rows),
-        "--impl": (row.spec for row in rows),
-    }
+        "--clock": (row.clock for row in rows), "--impl": (row.spec for row in rows),
+    }  # fmt: skip
     given = {option: list(dict.fromkeys(of_rows)) for option, of_rows in values.items()}
     ids = dict.fromkeys(row.case for row in rows)
     if len(ids) < prod(len(given[axis]) for axis in ("--shape", "--dtype", "--layout", "--pass", "--threads")):
