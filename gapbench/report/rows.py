@@ -105,7 +105,7 @@ def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
     elif fmt.missing(seconds):
         sentence += " (not timed in the same rounds)"
     else:
-        sentence += f" (no interval: {FEWEST_ROUNDS} rounds are needed, this has {fmt.count(winner['rounds'])})"
+        sentence += f" (no interval: they shared fewer than {FEWEST_ROUNDS} rounds)"
     wall, timed = (run.wall_seconds, run.timed_seconds) if run else (None, None)
     if fmt.missing(seconds) or not wall or not timed:
         return sentence

@@ -56,7 +56,7 @@ def test_what_is_undecided_is_reported_with_what_would_decide(width):
 
 def test_too_few_rounds_for_an_interval_are_reported():
     few = {**UNDECIDED, "within": float("nan"), "rounds": 3}
-    expected = "or one of 2 others (no interval: 6 rounds are needed, this has 3); about 20 s more would decide"
+    expected = "or one of 2 others (no interval: they shared fewer than 6 rounds); about 20 s more would decide"
     assert rows.certainty(few, RUN) == expected
     never = {**few, "undecided_seconds": float("nan")}
     assert rows.certainty(never, RUN) == "or one of 2 others (not timed in the same rounds)"
