@@ -52,7 +52,7 @@ def test_it_runs_on_a_store(tmp_path, rich):
     assert done.returncode == 0, done.stderr
     *said, shown = done.stdout.splitlines()
     assert json.loads(shown) == ["DataFrame", "Figure", "Figure", "Figure", "Figure", "DataFrame"]
-    assert said[0].startswith("Fastest of 4 cases: mean in 4" if rich else "Fastest of 1 case: adaptive in 1")
+    assert said[0].startswith("mean is fastest in 4 of 4 cases" if rich else "adaptive is fastest in 1 of 1 case")
 
 
 def test_without_runs_it_says_what_to_do(tmp_path):

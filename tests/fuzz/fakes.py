@@ -16,6 +16,7 @@ import running
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, importing, merging
 from gapbench.machine import environment
+from gapbench.machine.telemetry import nvml
 from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
@@ -47,6 +48,7 @@ def install(patch):
     patch.setattr(profiles, "profile", _profile)
     patch.setattr(static, "inspect_all", lambda *_: [])
     patch.setattr(cluster, "connected", _no_cluster)
+    patch.setattr(nvml, "every_gpu", lambda _: contextlib.nullcontext([]))  # no command is run, and no clock locked
     patch.setattr(click, "launch", lambda _: 0)
     for command in ("run", "ab"):  # pages are what report is drawn for
         patch.setattr(f"gapbench.cli.{command}.write_page", lambda *_: None)

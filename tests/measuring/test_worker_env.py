@@ -69,7 +69,8 @@ def test_a_worker_sees_what_is_on_the_list_and_nothing_else(monkeypatch):
     observed = answer.content
     assert {"PYTHONPATH", "OMP_NUM_THREADS", "PATH", "GLIBC_TUNABLES"} <= observed.keys()
     assert "secret" not in observed.values()
-    own = {"LC_CTYPE", "TORCHINDUCTOR_CACHE_DIR"}  # that Python and torch set themselves
+    own = {"LC_CTYPE", "TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS"}  # Python's, torch's, ours
+    assert observed["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
     assert observed.keys() <= set(filter(worker_env.is_allowed, os.environ)) | {"GLIBC_TUNABLES"} | own
 
 
