@@ -71,7 +71,7 @@ def test_only_the_command_line_and_the_plugin_read_arguments_and_environment_var
 
 def test_only_store_report_and_profiling_write_files():
     # cli/__init__.py opens the null device in place of closed streams
-    # forkserver.py keeps a byte in shared memory, an anonymous file; device_lock has locks, and tuning notes beside them
+    # forkserver.py keeps a byte in shared memory, an anonymous file; device_lock has locks, tuning notes beside them
     writing = {
         "write_text",
         "write_bytes",
