@@ -29,6 +29,7 @@ _CLOSE = 3
 @click.option("--run", metavar="RUN", help="Run that has the case.  [default: the latest, if any]")
 @common.store
 @click.option("-o", "--output", metavar="FOLDER", help=f"Folder for the profiles.  [default: the run's, else {FOLDER}]")
+@click.option("--shot", is_flag=True, help="Only call --impl twice, last in an NVTX range: for nsys, ncu and the like.")
 @click.option("--static", "is_static", is_flag=True, help="Inspect our Triton kernels, not a CASE; needs no GPU.")
 @click.option(
     "--arch",
@@ -56,6 +57,7 @@ def command(
     run: str | None,
     url: str,
     output: str | None,
+    shot: bool,
     is_static: bool,
     archs: tuple[str, ...],
     bandwidth: float | None,
@@ -80,7 +82,7 @@ def command(
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
     from gapbench.machine.devices import device
-    from gapbench.profiling import profiles
+    from gapbench.profiling import counters, profiles
     from gapbench.report import text
     from gapbench.store import profiles as kept
     from gapbench.store.store import Store
@@ -90,6 +92,12 @@ def command(
     device(case.device)
     id_, of_run = _run_of(store, case, run)
     chosen = _specs(case, specs, of_run)
+    if shot:
+        if len(chosen) != 1:
+            raise GapbenchError(f"--shot calls one implementation; choose one with --impl: {', '.join(chosen)}")
+        with common.locked(case.device, no_wait):
+            counters.replay(case.id, *chosen.values())
+        return ExitCode.DONE
     target, id_ = (store, id_) if id_ and output is None else (Store(output or FOLDER), None)
     documents: list[dict[str, Any]] = []
     with common.locked(case.device, no_wait):

@@ -35,12 +35,9 @@ def _model(operator: str, dtype: str, sizes: list[int], axes: list[int]) -> byte
         inputs.append("axes")
         constants.append(helper.make_tensor("axes", TensorProto.INT64, [len(axes)], axes))
     graph = helper.make_graph(
-        [helper.make_node(operator, inputs, ["y"])],
-        "gap",
-        [helper.make_tensor_value_info("x", element, sizes)],
-        [helper.make_tensor_value_info("y", element, _averaged(sizes, axes))],
-        constants,
-    )
+        [helper.make_node(operator, inputs, ["y"])], "gap", [helper.make_tensor_value_info("x", element, sizes)],
+        [helper.make_tensor_value_info("y", element, _averaged(sizes, axes))], constants,
+    )  # fmt: skip
     opset = helper.make_opsetid("", _OPSET)
     model: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION).SerializeToString()
     return model

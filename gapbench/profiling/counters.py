@@ -168,7 +168,7 @@ def ncu(case: str, spec: str, program: str | None = None) -> list[Counter]:
 
 
 def replay(case_id: str, spec: str) -> None:
-    """Make a call twice in a process under ncu, the second time inside the NVTX range `_RANGE`."""
+    """Make a call twice in a process under a profiler, the second time inside the NVTX range `_RANGE` (on CUDA)."""
     case = Case.from_id(case_id)
     prepared.make_ready(case)
     implementation = operations.load(spec)
@@ -177,10 +177,9 @@ def replay(case_id: str, spec: str) -> None:
     call()
     target = device(case.device)
     target.synchronize()
-    torch.cuda.nvtx.range_push(_RANGE)  # type: ignore[no-untyped-call]
-    call()
-    target.synchronize()
-    torch.cuda.nvtx.range_pop()  # type: ignore[no-untyped-call]
+    with torch.cuda.nvtx.range(_RANGE) if case.device.startswith("cuda") else contextlib.nullcontext():
+        call()
+        target.synchronize()
 
 
 def parse_ncu(output: str) -> list[Counter]:

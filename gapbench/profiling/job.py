@@ -174,12 +174,9 @@ def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
     again = f"; recompilations: {counted.recompilations}" if counted.recompilations else ""
     text = f"Inductor {' and '.join(parts) or 'generated no kernel'}{again}"
     code = {
-        "sentence": text if sources else "torch.compile kept no readable source",
-        "kernels": kernels,
-        "fallbacks": fallbacks,
-        "graph_breaks": counted.graph_breaks,
-        "recompilations": counted.recompilations,
-    }
+        "sentence": text if sources else "torch.compile kept no readable source", "kernels": kernels,
+        "fallbacks": fallbacks, "graph_breaks": counted.graph_breaks, "recompilations": counted.recompilations,
+    }  # fmt: skip
     return code, sources
 
 

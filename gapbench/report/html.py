@@ -90,12 +90,9 @@ def diff_page(
     head = diff.head.id
     together = diff.is_interleaved  # its sides differ in what the user chose to compare
     card = {
-        "kind": "diff",
-        "name": diff_name(diff),
-        "started": when(diff.head.started),
-        "said": lines.counts(diff),
+        "kind": "diff", "name": diff_name(diff), "started": when(diff.head.started), "said": lines.counts(diff),
         "red": len(lines.red(diff)),
-    }
+    }  # fmt: skip
     return _render(
         "diff.html.j2",
         single_file,

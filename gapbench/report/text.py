@@ -78,7 +78,9 @@ def print_winners(winners: pd.DataFrame, console: Console = _STDOUT, run: Run | 
     Each operation has its own table, whose ratio column is named after its reference. Sentences below a narrow table
     describe undecided cases and how much longer the ``run`` would have to be.
     """
-    varying = [name for name in ("clock", "memory") if winners[name].nunique() > 1]
+    asked = {clock for case in (run.plan if run else None) or () for clock in case.clocks}  # some may have refused
+    several = {"clock": asked | set(winners["clock"]), "memory": set(winners["memory"])}
+    varying = [name for name, values in several.items() if len(values) > 1]
     winners = winners.assign(certainty=[rows.certainty(row, run) for row in rows.records(winners)])
     for operation, group in winners.groupby("operation", sort=False):
         if operation != winners["operation"].iloc[0]:
@@ -112,12 +114,9 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, varying: Seque
         notes = [*([] if wide else [_how_sure(row)]), *(short for short, _ in rows.remarks(row))]
         fastest = _with_note(named(row["implementation"], console), *notes, style="bold green")
         table.add_row(
-            case,
-            fastest,
-            fmt.seconds(row["seconds"]),
-            *_ratio(row, "ratio"),
+            case, fastest, fmt.seconds(row["seconds"]), *_ratio(row, "ratio"),
             *([Text(row["certainty"])] if wide else []),
-        )
+        )  # fmt: skip
     return table
 
 

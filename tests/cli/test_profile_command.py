@@ -249,3 +249,22 @@ def test_bad_input_to_static_is_one_line(gapbench, inspected, no_profiling, argu
     code, out, err = gapbench("profile", *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert words in err
+
+
+COUNTING = """from pathlib import Path
+
+def pool(x):
+    with Path("calls").open("a") as file:
+        file.write(".")
+    return x.mean((2, 3), keepdim=True)
+"""
+
+
+def test_a_shot_is_one_call_to_warm_up_and_one_more(gapbench, user_file):
+    """For profilers that run it: they see nothing of gapbench's own."""
+    arguments = ("profile", "1x8x4x4-float32-contiguous-cpu-forward-t1", "--shot")
+    assert gapbench(*arguments, "--impl", user_file("pool", COUNTING)) == (0, "", "")
+    assert Path("calls").read_text() == ".."
+    code, _, err = gapbench(*arguments)
+    assert code == 2
+    assert "--shot calls one implementation; choose one with --impl: mean, " in err

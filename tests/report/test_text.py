@@ -1,11 +1,12 @@
 import pandas as pd
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from gapbench.analysis.history import Change, Difference, Point, Since, Trend
 from gapbench.report import rows, text
 from gapbench.store.records import KEPT_TUNABLES
-from gapbench.store.run import Run
+from gapbench.store.run import PlannedCase, Run
 
 WINNER = {
     "case": "8x256x56x56-bfloat16-channels_last-cpu-forward-t1", "label": "SE-ResNet-50 [squeeze]",
@@ -52,6 +53,14 @@ def test_what_is_undecided_is_reported_with_what_would_decide(width):
         ) in folded
     row = pd.DataFrame([{**UNDECIDED, "ties": ["avg_pool"]}])
     assert "or avg_pool (within 4 %); about" in rows.certainty(row.iloc[0], RUN)
+
+
+def test_a_clock_is_named_where_the_run_asked_for_several_and_one_is_left():
+    """Where event clocks were refused, times by host_call looked like the device's."""
+    row = pd.DataFrame([{**WINNER, "clock": "host_call"}])
+    plan = (PlannedCase(case="c", clocks=("event_cold", "host_call")),)
+    assert "host_call" in printed(text.print_winners, row, width=80, run=structs.replace(RUN, plan=plan))
+    assert "host_call" not in printed(text.print_winners, row, width=80, run=RUN)
 
 
 def test_too_few_rounds_for_an_interval_are_reported():

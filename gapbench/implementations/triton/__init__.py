@@ -58,12 +58,9 @@ def _implementation(name: str, summary: str, **fields: Any) -> Implementation:
 
 def _variant(kernel: str) -> Implementation:
     return _implementation(
-        f"triton_{kernel}",
-        _SUMMARIES[kernel],
-        prepare=partial(_prepare, kernel=kernel),
-        unsupported=lambda case: _unsupported(case) or _not_for(kernel, case),
-        variant_of="triton",
-    )
+        f"triton_{kernel}", _SUMMARIES[kernel], prepare=partial(_prepare, kernel=kernel),
+        unsupported=lambda case: _unsupported(case) or _not_for(kernel, case), variant_of="triton",
+    )  # fmt: skip
 
 
 TRITON: tuple[Implementation, ...] = (

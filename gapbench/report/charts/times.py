@@ -90,12 +90,9 @@ def _timed(case: pd.DataFrame) -> pd.DataFrame:
     text = [f"{fmt.seconds(row['seconds'])}  {row['marks']}".rstrip() for row in rows.records(timed)]
     seconds, low, high = (timed[name].astype("float64") for name in ("seconds", "seconds_low", "seconds_high"))
     timed = timed.assign(
-        low=low.fillna(seconds),
-        high=high.fillna(seconds),
-        seconds=seconds,
-        name=timed["implementation"].astype(object),
-        text=pd.Series(text, timed.index, str),
-    )
+        low=low.fillna(seconds), high=high.fillna(seconds), seconds=seconds,
+        name=timed["implementation"].astype(object), text=pd.Series(text, timed.index, str),
+    )  # fmt: skip
     if "contender" in timed and timed["contender"].nunique(dropna=False) > 1:
         timed["name"] = [f"{row['implementation']} ({fmt.text(row['contender'])})" for row in rows.records(timed)]
     order = timed["seconds"].where(~_has(timed, "fastest"), 0.0)
