@@ -39,14 +39,14 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
     count = clock.whole(1, len(calls))
     while True:
         # of either, on its own: the first of two batches may be launched twice, or be captured
-        seconds, wall = map(min, zip(*(_timed(clock, calls, count) for _ in range(2)), strict=True))
+        seconds, wall, held = map(min, zip(*(_timed(clock, calls, count) for _ in range(2)), strict=True))
         if seconds >= batch_seconds / 2 or wall >= _MOST_WALL * batch_seconds / 2:
             break
         count = clock.whole(2 * count, len(calls))
     share = min(batch_seconds / seconds if seconds > 0 else 1.0, _MOST_WALL * batch_seconds / wall if wall > 0 else 1.0)
     fewest = min(_FEWEST_CALLS, int(_LONGEST * count / seconds)) if seconds > 0 else 1
     wanted = clock.whole(max(1, fewest, round(count * share)), len(calls))
-    return wanted, max(seconds, wall) * wanted / count
+    return wanted, (max(seconds, wall) + held) * wanted / count
 
 
 def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
@@ -64,11 +64,11 @@ def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _
         faults = memory.page_faults() - before
 
 
-def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, float]:
-    """Return a batch's seconds by the clock and by the wall, without those for which the device was held up."""
+def _timed(clock: Clock, calls: Sequence[Call], count: int) -> tuple[float, float, float]:
+    """Return a batch's seconds by the clock, by the wall apart from delays of the device, and of these delays."""
     began = monotonic()
     seconds, _ = clock.batch(calls, count)
-    return seconds, max(seconds, monotonic() - began - clock.held_seconds)
+    return seconds, max(seconds, monotonic() - began - clock.held_seconds), clock.held_seconds
 
 
 @dataclass(frozen=True, slots=True)

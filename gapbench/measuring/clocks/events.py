@@ -27,6 +27,7 @@ _SHORTEST = 200e-6
 _LONGEST = 0.5
 _TRIES = 4
 _LONGEST_JITTER = 4e-6
+_MARGIN = 1.5  # length of a delay over what launching took the last time; one that proves too short is repeated
 _STRAY_SHARE = 0.05
 _FLUSHES_BETWEEN_LOOKS = 10
 _FLOOR_RUNS = 6
@@ -111,7 +112,7 @@ class BlockingKernel:
             elif self._is_stray(stray, worked):
                 reason = _stray_reason(self._device, stray)
             else:
-                self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, 2 * spent, requested / 2))
+                self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, _MARGIN * spent, requested / 2))
                 self.slowdown = max(self.slowdown or 0.0, seconds / requested / self._delay_ratio)
                 return result
         raise ClockRefusedError(reason)
