@@ -1,8 +1,11 @@
 """The type of an implementation, and reasons why one cannot run."""
 
 import importlib.util
+import shutil
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gapbench.workloads.cases import Case
@@ -67,6 +70,14 @@ def missing(library: str, extra: str) -> str | None:
     if importlib.util.find_spec(library):
         return None
     return f"{library} is not installed; run pip install 'gapbench[{extra}]'"
+
+
+def no_launcher() -> str | None:
+    """Return what Triton lacks to compile the C code that launches its kernels, with the remedy, or None."""
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return "Triton needs a C compiler, which images without development tools lack; install gcc"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return None if header.is_file() else f"Triton needs {header}; install python3-dev"
 
 
 def empty(case: Case) -> str | None:

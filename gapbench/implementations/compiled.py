@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gapbench.implementations import inductor
-from gapbench.implementations.base import Implementation
+from gapbench.implementations.base import Implementation, no_launcher
 from gapbench.implementations.eager import EAGER
 from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
@@ -112,7 +112,7 @@ def unsupported(case: Case) -> str | None:
     """Return why nothing can be compiled for ``case`` here, or None."""
     if case.device == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
         return "torch.compile needs a C++ compiler for the CPU; install g++"
-    return None
+    return None if case.device == "cpu" else no_launcher()
 
 
 def _unsupported(eager: Implementation, mode: Mode, case: Case) -> str | None:

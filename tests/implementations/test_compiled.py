@@ -11,7 +11,7 @@ import torch
 from strategies import expected_output, upstream
 from torch._dynamo.utils import counters
 
-from gapbench.implementations import compiled, inductor
+from gapbench.implementations import base, compiled, inductor
 from gapbench.implementations.compiled import COMPILED, MODES
 from gapbench.operations import builtin
 from gapbench.workloads import inputs, oracle
@@ -199,3 +199,19 @@ async_compile.wait(globals())
     assert (
         inductor._describe([wrapper, calls]) == "Inductor generated 2 kernels and fell back to aten.mm, aten.avg_pool2d"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "header", "remedy"),
+    [(None, "/usr/include", "install gcc"), ("/usr/bin/gcc", "/nowhere", "/nowhere/Python.h; install python3-dev")],
+)
+def test_without_what_launchers_are_built_with_gpus_run_neither_inductors_nor_our_kernels(
+    monkeypatch, found, header, remedy
+):
+    """In images without development tools every compiled row was "failed", with exit code 3."""
+    monkeypatch.setattr(base.shutil, "which", lambda _program: found)
+    monkeypatch.setattr(base.sysconfig, "get_path", lambda _name: header)
+    case = Case((1, 8, 4, 4), device="cuda:0")
+    for name in ("compiled_mean", "triton"):
+        assert remedy in builtin(name).unsupported_reason(case)
+    assert builtin("mean").unsupported_reason(case) is None

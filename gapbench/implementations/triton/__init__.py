@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from gapbench.implementations.base import Implementation, missing
+from gapbench.implementations.base import Implementation, missing, no_launcher
 from gapbench.implementations.triton.plans import FLAT, FORWARD, PERSISTENT, Chip, Geometry
 from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
@@ -30,7 +30,7 @@ def _unsupported(case: Case) -> str | None:
     family = case.device.partition(":")[0]
     if family in ("cpu", "mps"):
         return f"triton kernels need a GPU; this case is on the {family.upper()}, choose a GPU such as --device cuda"
-    return missing("triton", "triton")
+    return missing("triton", "triton") or no_launcher()
 
 
 def _not_for(kernel: str, case: Case) -> str | None:
