@@ -102,7 +102,8 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings
             continue  # interrupted before its first turn; a side of a comparison may just lack the other side
         rows.append(row)
     _rank(rows, turns)
-    return pd.DataFrame(rows, columns=[name for name in records.RESULTS if name != "run"])
+    columns = [name for name in records.RESULTS if name != "run"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(records.TRAITS, bool))
 
 
 def _key(row: Mapping[Any, Any]) -> Key:

@@ -13,7 +13,7 @@ from gapbench.analysis import summary
 from gapbench.analysis.summary import Outcome, results, totals, winners
 from gapbench.statistics.stats import location, lower_bound, round_log_ratio
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.records import RESULTS, SLOWER, Qualification
+from gapbench.store.records import RESULTS, SAMPLES, SLOWER, Qualification
 from gapbench.workloads.cases import Case
 
 CASE = Case((8, 64, 7, 7), label="small head")
@@ -527,6 +527,12 @@ def test_the_order_of_samples_does_not_matter(random):
     shuffled_rows, shuffled_best = summarized(samples.iloc[order], ["mean", "fast", "slow"])
     pd.testing.assert_frame_equal(rows, shuffled_rows)
     pd.testing.assert_frame_equal(best, shuffled_best)
+
+
+def test_without_rows_the_unranked_are_none_and_have_all_columns():
+    """A run that was interrupted before its first row ended with 70: `~` of an empty column of objects is no mask."""
+    rows = summary.results(pd.DataFrame(columns=list(SAMPLES)), [])
+    assert list(rows[~rows["ranked"]]) == list(rows)
 
 
 def test_an_outcome_is_what_is_known_besides_the_samples():
