@@ -44,14 +44,6 @@ MODES: tuple[Mode, ...] = (
         gpu_only=True,
         replays=True,
     ),
-    Mode(
-        "max_autotune_graphs",
-        "with every candidate kernel and configuration tried, replayed as a CUDA graph: plain max-autotune",
-        {"mode": "max-autotune", "dynamic": False},
-        spellings=("mean",),
-        gpu_only=True,
-        replays=True,
-    ),
     Mode("dynamic", "sizes left open, one compilation for all", {"dynamic": True}),
     Mode(
         "multi_kernel",
