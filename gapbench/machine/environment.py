@@ -54,8 +54,8 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
     with nvml.every_gpu(reasons) as handles:
         gpus = tuple(Gpu(**gpu.describe(reasons, f"gpus.{index}.")) for index, gpu in enumerate(handles))
     measured = device(device_name)
-    asked = {} if isinstance(measured, Cpu) else device_lock.facts(measured)
-    known = {name: value for name, value in asked.items() if value is not None}
+    facts = {} if isinstance(measured, Cpu) else device_lock.facts(measured)
+    reported = {name: value for name, value in facts.items() if value is not None}
     machine = Machine(
         cpu=cpu["description"],
         cores=cpu["cores"],
@@ -75,7 +75,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()}",
         device=device_name,
-        **{"device_description": measured.describe()["description"], "device_uuid": device_uuid, **known},
+        **{"device_description": measured.describe()["description"], "device_uuid": device_uuid, **reported},
         gpus=gpus,
         unreadable=reasons.unreadable,
     )

@@ -161,13 +161,13 @@ def former_traits(operation: str, clock: str) -> dict[str, bool]:
 
 
 def with_traits(results: "pd.DataFrame") -> "pd.DataFrame":
-    """Return results with `former_traits` where a row has none."""
-    former = [former_traits(*names) for names in zip(results["operation"], results["clock"], strict=True)]
-    columns = {}
-    for name in TRAITS:
-        values = results[name].to_numpy(object)
-        columns[name] = [of[name] if value is None else bool(value) for value, of in zip(values, former, strict=True)]
-    return results.assign(**columns).astype(dict.fromkeys(TRAITS, bool))
+    """Return results with `former_traits` where a row lacks its own."""
+    traits = results[[*TRAITS]].astype(object)
+    lacking = traits.isna().any(axis=1)
+    if lacking.any():
+        names = zip(results.loc[lacking, "operation"], results.loc[lacking, "clock"], strict=True)
+        traits.loc[lacking] = [[*former_traits(*pair).values()] for pair in names]
+    return results.assign(**{name: traits[name].astype(bool) for name in TRAITS})
 
 
 _OF_CASE = (
