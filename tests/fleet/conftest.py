@@ -10,7 +10,7 @@ import pytest
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
-    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "300",  # 30 s are too few beside other work
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "80",  # 30 s are too few beside other work
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else 127.0.0.1 is replaced by an address that nobody listens on
 }
 

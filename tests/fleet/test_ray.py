@@ -1,7 +1,9 @@
 """On a real cluster of three nodes, one of which is lost while it measures."""
 
+import contextlib
 import json
 import os
+import subprocess
 import time
 
 from gapbench.machine import device_lock
@@ -11,7 +13,14 @@ from gapbench.store.verify import verify
 
 
 def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
-    out, err = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json").communicate(timeout=300)
+    out, err = "", ""
+    for _ in range(3):  # Ray's server for a driver from outside does not start every time on a busy machine
+        driver = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            out, err = driver.communicate(timeout=90)
+            if out:
+                break
+        driver.kill()
     assert out, err
     rows = json.loads(out)
     assert [row["name"] for row in rows] == ["127.0.0.1 cpu"] * 3, err
