@@ -62,7 +62,12 @@ def forges_a_round(x):
     """A result with a contender that does not exist."""
     if in_a_round():
         columns = {"contender": [99], "turn": [0], "position": [0], "calls": [1], "seconds_per_call": [1e-9]}
-        attack(packed("RoundResult", batches={"host": {"type": "Batches", **columns, "page_faults": [None]}}))
+        attack(
+            packed(
+                "RoundResult",
+                batches={"host": {"type": "Batches", **columns, "page_faults": [None], "sm_clock_mhz": [None]}},
+            )
+        )
     return mean(x)
 
 

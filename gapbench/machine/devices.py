@@ -227,9 +227,13 @@ class Accelerator(_Cached):
         """Return a new event with timing."""
         return Event(self)
 
-    def delay(self, seconds: float) -> None:
-        """Queue work of about ``seconds``, here by writing through the caches; events measure its actual length."""
+    def delay(self, seconds: float) -> float | None:
+        """Queue work of about ``seconds``, here by writing through the caches; events measure its actual length.
+
+        Returns the cycles of the processors' clock that the work takes, None where they are unknown.
+        """
         self._fill(seconds * self._fill_rate)
+        return None
 
     def _fill(self, nbytes: float) -> None:
         """Queue writes of about ``nbytes``; nothing for 0 bytes."""
@@ -287,9 +291,14 @@ class Cuda(Accelerator):
         architecture = getattr(properties, "gcnArchName", "").partition(":")[0]
         return INFINITY_CACHE.get(architecture) or getattr(properties, "L2_cache_size", None) or None
 
-    def delay(self, seconds: float) -> None:
-        """Queue a kernel that spins for about ``seconds`` and touches no memory."""
-        self.torch.cuda._sleep(round(seconds * self._cycles_per_second))
+    def delay(self, seconds: float) -> float | None:
+        """Queue a kernel that spins for about ``seconds`` and touches no memory; return its cycles.
+
+        AMD's spins count a clock of constant rate, so theirs are None.
+        """
+        cycles = round(seconds * self._cycles_per_second)
+        self.torch.cuda._sleep(cycles)
+        return None if getattr(getattr(self.torch, "version", None), "hip", None) else cycles
 
     @cached_property
     def _cycles_per_second(self) -> float:

@@ -31,9 +31,10 @@ from gapbench.workloads.cases import Case
 Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Event]]
 """Measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
 
-BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults")
+BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults", "sm_clock_mhz")
 """Columns that `records.SAMPLES` and `protocol.Batches` share."""
 
+LOW_CLOCK = 0.75  # the share of the highest clock rate below which a batch is flagged, as nvbench's default
 _SLOWED = 1.1  # a slowdown that counts as throttling; clocks measure slowdowns to about 3 %
 
 
@@ -99,8 +100,10 @@ class RunCollector:
             for name in BATCH_COLUMNS:
                 columns[name] += getattr(batches, name)
         self._slowdowns += result.slowdowns.values()
-        of_round = {"round": measured.round, "process": measured.process, **result.telemetry}
-        return pd.DataFrame({"case": measured.case.id, "memory": measured.memory, **columns, **of_round})
+        of_round = {**result.telemetry, "round": measured.round, "process": measured.process}
+        rate = result.telemetry.get("sm_clock_mhz")  # of batches that have none of their own
+        columns["sm_clock_mhz"] = [rate if own is None else own for own in columns["sm_clock_mhz"]]
+        return pd.DataFrame({**of_round, "case": measured.case.id, "memory": measured.memory, **columns})
 
     def outcomes(self, plans: Sequence[CasePlan], contender: str = THIS) -> list[summary.Outcome]:
         """Return the outcomes of a contender's implementations that were judged; null has base's judgements."""
@@ -140,7 +143,7 @@ class RunCollector:
                 *writer.run.notes,
                 *here,
                 *self.noted,
-                *self._throttling(),
+                *self._throttling(samples["sm_clock_mhz"]),
                 *summary.above_ceilings(results, writer.run.ceilings),
                 *summary.outlying_rounds(ranked),
                 *summary.uneven(ranked),
@@ -158,7 +161,13 @@ class RunCollector:
             for clock, fields in medians.items()
         }
 
-    def _throttling(self) -> Iterator[Warning]:
+    def _throttling(self, clock_rates: "pd.Series[float]") -> Iterator[Warning]:
+        if below := int((clock_rates < LOW_CLOCK * clock_rates.max()).sum()):
+            evidence = (
+                f"{below} of {clock_rates.count()} batches ran at less than {LOW_CLOCK:.0%} of the highest clock rate, "
+                f"{clock_rates.max():.0f} MHz: their times are too long"
+            )
+            yield Warning("throttling", evidence, "lock the clock with gapbench tune, and run again")
         slowed = [slowdown for slowdown in self._slowdowns if slowdown > _SLOWED]
         if slowed:
             evidence = (

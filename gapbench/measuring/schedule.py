@@ -162,9 +162,9 @@ def run_turns(
         index, count = step.contender, lengths[step.contender]
         begin(index)
         clock.select(index)
-        faults = memory.page_faults()
+        before = memory.page_faults()
         seconds, output = clock.batch(clock.at_copy(calls[index], step.copy), count)
-        faults = memory.page_faults() - faults
-        batches.add(index, step.turn, step.position, count, seconds, faults / (count + clock.uncounted_calls))
+        faults = (memory.page_faults() - before) / (count + clock.uncounted_calls)
+        batches.add(index, step.turn, step.position, count, seconds, faults, clock.sm_clock_mhz)
         keep(step, output)
         del output

@@ -143,6 +143,7 @@ HOSTILE = {
     "seconds below 0": batches_with(seconds_per_call=[-1e-9]),
     "NaN page faults": batches_with(page_faults=[math.nan]),
     "page faults below 0": batches_with(page_faults=[-1.0]),
+    "a clock rate below 0": batches_with(sm_clock_mhz=[-1.0]),
     "a calibration with no call": packed("Agreement", calibration={1: (0, 1.0)}),
     "a calibration of NaN": packed("Agreement", calibration={1: (1, math.nan)}),
     "a calibration without seconds": packed("Agreement", calibration={1: (1,)}),
@@ -229,10 +230,11 @@ ENTRIES = {"host": frozenset({0, 1}), "host_cold": frozenset({1})}
 
 def both(**columns):
     defaults = {"contender": [0, 1, 1, 0], "turn": [0, 0, 1, 1], "position": [0, 1, 0, 1], "calls": [2] * 4}
-    return Batches(**defaults | {"seconds_per_call": [1e-6] * 4, "page_faults": [None, 0.0, 1.5, 0.0]} | columns)
+    measured = {"page_faults": [None, 0.0, 1.5, 0.0], "sm_clock_mhz": [None, 1980.0, 1200.0, None]}
+    return Batches(**defaults | {"seconds_per_call": [1e-6] * 4} | measured | columns)
 
 
-ONE = Batches([1, 1], [0, 1], [0, 0], [2] * 2, [1e-6] * 2, [None, None])
+ONE = Batches([1, 1], [0, 1], [0, 0], [2] * 2, [1e-6] * 2, [None, None], [None, None])
 GOOD = {"batches": {"host": both(), "host_cold": ONE}, "slowdowns": {"host": 1.0}}
 
 
@@ -251,6 +253,7 @@ def test_a_round_that_was_asked_for_fits():
         {"calls": [2] * 3},
         {"seconds_per_call": []},
         {"page_faults": [None]},
+        {"sm_clock_mhz": [1980.0]},
         {name: [] for name in Batches.__struct_fields__},
     ],
 )

@@ -178,6 +178,28 @@ def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
     assert recorded.results["page_faults"].isna().all()
 
 
+def test_each_batch_has_its_clock_rate_and_slow_ones_are_warned_of(monkeypatch, store):
+    case = Case((1, 8, 4, 4), device="cuda:0")
+    rates = [1980.0, 1950.0, 1200.0, None]
+    batches = Batches()
+    for turn, rate in enumerate(rates):
+        batches.add(0, turn, 0, 10, 1e-3, sm_clock_mhz=rate)
+
+    def measure(plan, earlier, with_ceilings, with_energy, servers):
+        yield events.Qualified(case, "mean", Qualification())
+        result = RoundResult({"event_warm": batches}, telemetry={"sm_clock_mhz": 1900.0})
+        yield events.RoundMeasured(case, 0, 0, ("mean",), result)
+
+    monkeypatch.setattr(engine, "measure", measure)
+    plan = Plan((CasePlan("test", case, {"mean": "mean"}, ("event_warm",)),), EFFORT)
+    recorded = recording.record(recording.begin(store, CONTESTS[:1], EFFORT, []), plan)
+    assert store.samples([recorded.run.id])["sm_clock_mhz"].tolist() == [1980, 1950, 1200, 1900]
+    (warning,) = [warning for warning in recorded.run.warnings if warning.topic == "throttling"]
+    assert warning.evidence == (
+        "1 of 4 batches ran at less than 75% of the highest clock rate, 1980 MHz: their times are too long"
+    )
+
+
 CASE = Case((1, 8, 4, 4))
 names = st.lists(st.sampled_from(["pool", "mean", "sum"]), min_size=1, unique=True)
 

@@ -16,11 +16,12 @@ CALL_SECONDS = [5e-6, 2e-4, 3e-3]
 
 
 class FakeClock:
-    held_seconds = 0.0
     """Virtual time: call k takes ``CALL_SECONDS[k]``, times a slowdown that spells of noise switch on and off."""
 
     name = "fake"
     uncounted_calls = 0
+    held_seconds = 0.0
+    sm_clock_mhz = None
 
     def __init__(self, spell_batches=0):
         self.batches = []

@@ -9,6 +9,7 @@ supports are left out.
 from collections.abc import Collection, Sequence
 
 from gapbench.analysis.compare import evidence
+from gapbench.analysis.compare.clock_rate import caused_by_clock
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import (
     MARGIN,
@@ -84,4 +85,5 @@ def compare(
     for (key, row), judgement in zip(collected.items(), judgements, strict=True):
         by = row.by if judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
         rows[key] = judged(rows[key], row.evidence, judgement, by, row.caveat, raced=key in raced)
+    rows |= caused_by_clock(rows, base.samples, head.samples, margin)
     return Diff(base.run, head.run, margin, tuple(rows.values()), tuple(map(str, differing)))

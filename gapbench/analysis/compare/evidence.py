@@ -18,7 +18,7 @@ import pandas as pd
 
 from gapbench.analysis.compare import noise
 from gapbench.analysis.compare.noise import Scale, Shift
-from gapbench.analysis.compare.rows import Key, Side, row_key
+from gapbench.analysis.compare.rows import ROW, Key, Side, row_key
 from gapbench.statistics.stats import UNDISTURBED
 from gapbench.statistics.verdicts import EQUIVALENCE_LEVEL, Evidence, paired, student
 from gapbench.store.records import with_memory
@@ -29,7 +29,6 @@ BETWEEN_RUNS = noise.scale(0.007, least=0.002, most=0.017)
 IN_COMMON = noise.scale(0.014, least=0.007, most=0.05)  # the same for the shift that all times of a run share
 _FEWEST_ALIKE = 4  # the fewest rows that a common shift is estimated from
 _MOST_CASES = 50  # with more cases, leaving a row's own case out of the common shift changes nothing
-_ROW = ["case", "implementation", "clock", "memory"]
 _BATCH = ["case", "clock", "memory", "round", "turn"]
 
 Shifts = Mapping[Key, Shift]
@@ -116,7 +115,7 @@ def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Shifts]:
     samples = samples[[*_BATCH, "implementation", "own"]].join(wanted, on=["case", "clock", "memory"], how="inner")
     of_reference = samples[samples["implementation"] == samples["reference"]].set_index(_BATCH)["own"]
     samples = samples.join(of_reference.rename("of_reference"), on=_BATCH)
-    by_round = [*_ROW, "round"]
+    by_round = [*ROW, "round"]
     rounds = samples.groupby(by_round)[["own"]].quantile(UNDISTURBED)
     shared = samples[samples["of_reference"].notna()].groupby(by_round)[["own", "of_reference"]].quantile(UNDISTURBED)
     rounds["ratio"] = shared["own"] - shared["of_reference"]
@@ -124,7 +123,7 @@ def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Shifts]:
     for way in ("own", "ratio"):
         values = rounds[way].dropna()
         # splitting by hand: a group of pandas costs more than the work on it
-        starts = np.flatnonzero(np.diff(values.groupby(level=_ROW).ngroup().to_numpy(), prepend=-1))
+        starts = np.flatnonzero(np.diff(values.groupby(level=ROW).ngroup().to_numpy(), prepend=-1))
         keys = [row_key(key[:4]) for key in values.index[starts]]
         by_row = np.split(values.to_numpy(dtype=np.float64), starts)[1:]
         levels[way] = dict(zip(keys, noise.levels(by_row), strict=True))

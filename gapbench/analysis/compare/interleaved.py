@@ -6,20 +6,19 @@ measured like a head: if it seems to have changed, no row is called regressed.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from gapbench.analysis.compare.rows import Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
+from gapbench.analysis.compare.clock_rate import caused_by_clock
+from gapbench.analysis.compare.rows import ROW, Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
 from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, paired
 from gapbench.store.records import BASE, HEAD, NULL, with_memory
 from gapbench.store.run import differences
-
-_ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]
 
 
 def interleaved(ab: Side, level: float = LEVEL) -> Diff:
@@ -44,6 +43,8 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, paired=True)
+    of_base, of_head = (ab.samples[ab.samples["contender"] == name] for name in (BASE, HEAD))
+    rows |= caused_by_clock(rows, of_base, of_head, margin, paired=True)
     rises = _log_ratios(ab.samples, HEAD, lambda head, base: excess(head) - excess(base))
     for key, row in rows.items():
         if row.verdict is Verdict.EQUIVALENT and key in rises:
@@ -70,16 +71,16 @@ def _log_ratios(
 ) -> Mapping[Key, "pd.Series[float]"]:
     samples = with_memory(samples)
     pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
-        index=[*_ROW, "round", "turn"], columns="contender", values="seconds_per_call"
+        index=[*ROW, "round", "turn"], columns="contender", values="seconds_per_call"
     )
     if contender not in pairs:
         return {}
     pairs = pairs.dropna(subset=[BASE, contender])
-    turns = pairs.groupby([*_ROW, "round"])
+    turns = pairs.groupby([*ROW, "round"])
     rounds = pd.Series(
         {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
-    ).rename_axis([*_ROW, "round"])
-    return {row_key(key): row.droplevel(_ROW) for key, row in rounds.groupby(_ROW)}
+    ).rename_axis([*ROW, "round"])
+    return {row_key(key): row.droplevel(ROW) for key, row in rounds.groupby(ROW)}
 
 
 def _array(values: "pd.Series[float]") -> Floats:

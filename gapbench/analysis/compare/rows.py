@@ -1,7 +1,7 @@
 """Define the parts of a comparison: stored runs, their rows, and verdicts in numbers and words."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -15,6 +15,8 @@ from gapbench.store.run import Run
 
 Key = tuple[str, str, str, str | None]
 """Case, implementation, clock, and memory condition (None if the run does not record it)."""
+
+ROW: list[Hashable] = ["case", "implementation", "clock", "memory"]  # columns of samples that make a `Key`
 
 MARGIN = 0.01  # ignore changes smaller than this (0.01 is 1 %)
 

@@ -75,6 +75,9 @@ class Clock(ABC):
     """The device's time for a fixed piece of work during the last batch, over its time when prepared: a device clearly
     above 1 was throttled. None where that is unknown."""
 
+    sm_clock_mhz: float | None = None
+    """The clock rate of the device's processors during the last batch, the lowest if there were several launches."""
+
     held_seconds: float = 0.0
     """Seconds of the last batch for which the device was held up before its work: they are no cost of the calls."""
 

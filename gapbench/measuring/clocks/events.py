@@ -43,8 +43,9 @@ class BlockingKernel:
     """A delay on the device behind which work is queued, with a proof each time that the delay was long enough.
 
     Each contender has a length of its own: one that launches slowly would hold up the batches of all others.
-    ``seconds`` are the device's seconds in delays since this was set to 0. ``slowdown`` is the largest ratio of a
-    delay's length to its length when prepared, since it was set to None.
+    ``seconds`` are the device's seconds in delays since `reset`. ``slowdown`` is the largest ratio of a delay's length
+    to its length when prepared, and ``clock_mhz`` the lowest rate of the device's clock, since then: a delay's cycles
+    by the seconds between its two timestamps.
     """
 
     def __init__(self, device: Accelerator) -> None:
@@ -54,20 +55,28 @@ class BlockingKernel:
         self._contender = 0
         self._random = Random(0)
         self._delay_ratio: float | None = None
-        self._idle = 0.0
+        self._idle = self._overhead = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was found of earlier launches."""
         self.seconds = 0.0
         self.slowdown: float | None = None
+        self.clock_mhz: float | None = None
 
     def prepare(self) -> None:
         """Measure the length of a delay on a warm device, and the time to synchronise with an idle device."""
         self._device.synchronize()
-        delay_ratios, waits = [], []
-        for _ in range(5):
-            self._block(_SHORTEST)
-            delay_ratios.append(self._blocked.seconds_until(self._unblocked) / _SHORTEST)
+        lengths: dict[float, list[float]] = {_SHORTEST: [], 2 * _SHORTEST: []}
+        waits = []
+        for requested in 5 * [*lengths]:
+            self._block(requested)
+            lengths[requested].append(self._blocked.seconds_until(self._unblocked))
             self._device.synchronize()
             waits.append(self._wait())
-        self._delay_ratio, self._idle = min(delay_ratios), max(waits)
+        once, twice = map(min, lengths.values())
+        self._delay_ratio, self._idle = once / _SHORTEST, max(waits)
+        self._overhead = max(0.0, 2 * once - twice)  # of events and of starting a kernel
 
     def select(self, contender: int) -> None:
         """Use the length that this contender needs."""
@@ -92,7 +101,7 @@ class BlockingKernel:
             self._device.synchronize()
             began = base.now()
             requested = self._lengths.get(self._contender, _SHORTEST)
-            self._block(requested)
+            cycles = self._block(requested)
             result = launch()
             self._end.record()
             # The delay cannot have begun before it was launched. So what was launched within its length, by the host's
@@ -114,6 +123,9 @@ class BlockingKernel:
             else:
                 self._lengths[self._contender] = min(_LONGEST, max(_SHORTEST, _MARGIN * spent, requested / 2))
                 self.slowdown = max(self.slowdown or 0.0, seconds / requested / self._delay_ratio)
+                if cycles is not None:
+                    rate = cycles / (seconds - self._overhead) / 1e6
+                    self.clock_mhz = min(self.clock_mhz or rate, rate)
                 return result
         raise ClockRefusedError(reason)
 
@@ -134,10 +146,11 @@ class BlockingKernel:
                 return worked
         raise ClockRefusedError(_stray_reason(self._device, stray))
 
-    def _block(self, seconds: float) -> None:
+    def _block(self, seconds: float) -> float | None:
         self._blocked.record()
-        self._device.delay(seconds)
+        cycles = self._device.delay(seconds)
         self._unblocked.record()
+        return cycles
 
     def _wait(self) -> float:
         began = base.now()
@@ -243,9 +256,10 @@ class EventClock(Clock):
                 return
 
     def _batch(self, calls: Sequence[Call], count: int) -> tuple[float, Tensor]:
-        self._blocking_kernel.slowdown, self._blocking_kernel.seconds = None, 0.0
+        delay = self._blocking_kernel
+        delay.reset()
         seconds, pairs, output = self._run(calls, count)
-        self.slowdown, self.held_seconds = self._blocking_kernel.slowdown, self._blocking_kernel.seconds
+        self.slowdown, self.held_seconds, self.sm_clock_mhz = delay.slowdown, delay.seconds, delay.clock_mhz
         return self._net(seconds, pairs, count), output
 
     @abstractmethod

@@ -33,6 +33,17 @@ def test_a_slowdown_is_found_with_its_ratio_and_nothing_else_is_blamed():
     assert {rows[name].verdict for name in ("fast", "odd")} <= {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
 
 
+def test_a_run_at_a_lower_clock_rate_is_slower_by_clock_and_not_by_code():
+    base, head = two_sides(head={"changes": {"slow": 1.06}}, common=0.002, spread=0.001)
+    rates = {"mean": 1980.0, "fast": 1980.0, "odd": 1980.0, "slow": 1980.0 / 1.06}
+    base = replace(base, samples=base.samples.assign(sm_clock_mhz=1980.0))
+    head = replace(head, samples=head.samples.assign(sm_clock_mhz=head.samples["implementation"].map(rates)))
+    row = by_name(base, head)["slow"]
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "slower by clock, not by code: head's SM clock was -5.7% against base's" in row.reason
+    assert "lock the clock with gapbench tune" in row.reason
+
+
 def test_swapped_runs_mirror_the_diff():
     base, head = two_sides(head={"changes": {"slow": 1.06}})
     there, back = by_name(base, head), by_name(head, base)

@@ -111,6 +111,26 @@ def test_work_in_most_but_not_all_batches_is_not_called_equivalent():
     assert [row.verdict for row in diff.rows].count(Verdict.EQUIVALENT) == len(CASES) - 1
 
 
+@pytest.mark.parametrize(("change", "word"), [(1.1, "slower"), (1 / 1.1, "faster")])
+def test_a_change_of_the_clock_rate_is_no_change_of_the_code(change, word):
+    """Head ran at another clock: its times differ, its cycles do not."""
+    side = run(fresh={CASES[0]: 40, CASES[1]: 40}, changes={CASES[0]: change, CASES[1]: change})
+    samples = side.samples.assign(sm_clock_mhz=1980.0)
+    by_clock = (samples["case"] == CASES[0].id) & (samples["contender"] == "head")
+    samples.loc[by_clock, "sm_clock_mhz"] /= change
+    diff = interleaved(replace(side, samples=samples))
+    row = next(row for row in diff.rows if row.case == CASES[0].id)
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert f"{word} by clock, not by code: head's SM clock was {1 / change - 1:+.1%} against base's" in row.reason
+    assert verdicts(diff)[CASES[1].id] is (Verdict.REGRESSED if change > 1 else Verdict.IMPROVED)
+
+
+def test_a_clock_rate_that_explains_a_part_of_a_change_excuses_nothing():
+    side = run(fresh={CASES[0]: 40}, changes={CASES[0]: 1.2})
+    samples = side.samples.assign(sm_clock_mhz=np.where(side.samples["contender"] == "head", 1800.0, 1980.0))
+    assert verdicts(interleaved(replace(side, samples=samples)))[CASES[0].id] is Verdict.REGRESSED
+
+
 def test_what_fresh_rounds_do_not_confirm_has_not():
     diff = interleaved(run(fresh={CASES[0]: 40}, changes={CASES[0]: 1.2}, confirmed={}))
     assert diff.summary == {Verdict.EQUIVALENT: 12}

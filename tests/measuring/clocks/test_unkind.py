@@ -120,6 +120,28 @@ def test_autograd_can_be_captured_and_timed(bench, name):
     assert seconds / count == pytest.approx(calls[0].truth(cold=name.endswith("cold")), rel=0.01)
 
 
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_the_clock_rate_is_read_in_front_of_each_batch(bench, name):
+    """A change in mid-round shows in the batches after it, within the resolution of the events."""
+    machine = bench(costs=Costs(resolution=COARSE))
+    clock, rotations, _ = machine.clock(name)
+    calls = [Workload(machine.simulated, 30e-6, nbytes=MIB) for _ in range(rotations)]
+    count = clock.whole(50, rotations)
+    rates = []
+    for _ in range(2):
+        clock.batch(calls, count)
+        rates.append(clock.sm_clock_mhz)
+        machine.speed.spells.append((machine.host.seconds, float("inf"), 0.6))
+    nominal = machine.simulated.cycles_per_second / 1e6
+    assert rates == pytest.approx([nominal, 0.6 * nominal], rel=0.01)
+
+
+def test_a_device_that_cannot_count_cycles_has_no_clock_rate(bench):
+    clock, _, _ = (machine := bench(family="xpu")).clock("event_warm")
+    clock.batch(Workload(machine.simulated, 3e-6), 50)
+    assert clock.sm_clock_mhz is None
+
+
 def test_burning_in_ends_when_the_clocks_have_risen(bench):
     steady = bench()
     steady.clock("event_warm", burn_in_seconds=1.0)
