@@ -1,4 +1,4 @@
-"""``gapbench doctor``: is this machine fit to measure?"""
+"""``gapbench doctor``: is this machine fit to measure, and do its clocks tell the truth?"""
 
 import json
 from dataclasses import asdict
@@ -9,26 +9,45 @@ from gapbench.cli import common
 from gapbench.cli.common import DURATION
 from gapbench.errors import ExitCode
 
-STYLES = {"ok": "green", "caution": "yellow", "unfit": "bold red", "unknown": "dim"}
+STYLES = {
+    "status": {"ok": "green", "caution": "yellow", "unfit": "bold red", "unknown": "dim"},
+    "verdict": {"pass": "green", "fail": "bold red", "unknown": "dim"},
+}
 
 
 @click.command("doctor")
 @common.device
 @click.option("--budget", type=DURATION, default=15.0, help="Wall time of the A/A measurement.  [default: 15s]")
-@click.option("--strict", is_flag=True, help="Exit with 4 if the machine is unfit.")
+@click.option(
+    "--selftest",
+    is_flag=True,
+    help="Check instead what all numbers rest on: clocks, floors, caches, "
+    "ceilings and what is refused; the findings are kept in the store.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 4 if the machine is unfit, or a check of --selftest failed.")
+@common.store
 @common.no_wait
 @common.as_json("a list of objects")
-def command(device: str, budget: float, strict: bool, no_wait: bool, as_json: bool) -> int:
+def command(device: str, budget: float, selftest: bool, strict: bool, url: str, no_wait: bool, as_json: bool) -> int:
     """Check the machine's state, and measure its noise floor by identical code against itself."""
     from gapbench.machine.devices import device as find_device
     from gapbench.measuring import doctor
     from gapbench.report import text
+    from gapbench.store.store import Store
 
     with common.locked(device, no_wait):
-        checks = list(doctor.examine(find_device(device).name, budget))
+        name = find_device(device).name
+        found = doctor.selftest(name, budget) if selftest else doctor.examine(name, budget)
+        rows: list[dict[str, str]] = [asdict(each) for each in found]
+    path = Store(url).keep("selftest", {"schema": 1, "device": name, "findings": rows}) if selftest else None
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks]))
+        click.echo(json.dumps(rows))
     else:
-        text.print_rows([asdict(check) for check in checks], styles={"status": STYLES})
-    unfit = any(check.status == "unfit" for check in checks)
+        remedies = [(row["check"], remedy) for row in rows if (remedy := row.get("remedy"))]
+        text.print_rows([{k: v for k, v in row.items() if k != "remedy"} for row in rows], styles=STYLES)
+        for check, remedy in remedies:
+            click.echo(f"{check}: {remedy}")
+    if path:
+        click.echo(f"kept in {path}", err=True)
+    unfit = any(row.get("status") == "unfit" or row.get("verdict") == "fail" for row in rows)
     return ExitCode.REFUSED if strict and unfit else ExitCode.DONE

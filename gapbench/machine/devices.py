@@ -60,20 +60,24 @@ class _Cached(ABC):
         """
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
-    def flush(self) -> None:
+    def flush(self, write: bool = False) -> None:
         """Empty the caches and write dirty lines back, so that later calls do not pay for them; or queue that.
 
-        Reading is enough: it evicts what was there and leaves nothing dirty.
+        Reading is enough: it evicts what was there and leaves nothing dirty. With ``write`` it writes first.
         """
+        if write:
+            self._buffer.zero_()
         self._buffer.sum()
 
-    def canary(self) -> Callable[[], object]:
+    def canary(self, share: int | None = None) -> Callable[[], object]:
         """Return a call that touches all lines of a canary, a part of the last-level cache's size, in random order.
 
-        It is fast only if the cache still holds them. A sweep in order is prefetched, and hardly slower from memory
-        than from a cache; in random order memory took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
+        The cache's size is divided by ``share``, by default by one that suits the device. It is fast only if the cache
+        still holds them. A sweep in order is prefetched, and hardly slower from memory than from a cache; in random
+        order memory took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
         """
-        lines = (self.cache_bytes // self._canary_share if self.cache_bytes else _UNKNOWN_CANARY) // _LINE
+        share = share or self._canary_share
+        lines = (self.cache_bytes // share if self.cache_bytes else _UNKNOWN_CANARY) // _LINE
         column = self.torch.zeros((lines, _LINE // 4), device=self.name)[:, 0]
         order = self.torch.randperm(lines, generator=self.torch.Generator().manual_seed(0)).to(self.name)
         return lambda: column.index_select(0, order)
@@ -304,12 +308,13 @@ class Cuda(Accelerator):
     def _cycles_per_second(self) -> float:
         """The rate of the clock that a spin counts, measured because it differs between GPUs."""
         before, after = self.event(), self.event()
-        for _ in range(2):  # the first launch loads the kernel
+        seconds = []
+        for cycles in (1, 1, 2):  # the first launch loads the kernel
             before.record()
-            self.torch.cuda._sleep(_CALIBRATION_CYCLES)
+            self.torch.cuda._sleep(cycles * _CALIBRATION_CYCLES)
             after.record()
-            seconds = before.seconds_until(after)
-        return _CALIBRATION_CYCLES / max(seconds, 1e-6)
+            seconds.append(before.seconds_until(after))
+        return _CALIBRATION_CYCLES / max(seconds[2] - seconds[1], 1e-6)  # without the time of a launch
 
     @property
     def has_graphs(self) -> bool:

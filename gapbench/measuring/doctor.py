@@ -8,8 +8,11 @@ import numpy as np
 
 from gapbench.machine import environment
 from gapbench.machine.devices import device as find_device
-from gapbench.measuring import engine, events
+from gapbench.measuring import engine, events, memory, worker, worker_env
+from gapbench.measuring.forkserver import ForkServer, WorkerTimeoutError, how_it_ended
 from gapbench.measuring.plan import CasePlan, Effort, Plan
+from gapbench.measuring.protocol import Answer, WorkerExit
+from gapbench.measuring.selftest import Finding
 from gapbench.statistics import stats
 from gapbench.store.records import THIS
 from gapbench.workloads.cases import Case
@@ -24,6 +27,7 @@ LARGEST_USEFUL = 0.05
 """Largest detectable slowdown of a fit machine: one whose diff misses a slowdown of 5 % is unfit."""
 
 _UNFIT = ("load", "stolen time")
+_PATIENCE = 600.0  # timeout in seconds of the self-test's worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,31 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
         f"a {DIFF_SECONDS:.0f} s diff of {DIFF_CASES} cases would find slowdowns from {floor.detectable:.1%}"
         + ("" if useful else "; stop other work, pin the clock, or use a quieter machine"),
     )
+
+
+def selftest(device: str, seconds: float) -> Iterator[Finding]:
+    """Yield the findings of `measuring.selftest` in a worker, and of an A/A test through the engine for ``seconds``."""
+    kept = memory.variables("kept", worker_env.environment().get("GLIBC_TUNABLES"))
+    with ForkServer(["gapbench.measuring.worker"], variables=kept) as server:
+        server.wait_ready()
+        ended: object = None
+        try:
+            for ended in server.start(worker.selftest, device).messages(time.monotonic() + _PATIENCE):
+                if isinstance(ended, Answer):
+                    yield Finding(**ended.content)
+        except WorkerTimeoutError as error:
+            ended = error
+        if isinstance(ended, WorkerTimeoutError) or (isinstance(ended, WorkerExit) and ended.status):
+            why = how_it_ended(ended, _PATIENCE)[1]
+            yield Finding("all checks done", "yes", why, "fail", "report this device, with what was found before")
+    floor = noise_floor(device, seconds)
+    check, expected, remedy = "identical code in the engine", "within ±1 %, round by round", "see gapbench doctor"
+    if isinstance(floor, str):
+        yield Finding(check, expected, floor, "unknown", remedy)
+        return
+    passed = abs(floor.bias) <= MARGIN and floor.spread <= MARGIN
+    found = f"{floor.bias:+.2%} on average, {floor.spread:.2%} from round to round"
+    yield Finding(check, expected, found, "pass" if passed else "fail", "" if passed else remedy)
 
 
 def noise_floor(device: str, seconds: float) -> NoiseFloor | str:

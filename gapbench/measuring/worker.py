@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
@@ -227,6 +227,14 @@ def measure_ceilings(
     except Exception as error:
         reason = f"measuring ceilings raised {type(error).__name__}: {error}"
         channel.send(Answer(ceilings.unmeasured(device_name, reason)))
+
+
+def selftest(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001
+    """Send the findings of `measuring.selftest`, each as soon as it is there."""
+    from gapbench.measuring import selftest
+
+    for finding in selftest.run(device(device_name)):
+        channel.send(Answer(asdict(finding)))
 
 
 def energy_source(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001

@@ -4,6 +4,7 @@ Rounds are numbered files, each of which must be new when it is written: if two 
 finds its number taken and stops. On a local disk a lock of the run's folder stops it earlier.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -178,6 +179,13 @@ class Store(Files):
     def shard_names(self, run: str) -> list[str]:
         """Return the names of the files of a run's finished rounds, in order."""
         return [name for name in self.names(self.path(run, "shards")) if name.endswith(".parquet")]
+
+    def keep(self, kind: str, document: Mapping[str, Any]) -> str:
+        """Write a document about the machine beside the runs, as ``KIND-TIME-XXXX.json``; return its path."""
+        path = self.path(f"{kind}-{new_run_id(None).replace('-nogit', '')}.json")
+        self.make_folder(self.root)
+        self.create_file(path, json.dumps(document).encode())
+        return path
 
     def prune(self, run: str) -> None:
         """Remove the run of exactly this id, not of a prefix. Raises `GapbenchError` if there is none.

@@ -104,7 +104,7 @@ def test_a_run_by_hand_then_which_report_and_list(gapbench, user_file):
     assert winner["ratio_low"] is None  # two rounds allow no interval
     assert (winner["ceiling"] is None) == (winner["ceiling_fraction"] is None)
     _, out, _ = gapbench("which", "--shape", "1x8x4x4")
-    assert ("of the measured read ceiling (L1)" in out) == (winner["ceiling"] is not None)
+    assert ("of the measured read ceiling (" in out) == (winner["ceiling"] is not None)
 
     code, out, _ = gapbench("list", "runs", "--json")
     (listed,) = json.loads(out)

@@ -42,10 +42,13 @@ class Bench:
     family: str = "cuda"
     cache_bytes: int = 40 * MIB
     partitions: int = 1
+    scan_resistant: bool = False
 
     def __post_init__(self):
         self.host = HostTime()
-        self.simulated = SimulatedDevice(self.host, Cache(self.cache_bytes, self.partitions), self.speed, self.costs)
+        self.simulated = SimulatedDevice(
+            self.host, Cache(self.cache_bytes, self.partitions, self.scan_resistant), self.speed, self.costs
+        )
         self.runtime = SimulatedRuntime(self.simulated, self.family)
         kind = Cuda if self.family == "cuda" else Accelerator
         self.accelerator = kind(self.family, self.runtime)

@@ -14,15 +14,18 @@ class Buffer:
 class Cache:
     """Says how much of each access the cache serves.
 
-    Where it is in two ``partitions``, as an H100's, every line is kept in both: it holds half of what it says.
+    Where it is in two ``partitions``, as an H100's, every line is kept in both: it holds half of what it says. One that
+    is ``scan_resistant`` lets what does not fit pass by when it is read.
     """
 
-    def __init__(self, nbytes: int, partitions: int = 1) -> None:
-        self.nominal, self.nbytes = nbytes, nbytes // partitions
+    def __init__(self, nbytes: int, partitions: int = 1, scan_resistant: bool = False) -> None:
+        self.nominal, self.nbytes, self._scan_resistant = nbytes, nbytes // partitions, scan_resistant
         self._resident: OrderedDict[Buffer, tuple[int, bool]] = OrderedDict()  # bytes, and whether they are dirty
 
     def access(self, buffer: Buffer, nbytes: int, write: bool) -> tuple[int, int, int]:
         """Go over the first ``nbytes`` in order; return bytes served, bytes from memory, and dirty bytes put out."""
+        if self._scan_resistant and not write and nbytes > self.nbytes:
+            return 0, nbytes, 0
         held, dirty = self._resident.pop(buffer, (0, False))
         # A buffer that does not fit pushes its own beginning out before its end is there.
         served = min(held, nbytes) if nbytes <= self.nbytes else 0

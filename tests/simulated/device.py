@@ -37,6 +37,8 @@ class Costs:
     context: float = 0.0  # the host's, before the first work of the process
     outlier: float = 0.0  # the device's: what every so manieth event takes longer, as a foreign time slice does
     outlier_every: int = 300
+    skew: float = 1.0  # the device's seconds of a second
+    leak: int = 0  # bytes that each launch leaves allocated
 
 
 @dataclass
@@ -55,11 +57,13 @@ class SimulatedDevice:
         self._waiting: deque[float] = deque()
         self._begun = False
         self._events = 0
+        self.allocated = 0
 
     def launch(self, kernel: Kernel, stream: Stream | None = None) -> None:
         """Queue a kernel, or capture it."""
         stream = stream or self.current
         self.host.spend(self.costs.launch)
+        self.allocated += self.costs.leak
         capturing = next((each for each in self.streams if each.captured is not None), None)
         if capturing is not None and stream is self.streams[0]:
             capturing.invalidated = True

@@ -39,6 +39,9 @@ class SimulatedTensor:
         self._device.launch(Kernel(1e-6, reads=(self._buffer,) * self._rows, nbytes=self._nbytes))
         return SimulatedTensor(self._device, Buffer(4))
 
+    def mean(self) -> "SimulatedTensor":
+        return self.sum()
+
     def expand(self, rows: int, _columns: int) -> "SimulatedTensor":
         return SimulatedTensor(self._device, self._buffer, self._nbytes, rows)
 
@@ -56,6 +59,20 @@ class SimulatedTensor:
         if isinstance(key, slice):
             return SimulatedTensor(self._device, self._buffer, 4 * key.stop)
         return self
+
+
+class SimulatedStream(Stream):
+    """Like `torch.Stream`: current within its ``with`` block."""
+
+    def __init__(self, device: SimulatedDevice) -> None:
+        super().__init__()
+        self._device = device
+
+    def __enter__(self) -> None:
+        self._before, self._device.current = self._device.current, self
+
+    def __exit__(self, *_: object) -> None:
+        self._device.current = self._before
 
 
 class SimulatedEvent:
@@ -83,7 +100,7 @@ class SimulatedEvent:
 
     def _read(self, moment: float) -> float:
         resolution = self._device.costs.resolution
-        return moment // resolution * resolution if resolution else moment
+        return (moment // resolution * resolution if resolution else moment) * self._device.costs.skew
 
 
 class SimulatedGraph:
@@ -127,6 +144,7 @@ class SimulatedRuntime:
             synchronize=self._synchronize,
             current_stream=lambda index: device.current,
             set_stream=self._set_stream,
+            memory_allocated=lambda index: device.allocated,
         )
         if family == "cuda":
             self.cuda = SimpleNamespace(
@@ -144,7 +162,7 @@ class SimulatedRuntime:
         self.device.current = stream
 
     def Stream(self, _device: str) -> Stream:  # noqa: N802 - torch's name
-        stream = Stream()
+        stream = SimulatedStream(self.device)
         self.device.streams.append(stream)
         return stream
 

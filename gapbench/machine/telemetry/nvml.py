@@ -84,13 +84,17 @@ class Gpu:
         """Return the present reasons, of `EVENT_REASONS`."""
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
-    def other_processes(self) -> list[int]:
-        """Return the ids of the other processes that compute on the GPU.
+    def processes(self) -> list[int]:
+        """Return the ids of the processes that compute on the GPU.
 
         They are the host's ids: in a container the same number may be another process, or none.
         """
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
-        return sorted(process.pid for process in running if process.pid != os.getpid())
+        return sorted(process.pid for process in running)
+
+    def other_processes(self) -> list[int]:
+        """Return the ids of the processes that compute on the GPU, without this one."""
+        return [pid for pid in self.processes() if pid != os.getpid()]
 
     def supported_sm_clocks(self) -> list[int]:
         """Return the SM clocks in MHz that it offers at its highest memory clock, in no order."""

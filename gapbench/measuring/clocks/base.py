@@ -162,9 +162,9 @@ class Canary:
     ``touch()`` reads it, which brings it into the cache. ``warm`` and ``cold`` are seconds of a reading.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, share: int | None = None) -> None:
         self._device = device
-        self.touch = device.canary()
+        self.touch = device.canary(share)
         self.warm = self.cold = 0.0
 
     def calibrate(self, read: Read) -> None:

@@ -218,6 +218,8 @@ def undisturbed_mean(values: Sequence[float]) -> float:
 class EventClock(Clock):
     """A clock that reads the device's own events, around work that is launched behind a `BlockingKernel`."""
 
+    canary_share: int | None = None  # the cache's size over the canary's; None suits the device
+
     _device: Accelerator
     _canary: Canary
     _floor: float
@@ -236,7 +238,7 @@ class EventClock(Clock):
         self._floor = floor = self._measure_floor()
         if not self.cold:
             return Preparation(floor_seconds=floor)
-        self._canary = canary = Canary(self._device)
+        self._canary = canary = Canary(self._device, self.canary_share)
         canary.calibrate(self._read)
         return Preparation(floor_seconds=floor, warm_canary_seconds=canary.warm, cold_canary_seconds=canary.cold)
 
