@@ -210,7 +210,7 @@ class Findings(Struct, frozen=True, tag=True):
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """Plain data: ceilings, joules, a profile's document."""
+    """Plain data: ceilings, a profile's document."""
 
     content: Any
 

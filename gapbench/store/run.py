@@ -197,14 +197,6 @@ class PlannedCase(Struct, frozen=True, kw_only=True):
     memory: str | None = None
 
 
-class EnergySource(Struct, frozen=True):
-    """The meter of a device's energy; ``reason`` says why there is none, or why it covers only a part."""
-
-    device: str | None = None
-    source: str | None = None
-    reason: str | None = None
-
-
 class FleetDevice(Struct, frozen=True):
     """A device of a fleet that measured part of a run, and the address of its node."""
 
@@ -255,7 +247,6 @@ class Run(Struct, frozen=True, kw_only=True):
     load_before: tuple[Number, ...] | None = None
     load_after: tuple[Number, ...] | None = None
     ceilings: tuple[Ceiling, ...] | None = None
-    energy: tuple[EnergySource, ...] | None = None
     clocks: dict[str, dict[str, Number | None]] = {}
     wall_seconds: Number | None = None
     timed_seconds: Number | None = None
