@@ -20,6 +20,7 @@ from gapbench.machine import device_lock
 from gapbench.machine.telemetry import nvml
 from gapbench.machine.telemetry.nvml import Gpu
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
+from gapbench.store import durable_io
 
 _SAMPLE_SECONDS = 0.05
 
@@ -151,13 +152,8 @@ def _path(uuid: str, folder: Path | None) -> Path:
 
 
 def _write(note: Note, path: Path) -> None:
-    partial = path.with_suffix(f".{os.getpid()}")
     try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
-            file.write(msgspec.json.encode(note))
-            os.fsync(file.fileno())
-        partial.replace(path)
+        durable_io.write(str(path), msgspec.json.encode(note))
     except OSError as error:
         raise GapbenchError(f"cannot write {path}: {error.strerror}; set GAPBENCH_LOCKS to another folder") from error
 
