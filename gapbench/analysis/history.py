@@ -189,11 +189,7 @@ def steps(values: Floats) -> list[int]:
 
 
 def _cut(values: Floats) -> int:
-    """Return the index that best cuts ``values`` in two, however short the parts.
-
-    The search cannot cut off a single outlier, or a step younger than `SHORTEST`, and cuts at an innocent run nearby
-    instead. The best cut then differs from the search's, and the step is dropped.
-    """
+    """Return the best cut in two parts of any length; the search's is another beside an outlier, and is dropped."""
     parts = (np.split(values, [at]) for at in range(1, len(values)))
     return 1 + int(np.argmin([sum(part.var() * len(part) for part in pair) for pair in parts]))
 

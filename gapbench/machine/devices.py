@@ -54,10 +54,7 @@ class _Cached(ABC):
 
     @cached_property
     def _buffer(self) -> Any:
-        """Memory of twice the last-level cache's size: a sweep over it evicts all other data.
-
-        It is written once, or an operating system would let all of it be one page of zeros.
-        """
+        """Twice the last-level cache's size; written once, or the system would let all of it be one page of zeros."""
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self) -> None:

@@ -38,10 +38,7 @@ _DEATHS_FORGIVEN = 1
 
 @dataclass(slots=True)
 class _Group:
-    """Sides that share a process; ``branch`` has loaded ``task``, and is None where every round loads the case itself.
-
-    ``examiner`` forks the examiners of workers that are forked from ``branch``.
-    """
+    """Sides that share a process: ``branch`` has loaded ``task``, None where each round loads it; and its examiners."""
 
     sides: tuple[int, ...]
     branch: forkserver.Branch | None = None
@@ -407,11 +404,7 @@ class CaseProcesses:
 def _converse(
     workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let the workers of a round agree on batch lengths and measure.
-
-    Returns the joined result, or else what prevented it, and the number of the worker in which that happened (None
-    after a timeout). All workers are ended at the first failure, death or invalid reply.
-    """
+    """Let workers agree and measure; return the joined result, or what prevented it and in which (None: timeout)."""
     results: dict[int, protocol.RoundResult] = {}
     agreed: dict[int, protocol.Calibration] = {}
     agreements = Counter[int]()

@@ -1,12 +1,8 @@
 """Control the host's memory as a condition of measurements: allocator settings, page faults, and heap placement.
 
-Otherwise each process decides anew whether a temporary of some megabytes gets mapped memory or page faults. That made
-times scatter by 30 %; half of a bfloat16 mean of 1.6 MB is page faults. So the condition has a name (`records.MEMORY`)
-and is stored with every row.
-
-Workers are forked from few processes, so all would start with the same heap. The placement of temporaries changed a
-bfloat16 mean by 20 % in every round, between two commits that differed in the length of a table. So every worker
-shuffles its heap.
+Otherwise each process decides anew whether a temporary of some megabytes gets mapped memory or page faults, which made
+times scatter by 30 %. So the condition has a name (`records.MEMORY`) and is stored with every row. Workers are forked
+from few processes and would start with one heap, whose layout changed a mean by 20 %. So every worker shuffles its own.
 """
 
 import platform

@@ -232,10 +232,7 @@ class Precision:
         return None
 
     def _rows(self, state: CaseState) -> list[Row]:
-        """Return the rows of the next round; raced rows take one turn in each of the first rounds.
-
-        The reference takes it in one round more, so that its ratios have intervals.
-        """
+        """Return the rows of the next round: raced ones take a turn in each of the first, the reference in one more."""
         fewest = self._effort.rounds
         return [
             row

@@ -163,10 +163,7 @@ def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, p
 
 @cache
 def _signed_rank_cut(n: int, confidence: float) -> int | None:
-    """Return how many Walsh averages to cut at each end, None if even the widest interval is too narrow.
-
-    That is the largest k with P(W <= k) <= (1 - confidence) / 2, where W is the signed-rank statistic of n values.
-    """
+    """Return the largest k with P(W <= k) <= (1 - confidence) / 2 for the signed-rank statistic W of n values."""
     if n > _MOST_EXACT:
         mean, deviation = n * (n + 1) / 4, (n * (n + 1) * (2 * n + 1) / 24) ** 0.5
         return int(NormalDist(mean, deviation).inv_cdf((1 - confidence) / 2) - 0.5)

@@ -1,12 +1,8 @@
-"""Measure the ceilings of the CPU by loops that are compiled for it.
+"""Measure the ceilings of the CPU by loops that are compiled for it; docs/measuring.md compares them with torch's.
 
-Operations of torch are slower from the nearer caches: summing rows in the L1 cache reached 240 GB/s where a loop of
-wide loads reaches 510 (a Zen 5 core); from the L2 cache on torch is 5 to 12 % slower. Each level is measured with data
-that fills a part of it and exceeds the previous level by far; memory with six times the last level, of which hardly
-anything stays in the cache.
-
-The ceiling is the best of many tries, because other work on a machine only slows a try down. A best that no other try
-comes near may be an outlier, or no try was undisturbed. So only a reproducible best counts.
+Each level is measured with data that fills a part of it and exceeds the previous level by far; memory with six times
+the last level, of which hardly anything stays in the cache. Other work only slows a try down, so the best of many
+counts, where others come near it: a lone best may be an outlier, or no try was undisturbed.
 """
 
 import contextlib
