@@ -132,10 +132,7 @@ class Trend:
 
 
 def trends(documents: Mapping[str, Run], order: Order, results: pd.DataFrame) -> list[Trend]:
-    """Return the trends of ``results``; ``documents`` are the runs by id.
-
-    Only plain runs count: the contenders of a comparison are other checkouts than the one that it describes.
-    """
+    """Return the trends of ``results`` over plain ``documents`` (by id): sides of others are of other checkouts."""
     timed = results[(results["status"] == "ok") & results["seconds"].gt(0) & (results["contender"] == THIS)]
     timed = with_memory(timed).drop_duplicates(["run", "case", "implementation", "clock", "memory"])
     timed["run"] = pd.Categorical(timed["run"], order.runs)

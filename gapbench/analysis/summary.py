@@ -218,10 +218,7 @@ _OUTLYING = 1.5
 
 
 def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning if some rounds took very different times, apart from other work. They are kept.
-
-    This also detects an implementation that is slow only in its first process.
-    """
+    """Return a warning if rounds took very different times, as of what is slow in its first process; they are kept."""
     row = ["case", "clock", "memory", "implementation"]
     rounds = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].quantile(stats.UNDISTURBED))
     off = rounds - rounds.groupby(row).transform("median")
@@ -287,7 +284,6 @@ _WON = (
     "memory", "rounds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
     "max_error_ulp", "deterministic", "batch_invariant",
 )  # fmt: skip
-
 
 _NUMBERS = {
     name: "float64"

@@ -58,10 +58,7 @@ class _Cached(ABC):
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self) -> None:
-        """Empty the caches and write dirty lines back, so that later calls do not pay for them; or queue that.
-
-        Reading is enough: it evicts what was there and leaves nothing dirty.
-        """
+        """Empty the caches, or queue that. Reading is enough: it evicts what was there and leaves nothing dirty."""
         self._buffer.sum()
 
     def canary(self) -> Callable[[], object]:

@@ -54,10 +54,7 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @contextmanager
 def gpus(chosen: str | None = None) -> Iterator[list[Gpu]]:
-    """Hold NVML open and yield the GPU of a UUID or of an index as ``nvidia-smi`` counts, or all GPUs.
-
-    Raises `GapbenchError` where there is none.
-    """
+    """Yield the GPU of a UUID or an index as ``nvidia-smi`` counts, or all. Raises `GapbenchError` if there is none."""
     reasons = Reasons()
     with nvml.every_gpu(reasons) as every:
         names = [(str(index), gpu.uuid()) for index, gpu in enumerate(every)]

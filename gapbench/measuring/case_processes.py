@@ -281,10 +281,7 @@ class CaseProcesses:
     def accept(
         self, number: int, assignment: Assignment, answer: object, current: int | None
     ) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Return the result of a round if it is valid; else drop the contender that prevented it.
-
-        ``current`` is the contender that ran last.
-        """
+        """Return a round's result if it is valid; else drop what prevented it: ``current`` ran last."""
         entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         if isinstance(answer, protocol.RoundResult) and protocol.fits_round(answer, entries):
             self._timed.update((clock, index) for clock, indices in entries.items() for index in indices)

@@ -120,10 +120,7 @@ class Worker:
         return self._channel.fileno()
 
     def receive(self) -> Any:
-        """Return a complete message, a `WorkerExit` at the end; None for an incomplete one or the internal `Started`.
-
-        Kills a worker that sends an invalid message.
-        """
+        """Return a message, at the end a `WorkerExit`, None while incomplete; kill the sender of an invalid one."""
         try:
             message = self._channel.receive()
         except (EOFError, ConnectionError):

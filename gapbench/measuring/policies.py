@@ -145,10 +145,7 @@ class CaseState:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A round of ``rows`` of one case, on the sides with these numbers, for ``seconds`` of turns, ``turns`` at most.
-
-    Rows in ``once`` take one turn.
-    """
+    """A round of ``rows`` of a case on ``sides``: ``seconds`` of turns, ``turns`` at most, one for rows in ``once``."""
 
     state: CaseState
     rows: tuple[Row, ...]

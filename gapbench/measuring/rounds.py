@@ -192,10 +192,7 @@ class _Round:
     def take(
         self, timer: clocks.Clock, rotations: int, only_calibrate: bool = False
     ) -> tuple[Batches, Calibration] | RoundFailure:
-        """Take one clock's turns, in two halves with different content; judge an output of each contender in both.
-
-        With ``only_calibrate`` no turn is taken, and only refusals are found.
-        """
+        """Take a clock's turns in two halves of different content, and judge outputs of both; or ``only_calibrate``."""
         assignment, sync = self.assignment, self.sync
         own = [index for index in assignment.entries[timer.name] if index in self.calls]
         try:

@@ -33,10 +33,7 @@ _MOST_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A change from base to head.
-
-    ``seconds`` is its part of the difference, below 0 if it saves time; None if it has no time of its own.
-    """
+    """A change from base to head and its ``seconds`` of the difference: below 0 if it saves time, None without any."""
 
     kind: str
     sentence: str

@@ -330,10 +330,7 @@ def _machine_code(compiled: Any) -> MachineCode:
 
 
 def unsupported_reason(arch: str) -> str | None:
-    """Return the reason why Triton cannot compile for an architecture, None if it can.
-
-    This is tried in a separate process, because LLVM aborts its process on an unknown architecture.
-    """
+    """Return why Triton cannot compile for an architecture, or None; in another process, which LLVM may abort."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_attempt, arch).result()

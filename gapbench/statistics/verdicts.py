@@ -143,10 +143,7 @@ def _changed(slower: float, faster: float, level: float) -> Judgement | None:
 
 
 def unconfirmed(evidence: Evidence, level: float = LEVEL, p_value: float | None = None) -> Judgement:
-    """Decide on a row without a confirmed change: ``equivalent`` or ``inconclusive``.
-
-    ``p_value`` is that of an inconclusive row, by default the smaller of its own.
-    """
+    """Decide between ``equivalent`` and ``inconclusive``, whose ``p_value`` is by default the smaller of its own."""
     if evidence.p_equivalent <= EQUIVALENCE_LEVEL:
         return Judgement(Verdict.EQUIVALENT, evidence.p_equivalent)
     smaller = min(evidence.p_slower, evidence.p_faster) if p_value is None else p_value

@@ -127,10 +127,7 @@ COMPARED = ("cpu", "gpu", "driver", "torch", "threads")
 
 
 def differences(before: Environment, after: Environment, packages: bool = False) -> tuple[Difference, ...]:
-    """Return the `COMPARED` facts in which two environments differ, and with ``packages`` all differing versions.
-
-    A fact that only one of them knows differs too.
-    """
+    """Return differing `COMPARED` facts, with ``packages`` all versions too; what only one of them knows differs."""
     old, new = before.compared(), after.compared()
     if packages:
         old, new = {**old, **before.versions}, {**new, **after.versions}
@@ -139,10 +136,7 @@ def differences(before: Environment, after: Environment, packages: bool = False)
 
 
 class Side(Struct, frozen=True, omit_defaults=True):
-    """One of the versions of the code that a run measured; where a field is None or empty, the run's own applies.
-
-    ``ref`` is its name on the command line.
-    """
+    """A version of the code, ``ref`` on the command line; where a field is None or empty, the run's own applies."""
 
     name: str
     ref: str | None = None

@@ -112,10 +112,7 @@ def _warps(elements: int, chip: Chip) -> int:
 def _tiles(
     geometry: Geometry, chip: Chip, kernel: str, *, column: bool, longest: int = PERSISTENT, whole: bool = False
 ) -> list[Plan]:
-    """Return tiles that are long in channels (``column``) or in positions, of at most ``longest`` positions.
-
-    ``whole`` keeps a row in one tile.
-    """
+    """Return tiles long in channels (``column``) or positions, of at most ``longest``; ``whole`` rows are not cut."""
     longest = min(longest, power(geometry.window))
     plans = []
     for tile in TILES:

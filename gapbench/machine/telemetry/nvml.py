@@ -54,10 +54,7 @@ class Gpu:
         return float(_ask(self.nvml, "nvmlDeviceGetClockInfo", self.handle, self.nvml.NVML_CLOCK_SM))
 
     def temperature_c(self) -> float:
-        """Return the temperature of the die.
-
-        Drivers and bindings from before 2025 lack the versioned call; the deprecated one is used there.
-        """
+        """Return the temperature of the die, by the deprecated call where drivers before 2025 lack the new one."""
         arguments = self.handle, self.nvml.NVML_TEMPERATURE_GPU
         try:
             return float(_ask(self.nvml, "nvmlDeviceGetTemperatureV", *arguments))
@@ -85,10 +82,7 @@ class Gpu:
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
     def other_processes(self) -> list[int]:
-        """Return the ids of the other processes that compute on the GPU.
-
-        They are the host's ids: in a container the same number may be another process, or none.
-        """
+        """Return the ids, on the host and not in its containers, of other processes that compute on the GPU."""
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running if process.pid != os.getpid())
 

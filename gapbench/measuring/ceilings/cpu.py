@@ -36,7 +36,6 @@ _VISITS = 3
 _MOST_SECONDS = 0.9
 _DISPATCHES, _DISPATCH_TRIES = 200, 20
 
-
 SHORTEST_TRY = 0.3e-3  # least seconds of a try: starting and ending it takes below 1 % of that
 _AGREEING = 3
 _AGREEMENT = 0.04
@@ -94,10 +93,7 @@ class RepeatedMeasurement:
 
 
 def best_of(measurements: Iterable[RepeatedMeasurement], visits: int, most_seconds: float) -> None:
-    """Visit all measurements in turn, so that they share a spell of noise.
-
-    Those that are not reproducible after ``visits`` visits get more, until ``most_seconds`` have passed.
-    """
+    """Visit all in turn, which shares spells of noise, ``visits`` times; irreproducible ones until ``most_seconds``."""
     unfinished = list(measurements)
     deadline = base.now() + most_seconds
     for number in itertools.count(1):
