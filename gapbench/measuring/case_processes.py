@@ -175,10 +175,8 @@ class CaseProcesses:
                     for message in job.messages(*self._deadline(forker, contenders)):
                         end = message
                         match message:
-                            case protocol.Judged(index, claimed) if index in contenders and protocol.is_judgement(
-                                claimed
-                            ):
-                                confirmed = examination.confirm(index, claimed)
+                            case protocol.Judged(index, claim) if index in contenders and protocol.is_judgement(claim):
+                                confirmed = examination.confirm(index, claim)
                                 if confirmed is None:
                                     job.kill()
                                     end = examination.died

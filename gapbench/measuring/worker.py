@@ -76,8 +76,7 @@ def judge(
 ) -> Iterator[Judged]:
     """Judge contenders one after the other, up to the first that is not ok.
 
-    That one may have changed the process, so the others are judged in another one. ``seeds`` are those of the
-    examiner's paper.
+    The rest is judged in another process, as it may have changed this one. ``seeds`` are the examiner's paper's.
     """
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
@@ -206,12 +205,7 @@ def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[
     return case, reply.forkable
 
 
-def measure_ceilings(
-    channel: Channel,
-    current: CurrentContender,  # noqa: ARG001
-    device_name: str,
-    threads: tuple[int, ...],
-) -> None:
+def measure_ceilings(channel: Channel, _: CurrentContender, device_name: str, threads: tuple[int, ...]) -> None:
     """Measure a device's ceilings and send them as in run.json."""
     try:
         channel.send(Answer(ceilings.measure(device_name, threads)))

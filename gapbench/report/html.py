@@ -275,12 +275,7 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["script_json"] = page_data.script_json
-    environment.globals.update(
-        fmt=fmt,
-        lines=lines,
-        assets=assets,
-        levels=quality.Level,
-        version=gapbench.__version__,
-        css=Markup(assets.style().text),  # noqa: S704 - our own file
-    )
+    css = Markup(assets.style().text)  # noqa: S704 - our own file
+    modules = {"fmt": fmt, "lines": lines, "assets": assets}
+    environment.globals.update(**modules, levels=quality.Level, version=gapbench.__version__, css=css)
     return environment
