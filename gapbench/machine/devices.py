@@ -332,8 +332,7 @@ def available(runtime: Any = None) -> list[Device]:
 def device(name: str) -> Device:
     """Return the device called ``name``: ``auto`` (the first that can be measured), ``cpu``, ``cuda``, ``cuda:1``.
 
-    ``cuda`` and ``cuda:0`` are the same device. Raises `GapbenchError` for a missing device (listing those available)
-    and for one that no clock can measure.
+    ``cuda`` is ``cuda:0``. Raises `GapbenchError` for a missing device, with a list, and for one without a clock.
     """
     if name == "cpu":
         return Cpu()

@@ -69,8 +69,7 @@ def gpus(chosen: str | None = None) -> Iterator[list[Gpu]]:
 def sustained_clock(gpu: Gpu, seconds: float, is_loaded: Callable[[], bool]) -> int:
     """Return the highest SM clock in MHz that the driver offers and the GPU holds under load.
 
-    It is at most the lowest reading in the last half of ``seconds``, when power and temperature limit the clock.
-    Raises `GapbenchError` if ``is_loaded`` turns false before.
+    At most the lowest reading of the last half of ``seconds``. Raises `GapbenchError` if ``is_loaded`` ends early.
     """
     readings: list[float] = []
     began = time.monotonic()

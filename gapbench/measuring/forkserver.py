@@ -104,8 +104,7 @@ class Worker:
     def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
         """Yield what the worker sends, ending with a `WorkerExit`.
 
-        Kills the worker and raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) has passed
-        and ``grace()`` returns no more seconds.
+        Kills it and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()``.
         """
         for _, message in conversation([self], deadline, grace):
             yield message

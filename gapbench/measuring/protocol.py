@@ -270,8 +270,7 @@ class Channel:
     def receive(self) -> Any:
         """Wait for some bytes and read them; return a message once it is complete, else None.
 
-        Does not wait for the rest of a message, which may never come. Raises `EOFError` at the end of the stream, and
-        `ProtocolError`.
+        Does not wait for the rest of a message, which may never come. Raises `EOFError` and `ProtocolError`.
         """
         piece = os.read(self.fileno(), self._missing())
         if not piece:

@@ -178,8 +178,7 @@ def begin(
 ) -> RunWriter:
     """Create a run in ``target``, described by its plan and environment, before anything is measured.
 
-    ``notes`` are added to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
-    ``elsewhere`` is its environment.
+    ``notes`` become warnings, ``described`` fields of `Run`; ``elsewhere`` is the machine that measures, if another.
     """
     here = elsewhere or environment.describe(plans[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)

@@ -88,8 +88,7 @@ class TokenSync(SideSync):
 def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibration:
     """Return the batch lengths of all sides: for each implementation the largest number of calls of any side.
 
-    Contender i of a round is implementation ``i % implementations`` of side ``i // implementations``. Seconds grow in
-    proportion to the calls.
+    Contender i is implementation ``i % implementations`` of side ``i // implementations``; seconds grow with calls.
     """
     joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}

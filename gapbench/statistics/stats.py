@@ -53,8 +53,7 @@ class Interval:
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
     """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
 
-    Both arrays hold one value per turn, in the same order, nan for a turn that the implementation skipped. Only turns
-    of both count; without any the ratio is nan.
+    Both have one value per turn, nan where the implementation skipped it. Without shared turns the ratio is nan.
     """
     shared = ~np.isnan(seconds + others)
     if not shared.any():
@@ -130,8 +129,7 @@ def holm(p_values: Floats) -> Floats:
 def mean_difference(values: Floats, others: Floats, confidence: float = 0.95) -> Interval:
     """Return the difference of the means, ``values`` minus ``others``, with its interval by Welch's t.
 
-    Welch, Biometrika 34 (1947) 28: two independent samples of normal values whose variances may differ. With fewer than
-    two values on a side there is no interval.
+    Welch, Biometrika 34 (1947) 28: variances may differ. Without two values on each side there is no interval.
     """
     from scipy.special import stdtrit  # scipy.stats takes a second to import, and warns of equal values
 

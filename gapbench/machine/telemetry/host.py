@@ -88,8 +88,7 @@ def current_cpu(root: Path = ROOT) -> int:
 def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
     """Return the present frequency of ``cpu`` in MHz.
 
-    Without cpufreq, the value of ``/proc/cpuinfo`` is used only if it is measured (APERF/MPERF): a guest without these
-    counters reads a constant, which would look like a clock that never drops.
+    Without cpufreq, ``/proc/cpuinfo`` counts only if it is measured (APERF/MPERF): some guests read a constant.
     """
     try:
         return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
