@@ -76,9 +76,8 @@ def _log_ratios(
         return {}
     pairs = pairs.dropna(subset=[BASE, contender])
     turns = pairs.groupby([*_ROW, "round"])
-    rounds = pd.Series(
-        {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
-    ).rename_axis([*_ROW, "round"])
+    ratios = {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}
+    rounds = pd.Series(ratios, dtype=float).rename_axis([*_ROW, "round"])
     return {row_key(key): row.droplevel(_ROW) for key, row in rounds.groupby(_ROW)}
 
 

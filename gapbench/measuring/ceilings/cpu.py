@@ -131,9 +131,8 @@ def measure(threads: Sequence[int]) -> list[Ceiling]:
         else:
             reason = f"{count} threads on {usable} CPUs take turns; ceilings need a CPU for each"
             ceilings.append(Ceiling(None, "read", "cpu", count, reason=reason))
-    ceilings.append(
-        Ceiling(MEMORY, "datasheet", "cpu", reason="an operating system reports neither channels nor speed")
-    )
+    reason = "an operating system reports neither channels nor speed"
+    ceilings.append(Ceiling(MEMORY, "datasheet", "cpu", reason=reason))
     element = torch.zeros(1)
     dispatch = min(base.timed(itertools.repeat(element.zero_, _DISPATCHES))[0] for _ in range(_DISPATCH_TRIES))
     return [*ceilings, Ceiling(None, "dispatch", "cpu", seconds=dispatch / _DISPATCHES)]
@@ -154,15 +153,10 @@ def measured(levels: Sequence[Level], threads: int, loops: Loops) -> Iterator[Ce
     """Yield the ceilings of each level for ``threads``, by kind."""
     # Memory that was never written is one page of zeros; the thread that writes it first determines its node.
     loops(KINDS["write"][0], levels[-1].shares["write"][0] // threads // _STEP * _STEP, 1, threads)
-    groups = [
-        (
-            level,
-            kind,
-            [_measurement(loops, number, level, size, threads) for number in numbers for size in level.shares[kind]],
-        )
-        for level in levels
-        for kind, numbers in KINDS.items()
-    ]
+    groups: list[tuple[Level, str, list[RepeatedMeasurement]]] = []
+    for level, (kind, numbers) in itertools.product(levels, KINDS.items()):
+        tries = [_measurement(loops, number, level, size, threads) for number in numbers for size in level.shares[kind]]
+        groups.append((level, kind, tries))
     # Most times are compared with reading, so it is tried twice as often.
     reading = [measurement for _, kind, group in groups for measurement in group if kind == "read"]
     best_of([*reading, *(measurement for *_, group in groups for measurement in group)], _VISITS, _MOST_SECONDS)
