@@ -1,12 +1,14 @@
 """Write what the documentation takes from the code: the drawing of the architecture, the commands, the public names.
 
-Run ``python docs/generate.py``; a test fails where a page is not what this would write.
+Run ``python docs/generate.py``; a test fails where a page is not what this would write. ``python docs/generate.py
+static`` prints the table of `triton.md`, which takes Triton and a minute.
 """
 
 import dataclasses
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import grimp
 
 from gapbench.cli import gapbench
 from gapbench.errors import ExitCode
+from gapbench.profiling.static import ARCHITECTURES, Inspection, inspect_all
 
 DOCS = Path(__file__).parent
 
@@ -126,6 +129,22 @@ def _members(thing: type) -> Iterator[str]:
 
 PAGES = {"architecture.md": architecture, "commands.md": commands, "api.md": names}
 
-if __name__ == "__main__":
+
+def static_table(inspections: list[Inspection]) -> str:
+    """Format inspections for `ARCHITECTURES` as a Markdown table: a row per kernel and dtype."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in inspections:
+        cell = f"{row.registers} / {row.spills} / {row.shared_bytes} / {row.load_bytes} / {row.store_bytes}"
+        rows.setdefault((row.kernel, row.dtype), {})[row.arch] = f"{cell} / {row.occupancy:.0%}"
+    names = [gpu.name for gpu in ARCHITECTURES]
+    lines = [f"| kernel | dtype | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+    for (kernel, dtype), cells in rows.items():
+        lines.append(f"| {kernel} | {dtype} | {' | '.join(cells[name] for name in names)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["static"]:
+    print(static_table(inspect_all()))
+elif __name__ == "__main__":
     for page, write in PAGES.items():
         (DOCS / page).write_text(write(), encoding="utf-8")

@@ -97,8 +97,7 @@ class Replay:
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
     """Return a function that reports this item's samples to pytest-benchmark, for the suite's body to call.
 
-    It skips an unsupported implementation and fails a wrong or failed one, with the reason. With
-    ``--benchmark-disable`` nothing is measured, and the oracle only judges the implementation.
+    Unsupported ones are skipped, wrong or failed ones fail; with ``--benchmark-disable`` the oracle only judges.
     """
     case, name = request.param
 
@@ -165,13 +164,8 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
         effort = Effort(budget=parse_duration(option("--gapbench-budget")) / repeats, race=False)
         trimmed = fit_to_budget(list(plans.values()), effort)
         with _locked(session.config, trimmed.kept[0].case.device):
-            writer = recording.begin(
-                Store(option("--gapbench-store")),
-                trimmed.kept,
-                effort,
-                session.config.invocation_params.args,
-                notes=trimmed.warnings,
-            )
+            store, words = Store(option("--gapbench-store")), session.config.invocation_params.args
+            writer = recording.begin(store, trimmed.kept, effort, words, notes=trimmed.warnings)
             recorded = recording.record(writer, Plan(tuple(trimmed.kept), effort))
         if recorded.interrupted:
             raise KeyboardInterrupt

@@ -86,11 +86,9 @@ def fits(results: pd.DataFrame) -> tuple[list[Fit], list[Refusal]]:
             refused.append(Refusal(tuple(context), str(name), reason))
         else:
             fixed, gbps, misfit = line(sizes, seconds)
-            ends, timed = (
-                (float(sizes.min()), float(sizes.max())),
-                tuple(zip(sizes.tolist(), seconds.tolist(), strict=True)),
-            )
-            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, len(np.unique(sizes)), *ends, timed))
+            ends, count = (float(sizes.min()), float(sizes.max())), len(np.unique(sizes))
+            timed = tuple(zip(sizes.tolist(), seconds.tolist(), strict=True))
+            fitted.append(Fit(tuple(context), str(name), fixed, gbps, misfit, count, *ends, timed))
     return fitted, refused
 
 
@@ -133,17 +131,10 @@ def line(sizes: Floats, seconds: Floats) -> tuple[Interval, Interval, float]:
     # A parameter within a billionth of its bound (in units of the smallest time) is on it.
     solution = np.where(solved.x > 1e-9, solved.x, 0.0)
     (fixed, slope), (fixed_error, slope_error) = solution.tolist(), (float(t.ppf(0.975, free)) * error).tolist()
-    bandwidth = largest / unit / 1e9
-    steepest, flattest = slope + slope_error, slope - slope_error
-    return (
-        Interval(fixed * unit, max(0.0, fixed - fixed_error) * unit, (fixed + fixed_error) * unit),
-        Interval(
-            bandwidth / slope if slope > 0 else np.inf,
-            bandwidth / steepest if steepest > 0 else None,
-            bandwidth / flattest if flattest > 0 else None,
-        ),
-        float(np.sqrt(np.mean(off**2))),
-    )
+    cost = Interval(fixed * unit, max(0.0, fixed - fixed_error) * unit, (fixed + fixed_error) * unit)
+    slopes_of = (slope, slope + slope_error, slope - slope_error)  # of the estimate, the steepest and the flattest line
+    best, low, high = (largest / unit / 1e9 / each if each > 0 else None for each in slopes_of)
+    return cost, Interval(np.inf if best is None else best, low, high), float(np.sqrt(np.mean(off**2)))
 
 
 def crossovers(fitted: Sequence[Fit]) -> list[Crossover]:

@@ -132,10 +132,7 @@ class Trend:
 
 
 def trends(documents: Mapping[str, Run], order: Order, results: pd.DataFrame) -> list[Trend]:
-    """Return the trends of ``results``; ``documents`` are the runs by id.
-
-    Only plain runs count: the contenders of a comparison are other checkouts than the one that it describes.
-    """
+    """Return the trends of ``results`` over plain ``documents`` (by id): sides of others are of other checkouts."""
     timed = results[(results["status"] == "ok") & results["seconds"].gt(0) & (results["contender"] == THIS)]
     timed = with_memory(timed).drop_duplicates(["run", "case", "implementation", "clock", "memory"])
     timed["run"] = pd.Categorical(timed["run"], order.runs)
@@ -189,11 +186,7 @@ def steps(values: Floats) -> list[int]:
 
 
 def _cut(values: Floats) -> int:
-    """Return the index that best cuts ``values`` in two, however short the parts.
-
-    The search cannot cut off a single outlier, or a step younger than `SHORTEST`, and cuts at an innocent run nearby
-    instead. The best cut then differs from the search's, and the step is dropped.
-    """
+    """Return the best cut in two parts of any length; the search's is another beside an outlier, and is dropped."""
     parts = (np.split(values, [at]) for at in range(1, len(values)))
     return 1 + int(np.argmin([sum(part.var() * len(part) for part in pair) for pair in parts]))
 

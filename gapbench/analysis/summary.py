@@ -14,16 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gapbench.statistics.stats import (
-    FEWEST_ROUNDS,
-    UNDISTURBED,
-    Floats,
-    Interval,
-    excess,
-    location,
-    lower_bound,
-    round_log_ratio,
-)
+from gapbench.statistics import stats
+from gapbench.statistics.stats import FEWEST_ROUNDS, Floats, Interval, location, lower_bound
 from gapbench.store import ceilings, records
 from gapbench.store.metrics import METRICS
 from gapbench.store.records import Qualification, plain_rows, with_memory
@@ -136,10 +128,7 @@ def _measured(
 
 
 def _interval(values: Floats, slower: bool = False, faster: bool = False) -> Interval:
-    """Return the location of log ratios with its interval, or the bound of a few that stopped early.
-
-    ``slower`` and ``faster`` say which of the two stopped because it was clearly slower.
-    """
+    """Return the location of log ratios with its interval, or a bound where one of the two stopped early as slower."""
     interval = location(values)
     if interval.low is not None or len(values) < 2:
         return interval
@@ -160,7 +149,7 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     mine, other = turns[name].to_numpy(), turns[reference].to_numpy()
     rounds = turns.index.get_level_values("round").to_numpy()
     starts = np.flatnonzero(np.diff(rounds)) + 1
-    ratios = map(round_log_ratio, np.split(mine, starts), np.split(other, starts))
+    ratios = map(stats.round_log_ratio, np.split(mine, starts), np.split(other, starts))
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
@@ -229,12 +218,9 @@ _OUTLYING = 1.5
 
 
 def outlying_rounds(samples: pd.DataFrame) -> list[Warning]:
-    """Return a warning if some rounds took very different times, apart from other work. They are kept.
-
-    This also detects an implementation that is slow only in its first process.
-    """
+    """Return a warning if rounds took very different times, as of what is slow in its first process; they are kept."""
     row = ["case", "clock", "memory", "implementation"]
-    rounds = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].quantile(UNDISTURBED))
+    rounds = np.log(with_memory(samples).groupby([*row, "round"])["seconds_per_call"].quantile(stats.UNDISTURBED))
     off = rounds - rounds.groupby(row).transform("median")
     flagged = off[off.abs() > np.log(_OUTLYING)].reset_index(name="off")
     if flagged.empty:
@@ -256,7 +242,7 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
     """Return a warning for each case in which the batches of one implementation vary far more than the others'."""
     by = ["case", "clock", "memory", "implementation"]
     batches = with_memory(samples).groupby([*by, "round"])["seconds_per_call"]
-    rounds = batches.agg(lambda seconds: excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
+    rounds = batches.agg(lambda seconds: stats.excess(seconds.to_numpy(dtype=float)))[batches.size() >= _FEWEST_BATCHES]
     typical = rounds.groupby(by).quantile(0.25)  # most rounds must agree
     beyond = (typical - typical.groupby(by[:-1]).transform("median")).reset_index(name="beyond")
     flagged = beyond[beyond["beyond"] > np.log(_UNEVEN)]
@@ -298,7 +284,6 @@ _WON = (
     "memory", "rounds", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low", "ratio_high",
     "max_error_ulp", "deterministic", "batch_invariant",
 )  # fmt: skip
-
 
 _NUMBERS = {
     name: "float64"
@@ -356,11 +341,7 @@ def _is_slower(row: Row) -> bool:
 
 
 def _rounds_factor(row: Row) -> float:
-    """Return the factor on the number of rounds that would decide a tie; nan if it is unknown.
-
-    Intervals shrink with the root of the number of rounds. A tie is decided once its ratio is known to `TIE_MARGIN`, or
-    shown to be slower by more than that.
-    """
+    """Return the factor on the rounds that would decide a tie: intervals shrink with their root; nan if unknown."""
     low, ratio, high = (row[name] for name in ("best_ratio_low", "best_ratio", "best_ratio_high"))
     if low is None or high is None:
         too_few = ratio is not None and row["rounds"] < FEWEST_ROUNDS

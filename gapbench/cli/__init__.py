@@ -34,10 +34,7 @@ for _command in COMMANDS:
 
 
 class _Output(io.FileIO):
-    """Standard output or error that keeps its first ``error`` and drops everything written after it.
-
-    A command thus completes and stores its run although its reader has left or the disk is full.
-    """
+    """A stream that keeps its first ``error`` and drops what follows, so that a command still stores its run."""
 
     error: OSError | None = None
 

@@ -190,10 +190,7 @@ def _explained(store: "Store", difference: "Diff", base: "Side", head: "Side") -
 
 
 def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
-    """Return the selected plans, with implementations that can differ between the sides.
-
-    Raises `GapbenchError` where none can.
-    """
+    """Return the plans of what can differ between the sides. Raises `GapbenchError` where nothing can."""
     from gapbench import operations
 
     two_pythons = len({side.python for side in sides}) > 1

@@ -35,32 +35,17 @@ def _implementations(_url: str) -> Rows:
     from gapbench.workloads.cases import Case
 
     plain = Case((8, 64, 8, 8), device=device("auto").name)
-    own = [
-        {
-            "name": implementation.name,
-            "operation": operation.name,
-            "family": implementation.family,
-            "summary": implementation.summary,
-            "here": implementation.unsupported_reason(plain) or "yes",
-            "variant_of": implementation.variant_of,
-            "code": implementation.snippet,
-        }
+    columns = ("name", "operation", "family", "summary", "here", "variant_of", "code")
+    rows: list[tuple[str | None, ...]] = [
+        (own.name, operation.name, own.family, own.summary, own.unsupported_reason(plain) or "yes", own.variant_of,
+         own.snippet)
         for operation in OPERATIONS
-        for implementation in operation.implementations
-    ]
-    plugins = [
-        {
-            "name": name,
-            "operation": "gap",
-            "family": "plug-in",
-            "summary": user.plugin_origin(name),
-            "here": None,  # that would take running the plug-in's code
-            "variant_of": None,
-            "code": point.value,
-        }
-        for name, point in user.plugins().items()
-    ]
-    return own + plugins
+        for own in operation.implementations
+    ]  # fmt: skip
+    # whether a plug-in runs here would take running its code
+    plugins = user.plugins().items()
+    rows += [(name, "gap", "plug-in", user.plugin_origin(name), None, None, point.value) for name, point in plugins]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _devices(_url: str) -> Rows:

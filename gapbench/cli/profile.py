@@ -68,7 +68,7 @@ def command(
     """Show where the time of each implementation of CASE goes, and store a trace of it.
 
     CASE is an id of gapbench list cases or of a run, such as 8x2048x7x7-float32-contiguous-cpu-forward-t1. Shares are
-    of the time without the profiler; gapbench/profiling/split.py explains them. The trace opens in
+    of the time without the profiler; docs/profiling.md explains them. The trace opens in
     https://ui.perfetto.dev; gapbench report shows a run's profiles. Other files of a run are not changed.
 
     Exits with 3 if an implementation failed, 5 if none can be profiled, 1 if a kernel is worse than in --baseline.
@@ -143,10 +143,7 @@ def _case_ids(store: "Store", run: str | None) -> list[str]:
 
 
 def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, dict[str, str] | None]:
-    """Return the run of this name, or the latest that has the case, and the specs of its implementations by name.
-
-    Raises `GapbenchError` for a named run without the case.
-    """
+    """Return the named run or the latest with the case, and its specs. Raises `GapbenchError` if the named lacks it."""
     if named is not None:
         run = store.resolve(named)
         if store.describe(run).is_comparison:

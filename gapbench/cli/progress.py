@@ -49,8 +49,6 @@ class Progress:
                 description = f"checking results, {max(self._to_qualify, 0)} to go"
             case events.CeilingsMeasured():
                 description = "measured the machine's limits"
-            case events.EnergyMeasured():
-                description = "measured the energy of calls"
             case events.RoundMeasured(case=case):
                 description = f"round {event.round + 1} of {case.id}"
             case events.WorkerLost(case=case, implementation=name):

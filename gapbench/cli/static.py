@@ -31,10 +31,7 @@ class Change:
 
 
 def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None, as_json: bool) -> int:
-    """Inspect every kernel for ``archs`` (a default set if empty), print, and compare with an earlier ``--json``.
-
-    ``bandwidth`` is in 10^9 bytes a second.
-    """
+    """Inspect kernels for ``archs`` (or a usual set), print, compare; ``bandwidth`` is in 10^9 bytes a second."""
     from gapbench.report import text
 
     before = None if baseline is None else _read(baseline)  # raises before anything is compiled

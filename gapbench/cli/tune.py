@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 import click
@@ -62,7 +60,7 @@ def command(chosen: str | None, clock: int | None, soak: float, is_restore: bool
                     clock = tuning.sustained_clock(gpu, soak, lambda: load.poll() is None)
                 finally:
                     load.kill()
-        with _forwarded_signals() as run, tuning.tuned(gpu, clock, folder):
+        with _Run() as run, tuning.tuned(gpu, clock, folder):
             click.echo(f"gapbench: SM clock of {gpu.uuid()} locked to {clock} MHz", err=True)
             return run.command(command_line)
 
@@ -73,6 +71,15 @@ class _Run:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._received: list[int] = []
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._earlier = {number: signal.signal(number, self.receive) for number in signals}
+
+    def __enter__(self) -> "_Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """Forward a signal; the Ctrl-C of a terminal reaches the command by itself."""
@@ -92,14 +99,3 @@ class _Run:
             self._child.send_signal(number)
         code = self._child.wait()
         return code if code >= 0 else 128 - code
-
-
-@contextmanager
-def _forwarded_signals() -> Iterator[_Run]:
-    run = _Run()
-    earlier = {number: signal.signal(number, run.receive) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield run
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

@@ -14,7 +14,7 @@ from typing import Any
 from gapbench.errors import GapbenchError, RefusedError
 from gapbench.machine import environment
 from gapbench.machine.devices import Device, device
-from gapbench.measuring import clocks, engine, events, limits
+from gapbench.measuring import clocks, engine, events
 from gapbench.measuring.forkserver import ForkServer
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.store.run import Environment, Warning, differences
@@ -68,13 +68,13 @@ class Worker:
         """Measure the limits of the device, for all thread counts of ``cases``."""
         with ForkServer(["gapbench.measuring.worker"]) as server:
             server.wait_ready()
-            return limits.ceilings(cases, server)
+            return engine.measure_ceilings(cases, server)
 
     def begin(
         self, case_plan: CasePlan, effort: Effort, earlier: Sequence[events.RoundMeasured]
     ) -> events.Event | None:
         """Begin a case plan, of which ``earlier`` rounds are done, and return its first event."""
-        self._events = engine.measure(Plan((case_plan,), effort), earlier=earlier, with_energy=True)
+        self._events = engine.measure(Plan((case_plan,), effort), earlier=earlier)
         return self.next()
 
     def next(self) -> events.Event | None:

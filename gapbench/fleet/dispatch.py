@@ -46,7 +46,6 @@ def measure(
         waiting.appendleft(None)
     free, pending = deque(workers), dict[Any, tuple[DeviceWorker, CasePlan | None]]()
     losses: Counter[Case] = Counter()
-    sources: dict[str, dict[str, Any]] = {}
     is_ready = False
     while waiting or pending:
         while waiting and free:
@@ -86,8 +85,6 @@ def measure(
             case events.RoundMeasured(case=case):
                 rounds[case].append(event)
                 yield replace(event, process=next(processes))
-            case events.EnergyMeasured():
-                yield _with_sources(event, sources)
             case _:
                 is_ready = True
                 yield event
@@ -109,12 +106,3 @@ def _warnings(workers: Sequence[DeviceWorker]) -> Iterator[Warning]:
                 yield structs.replace(warning, evidence=f"{worker.name}: {warning.evidence}")
         except LostError as lost:
             yield Warning("fleet", f"{worker.name} was lost after its last case: {lost}")
-
-
-def _with_sources(measured: events.EnergyMeasured, by_device: dict[str, dict[str, Any]]) -> events.EnergyMeasured:
-    """Return the event with the energy meters of all devices so far; the first meter of a device is kept."""
-    for source in measured.sources:
-        kept = by_device.setdefault(source["device"], source)
-        if kept["source"] is None or (kept["reason"] is None and source["reason"] is not None):
-            by_device[source["device"]] = source
-    return events.EnergyMeasured(list(by_device.values()), measured.joules)

@@ -196,10 +196,7 @@ def _kept(title: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(value: Any, kind: Any, complaint: str) -> Any:
-    """Return a value of JSON as a ``kind``. Raises `GapbenchError` with the ``complaint`` where it is not one.
-
-    A text must fit on a line: no escape sequences.
-    """
+    """Return a value of JSON as a ``kind``, with printable texts. Raises `GapbenchError` with ``complaint``."""
     try:
         result = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

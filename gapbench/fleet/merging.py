@@ -19,7 +19,7 @@ from gapbench.repository.git import Git
 from gapbench.store import ceilings
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import plain_rows
-from gapbench.store.run import EnergySource, Imported, Machine, Run, Settings, Warning, differences, load
+from gapbench.store.run import Imported, Machine, Run, Settings, Warning, differences, load
 from gapbench.store.store import Store, new_run_id
 from gapbench.store.verify import damage
 from gapbench.workloads.cases import parse_shard
@@ -185,7 +185,6 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
             load_before=_worst(run.load_before for run in runs),
             load_after=_worst(run.load_after for run in runs),
             ceilings=limits,
-            energy=_energy(runs),
             clocks=_clocks(runs),
             wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
             timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
@@ -224,12 +223,6 @@ def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
     alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
     # by bandwidth, or the reciprocal of a time; 0 where it is unknown
     return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
-
-
-def _energy(parts: Sequence[Run]) -> tuple[EnergySource, ...]:
-    """Return for each device the meter of its energy, from the first part that has one."""
-    by_device = _grouped((source for part in parts for source in part.energy or ()), lambda source: source.device)
-    return tuple(max(sources, key=lambda source: source.source is not None) for sources in by_device.values())
 
 
 def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:

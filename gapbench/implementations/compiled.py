@@ -88,10 +88,7 @@ def compile_fresh(function: Function, **keywords: Any) -> Function:
 
 
 def _owning(replayed: Function) -> Function:
-    """Copy outputs out of the CUDA graph's memory, as PyTorch's manual asks of callers that keep them.
-
-    The harness keeps them until all turns are over; the graphs of a process share memory, which replays overwrite.
-    """
+    """Copy outputs out of the CUDA graph's memory, which every later replay in the process overwrites."""
 
     @functools.wraps(replayed)
     def owning(x: Tensor) -> Tensor:

@@ -92,11 +92,7 @@ def _unsupported(case: Case) -> str | None:
     loads=("numba", "numba.core.typed_passes", "scipy.linalg"),  # the first call imports the last for BLAS
 )
 def _numba_mean(case: Case) -> Function:
-    """Return GAP for (N, C, *spatial) inputs of ``case``'s shape and dtype, in any of `LAYOUTS`.
-
-    Other views are copied: those whose spatial dimensions do not collapse into one stride, or where neither positions
-    nor channels are adjacent.
-    """
+    """Return GAP for any of `LAYOUTS`; views without one stride, or with nothing adjacent in memory, are copied."""
     n, c, window = case.n, case.c, case.window
     shape = case.averaged
     if case.elements == 0:

@@ -109,10 +109,7 @@ def plugin_origin(name: str) -> str:
 
 
 def load_plugin(name: str) -> Implementation:
-    """Import a plug-in's package and return its implementation.
-
-    Runs the package's code, so only workers call it. Raises `BrokenImplementationError`.
-    """
+    """Import a plug-in, in a worker, and return its implementation. Raises `BrokenImplementationError`."""
     try:
         loaded = plugins()[name].load()
     except Exception as error:

@@ -54,17 +54,11 @@ class _Cached(ABC):
 
     @cached_property
     def _buffer(self) -> Any:
-        """Memory of twice the last-level cache's size: a sweep over it evicts all other data.
-
-        It is written once, or an operating system would let all of it be one page of zeros.
-        """
+        """Twice the last-level cache's size; written once, or the system would let all of it be one page of zeros."""
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self, write: bool = False) -> None:
-        """Empty the caches and write dirty lines back, so that later calls do not pay for them; or queue that.
-
-        Reading is enough: it evicts what was there and leaves nothing dirty. With ``write`` it writes first.
-        """
+        """Empty the caches, or queue that, by reading (or with ``write`` by writing first), which leaves nothing dirty."""
         if write:
             self._buffer.zero_()
         self._buffer.sum()
@@ -352,8 +346,7 @@ def available(runtime: Any = None) -> list[Device]:
 def device(name: str) -> Device:
     """Return the device called ``name``: ``auto`` (the first that can be measured), ``cpu``, ``cuda``, ``cuda:1``.
 
-    ``cuda`` and ``cuda:0`` are the same device. Raises `GapbenchError` for a missing device (listing those available)
-    and for one that no clock can measure.
+    ``cuda`` is ``cuda:0``. Raises `GapbenchError` for a missing device, with a list, and for one without a clock.
     """
     if name == "cpu":
         return Cpu()

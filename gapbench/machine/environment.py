@@ -38,8 +38,7 @@ class Snapshot:
 def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> Environment:
     """Return the machine and the versions of packages; an unreadable field is None with its reason in ``unreadable``.
 
-    ``device_uuid`` identifies the GPU that is measured, where that is known; ``root`` is the folder that holds ``proc``
-    and ``sys``.
+    ``device_uuid`` is the measured GPU's, where known; ``root`` is the folder that holds ``proc`` and ``sys``.
     """
     import psutil
 

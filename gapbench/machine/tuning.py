@@ -20,6 +20,7 @@ from gapbench.machine import device_lock
 from gapbench.machine.telemetry import nvml
 from gapbench.machine.telemetry.nvml import Gpu
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
+from gapbench.store import durable_io
 
 _SAMPLE_SECONDS = 0.05
 
@@ -53,10 +54,7 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @contextmanager
 def gpus(chosen: str | None = None) -> Iterator[list[Gpu]]:
-    """Hold NVML open and yield the GPU of a UUID or of an index as ``nvidia-smi`` counts, or all GPUs.
-
-    Raises `GapbenchError` where there is none.
-    """
+    """Yield the GPU of a UUID or an index as ``nvidia-smi`` counts, or all. Raises `GapbenchError` if there is none."""
     reasons = Reasons()
     with nvml.every_gpu(reasons) as every:
         names = [(str(index), gpu.uuid()) for index, gpu in enumerate(every)]
@@ -71,8 +69,7 @@ def gpus(chosen: str | None = None) -> Iterator[list[Gpu]]:
 def sustained_clock(gpu: Gpu, seconds: float, is_loaded: Callable[[], bool]) -> int:
     """Return the highest SM clock in MHz that the driver offers and the GPU holds under load.
 
-    It is at most the lowest reading in the last half of ``seconds``, when power and temperature limit the clock.
-    Raises `GapbenchError` if ``is_loaded`` turns false before.
+    At most the lowest reading of the last half of ``seconds``. Raises `GapbenchError` if ``is_loaded`` ends early.
     """
     readings: list[float] = []
     began = time.monotonic()
@@ -151,13 +148,8 @@ def _path(uuid: str, folder: Path | None) -> Path:
 
 
 def _write(note: Note, path: Path) -> None:
-    partial = path.with_suffix(f".{os.getpid()}")
     try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
-            file.write(msgspec.json.encode(note))
-            os.fsync(file.fileno())
-        partial.replace(path)
+        durable_io.write(str(path), msgspec.json.encode(note))
     except OSError as error:
         raise GapbenchError(f"cannot write {path}: {error.strerror}; set GAPBENCH_LOCKS to another folder") from error
 

@@ -44,10 +44,7 @@ _HARNESS_PASSES = 25
 
 
 def estimate(case_plan: CasePlan, effort: Effort) -> float:
-    """Estimate the seconds that the fewest rounds of ``case_plan`` take once all is compiled, judging included.
-
-    Assumes that two cases are loaded and judged at once.
-    """
+    """Estimate the seconds of judging, two cases at once, and of the fewest rounds, once all is compiled."""
     case = case_plan.case
     supported = [spec for spec in case_plan.specs.values() if operations.unsupported_reason(spec, case) is None]
     compiled = sum(map(operations.compiles, supported))
@@ -184,10 +181,7 @@ def shard_of(
 
 
 def sweep_id(shards: Sequence[Sequence[CasePlan]], effort: Effort) -> str:
-    """Return an identifier of a plan, its shards, its effort and the current commit.
-
-    Uncommitted changes do not count: the results of the first shard would be one for the second.
-    """
+    """Return an identifier of plan, shards, effort and commit; uncommitted changes, such as results, do not count."""
     plan = [[(p.suite, p.case.id, p.specs, p.clocks, p.reference) for p in shard] for shard in shards]
     commit = git.describe()
     text = json.dumps([plan, asdict(effort), commit and commit.commit])

@@ -38,10 +38,7 @@ _DEATHS_FORGIVEN = 1
 
 @dataclass(slots=True)
 class _Group:
-    """Sides that share a process; ``branch`` has loaded ``task``, and is None where every round loads the case itself.
-
-    ``examiner`` forks the examiners of workers that are forked from ``branch``.
-    """
+    """Sides that share a process: ``branch`` has loaded ``task``, None where each round loads it; and its examiners."""
 
     sides: tuple[int, ...]
     branch: forkserver.Branch | None = None
@@ -178,10 +175,8 @@ class CaseProcesses:
                     for message in job.messages(*self._deadline(forker, contenders)):
                         end = message
                         match message:
-                            case protocol.Judged(index, claimed) if index in contenders and protocol.is_judgement(
-                                claimed
-                            ):
-                                confirmed = examination.confirm(index, claimed)
+                            case protocol.Judged(index, claim) if index in contenders and protocol.is_judgement(claim):
+                                confirmed = examination.confirm(index, claim)
                                 if confirmed is None:
                                     job.kill()
                                     end = examination.died
@@ -284,10 +279,7 @@ class CaseProcesses:
     def accept(
         self, number: int, assignment: Assignment, answer: object, current: int | None
     ) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Return the result of a round if it is valid; else drop the contender that prevented it.
-
-        ``current`` is the contender that ran last.
-        """
+        """Return a round's result if it is valid; else drop what prevented it: ``current`` ran last."""
         entries = {clock: frozenset(indices) for clock, indices in assignment.entries.items()}
         if isinstance(answer, protocol.RoundResult) and protocol.fits_round(answer, entries):
             self._timed.update((clock, index) for clock, indices in entries.items() for index in indices)
@@ -407,11 +399,7 @@ class CaseProcesses:
 def _converse(
     workers: Sequence[forkserver.Worker], assignment: Assignment, implementations: int, timeout: float
 ) -> tuple[object, int | None]:
-    """Let the workers of a round agree on batch lengths and measure.
-
-    Returns the joined result, or else what prevented it, and the number of the worker in which that happened (None
-    after a timeout). All workers are ended at the first failure, death or invalid reply.
-    """
+    """Let workers agree and measure; return the joined result, or what prevented it and in which (None: timeout)."""
     results: dict[int, protocol.RoundResult] = {}
     agreed: dict[int, protocol.Calibration] = {}
     agreements = Counter[int]()

@@ -23,7 +23,6 @@ _USED = (
 _OWN_SIDES = ("gapbench.implementations", "gapbench.operations")
 """Packages whose modules are replaced when another side runs."""
 
-
 _GENUINE: dict[object, Mapping[str, object]] = {}
 """Functions that time and compare, by owner and name, as they were before any implementation was loaded."""
 

@@ -8,25 +8,29 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 import psutil
 
 from gapbench.machine.telemetry import nvml
 from gapbench.machine.telemetry.unreadable import Reasons
-from gapbench.measuring import limits, worker
+from gapbench.measuring import worker
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.events import CaseDone, Event, Ready, RoundMeasured
+from gapbench.measuring.ceilings import PATIENCE, unmeasured
+from gapbench.measuring.events import CaseDone, CeilingsMeasured, Event, Ready, RoundMeasured
 from gapbench.measuring.examiner import Examination, Paper
-from gapbench.measuring.forkserver import Forker, WorkerTimeoutError
+from gapbench.measuring.forkserver import Forker, WorkerTimeoutError, how_it_ended, last_answer
 from gapbench.measuring.plan import Plan
 from gapbench.measuring.policies import CaseState, Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
-from gapbench.measuring.protocol import Calibration, RoundFailure, RoundResult
+from gapbench.measuring.protocol import Answer, Calibration, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
+from gapbench.workloads.cases import Case
 
 
 def measure(
@@ -34,14 +38,13 @@ def measure(
     policy: Policy | None = None,
     earlier: Sequence[RoundMeasured] = (),
     with_ceilings: bool = False,
-    with_energy: bool = False,
     servers: Servers | None = None,
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
     ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted;
-    they count. ``with_ceilings`` measures the machine's ceilings before the cases, ``with_energy`` the energy of a call
-    after them, where the device has a counter. ``servers`` are processes that started early; the caller ends them.
+    they count. ``with_ceilings`` measures the machine's ceilings before the cases. ``servers`` are processes that
+    started early; the caller ends them.
 
     An implementation that raises, returns wrong outputs, hangs or kills its process fails in its own rows; all other
     rows are measured.
@@ -61,9 +64,7 @@ def measure(
             yield from _qualify(states)
             if with_ceilings:
                 cases = [state.case for state in states if state.rows()]
-                yield limits.ceilings(cases, servers.any)
-            energy = limits.Energy(plan.plans, effort, servers.any) if with_energy else None
-            deadline -= energy.seconds if energy else 0.0
+                yield measure_ceilings(cases, servers.any)
             by_key = {state.case_plan.key: state for state in states}
             for measured in earlier:
                 by_key[measured.case, measured.memory].record(measured)
@@ -75,12 +76,6 @@ def measure(
                     yield item
                     if isinstance(item, CaseDone):
                         by_key[item.case, item.memory].processes.close()
-            if energy:
-                yield energy.measure(
-                    (state.case, name, state.case_plan.specs[name])
-                    for state in states
-                    for name in dict.fromkeys(name for name, _ in state.rows())
-                )
         finally:
             for state in states:
                 state.processes.close()
@@ -96,6 +91,21 @@ def _qualify(states: Sequence[CaseState]) -> Iterator[Event]:
             yield from job.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def measure_ceilings(cases: Iterable[Case], server: Forker) -> CeilingsMeasured:
+    """Measure each device in a process of its own, for all the numbers of threads that ``cases`` use."""
+    threads: dict[str, set[int]] = defaultdict(set)
+    for case in cases:
+        threads[case.device].add(case.threads)
+    limits: list[dict[str, Any]] = []
+    for device, counts in threads.items():
+        answer = last_answer(server.start(worker.measure_ceilings, device, tuple(sorted(counts))), PATIENCE)
+        if isinstance(answer, Answer):
+            limits += answer.content
+        else:
+            limits += unmeasured(device, how_it_ended(answer, PATIENCE)[1])
+    return CeilingsMeasured(limits)
 
 
 class _Rounds:

@@ -1,7 +1,7 @@
 """The typed events of measuring a plan: for the store, for progress, and for policies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,17 +42,6 @@ class CeilingsMeasured:
     """The ceilings of all devices that the cases use, as in run.json (see `gapbench.store.ceilings`)."""
 
     ceilings: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyMeasured:
-    """The joules of one call by case and implementation, and the counter of each device.
-
-    An item of ``sources`` is ``{"device", "source", "reason"}``, as in run.json; one without a source has a reason.
-    """
-
-    sources: list[dict[str, Any]]
-    joules: dict[tuple[Case, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +127,6 @@ class CaseDone:
 
 
 Event = (
-    Ready | Qualified | Warned | CeilingsMeasured | EnergyMeasured | RoundMeasured | WorkerLost | SidesSeparated | Raced
-    | Flagged | CaseDone
+    Ready | Qualified | Warned | CeilingsMeasured | RoundMeasured | WorkerLost | SidesSeparated | Raced | Flagged
+    | CaseDone
 )  # fmt: skip

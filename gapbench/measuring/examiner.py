@@ -217,8 +217,7 @@ class Packed:
 def pack(output: object, buffer: Bytes | None = None) -> Packed:
     """Copy an output's bytes; a copy that is a tensor could be found by other contenders, and returned as their own.
 
-    Copies into ``buffer`` where that has the right size: a new block between turns would move other contenders'
-    temporaries.
+    ``buffer`` is reused if its size fits: a new block between turns would move other contenders' temporaries.
     """
     description = oracle.describe(output)
     if not isinstance(output, Tensor) or description.kind is not None or output.is_meta:
@@ -324,8 +323,7 @@ class Examination:
     def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
         """Return a worker's answer, unless it is a round in which not all outputs were approved.
 
-        By each clock of ``entries`` an output of each of its contenders must be right. Otherwise returns how the
-        examiner died, None if it did not.
+        Every contender of ``entries`` needs a right output by each clock; else returns how the examiner died, or None.
         """
         if isinstance(answer, protocol.RoundResult):
             examined = self.findings(paper) or []
@@ -340,8 +338,7 @@ class Examination:
     def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
         """Return a worker's claim about a contender, corrected by the findings; None where they contradict each other.
 
-        The errors are those of the first wrong output, or else of the first one. A claim of ok needs findings on
-        questions 0 and 1.
+        Errors are the first wrong output's, or else the first's. A claim of ok needs findings on questions 0 and 1.
         """
         examined = [
             each for each in self.findings() or () if each.contender == index and each.question != protocol.WEIGHTS

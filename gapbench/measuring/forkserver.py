@@ -104,8 +104,7 @@ class Worker:
     def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
         """Yield what the worker sends, ending with a `WorkerExit`.
 
-        Kills the worker and raises `WorkerTimeoutError` when ``deadline`` (on `time.monotonic`'s scale) has passed
-        and ``grace()`` returns no more seconds.
+        Kills it and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()``.
         """
         for _, message in conversation([self], deadline, grace):
             yield message
@@ -120,10 +119,7 @@ class Worker:
         return self._channel.fileno()
 
     def receive(self) -> Any:
-        """Return a complete message, a `WorkerExit` at the end; None for an incomplete one or the internal `Started`.
-
-        Kills a worker that sends an invalid message.
-        """
+        """Return a message, at the end a `WorkerExit`, None while incomplete; kill the sender of an invalid one."""
         try:
             message = self._channel.receive()
         except (EOFError, ConnectionError):

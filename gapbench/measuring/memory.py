@@ -1,12 +1,8 @@
 """Control the host's memory as a condition of measurements: allocator settings, page faults, and heap placement.
 
-Otherwise each process decides anew whether a temporary of some megabytes gets mapped memory or page faults. That made
-times scatter by 30 %; half of a bfloat16 mean of 1.6 MB is page faults. So the condition has a name (`records.MEMORY`)
-and is stored with every row.
-
-Workers are forked from few processes, so all would start with the same heap. The placement of temporaries changed a
-bfloat16 mean by 20 % in every round, between two commits that differed in the length of a table. So every worker
-shuffles its heap.
+Otherwise each process decides anew whether a temporary of some megabytes gets mapped memory or page faults, which made
+times scatter by 30 %. So the condition has a name (`records.MEMORY`) and is stored with every row. Workers are forked
+from few processes and would start with one heap, whose layout changed a mean by 20 %. So every worker shuffles its own.
 """
 
 import platform
@@ -27,20 +23,14 @@ _SMALLEST, _LARGEST = 1 << 8, 1 << 20
 
 
 def variables(memory: str, inherited: str | None = None) -> dict[str, str]:
-    """Return the environment variables of workers for the condition ``memory``.
-
-    ``inherited`` is the caller's own ``GLIBC_TUNABLES``, whose other settings stay.
-    """
+    """Return workers' variables for the condition ``memory``; other tunables in ``inherited`` GLIBC_TUNABLES stay."""
     ours = {tunable.partition("=")[0] for tunable in KEPT_TUNABLES.split(":")}
     others = [tunable for tunable in (inherited or "").split(":") if tunable.partition("=")[0] not in ours]
     return {"GLIBC_TUNABLES": ":".join([*filter(None, others), _TUNABLES[memory]])}
 
 
 def other_allocator(preloaded: str, maps: Path = Path("/proc/self/maps")) -> str | None:
-    """Return the name of the allocator that workers use instead of glibc's, None for glibc's.
-
-    ``preloaded`` is the value of ``LD_PRELOAD`` that workers inherit.
-    """
+    """Return the allocator of workers, None if it is glibc's; ``preloaded`` is the LD_PRELOAD that they inherit."""
     named = next((name for name in _OTHER_ALLOCATORS if name in preloaded), None)
     if named is None and maps.is_file():
         loaded = maps.read_text(errors="replace")

@@ -73,10 +73,7 @@ HERE = Source()
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a plan: its name in the store (this, base, head, null), checkout and interpreter.
-
-    ``harness`` is the folder in which the interpreter finds gapbench.
-    """
+    """A side of a plan: its name in the store, checkout, interpreter, and the folder where that one finds gapbench."""
 
     name: str = THIS
     source: Source = HERE

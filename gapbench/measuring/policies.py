@@ -29,6 +29,7 @@ from gapbench.workloads.cases import Case
 Row = tuple[str, str]  # an implementation and a clock
 
 SidedName = tuple[str, str]  # a side and an implementation
+RowsOf = Callable[["CaseState"], list[Row]]
 
 _FIRST_OVERHEAD = 0.2
 """Seconds of a round beside its turns (fork, inputs, expected outputs, checks), until the case's own are measured."""
@@ -145,10 +146,7 @@ class CaseState:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A round of ``rows`` of one case, on the sides with these numbers, for ``seconds`` of turns, ``turns`` at most.
-
-    Rows in ``once`` take one turn.
-    """
+    """A round of ``rows`` of a case on ``sides``: ``seconds`` of turns, ``turns`` at most, one for rows in ``once``."""
 
     state: CaseState
     rows: tuple[Row, ...]
@@ -225,17 +223,11 @@ class Precision:
         if not self._rows(state):
             return "failed"
         wanted = [row for row in state.rows() if row not in state.raced]
-        if state.rounds >= self._effort.rounds and all(
-            state.interval(row).half_width <= self._effort.target for row in wanted
-        ):
-            return "target"
-        return None
+        known = (state.interval(row).half_width <= self._effort.target for row in wanted)
+        return "target" if state.rounds >= self._effort.rounds and all(known) else None
 
     def _rows(self, state: CaseState) -> list[Row]:
-        """Return the rows of the next round; raced rows take one turn in each of the first rounds.
-
-        The reference takes it in one round more, so that its ratios have intervals.
-        """
+        """Return the rows of the next round: raced ones take a turn in each of the first, the reference in one more."""
         fewest = self._effort.rounds
         return [
             row
@@ -362,11 +354,7 @@ class TwoStages:
         return set(self._rng.sample(list(states), ceil(NULL_SHARE * len(states))))
 
     def _sweep(
-        self,
-        states: Sequence[CaseState],
-        rows: Callable[[CaseState], list[Row]],
-        seconds: float,
-        controls: Collection[CaseState],
+        self, states: Sequence[CaseState], rows: RowsOf, seconds: float, controls: Collection[CaseState]
     ) -> Sweep:
         order = self._rng.sample(list(states), len(states))
         sides = {state: (0, 1, 2) if state in controls else (0, 1) for state in order}

@@ -28,7 +28,6 @@ Quantity = Annotated[float, Meta(ge=0, le=1e15)]
 Calibration = dict[Index, tuple[Count, Quantity]]
 """By contender: how many calls make a batch, and the wall seconds that such a batch takes."""
 
-
 DEVICE_LOST = 72
 """Exit status of a process whose device answers no more: an error in a kernel ends all that a process can do there."""
 
@@ -221,7 +220,7 @@ class Findings(Struct, frozen=True, tag=True):
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """Plain data: ceilings, joules, a profile's document."""
+    """Plain data: ceilings, a profile's document."""
 
     content: Any
 
@@ -282,8 +281,7 @@ class Channel:
     def receive(self) -> Any:
         """Wait for some bytes and read them; return a message once it is complete, else None.
 
-        Does not wait for the rest of a message, which may never come. Raises `EOFError` at the end of the stream, and
-        `ProtocolError`.
+        Does not wait for the rest of a message, which may never come. Raises `EOFError` and `ProtocolError`.
         """
         piece = os.read(self.fileno(), self._missing())
         if not piece:

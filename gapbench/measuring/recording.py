@@ -24,7 +24,7 @@ from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import BASE, HEAD, NULL, SLOWER, THIS, Qualification
-from gapbench.store.run import EnergySource, Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
+from gapbench.store.run import Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
 from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
@@ -60,7 +60,6 @@ class RunCollector:
     qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)
     stopped_by: dict[tuple[Case, str], str] = field(default_factory=dict)
     raced: set[tuple[Case, str, str, str]] = field(default_factory=set)
-    joules: dict[tuple[Case, str], float] = field(default_factory=dict)
     timed_seconds: float = 0.0
     noted: list[Warning] = field(default_factory=list)
     _preparations: dict[str, list[dict[str, float | None]]] = field(default_factory=lambda: defaultdict(list))
@@ -117,7 +116,6 @@ class RunCollector:
             if (*key, None) not in self.qualifications:
                 continue
             qualification = self.qualifications.get((*key, clock)) or self.qualifications[*key, None]
-            qualification = replace(qualification, energy_joules=self.joules.get((case_plan.case, name)))
             stopped_by = self.stopped_by.get(case_plan.key) if qualification.status == "ok" else None
             if stopped_by and (*case_plan.key, name, clock) in self.raced:
                 stopped_by = SLOWER
@@ -189,8 +187,7 @@ def begin(
 ) -> RunWriter:
     """Create a run in ``target``, described by its plan and environment, before anything is measured.
 
-    ``notes`` are added to the run's warnings; ``described`` are more fields of `Run`. Where another machine measures,
-    ``elsewhere`` is its environment.
+    ``notes`` become warnings, ``described`` fields of `Run`; ``elsewhere`` is the machine that measures, if another.
     """
     here = elsewhere or environment.describe(plans[0].case.device)
     warned = [] if elsewhere else environment.warnings(environment.snapshot(), None, here.machine)
@@ -293,9 +290,6 @@ def record(
                     writer.describe(ceilings=msgspec.convert(ceilings, tuple[Ceiling, ...]))
                 case events.Qualified():
                     collector.add_verdict(event)
-                case events.EnergyMeasured(sources, joules):
-                    writer.describe(energy=msgspec.convert(sources, tuple[EnergySource, ...]))
-                    collector.joules.update(joules)
                 case events.RoundMeasured():
                     writer.append(collector.add_round(event))
                 case events.WorkerLost():
@@ -348,7 +342,7 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:
         return elsewhere(plan, earlier, with_ceilings)
-    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, with_energy=True, servers=servers)
+    return engine.measure(plan, earlier=earlier, with_ceilings=with_ceilings, servers=servers)
 
 
 def _results(writer: RunWriter, plan: Plan, samples: pd.DataFrame, collector: RunCollector) -> pd.DataFrame:

@@ -58,11 +58,7 @@ def seeds(seed: int) -> tuple[int, int]:
 
 
 class _Inputs:
-    """The inputs of a round: copies of the same content in memory, which is replaced half-way through the turns.
-
-    The content of both halves is made beforehand: temporaries of that size in between would move the implementations'
-    own temporaries in the second half.
-    """
+    """A round's inputs: copies of one content, replaced half-way by another that is made before the first turn."""
 
     def __init__(self, prepared: PreparedCase, seed: int, rotations: int, rng: Random) -> None:
         self._prepared, self.half = prepared, 0
@@ -196,10 +192,7 @@ class _Round:
     def take(
         self, timer: clocks.Clock, rotations: int, only_calibrate: bool = False
     ) -> tuple[Batches, Calibration] | RoundFailure:
-        """Take one clock's turns, in two halves with different content; judge an output of each contender in both.
-
-        With ``only_calibrate`` no turn is taken, and only refusals are found.
-        """
+        """Take a clock's turns in two halves of different content, and judge outputs of both; or ``only_calibrate``."""
         assignment, sync = self.assignment, self.sync
         own = [index for index in assignment.entries[timer.name] if index in self.calls]
         try:
@@ -285,10 +278,7 @@ class _Round:
         self.current.set(index)
 
     def _bind_again(self) -> None:
-        """Bind all contenders to the new content: an autograd graph keeps what it needs of its input's old content.
-
-        This includes contenders of other clocks and refused ones: they are judged against this content.
-        """
+        """Bind all contenders again, refused ones too: an autograd graph keeps its input's old content."""
         if self.prepared.case.pass_ == "backward":
             for index in self.calls:
                 self.current.set(index)

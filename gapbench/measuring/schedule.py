@@ -98,8 +98,7 @@ class Turns:
     ) -> "Turns":
         """Plan the turns of ``slice_seconds``; contenders that are far slower than the fastest take part less often.
 
-        All sides of an implementation take part in the same turns: those in ``once`` in one, others in at least
-        `FEWEST_TURNS`.
+        All sides of an implementation share their turns: one if in ``once``, otherwise `FEWEST_TURNS` or more.
         """
         slice_seconds -= sum(calibration[index][1] for index in once)
         batch_seconds = {index: seconds for index, (_, seconds) in calibration.items() if index not in once}

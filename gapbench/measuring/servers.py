@@ -23,10 +23,7 @@ _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
 class Servers:
-    """All fork servers, and a context manager that ends them.
-
-    This interpreter's servers for the memory ``conditions`` start at once, others in `load`.
-    """
+    """A context manager of all fork servers; those for ``conditions`` start at once, others in `load`."""
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}

@@ -34,10 +34,7 @@ class SideModules:
         self._count = -1
 
     def activate(self, side: int) -> None:
-        """Install the modules of ``side``; the first time, import its implementations of the operation.
-
-        Raises the exceptions of the checkout's import.
-        """
+        """Install the modules of ``side``, the first time by an import of its checkout, which may raise anything."""
         if side == self._active:
             return
         if self._active is not None:

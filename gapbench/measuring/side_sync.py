@@ -66,13 +66,10 @@ class TokenSync(SideSync):
             if 0 < step <= len(owners):
                 yield step - 1
             if step <= len(owners) and steps[step + 1] != owner:
-                self._pass_on(steps[step + 1])
-
-    def _pass_on(self, owner: int) -> None:
-        try:
-            os.write(self._outboxes[owner], b"t")
-        except BrokenPipeError:
-            raise SystemExit(LEFT_ALONE) from None
+                try:
+                    os.write(self._outboxes[steps[step + 1]], b"t")
+                except BrokenPipeError:
+                    raise SystemExit(LEFT_ALONE) from None
 
     def agree(self, calibration: Calibration) -> Calibration:
         """Send the parent this process's calibration, and return that of all processes (see `merged`)."""
@@ -88,8 +85,7 @@ class TokenSync(SideSync):
 def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibration:
     """Return the batch lengths of all sides: for each implementation the largest number of calls of any side.
 
-    Contender i of a round is implementation ``i % implementations`` of side ``i // implementations``. Seconds grow in
-    proportion to the calls.
+    Contender i is implementation ``i % implementations`` of side ``i // implementations``; seconds grow with calls.
     """
     joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}

@@ -1,38 +1,29 @@
-"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure one round, or energy.
+"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure a round or ceilings.
 
 An exception becomes a status and a reason; the parent reports what kills the process.
 """
 
-import itertools
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
 from gapbench.machine.devices import device
-from gapbench.machine.telemetry import energy
-from gapbench.machine.telemetry.unreadable import UnreadableError
 from gapbench.measuring import ceilings, cheat_checks, forkserver_process, prepared, probes, rounds
-from gapbench.measuring.clocks import base
 from gapbench.measuring.examiner import Examiner, ExaminerGoneError, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
-from gapbench.measuring.plan import HERE
 from gapbench.measuring.prepared import CaseTask, PreparedCase
 from gapbench.measuring.protocol import WEIGHTS, Answer, Channel, Judged, Prepared, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment
 from gapbench.measuring.side_sync import SINGLE_PROCESS, SideSync, TokenSync
 from gapbench.store.records import Qualification
-from gapbench.workloads import inputs, oracle, passes
-from gapbench.workloads.cases import Case
+from gapbench.workloads import oracle, passes
 from gapbench.workloads.inputs import GuardedTensor
 from gapbench.workloads.oracle import Question
 
 _SURPRISES = 4  # input elements that are changed, one by one, for each contender
-WINDOW_SECONDS = 0.25  # shortest window in which energy is counted
-_COUNTER_TIMEOUT = 2.0
-_BATCH_SECONDS = 1e-3
 
 
 class _Loaded:
@@ -85,8 +76,7 @@ def judge(
 ) -> Iterator[Judged]:
     """Judge contenders one after the other, up to the first that is not ok.
 
-    That one may have changed the process, so the others are judged in another one. ``seeds`` are those of the
-    examiner's paper.
+    The rest is judged in another process, as it may have changed this one. ``seeds`` are the examiner's paper's.
     """
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
@@ -215,12 +205,7 @@ def _load(channel: Channel, current: CurrentContender, task: CaseTask) -> tuple[
     return case, reply.forkable
 
 
-def measure_ceilings(
-    channel: Channel,
-    current: CurrentContender,  # noqa: ARG001
-    device_name: str,
-    threads: tuple[int, ...],
-) -> None:
+def measure_ceilings(channel: Channel, _: CurrentContender, device_name: str, threads: tuple[int, ...]) -> None:
     """Measure a device's ceilings and send them as in run.json."""
     try:
         channel.send(Answer(ceilings.measure(device_name, threads)))
@@ -235,65 +220,3 @@ def selftest(channel: Channel, current: CurrentContender, device_name: str) -> N
 
     for finding in selftest.run(device(device_name)):
         channel.send(Answer(asdict(finding)))
-
-
-def energy_source(channel: Channel, current: CurrentContender, device_name: str) -> None:  # noqa: ARG001
-    """Send the name of a device's energy counter and None; or None and the reason why there is none."""
-    try:
-        with energy.opened(device_name, device(device_name).uuid) as counter:
-            channel.send(Answer([counter.source, None]))
-    except UnreadableError as error:
-        channel.send(Answer([None, str(error)]))
-
-
-def measure_energy(channel: Channel, current: CurrentContender, case: Case, spec: str, seed: int) -> None:
-    """Send the joules of one call, or the reason why they could not be measured."""
-    try:
-        loaded, reply = prepared.prepare(CaseTask(case, (spec,), (HERE,), (0,), seed), current)
-        for _, reason in reply.rejected.values():
-            channel.send(Answer(reason))
-            return
-        target = device(case.device)
-        truth = loaded.contenders[0].implementation.truth
-        call = loaded.make_call(0, loaded.sample(seed), inputs.upstream(case, seed, truth.shape(case)))
-
-        def run(count: int) -> None:
-            for _ in range(count):
-                call()
-            target.synchronize()
-
-        with energy.opened(case.device, target.uuid) as counter:
-            channel.send(Answer(joules_per_call(run, counter)))
-    except Exception as error:
-        channel.send(Answer(f"{type(error).__name__}: {error}"))
-
-
-def joules_per_call(run: Callable[[int], object], counter: energy.Counter) -> float:
-    """Return the joules of one call; ``run(count)`` makes ``count`` calls and waits for their work.
-
-    Calls run back to back from one step of the counter to a later one. Counters move in steps (NVML's of 20 to 100 ms,
-    RAPL's of 1 ms), so a window with other ends would be wrong by a step at each end. Raises `UnreadableError` if the
-    counter does not move.
-    """
-    for count in (1 << power for power in itertools.count()):
-        began = base.now()
-        run(count)
-        if base.now() - began >= _BATCH_SECONDS / 2:  # reading the counter is short beside that
-            break
-    _until_step(run, count, counter)
-    began, before, calls = base.now(), counter.joules(), 0
-    while base.now() - began < WINDOW_SECONDS:
-        run(count)
-        calls += count
-    calls += _until_step(run, count, counter)
-    return (counter.joules() - before) / calls
-
-
-def _until_step(run: Callable[[int], object], count: int, counter: energy.Counter) -> int:
-    began, before, calls = base.now(), counter.joules(), 0
-    while counter.joules() == before:
-        if base.now() - began > _COUNTER_TIMEOUT:
-            raise UnreadableError(f"{counter.source} did not move in {_COUNTER_TIMEOUT:g} s of work")
-        run(count)
-        calls += count
-    return calls

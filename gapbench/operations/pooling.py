@@ -46,6 +46,11 @@ def _pooling(
     return Implementation(name, "pooling", summary, snippet, pool, unsupported, truth=truth)
 
 
+def _windowed_pooling(kind: str, *pools: Callable[..., Tensor], summed: Callable[[Case], int]) -> Implementation:
+    summary, snippet = f"windowed {kind} pooling, 2 wide with stride 2", f"F.{pools[1].__name__}(x, 2)"
+    return _pooling(f"{kind}_2x2", summary, snippet, _of_rank(pools, 2), _windowed, summed, _window_unsupported)
+
+
 POOLING = Operation(
     "pooling",
     "global average pooling beside global maximum and windowed pooling, each judged by its own expected output",
@@ -72,24 +77,10 @@ POOLING = Operation(
             summed=lambda _case: 1,
             unsupported=lambda case: no_half_windows(case, "adaptive_max_pool3d") or empty(case),
         ),
-        _pooling(
-            "average_2x2",
-            "windowed average pooling, 2 wide with stride 2",
-            "F.avg_pool2d(x, 2)",
-            _of_rank((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), 2),
-            _windowed,
-            lambda case: 2 ** len(case.spatial),
-            _window_unsupported,
+        _windowed_pooling(
+            "average", F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, summed=lambda case: 2 ** len(case.spatial)
         ),
-        _pooling(
-            "max_2x2",
-            "windowed maximum pooling, 2 wide with stride 2",
-            "F.max_pool2d(x, 2)",
-            _of_rank((F.max_pool1d, F.max_pool2d, F.max_pool3d), 2),
-            _windowed,
-            lambda _case: 1,
-            _window_unsupported,
-        ),
+        _windowed_pooling("max", F.max_pool1d, F.max_pool2d, F.max_pool3d, summed=lambda _case: 1),
     ),
     ranked=False,
 )

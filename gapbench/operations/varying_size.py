@@ -57,7 +57,8 @@ def _truth(pool: Callable[[Case], Function], size: int) -> Differentiated:
     return Differentiated(pool, lambda case: (case.n, case.c, size * len(PIXELS), size), lambda case: case.window, pool)
 
 
-_EACH_MEAN, _EACH_7 = _each(_mean), _each(lambda x: F.adaptive_avg_pool2d(x, 7))
+_EACH_MEAN = _each(_mean)
+_EACH_1, _EACH_7 = (_each(partial(F.adaptive_avg_pool2d, output_size=size)) for size in (1, 7))
 
 _varying = partial(Implementation, unsupported=_unsupported, truth=_truth(_EACH_MEAN, 1))
 
@@ -82,11 +83,7 @@ VARYING_SIZE = Operation(
     (
         _varying("varying_mean", "eager", "mean of each size", "x.mean((2, 3), keepdim=True)", _EACH_MEAN),
         _varying(
-            "varying_adaptive",
-            "eager",
-            "adaptive pooling to 1 of each size",
-            "F.adaptive_avg_pool2d(x, 1)",
-            _each(lambda x: F.adaptive_avg_pool2d(x, 1)),
+            "varying_adaptive", "eager", "adaptive pooling to 1 of each size", "F.adaptive_avg_pool2d(x, 1)", _EACH_1
         ),
         _compiled("varying_compiled_static", "compiled mean, one more compilation for each size", dynamic=False),
         _compiled("varying_compiled_auto", "compiled mean, sizes symbolic once a second one is seen"),

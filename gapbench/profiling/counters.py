@@ -2,25 +2,20 @@
 
 CPU counters come from Linux's ``perf stat``, attached to the worker. Virtual machines often have the events of the
 kernel (page faults, context switches) and none of the hardware's. GPU counters come from Nsight Compute (``ncu``)
-around a process of its own, and from Proton (``triton.profiler``) inside the worker. Neither has run on a real GPU yet:
-they are tested with fakes that replay recorded output.
+around a process of its own, which has not run on a real GPU yet: it is tested with a fake that replays recorded output.
 """
 
 import contextlib
 import csv
-import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -206,38 +201,3 @@ def parse_ncu(output: str) -> list[Counter]:
         values = [kernel[name] for kernel in counting if name in kernel]
         counted.append(Counter(name, sum(values)) if values else Counter(name, None, "ncu did not report it"))
     return counted
-
-
-def proton(run: Callable[[], object], calls: int, module: Any = None) -> tuple[dict[str, float], str | None]:
-    """Return each kernel's seconds per call by Proton while ``run`` makes ``calls`` calls, or none and the reason."""
-    if module is None:
-        if importlib.util.find_spec("triton") is None:
-            return {}, "triton is not installed; pip install 'gapbench[triton]'"
-        try:
-            module = importlib.import_module("triton.profiler")
-        except ImportError as error:
-            return {}, f"triton has no profiler: {error}"
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            module.start(str(Path(folder, "proton")))
-            run()
-            module.finalize()
-            tree = json.loads(Path(folder, "proton.hatchet").read_text(encoding="utf-8"))
-        except Exception as error:  # backends of other vendors may raise anything
-            return {}, f"Proton did not answer: {type(error).__name__}: {error}"
-    seconds: dict[str, float] = defaultdict(float)
-    for name, nanoseconds in _leaves(tree):
-        seconds[name] += nanoseconds * 1e-9 / calls
-    return dict(seconds), None if seconds else "Proton reported no kernel"
-
-
-def _leaves(tree: Any) -> Iterator[tuple[str, float]]:
-    """Yield each kernel of a hatchet tree with its nanoseconds; the tree is a list of nodes, the last the device."""
-    for node in tree:
-        if not isinstance(node, Mapping) or "frame" not in node:
-            continue
-        metrics = node.get("metrics") or {}
-        nanoseconds = next((float(value) for name, value in metrics.items() if name.startswith("time (ns)")), None)
-        if not node.get("children") and nanoseconds is not None:
-            yield str(node["frame"].get("name")), nanoseconds
-        yield from _leaves(node.get("children") or [])

@@ -89,10 +89,7 @@ def read(kineto: Any) -> list[Event]:
 
 
 def nested(events: Iterable[Event]) -> list[Node]:
-    """Return the host's events as trees, thread by thread.
-
-    The parent of an event is the latest event of its thread that had started and not ended.
-    """
+    """Return the host's events as trees, by thread: a parent is the latest event that had started and not ended."""
     roots, open_ = defaultdict[int, list[Node]](list), defaultdict[int, list[Node]](list)
     work = (event for event in events if not event.device and event.name != MEMORY)
     for event in sorted(work, key=lambda event: (event.start, -event.nanoseconds)):
@@ -182,10 +179,7 @@ def table(roots: Sequence[Node], events: Iterable[Event], calls: int) -> list[Op
 
 
 def moved(node: Node, given: Sequence[Event]) -> float | None:
-    """Return the bytes of an operator's tensors: its arguments, and the memory ``given`` to it for results.
-
-    None if it has no tensors, or leaves the work to operators beneath it.
-    """
+    """Return the bytes of an operator's arguments and ``given`` results; None without any, or if others compute."""
     event = node.event
     if not computes(event.name) or not event.tensors:
         return None

@@ -33,10 +33,7 @@ _MOST_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A change from base to head.
-
-    ``seconds`` is its part of the difference, below 0 if it saves time; None if it has no time of its own.
-    """
+    """A change from base to head and its ``seconds`` of the difference: below 0 if it saves time, None without any."""
 
     kind: str
     sentence: str
@@ -78,8 +75,7 @@ def compare(
 ) -> Explanation:
     """Compare the documents of two profiles, to explain why ``head`` is slower than ``base``.
 
-    ``ratio`` is head / base as measured without profiles; ``sources`` has the code that Inductor generated for each
-    side, by file name.
+    ``ratio`` is head / base as measured without profiles; ``sources`` is each side's generated code by file name.
     """
     failed = [(name, side["reason"]) for name, side in (("base", base), ("head", head)) if side["status"] != "ok"]
     if failed:
@@ -203,9 +199,8 @@ def _smaller(rest: Sequence[Finding], difference: float) -> list[Finding]:
 
 
 def _unexplained(base: Document, head: Document, difference: float) -> list[Finding]:
-    seconds = difference - sum(
-        _part(head, part) - _part(base, part) for part in ("python", "dispatch", "allocation", "kernel", "gaps")
-    )
+    parts = "python", "dispatch", "allocation", "kernel", "gaps"
+    seconds = difference - (_part(head, *parts) - _part(base, *parts))
     if abs(seconds) <= 1e-9 * head["seconds"]:  # less than the precision of the stored shares
         return []
     if seconds < 0:
@@ -246,8 +241,7 @@ _PROCESSES = 3  # fresh processes differ by 5 to 20 %, so the median process of 
 def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Source) -> Iterator[Row]:
     """Explain each of ``rows`` of a stored run, and yield it once the explanation is kept with head's profile.
 
-    Rows that differ only by their clock share an explanation. Workers have the memory settings of the comparison, so
-    that page faults of temporaries are as rare as there.
+    Rows that differ only by clock share one. Workers have the comparison's memory settings, and so its page faults.
     """
     slower: dict[tuple[str, str], Row] = {}
     for row in rows:

@@ -49,7 +49,7 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
 
     ``seconds`` are measured without the profiler, and ``shares`` are per cent of them (see
     `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s,
-    ``memory`` is the timeline of allocated bytes, ``proton`` has the seconds of kernels, or the reason for none.
+    ``memory`` is the timeline of allocated bytes.
     """
 
     reason: None = None
@@ -69,7 +69,6 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
     memory: list[tuple[float, int]]
     generated: dict[str, Any] | None
     counters: list[counters.Counter]
-    proton: dict[str, Any]
     trace_calls: int
     notes: list[str]
 
@@ -132,7 +131,6 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
         memory=traced.timeline,
         generated=code,
         counters=_counted(calls[0], observed.seconds, target),
-        proton=_proton(calls[0], observed.seconds, target),
         trace_calls=traced.calls,
         notes=notes + traced.notes,
     )
@@ -216,17 +214,3 @@ def _counted(call: Call, seconds: float, target: Device) -> list[counters.Counte
         return []  # the parent asks ncu, which needs a process of its own
     calls = max(1, min(10_000, round(_COUNTED_SECONDS / seconds)))
     return counters.count(lambda: [call() for _ in range(calls)], calls)
-
-
-def _proton(call: Call, seconds: float, target: Device) -> dict[str, Any]:
-    if target.name == "cpu":
-        return {"kernels": {}, "reason": "Proton sees GPUs only; the case is on the CPU"}
-    calls = max(1, min(1000, round(_COUNTED_SECONDS / seconds)))
-
-    def run() -> None:
-        for _ in range(calls):
-            call()
-        target.synchronize()
-
-    kernels, reason = counters.proton(run, calls)
-    return {"kernels": kernels, "reason": reason}

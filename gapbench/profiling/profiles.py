@@ -43,8 +43,7 @@ def profile(
 ) -> Iterator[Profile]:
     """Profile each of ``specs`` (names or ``FILE.py:FUNCTION``, by name) on ``case``, one after the other.
 
-    The document of an implementation that cannot be profiled has the status and reason. Raises `GapbenchError` if no
-    worker can start.
+    What cannot be profiled has a status and reason. Raises `GapbenchError` if no worker can start.
     """
     with ForkServer(servers.preload([CasePlan("profile", case, dict(specs))])) as server:
         server.wait_ready()

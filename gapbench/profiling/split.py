@@ -1,29 +1,6 @@
 """Split the caller's time into Python, dispatch, allocation, kernels and gaps, as shares of the *measured* time.
 
-A profiler slows its subject down, by about 0.4 µs for every event on a CPU: a mean of one element takes 3 µs, and 7
-with the profiler. So no share comes from a profile alone. The same implementation is measured and profiled twice: on
-the case, and on a case of one element, whose kernels do nothing.
-
-- **fixed**: the time of a call of one element, measured without the profiler, is the cost of Python, dispatch and
-  allocation at any size. Its profile only divides it: own times of allocating operators, of all other operators, and
-  the time outside of operators. From each, the cost of recording its direct children is subtracted first, with the same
-  part of (profiled - measured) time for every event: an event is recorded before its clock starts and after it ends.
-- **growth**: the difference of the own times to those of one element. If both profiles have the same events, the cost
-  of the profiler cancels; the cost of additional events is subtracted as above, and an operator that is called more
-  often is dispatched correspondingly more often. Growth of allocating operators is allocation. Growth outside of
-  operators is Python, or the kernel if it is most of the growth and much of the time: then another runtime computed.
-  All other growth is the kernel.
-- **page faults** are allocation, wherever they happen. Memory that is new from the operating system is created when it
-  is first touched, inside the kernel that touches it, and destroyed when it is freed. Faults are counted with the
-  profiler (and subtracted from kernels) and without it (and added). The cost of one is measured by filling fresh memory
-  and filling existing memory.
-- **gaps** are the share of the time that the caller's thread was not on a core (waiting, or preempted), by its CPU
-  clock.
-- **unexplained** is the rest of the measured time, below 0 if the other parts exceed it. It includes cold caches, and
-  other work on the machine between two windows.
-
-On an accelerator the kernels' own clocks give the time that at least one of them ran. The rest is divided among the
-host's own work, as far as that explains it, and gaps.
+docs/profiling.md explains how, and why no share comes from a profile alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,10 +68,9 @@ class Split:
 
 
 def split(case: Observed, one_element: Observed | None, seconds_per_fault: float = 0.0) -> Split:
-    """Split the case's measured time; see the module's docstring.
+    """Split the case's measured time (see docs/profiling.md).
 
-    Without ``one_element`` the fixed cost comes from the case's own profile, and all time of operators that do not
-    allocate is the kernel's.
+    Without ``one_element`` its own profile has the fixed cost, and all operators that do not allocate compute.
     """
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)

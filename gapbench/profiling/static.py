@@ -1,7 +1,4 @@
-"""Inspect our Triton kernels without a GPU: compile them for an architecture, and parse the machine code.
-
-``python -m gapbench.profiling.static`` prints the table of docs/triton.md.
-"""
+"""Inspect our Triton kernels without a GPU: compile them for an architecture, and parse the machine code."""
 
 import math
 import re
@@ -333,10 +330,7 @@ def _machine_code(compiled: Any) -> MachineCode:
 
 
 def unsupported_reason(arch: str) -> str | None:
-    """Return the reason why Triton cannot compile for an architecture, None if it can.
-
-    This is tried in a separate process, because LLVM aborts its process on an unknown architecture.
-    """
+    """Return why Triton cannot compile for an architecture, or None; in another process, which LLVM may abort."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_attempt, arch).result()
@@ -364,22 +358,3 @@ def inspect_all(archs: Sequence[str] = (), gbps: float | None = None) -> list[In
         for arch in archs or [gpu.name for gpu in ARCHITECTURES]
         for inspection in inspect(kernel, replace(case, dtype=dtype), arch, gbps)
     ]
-
-
-def table(inspections: list[Inspection]) -> str:
-    """Format inspections for `ARCHITECTURES` as a Markdown table: a row per kernel and dtype."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for row in inspections:
-        cell = f"{row.registers} / {row.spills} / {row.shared_bytes} / {row.load_bytes} / {row.store_bytes}"
-        rows.setdefault((row.kernel, row.dtype), {})[row.arch] = f"{cell} / {row.occupancy:.0%}"
-    names = [gpu.name for gpu in ARCHITECTURES]
-    lines = [f"| kernel | dtype | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
-    lines += [
-        f"| {kernel} | {dtype} | {' | '.join(cells[name] for name in names)} |"
-        for (kernel, dtype), cells in rows.items()
-    ]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table(inspect_all()))

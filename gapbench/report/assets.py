@@ -71,10 +71,7 @@ def plotly() -> Asset:
 
 @cache
 def datatables() -> Asset:
-    """Return the DataTables of the installed itables, converted to a plain script that sets ``DataTable``.
-
-    itables ships a module, which browsers do not load from files.
-    """
+    """Return itables' DataTables as a script that sets ``DataTable``: browsers do not load modules from files."""
     module = str(read_package_file("html", "dt_bundle.js"))
     exports = re.search(r"export ?\{([^}]*)\};?", module)
     default = re.search(r"([\w$]+) as default", exports[1]) if exports else None

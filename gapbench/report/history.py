@@ -45,10 +45,7 @@ def read(store: Store) -> History:
 
 
 def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Read the timed results of the first of ``runs``, at most `MOST_ROWS`, and count the runs that are left out.
-
-    Runs are read in blocks, because a call costs more than a run, and no block is much larger than needed.
-    """
+    """Read the first of ``runs``, at most `MOST_ROWS` results, in few calls; count the runs left out."""
     frames, damaged = [pd.DataFrame(columns=list(COLUMNS))], list[GapbenchError]()
     shown, room, largest = 0, MOST_ROWS, MOST_ROWS
     while shown < len(runs):

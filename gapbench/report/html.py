@@ -188,12 +188,11 @@ def environment(run: Run) -> list[tuple[str, Facts]]:
     """Return the facts on a run and its environment, in sections."""
     git = to_builtins(run.git) or {}
     git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
-    energy = [(str(each.device), ", ".join(filter(None, [each.source, each.reason]))) for each in run.energy or ()]
     sections: list[tuple[str, Facts]] = [
         ("Run", _run(run)), ("Machine", _flat(to_builtins(run.machine))), ("Versions", _flat(run.versions)),
         ("Git", _flat(git)), ("Settings", _flat(to_builtins(run.settings))),
         ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
-        ("Ceilings", _ceilings(run)), ("Energy", energy),
+        ("Ceilings", _ceilings(run)),
     ]  # fmt: skip
     return [(title, facts) for title, facts in sections if facts]
 
@@ -276,12 +275,7 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["script_json"] = page_data.script_json
-    environment.globals.update(
-        fmt=fmt,
-        lines=lines,
-        assets=assets,
-        levels=quality.Level,
-        version=gapbench.__version__,
-        css=Markup(assets.style().text),  # noqa: S704 - our own file
-    )
+    css = Markup(assets.style().text)  # noqa: S704 - our own file
+    modules = {"fmt": fmt, "lines": lines, "assets": assets}
+    environment.globals.update(**modules, levels=quality.Level, version=gapbench.__version__, css=css)
     return environment

@@ -91,9 +91,8 @@ _ROW = (
     "implementation", "contender", "status", "reason", "seconds", "seconds_low", "seconds_high", "ratio", "ratio_low",
     "ratio_high", "best_ratio", "best_ratio_low", "best_ratio_high", "page_faults", "rounds", "samples", "stopped_by",
     *(metric.column for metric in METRICS), "ceiling_fraction", "ceiling", "max_error_ulp", "deterministic",
-    "batch_invariant", "remarks",
-    "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters", "code_path",
-    "energy_joules",
+    "batch_invariant", "remarks", "peak_extra_bytes", "saved_bytes", "compile_seconds", "recompilations", "parameters",
+    "code_path",
 )  # fmt: skip
 
 

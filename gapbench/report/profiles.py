@@ -87,5 +87,4 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     for counter in document["counters"]:
         unknown, count = f"unknown: {counter['reason']}", f"{fmt.number(counter['value'], 4)} a call"
         facts.append((counter["name"], unknown if fmt.missing(counter["value"]) else count))
-    facts += [(f"Proton: {name}", fmt.seconds(seconds)) for name, seconds in document["proton"]["kernels"].items()]
     return [(term, text) for term, text in facts if text != fmt.MISSING]

@@ -114,9 +114,8 @@ def _intervals(ok: pd.DataFrame) -> Check:
         return Check("intervals", Level.PASSED, "every time has a 95 % interval over rounds of fresh processes")
     remedy = f"measure at least {FEWEST_ROUNDS} rounds: --rounds {FEWEST_ROUNDS}"
     if lacking == len(ok):
-        return Check(
-            "intervals", Level.UNTRUSTED, "no time has an interval: noise and speed cannot be separated", remedy
-        )
+        evidence = "no time has an interval: noise and speed cannot be separated"
+        return Check("intervals", Level.UNTRUSTED, evidence, remedy)
     return Check("intervals", Level.CAUTION, f"{fmt.count(lacking)} of {fmt.count(len(ok))} have no interval", remedy)
 
 
@@ -180,10 +179,6 @@ def _code(run: Run) -> Check:
         return Check("code", Level.NOTE, "the commit is unknown", "run inside the repository")
     commit = run.git.commit[:7]
     if run.git.dirty:
-        return Check(
-            "code",
-            Level.NOTE,
-            f"commit {commit} had uncommitted changes",
-            "commit first, so that others can reproduce it",
-        )
+        evidence = f"commit {commit} had uncommitted changes"
+        return Check("code", Level.NOTE, evidence, "commit first, so that others can reproduce it")
     return Check("code", Level.PASSED, f"commit {commit} without uncommitted changes")

@@ -65,8 +65,7 @@ def resolve(folder: Path, ref: str) -> str:
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
     """Check out each of ``refs``, and remove the worktrees at the end; `HERE` needs none.
 
-    Submodules are checked out if they have been fetched; nothing is fetched. Raises `GapbenchError` for a ref that does
-    not exist, and where git cannot make a worktree.
+    Fetched submodules are checked out, too. Raises `GapbenchError` for a ref that does not exist or cannot be.
     """
     whole = top(folder)
     commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
@@ -117,14 +116,9 @@ def _no_filters(whole: Path) -> list[str]:
     """Return the options with which git runs no filters on what it checks out, whatever ``.gitattributes`` says."""
     keys = git.ask(whole, "config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$") or ""
     names = dict.fromkeys(key.removeprefix("filter.").rpartition(".")[0] for key in keys.splitlines())
-    settings = ("smudge=", "process=", "required=false")
-    return [
-        word
-        for name in names
-        if name not in _TRUSTED_FILTERS
-        for setting in settings
-        for word in ("-c", f"filter.{name}.{setting}")
-    ]
+    untrusted = [f"filter.{name}" for name in names if name not in _TRUSTED_FILTERS]
+    settings = [f"{name}.{value}" for name in untrusted for value in ("smudge=", "process=", "required=false")]
+    return [word for setting in settings for word in ("-c", setting)]
 
 
 def _remove(whole: Path, parent: Path) -> None:

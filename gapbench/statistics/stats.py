@@ -53,8 +53,7 @@ class Interval:
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
     """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
 
-    Both arrays hold one value per turn, in the same order, nan for a turn that the implementation skipped. Only turns
-    of both count; without any the ratio is nan.
+    Both have one value per turn, nan where the implementation skipped it. Without shared turns the ratio is nan.
     """
     shared = ~np.isnan(seconds + others)
     if not shared.any():
@@ -130,8 +129,7 @@ def holm(p_values: Floats) -> Floats:
 def mean_difference(values: Floats, others: Floats, confidence: float = 0.95) -> Interval:
     """Return the difference of the means, ``values`` minus ``others``, with its interval by Welch's t.
 
-    Welch, Biometrika 34 (1947) 28: two independent samples of normal values whose variances may differ. With fewer than
-    two values on a side there is no interval.
+    Welch, Biometrika 34 (1947) 28: variances may differ. Without two values on each side there is no interval.
     """
     from scipy.special import stdtrit  # scipy.stats takes a second to import, and warns of equal values
 
@@ -163,10 +161,7 @@ def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, p
 
 @cache
 def _signed_rank_cut(n: int, confidence: float) -> int | None:
-    """Return how many Walsh averages to cut at each end, None if even the widest interval is too narrow.
-
-    That is the largest k with P(W <= k) <= (1 - confidence) / 2, where W is the signed-rank statistic of n values.
-    """
+    """Return the largest k with P(W <= k) <= (1 - confidence) / 2 for the signed-rank statistic W of n values."""
     if n > _MOST_EXACT:
         mean, deviation = n * (n + 1) / 4, (n * (n + 1) * (2 * n + 1) / 24) ** 0.5
         return int(NormalDist(mean, deviation).inv_cdf((1 - confidence) / 2) - 0.5)

@@ -143,10 +143,7 @@ def _changed(slower: float, faster: float, level: float) -> Judgement | None:
 
 
 def unconfirmed(evidence: Evidence, level: float = LEVEL, p_value: float | None = None) -> Judgement:
-    """Decide on a row without a confirmed change: ``equivalent`` or ``inconclusive``.
-
-    ``p_value`` is that of an inconclusive row, by default the smaller of its own.
-    """
+    """Decide between ``equivalent`` and ``inconclusive``, whose ``p_value`` is by default the smaller of its own."""
     if evidence.p_equivalent <= EQUIVALENCE_LEVEL:
         return Judgement(Verdict.EQUIVALENT, evidence.p_equivalent)
     smaller = min(evidence.p_slower, evidence.p_faster) if p_value is None else p_value
@@ -245,8 +242,7 @@ def fewest_to_confirm(level: float, min_p: Callable[[int], float]) -> int:
 def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
     """Return how many fresh rounds confirm a change at ``level`` with 99 % probability.
 
-    The change is taken to be the end of its interval that is nearer to zero. None if that lies within the margin: then
-    use as many rounds as there is time for.
+    The change is the end of its interval nearer to zero. None if that is within the margin: use all the time.
     """
     change = evidence.change
     if change.low is None or change.high is None or change.low <= 0 <= change.high:

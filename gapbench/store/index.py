@@ -48,22 +48,17 @@ class Listing:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per run by `COLUMNS`; an unreadable run has only its id and the reason."""
-        return [
-            {
-                "run": run,
-                "started": described.started,
-                "ended": described.ended,
-                "suites": ",".join(described.suites),
-                "tag": described.tag,
-                **{name: getattr(described.git, name, None) for name in ("commit", "branch", "subject")},
-                "device": described.machine.device_description,
-                "complete": described.is_complete,
-                "unreadable": None,
-            }
-            if (described := self.runs.get(run))
-            else {**dict.fromkeys(COLUMNS), "run": run, "complete": False, "unreadable": self.unreadable[run]}
-            for run in self.ids
-        ]
+        rows = []
+        for run in self.ids:
+            row: dict[str, Any] = dict.fromkeys(COLUMNS)
+            row |= {"run": run, "complete": False, "unreadable": self.unreadable.get(run)}
+            if described := self.runs.get(run):
+                row |= {name: getattr(described, name) for name in ("started", "ended", "tag")}
+                row |= {name: getattr(described.git, name, None) for name in ("commit", "branch", "subject")}
+                row |= {"suites": ",".join(described.suites), "device": described.machine.device_description}
+                row["complete"] = described.is_complete
+            rows.append(row)
+        return rows
 
     def resolve(self, name: str, url: str) -> str:
         """Return the id of the run that ``name`` means.

@@ -52,7 +52,6 @@ _MEASURED = _shape(
         **_ALWAYS, "seconds": Number, "sentence": str, "shares": dict[str, Number], "memory": list[list[Number]],
         "operators": _many({"name": str, "dtypes": list[str]}, "", "calls self_seconds total_seconds bytes gbps"),
         "files": list[str], "notes": list[str], "counters": _many({"name": str}, "reason", "value"),
-        "proton": _shape({"kernels": dict[str, Number]}, "reason"),
     },
     "reason side dtype family",
     "bytes_moved page_faults page_fault_share one_element_seconds profiled_seconds calls peak_extra_bytes gbps "

@@ -67,7 +67,6 @@ RESULTS: dict[str, str] = {
     "ranked": "bool",  # false where the operation's implementations compute different things, so that none wins
     "cold": "bool",  # the input comes from memory by this clock, however small it is
     "times_launch": "bool",  # the clock times the launch and not the work, which no bandwidth limits
-    "energy_joules": "float64",  # of one call, all that the device drew in a window of calls back to back
 }  # fmt: skip
 """One row per case x implementation x contender x clock x memory."""
 
@@ -133,7 +132,6 @@ class Qualification:
     code_path: str | None = None
     deterministic: bool | None = None
     batch_invariant: bool | None = None
-    energy_joules: float | None = None
 
 
 def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -127,10 +127,7 @@ COMPARED = ("cpu", "gpu", "driver", "torch", "threads")
 
 
 def differences(before: Environment, after: Environment, packages: bool = False) -> tuple[Difference, ...]:
-    """Return the `COMPARED` facts in which two environments differ, and with ``packages`` all differing versions.
-
-    A fact that only one of them knows differs too.
-    """
+    """Return differing `COMPARED` facts, with ``packages`` all versions too; what only one of them knows differs."""
     old, new = before.compared(), after.compared()
     if packages:
         old, new = {**old, **before.versions}, {**new, **after.versions}
@@ -139,10 +136,7 @@ def differences(before: Environment, after: Environment, packages: bool = False)
 
 
 class Side(Struct, frozen=True, omit_defaults=True):
-    """One of the versions of the code that a run measured; where a field is None or empty, the run's own applies.
-
-    ``ref`` is its name on the command line.
-    """
+    """A version of the code, ``ref`` on the command line; where a field is None or empty, the run's own applies."""
 
     name: str
     ref: str | None = None
@@ -197,14 +191,6 @@ class PlannedCase(Struct, frozen=True, kw_only=True):
     memory: str | None = None
 
 
-class EnergySource(Struct, frozen=True):
-    """The meter of a device's energy; ``reason`` says why there is none, or why it covers only a part."""
-
-    device: str | None = None
-    source: str | None = None
-    reason: str | None = None
-
-
 class FleetDevice(Struct, frozen=True):
     """A device of a fleet that measured part of a run, and the address of its node."""
 
@@ -255,7 +241,6 @@ class Run(Struct, frozen=True, kw_only=True):
     load_before: tuple[Number, ...] | None = None
     load_after: tuple[Number, ...] | None = None
     ceilings: tuple[Ceiling, ...] | None = None
-    energy: tuple[EnergySource, ...] | None = None
     clocks: dict[str, dict[str, Number | None]] = {}
     wall_seconds: Number | None = None
     timed_seconds: Number | None = None

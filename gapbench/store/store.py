@@ -218,10 +218,7 @@ def timestamp(when: datetime | None = None) -> str:
 
 
 class RunWriter:
-    """The writer of a run: append a frame per finished round, then finish.
-
-    Fields of the run.json ``before`` that this gapbench does not know are kept.
-    """
+    """The writer of a run: append each finished round, then finish. Unknown fields of run.json ``before`` are kept."""
 
     def __init__(self, store: Store, run: Run, before: bytes = b"{}") -> None:
         self.run = replace(run, ended=None)
@@ -297,10 +294,7 @@ class RunWriter:
         self.release()
 
     def finish(self, results: pd.DataFrame, **fields: Any) -> None:
-        """Complete the run: merge the shards, write ``results`` and, last, ``run.json`` with ``fields``.
-
-        Raises `GapbenchError` if another process resumed the run.
-        """
+        """Complete the run: samples, results and, last, run.json. Raises `GapbenchError` if another resumed it."""
         self._refuse_gone()
         if any(_number(name) >= self._next for name in self._store.shard_names(self.id)):
             raise self._overtaken()

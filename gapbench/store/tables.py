@@ -31,12 +31,8 @@ _ALWAYS = frozenset(
 """Columns that every row has; the others may be null or missing."""
 
 _LEAST, _MOST = 1e-15, 1e15
-_POSITIVE = frozenset(
-    {
-        "seconds_per_call",
-        *(f"{name}{end}" for name in ("seconds", "ratio", "best_ratio") for end in ("", "_low", "_high")),
-    }
-)
+_POSITIVE = {f"{name}{end}" for name in ("seconds", "ratio", "best_ratio") for end in ("", "_low", "_high")}
+_POSITIVE.add("seconds_per_call")
 _UNBOUNDED = frozenset({"max_error", "max_error_ulp"})
 _FROM_ONE = frozenset({"threads", "weight", "calls"})
 _SIGNED = frozenset({"temperature_c"})

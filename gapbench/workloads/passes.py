@@ -64,11 +64,7 @@ def _weights(function: Function, require_grad: bool) -> list[nn.Parameter]:
 
 
 def _written(gradient: Tensor) -> Tensor:
-    """Return ``gradient`` with every byte of it written.
-
-    The gradient of a sum is a view with stride 0, whose bytes were never written. Timing it beside written ones would
-    be unfair.
-    """
+    """Return ``gradient`` with every byte written: a sum's is a view with stride 0, which costs less than others."""
     sizes = zip(gradient.stride(), gradient.shape, strict=True)
     return gradient.contiguous() if any(stride == 0 and size > 1 for stride, size in sizes) else gradient
 

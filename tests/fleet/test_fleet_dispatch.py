@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 
 from gapbench.errors import GapbenchError
 from gapbench.fleet import cluster, dispatch
-from gapbench.measuring.events import (
-    CaseDone,
-    CeilingsMeasured,
-    EnergyMeasured,
-    Qualified,
-    Ready,
-    RoundMeasured,
-    WorkerLost,
-)
+from gapbench.measuring.events import CaseDone, CeilingsMeasured, Qualified, Ready, RoundMeasured, WorkerLost
 from gapbench.measuring.plan import CasePlan, Effort
 from gapbench.measuring.protocol import RoundResult
 from gapbench.store.records import Qualification
@@ -59,7 +51,6 @@ class Actor:
         for round_ in range(number, effort.rounds):
             yield RoundMeasured(case_plan.case, round_, round_ - number, ("mean",), RoundResult({}))
         yield CaseDone(case_plan.case, "budget")
-        yield EnergyMeasured([{"device": "cpu", "source": None, "reason": f"of {self.number}"}])
 
     def ceilings(self, cases):
         return CeilingsMeasured([{"device": "cpu", "cases": len(cases)}])

@@ -14,7 +14,6 @@ from gapbench.fleet.merging import Part, find, merge
 from gapbench.repository.git import Git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.run import EnergySource
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
 from gapbench.workloads.cases import Case
@@ -37,7 +36,6 @@ def a_shard(store, number, count=3, **fields):
         "plan": [{"case": case.id, "suite": "quick"}], "git": COMMIT, "settings": {"budget": 60.0, "seed": 0},
         "tag": "nightly", "argv": ["run"], "load_before": [0.5 * number, 0.1, 0.2 / number],
         "ceilings": [CEILING | {"gbps": {1: None, 2: 10.0, 3: 12.0}[number]}],
-        "energy": [{"device": "cpu", "source": "RAPL" if number == 2 else None, "reason": None}],
         "clocks": {"host": {"floor_seconds": number * 1e-8, "hold_seconds": None}},
         "warnings": ["the governor is powersave", f"warned of {number}"], "wall_seconds": 10.0, "timed_seconds": 8.0,
     }  # fmt: skip
@@ -97,7 +95,6 @@ def test_the_merged_run_is_as_one_machine_would_have_made_it(shards, target):
     assert (run.sweep, run.tag, run.git) == ("feed", "nightly", Git(**COMMIT))
     assert (run.wall_seconds, run.timed_seconds) == (30.0, 24.0)
     assert run.load_before == (1.5, 0.1, 0.2)
-    assert run.energy == (EnergySource("cpu", "RAPL"),)
     assert run.clocks == {"host": {"floor_seconds": 2e-8}}
     evidence = [warning.evidence for warning in run.warnings]
     assert evidence == ["the governor is powersave", *(f"shard {n}/3: warned of {n}" for n in (1, 2, 3))]

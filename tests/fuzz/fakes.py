@@ -105,7 +105,7 @@ def _make(folder):
 _AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
-def _measure(plan, policy=None, earlier=(), with_ceilings=False, with_energy=False, servers=None):
+def _measure(plan, policy=None, earlier=(), with_ceilings=False, servers=None):
     """Yield what `engine.measure` would of the first case plans; the last implementation of each cannot run."""
     effort, random = plan.effort, Random(plan.effort.seed)
     yield events.Ready()

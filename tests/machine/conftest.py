@@ -28,8 +28,8 @@ class Driver:
     def reasons(self, gpu, mask):
         self._library.standin_reasons(gpu, ctypes.c_ulonglong(mask))
 
-    def heat(self, gpu, celsius, milliwatts, millijoules):
-        self._library.standin_heat(gpu, celsius, milliwatts, ctypes.c_ulonglong(millijoules))
+    def heat(self, gpu, celsius, milliwatts):
+        self._library.standin_heat(gpu, celsius, milliwatts)
 
     def process(self, gpu, pid):
         self._library.standin_process(gpu, pid)

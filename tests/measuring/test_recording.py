@@ -116,7 +116,7 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
         for contender in range(2):
             batches.add(contender, turn, contender, 10, 1e-3)
 
-    def measure(plan, earlier, with_ceilings, with_energy, servers):
+    def measure(plan, earlier, with_ceilings, servers):
         yield events.Qualified(case, "mean", Qualification())
         yield events.WorkerLost(case, "sum_scale", 0, "killed by SIGKILL")
         for number, slowdown in enumerate((1.0, 1.4)):
@@ -167,7 +167,7 @@ def test_page_faults_are_not_known_off_the_cpu(monkeypatch, store):
     for turn in range(4):
         batches.add(0, turn, 0, 10, 1e-3)
 
-    def measure(plan, earlier, with_ceilings, with_energy, servers):
+    def measure(plan, earlier, with_ceilings, servers):
         yield events.Qualified(case, "mean", Qualification())
         yield events.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"event_warm": batches}))
 

@@ -1,9 +1,7 @@
 import ast
-import json
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -168,55 +166,3 @@ def test_a_machine_without_ncu_says_where_it_comes_from(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert "CUDA toolkit" in counters.ncu("case", "mean")[0].reason
     assert "did not answer" in counters.ncu("case", "mean", "/nonexistent/ncu")[0].reason
-
-
-class Proton:
-    """Writes a tree where Proton would, for each session."""
-
-    def __init__(self, tree, failing=False):
-        self.tree, self.failing, self.log = tree, failing, []
-
-    def start(self, name):
-        if self.failing:
-            raise RuntimeError("no CUPTI")
-        self.name = name
-        self.log.append("start")
-
-    def finalize(self):
-        self.log.append("finalize")
-        Path(f"{self.name}.hatchet").write_text(json.dumps(self.tree))
-
-
-TREE = [
-    {
-        "frame": {"name": "ROOT", "type": "function"},
-        "metrics": {"count": 0, "time (ns)": 0},
-        "children": [
-            {"frame": {"name": "row_persistent"}, "metrics": {"count": 4, "time (ns)": 40_000.0}, "children": []},
-            {
-                "frame": {"name": "scope"},
-                "metrics": {},
-                "children": [{"frame": {"name": "row_persistent"}, "metrics": {"time (ns)": 4_000}, "children": []}],
-            },
-        ],
-    },
-    {"CUDA": {"0": {"arch": "90", "num_sms": 132}}},
-]
-
-
-def test_proton_gives_the_seconds_of_each_kernel_per_call():
-    standin = Proton(TREE)
-    kernels, reason = counters.proton(lambda: standin.log.append("run"), 4, standin)
-    assert standin.log == ["start", "run", "finalize"]
-    assert kernels == {"row_persistent": pytest.approx(11e-6)}
-    assert reason is None
-
-
-@pytest.mark.parametrize(
-    ("standin", "words"), [(Proton([]), "reported no kernel"), (Proton([], failing=True), "RuntimeError: no CUPTI"),
-                           (SimpleNamespace(), "did not answer")]
-)  # fmt: skip
-def test_a_proton_that_sees_nothing_says_why(standin, words):
-    kernels, reason = counters.proton(lambda: None, 1, standin)
-    assert kernels == {}
-    assert words in reason

@@ -14,7 +14,6 @@ from gapbench.repository.git import Git
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.run import (
     Comparison,
-    EnergySource,
     Environment,
     FlaggedRow,
     FleetDevice,
@@ -79,7 +78,6 @@ fields = {
     "plan": many(st.builds(PlannedCase, case=texts, specs=st.dictionaries(texts, texts), clocks=many(texts))),
     "snippets": st.dictionaries(texts, texts), "load_before": many(numbers),
     "ceilings": many(of(Ceiling, level=texts, threads=wholes, bytes=wholes, gbps=numbers)),
-    "energy": many(of(EnergySource, device=texts, reason=texts)),
     "clocks": st.dictionaries(texts, st.dictionaries(texts, numbers, max_size=2), max_size=2),
     "wall_seconds": numbers, "places": st.dictionaries(texts, wholes), "shard": texts,
     "fleet": many(of(FleetDevice, number=wholes, node=texts)), "imported": of(Imported, runs=many(texts), by=texts),

@@ -1,5 +1,6 @@
 """Files of schema 1 as gapbench wrote them when it had no other, and what newer columns are in them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_a_column_that_this_gapbench_does_not_know_yet_is_left_out(old):
     newer = table.append_column("from_the_future", [[1.0] * len(table)])
     pq.write_table(newer, old.path(COMPLETE, "results.parquet"))
     assert list(old.results([COMPLETE])) == list(records.RESULTS)
+
+
+def test_a_run_that_counted_energy_is_read_without_it(old):
+    """Until 0.2.0 rows had the joules of a call, and run.json the meters."""
+    table = pq.read_table(OLD / COMPLETE / "results.parquet")
+    pq.write_table(table.append_column("energy_joules", [[1e-6] * len(table)]), old.path(COMPLETE, "results.parquet"))
+    document = json.loads(old.text(COMPLETE))
+    sources = [{"device": "cpu", "source": None, "reason": "no RAPL"}]
+    old.write(old.path(COMPLETE, "run.json"), json.dumps(document | {"energy": sources}).encode())
+    assert old.describe(COMPLETE).is_complete
+    assert list(old.results([COMPLETE])) == list(records.RESULTS)
+    assert verify(old, [COMPLETE]) == []
 
 
 def test_every_file_names_its_version(old):

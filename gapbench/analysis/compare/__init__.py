@@ -11,18 +11,7 @@ from collections.abc import Collection, Sequence
 from gapbench.analysis.compare import evidence
 from gapbench.analysis.compare.clock_rate import caused_by_clock
 from gapbench.analysis.compare.interleaved import interleaved
-from gapbench.analysis.compare.rows import (
-    MARGIN,
-    Diff,
-    Key,
-    Row,
-    Side,
-    judged,
-    matched,
-    other_memory,
-    rows_of,
-    structural,
-)
+from gapbench.analysis.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, rows_of, structural
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 from gapbench.statistics.verdicts import LEVEL, Verdict, judge
 from gapbench.store import records
@@ -71,9 +60,7 @@ def compare(
     for key, before, after in pairs:
         result, side = (before, base) if after is None else (after, head)
         assert result is not None  # each key is from one of the runs
-        untested = structural(before, after)
-        if untested is None and (reason := refused or other_memory(before, after)):
-            untested = Verdict.ENVIRONMENT_MISMATCH, reason
+        untested = structural(before, after, refused)
         verdict, reason = untested or (Verdict.INCONCLUSIVE, "")
         rows[key] = Row(result["suite"], *key[:3], side.spec(key[0], key[1]), verdict, reason, memory=key[3])
         if untested is None:

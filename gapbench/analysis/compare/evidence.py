@@ -87,10 +87,7 @@ def _reference(key: Key, reference: str) -> Key:
 
 
 def _against_rest(ratio: Shifts, references: Mapping[Key, str]) -> dict[Key, Shift]:
-    """Return the shift of each reference against the median of the other implementations of its case.
-
-    All of those are shifts against the reference, so their median is hardly more certain than one of them.
-    """
+    """Return each reference's shift against the median of its case's others, hardly more certain than one of them."""
     others: dict[Key, list[Shift]] = defaultdict(list)
     for key, shift in ratio.items():
         others[_reference(key, references[key])].append(shift)
@@ -104,10 +101,7 @@ def _against_rest(ratio: Shifts, references: Mapping[Key, str]) -> dict[Key, Shi
 
 
 def _levels(side: Side, references: Mapping[Key, str]) -> Mapping[str, Shifts]:
-    """Return the levels of a run's rows: of ``own`` times, and of the ``ratio`` to the reference in the same turns.
-
-    A round's value is that of `stats.round_log_ratio`.
-    """
+    """Return the levels of a run's rows: of ``own`` times, and of the ``ratio`` to the reference in the same turns."""
     samples = with_memory(side.samples)
     samples = samples.assign(own=np.log(samples["seconds_per_call"].to_numpy(dtype=float)))
     names = {(case, clock, memory or ""): name for (case, _, clock, memory), name in references.items()}

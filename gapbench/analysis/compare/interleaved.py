@@ -77,9 +77,8 @@ def _log_ratios(
         return {}
     pairs = pairs.dropna(subset=[BASE, contender])
     turns = pairs.groupby([*ROW, "round"])
-    rounds = pd.Series(
-        {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}, dtype=float
-    ).rename_axis([*ROW, "round"])
+    ratios = {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}
+    rounds = pd.Series(ratios, dtype=float).rename_axis([*ROW, "round"])
     return {row_key(key): row.droplevel(ROW) for key, row in rounds.groupby(ROW)}
 
 

@@ -108,11 +108,8 @@ class Scale:
 
     def of(self, shift: Shift) -> Shift:
         """Add this variance between runs to that of ``shift``."""
-        return replace(
-            shift,
-            between_runs=shift.between_runs + self.variance,
-            runs_degrees=min(shift.runs_degrees, self.degrees, _MOST_TRUSTED),
-        )
+        degrees = min(shift.runs_degrees, self.degrees, _MOST_TRUSTED)
+        return replace(shift, between_runs=shift.between_runs + self.variance, runs_degrees=degrees)
 
 
 def scale(deviation: float, least: float, most: float) -> Scale:

@@ -97,10 +97,7 @@ Result = Mapping[str, Any]  # a row of results
 
 
 def rows_of(side: Side, contender: str = records.THIS) -> dict[Key, Result]:
-    """Return the rows of one contender of a run.
-
-    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
-    """
+    """Return a contender's rows. Raises `GapbenchError` for an incomplete run, `NothingMatchedError` without any."""
     run = side.run.id
     if not side.run.is_complete:
         raise GapbenchError(f"run {run} is not complete; complete it with: gapbench run --resume {run}")
@@ -143,18 +140,11 @@ def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tu
             yield key, before, after
 
 
-def other_memory(before: Result | None, after: Result | None) -> str:
-    """Describe how the memory conditions of both sides differ; empty if they do not."""
-    if before is None or after is None or before["memory"] == after["memory"]:
-        return ""
-    was, now = (row["memory"] or "not recorded" for row in (before, after))
-    return f"memory is {now}, was {was}: the allocator's settings differ; measure base again as head was measured"
-
-
-def structural(before: Result | None, after: Result | None) -> tuple[Verdict, str] | None:
+def structural(before: Result | None, after: Result | None, refused: str = "") -> tuple[Verdict, str] | None:
     """Return the verdict and reason of a row that cannot be tested; None if it can be.
 
-    A row that fails on both sides is ``failed_base``: head did not break it.
+    ``refused`` is why the environments of both runs cannot be compared. A row that fails on both sides is
+    ``failed_base``: head did not break it.
     """
     if after is None or unmeasured(after):
         return Verdict.REMOVED, "head did not measure it" if after is None else str(after["reason"])
@@ -171,7 +161,13 @@ def structural(before: Result | None, after: Result | None) -> tuple[Verdict, st
         for name in _DEFINITION
         if None not in (before[name], after[name]) and before[name] != after[name]  # older runs have nulls
     ]
-    return (Verdict.CHANGED_DEFINITION, "; ".join(changed)) if changed else None
+    if changed:
+        return Verdict.CHANGED_DEFINITION, "; ".join(changed)
+    if not refused and before["memory"] != after["memory"]:
+        was, now = (row["memory"] or "not recorded" for row in (before, after))
+        remedy = "measure base again as head was measured"
+        refused = f"memory is {now}, was {was}: the allocator's settings differ; {remedy}"
+    return (Verdict.ENVIRONMENT_MISMATCH, refused) if refused else None
 
 
 def _failure(row: Result) -> str:

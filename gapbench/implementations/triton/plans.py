@@ -112,10 +112,7 @@ def _warps(elements: int, chip: Chip) -> int:
 def _tiles(
     geometry: Geometry, chip: Chip, kernel: str, *, column: bool, longest: int = PERSISTENT, whole: bool = False
 ) -> list[Plan]:
-    """Return tiles that are long in channels (``column``) or in positions, of at most ``longest`` positions.
-
-    ``whole`` keeps a row in one tile.
-    """
+    """Return tiles long in channels (``column``) or positions, of at most ``longest``; ``whole`` rows are not cut."""
     longest = min(longest, power(geometry.window))
     plans = []
     for tile in TILES:
@@ -134,12 +131,8 @@ def _ranked(plans: Iterable[Plan], geometry: Geometry, chip: Chip) -> list[Plan]
     """Return distinct plans, those that fill the GPU first, then by distance from the preferred tile, then by line."""
 
     def badness(plan: Plan) -> tuple[int, float, int]:
-        tile = plan.block_c * plan.block_r
-        return (
-            max(0, chip.enough - plan.programs(geometry)),
-            abs(math.log2(tile / TILES[0])),
-            plan.block_c if geometry.column else 0,
-        )
+        distance = abs(math.log2(plan.block_c * plan.block_r / TILES[0]))
+        return max(0, chip.enough - plan.programs(geometry)), distance, plan.block_c if geometry.column else 0
 
     return sorted(dict.fromkeys(plans), key=badness)
 
@@ -155,10 +148,8 @@ def row_looped(geometry: Geometry, chip: Chip) -> list[Plan]:
     """Return plans whose tile slides along longer windows."""
     if geometry.window <= PERSISTENT:
         return []
-    return [
-        *_tiles(geometry, chip, "row_looped", column=False, longest=PERSISTENT),
-        *_tiles(geometry, chip, "row_looped", column=False, longest=2 * PERSISTENT),
-    ]
+    lengths = (PERSISTENT, 2 * PERSISTENT)
+    return [plan for most in lengths for plan in _tiles(geometry, chip, "row_looped", column=False, longest=most)]
 
 
 def column(geometry: Geometry, chip: Chip) -> list[Plan]:

@@ -2,7 +2,7 @@
 
 A worker calls ``open_probe``, reads before, after and (outside timed batches) during the round, and calls ``between``
 for the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package:
-`host` (Linux), `nvml` (NVIDIA), `energy`.
+`host` (Linux), `nvml` (NVIDIA).
 """
 
 import itertools

@@ -1,27 +1,23 @@
 """Read facts about a Linux host: CPU time, frequency, governor, SMT, caches, and the limits of control groups.
 
 Sources: proc(5) for ``/proc``; the kernel's ABI documents for ``/sys/devices/system/cpu``; cgroups(7) and the kernel's
-``admin-guide/cgroup-v1``, ``admin-guide/cgroup-v2`` and ``scheduler/sched-bwc``. ``root`` is the folder that holds
-``proc`` and ``sys``, the file system's own by default. What cannot be read raises `UnreadableError`.
+``admin-guide/cgroup-v2``. ``root`` is the folder that holds ``proc`` and ``sys``, the file system's own by default.
+What cannot be read raises `UnreadableError`.
 """
 
 import contextlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from math import inf
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gapbench.machine.telemetry.unreadable import UnreadableError, number, text
 
 ROOT = Path("/")
 
 _CPU = "sys/devices/system/cpu"
-
-_UNLIMITED = 2**62
-"""A limit of at least this is none: version 1 of cgroups then writes the largest multiple of the page size."""
 
 _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -92,8 +88,7 @@ def current_cpu(root: Path = ROOT) -> int:
 def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
     """Return the present frequency of ``cpu`` in MHz.
 
-    Without cpufreq, the value of ``/proc/cpuinfo`` is used only if it is measured (APERF/MPERF): a guest without these
-    counters reads a constant, which would look like a clock that never drops.
+    Without cpufreq, ``/proc/cpuinfo`` counts only if it is measured (APERF/MPERF): some guests read a constant.
     """
     try:
         return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
@@ -179,65 +174,42 @@ def _cache(level: int, root: Path) -> Path:
     raise UnreadableError(f"/{_CPU}/cpu0/cache has no cache of level {level}")
 
 
-# Below are the limits of control groups, versions 1 and 2. A group is bound by its ancestors too, so the least limit
-# between it and the root of the mount counts. In a container the group's own path may not exist under the mount; the
-# mount's root is then the container's group.
+# Below are the limits of control groups (version 2). A group is bound by its ancestors too, so the least limit between
+# it and the root of the mount counts. In a container the group's own path may not exist under the mount; the mount's
+# root is then the container's group.
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
     """Return how many CPUs this process's group may use, None where no quota is set."""
-    limit = _tightest(root, "cpu", _quota)
-    return None if limit == inf else limit
+    return _tightest(root, "cpu.max")
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
     """Return how many bytes of memory this process's group may use, None where no limit is set."""
-    limit = _tightest(root, "memory", _memory)
-    return None if limit >= _UNLIMITED else int(limit)
+    limit = _tightest(root, "memory.max")
+    return None if limit is None else int(limit)
 
 
-def _quota(folder: Path) -> float:
-    if (folder / "cpu.max").exists():
-        quota, _, period = text(folder / "cpu.max").partition(" ")
-    elif (folder / "cpu.cfs_quota_us").exists():
-        quota, period = text(folder / "cpu.cfs_quota_us"), text(folder / "cpu.cfs_period_us")
-    else:
-        return inf
-    return inf if quota in ("max", "-1") else int(quota) / int(period)
-
-
-def _memory(folder: Path) -> float:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        if (folder / name).exists():
-            limit = text(folder / name)
-            return inf if limit == "max" else int(limit)
-    return inf
-
-
-def _tightest(root: Path, controller: str, limit: Callable[[Path], float]) -> float:
-    """Return the least limit of this process's group and its ancestors under the controller's mount."""
-    mount, group = _mount(root, controller)
-    if not mount.is_dir():
-        raise UnreadableError(f"no cgroup file system with a {controller} controller is mounted at /sys/fs/cgroup")
-    folder = mount.joinpath(*PurePosixPath(group).parts[1:])
+def _tightest(root: Path, file: str) -> float | None:
+    """Return the least limit of this process's group and its ancestors; None where none has one."""
+    group = re.fullmatch(r"0::/+(.*)", text(root / "proc/self/cgroup"))  # version 1 adds lines
+    mount = root / "sys/fs/cgroup"
+    if group is None or not mount.is_dir():
+        raise UnreadableError("not all control groups are of version 2 and mounted at /sys/fs/cgroup")
+    folder = mount / group[1]
     ancestors = itertools.takewhile(lambda parent: parent != mount.parent, (folder, *folder.parents))
     try:
-        return min(limit(ancestor) for ancestor in ancestors if ancestor.is_dir())
+        limits = [_limit(text(ancestor / file)) for ancestor in ancestors if (ancestor / file).exists()]
     except (UnreadableError, ValueError, ZeroDivisionError):
         # A group's path may name a user or a job, so the reason does not quote it.
-        reason = f"the {controller} limit of this process's cgroup, or of one above it, cannot be read as a number"
+        reason = f"{file} of this process's control group, or of one above it, cannot be read as a number"
         raise UnreadableError(reason) from None
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _mount(root: Path, controller: str) -> tuple[Path, str]:
-    """Return the controller's mount and the group's path in it, by version 1 if that has the controller."""
-    mounts = root / "sys/fs/cgroup"
-    groups = dict(re.findall(r"^\d+:([^:\n]*):(/.*)$", text(root / "proc/self/cgroup"), re.MULTILINE))
-    for controllers, group in groups.items():
-        if controller in controllers.split(","):
-            joined = mounts / controllers
-            return (joined if joined.is_dir() else mounts / controller), group
-    if "" not in groups:
-        raise UnreadableError(f"/proc/self/cgroup has no group for {controller}")
-    hybrid = mounts / "unified"
-    return (hybrid if hybrid.is_dir() else mounts), groups[""]
+def _limit(content: str) -> float | None:
+    """Parse a limit, which is a share of time where a period follows."""
+    limit, *periods = content.split()
+    if limit == "max":
+        return None
+    return int(limit) / int(periods[0]) if periods else int(limit)

@@ -54,10 +54,7 @@ class Gpu:
         return float(_ask(self.nvml, "nvmlDeviceGetClockInfo", self.handle, self.nvml.NVML_CLOCK_SM))
 
     def temperature_c(self) -> float:
-        """Return the temperature of the die.
-
-        Drivers and bindings from before 2025 lack the versioned call; the deprecated one is used there.
-        """
+        """Return the temperature of the die, by the deprecated call where drivers before 2025 lack the new one."""
         arguments = self.handle, self.nvml.NVML_TEMPERATURE_GPU
         try:
             return float(_ask(self.nvml, "nvmlDeviceGetTemperatureV", *arguments))
@@ -66,11 +63,11 @@ class Gpu:
 
     def power_w(self) -> float:
         """Return the instantaneous power (other calls return an average over a second on newer boards)."""
-        return self._field("NVML_FI_DEV_POWER_INSTANT") / 1000
-
-    def energy_joules(self) -> float:
-        """Return the energy since the driver was loaded."""
-        return self._field("NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION") / 1000
+        name = "NVML_FI_DEV_POWER_INSTANT"
+        (value,) = _ask(self.nvml, "nvmlDeviceGetFieldValues", self.handle, [getattr(self.nvml, name)])
+        if value.nvmlReturn != self.nvml.NVML_SUCCESS:  # though the call as a whole succeeds
+            raise UnreadableError(f"{name}: {self.nvml.NVMLError(value.nvmlReturn)}")
+        return float(getattr(value.value, _UNION[value.valueType])) / 1000
 
     def memory_peak_gbps(self) -> float:
         """Return the memory's nominal peak in 10^9 bytes per second: highest clock x bus width x 2 transfers."""
@@ -85,10 +82,7 @@ class Gpu:
         return event_reasons(_ask(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.handle))
 
     def processes(self) -> list[int]:
-        """Return the ids of the processes that compute on the GPU.
-
-        They are the host's ids: in a container the same number may be another process, or none.
-        """
+        """Return the ids, on the host and not in its containers, of the processes that compute on the GPU."""
         running = _ask(self.nvml, "nvmlDeviceGetComputeRunningProcesses_v3", self.handle)
         return sorted(process.pid for process in running)
 
@@ -116,12 +110,6 @@ class Gpu:
     def unlock_sm_clock(self) -> None:
         """Let the driver choose the SM clock again; root only."""
         _ask(self.nvml, "nvmlDeviceResetGpuLockedClocks", self.handle)
-
-    def _field(self, name: str) -> float:
-        (value,) = _ask(self.nvml, "nvmlDeviceGetFieldValues", self.handle, [getattr(self.nvml, name)])
-        if value.nvmlReturn != self.nvml.NVML_SUCCESS:  # though the call as a whole succeeds
-            raise UnreadableError(f"{name}: {self.nvml.NVMLError(value.nvmlReturn)}")
-        return float(getattr(value.value, _UNION[value.valueType]))
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
         """Return the facts that do not change in a run, for ``run.json``; reasons are noted under ``prefix`` + field.

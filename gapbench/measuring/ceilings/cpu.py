@@ -1,12 +1,8 @@
-"""Measure the ceilings of the CPU by loops that are compiled for it.
+"""Measure the ceilings of the CPU by loops that are compiled for it; docs/measuring.md compares them with torch's.
 
-Operations of torch are slower from the nearer caches: summing rows in the L1 cache reached 240 GB/s where a loop of
-wide loads reaches 510 (a Zen 5 core); from the L2 cache on torch is 5 to 12 % slower. Each level is measured with data
-that fills a part of it and exceeds the previous level by far; memory with six times the last level, of which hardly
-anything stays in the cache.
-
-The ceiling is the best of many tries, because other work on a machine only slows a try down. A best that no other try
-comes near may be an outlier, or no try was undisturbed. So only a reproducible best counts.
+Each level is measured with data that fills a part of it and exceeds the previous level by far; memory with six times
+the last level, of which hardly anything stays in the cache. Other work only slows a try down, so the best of many
+counts, where others come near it: a lone best may be an outlier, or no try was undisturbed.
 """
 
 import contextlib
@@ -39,7 +35,6 @@ _LEAST = 0.95  # least rate of several threads, as a share of one thread's: slow
 _VISITS = 3
 _MOST_SECONDS = 0.9
 _DISPATCHES, _DISPATCH_TRIES = 200, 20
-
 
 SHORTEST_TRY = 0.3e-3  # least seconds of a try: starting and ending it takes below 1 % of that
 _AGREEING = 3
@@ -98,10 +93,7 @@ class RepeatedMeasurement:
 
 
 def best_of(measurements: Iterable[RepeatedMeasurement], visits: int, most_seconds: float) -> None:
-    """Visit all measurements in turn, so that they share a spell of noise.
-
-    Those that are not reproducible after ``visits`` visits get more, until ``most_seconds`` have passed.
-    """
+    """Visit all in turn, which shares spells of noise, ``visits`` times; irreproducible ones until ``most_seconds``."""
     unfinished = list(measurements)
     deadline = base.now() + most_seconds
     for number in itertools.count(1):
@@ -139,9 +131,8 @@ def measure(threads: Sequence[int]) -> list[Ceiling]:
         else:
             reason = f"{count} threads on {usable} CPUs take turns; ceilings need a CPU for each"
             ceilings.append(Ceiling(None, "read", "cpu", count, reason=reason))
-    ceilings.append(
-        Ceiling(MEMORY, "datasheet", "cpu", reason="an operating system reports neither channels nor speed")
-    )
+    reason = "an operating system reports neither channels nor speed"
+    ceilings.append(Ceiling(MEMORY, "datasheet", "cpu", reason=reason))
     element = torch.zeros(1)
     dispatch = min(base.timed(itertools.repeat(element.zero_, _DISPATCHES))[0] for _ in range(_DISPATCH_TRIES))
     return [*ceilings, Ceiling(None, "dispatch", "cpu", seconds=dispatch / _DISPATCHES)]
@@ -162,15 +153,10 @@ def measured(levels: Sequence[Level], threads: int, loops: Loops) -> Iterator[Ce
     """Yield the ceilings of each level for ``threads``, by kind."""
     # Memory that was never written is one page of zeros; the thread that writes it first determines its node.
     loops(KINDS["write"][0], levels[-1].shares["write"][0] // threads // _STEP * _STEP, 1, threads)
-    groups = [
-        (
-            level,
-            kind,
-            [_measurement(loops, number, level, size, threads) for number in numbers for size in level.shares[kind]],
-        )
-        for level in levels
-        for kind, numbers in KINDS.items()
-    ]
+    groups: list[tuple[Level, str, list[RepeatedMeasurement]]] = []
+    for level, (kind, numbers) in itertools.product(levels, KINDS.items()):
+        tries = [_measurement(loops, number, level, size, threads) for number in numbers for size in level.shares[kind]]
+        groups.append((level, kind, tries))
     # Most times are compared with reading, so it is tried twice as often.
     reading = [measurement for _, kind, group in groups for measurement in group if kind == "read"]
     best_of([*reading, *(measurement for *_, group in groups for measurement in group)], _VISITS, _MOST_SECONDS)

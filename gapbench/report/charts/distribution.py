@@ -140,12 +140,16 @@ def _in_time(name: str, mark: style.Mark, own: pd.DataFrame, room: int) -> go.Sc
 
 
 def _by_round(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
-    groups = own.groupby("round_place")
-    x, y = groups["time"].mean().iloc[-_MOST_ROUNDS:], groups["seconds_per_call"].median().iloc[-_MOST_ROUNDS:]
+    x, y = _medians(own, "seconds_per_call")
     hover = [style.hover(name, f"median of a round {fmt.seconds(median)}") for median in y]
-    look = (mark.symbol, mark.colour)
-    line = {"color": mark.colour, "width": 1.5, "dash": mark.dash}
+    look, line = (mark.symbol, mark.colour), {"color": mark.colour, "width": 1.5, "dash": mark.dash}
     return style.dots(style.short(name), x, y, hover, look, mode="lines+markers", line=line)
+
+
+def _medians(own: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
+    """Return the places of the newest rounds in time, and their medians."""
+    rounds = own.groupby("round_place")
+    return rounds["time"].mean().iloc[-_MOST_ROUNDS:], rounds[column].median().iloc[-_MOST_ROUNDS:]
 
 
 def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
@@ -157,8 +161,7 @@ def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
 
 
 def _of_state(frame: pd.DataFrame, name: str) -> go.Scatter:
-    groups = frame.groupby("round_place")
-    x, y = groups["time"].mean().iloc[-_MOST_ROUNDS:], groups[name].median().iloc[-_MOST_ROUNDS:]
+    x, y = _medians(frame, name)
     hover = [f"{_STATE[name]}: {fmt.number(value)}" for value in y]
     look, line = ("circle", style.PLAIN), {"color": style.PLAIN, "width": 1.5}
     return style.dots(None, x, y, hover, look, 6, mode="lines+markers", line=line, cliponaxis=False)

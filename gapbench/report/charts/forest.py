@@ -59,9 +59,8 @@ def figure(source: Source) -> go.Figure:
                  for row in rows.records(some)]  # fmt: skip
         name, x, y = str(verdict).replace("_", " "), ratio.where(ratio.notna(), None), some.index + _MARK
         figure.add_trace(style.dots(name, x, y, hover, (symbol, colour), 11, edge=True, error_x=bars))
-    for index, row in enumerate(
-        rows.records(drawn)
-    ):  # names are above their marks, because a narrow screen has no room beside them
+    # names are above their marks, because a narrow screen has no room beside them
+    for index, row in enumerate(rows.records(drawn)):
         clock = f", {style.short(row['clock'])}" if drawn["clock"].nunique() > 1 else ""
         text = f"<b>{style.short(row['implementation'])}</b> {_verdict(row)}{clock}<br>{style.short(row['case'], 52)}"
         figure.add_annotation(style.caption(text, index - 0.14))

@@ -16,10 +16,7 @@ Frame = pd.DataFrame
 
 
 def numeric(frame: Frame) -> Frame:
-    """Convert all numbers of ``frame`` to float64, with nan for null.
-
-    Arrow's texts become Python strings, because Arrow's kernels lack operations that charts need.
-    """
+    """Convert numbers to float64, null to nan, and Arrow's texts to Python's, for operations that charts need."""
     kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
     texts = [name for name, kind in frame.dtypes.items() if name not in kinds and isinstance(kind, pd.ArrowDtype)]
     plain = {str(name): frame[name].astype(object).where(frame[name].notna(), None) for name in texts}

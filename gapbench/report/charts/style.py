@@ -74,7 +74,6 @@ LAYOUT: dict[str, Any] = {
     "dragmode": False,  # a swipe on a phone scrolls the page
 }
 
-
 AXIS: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}  # of all axes
 
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "itemclick": False}

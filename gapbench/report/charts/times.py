@@ -81,11 +81,7 @@ def summary(case: pd.DataFrame) -> str:
 
 
 def _timed(case: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with a time: the winner, then by time (within the noise another may have a smaller time).
-
-    ``name`` includes the contender if there are several, ``text`` is shown beside the dot, ``low`` and ``high`` are the
-    time itself if there is no interval.
-    """
+    """Return timed rows, winner first: with a ``name``, a ``text``, and ``low`` and ``high`` (or the time itself)."""
     timed = case[(case["status"] == "ok") & (case["seconds"].fillna(0) > 0)]
     text = [f"{fmt.seconds(row['seconds'])}  {row['marks']}".rstrip() for row in rows.records(timed)]
     seconds, low, high = (timed[name].astype("float64") for name in ("seconds", "seconds_low", "seconds_high"))

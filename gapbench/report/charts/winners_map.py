@@ -29,12 +29,9 @@ def figure(results: pd.DataFrame, winners: pd.DataFrame) -> go.Figure:
     marks = style.marks(map(str, tiles.groupby("winner")["cases"].sum().sort_values(ascending=False).index))
     groups = [group for _, group in tiles.groupby("facet_place")]
     heights = [_ROW * group["y"].nunique() for group in groups]
-    figure = style.figure(
-        sum(heights) + _GAP * len(heights) + 24 * math.ceil((len(marks) + 2) / 2) + 40,
-        legend={"y": 1 + 28 / sum(heights), "traceorder": "normal"},
-        barmode="overlay",
-        bargap=0,
-    )
+    height = sum(heights) + _GAP * len(heights) + 24 * math.ceil((len(marks) + 2) / 2) + 40
+    legend = {"y": 1 + 28 / sum(heights), "traceorder": "normal"}
+    figure = style.figure(height, legend=legend, barmode="overlay", bargap=0)
     for entry, marker in _legend(tiles, marks):
         figure.add_bar(name=entry, x=[None], y=[None], marker=marker)
     steps = _order(tiles["x"])

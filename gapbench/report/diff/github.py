@@ -122,10 +122,7 @@ def outputs(diff: Diff) -> str:
 
 
 def write(diff: Diff, summary_path: str | None, output_path: str | None) -> None:
-    """Append the summary and the outputs to the files that GitHub names; None leaves one out.
-
-    Raises `GapbenchError` if a file cannot be written.
-    """
+    """Append summary and outputs to the files that GitHub names; None leaves one out. Raises `GapbenchError`."""
     for path, content in ((summary_path, summary), (output_path, outputs)):
         if path:
             try:

@@ -8,13 +8,13 @@
 #include <string.h>
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, VERSION_MISMATCH = 25 };
-enum { POWER_INSTANT = 186, TOTAL_ENERGY = 83 };
+enum { POWER_INSTANT = 186 };
 
 struct gpu {
     const char *uuid, *slice;
     unsigned sm_clock, memory_clock, power_mw, processes[4], process_count, mig, mig_pending, ecc, ecc_pending, pcie_gen;
     int temperature;
-    unsigned long long reasons, energy_mj;
+    unsigned long long reasons;
 };
 typedef struct device { struct gpu *gpu; int is_slice; } *nvmlDevice_t;
 
@@ -28,7 +28,7 @@ static unsigned state[2][2]; /* persistence mode and locked clock of each */
 
 void standin_reset(void) {
     static const struct gpu fresh = {.sm_clock = 1980, .memory_clock = 2619, .power_mw = 351250, .temperature = 41,
-        .energy_mj = 7000500, .ecc = 1, .ecc_pending = 1, .pcie_gen = 5};
+        .ecc = 1, .ecc_pending = 1, .pcie_gen = 5};
     gpus[0] = gpus[1] = fresh;
     gpus[0].uuid = "GPU-11111111-2222-3333-4444-000000000000";
     gpus[1].uuid = "GPU-11111111-2222-3333-4444-000000000001";
@@ -43,9 +43,7 @@ __attribute__((constructor)) static void load(void) { standin_reset(); }
 void standin_count(unsigned count) { gpu_count = count; }
 void standin_clocks(int i, unsigned sm, unsigned memory) { gpus[i].sm_clock = sm; gpus[i].memory_clock = memory; }
 void standin_reasons(int i, unsigned long long mask) { gpus[i].reasons = mask; }
-void standin_heat(int i, int celsius, unsigned power_mw, unsigned long long energy_mj) {
-    gpus[i].temperature = celsius; gpus[i].power_mw = power_mw; gpus[i].energy_mj = energy_mj;
-}
+void standin_heat(int i, int celsius, unsigned power_mw) { gpus[i].temperature = celsius; gpus[i].power_mw = power_mw; }
 void standin_process(int i, unsigned pid) { gpus[i].processes[gpus[i].process_count++] = pid; }
 void standin_modes(int i, unsigned mig, unsigned mig_pending, unsigned ecc, unsigned ecc_pending) {
     gpus[i].mig = mig; gpus[i].mig_pending = mig_pending; gpus[i].ecc = ecc; gpus[i].ecc_pending = ecc_pending;
@@ -140,7 +138,6 @@ int nvmlDeviceGetFieldValues(nvmlDevice_t d, int count, struct field *fields) {
         if (f->answer) continue;
         if (f->scope) f->answer = INVALID_ARGUMENT;
         else if (f->id == POWER_INSTANT) { f->type = 1; f->value.u = d->gpu->power_mw; }
-        else if (f->id == TOTAL_ENERGY) { f->type = 3; f->value.ull = d->gpu->energy_mj; }
         else f->answer = 3;
     }
     return SUCCESS;

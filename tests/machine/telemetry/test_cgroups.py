@@ -11,7 +11,7 @@ from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 MOUNT = "sys/fs/cgroup"
 
 
-def test_version_2_writes_quota_and_period_and_a_limit(tree):
+def test_groups_have_a_quota_with_its_period_and_a_limit(tree):
     root = tree(
         {
             "proc/self/cgroup": "0::/jobs/one\n",
@@ -24,45 +24,18 @@ def test_version_2_writes_quota_and_period_and_a_limit(tree):
     assert host.memory_limit(root) == 2**31
 
 
-def test_version_1_writes_them_in_files_of_their_own(tree):
-    root = tree(
-        {
-            "proc/self/cgroup": "9:name=systemd:/\n4:memory:/box\n3:cpu,cpuacct:/box\n",
-            f"{MOUNT}/cpu,cpuacct/box/cpu.cfs_quota_us": "50000\n",
-            f"{MOUNT}/cpu,cpuacct/box/cpu.cfs_period_us": "100000\n",
-            f"{MOUNT}/memory/box/memory.limit_in_bytes": "1073741824\n",
-        }
-    )
-    assert host.cpu_quota(root) == 0.5
-    assert host.memory_limit(root) == 2**30
-
-
-def test_no_limit_is_none_in_either_version(tree):
+def test_no_limit_is_none(tree):
     root = tree({"proc/self/cgroup": "0::/\n", f"{MOUNT}/cpu.max": "max 100000\n", f"{MOUNT}/memory.max": "max\n"})
     assert host.cpu_quota(root) is None
     assert host.memory_limit(root) is None
-    root = tree(
-        {
-            "proc/self/cgroup": "2:memory:/\n1:cpu:/\n",
-            f"{MOUNT}/cpu/cpu.cfs_quota_us": "-1\n",
-            f"{MOUNT}/cpu/cpu.cfs_period_us": "100000\n",
-            f"{MOUNT}/memory/memory.limit_in_bytes": "9223372036854710272\n",  # of pages of 64 KiB
-        }
-    )
-    assert host.cpu_quota(root) is None
-    assert host.memory_limit(root) is None
 
 
-def test_a_hybrid_holds_each_controller_in_one_version(tree):
-    root = tree(
-        {
-            "proc/self/cgroup": "1:cpu:/\n0::/box\n",
-            f"{MOUNT}/cpu/cpu.shares": "1024\n",
-            f"{MOUNT}/unified/box/memory.max": "4096\n",
-        }
-    )
-    assert host.cpu_quota(root) is None
-    assert host.memory_limit(root) == 4096
+@pytest.mark.parametrize("version_1", ["1:cpu:/\n", "9:name=systemd:/\n4:memory:/box\n3:cpu,cpuacct:/box\n0::/box\n"])
+def test_limits_of_version_1_are_unknown_and_not_absent(tree, version_1):
+    root = tree({"proc/self/cgroup": version_1, f"{MOUNT}/unified/box/cpu.max": "100000 100000\n"})
+    for read in (host.cpu_quota, host.memory_limit):
+        with pytest.raises(UnreadableError, match="version 2"):
+            read(root)
 
 
 @pytest.mark.parametrize("group", ["/docker/0123", "/../../other", "/"])
@@ -111,11 +84,10 @@ def test_garbage_is_a_reason_or_a_number_and_never_a_crash(content):
     ("files", "reason"),
     [
         ({}, "No such file"),
-        ({"proc/self/cgroup": "1:pids:/\n"}, "no group for cpu"),
-        ({"proc/self/cgroup": "1:cpu:/\n"}, "no cgroup file system"),
+        ({"proc/self/cgroup": "0::/\n"}, "mounted at /sys/fs/cgroup"),
         ({"proc/self/cgroup": "0::/\n", f"{MOUNT}/cpu.max": "100000 0\n"}, "as a number"),
         ({"proc/self/cgroup": "0::/\n", f"{MOUNT}/cpu.max": "\n"}, "as a number"),
-        ({"proc/self/cgroup": "1:cpu:/\n", f"{MOUNT}/cpu/cpu.cfs_quota_us": "5\n"}, "as a number"),
+        ({"proc/self/cgroup": "0::/\n", f"{MOUNT}/cpu.max": "many 100000\n"}, "as a number"),
     ],
 )
 def test_what_is_not_there_is_a_reason(tree, files, reason):

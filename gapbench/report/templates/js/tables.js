@@ -81,7 +81,6 @@ function makeResults() {
       bound("ratio_high"),
       ...data.metrics.map(({ column, unit }) => rowColumn(column, unit, shown(column, number))),
       rowColumn("ceiling_fraction", "Of ceiling", shown("ceiling_fraction", (value) => (missing(value) ? MISSING : `${number(100 * value)} %`))),
-      rowColumn("energy_joules", "Energy", { ...shown("energy_joules", (value) => (missing(value) ? MISSING : `${number(1e6 * value)} µJ`)), hidden: !run.rows.has("energy_joules") }),
       rowColumn("max_error_ulp", "Error in ULP", shown("max_error_ulp", number)),
       rowColumn("deterministic", "Deterministic", { hidden: true }),
       rowColumn("batch_invariant", "Batch invariant", { hidden: true }),
