@@ -58,7 +58,7 @@ class _Cached(ABC):
         return self.torch.zeros((self.cache_bytes or UNKNOWN_CACHE) // 2, device=self.name).zero_()
 
     def flush(self, write: bool = False) -> None:
-        """Empty the caches, or queue that, by reading (or with ``write`` by writing first), which leaves nothing dirty."""
+        """Empty the caches, or queue that, by reading, with ``write`` after writing: reading leaves nothing dirty."""
         if write:
             self._buffer.zero_()
         self._buffer.sum()

@@ -185,7 +185,7 @@ def test_each_batch_has_its_clock_rate_and_slow_ones_are_warned_of(monkeypatch, 
     for turn, rate in enumerate(rates):
         batches.add(0, turn, 0, 10, 1e-3, sm_clock_mhz=rate)
 
-    def measure(plan, earlier, with_ceilings, with_energy, servers):
+    def measure(plan, earlier, with_ceilings, servers):
         yield events.Qualified(case, "mean", Qualification())
         result = RoundResult({"event_warm": batches}, telemetry={"sm_clock_mhz": 1900.0})
         yield events.RoundMeasured(case, 0, 0, ("mean",), result)
