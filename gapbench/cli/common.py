@@ -54,6 +54,8 @@ def as_json(what: str = "one JSON document") -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
 
 
+_CONTAINER = ("/.dockerenv", "/run/.containerenv")  # files that Docker and Podman put into containers
+
 STORE = "results"
 store = click.option(
     "--store", "url", metavar="URL", default=STORE, show_default=True, help="Folder or fsspec URL of runs."
@@ -93,9 +95,16 @@ def locked(device: str, no_wait: bool) -> "Lock":
     def waiting(busy: str) -> None:
         click.echo(f"waiting: {busy}; Ctrl-C gives up, and --no-wait would not wait", err=True)
 
+    found = find_device(device)
+    if found.name != "cpu" and lock_folder() is None and any(map(os.path.exists, _CONTAINER)):
+        click.echo(
+            "warning: in a container locks are private: gapbench in other containers may measure on the same GPU; "
+            "name a folder that all share with GAPBENCH_LOCKS",
+            err=True,
+        )
     for sentence in tuning.left_behind(lock_folder()):
         click.echo(f"warning: {sentence}", err=True)
-    return take(find_device(device), typed(), None if no_wait else waiting)
+    return take(found, typed(), None if no_wait else waiting)
 
 
 def take(device: "Device", command: str, waiting: Callable[[str], None] | None = None) -> "Lock":

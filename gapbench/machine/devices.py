@@ -6,11 +6,12 @@ events, delays and flushes. ``runtime`` replaces torch in tests.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, ClassVar, Protocol
 
-from gapbench.errors import GapbenchError, unknown
+from gapbench.errors import GapbenchError, counted, unknown
 from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
@@ -200,6 +201,18 @@ class Accelerator(_Cached):
             "device_processors": getattr(properties, "multi_processor_count", None),
         }
 
+    def near_cpus(self) -> frozenset[int]:
+        """Return the host's CPUs that are nearest to it, none where that is unknown."""
+        properties = getattr(getattr(self.torch, self.family, None), "get_device_properties", lambda _: None)(
+            self.index
+        )
+        address = [getattr(properties, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+        if None in address:
+            return frozenset()
+        domain, bus, number = map(int, address)  # type: ignore[arg-type]
+        named = f"{domain:04x}:{bus:02x}:{number:02x}.0"
+        return Reasons().attempt("near_cpus", lambda: host.near_cpus(named)) or frozenset()
+
     def make_current(self) -> None:
         """Make this the default device of new work, on a stream of our own; workers do so first.
 
@@ -220,6 +233,10 @@ class Accelerator(_Cached):
         """Wait for all work on all streams. For use outside timed regions: it may take a millisecond."""
         self.make_current()
         self.torch.accelerator.synchronize(self.index)
+
+    def range(self, name: str) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Return a context whose work the vendor's profilers show under ``name``, where they can."""
+        return nullcontext()
 
     def event(self) -> Event:
         """Return a new event with timing."""
@@ -289,6 +306,11 @@ class Cuda(Accelerator):
         architecture = getattr(properties, "gcnArchName", "").partition(":")[0]
         return INFINITY_CACHE.get(architecture) or getattr(properties, "L2_cache_size", None) or None
 
+    def range(self, name: str) -> AbstractContextManager[object]:
+        """Return an NVTX (on ROCm, roctx) range."""
+        nvtx = getattr(self.torch.cuda, "nvtx", None)
+        return nvtx.range(name) if nvtx else nullcontext()
+
     def delay(self, seconds: float) -> float | None:
         """Queue a kernel that spins for about ``seconds`` and touches no memory; return its cycles.
 
@@ -330,6 +352,26 @@ FAMILIES: dict[str, type[Accelerator]] = {"cuda": Cuda}
 """Classes of accelerators with more abilities than `Accelerator`, by torch's device type."""
 
 
+def _why_no_gpu() -> str:
+    """Return why torch cannot use the GPUs that NVML lists, with the remedy; empty where it lists none."""
+    import torch
+
+    with nvml.every_gpu(Reasons()) as gpus:
+        described = [gpu.describe(Reasons(), "") for gpu in gpus]
+    if not described:
+        return ""
+    needed, driver = torch.version.cuda, described[0]["cuda"]
+    if needed is None:
+        why = "this torch was built without CUDA: install a build that has it"
+    elif driver and [*map(int, driver.split("."))] < [*map(int, needed.split("."))]:
+        why = f"the driver {described[0]['driver']} supports CUDA {driver} and torch needs {needed}: update the driver"
+    elif any(gpu["mig"] for gpu in described):
+        why = "MIG is on, and no slice is visible: create one, or name its UUID in CUDA_VISIBLE_DEVICES"
+    else:
+        why = "look at CUDA_VISIBLE_DEVICES, and at the container's access to GPUs"
+    return f"; NVML lists {counted(len(described), 'GPU')}, but {why}"
+
+
 def available(runtime: Any = None) -> list[Device]:
     """Return the devices of this machine, the CPU last. Accelerators have names like ``cuda:0``."""
     if runtime is None:
@@ -355,7 +397,9 @@ def device(name: str) -> Device:
         return next(each for each in by_name.values() if each.clocks)
     chosen = by_name.get(name) or by_name.get(f"{name}:0")
     if chosen is None:
-        raise unknown("device", name, by_name)
+        missing = unknown("device", name, by_name)
+        why = _why_no_gpu() if name.partition(":")[0] == "cuda" and "cuda:0" not in by_name else ""
+        raise GapbenchError(f"{missing}{why}")
     if not chosen.clocks:
         raise GapbenchError(f"device {chosen.name} cannot be measured yet: it has no clock; use --device cpu")
     return chosen

@@ -216,6 +216,12 @@ def _gpus(snapshots: Sequence[Snapshot], machine: Machine) -> _Remarks:
                 "3 s to start, and locked clocks are lost",
                 "switch it on with `sudo nvidia-smi -pm 1`, or measure with gapbench tune",
             )
+        if gpu.compute_mode not in (None, "default"):
+            yield (
+                f"the compute mode of {name} is {gpu.compute_mode}: two processes cannot use it at once, as sides that "
+                "do not share one do",
+                "set it with `sudo nvidia-smi --compute-mode=DEFAULT`",
+            )
         if gpu.mig:
             yield (
                 f"{name} is divided by MIG: a slice is measured, which shares clocks and power with the others",

@@ -18,6 +18,7 @@ from gapbench.errors import is_out_of_memory
 from gapbench.implementations import Function, Implementation
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.machine.devices import Accelerator, device
+from gapbench.machine.telemetry.host import usable_cpus
 from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import Source
@@ -180,6 +181,9 @@ def make_ready(case: Case) -> None:
     target = device(case.device)
     if isinstance(target, Accelerator):
         target.make_current()
+        # A call from the other socket launches more slowly, and the scheduler moves processes between both.
+        if near := target.near_cpus() & usable_cpus():
+            os.sched_setaffinity(0, near)
         return
     # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Checked
     # beforehand, because an operating system that overcommits memory would kill the process.

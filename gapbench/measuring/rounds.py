@@ -3,6 +3,7 @@
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from random import Random
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gapbench.machine import telemetry
-from gapbench.machine.devices import device
+from gapbench.machine.devices import Accelerator, device
 from gapbench.measuring import cheat_checks, clocks, memory, schedule
 from gapbench.measuring.examiner import Bytes, Examiner, Packed, can_change, pack
 from gapbench.measuring.forkserver import CurrentContender
@@ -270,8 +271,15 @@ class _Round:
 
         owners = [processes.get(step.contender, 0) for step in steps]
         own_steps = (steps[number] for number in self.sync.own(owners))
-        schedule.run_turns(timer, own_steps, calls, lengths, self._begin, batches, keep)
+        schedule.run_turns(timer, own_steps, calls, lengths, self._begin, batches, keep, self._ranges(timer.name))
         return outputs
+
+    def _ranges(self, clock: str) -> Callable[[int], AbstractContextManager[object]]:
+        """Return the range of a contender's batches, for the device's profilers."""
+        case, target = self.prepared.case, device(self.prepared.case.device)
+        if not isinstance(target, Accelerator):
+            return lambda _: nullcontext()
+        return lambda index: target.range(f"{case.id}/{self.prepared.contenders[index].implementation.name}/{clock}")
 
     def _begin(self, index: int) -> None:
         self.prepared.activate(index)

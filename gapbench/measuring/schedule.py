@@ -6,6 +6,7 @@ in several processes have the same schedule, of which each process runs its own 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
@@ -151,18 +152,21 @@ def run_turns(
     begin: Callable[[int], None],
     batches: Batches,
     keep: Callable[[Batch, Tensor], None],
+    range_of: Callable[[int], AbstractContextManager[object]] = lambda _: nullcontext(),
 ) -> None:
     """Run the batches of ``steps`` and add each to ``batches``.
 
-    Calls ``begin(contender)`` before each batch, and ``keep(step, output)`` with its last output after it. Outputs are
-    dropped at once, so that all contenders have the same free memory.
+    Calls ``begin(contender)`` before each batch, times it within ``range_of(contender)``, and then calls
+    ``keep(step, output)`` with its last output. Outputs are dropped at once, so that all contenders have the same free
+    memory.
     """
     for step in steps:
         index, count = step.contender, lengths[step.contender]
         begin(index)
         clock.select(index)
         before = memory.page_faults()
-        seconds, output = clock.batch(clock.at_copy(calls[index], step.copy), count)
+        with range_of(index):
+            seconds, output = clock.batch(clock.at_copy(calls[index], step.copy), count)
         faults = (memory.page_faults() - before) / (count + clock.uncounted_calls)
         batches.add(index, step.turn, step.position, count, seconds, faults, clock.sm_clock_mhz)
         keep(step, output)

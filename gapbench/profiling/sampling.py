@@ -57,6 +57,7 @@ class Watched:
 
 def window(calls: Sequence[Call], count: int, target: Device) -> Window:
     """Time ``count`` consecutive calls, on an accelerator until their work is done."""
+    target.synchronize()  # what warmed up is no part of the window
     faults, on_core = getrusage(RUSAGE_SELF).ru_minflt, time.thread_time()
     seconds, output = base.timed(base.cycled([*calls], count))
     waited, _ = base.timed(iter([lambda: (target.synchronize(), output)[1]]))

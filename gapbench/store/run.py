@@ -53,6 +53,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
     ecc_pending: bool | None = None
     power_limit_w: Number | None = None
     persistence: bool | None = None
+    compute_mode: str | None = None
     other_processes: Whole | None = None
 
 

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
 
+from gapbench.cli import common
 from gapbench.machine import device_lock
-from gapbench.machine.devices import Cpu
+from gapbench.machine.devices import Cpu, Cuda
 from gapbench.store.store import Store
 
 SMALL = ["--shape", "1x8x4x4", "--dtype", "float32", "--layout", "contiguous", "--impl", "sum_scale"]
@@ -147,3 +149,18 @@ def test_a_folder_for_locks_that_is_not_there_is_one_line(gapbench, tmp_path, mo
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "set GAPBENCH_LOCKS to a folder" in err
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "marks", "folder", "warned"),
+    [("cuda:0", True, None, True), ("cuda:0", True, "locks", False), ("cuda:0", False, None, False),
+     ("cpu", True, None, False)],
+)  # fmt: skip
+def test_a_container_whose_locks_are_its_own_is_warned_of(monkeypatch, tmp_path, capsys, device, marks, folder, warned):
+    """Another container measures on the same GPU, and neither knows of the other."""
+    monkeypatch.setattr(common, "_CONTAINER", (str(tmp_path if marks else tmp_path / "none"),))
+    monkeypatch.setattr("gapbench.machine.devices.device", lambda name: Cpu() if name == "cpu" else Cuda(name))
+    monkeypatch.setattr(common, "take", lambda *_: nullcontext())
+    monkeypatch.setattr(common, "lock_folder", lambda: folder and tmp_path / folder)
+    common.locked(device, no_wait=True)
+    assert ("GAPBENCH_LOCKS" in capsys.readouterr().err) == warned

@@ -24,7 +24,7 @@ GENERATED = "Inductor generated 1 kernel"
 STRIDE1 = compiled.compiled(builtin("avg_pool_stride1"), MODES[0])
 """No implementation of its own: it is how Inductor is made to fall back."""
 
-GPU_ONLY = ["reduce_overhead", "multi_kernel", "cooperative"]
+GPU_ONLY = ["reduce_overhead", "multi_kernel", "cooperative", "max_autotune_graphs"]
 
 
 def code_path_of(implementation, case):
@@ -41,7 +41,9 @@ def test_the_modes_and_their_spellings():
     four = ["mean", "adaptive", "avg_pool", "sum_scale"]
     on_every = ["max_autotune", "reduce_overhead", "dynamic"]
     variants = {f"compiled_{name}_{mode}": f"compiled_{name}" for name in four for mode in on_every}
-    variants |= {"compiled_mean_multi_kernel": "compiled_mean", "compiled_mean_cooperative": "compiled_mean"}
+    variants |= {
+        f"compiled_mean_{mode}": "compiled_mean" for mode in ("multi_kernel", "cooperative", "max_autotune_graphs")
+    }
     defaults = {f"compiled_{name}": None for name in four}
     assert {implementation.name: implementation.variant_of for implementation in COMPILED} == defaults | variants
 
@@ -57,7 +59,7 @@ def test_backward_where_it_cannot_be_repeated_says_so():
     backward = Case((2, 9, 7, 7), device="cuda", pass_="backward")
     unsupported = {implementation.name for implementation in COMPILED if implementation.unsupported(backward)}
     replayed = {f"compiled_{name}_reduce_overhead" for name in ("mean", "adaptive", "avg_pool", "sum_scale")}
-    assert unsupported == {*replayed, "compiled_sum_scale_dynamic"}
+    assert unsupported == {*replayed, "compiled_mean_max_autotune_graphs", "compiled_sum_scale_dynamic"}
 
 
 def test_a_gradient_of_sum_scale_with_open_sizes_indeed_cannot_be_computed_twice():

@@ -37,6 +37,9 @@ class Driver:
     def modes(self, gpu, mig=(0, 0), ecc=(1, 1)):
         self._library.standin_modes(gpu, *mig, *ecc)
 
+    def compute_mode(self, gpu, mode):
+        self._library.standin_compute_mode(gpu, mode)
+
     def refuse(self, code, call=""):
         self._library.standin_refuse(call.encode(), code)
 

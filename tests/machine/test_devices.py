@@ -145,3 +145,50 @@ def test_a_gpu_is_identified_by_its_uuid_and_other_devices_by_none():
     assert devices.Cuda("cuda:1", runtime).uuid == "e6b2..."
     assert devices.Cpu().uuid is None
     assert devices.Accelerator("xpu:0", runtime).uuid is None
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mig", "reason"),
+    [
+        (None, 0, "this torch was built without CUDA: install a build that has it"),
+        ("13.9", 0, "the driver 580.65.06 supports CUDA 13.2 and torch needs 13.9: update the driver"),
+        ("13.0", 1, "MIG is on, and no slice is visible: create one, or name its UUID in CUDA_VISIBLE_DEVICES"),
+        ("13.0", 0, "look at CUDA_VISIBLE_DEVICES, and at the container's access to GPUs"),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_missing_for_a_reason(driver, monkeypatch, cuda, mig, reason):
+    driver.modes(0, mig=(mig, mig))
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    with pytest.raises(GapbenchError) as refused:
+        devices.device("cuda:0")
+    assert str(refused.value).endswith(f"unknown device 'cuda:0'; there are: cpu; NVML lists 2 GPUs, but {reason}")
+
+
+def test_without_a_driver_nothing_is_said_of_gpus(no_driver):
+    with pytest.raises(GapbenchError) as refused:
+        devices.device("cuda")
+    assert str(refused.value) == "unknown device 'cuda'; there are: cpu"
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"), [("0-2,8", {0, 1, 2, 8}), ("5", {5}), (None, set())], ids=["ranges", "one", "untold"]
+)
+def test_the_cpus_near_a_gpu_are_those_of_its_socket(tree, monkeypatch, listed, expected):
+    root = tree({"sys/bus/pci/devices/0000:1b:00.0/local_cpulist": listed} if listed else {"proc/stat": ""})
+    monkeypatch.setattr(devices.host.near_cpus, "__defaults__", (root,))
+    runtime = runtime_of("cuda")
+    assert devices.Cuda("cuda", runtime).near_cpus() == frozenset()  # this runtime tells no address
+    properties = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x1B, pci_device_id=0)
+    runtime.cuda.get_device_properties = lambda index: properties
+    assert devices.Cuda("cuda", runtime).near_cpus() == expected
+
+
+def test_ranges_are_nvtxs_where_torch_has_it():
+    runtime, names = runtime_of("cuda"), []
+    with devices.Cuda("cuda", runtime).range("case/mean/event_cold"):
+        runtime.cuda.nvtx = SimpleNamespace(range=lambda name: names.append(name) or nullcontext())
+    with devices.Cuda("cuda", runtime).range("case/mean/event_cold"):
+        pass
+    with devices.Accelerator("xpu", runtime).range("unseen"):
+        pass
+    assert names == ["case/mean/event_cold"]

@@ -61,6 +61,11 @@ def test_what_is_not_known_is_not_warned_about():
             "nvidia-smi",
         ),
         ({"gpus": [GPU | {"mig": True, "mig_pending": True}]}, "divided by MIG", "-mig 0"),
+        (
+            {"gpus": [GPU | {"compute_mode": "exclusive process"}]},
+            "compute mode of H200 is exclusive process",
+            "--compute-mode=DEFAULT",
+        ),
         ({"gpus": [GPU | {"ecc_pending": False}]}, "ECC of H200 is on and will be off", "reset it"),
         ({"gpus": [GPU | {"mig_pending": True}]}, "MIG of H200 is off and will be on", "reset it"),
         ({"throttles": ["sw_power_cap"]}, "throttled in 1 of 1 rounds (sw_power_cap in 1)", "lock"),

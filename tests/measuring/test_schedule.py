@@ -1,4 +1,5 @@
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -249,6 +250,23 @@ def test_samples_are_seconds_per_call():
     batches, _ = play(5)
     for contender, seconds in zip(batches.contender, batches.seconds_per_call, strict=True):
         assert seconds == pytest.approx(CALL_SECONDS[contender])
+
+
+def test_batches_are_timed_within_their_contenders_range():
+    told = []
+
+    @contextmanager
+    def range_of(index):
+        told.append(index)
+        yield
+        told.append(-index)
+
+    clock = FakeClock()
+    timed = clock.batch
+    clock.batch = lambda *arguments: (told.append("timed"), timed(*arguments))[1]
+    steps = [schedule.Batch(0, 0, 2, 0), schedule.Batch(0, 1, 1, 0)]
+    schedule.run_turns(clock, iter(steps), CALLS, LENGTHS, lambda _: None, Batches(), lambda *_: None, range_of)
+    assert told == [2, "timed", -2, 1, "timed", -1]
 
 
 def test_page_faults_are_per_call_those_included_that_are_not_timed(monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any
 
 from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.host import CpuTime
-from gapbench.machine.telemetry.unreadable import Reasons
+from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
 _GPU_FIELDS = ("sm_clock_mhz", "temperature_c", "power_w", "event_reasons")
 
@@ -40,9 +40,34 @@ def open_probe(device_name: str, uuid: str | None = None, root: Path = host.ROOT
     cpus = host.usable_cpus()
     with ExitStack() as stack:
         gpu = Reasons().attempt("gpu", lambda: stack.enter_context(nvml.opened(device_name, uuid)))
-        reads = {name: getattr(gpu, name) for name in _GPU_FIELDS} if gpu else {}
+        reads: dict[str, Callable[[], Any]]
+        reads = {name: getattr(gpu, name) for name in _GPU_FIELDS} if gpu else _of_amd(device_name)
         reads["cpu_time"] = lambda: host.cpu_time(cpus, root)
         yield lambda: Reading(**{name: Reasons().attempt(name, read) for name, read in reads.items()})
+
+
+def _of_amd(device_name: str) -> dict[str, Callable[[], float]]:
+    """Return what reads an AMD GPU, through torch and amdsmi; nothing for other devices."""
+    import torch
+
+    if not torch.version.hip or not device_name.startswith("cuda"):
+        return {}
+    index = int(device_name.partition(":")[2] or 0)
+
+    def reader(read: Callable[[int], float]) -> Callable[[], float]:
+        def attempt() -> float:
+            try:
+                value = float(read(index))
+            except Exception as error:
+                raise UnreadableError(f"amdsmi: {error}") from None
+            if not value:  # torch has 0 for what amdsmi does not report
+                raise UnreadableError("amdsmi does not report it")
+            return value
+
+        return attempt
+
+    reads = {"sm_clock_mhz": torch.cuda.clock_rate, "temperature_c": torch.cuda.temperature}
+    return {name: reader(read) for name, read in {**reads, "power_w": torch.cuda.power_draw}.items()}
 
 
 def between(*readings: Reading) -> dict[str, Any]:

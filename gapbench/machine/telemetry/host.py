@@ -40,6 +40,13 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
+def near_cpus(pci_address: str, root: Path = ROOT) -> frozenset[int]:
+    """Return the CPUs nearest to a PCI device such as 0000:1b:00.0. Raises `UnreadableError`."""
+    ranges = text(root / "sys/bus/pci/devices" / pci_address / "local_cpulist").split(",")
+    ends = [[*map(int, part.split("-"))] for part in ranges]
+    return frozenset(cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1))
+
+
 def process(pid: int, root: Path = ROOT) -> str:
     """Return a process's id, with its name where that can be read."""
     try:

@@ -30,6 +30,9 @@ CHOSEN = frozenset({IDLE, "applications_clocks_setting", "display_clock_setting"
 _UNION = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
+_COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
+
+
 def event_reasons(mask: int) -> tuple[str, ...]:
     """Return the names of the bits in ``mask``, and the unknown bits of newer drivers as one number."""
     unknown = mask & ~sum(EVENT_REASONS)
@@ -135,6 +138,7 @@ class Gpu:
             "pcie_width": ("nvmlDeviceGetCurrPcieLinkWidth",),
             "pcie_width_max": ("nvmlDeviceGetMaxPcieLinkWidth",),
         }
+        compute = ask("compute_mode", "nvmlDeviceGetComputeMode", self.handle)
         modes = zip(("mig", "mig_pending", "ecc", "ecc_pending"), (*mig, *ecc), strict=True)
         return {
             "uuid": reasons.attempt(f"{prefix}uuid", self.uuid),
@@ -146,6 +150,7 @@ class Gpu:
             **{field: None if mode is None else bool(mode) for field, mode in modes},
             "power_limit_w": None if limit is None else limit / 1000,
             "persistence": reasons.attempt(f"{prefix}persistence", self.persistence),
+            "compute_mode": _COMPUTE_MODES.get(compute),
             "other_processes": None if others is None else len(others),
         }
 

@@ -12,7 +12,7 @@ enum { POWER_INSTANT = 186 };
 
 struct gpu {
     const char *uuid, *slice;
-    unsigned sm_clock, memory_clock, power_mw, processes[4], process_count, mig, mig_pending, ecc, ecc_pending, pcie_gen;
+    unsigned sm_clock, memory_clock, power_mw, processes[4], process_count, compute_mode, mig, mig_pending, ecc, ecc_pending, pcie_gen;
     int temperature;
     unsigned long long reasons;
 };
@@ -48,6 +48,7 @@ void standin_process(int i, unsigned pid) { gpus[i].processes[gpus[i].process_co
 void standin_modes(int i, unsigned mig, unsigned mig_pending, unsigned ecc, unsigned ecc_pending) {
     gpus[i].mig = mig; gpus[i].mig_pending = mig_pending; gpus[i].ecc = ecc; gpus[i].ecc_pending = ecc_pending;
 }
+void standin_compute_mode(int i, unsigned mode) { gpus[i].compute_mode = mode; }
 /* Let one call ("" for every call that reads a device) answer with an error code from now on. */
 void standin_refuse(const char *call, int code) {
     snprintf(refused_call, sizeof refused_call, "%s", call);
@@ -185,6 +186,7 @@ static int state_store(nvmlDevice_t d, int which, unsigned value) {
     fclose(f);
     return SUCCESS;
 }
+int nvmlDeviceGetComputeMode(nvmlDevice_t d, unsigned *mode) { READ *mode = d->gpu->compute_mode; return SUCCESS; }
 int nvmlDeviceGetPersistenceMode(nvmlDevice_t d, unsigned *mode) { READ state_load(); *mode = state[d->gpu - gpus][0]; return SUCCESS; }
 int nvmlDeviceSetPersistenceMode(nvmlDevice_t d, unsigned mode) { READ return state_store(d, 0, mode); }
 int nvmlDeviceSetGpuLockedClocks(nvmlDevice_t d, unsigned least, unsigned most) { READ return least == most ? state_store(d, 1, most) : INVALID_ARGUMENT; }

@@ -170,6 +170,7 @@ def test_a_gpu_is_described_by_facts_that_outlast_a_run(driver):
         "ecc_pending": True,
         "power_limit_w": 700.0,
         "persistence": False,
+        "compute_mode": "default",
         "other_processes": 0,
     }
     assert [gpus[1][mode] for mode in ("mig", "mig_pending", "ecc", "ecc_pending")] == [True, False, False, True]

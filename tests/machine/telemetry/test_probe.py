@@ -98,3 +98,17 @@ def test_this_very_machine_can_be_read():
         before, after = read(), read()
     if Path("/proc/stat").exists():
         assert after.cpu_time.busy >= before.cpu_time.busy > 0
+
+
+def test_amds_gpus_are_read_through_torch(monkeypatch, no_driver, tmp_path):
+    """What amdsmi does not report is 0 in torch, and null here."""
+    monkeypatch.setattr("torch.version.hip", "7.0")
+    monkeypatch.setattr("torch.cuda.clock_rate", lambda index: 2100 + index)
+    monkeypatch.setattr("torch.cuda.temperature", lambda index: 0)
+
+    def broken(index):
+        raise RuntimeError("no permission")
+
+    monkeypatch.setattr("torch.cuda.power_draw", broken)
+    with open_probe("cuda:1", root=tmp_path) as read:
+        assert read() == Reading(sm_clock_mhz=2101.0)
