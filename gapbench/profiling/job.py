@@ -26,6 +26,7 @@ from gapbench.workloads.passes import Call, make_call
 
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
+_CLOCKED_CALLS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     rows, observed = watched.rows, watched.observed
     if observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler recorded no kernel: the driver may restrict them to administrators")
+    elif observed.busy_seconds is not None:
+        notes.append(_beside_clocks(calls[0], observed.busy_seconds, target))
     for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
     return Measured(
@@ -134,6 +137,19 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
         trace_calls=traced.calls,
         notes=notes + traced.notes,
     )
+
+
+def _beside_clocks(call: Call, busy_seconds: float, target: Device) -> str:
+    """Return the profiler's time of a call's kernels beside the device's clocks, which add what lies between them."""
+    told = [f"its kernels are busy for {busy_seconds * 1e6:.2f} µs a call by the profiler, warm"]
+    for name in ("event_warm", "event_cold"):
+        try:
+            timer = clocks.clock(name, target)
+            timer.prepare(0.0)
+            told.append(f"{timer.batch(call, _CLOCKED_CALLS)[0] / _CLOCKED_CALLS * 1e6:.2f} µs by {name}")
+        except clocks.ClockError as refusal:
+            told.append(f"{name} refuses: {refusal}")
+    return "; ".join(told)
 
 
 def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:
