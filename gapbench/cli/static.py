@@ -11,7 +11,8 @@ import click
 from gapbench.errors import ExitCode, GapbenchError
 
 _SHOWN = {"kernel": "kernel", "dtype": "dtype", "arch": "arch", "registers": "registers", "spills": "spills",
-          "shared_bytes": "shared", "load_widths": "loads", "store_widths": "stores", "occupancy": "occupancy",
+          "shared_bytes": "shared", "load_widths": "loads", "store_widths": "stores",
+          "elements_per_thread": "elements/thread", "occupancy": "occupancy",
           "waves": "waves", "bytes_per_element": "bytes/element", "seconds": "at least",
           "instructions": "instructions"}  # fmt: skip
 

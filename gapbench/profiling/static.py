@@ -206,9 +206,9 @@ class Inspection:
     ``kernel`` is the plan's kernel, with the number of the launch if the plan has several; ``plan`` is its full text,
     ``case`` its input. ``registers`` are per thread, ``spills`` those in memory, ``shared_bytes`` per block.
     ``load_bytes`` and ``store_bytes`` are the widest global access of a thread, ``load_widths`` and ``store_widths``
-    every width that occurs; ``instructions`` counts the instructions by kind. ``occupancy`` is the share of a unit's
-    warps that fit, 0 to 1, and ``waves`` how many times all programs of the case fill the product's units; both are
-    None, with the ``reason``, if a unit's limits are unknown.
+    every width that occurs; ``elements_per_thread`` are those of a tile; ``instructions`` counts the instructions by
+    kind. ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how many times all programs of
+    the case fill the product's units; both are None, with the ``reason``, if a unit's limits are unknown.
 
     ``bytes_moved`` are the bytes of the launch's tensors, once each, ``bytes_per_element`` the same per element of the
     input. ``seconds`` is their time at ``gbps`` (of the data sheet, or as requested; None if unknown), a lower bound.
@@ -227,6 +227,7 @@ class Inspection:
     occupancy: float | None
     case: str
     store_widths: tuple[int, ...]
+    elements_per_thread: float
     instructions: Mapping[str, int]
     bytes_moved: int
     bytes_per_element: float
@@ -277,7 +278,8 @@ def _describe(name: str, case: Case, plan: str, launch: "Launch", gpu: Architect
         load_widths=tuple(sorted(set(code.loads))),
         occupancy=gpu.occupancy(code.registers, shared, launch.warps) if gpu.limits else None,
         case=f"{'x'.join(map(str, case.shape))} {case.layout} {case.pass_}",
-        store_widths=tuple(sorted(set(code.stores))), instructions=code.instructions, bytes_moved=moved,
+        store_widths=tuple(sorted(set(code.stores))),
+        elements_per_thread=launch.tile / (launch.warps * gpu.lanes), instructions=code.instructions, bytes_moved=moved,
         bytes_per_element=moved / math.prod(case.shape), waves=launch.programs / resident if resident else None,
         gbps=gbps, seconds=moved / gbps / 1e9 if gbps else None,
         reason=None if gpu.limits else f"the limits of a unit of {gpu.name} are unknown",

@@ -28,6 +28,11 @@ class Launch:
     constants: dict[str, Any]
     warps: int
 
+    @property
+    def tile(self) -> int:
+        """The number of elements that a program holds at once."""
+        return int(self.constants.get("BLOCK") or self.constants["BLOCK_C"] * self.constants["BLOCK_R"])
+
 
 def _merged(x: Tensor) -> tuple[int, int, dict[str, int]]:
     """Return images, channels and strides of ``x`` (N, C, window), as one image where one stride serves N and C."""

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from gapbench.workloads.cases import DTYPES, Case
@@ -77,6 +77,10 @@ class Plan:
         parts = cdiv(geometry.window, self.block_r) if self.kernel.startswith("spread") else self.parts
         return geometry.images * cdiv(geometry.channels, self.block_c) * parts
 
+    def per_thread(self, chip: Chip) -> float:
+        """Return how many elements of a tile each thread holds."""
+        return self.block_c * self.block_r / (self.warps * chip.lanes)
+
     def steps(self, geometry: Geometry) -> int:
         """Return how many tiles a program reads in sequence."""
         return cdiv(geometry.window, self.parts * self.block_r)
@@ -103,6 +107,9 @@ PER_THREAD = 16  # elements a thread holds of a tile: two 16-byte loads of a hal
 LINES = (128, 256, 512)  # bytes of adjacent channels that a column tile reads at a time: whole cache lines
 LONG = 4  # steps, each a memory round trip of nearly a microsecond, that exceed the second launch of a split
 PARTIALS = 8192  # partial sums that one program adds up: 64 a thread with four warps
+
+
+_MOST_WARPS = 16  # 512 threads on NVIDIA's, 1024 on AMD's GPUs
 
 
 def _warps(elements: int, chip: Chip) -> int:
@@ -196,6 +203,18 @@ FORWARD: dict[str, Callable[[Geometry, Chip], list[Plan]]] = {
 """The kernels, and the plans of each for a geometry: none where it does not apply."""
 
 
+def _swept(plan: Plan, chip: Chip) -> list[Plan]:
+    """Return a plan with half and with twice the elements a thread: how many are best is the memory's secret.
+
+    With 4 elements a thread a GB300 reaches a third of its bandwidth, with 16 all of it (QuACK's published figures).
+    """
+    return [
+        replace(plan, warps=warps)
+        for warps in (2 * plan.warps, plan.warps // 2)
+        if 1 <= warps <= _MOST_WARPS and plan.block_c * plan.block_r >= warps * chip.lanes
+    ]
+
+
 def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
     """Return the plans that the dispatcher times for the forward pass, the best guess first."""
     if geometry.column:
@@ -205,6 +224,7 @@ def forward_plans(geometry: Geometry, chip: Chip) -> list[Plan]:
     if geometry.window % ALIGNED:
         whole = [*flat(geometry, chip)[:3], *whole]
     programs, steps = whole[0].programs(geometry), whole[0].steps(geometry)
+    whole += [plan for plan in _swept(whole[0], chip) if plan not in whole]
     if programs >= 2 * chip.enough:
         return whole
     split = [plan for kernel in ("split_two_pass", "split_single_pass") for plan in _split(geometry, chip, kernel)[:2]]

@@ -96,6 +96,22 @@ def in_many_orders(case: Case, plan: Plan, backward_plan: Plan) -> list[Tensor]:
     return results
 
 
+def with_poisoned_memory(case: Case, plan: Plan, backward_plan: Plan) -> list[tuple[Tensor, Tensor]]:
+    """Return GAP of two inputs in turn, with NaN in all memory that calls allocate, beside GAP of each alone."""
+    xs = [inputs.sample(case, seed) for seed in range(2)]
+    alone = [average(x, plan, backward_plan) for x in xs]
+
+    def poisoned(*sizes, **options):
+        return torch.full(*sizes, float("nan"), **options)
+
+    pairs = []
+    with mock.patch.object(op.torch, "empty", poisoned):
+        for number in range(4):
+            with program_order(number):
+                pairs.append((average(xs[number % 2], plan, backward_plan), alone[number % 2]))
+    return pairs
+
+
 @dataclass(frozen=True)
 class Traffic:
     """How often elements were read and written, and the accesses to what is no element of any argument.

@@ -107,6 +107,17 @@ def test_the_order_of_programs_and_earlier_calls_leave_no_trace(interpreted, ker
     assert all(torch.equal(usual, other) for other in shuffled)
 
 
+@pytest.mark.parametrize("kernel", ["split_two_pass", "split_single_pass"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_stale_partial_sums_would_show(interpreted, kernel, layout):
+    """Those of an equal input are right by accident: inputs alternate, and what was not written is NaN."""
+    case = Case((2, 9, 37, 31), layout=layout)
+    for poisoned, alone in interpreted(
+        interpreting.with_poisoned_memory, case, *plans_for(case, kernel, Chip(units=16))
+    ):
+        assert torch.equal(poisoned, alone)
+
+
 # layouts that no case describes
 
 

@@ -1,6 +1,7 @@
 """How a plan reads, what kernels see of a case, and which plans are timed for it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -119,6 +120,17 @@ def test_what_arithmetic_prefers(shape, layout, kernel):
 def test_small_grids_get_smaller_tiles_and_large_ones_the_preferred_tile():
     (small, *_), (large, *_) = (FORWARD["row_persistent"](Geometry.of(Case((n, 2048, 7, 7))), H100) for n in (1, 64))
     assert small.block_c * small.block_r < large.block_c * large.block_r == TILES[0]
+
+
+@given(geometry=geometries, chip=st.sampled_from([H100, MI300X]))
+def test_elements_a_thread_are_swept_around_the_first_plan(geometry, chip):
+    first, *others = plans.forward_plans(geometry, chip)
+    tile = next(plan for plan in (first, *others) if not plan.kernel.startswith("split"))
+    alike = [plan for plan in (first, *others) if replace(plan, warps=tile.warps) == tile]
+    amounts = {plan.per_thread(chip) for plan in alike}
+    if 2 <= tile.warps <= 8 and tile.per_thread(chip) >= 2:
+        assert amounts >= {tile.per_thread(chip) * factor for factor in (0.5, 1, 2)}
+    assert min(amounts) >= 1
 
 
 def test_a_split_fills_the_gpu():
