@@ -15,7 +15,6 @@ from gapbench.analysis.history import Trend
 from gapbench.report import profiles, rows
 from gapbench.report.charts import (
     accuracy,
-    cost_model,
     distribution,
     forest,
     memory,
@@ -60,8 +59,6 @@ VIEWS: tuple[View, ...] = (
     View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline,
          lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
-    View("cost", "Cost model", "What is fixed, and what grows with the size?", "run", cost_model,
-         lambda run: (run.results,)),
     View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),
     View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, lambda run: (run.results,)),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
