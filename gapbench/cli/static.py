@@ -58,15 +58,12 @@ def compare(base: Path, head: Path | None) -> int:
 
 def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
     """Return one row for each kernel and arch. Raises `GapbenchError` for an arch that Triton does not know."""
-    try:
-        from gapbench.profiling import static
-        from gapbench.profiling.static import ARCHITECTURES, architecture
-    except ImportError as error:
-        raise _no_triton(error) from error
-    usual = [each.name for each in ARCHITECTURES]
+    from gapbench.profiling import static
+
+    usual = [each.name for each in static.ARCHITECTURES]
     for name in set(archs) - set(usual):
         try:
-            reason = static.unsupported_reason(architecture(name).name)
+            reason = static.unsupported_reason(static.architecture(name).name)
         except KeyError:
             reason = "the name is malformed"
         if reason:
@@ -77,11 +74,7 @@ def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, An
     try:
         return [asdict(row) for row in static.inspect_all(list(dict.fromkeys(archs)) or usual, bandwidth)]
     except ImportError as error:
-        raise _no_triton(error) from error
-
-
-def _no_triton(error: ImportError) -> GapbenchError:
-    return GapbenchError(f"--static needs Triton ({error}); pip install 'gapbench[triton]'")
+        raise GapbenchError(f"--static needs Triton ({error}); pip install 'gapbench[triton]'") from error
 
 
 def changes(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[Change]:

@@ -207,15 +207,7 @@ def begin(
             machine=here.machine,
             versions=here.versions,
             settings=Settings(**asdict(effort)),
-            plan=tuple(
-                PlannedCase(
-                    case=case_plan.case.id,
-                    label=case_plan.case.label,
-                    weight=case_plan.case.weight,
-                    **{name: getattr(case_plan, name) for name in ("suite", "specs", "clocks", "reference", "memory")},
-                )
-                for case_plan in plans
-            ),
+            plan=tuple(map(_planned, plans)),
             snippets=_snippets(plans),
             load_before=None if elsewhere else environment.load(),
             notes=tuple(notes),
@@ -223,6 +215,12 @@ def begin(
             **described,
         )
     )
+
+
+def _planned(case_plan: CasePlan) -> PlannedCase:
+    case = case_plan.case
+    own = {name: getattr(case_plan, name) for name in ("suite", "specs", "clocks", "reference", "memory")}
+    return PlannedCase(case=case.id, label=case.label, weight=case.weight, **own)
 
 
 def _inherited(plans: Sequence[CasePlan]) -> Iterator[Warning]:

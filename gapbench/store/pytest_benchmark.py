@@ -45,29 +45,14 @@ def document(run: Run, results: pd.DataFrame, samples: pd.DataFrame) -> dict[str
     if not benchmarks:
         raise GapbenchError(f"run {run.id} has nothing to export: no implementation is ok and has samples")
     machine, git, python = run.machine, run.git or Git(), run.versions.get("python")
-    return {
-        "machine_info": {
-            **dict.fromkeys(_PYTHON),
-            "python_implementation_version": python,
-            "python_version": python,
-            "system": machine.system,
-            "cpu": {"brand_raw": machine.cpu, "count": machine.logical_cores},
-            "gapbench": to_builtins({"machine": machine, "versions": run.versions, "warnings": run.warnings}),
-        },
-        "commit_info": {
-            "id": git.commit or "unversioned",
-            "time": None,
-            "author_time": None,
-            "dirty": bool(git.dirty),
-            "project": None,
-            "branch": git.branch or "(unknown)",
-            "subject": git.subject,
-            "diff_hash": git.diff_hash,
-        },
-        "benchmarks": benchmarks,
-        "datetime": run.started,
-        "version": VERSION,
-    }
+    cpu = {"brand_raw": machine.cpu, "count": machine.logical_cores}
+    ours = to_builtins({"machine": machine, "versions": run.versions, "warnings": run.warnings})
+    about = dict.fromkeys(_PYTHON) | dict.fromkeys(("python_implementation_version", "python_version"), python)
+    about |= {"system": machine.system, "cpu": cpu, "gapbench": ours}
+    commit = {"id": git.commit or "unversioned", "dirty": bool(git.dirty), "branch": git.branch or "(unknown)"}
+    commit |= {"subject": git.subject, "diff_hash": git.diff_hash, "time": None, "author_time": None, "project": None}
+    described = {"machine_info": about, "commit_info": commit, "datetime": run.started, "version": VERSION}
+    return {**described, "benchmarks": benchmarks}
 
 
 def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame) -> dict[str, Any]:
@@ -86,23 +71,16 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
         for column in BATCH
         if samples[column].notna().any()
     }
+    params = {column: _plain(row[column], records.RESULTS[column]) for column in _PARAMS}
+    params |= {"implementation": whose, "clock": clock, **({"memory": memory} if memory else {})}
+    named = {column: value for column, value in zip(KEY, key, strict=True) if value}
     return {
         "group": group,
         "name": name,
         "fullname": f"{kept['suite']}::{name}" if "suite" in kept else name,
-        "params": {
-            **{column: _plain(row[column], records.RESULTS[column]) for column in _PARAMS},
-            "implementation": whose,
-            "clock": clock,
-            **({"memory": memory} if memory else {}),
-        },
+        "params": params,
         "param": name,
-        "extra_info": {
-            "run": run,
-            **{name: value for name, value in zip(KEY, key, strict=True) if value},
-            "batch": batch,
-            "kept": kept,
-        },
+        "extra_info": {"run": run, **named, "batch": batch, "kept": kept},
         "options": {**dict.fromkeys(_OPTIONS), "timer": clock},
         "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},  # data are per call already
     }

@@ -44,17 +44,12 @@ def figure(shares: pd.DataFrame) -> go.Figure:
     inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "hoverinfo": "text"}
     for part, own in drawn.groupby("part", sort=False):
         colour, pattern = _LOOKS.get(str(part), (style.PLAIN, ""))
-        figure.add_bar(
-            name=html.escape(str(part)),
-            orientation="h",
-            x=own["share"],
-            y=[rows_of[name] + 0.25 for name in own["implementation"]],
-            width=0.5,
-            marker={"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}},
-            text=[f"{share:.0f}" if share >= _LABELLED else "" for share in own["share"]],
-            hovertext=[_hover(row) for row in rows.records(own)],
-            **inside,
-        )
+        marker = {"color": colour, "pattern": {"shape": pattern, "solidity": 0.2, "fgcolor": "#ffffff"}}
+        bar = {"name": html.escape(str(part)), "orientation": "h", "width": 0.5, "marker": marker, **inside}
+        places = [rows_of[name] + 0.25 for name in own["implementation"]]
+        labels = [f"{share:.0f}" if share >= _LABELLED else "" for share in own["share"]]
+        hover = [_hover(row) for row in rows.records(own)]
+        figure.add_bar(x=own["share"], y=places, text=labels, hovertext=hover, **bar)
     for name, own in drawn.groupby("implementation", sort=False):
         text = f"<b>{style.short(name)}</b> {fmt.seconds(own['seconds'].iloc[0])}"
         figure.add_annotation(style.caption(text, rows_of[name] - 0.2))
