@@ -306,7 +306,7 @@ def kept_apart(code):
 @pytest.mark.parametrize("apart", [False, True])
 def test_every_side_takes_the_same_turns_with_the_same_batches(play, apart):
     codes = kept_apart(HONEST) if apart else [HONEST, HONEST]
-    events, together = play(*codes, clocks=("host", "host_cold"))
+    events, together = play(*codes, case=Case((4, 64, 28, 28)), clocks=("host", "host_cold"))
     assert together is not apart
     (measured,) = of(RoundMeasured, events)
     for clock in ("host", "host_cold"):

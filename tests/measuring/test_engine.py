@@ -139,8 +139,9 @@ def test_a_compilation_that_falls_back_to_eager_is_not_a_number(monkeypatch):
 
 
 def test_two_clocks_time_the_same_rounds():
-    case_plan = CasePlan("test", SMALL, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
-    events = list(engine.measure(Plan((case_plan,), Effort(budget=2, rounds=2))))
+    case = Case((4, 64, 28, 28))  # of SMALL, more would be rotated on a host with a large cache than it should hold
+    case_plan = CasePlan("test", case, {"mean": "mean", "sum_scale": "sum_scale"}, ("host", "host_cold"))
+    events = list(engine.measure(Plan((case_plan,), Effort(budget=10, rounds=2))))
     for measured in rounds(events):
         warm, cold = measured.by_turn("host"), measured.by_turn("host_cold")
         assert set(warm) == set(cold) == {(THIS, "mean"), (THIS, "sum_scale")}
