@@ -21,7 +21,7 @@ HONEST = {
     "clock": ["host", "host_cold", "event_cold"],
     "impl": ["mean", "adaptive", "mine.py:pool", "mine.py:none", "nothing.py:f", "triton", "max"],
     "k": ["mean", "mean or adaptive", "not mean", "(mean", "and", "float32 and (mean or not 7x7)"],
-    "suites": ["tutorial", "ci", "quick", "bench_mine.py", "nothing"],
+    "suites": ["tutorial", "pooling.json", "ci", "quick", "bench_mine.py", "kernels.json", "nothing", "nothing.csv"],
     "budget": ["1", "60s", "5m", "1h", "0", "-1s", "nan"],
     "target": ["1%", "0.01", "100%", "0", "1e-3"],
     "margin": ["1%", "0.05", "0", "100%", "1000%"],

@@ -72,6 +72,7 @@ def _make(folder):
     folder.mkdir()
     (folder / "mine.py").write_text("def pool(x):\n    return x.mean((2, 3), keepdim=True)\n")
     (folder / "bench_mine.py").write_text("'''Mine.'''\n")
+    (folder / "pooling.json").write_text('{"schema": 1, "cases": [{"shape": "2x3x4x4", "count": 3}]}')
     for words in (
         ["init", "--quiet", "-b", "main"],
         ["add", "."],
