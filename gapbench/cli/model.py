@@ -73,11 +73,9 @@ def record(
     table = []
     for each in chosen.cases:
         site = each.sites[0]
-        share, places = fmt.number(100 * (each.share or 0.0), 2), [site.module, site.spelling, site.source]
-        case = f"{each.shape} {each.dtype} {each.layout}"
-        table.append(
-            {"case": case, "calls": each.count, "% of time": share, "first at": ", ".join(filter(None, places))}
-        )
+        place = ", ".join(filter(None, (each.layout, site.module, site.spelling, site.source)))
+        share = fmt.number(100 * (each.share or 0.0), 2)
+        table.append({"case": f"{each.shape} {each.dtype}", "calls": each.count, "%": share, "layout, first at": place})
     text.print_rows(table)
     calls = counted(sum(each.count for each in chosen.cases), "pooling call")
     shares = [f"{fmt.number(100 * each.share, 2)} % of a {name.replace('_', ' ')}" for name, each in passes.items()]
