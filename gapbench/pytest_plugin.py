@@ -11,9 +11,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gapbench.errors import GapbenchError
+from gapbench.workloads.case_lists import is_list
 
 if TYPE_CHECKING:
     from gapbench.machine.device_lock import Lock
@@ -36,6 +40,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def _suite(item: object) -> "Suite | None":
     return getattr(item, "gapbench_suite", None)
+
+
+class _CaseList(pytest.Module):
+    """A weighted list of cases, as a module with one suite."""
+
+    def _getobj(self) -> ModuleType:
+        from gapbench.workloads import suites
+
+        def test_cases(measured: Callable[[], None]) -> None:
+            measured()
+
+        try:
+            (test_cases.gapbench_suite,) = suites.find(str(self.path))  # type: ignore[attr-defined]  # as `suite` does
+        except GapbenchError as error:
+            raise self.CollectError(str(error)) from error
+        module = ModuleType(self.path.stem, f"The cases of {self.path.name}.")
+        module.test_cases = test_cases  # type: ignore[attr-defined]
+        return module
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Collect a weighted list of cases that the command line names."""
+    is_named = is_list(file_path.name) and parent.session.isinitpath(file_path)
+    return _CaseList.from_parent(parent, path=file_path) if is_named else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

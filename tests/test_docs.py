@@ -67,6 +67,25 @@ def test_the_examples_of_a_suite_and_of_reading_samples_run(tmp_path):
     assert read.stdout.count("mean") == 2
 
 
+def test_the_example_of_a_network_is_recorded_and_measured(tmp_path):
+    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    source, listed, table = (
+        re.search(rf"^```{kind}\n(.*?)^```", page, re.M | re.S)[1] for kind in ("python", "json", "csv")
+    )
+    (tmp_path / "nets.py").write_text(source)
+    record, run = re.findall(r"^\$ gapbench (.*)$", page, flags=re.MULTILINE)
+    done = gapbench(tmp_path, *record.split())
+    assert done.returncode == 0, done.stderr
+    assert "squeeze, adaptive_avg_pool2d" in " ".join(done.stdout.split())
+    assert "nets.py:14" in done.stdout
+    assert "2 pooling calls in 1 kind, " in done.stdout
+    done = gapbench(tmp_path, *run.split(), "--impl", "mean", *RUN)
+    assert (done.returncode, "pooling.json      2  mean" in done.stdout) == (0, True), done.stderr
+    for name, content, count in (("page.json", listed, 2), ("page.csv", table, 2)):
+        (tmp_path / name).write_text(content)
+        assert gapbench(tmp_path, "run", name, "--dry-run").stdout.count("implementations)") == count
+
+
 def test_the_example_of_a_plugin_is_found_where_it_is_installed(tmp_path, monkeypatch):
     """A package is its module and its metadata, which is what pip would put beside each other."""
     project = tomllib.loads((EXAMPLES / "plugin" / "pyproject.toml").read_text())["project"]

@@ -134,6 +134,25 @@ def test_a_folder_of_suites_is_collected():
     assert {name for name in suites.names() if f"bench_{name}.py::" in done.stdout} == {*suites.names()}
 
 
+def test_a_weighted_list_of_cases_is_a_suite_under_pytest_too(pytester):
+    Path("pooling.json").write_text('{"schema": 1, "cases": [{"shape": "1x8x4x4", "count": 3}]}')
+    options = ["-k", "mean and not compiled", "--gapbench-budget", "4s", "-p", "no:cacheprovider"]
+    result = pytester.runpytest_subprocess("pooling.json", *options)
+    result.assert_outcomes(passed=1, deselected=6)
+    (results,) = Path("results").glob("2*/results.parquet")
+    assert set(pd.read_parquet(results)["suite"]) == {"pooling.json"}
+    assert set(pd.read_parquet(results)["weight"]) == {3}
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes()  # lists are collected by name only
+
+
+def test_a_list_that_makes_no_sense_is_one_line_under_pytest(pytester):
+    Path("pooling.csv").write_text("shape,cuont\n1x2x3,4\n")
+    result = pytester.runpytest_subprocess("pooling.csv", "-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*pooling.csv' is not a list of cases of schema 1: *unknown field `cuont`*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_other_peoples_tests_are_left_alone(pytester):
     pytester.makepyfile("def test_theirs(benchmark): assert benchmark(lambda: 1) == 1")
     pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -20,6 +20,7 @@ from gapbench.store import ceilings, records
 from gapbench.store.metrics import METRICS
 from gapbench.store.records import Qualification, plain_rows, with_memory
 from gapbench.store.run import Warning
+from gapbench.workloads.case_lists import is_list
 from gapbench.workloads.cases import Case
 
 Row = dict[str, Any]
@@ -354,13 +355,16 @@ def totals(results: pd.DataFrame) -> pd.DataFrame:
     """Return the total time of suites whose cases have a ``weight`` above 1, for each choice of implementation.
 
     One row for each suite, dtype, layout, device, pass, threads, clock and memory, and for each implementation that is
-    ok in all of its cases, fastest first: ``cases``; ``seconds`` with this one choice (the sum of weight x seconds);
-    ``ratio`` to the reference's; and ``best_of_each``, the seconds with the fastest of every case.
+    ok in all of its cases, fastest first: ``cases``, and ``calls`` by their weights; ``seconds`` with this one choice
+    (the sum of weight x seconds); ``ratio`` to the reference's; and ``best_of_each``, the seconds with the fastest of
+    every case. A weighted list is one network: its dtypes, layouts and passes are totalled together, and are "".
     """
     by = ["suite", "dtype", "layout", "device", "pass", "threads", "clock", "memory"]
     rows = []
-    for key, group in results.groupby(by, sort=False, dropna=False):
-        if not (group["weight"] > 1).any():
+    listed = results["suite"].astype(str).map(is_list).astype(bool)
+    merged = results.assign(**{name: results[name].mask(listed, "") for name in ("dtype", "layout", "pass")})
+    for key, group in merged.groupby(by, sort=False, dropna=False):
+        if not (group["weight"] > 1).any() and not is_list(str(key[0])):
             continue
         measured = group[group["status"] == "ok"].assign(total=lambda rows: rows["seconds"] * rows["weight"])
         if measured.empty:
@@ -372,6 +376,7 @@ def totals(results: pd.DataFrame) -> pd.DataFrame:
             {
                 **dict(zip(by, key, strict=True)),
                 "cases": len(wide),
+                "calls": int(measured.groupby("case")["weight"].first().sum()),
                 "implementation": name,
                 "seconds": seconds,
                 "ratio": None if reference is None else seconds / reference,
@@ -379,4 +384,4 @@ def totals(results: pd.DataFrame) -> pd.DataFrame:
             }
             for name, seconds in everywhere.items()
         ]
-    return pd.DataFrame(rows, columns=[*by, "cases", "implementation", "seconds", "ratio", "best_of_each"])
+    return pd.DataFrame(rows, columns=[*by, "cases", "calls", "implementation", "seconds", "ratio", "best_of_each"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gapbench.errors import GapbenchError, counted
-from gapbench.workloads.cases import parse_duration, parse_shape, parse_shard, parse_share
+from gapbench.workloads.cases import parse_duration, parse_shape, parse_shard, parse_share, parse_sizes
 
 if TYPE_CHECKING:
     from gapbench.machine.device_lock import Lock
@@ -36,6 +36,7 @@ DURATION = Parsed("duration", parse_duration)
 SHARE = Parsed("share", parse_share)
 SHARD = Parsed("shard", parse_shard)
 SHAPE = Parsed("shape", parse_shape)
+SIZES = Parsed("sizes", parse_sizes)
 
 
 def joined(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:

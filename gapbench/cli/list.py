@@ -1,30 +1,41 @@
 """``gapbench list``: suites, cases, implementations, devices and runs."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gapbench.cli import common
 from gapbench.errors import GapbenchError
 
+if TYPE_CHECKING:
+    from gapbench.workloads.suites import Suite
+
 Rows = list[dict[str, Any]]
 
 
-def _suites(_url: str) -> Rows:
+def _chosen(names: Sequence[str]) -> "list[Suite]":
     from gapbench.workloads import suites
 
-    return [{"name": suite.name, "cases": len(suite.cases), "summary": suite.summary} for suite in suites.built_in()]
+    return [suite for name in names for suite in suites.find(name)] or suites.built_in()
 
 
-def _cases(_url: str) -> Rows:
-    from gapbench.workloads import suites
+def _suites(_url: str, *names: str) -> Rows:
+    return [{"name": each.name, "cases": len(each.cases), "summary": each.summary} for each in _chosen(names)]
 
+
+def _cases(_url: str, *names: str) -> Rows:
     return [
-        {"name": case.id, "suite": suite.name, "label": case.label, "bytes_moved": case.bytes_moved}
-        for suite in suites.built_in()
-        for case in suite.cases
+        {
+            "name": each.id,
+            "suite": suite.name,
+            "label": each.label,
+            "calls": each.weight,
+            "bytes_moved": each.bytes_moved,
+        }
+        for suite in _chosen(names)
+        for each in suite.cases
     ]
 
 
@@ -81,18 +92,21 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, "notes": ", ".join(filter(None, notes))}
 
 
-LISTS: Mapping[str, Callable[[str], Rows]] = {
+LISTS: Mapping[str, Callable[..., Rows]] = {
     "suites": _suites, "cases": _cases, "implementations": _implementations, "devices": _devices, "runs": _runs,
 }  # fmt: skip
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(list(LISTS)))
+@click.argument("suites", metavar="[SUITE]...", nargs=-1)
 @common.store
 @click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster whose devices to list.")
 @common.as_json("a list of objects")
-def command(what: str, url: str, on: str | None, as_json: bool) -> None:
-    """List suites, cases, implementations, devices or runs."""
+def command(what: str, suites: tuple[str, ...], url: str, on: str | None, as_json: bool) -> None:
+    """List suites, cases, implementations, devices or runs; of each SUITE, its cases."""
+    if suites and what not in ("suites", "cases"):
+        raise GapbenchError(f"{suites[0]!r} is one argument too many: gapbench list {what} takes no SUITE")
     if on:
         from gapbench.cli import fleet
 
@@ -101,7 +115,7 @@ def command(what: str, url: str, on: str | None, as_json: bool) -> None:
             raise GapbenchError(f"--on {on} lists devices only; leave it out for {what}")
         rows = fleet.devices(on)
     else:
-        rows = LISTS[what](url)
+        rows = LISTS[what](url, *suites)
     if as_json:
         click.echo(json.dumps(rows))
         return

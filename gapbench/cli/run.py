@@ -79,7 +79,7 @@ def command(
     open_: bool,
     **selected: Any,
 ) -> int:
-    """Measure implementations on the cases of each SUITE (quick by default): a name, or a suite file.
+    """Measure implementations on the cases of each SUITE (quick by default): a name, a suite file, or a list.
 
     Writes the run's page to reports/, as gapbench report does, and prints its path.
 
@@ -196,12 +196,14 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
 
 def document(recorded: "Recording", url: str) -> dict[str, Any]:
     """Return the document that ``--json`` prints for a run in the store ``url``."""
+    from gapbench.analysis import summary
     from gapbench.measuring import recording
 
     run = recorded.run.id
-    winners = json.loads(recorded.winners.to_json(orient="records", double_precision=15))
+    frames = {"winners": recorded.winners, "totals": summary.totals(recorded.results)}
+    tables = {name: json.loads(each.to_json(orient="records", double_precision=15)) for name, each in frames.items()}
     counts = recording.counts(recorded.results)
-    return {"schema": 1, "run": run, "path": f"{url.rstrip('/')}/{run}", "counts": counts, "winners": winners}
+    return {"schema": 1, "run": run, "path": f"{url.rstrip('/')}/{run}", "counts": counts, **tables}
 
 
 def _print_results(recorded: "Recording", url: str) -> None:
@@ -214,9 +216,8 @@ def _print_results(recorded: "Recording", url: str) -> None:
     text.print_contenders(results[~results["ranked"]], "what each costs")
     text.print_contenders(results[results["implementation"].isin(recording.own_implementations(run))], "yours")
     totals = summary.totals(results)
-    text.print_totals(
-        totals[totals.groupby(["suite", "dtype", "layout", "memory"], dropna=False).cumcount() < _CHOICES]
-    )
+    is_first = totals.groupby(["suite", "dtype", "layout", "memory"], dropna=False).cumcount() < _CHOICES
+    text.print_totals(totals[is_first | (totals["dtype"] == "")])  # of a network, every choice
     text.print_memory(results)
     text.print_troubles(results)
     text.print_clocks(run.clocks)

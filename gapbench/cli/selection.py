@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -11,6 +12,7 @@ import click
 from gapbench.cli import common
 from gapbench.cli.common import SHAPE
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
+from gapbench.workloads.case_lists import is_list
 from gapbench.workloads.cases import DTYPES, LAYOUTS, PASSES, Case
 
 if TYPE_CHECKING:
@@ -80,7 +82,11 @@ class Selection:
         named = {name_of(spec) for spec in self.specs if not is_user_spec(spec)}
         own = own_specs(self.specs, resolve)
         plans: dict[Case, CasePlan] = {}
-        for name in self.suites:
+        lists = [Path(name).name for name in dict.fromkeys(self.suites) if is_list(name)]
+        if len(set(lists)) < len(lists):
+            raise GapbenchError(f"two lists are called {lists[0]}; rename one, or measure each in its own run")
+        # a case belongs to one suite: lists come first, since their totals need all of theirs
+        for name in sorted(dict.fromkeys(self.suites), key=lambda name: not is_list(name)):
             for suite in suites.find(name):
                 for case in itertools.chain.from_iterable(map(self._overlay, suite.on(on.name).cases)):
                     operation = operations.operation(case.operation)
@@ -97,7 +103,14 @@ class Selection:
                         reference = operation.reference
                         first = {reference: reference} if with_reference else {}
                         case_plan = CasePlan(suite.name, case, first, clocks, reference)
-                        plans.setdefault(case, case_plan).specs.update(chosen)
+                        plan = plans.setdefault(case, case_plan)
+                        plan.specs.update(chosen)
+                        if plan is case_plan or not is_list(name):
+                            continue
+                        if plan.suite != suite.name:
+                            raise GapbenchError(f"{plan.suite} and {name} share {case.id}; measure each in its own run")
+                        total = plan.case.weight + case.weight  # of cases that an option made the same
+                        plans[case] = replace(plan, case=replace(case, weight=total))
         if not plans:
             filters = [f"-k {self.expression!r}"] if self.expression is not None else []
             filters += [f"--impl {spec}" for spec in self.specs]

@@ -23,7 +23,7 @@ _WIDE = 120  # width from which ties are named; on narrower consoles they are co
 _WHOLE = 34  # width up to which names are not broken
 _NARROWEST = 7  # width that folded text needs to be readable
 _FACTS = 22  # width of the notes on what an implementation costs besides time
-_NUMERIC = ("time", "95 % interval", "best of each", "cases", "runs", "newest")
+_NUMERIC = ("time", "95 % interval", "best of each", "calls", "cases", "runs", "newest")
 
 
 def plain_table(*headers: str, whole: Collection[str] = ()) -> Table:
@@ -180,11 +180,11 @@ def print_totals(totals: pd.DataFrame, console: Console = _STDOUT) -> None:
     """Print the total time of each suite, weighted by how often cases occur, with one choice and the best of each."""
     if totals.empty:
         return
-    table = plain_table("in all", "cases", "one choice", "time", f"÷ {REFERENCE}", "best of each")
+    table = plain_table("in all", "calls", "one choice", "time", f"÷ {REFERENCE}", "best of each")
     for row in totals.to_dict("records"):
         table.add_row(
-            Text(f"{row['suite']} {row['dtype']} {row['layout']}"),
-            str(row["cases"]),
+            Text(f"{row['suite']} {row['dtype']} {row['layout']}".strip()),
+            str(row["calls"]),
             Text(named(row["implementation"], console)),
             fmt.seconds(row["seconds"]),
             fmt.ratio(row["ratio"]),

@@ -44,6 +44,13 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split("x"))
 
 
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Parse the sizes of a tensor of any rank, such as ``8x3x224x224``. Raises `GapbenchError`."""
+    if not re.fullmatch(r"\d{1,9}(x\d{1,9})*", text):
+        raise GapbenchError(f"malformed input {text!r}: write its sizes, as in 8x3x224x224")
+    return tuple(int(size) for size in text.split("x"))
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One workload of an operation: its input, device, pass and threads.

@@ -1,4 +1,4 @@
-"""Suites: sets of cases that pytest modules declare by `suite` (see ``suites/bench_quick.py``), by name or path."""
+"""Suites: sets of cases that a pytest module declares by `suite` (see ``suites/bench_quick.py``), or a file lists."""
 
 import contextlib
 import importlib.util
@@ -11,6 +11,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from gapbench.errors import GapbenchError, unknown
+from gapbench.workloads import case_lists
 from gapbench.workloads.cases import Case
 from gapbench.workloads.shapes import Shape
 
@@ -128,6 +129,8 @@ def built_in() -> list[Suite]:
 def find(name_or_path: str) -> list[Suite]:
     """Return the suites of a file, or the one of that name. Raises `GapbenchError` for a missing or broken one."""
     path = Path(name_or_path)
+    if case_lists.is_list(name_or_path):
+        return [Suite(path.name, "which implementation for this network?", case_lists.read(path), DISTINCT)]
     if path.suffix != ".py":
         if name_or_path not in names():
             raise unknown("suite", name_or_path, names())

@@ -604,7 +604,23 @@ def test_totals_count_cases_as_often_as_they_occur():
     np.testing.assert_allclose(result["seconds"], [5.0, 5.5, 7.0])
     np.testing.assert_allclose(result["ratio"], [1.0, 1.1, 1.4])
     np.testing.assert_allclose(result["best_of_each"], 3 * 0.5 + 1.0)
-    assert set(result["cases"]) == {2}
+    assert (set(result["cases"]), set(result["calls"])) == ({2}, {4})
+
+
+def test_a_list_is_totalled_over_its_dtypes_layouts_and_passes_even_if_its_cases_occur_once():
+    cases = [
+        dataclasses.replace(CASE, shape=(8, 64, 7, 7)),
+        dataclasses.replace(CASE, shape=(8, 64, 14, 14), dtype="bfloat16", layout="channels_last", pass_="training"),
+    ]
+    rows = pd.concat([rows_of(cases[0], mean=1.0, a=0.5, b=0.1), rows_of(cases[1], mean=2.0, a=4.0, b=None)])
+    result = totals(rows.assign(suite="nets/pooling.csv"))
+    assert result["implementation"].tolist() == ["mean", "a"]
+    np.testing.assert_allclose(result["seconds"], [3.0, 4.5])
+    np.testing.assert_allclose(result["best_of_each"], 2.1)
+    assert result[["dtype", "layout", "pass", "cases", "calls"]].drop_duplicates().to_numpy().tolist() == [
+        ["", "", "", 2, 2]
+    ]
+    assert totals(rows).empty
 
 
 def test_suites_whose_cases_occur_once_have_no_totals():

@@ -21,7 +21,7 @@ HONEST = {
     "clock": ["host", "host_cold", "event_cold"],
     "impl": ["mean", "adaptive", "mine.py:pool", "mine.py:none", "nothing.py:f", "triton", "max"],
     "k": ["mean", "mean or adaptive", "not mean", "(mean", "and", "float32 and (mean or not 7x7)"],
-    "suites": ["tutorial", "ci", "quick", "bench_mine.py", "nothing"],
+    "suites": ["tutorial", "pooling.json", "ci", "quick", "bench_mine.py", "kernels.json", "nothing", "nothing.csv"],
     "budget": ["1", "60s", "5m", "1h", "0", "-1s", "nan"],
     "target": ["1%", "0.01", "100%", "0", "1e-3"],
     "margin": ["1%", "0.05", "0", "100%", "1000%"],
@@ -39,7 +39,7 @@ HONEST = {
     "runs": ["new", "old", "open", "latest", "merged", "main", "2026"],
     "case": [CASE, "2x3x4x4", "nothing", "8x2048x7x7-float32-contiguous-cpu-forward-t1", ""],
     "since": ["old", "new", "HEAD", "main"],
-    "output": ["out", "out/deep/er", "mine.py", "results", "mine.py/out"],
+    "output": ["out", "out/deep/er", "out.json", "out.csv", "nothing/out.json", "mine.py", "results", "mine.py/out"],
     "fail-on": ["regressed", "none", "failed,added", ",", "everything"],
     "allow-environment": ["cpu", "torch", "weather"],
     "arch": ["sm_90", "gfx942", "sm_1"],
@@ -47,6 +47,8 @@ HONEST = {
     "baseline": ["old", "latest", "kernels.json", "export.json", "mine.py", "nothing"],
     "python": [sys.executable, "nothing", "./mine.py"],
     "refs": [".", "HEAD", "HEAD~1", "main", "--", "-h", "nothing"],
+    "network": ["mine.py:net", "mine.py:net", "mine.py:pool", "mine.py:none", "nothing.py:f", "mine.py", "json:loads"],
+    "input": ["2x3x4x4", "1x3x8x8", "0x3x4x4", "1", "x", "-1"],
     "sources": ["export.json", "shards", "kernels.json", "results", "mine.py", "nothing", "memory://fuzz"],
 }
 """Values by what an option is called; the first two are right, as far as that can be said."""

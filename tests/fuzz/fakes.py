@@ -70,8 +70,12 @@ def project(folder):
 def _make(folder):
     counted = running.COUNTS.copy()
     folder.mkdir()
-    (folder / "mine.py").write_text("def pool(x):\n    return x.mean((2, 3), keepdim=True)\n")
+    (folder / "mine.py").write_text(
+        "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n\n\n"
+        "def net():\n    from torch import nn\n    return nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1))\n"
+    )
     (folder / "bench_mine.py").write_text("'''Mine.'''\n")
+    (folder / "pooling.json").write_text('{"schema": 1, "cases": [{"shape": "2x3x4x4", "count": 3}]}')
     for words in (
         ["init", "--quiet", "-b", "main"],
         ["add", "."],

@@ -183,7 +183,7 @@ def test_what_fresh_memory_costs_is_reported_of_the_worst():
 
 def test_totals_show_one_choice_beside_the_best_of_each():
     total = {
-        "suite": "squeeze", "dtype": "bfloat16", "layout": "contiguous", "cases": 17, "implementation": "sum_scale",
+        "suite": "squeeze", "dtype": "bfloat16", "layout": "contiguous", "calls": 17, "implementation": "sum_scale",
         "seconds": 0.012, "ratio": 0.25, "best_of_each": 0.01,
     }  # fmt: skip
     out = printed(text.print_totals, pd.DataFrame([total]), width=80)
@@ -237,7 +237,7 @@ def tables(name):
     winner = {**WINNER, "implementation": name, "label": name}
     yield text.print_winners, [pd.DataFrame([winner])], UNITS
     yield text.print_contenders, [pd.DataFrame([{**ROW, "implementation": name}]), "yours"], UNITS
-    total = {"suite": "squeeze", "dtype": "bfloat16", "layout": "channels_last", "cases": 17, "implementation": name,
+    total = {"suite": "squeeze", "dtype": "bfloat16", "layout": "channels_last", "calls": 17, "implementation": name,
              "seconds": 0.012, "ratio": 0.25, "best_of_each": 0.01}  # fmt: skip
     yield text.print_totals, [pd.DataFrame([total])], (" 17 ", "12.0 ms", "0.25×", "10.0 ms")  # noqa: RUF001
     trouble = {"implementation": name, "status": "unsupported", "reason": "needs a GPU", "case": "c"}

@@ -1,0 +1,102 @@
+"""``gapbench model record`` from the command line: what it prints and writes, and what it refuses."""
+
+import json
+
+import pytest
+
+NETS = """
+from torch import nn
+import torch
+
+class Squeeze(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+    def forward(self, x):
+        x = self.conv(x)
+        return x * x.mean((2, 3), keepdim=True)
+
+def make():
+    print("made")
+    return nn.Sequential(Squeeze(), nn.AdaptiveAvgPool2d(1))
+
+def flat():
+    return nn.Flatten(), torch.ones(2, 3, 4, 4)
+
+def frozen():
+    return make().requires_grad_(False)
+
+def norm():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+"""
+RECORD = ["model", "record", "nets.py:make", "--input", "2x3x4x4"]
+
+
+@pytest.fixture(autouse=True)
+def _nets(tmp_path, monkeypatch):
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.setattr("gapbench.profiling.networks._PASSES", 1)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_a_network_becomes_a_list_that_is_a_suite(gapbench, suffix):
+    code, out, err = gapbench(*RECORD, "-o", f"pooling{suffix}")
+    assert (code, err) == (0, "made\n")
+    assert "2 pooling calls in 1 kind, " in out
+    assert " % of a forward pass, " in out
+    assert out.endswith(f" % of a training step\nlist pooling{suffix}; measure it with: gapbench run pooling{suffix}\n")
+    code, out, _ = gapbench("list", "cases", f"pooling{suffix}", "--json")
+    (case,) = json.loads(out)
+    assert case["name"] == "2x4x4x4-float32-contiguous-cpu-forward-t1"
+    assert (case["calls"], case["label"]) == (2, "0 and 1 other")
+
+
+def test_json_is_the_list_and_nothing_else(gapbench, tmp_path):
+    code, out, _ = gapbench(*RECORD, "--train", "--dtype", "bfloat16", "--layout", "channels_last", "--json")
+    document = json.loads(out)
+    (case,) = document["cases"]
+    assert (code, document["schema"], document["target"]) == (0, 1, "nets.py:make")
+    assert (case["dtype"], case["layout"], case["pass"], case["count"]) == ("bfloat16", "channels_last", "training", 2)
+    assert [site["source"] for site in case["sites"]] == ["nets.py:11", None]
+    assert document["training_step"]["share"] == pytest.approx(case["share"])
+    (tmp_path / "again.json").write_text(out)
+    assert gapbench("list", "cases", "again.json")[0] == 0
+
+
+def test_a_network_without_a_training_step_is_recorded_with_a_warning(gapbench):
+    code, out, err = gapbench("model", "record", "nets.py:frozen", "--input", "2x3x4x4")
+    assert code == 0
+    assert "training step" not in out
+    assert "warning: the training step of nets.py:frozen fails: RuntimeError: no output depends on a weight" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nets.py:flat"], 5, "nets.py:flat averages nothing over all spatial positions here: nothing to change"),
+        (["nets.py:make"], 2, "returns no inputs; give their shapes, as in --input 8x3x224x224"),
+        (["nets.py:make", "--input", "2x5x4x4"], 2, "the forward pass of nets.py:make fails: RuntimeError: "),
+        (["nets.py:norm", "--input", "1x3x4x4", "--train"], 2, "the training step of nets.py:norm fails: ValueError: "),
+        (["nets.py:none"], 2, "nets.py:none gives no network: AttributeError: "),
+        (["nets.py"], 2, "malformed target 'nets.py': write FILE.py:CALLABLE or package.module:CALLABLE"),
+        (["nets.py:make", "--input", "2x"], 2, "malformed input '2x': write its sizes, as in 8x3x224x224"),
+        (
+            ["nets.py:make", "--input", "2x3x4x4", "-o", "a.txt"],
+            2,
+            "cannot write 'a.txt'; name a file that ends in .json",
+        ),
+        (
+            ["nets.py:make", "--input", "2x3x4x4", "-o", "no/a.json"],
+            2,
+            "cannot write 'no/a.json': No such file or direct",
+        ),
+        (["nets.py:make", "--dtype", "int8"], 2, "'int8' is not one of 'float32'"),
+    ],
+)
+def test_bad_input_is_a_line_with_culprit_and_remedy(gapbench, arguments, code, message):
+    got, out, err = gapbench("model", "record", *arguments)
+    lines = [line for line in err.splitlines() if line.startswith("gapbench: ")]
+    assert (got, out) == (code, "")
+    assert len(lines) == 1
+    assert message in lines[0]
