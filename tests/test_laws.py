@@ -47,7 +47,7 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 
 def test_reports_and_diffs_load_without_torch():
-    modules = "gapbench.analysis.compare, gapbench.fleet.importing, gapbench.store.verify"
+    modules = "gapbench.analysis.compare, gapbench.fleet.merging, gapbench.store.verify"
     modules += ", gapbench.report.diff, gapbench.report.html, gapbench.report.text"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

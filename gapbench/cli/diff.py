@@ -2,12 +2,11 @@
 
 import os
 import pkgutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gapbench.cli import common, static
+from gapbench.cli import common
 from gapbench.cli.common import SHARE
 from gapbench.errors import ExitCode, GapbenchError, unknown
 
@@ -67,23 +66,8 @@ options = common.joined(
     help="Compare although this differs: cpu, gpu, driver, torch, threads. Repeatable.",
 )
 @common.store
-@click.option(
-    "--static",
-    "is_static",
-    is_flag=True,
-    help="Compare two files of gapbench profile --static --json; without HEAD, inspect now.",
-)
-@click.pass_context
 def command(
-    context: click.Context,
-    base: str,
-    head: str | None,
-    margin: float,
-    format_: str,
-    policy: frozenset[str],
-    allowed: tuple[str, ...],
-    url: str,
-    is_static: bool,
+    base: str, head: str | None, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str
 ) -> int:
     """Show what changed from run BASE to run HEAD (latest by default): ids, unique prefixes, commits, branches, tags.
 
@@ -93,15 +77,9 @@ def command(
 
     A run of gapbench ab as BASE, without HEAD, is shown with its own margin.
 
-    With --static, shows how the compiler's output for our Triton kernels changed, which needs no GPU, and exits with 1
-    if a kernel got worse: it spills, its loads or stores are narrower, fewer warps fit, or it is gone.
-
     Exits with 1 if a verdict of --fail-on occurs, otherwise with 4 if the environments differ and nothing was compared,
     and with 5 if the runs have nothing in common.
     """
-    if is_static:
-        _refuse_others(context)
-        return static.compare(Path(base), None if head is None else Path(head))
     from gapbench.analysis.compare import compare, interleaved
     from gapbench.report.diff.lines import explained
     from gapbench.report.loaded_run import earlier, side
@@ -125,14 +103,6 @@ def command(
         click.echo(f"gapbench: not compared: {differing}", err=True)
         return ExitCode.REFUSED
     return ExitCode.DONE
-
-
-def _refuse_others(context: click.Context) -> None:
-    """Raise `GapbenchError` for an option of stored runs beside --static."""
-    for option in context.command.params:
-        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-        if given and option.name not in ("base", "head", "is_static"):
-            raise GapbenchError(f"{option.opts[0]} is for stored runs; leave it out, or --static")
 
 
 def render(difference: "Diff", format_: str) -> str:

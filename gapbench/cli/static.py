@@ -1,4 +1,4 @@
-"""Inspect what the compiler makes of our Triton kernels, with or without a GPU: ``--static`` of profile and diff."""
+"""Inspect what the compiler makes of our Triton kernels, with or without a GPU: ``profile --static``."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None
     from gapbench.report import text
 
     before = None if baseline is None else _read(baseline)  # raises before anything is compiled
-    rows = _inspect(archs, bandwidth)
+    rows = _inspect(archs or list(dict.fromkeys(str(row["arch"]) for row in before or ())), bandwidth)
     if as_json:  # a row a line, for line-by-line diffs
         click.echo("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]")
     else:
@@ -46,14 +46,12 @@ def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None
     if baseline is None or before is None:
         return ExitCode.DONE
     inspected = {row["arch"] for row in rows}
-    return _print_changes(changes(rows, [row for row in before if row["arch"] in inspected]), baseline, err=True)
-
-
-def compare(base: Path, head: Path | None) -> int:
-    """Print what differs between two files of ``profile --static --json``, or between one and a new inspection."""
-    before = _read(base)
-    archs = list(dict.fromkeys(str(row["arch"]) for row in before))
-    return _print_changes(changes(_inspect(archs, None) if head is None else _read(head), before), base)
+    differing = changes(rows, [row for row in before if row["arch"] in inspected])
+    for change in differing:
+        click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=True)
+    if not differing:
+        click.echo(f"no kernel differs from {baseline}", err=True)
+    return ExitCode.POLICY if any(change.worse for change in differing) else ExitCode.DONE
 
 
 def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
@@ -89,14 +87,6 @@ def changes(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]
                 worse = name in _COSTS and (is_ > was) == less_is_better
                 differing.append(Change(f"{key}: {name.replace('_', ' ')} {was:g}, now {is_:g}", worse))
     return sorted(differing, key=lambda change: (not change.worse, change.sentence))
-
-
-def _print_changes(differing: list[Change], baseline: Path, err: bool = False) -> int:
-    for change in differing:
-        click.echo(f"{'worse' if change.worse else 'changed'}: {change.sentence}", err=err)
-    if not differing:
-        click.echo(f"no kernel differs from {baseline}", err=err)
-    return ExitCode.POLICY if any(change.worse for change in differing) else ExitCode.DONE
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

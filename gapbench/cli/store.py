@@ -40,23 +40,17 @@ def export(run: str, output: Path | None, url: str) -> None:
 
 
 @command.command("import")
-@click.argument("sources", metavar="FILE|SHARD...", nargs=-1, required=True)
+@click.argument("sources", metavar="SHARD...", nargs=-1, required=True)
 @common.tag
 @common.as_json()
 @common.store
 def import_(sources: tuple[str, ...], tag: str | None, as_json: bool, url: str) -> None:
-    """Store FILE, which gapbench store export wrote, as a run again, or merge the SHARDs of a plan into one run.
-
-    A SHARD is the folder of a run of gapbench run --shard, or a store of such runs. Files of other tools are refused.
-    """
-    from gapbench.fleet import importing, merging
+    """Merge the SHARDs of a plan into one run; each a run of gapbench run --shard, or a store of them."""
+    from gapbench.fleet import merging
     from gapbench.store.store import Store
 
     store = Store(url)
-    if len(sources) == 1 and "://" not in sources[0] and not Path(sources[0]).is_dir():
-        run = importing.import_file(store, Path(sources[0]), tag)
-    else:
-        run = merging.merge(store, merging.find(sources), tag)
+    run = merging.merge(store, merging.find(sources), tag)
     common.show_warnings(run.warnings)
     path = f"{url.rstrip('/')}/{run.id}"
     statuses = store.results([run.id])["status"]

@@ -1,4 +1,4 @@
-"""Runs of other machines: those of a Ray cluster, shards that are merged, and exports that are imported.
+"""Runs of other machines: those of a Ray cluster, and shards that are merged.
 
 Used by `cli` alone. Only `cluster` and `dispatch` need torch.
 """

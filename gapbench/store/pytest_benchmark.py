@@ -1,7 +1,7 @@
 """Export a run in the format of ``pytest --benchmark-json`` (pytest-benchmark 3 to 5).
 
 Every entry's ``stats.data`` are seconds per call. ``extra_info`` holds what the format lacks (round, turn, process,
-calls of a batch, suite, results of the oracle and of probes), so that an export can be imported without loss.
+calls of a batch, suite, results of the oracle and of probes).
 """
 
 import json

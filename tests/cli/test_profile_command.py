@@ -160,7 +160,7 @@ def test_unsupported_implementations_alone_exit_with_5(gapbench):
 INSPECTION = {
     "kernel": "column", "dtype": "float16", "plan": "p", "arch": "sm_90", "registers": 40, "spills": 0,
     "shared_bytes": 0, "load_bytes": 16, "store_bytes": 16, "load_widths": (16,), "occupancy": 0.75,
-    "case": "8x512x7x7 contiguous forward", "store_widths": (2, 16), "instructions": {"memory": 3, "float": 40},
+    "case": "8x512x7x7 contiguous forward", "store_widths": (2, 16), "elements_per_thread": 16.0, "instructions": {"memory": 3, "float": 40},
     "bytes_moved": 1000, "bytes_per_element": 2.0, "waves": 0.5, "gbps": 1000, "seconds": 1e-9,
 }  # fmt: skip
 
@@ -198,39 +198,20 @@ def test_static_is_a_list_of_kernels_that_a_later_one_is_compared_with(gapbench,
     assert "worse: column float16 sm_90: spills -1, now 0" in err
 
 
-def test_diff_static_compares_files_or_what_is_compiled_now(gapbench, inspected, tmp_path):
-    row = {**INSPECTION, "load_widths": [16]}
-    for name, changes in {
-        "base": {},
-        "worse": {"load_bytes": 2},
-        "more": {"registers": 41},
-        "less": {"spills": 9},
-    }.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps([row | changes]))
-    assert gapbench("diff", "--static", "base.json") == (0, "no kernel differs from base.json\n", "")
-    assert inspected == ["sm_90"]
-    line = "worse: column float16 sm_90: load bytes 16, now 2\n"
-    assert gapbench("diff", "--static", "base.json", "worse.json") == (1, line, "")
-    line = "changed: column float16 sm_90: registers 40, now 41\n"
-    assert gapbench("diff", "--static", "base.json", "more.json") == (0, line, "")
-    assert gapbench("diff", "--static", "less.json")[:2] == (0, "changed: column float16 sm_90: spills 9, now 0\n")
-
-
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("before", "code", "line"),
     [
-        (["--static", "nosuch.json"], "cannot read the baseline nosuch.json"),
-        (["--static", "base.json", "list.json"], "list.json is not a baseline; write one with"),
-        (["--static", "base.json", "--fail-on", "none"], "--fail-on is for stored runs"),
-        (["--static", "base.json", "--format", "json"], "--format is for stored runs"),
+        ({}, 0, "no kernel differs from base.json"),
+        ({"load_bytes": 32}, 1, "worse: column float16 sm_90: load bytes 32, now 16"),
+        ({"registers": 41}, 0, "changed: column float16 sm_90: registers 41, now 40"),
+        ({"spills": 9}, 0, "changed: column float16 sm_90: spills 9, now 0"),
     ],
 )
-def test_bad_input_to_diff_static_is_one_line(gapbench, inspected, tmp_path, arguments, words):
-    (tmp_path / "base.json").write_text(json.dumps([INSPECTION]))
-    (tmp_path / "list.json").write_text("[1]")
-    code, out, err = gapbench("diff", *arguments)
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert words in err
+def test_a_baseline_names_the_architectures_and_what_differs(gapbench, inspected, tmp_path, before, code, line):
+    (tmp_path / "base.json").write_text(json.dumps([INSPECTION | before]))
+    ended, _, err = gapbench("profile", "--static", "--baseline", "base.json")
+    assert (ended, err) == (code, f"{line}\n")
+    assert inspected == ["sm_90"]
 
 
 @pytest.mark.parametrize(
@@ -243,9 +224,11 @@ def test_bad_input_to_diff_static_is_one_line(gapbench, inspected, tmp_path, arg
         (["--static", "--arch", "h100"], "there are: sm_"),
         (["--static", "--arch", "sm_20"], "LLVM ended its process"),
         (["--static", "--baseline", "nosuch.json"], "cannot read the baseline nosuch.json"),
+        (["--static", "--baseline", "list.json"], "list.json is not a baseline; write one with"),
     ],
 )
-def test_bad_input_to_static_is_one_line(gapbench, inspected, no_profiling, arguments, words):
+def test_bad_input_to_static_is_one_line(gapbench, inspected, no_profiling, tmp_path, arguments, words):
+    (tmp_path / "list.json").write_text("[1]")
     code, out, err = gapbench("profile", *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert words in err

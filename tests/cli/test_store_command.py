@@ -23,26 +23,11 @@ def runs(gapbench):
     return [a_run(store, run_id(day), seed=day, rounds=2) for day in range(3)]
 
 
-def test_export_then_import_elsewhere(gapbench, runs):
+def test_an_export_is_written_or_printed(gapbench, runs):
     assert gapbench("export", "latest", "-o", "run.json") == (0, "run.json\n", "")
     code, out, _ = gapbench("export", "latest")
     assert code == 0
     assert json.loads(out) == json.loads(Path("run.json").read_text())
-    code, out, err = gapbench("import", "run.json", "--store", "other", "--tag", "theirs")
-    assert (code, err) == (0, "")
-    assert out.startswith("run 2")
-    (run,) = Store("other").ids()
-    assert out == f"run {run}: 2 ok; in other/{run}\n"
-    assert Store("other").describe(run).tag == "theirs"
-    assert gapbench("verify", "--store", "other")[0] == 0
-
-
-def test_import_repeats_the_warnings_of_the_run_and_prints_json(gapbench):
-    a_run(Store("results"), warnings=["the load was 3"])
-    gapbench("export", "latest", "-o", "run.json")
-    code, out, err = gapbench("import", "run.json", "--json", "--store", "other")
-    assert (code, err) == (0, "warning: the load was 3.\n")
-    assert json.loads(out)["rows"] == 2
 
 
 @pytest.mark.parametrize(
@@ -53,13 +38,10 @@ def test_import_repeats_the_warnings_of_the_run_and_prints_json(gapbench):
         (["verify", "--store", "empty"], 2, "there is no store 'empty'; name another with --store URL"),
         (["export", "latest", "-o", "nosuch/run.json"], 2, "cannot write nosuch/run.json"),
         (["export", "latest", "-o", "results"], 2, "results"),
-        (["import", "nosuch.json"], 2, "cannot read nosuch.json"),
+        (["import", "nosuch"], 2, "nosuch is neither a run nor a store with shards"),
         (["import", "results"], 2, "results is neither a run nor a store with shards"),
-        (["import", "text"], 2, "text is not JSON"),
-        (["import", "other.json"], 2, "other.json is not an export of gapbench; write one with: gapbench store export"),
-        (["import", "run.json"], 2, "in results already"),
-        (["import", "run.json", "run.json"], 2, "run.json is neither a run nor a store with shards"),
-        (["import"], 2, "FILE"),
+        (["import", "run.json"], 2, "run.json is neither a run nor a store with shards"),
+        (["import"], 2, "SHARD"),
         (["verify", "nosuch"], 2, "there is no run 'nosuch'"),
         (["prune", "nosuch"], 2, "there is no run 'nosuch' in results; nothing was removed"),
         (["prune", "*"], 2, "there is no run '*'"),
@@ -73,8 +55,6 @@ def test_import_repeats_the_warnings_of_the_run_and_prints_json(gapbench):
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(gapbench, runs, arguments, code, sentence):
-    Path("text").write_text("no JSON")
-    Path("other.json").write_text('{"benchmarks": [{"fullname": "a::b"}]}')
     Path("outside").mkdir()
     Path("outside/run.json").write_text("{}")
     gapbench("export", runs[0], "-o", "run.json")

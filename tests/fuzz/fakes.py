@@ -14,7 +14,7 @@ import pytest
 import running
 
 from gapbench.errors import GapbenchError
-from gapbench.fleet import cluster, importing, merging
+from gapbench.fleet import cluster, merging
 from gapbench.machine import environment
 from gapbench.machine.telemetry import nvml
 from gapbench.measuring import engine, events, recording
@@ -62,7 +62,7 @@ def project(folder):
     """
     with pytest.MonkeyPatch.context() as patch:
         numbers = itertools.count()
-        for module in (recording, importing, merging):
+        for module in (recording, merging):
             patch.setattr(module, "new_run_id", lambda *_: f"20261122T101112Z-abc1234-{next(numbers):04}")
         _make(folder)
 

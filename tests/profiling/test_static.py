@@ -36,7 +36,7 @@ def test_the_documented_table_is_what_the_compiler_makes(inspections):
 def test_the_stored_baseline_is_what_the_compiler_makes(inspections):
     stored = json.loads(BASELINE.read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps([asdict(row) for row in inspections])), (
-        f"see gapbench diff --static {BASELINE.name}, then gapbench profile --static --json > {BASELINE.name}"
+        f"see gapbench profile --static --baseline {BASELINE.name}; then use --json > {BASELINE.name}"
     )
 
 

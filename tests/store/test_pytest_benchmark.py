@@ -12,9 +12,7 @@ from factories import CASE, a_run
 from pytest_benchmark.stats import Stats
 
 from gapbench.errors import GapbenchError
-from gapbench.fleet import importing
 from gapbench.store import pytest_benchmark as writing
-from gapbench.store.run import Machine
 from gapbench.store.store import Store
 
 FIELDS = "min max mean stddev rounds median iqr q1 q3 iqr_outliers stddev_outliers outliers ld15iqr hd15iqr ops total"
@@ -115,55 +113,3 @@ def test_an_export_is_strict_json(store):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(GapbenchError, match="^cannot write .*/nosuch/run.json: No such file or directory$"):
         writing.write(tmp_path / "nosuch" / "run.json", {})
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "cannot read .*: No such file"),
-        (b"", "is not JSON"),
-        (b"\xff\xfe{", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b"[]", "is not an export of gapbench"),
-        (b"{}", "is not an export of gapbench"),
-        (b'{"benchmarks": {}}', "is not an export of gapbench"),
-        (b"null", "is not an export of gapbench"),
-    ],
-)
-def test_what_is_not_an_export_is_one_line(tmp_path, content, sentence):
-    path = tmp_path / "file.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(GapbenchError, match=sentence) as raised:
-        importing.load(path)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "time"),
-    [
-        ("2026-11-24T12:35:49.123456+00:00", "2026-11-24T12:35:49+00:00"),
-        ("2026-11-24T12:35:49+02:00", "2026-11-24T10:35:49+00:00"),
-        ("2018-03-01T12:00:00.5", "2018-03-01T12:00:00+00:00"),
-        ("soon", None),
-        ("0001-01-01T00:00:00+23:00", None),
-        (7, None),
-    ],
-)
-def test_times_are_utc_or_unknown(text, time):
-    measured = importing.measured_at({"datetime": text})
-    assert (measured and measured.isoformat(timespec="seconds")) == time
-
-
-@pytest.mark.parametrize("word", ["unversioned", "unknown", "", "-" * 9, "../../etc", "abc", None, 7, "A" * 40])
-def test_what_is_no_commit_is_none(word):
-    assert importing.description({"commit_info": {"id": word, "branch": "main"}}).git is None
-
-
-def test_surroundings_that_are_nonsense_are_unknown():
-    hostile = {"machine": {"cpu": "\x1b[2J", "gpus": "all"}, "versions": ["torch"], "warnings": {"a": 1}}
-    for machine in (7, [], {"gapbench": 3}, {"gapbench": hostile}):
-        described = importing.description({"machine_info": machine, "commit_info": "x"})
-        assert described.machine == Machine()
-        assert described.versions == {}
-        assert described.warnings == ()
