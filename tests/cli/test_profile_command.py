@@ -160,7 +160,8 @@ def test_unsupported_implementations_alone_exit_with_5(gapbench):
 INSPECTION = {
     "kernel": "column", "dtype": "float16", "plan": "p", "arch": "sm_90", "registers": 40, "spills": 0,
     "shared_bytes": 0, "load_bytes": 16, "store_bytes": 16, "load_widths": (16,), "occupancy": 0.75,
-    "case": "8x512x7x7 contiguous forward", "store_widths": (2, 16), "elements_per_thread": 16.0, "instructions": {"memory": 3, "float": 40},
+    "case": "8x512x7x7 contiguous forward", "store_widths": (2, 16), "elements_per_thread": 16.0,
+    "instructions": {"memory": 3, "float": 40},
     "bytes_moved": 1000, "bytes_per_element": 2.0, "waves": 0.5, "gbps": 1000, "seconds": 1e-9,
 }  # fmt: skip
 
