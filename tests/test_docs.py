@@ -56,6 +56,13 @@ def test_the_example_of_an_implementation_is_measured(tmp_path):
     assert (done.returncode, "two_stage" in done.stdout) == (0, True), done.stderr
 
 
+def test_the_example_of_code_compiled_ahead_of_time_is_right_and_measured(tmp_path):
+    spec = f"{EXAMPLES / 'aot_inductor.py'}:aot_mean"
+    chosen = ("--shape", "2x8x4x4", "--dtype", "float32", "--layout", "contiguous")
+    done = gapbench(tmp_path, "run", *chosen, "--impl", spec, *RUN)
+    assert (done.returncode, "aot_mean" in done.stdout) == (0, True), done.stderr
+
+
 def test_the_examples_of_a_suite_and_of_reading_samples_run(tmp_path):
     chosen = ("--impl", "mean", "--layout", "contiguous")
     done = gapbench(tmp_path, "run", str(EXAMPLES / "bench_mine.py"), *chosen, *RUN)

@@ -79,6 +79,7 @@ def _jax_unsupported(case: Case) -> str | None:
     "JAX's mean, compiled by XLA, on the tensor's memory; waits for its result in every call",
     "torch.from_dlpack(jax.jit(lambda a: a.mean((2, 3), keepdims=True))(jax.dlpack.from_dlpack(x)))",
     unsupported=_jax_unsupported,
+    waits=True,
 )
 def _jax_mean(case: Case) -> Function:
     """Return a mean by XLA; each call waits for its result, since PyTorch's events do not cover XLA's streams."""
