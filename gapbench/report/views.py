@@ -56,9 +56,9 @@ class View:
 
 VIEWS: tuple[View, ...] = (
     View("map", "Map", "Which one for my shape?", "run", winners_map, lambda run: (run.results, run.winners)),
-    View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline,
          lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
+    View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
     View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),
     View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, lambda run: (run.results,)),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),

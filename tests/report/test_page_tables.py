@@ -71,3 +71,11 @@ def test_no_row_is_lost_to_paging_on_paper(run_page):
     assert len(rows(page)) == 48
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert len(rows(page)) == 25
+
+
+def test_the_buttons_of_the_pager_are_in_one_row(run_page):
+    """That to the first page has DataTables' class "first", which was one of the page's own, of a grid."""
+    page = run_page()
+    boxes = [button.bounding_box() for button in page.locator("#results .dt-paging-button").all()]
+    assert len(boxes) >= 5
+    assert len({(round(box["y"]), round(box["height"])) for box in boxes}) == 1
