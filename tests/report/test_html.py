@@ -191,7 +191,7 @@ def test_views_have_names_that_can_stand_in_an_address():
     assert all(re.fullmatch(r"[a-z][a-z-]*", name) and name not in ORDER for name in names)
 
 
-def a_view(of, frame, figure=lambda _: go.Figure()):
+def a_view(of, frame, figure=lambda _: go.Figure(go.Bar(y=[1]))):
     def table(drawn):
         return drawn[[name for name in ("shape", "ratio") if name in drawn]]
 
@@ -252,3 +252,10 @@ def test_files_are_named_after_their_version_or_their_content():
 def test_reports_do_not_import_torch():
     code = "import sys, gapbench.report.site; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_view_without_data_takes_a_line(render, monkeypatch):
+    monkeypatch.setattr(views, "VIEWS", (a_view("run", lambda stored: stored.results, lambda _: go.Figure()),))
+    page = render()
+    assert '<p id="map" class="soft"><b>Map</b>: &lt;b&gt;All&lt;/b&gt;</p>' in page
+    assert "Who wins where?" not in visible(page)
