@@ -46,7 +46,7 @@ def test_a_node_that_is_lost_has_its_rounds_done_elsewhere(start, cluster, tmp_p
     shapes = [word for shape in ("8x512x28x28", "8x512x28x29", "8x512x28x30") for word in ("--shape", shape)]
     options = ["--impl", "sum_scale", *shapes, "--dtype", "float32", "--layout", "contiguous"]
     gapbench = start(
-        "run", "ci", *options, "--on", "ray", "--budget", "12s", "--rounds", "3", "--target", "0.0001%", "--json"
+        "run", "ci", *options, "--on", "ray", "--budget", "24s", "--rounds", "3", "--target", "0.0001%", "--json"
     )
     store = Store(str(tmp_path / "results"))
     while gapbench.poll() is None and not (store.ids() and store.samples()["case"].nunique() == 3):

@@ -306,10 +306,16 @@ def kept_apart(code):
 @pytest.mark.parametrize("apart", [False, True])
 def test_every_side_takes_the_same_turns_with_the_same_batches(play, apart):
     codes = kept_apart(HONEST) if apart else [HONEST, HONEST]
-    events, together = play(*codes, case=Case((4, 64, 28, 28)), clocks=("host", "host_cold"))
+    cold = Case((4, 64, 28, 28))
+    clocks = ("host", "host_cold")
+    events, together = play(*codes, case=cold, clocks=clocks)
+    if not of(RoundMeasured, events):  # a cache that other machines share may not prove anything cold
+        assert {"canary" in result.reason for result in statuses(events).values() if result.reason} == {True}
+        clocks = ("host",)
+        events, together = play(*codes, case=cold, clocks=clocks)
     assert together is not apart
     (measured,) = of(RoundMeasured, events)
-    for clock in ("host", "host_cold"):
+    for clock in clocks:
         batches = measured.result.batches[clock]
         seconds = measured.by_turn(clock)
         assert set(seconds) == {(side, "pool") for side in (BASE, HEAD, NULL)}

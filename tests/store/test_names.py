@@ -141,28 +141,6 @@ def test_an_index_that_names_what_is_not_there_is_not_believed(tmp_path, name):
         store.resolve("v1")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_an_import_names_its_run_itself(gapbench, tmp_path, name):
-    store = Store(str(tmp_path / "store"))
-    a_run(store, "inside", rounds=2, git={"commit": "abc1234", "branch": "main", "subject": "s", "dirty": False})
-    code, output = gapbench("store", "export", "inside", "--store", store.url, "-o", "runs.json")
-    assert code == 0, output
-    document = json.loads((tmp_path / "runs.json").read_text())
-    for benchmark in document["benchmarks"]:
-        benchmark["extra_info"].update(run=name, suite=name)
-    document["commit_info"] = {"id": name, "branch": name}
-    (tmp_path / "runs.json").write_text(json.dumps(document))
-    code, output = gapbench("store", "import", "runs.json", "--tag", name, "--store", "new")
-    if not name.isprintable():  # no run is called so, and no export was made of it
-        assert (code, output.count("\n")) == (2, 1)
-        assert "is not an export of gapbench" in output
-        return
-    assert code == 0, output
-    (run,) = Store(str(tmp_path / "new")).ids()
-    assert "nogit" in run
-    assert {path.name for path in tmp_path.iterdir()} == {"store", "runs.json", "new"}
-
-
 @pytest.mark.parametrize("case", ["../../x", "../..", "/tmp/x", "a/b", "."])
 def test_profiles_of_any_case_and_implementation_stay_in_their_run(tmp_path, case):
     store = Store(str(tmp_path / "store"))
