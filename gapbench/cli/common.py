@@ -96,8 +96,8 @@ def locked(device: str, no_wait: bool) -> "Lock":
     def waiting(busy: str) -> None:
         click.echo(f"waiting: {busy}; Ctrl-C gives up, and --no-wait would not wait", err=True)
 
-    found = find_device(device)
-    if found.name != "cpu" and lock_folder() is None and any(map(os.path.exists, _CONTAINER)):
+    target = find_device(device)
+    if target.name != "cpu" and lock_folder() is None and any(map(os.path.exists, _CONTAINER)):
         click.echo(
             "warning: in a container locks are private: gapbench in other containers may measure on the same GPU; "
             "name a folder that all share with GAPBENCH_LOCKS",
@@ -105,7 +105,7 @@ def locked(device: str, no_wait: bool) -> "Lock":
         )
     for sentence in tuning.left_behind(lock_folder()):
         click.echo(f"warning: {sentence}", err=True)
-    return take(found, typed(), None if no_wait else waiting)
+    return take(target, typed(), None if no_wait else waiting)
 
 
 def take(device: "Device", command: str, waiting: Callable[[str], None] | None = None) -> "Lock":

@@ -37,8 +37,8 @@ def command(device: str, budget: float, selftest: bool, strict: bool, url: str, 
 
     with common.locked(device, no_wait):
         name = find_device(device).name
-        found = doctor.selftest(name, budget) if selftest else doctor.examine(name, budget)
-        rows: list[dict[str, str]] = [asdict(each) for each in found]
+        checks = doctor.selftest(name, budget) if selftest else doctor.examine(name, budget)
+        rows: list[dict[str, str]] = [asdict(check) for check in checks]
     path = Store(url).keep("selftest", {"schema": 1, "device": name, "findings": rows}) if selftest else None
     if as_json:
         click.echo(json.dumps(rows))

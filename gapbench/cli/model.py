@@ -73,9 +73,11 @@ def record(
     table = []
     for each in chosen.cases:
         site = each.sites[0]
-        place = ", ".join(filter(None, (each.layout, site.module, site.spelling, site.source)))
+        origin = ", ".join(filter(None, (each.layout, site.module, site.spelling, site.source)))
         share = fmt.number(100 * (each.share or 0.0), 2)
-        table.append({"case": f"{each.shape} {each.dtype}", "calls": each.count, "%": share, "layout, first at": place})
+        table.append(
+            {"case": f"{each.shape} {each.dtype}", "calls": each.count, "%": share, "layout, first at": origin}
+        )
     text.print_rows(table)
     calls = counted(sum(each.count for each in chosen.cases), "pooling call")
     shares = [f"{fmt.number(100 * each.share, 2)} % of a {name.replace('_', ' ')}" for name, each in passes.items()]

@@ -223,8 +223,8 @@ class Precision:
         if not self._rows(state):
             return "failed"
         wanted = [row for row in state.rows() if row not in state.raced]
-        known = (state.interval(row).half_width <= self._effort.target for row in wanted)
-        return "target" if state.rounds >= self._effort.rounds and all(known) else None
+        precise = (state.interval(row).half_width <= self._effort.target for row in wanted)
+        return "target" if state.rounds >= self._effort.rounds and all(precise) else None
 
     def _rows(self, state: CaseState) -> list[Row]:
         """Return the rows of the next round: raced ones take a turn in each of the first, the reference in one more."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from gapbench.machine.devices import Accelerator, Cpu, Device
 from gapbench.machine.telemetry import nvml
 from gapbench.measuring import ceilings, clocks, memory, schedule
 from gapbench.measuring.clocks import base
+from gapbench.measuring.clocks.base import Preparation
 from gapbench.measuring.clocks.events import MOST_CALLS, EventCold, Pair
 from gapbench.statistics import stats
 from gapbench.store.ceilings import MEMORY, Ceiling
@@ -81,6 +82,19 @@ def run(device: Device) -> Iterator[Finding]:
     """Run all checks for a device in this process, which has not used the device before."""
     for check in ON_ACCELERATOR if isinstance(device, Accelerator) else ON_CPU:
         yield check.run(device)
+
+
+@cache
+def _limits(device: Device) -> dict[tuple[str | None, str], Ceiling]:
+    """Return the device's ceilings, measured once for all checks."""
+    limits = ceilings.of_accelerator(device) if isinstance(device, Accelerator) else ceilings.cpu.measure([1])
+    return {(ceiling.level, ceiling.kind): ceiling for ceiling in limits}
+
+
+def _told_apart(prepared: Preparation) -> Result:
+    """Tell whether a clock's canary was read clearly more slowly from memory than from the cache."""
+    warm, cold = prepared.warm_canary_seconds or 0.0, prepared.cold_canary_seconds or 0.0
+    return f"{cold * 1e6:.1f} µs against {warm * 1e6:.1f}: {cold / warm:.2f}", cold >= 1.5 * warm
 
 
 def _prepared(device: Device, name: str) -> tuple[clocks.Clock, int]:
@@ -163,12 +177,11 @@ def _floor(name: str, device: Accelerator) -> Result:
         timer.rotations(_MIB)
         floors.append(timer.prepare(0.0).floor_seconds or 0.0)
     once, again = floors
-    found = f"{once * 1e6:.2f} and {again * 1e6:.2f} µs"
-    return found, max(floors) <= 5e-6 and abs(again - once) <= 0.2e-6
+    return f"{once * 1e6:.2f} and {again * 1e6:.2f} µs", max(floors) <= 5e-6 and abs(again - once) <= 0.2e-6
 
 
 def _alike(device: Device) -> Result:
-    timer, rotations = _prepared(device, device.clocks[-2] if isinstance(device, Accelerator) else device.clocks[0])
+    timer, rotations = _prepared(device, "event_warm" if isinstance(device, Accelerator) else "host")
     x = device.torch.zeros(_MIB // 4, device=device.name)
     calls = [x.sum] * rotations
     count, _ = schedule.calibrate(timer, calls, _BATCH)
@@ -213,15 +226,11 @@ def _queue(device: Accelerator) -> Result:
 def _canary(share: int, device: Accelerator) -> Result:
     timer = EventCold(device)
     timer.canary_share = share
-    prepared = timer.prepare(0.0)
-    warm, cold = prepared.warm_canary_seconds or 0.0, prepared.cold_canary_seconds or 0.0
-    return f"{cold * 1e6:.1f} µs against {warm * 1e6:.1f}: {cold / warm:.2f}", cold >= 1.5 * warm
+    return _told_apart(timer.prepare(0.0))
 
 
 def _cold_cache(device: Cpu) -> Result:
-    prepared = clocks.clock("host_cold", device).prepare()
-    warm, cold = prepared.warm_canary_seconds or 0.0, prepared.cold_canary_seconds or 0.0
-    return f"{cold * 1e6:.0f} µs against {warm * 1e6:.0f}: {cold / warm:.2f}", cold >= 1.5 * warm
+    return _told_apart(clocks.clock("host_cold", device).prepare())
 
 
 class _WriteFirst(EventCold):
@@ -241,11 +250,6 @@ def _sweeps(device: Accelerator) -> Result:
     return f"{times[1] / times[0] - 1:+.2%}", abs(times[1] / times[0] - 1) <= 0.02
 
 
-def _limits(device: Device) -> dict[tuple[str | None, str], Ceiling]:
-    found = ceilings.of_accelerator(device) if isinstance(device, Accelerator) else ceilings.cpu.measure([1])
-    return {(ceiling.level, ceiling.kind): ceiling for ceiling in found}
-
-
 def _bandwidth(device: Accelerator) -> Result:
     limits = _limits(device)
     peak, kinds = limits[MEMORY, "datasheet"].gbps, ("read", "copy", "write")
@@ -253,9 +257,8 @@ def _bandwidth(device: Accelerator) -> Result:
     if peak is None:
         return f"the peak is unknown: {limits[MEMORY, 'datasheet'].reason}", None
     shares = {kind: (rate or 0.0) / peak for kind, rate in rates.items()}
-    return ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()), all(
-        0.80 <= share <= 0.97 for share in shares.values()
-    )
+    listed = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
+    return listed, all(0.80 <= share <= 0.97 for share in shares.values())
 
 
 def _cache_speed(device: Accelerator) -> Result:
@@ -271,8 +274,8 @@ def _levels(device: Cpu) -> Result:
     if unread := [limit for limit in reads if limit.gbps is None]:
         return str(unread[0].reason), None
     rates = [limit.gbps or 0.0 for limit in reads]
-    found = ", ".join(f"{limit.level} {limit.gbps:.0f}" for limit in reads)
-    return f"{found} GB/s", all(near >= 0.9 * far for near, far in pairwise(rates))
+    listed = ", ".join(f"{limit.level} {limit.gbps:.0f}" for limit in reads)
+    return f"{listed} GB/s", all(near >= 0.9 * far for near, far in pairwise(rates))
 
 
 def _mean(device: Accelerator) -> Result:

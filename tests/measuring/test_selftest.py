@@ -53,6 +53,12 @@ BROKEN = {
 """What breaks each check, as parts of the simulated machine."""
 
 
+@pytest.fixture(autouse=True)
+def own_ceilings():
+    """Measure the ceilings of each test's machine: all are called the same."""
+    selftest._limits.cache_clear()
+
+
 @pytest.fixture
 def machine(bench, monkeypatch):
     """Return a function that makes a simulated machine whose NVML, data sheet and compiler are sound."""

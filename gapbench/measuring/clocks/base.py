@@ -67,6 +67,8 @@ class Clock(ABC):
 
     beyond: ClassVar[int] = 0  # how many times the last-level cache the inputs of a batch must exceed together
 
+    most_inputs: ClassVar[tuple[int, str] | None] = None  # the most inputs to rotate, and why not more
+
     times_launch: ClassVar[bool] = False  # whether it times the launch and not the work, which no bandwidth limits
 
     uncounted_calls: int = 0  # calls of a batch before the timed ones
@@ -97,10 +99,19 @@ class Clock(ABC):
         return isinstance(device, cls.device_class)
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through."""
+        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through.
+
+        Raises `ClockUnsupportedError` where those are more than `most_inputs`.
+        """
         if self.beyond:
             cache_bytes = self._device.cache_bytes or UNKNOWN_CACHE
             self._needed = self.beyond * cache_bytes // max(1, case_bytes) + 1
+        if self.most_inputs and self._needed > self.most_inputs[0]:
+            most, reason = self.most_inputs
+            raise ClockUnsupportedError(
+                f"inputs of {case_bytes:,} bytes exceed the cache only if {self._needed:,} are rotated, which exceeds "
+                f"the {most:,} {reason}"
+            )
         return self._needed
 
     def whole(self, count: int, rotations: int) -> int:  # noqa: ARG002

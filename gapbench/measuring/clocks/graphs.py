@@ -10,13 +10,12 @@ from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Device, Graph
 from gapbench.measuring.clocks import base
-from gapbench.measuring.clocks.base import ClockRefusedError, ClockUnsupportedError
+from gapbench.measuring.clocks.base import ClockRefusedError
 from gapbench.measuring.clocks.events import EventClock, undisturbed_mean
 from gapbench.workloads.passes import Call
 
 _SMALL, _LARGE = 1, 17
 _FLOOR_REPLAYS = 200
-_MOST_INPUTS = 2048
 
 
 class GraphClock(EventClock):
@@ -104,19 +103,7 @@ class GraphCold(GraphClock):
     name = "graph_cold"
     cold = True
     beyond = 5
-
-    def rotations(self, case_bytes: int) -> int:
-        """Return the number of inputs that a batch must cycle through.
-
-        Raises `ClockUnsupportedError` where that is more calls than a graph should hold.
-        """
-        needed = super().rotations(case_bytes)
-        if needed > _MOST_INPUTS:
-            raise ClockUnsupportedError(
-                f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
-                f"{_MOST_INPUTS:,} calls that a graph should hold; event_cold measures this case"
-            )
-        return needed
+    most_inputs = 2048, "calls that a graph should hold; event_cold measures this case"
 
     def whole(self, count: int, rotations: int) -> int:
         """Return ``count``, rounded up to whole rotations."""

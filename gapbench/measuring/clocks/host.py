@@ -7,13 +7,12 @@ from torch import Tensor
 
 from gapbench.machine.devices import Accelerator, Cpu, Device
 from gapbench.measuring.clocks import base
-from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, ClockUnsupportedError, Preparation
+from gapbench.measuring.clocks.base import BURN_IN_SECONDS, Clock, Preparation
 from gapbench.measuring.clocks.events import burn_in
 from gapbench.workloads.passes import Call
 
 _COPIES = 4
 _LARGEST = 1 << 26
-_MOST_INPUTS = 200_000  # tensors of a process: more take seconds to make, and more memory than their content
 _WARM_READINGS = 3
 """Consecutive warm readings that refute coldness. A slow spell makes warm readings look cold, never cold ones warm."""
 
@@ -57,6 +56,8 @@ class HostCold(Clock):
     device_class = Cpu
     cold = True
     beyond = 2
+    # More tensors would take seconds to make, and more memory than their content.
+    most_inputs = 200_000, "that a process should hold; choose a larger --shape, or --clock host"
     _canary: base.Canary
 
     def __init__(self, device: Device) -> None:
@@ -64,16 +65,6 @@ class HostCold(Clock):
         self._next = 0  # number of the next input
         self._since_touched = 0
         self._warm_readings = 0
-
-    def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs exceed the cache. Raises `ClockUnsupportedError` where those are too many to hold."""
-        needed = super().rotations(case_bytes)
-        if needed > _MOST_INPUTS:
-            raise ClockUnsupportedError(
-                f"inputs of {case_bytes:,} bytes exceed the cache only if {needed:,} are rotated, which exceeds the "
-                f"{_MOST_INPUTS:,} that a process should hold; choose a larger --shape, or --clock host"
-            )
-        return needed
 
     def prepare(self, burn_in_seconds: float = BURN_IN_SECONDS) -> Preparation:  # noqa: ARG002
         """Prove that a flush displaces the canary from the cache."""

@@ -139,3 +139,16 @@ def test_an_accelerator_is_not_timed_as_if_it_were_synchronous(bench):
     for name in ("host", "host_cold"):
         with pytest.raises(ClockUnsupportedError):
             clocks.clock(name, bench().accelerator)
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes", "remedy"),
+    [
+        ("host_cold", 16, "choose a larger --shape, or --clock host"),
+        ("graph_cold", 512, "event_cold measures this case"),
+    ],
+)
+def test_inputs_too_small_to_exceed_the_cache_are_unsupported_with_the_remedy(bench, name, nbytes, remedy):
+    """On a host with an L3 of 300 MiB, 1.2 million inputs of 512 bytes were made, for two minutes."""
+    with pytest.raises(ClockUnsupportedError, match=f"inputs of {nbytes} bytes exceed the cache only if .*{remedy}"):
+        bench().clock(name, nbytes)
