@@ -154,6 +154,12 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
+def ratio(samples: pd.DataFrame, name: str, reference: str) -> Interval:
+    """Return the ratio of two implementations by the samples of one case; nan if they share no round."""
+    values = (log_ratios(turns, name, reference) for turns in _turns(samples).values())
+    return location(next(filter(len, values), np.empty(0))).exp()
+
+
 def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Add the ratios to the fastest where they are missing, as in older runs."""
     timed = with_memory(results[_is_ranked(results)])

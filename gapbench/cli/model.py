@@ -1,25 +1,46 @@
 """``gapbench model``: the pooling of a network of one's own."""
 
+import json
+import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gapbench.cli import common
-from gapbench.cli.common import SIZES
-from gapbench.errors import GapbenchError, NothingMatchedError, counted
+from gapbench.cli.common import DURATION, SIZES
+from gapbench.cli.report import write_page
+from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError, counted
 from gapbench.workloads.cases import DTYPES
+
+if TYPE_CHECKING:
+    from gapbench.measuring.plan import CasePlan
+    from gapbench.measuring.recording import Recording
+    from gapbench.operations.network import Network
+    from gapbench.profiling.networks import Recorded
+    from gapbench.store.store import Store
 
 
 @click.group("model")
 def command() -> None:
-    """Record the pooling calls of a network of your own."""
+    """Record the pooling of a network of your own, and put faster pooling in."""
+
+
+_target = common.joined(
+    click.argument("network", metavar="TARGET"),
+    click.option(
+        "--input", "shapes", type=SIZES, multiple=True, help="Shape of a random input: 8x3x224x224. Repeatable."
+    ),
+    click.option(
+        "--dtype", type=click.Choice([*DTYPES]), help="Dtype of weights and inputs.  [default: the network's]"
+    ),
+    click.option("--layout", type=click.Choice(["contiguous", "channels_last"]), help="Layout of weights and inputs."),
+)
 
 
 @command.command("record")
-@click.argument("network", metavar="TARGET")
-@click.option("--input", "shapes", type=SIZES, multiple=True, help="Shape of a random input: 8x3x224x224. Repeatable.")
-@click.option("--dtype", type=click.Choice([*DTYPES]), help="Dtype of weights and inputs.  [default: the network's]")
-@click.option("--layout", type=click.Choice(["contiguous", "channels_last"]), help="Layout of weights and inputs.")
+@_target
 @click.option("--train", is_flag=True, help="Record a training step, rather than a forward pass.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="List to write: .json or .csv.")
 @common.as_json()
@@ -40,22 +61,14 @@ def record(
 
     Exits with 5 if the network pools nothing.
     """
-    from gapbench.profiling import networks
+    from gapbench.operations.network import load
     from gapbench.report import format as fmt
     from gapbench.report import text
-    from gapbench.store import durable_io
     from gapbench.workloads import case_lists
 
     if output is not None and not case_lists.is_list(str(output)):
         raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .json or .csv")
-    loaded = networks.load(network, shapes, dtype, layout)
-    passes = {"forward_pass": networks.record(loaded)}
-    try:
-        passes["training_step"] = networks.record(loaded, step=True)
-    except GapbenchError as error:
-        if train:
-            raise
-        click.echo(f"warning: {error}", err=True)
+    passes = _recorded(load(network, shapes, dtype, layout), train)
     chosen = passes["training_step" if train else "forward_pass"]
     if not chosen.cases:
         raise NothingMatchedError(f"{network} averages nothing over all spatial positions here: nothing to change")
@@ -63,10 +76,7 @@ def record(
     measured = {name: {"seconds": each.seconds, "share": each.share} for name, each in passes.items()}
     document = {"target": network, **measured}
     if output is not None:
-        try:
-            durable_io.write(str(output), case_lists.dumps(chosen.cases, document, output.suffix).encode())
-        except OSError as error:
-            raise GapbenchError(f"cannot write {str(output)!r}: {error.strerror}; name another file") from error
+        _write(output, case_lists.dumps(chosen.cases, document, output.suffix))
     if as_json:
         click.echo(case_lists.dumps(chosen.cases, document))
         return
@@ -79,8 +89,146 @@ def record(
             {"case": f"{each.shape} {each.dtype}", "calls": each.count, "%": share, "layout, first at": origin}
         )
     text.print_rows(table)
-    calls = counted(sum(each.count for each in chosen.cases), "pooling call")
-    shares = [f"{fmt.number(100 * each.share, 2)} % of a {name.replace('_', ' ')}" for name, each in passes.items()]
-    click.echo(f"{calls} in {counted(len(chosen.cases), 'kind')}, {', '.join(shares)}")
+    click.echo(_counts(chosen, passes))
     if output is not None:
         click.echo(f"list {output}; measure it with: gapbench run {output}")
+
+
+def _recorded(network: "Network", train: bool) -> "dict[str, Recorded]":
+    """Record a forward pass and a training step; warn where there is no step, unless ``train`` asks for it."""
+    from gapbench.profiling import networks
+
+    passes = {"forward_pass": networks.record(network)}
+    try:
+        passes["training_step"] = networks.record(network, step=True)
+    except GapbenchError as error:
+        if train:
+            raise
+        click.echo(f"warning: {error}", err=True)
+    return passes
+
+
+def _counts(chosen: "Recorded", passes: "dict[str, Recorded]") -> str:
+    from gapbench.report import format as fmt
+
+    calls = counted(sum(each.count for each in chosen.cases), "pooling call")
+    shares = [f"{fmt.number(100 * each.share, 2)} % of a {name.replace('_', ' ')}" for name, each in passes.items()]
+    return f"{calls} in {counted(len(chosen.cases), 'kind')}, {', '.join(shares)}"
+
+
+def _write(file: Path, content: str) -> None:
+    from gapbench.store import durable_io
+
+    try:
+        durable_io.write(str(file), content.encode())
+    except OSError as error:
+        raise GapbenchError(f"cannot write {str(file)!r}: {error.strerror}; name another file") from error
+
+
+@command.command("apply")
+@_target
+@click.option("--run", metavar="RUN", help="Stored run that measured the pooling.  [default: measure it now]")
+@click.option("--budget", type=DURATION, default=120.0, help="Wall time of measuring: 60s, 5m.  [default: 2m]")
+@click.option("--eager", is_flag=True, help="Leave out the compiled network.")
+@common.store
+@common.no_wait
+@click.option("-o", "--output", metavar="FILE.py", type=click.Path(path_type=Path), help="File to write.")
+@common.as_json()
+def apply(
+    network: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtype: str | None,
+    layout: str | None,
+    run: str | None,
+    budget: float,
+    eager: bool,
+    url: str,
+    no_wait: bool,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Put the fastest pooling into a network, measure the whole network with and without it, and write it as a file.
+
+    TARGET is as for gapbench model record. Calls are replaced where a run shows another implementation to be faster for
+    their case; then the network and its patched copy take turns: a forward pass and a training step, eager and
+    compiled. FILE.py is plain PyTorch whose apply(model) makes the replacements. It is written only if the network is
+    shown to be faster.
+
+    Exits with 3 if the patched network was wrong or failed, 5 if the network pools nothing.
+    """
+    from msgspec import structs, to_builtins
+
+    from gapbench.measuring.budget import fit_to_budget
+    from gapbench.measuring.plan import Effort
+    from gapbench.operations.network import load
+    from gapbench.profiling import patches
+    from gapbench.report import network as said
+    from gapbench.report import text
+    from gapbench.store.store import Store
+
+    if output is not None and output.suffix != ".py":
+        raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
+    store = Store(url)
+    loaded = load(network, shapes, dtype, layout)
+    original = patches.variant(loaded, shapes, dtype, layout)
+    passes = _recorded(loaded, False)
+    forward = passes["forward_pass"]
+    if not forward.cases:
+        raise NothingMatchedError(f"{network} averages nothing over all spatial positions here: nothing to change")
+    common.show_warnings(forward.warnings)
+    click.echo(_counts(forward, passes), err=as_json)
+    listed = [case for each in passes.values() for case in each.cases]
+    is_measured = run is not None
+    if run is None:
+        trimmed = fit_to_budget(patches.pooling_plans(original, listed), Effort(budget / 2))
+        pooling = _measure(store, trimmed.kept, budget / 2, no_wait, notes=trimmed.warnings)
+        run, results, samples = pooling.run.id, pooling.results, pooling.samples
+    else:
+        run = store.resolve(run)
+        results, samples = store.results([run], validate=True), store.samples([run], validate=True)
+    choices = [*patches.choose(original, listed, results, samples)]
+    patched = patches.describe(original, run, listed, choices, results)
+    recorded, top1, measured, source = None, None, [], ""
+    if choices:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "patch.py")
+            machine = store.describe(run).machine
+            file.write_text(source := patches.source(choices, network, str(machine.device_description or machine.cpu)))
+            changed = structs.replace(original, patch=str(file))
+            plans = patches.network_plans(original, changed, [*passes], eager)
+            recorded = _measure(store, plans, budget / (1 if is_measured else 2), no_wait, network=patched)
+            measured = [*said.effects(recorded.results, recorded.samples)]
+            top1 = patches.agreement(original, changed)
+    is_faster = any(each.verdict == "faster" for each in measured)
+    written = str(output) if is_faster and output is not None else None
+    if written:
+        _write(Path(written), source)
+    if as_json:
+        agreed = None if top1 is None else dict(zip(("same", "of"), top1, strict=True))
+        document = {"schema": 1, "run": recorded and recorded.run.id, "network": patched, "effects": measured}
+        click.echo(json.dumps(to_builtins({**document, "top1": agreed, "file": written})))
+    else:
+        text.print_rows(said.sites(patched))
+        for term, sentence in said.facts(measured, top1):
+            click.echo(f"{term:24}{sentence}")
+        click.echo(said.conclusion(patched, measured) + (f"; {written} has apply(model) for them" if written else ""))
+        if recorded:
+            write_page(store, recorded.run.id)
+    return ExitCode.FAILED if any(each.verdict == "not measured" for each in measured) else ExitCode.DONE
+
+
+def _measure(store: "Store", plans: "list[CasePlan]", seconds: float, no_wait: bool, **fields: Any) -> "Recording":
+    """Measure a plan within ``seconds`` into the store; warn of what a run warns of."""
+    from gapbench.cli.progress import Progress
+    from gapbench.measuring import recording
+    from gapbench.measuring.plan import Effort, Plan
+
+    effort = Effort(seconds)
+    with common.locked(plans[0].case.device, no_wait):
+        writer = recording.begin(store, plans, effort, sys.argv[1:], **fields)
+        with Progress(plans, effort) as progress:
+            recorded = recording.record(writer, Plan(tuple(plans), effort), progress.observe)
+    common.show_warnings(recorded.run.warnings)
+    if recorded.interrupted:
+        raise KeyboardInterrupt
+    return recorded

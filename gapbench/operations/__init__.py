@@ -11,9 +11,11 @@ from pathlib import Path
 
 from gapbench.errors import GapbenchError, unknown
 from gapbench.implementations import IMPLEMENTATIONS, Implementation, user
+from gapbench.operations import network
 from gapbench.operations.base import Operation
 from gapbench.operations.classifier_head import CLASSIFIER_HEAD
 from gapbench.operations.masked_mean import MASKED_MEAN
+from gapbench.operations.network import NETWORK
 from gapbench.operations.pooling import POOLING
 from gapbench.operations.varying_size import VARYING_SIZE
 from gapbench.store.records import REFERENCE
@@ -25,7 +27,7 @@ GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
 
-OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE)
+OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE, NETWORK)
 
 _HARNESS = {
     "gapbench.implementations.base", "gapbench.implementations.inductor", "gapbench.implementations.user",
@@ -116,7 +118,12 @@ def restore(earlier: tuple[dict[str, Implementation], list[str]]) -> None:
 
 def is_user_spec(spec: str) -> bool:
     """Tell ``FILE.py:FUNCTION`` from a name."""
-    return ":" in spec or spec.endswith(".py")
+    return (":" in spec or spec.endswith(".py")) and not _is_network(spec)
+
+
+def _is_network(spec: str) -> bool:
+    """Tell whether ``spec`` is that of a `network.Variant`."""
+    return spec.startswith("{")
 
 
 def name_of(spec: str) -> str:
@@ -130,11 +137,13 @@ def name_of(spec: str) -> str:
 
 def taken(name: str) -> bool:
     """Tell whether an implementation is called ``name``."""
-    return name in _BUILT_IN or name in user.plugins()
+    return name in _BUILT_IN or name in user.plugins() or _is_network(name)
 
 
 def load(spec: str) -> Implementation:
     """Return the implementation that ``spec`` names. Runs code of users and plug-ins, so only workers call it."""
+    if _is_network(spec):
+        return network.implementation(spec)
     if is_user_spec(spec):
         return user.load(spec)
     return _BUILT_IN[spec] if spec in _BUILT_IN else user.load_plugin(spec)
@@ -148,6 +157,8 @@ def unsupported_reason(spec: str, case: Case) -> str | None:
 
 def truth(spec: str) -> Truth:
     """Return the expected output for ``spec``: for code of users and plug-ins always the global average."""
+    if _is_network(spec):
+        return network.truth(spec)
     own = builtin(spec)
     return own.truth if own else GLOBAL_AVERAGE
 

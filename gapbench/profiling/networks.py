@@ -5,7 +5,6 @@ of three dimensions are tokens (N, T, C), unless a convolution, a batch norm or 
 """
 
 import contextlib
-import importlib
 import math
 import re
 import statistics
@@ -21,26 +20,20 @@ import torch
 from msgspec import structs
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter
 from torch.fx.traceback import get_current_meta, preserve_node_meta
 from torch.nn.modules import module as modules
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from gapbench.errors import GapbenchError
+from gapbench.operations.network import Network, blamed
 from gapbench.store.run import Warning
 from gapbench.workloads import inputs
 from gapbench.workloads.case_lists import ListedCase, Site
 from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
-from gapbench.workloads.suites import import_file
 
 _PASSES, _SECONDS = 15, 15.0  # most passes of a kind, and the time after which no further one begins
-_FORMATS = {
-    "channels_last": {4: torch.channels_last, 5: torch.channels_last_3d},
-    "contiguous": dict.fromkeys((4, 5), torch.contiguous_format),
-}
 _ATEN = torch.ops.aten
 _MEANS = {_ATEN._adaptive_avg_pool2d: 2, _ATEN._adaptive_avg_pool3d: 3, _ATEN.avg_pool2d: 2, _ATEN.avg_pool3d: 3}
 _SCALES = {_ATEN.div: -1, _ATEN.div_: -1, _ATEN.mul: 1, _ATEN.mul_: 1}
@@ -48,16 +41,6 @@ _CHANNELS_SECOND = (_ATEN.convolution, _ATEN.native_batch_norm, _ATEN.cudnn_batc
 _TOKENS = (_ATEN.transpose, _ATEN.permute, _ATEN.native_layer_norm, _ATEN.embedding, _ATEN.bmm)
 _LIBRARIES = {"torch", "einops", "gapbench"}  # whose frames are not the user's
 _SAME = 1e-6  # relative difference up to which a factor is 1 / window; the unbiased 1 / (window - 1) differs by more
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A module with the inputs of one pass; ``name`` is what messages call it."""
-
-    name: str
-    module: nn.Module
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,68 +55,6 @@ class Recorded:
     def share(self) -> float:
         """The share of all calls in the time, 0 to 1."""
         return sum(case.share or 0.0 for case in self.cases)
-
-
-def load(target: str, shapes: Sequence[tuple[int, ...]], dtype: str | None, layout: str | None) -> Network:
-    """Return the network of ``FILE.py:CALLABLE`` or ``package.module:CALLABLE`` with its inputs; runs its code.
-
-    ``shapes`` are those of random inputs in place of the target's own. ``dtype`` and ``layout`` convert the module and
-    its inputs. Raises `GapbenchError` that names what is wrong with the target.
-    """
-    file, _, name = target.rpartition(":")
-    if not file or not name:
-        raise GapbenchError(f"malformed target {target!r}: write FILE.py:CALLABLE or package.module:CALLABLE")
-    with _blamed(f"{target} gives no network"):
-        path = Path(file) if file.endswith(".py") else None
-        sys.path.insert(0, str(path.resolve().parent if path else Path.cwd()))
-        made: Any = import_file(f"gapbench_network_{path.stem}", path) if path else importlib.import_module(file)
-        for part in name.split("."):
-            made = getattr(made, part)
-        made = made if isinstance(made, (nn.Module, ExportedProgram)) else made()
-        module, own = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        module = _unwrapped(module)
-    if not isinstance(module, nn.Module):
-        raise GapbenchError(f"{target} returns {type(made).__name__}; return an nn.Module, or a module and its inputs")
-
-    def converted(x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            return x
-        order = _FORMATS.get(layout or "", {}).get(x.dim(), torch.preserve_format)
-        return x.to(getattr(torch, dtype) if dtype else x.dtype, memory_format=order)
-
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = converted(tensor.data)
-    like = next((each for each in module.parameters() if each.is_floating_point()), torch.empty(0))
-    torch.manual_seed(0)
-    own = [torch.randn(shape).to(like.device, like.dtype) for shape in shapes] or own
-    if own is None:
-        raise GapbenchError(f"{target} returns no inputs; give their shapes, as in --input 8x3x224x224")
-    own = tree_map(converted, own)
-    if isinstance(own, Mapping):
-        return Network(target, module, kwargs=own)
-    return Network(target, module, own if isinstance(own, (tuple, list)) else [own])
-
-
-@contextlib.contextmanager
-def _blamed(what: str) -> Iterator[None]:
-    """Raise `GapbenchError` for what the user's code raises; keep what it prints off stdout, which carries data."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (Exception, SystemExit) as error:
-        reason = (str(error).strip() or "no message").splitlines()[0]
-        if "torchvision::nms does not exist" in reason:
-            reason += "; install a torchvision that was built for this torch"
-        raise GapbenchError(f"{what}: {type(error).__name__}: {reason}") from error
-
-
-def _unwrapped(module: Any) -> Any:
-    """Return the module inside exported programs, compiled modules and wrappers for several devices."""
-    if isinstance(module, ExportedProgram):
-        return module.module()
-    wrapped = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-    inner = module.module if wrapped else getattr(module, "_orig_mod", None)
-    return module if inner is None else _unwrapped(inner)
 
 
 def record(network: Network, step: bool = False) -> Recorded:
@@ -164,7 +85,7 @@ def record(network: Network, step: bool = False) -> Recorded:
     plain: list[float] = []
     recorders: list[_Recorder] = []
     what = f"the {'training step' if step else 'forward pass'} of {network.name} fails"
-    with _blamed(what), torch.compiler.set_stance("force_eager"):
+    with blamed(what), torch.compiler.set_stance("force_eager"):
         with contextlib.suppress(NotImplementedError):  # of exported programs, whose mode is fixed
             module.train(step)
         end = time.perf_counter() + run() + _SECONDS
@@ -308,13 +229,15 @@ class _Recorder(TorchDispatchMode):
             return
         self._chains.pop(out, None)
         shape, strides = (tuple(each[dim] for dim in order) for each in (chain.shape, chain.strides))
-        layout, is_exact = _layout(shape, strides)
-        chain.case = case = Case(shape, chain.dtype, layout, pass_="training" if chain.nodes else "forward")
+        nearest, is_exact = layout(shape, strides)
+        chain.case = case = Case(shape, chain.dtype, nearest, pass_="training" if chain.nodes else "forward")
         of_export = [*(get_current_meta().get("nn_module_stack") or {}).values()]
         path = re.sub(r"\b_orig_mod\.?", "", of_export[-1][0] if of_export else self._stack[-1]).strip(".")
         if not is_exact:
             evidence = f"{path or 'the network'} at {chain.source}: strides {strides} of {case.id} are of no layout"
-            self.warnings.append(Warning("layout", evidence, f"expect other times than those of {layout}, the nearest"))
+            self.warnings.append(
+                Warning("layout", evidence, f"expect other times than those of {nearest}, the nearest")
+            )
         chain.site = Site(path, chain.source, ", ".join(chain.spelling))
         self.calls.append(chain)
         self._nodes |= dict.fromkeys(chain.nodes, chain)
@@ -358,15 +281,15 @@ def _order(chain: _Chain) -> tuple[int, ...] | None:
     return None
 
 
-def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[str, bool]:
+def layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[str, bool]:
     """Return the layout that has these strides, else the nearest, and whether it has them."""
     telling, near = [dim for dim, size in enumerate(shape) if size > 1], "contiguous"
-    for layout in LAYOUTS:
-        theirs = inputs.empty(Case(shape, layout=layout, device="meta")).stride()
+    for name in LAYOUTS:
+        theirs = inputs.empty(Case(shape, layout=name, device="meta")).stride()
         if all(theirs[dim] == strides[dim] for dim in telling):
-            return layout, True
+            return name, True
         if sorted(telling, key=lambda dim: -theirs[dim]) == sorted(telling, key=lambda dim: -strides[dim]):
-            near = layout
+            near = name
     return near, False
 
 

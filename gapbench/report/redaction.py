@@ -21,7 +21,7 @@ _PRIVATE = frozenset(
         "env", "environ", "environment_variables", "uuid", "device_uuid", "serial", "mac", "ip", "parts",
     }
 )  # fmt: skip
-_REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash"})
+_REDACTED = frozenset({"argv", "tag", "branch", "subject", "plan", "diff_hash", "network"})
 
 _PART = r"""[^\s'"<>|*?:,;()\[\]/\\]+"""
 _FOLDERS = re.compile(

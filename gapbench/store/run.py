@@ -211,6 +211,35 @@ class Imported(Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
+class PooledSite(Struct, frozen=True, kw_only=True):
+    """A place of a network that pools: how often a pass calls it, and the ``implementation`` that replaces it, if any.
+
+    ``own`` is what it is now; ``ratio`` compares the time of a call with that. ``share`` is that of all calls of its
+    case in the time of the pass.
+    """
+
+    case: str
+    module: str
+    source: str | None = None
+    spelling: str = ""
+    count: Whole = 1
+    share: Number | None = None
+    own: str | None = None
+    implementation: str | None = None
+    ratio: Number | None = None
+    ratio_low: Number | None = None
+    ratio_high: Number | None = None
+
+
+class PatchedNetwork(Struct, frozen=True, kw_only=True):
+    """The network whose patch a run measured; ``run`` measured its pooling, ``totals`` are seconds a pass by choice."""
+
+    target: str
+    run: str | None = None
+    sites: tuple[PooledSite, ...] = ()
+    totals: dict[str, Number] = {}
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """A run: what was asked for, where it was measured, and how it went.
 
@@ -252,6 +281,7 @@ class Run(Struct, frozen=True, kw_only=True):
     places: dict[str, Whole] = {}
     fleet: tuple[FleetDevice, ...] | None = None
     imported: Imported | None = None
+    network: PatchedNetwork | None = None
     parts: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ def _training(function: Function, leaf: Tensor, gradient: Tensor, weights: list[
     optimizer = _optimizer(weights)
 
     def training() -> Tensor:
-        of_leaf, *of_weights = torch.autograd.grad(function(leaf), [leaf, *weights], gradient)
+        of_leaf, *of_weights = torch.autograd.grad(function(leaf), [leaf, *weights], gradient, allow_unused=True)
         for weight, of_weight in zip(weights, of_weights, strict=True):
             weight.grad = of_weight
         if optimizer is not None:

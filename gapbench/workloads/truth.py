@@ -14,12 +14,14 @@ from gapbench.workloads.cases import Case
 class Expected:
     """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
 
-    ``steps`` is how many numbers one value sums, with which rounding grows.
+    ``steps`` is how many numbers one value sums, with which rounding grows. ``own_error`` is the error, relative to the
+    scale, of what the answer is about, in its own dtype: others may be wrong by twice that as well.
     """
 
     value: Tensor
     scale: Tensor
     steps: int = 1
+    own_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Differentiated:
     ``function(case)`` maps float64 (N, C, *spatial) to the output, whose shape is ``outputs(case)`` and each of whose
     numbers sums ``summed(case)`` others. ``magnitudes(case)`` maps |x| to the sums without cancellation, which rounding
     errors are relative to. Without it errors are relative to the largest value of the sample, since in a chain of
-    layers the rounding of each reaches all outputs of the next.
+    layers the rounding of each reaches all outputs of the next. ``own(case)`` is the same function in the case's dtype,
+    whose error others may double.
     """
 
     function: Callable[[Case], Callable[[Tensor], Tensor]]
@@ -70,25 +73,30 @@ class Differentiated:
     summed: Callable[[Case], int]
     magnitudes: Callable[[Case], Callable[[Tensor], Tensor]] | None = None
     stressed: bool = False
+    own: Callable[[Case], Callable[[Tensor], Tensor]] | None = None
 
     def forward(self, case: Case, x: Tensor) -> Expected:
         """Return the output for x."""
+        own = self.own(case)(x.cpu()) if self.own else None
         x = x.cpu().double()
         value = self.function(case)(x)
         magnitude = self.magnitudes(case)(x.abs()) if self.magnitudes else None
-        return self._expected(case, value, magnitude)
+        return self._expected(case, value, magnitude, own)
 
     def backward(self, case: Case, x: Tensor, gradient: Tensor) -> Expected:
         """Return the gradient of x."""
+        own = _gradient(self.own(case), x.cpu(), gradient.cpu()) if self.own else None
         x, gradient = x.detach().cpu().double(), gradient.cpu().double()
         value = _gradient(self.function(case), x, gradient)
         magnitude = _gradient(self.magnitudes(case), x.abs(), gradient.abs()) if self.magnitudes else None
-        return self._expected(case, value, magnitude)
+        return self._expected(case, value, magnitude, own)
 
-    def _expected(self, case: Case, value: Tensor, magnitude: Tensor | None) -> Expected:
+    def _expected(self, case: Case, value: Tensor, magnitude: Tensor | None, own: Tensor | None) -> Expected:
         if magnitude is None:
             magnitude = value.abs().flatten(1).amax(1).view(-1, *(1 for _ in value.shape[1:])).expand(value.shape)
-        return Expected(value, magnitude.maximum(value.abs()), self.summed(case))
+        scale = magnitude.maximum(value.abs())
+        error = 0.0 if own is None else float(((own.detach().double() - value).abs() / scale).nan_to_num().max())
+        return Expected(value, scale, self.summed(case), error)
 
     def shape(self, case: Case) -> tuple[int, ...]:
         """Return the output's shape."""

@@ -1,8 +1,15 @@
-"""``gapbench model record`` from the command line: what it prints and writes, and what it refuses."""
+"""``gapbench model`` from the command line: what it prints and writes, and what it refuses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+import torch
+
+from gapbench.store.store import Store
+from gapbench.workloads.cases import Case
+from tests.stored import keep, side
 
 NETS = """
 from torch import nn
@@ -100,3 +107,67 @@ def test_bad_input_is_a_line_with_culprit_and_remedy(gapbench, arguments, code, 
     assert (got, out) == (code, "")
     assert len(lines) == 1
     assert message in lines[0]
+
+
+APPLY = ["model", "apply", "nets.py:Squeeze", "--input", "2x3x64x64"]
+
+
+def pooling(passes=("forward",), **changes):
+    """Store a run in which ``changes`` make replacements of the network's mean faster."""
+    cases = [Case((2, 4, 64, 64), pass_=pass_, threads=torch.get_num_threads()) for pass_ in passes]
+    return keep(Store("results"), side(cases=cases, names=("mean", "adaptive", "sum_scale"), changes=changes))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_network_is_patched_measured_and_written(gapbench, tmp_path):
+    run = pooling(sum_scale=0.01)
+    code, out, err = gapbench(*APPLY, "--run", run, "--budget", "3s", "--eager", "--json", "-o", "pooled.py")
+    document = json.loads(out)
+    assert code == 0, err
+    (site, *_), effects = document["network"]["sites"], document["effects"]
+    assert (site["own"], site["implementation"], document["network"]["run"]) == ("mean", "sum_scale", run)
+    assert [(each["pass_"], each["compiled"]) for each in effects] == [("forward", False), ("training", False)]
+    assert {each["verdict"] for each in effects} <= {"faster", "slower", "same", "inconclusive"}
+    assert all(each["error"] <= 1e-5 for each in effects)
+    assert document["top1"] is None  # the output is an image
+    assert (document["file"] is not None) == (tmp_path / "pooled.py").exists()
+    assert (document["file"] is not None) == any(each["verdict"] == "faster" for each in effects)
+    stored = Store("results").describe(document["run"])
+    assert (stored.network.target, stored.suites) == ("nets.py:Squeeze", ("Squeeze",))
+
+
+def test_nothing_to_change_is_an_answer(gapbench, tmp_path):
+    code, out, _ = gapbench(*APPLY, "--run", pooling(("forward", "training")), "-o", "pooled.py")
+    assert code == 0
+    assert out.splitlines()[-1] == "nothing to change: none of 2 sites has a faster implementation"
+    assert not (tmp_path / "pooled.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([*APPLY, "-o", "pooled.txt"], 2, "cannot write 'pooled.txt'; name a file that ends in .py"),
+        (["model", "apply", "nets.py:flat"], 5, "averages nothing over all spatial positions here: nothing to change"),
+        ([*APPLY, "--run", "none"], 2, "no run"),
+    ],
+)
+def test_bad_input_of_apply_is_a_line_with_culprit_and_remedy(gapbench, arguments, code, message):
+    got, _, err = gapbench(*arguments)
+    lines = [line for line in err.splitlines() if line.startswith("gapbench: ")]
+    assert (got, len(lines)) == (code, 1)
+    assert message in lines[0]
+
+
+def test_a_written_file_needs_no_gapbench(tmp_path):
+    from gapbench.profiling import patches
+    from gapbench.statistics.stats import Interval
+    from gapbench.workloads.case_lists import Site
+
+    choice = patches.Choice(Case((2, 4, 4, 4)), "mean", (Site("", None, "mean"),), "adaptive", Interval(0.5))
+    (tmp_path / "pooled.py").write_text(patches.source([choice], "nets.py:Squeeze", "a CPU"))
+    script = (
+        "import sys; sys.modules['gapbench'] = None; import pooled, nets, torch; m = nets.Squeeze().eval(); "
+        "x = torch.ones(2, 3, 4, 4); y = m(x); assert torch.allclose(pooled.apply(m)(x), y)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
