@@ -51,6 +51,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps pytorchcv==0.0.74
 	@touch $@ $(VENV)/.installed
 
 # The tested set, renewed; the versions of torch and triton are those of pyproject.toml.

@@ -162,7 +162,7 @@ def apply(
     from gapbench.measuring.plan import Effort
     from gapbench.operations.network import load
     from gapbench.profiling import patches
-    from gapbench.report import network as said
+    from gapbench.report import patched_network as said
     from gapbench.report import text
     from gapbench.store.store import Store
 
@@ -191,9 +191,9 @@ def apply(
     recorded, top1, measured, source = None, None, [], ""
     if choices:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "patch.py")
             machine = store.describe(run).machine
-            file.write_text(source := patches.source(choices, network, str(machine.device_description or machine.cpu)))
+            file = patches.write(Path(folder), choices, network, str(machine.device_description or machine.cpu))
+            source = file.read_text(encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
             plans = patches.network_plans(original, changed, [*passes], eager)
             recorded = _measure(store, plans, budget / (1 if is_measured else 2), no_wait, network=patched)

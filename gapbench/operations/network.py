@@ -7,6 +7,7 @@ against the network in float64.
 import contextlib
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -61,7 +62,7 @@ def load(target: str, shapes: Sequence[tuple[int, ...]], dtype: str | None, layo
         torch.manual_seed(0)  # every process makes the same weights
         made = made if isinstance(made, (nn.Module, ExportedProgram)) else made()
         module, own = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        module = _unwrapped(module)
+        module = unwrapped(module)
     if not isinstance(module, nn.Module):
         raise GapbenchError(f"{target} returns {type(made).__name__}; return an nn.Module, or a module and its inputs")
 
@@ -92,18 +93,18 @@ def blamed(what: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         reason = (str(error).strip() or "no message").splitlines()[0]
-        if "torchvision::nms does not exist" in reason:
-            reason += "; install a torchvision that was built for this torch"
+        if "torchvision::nms does not exist" in "".join(traceback.format_exception(error)):
+            reason = "torchvision was built for another torch; install one that fits, or uninstall it"
         raise GapbenchError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
-def _unwrapped(module: Any) -> Any:
+def unwrapped(module: Any) -> Any:
     """Return the module inside exported programs, compiled modules and wrappers for several devices."""
     if isinstance(module, ExportedProgram):
         return module.module()
     wrapped = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
     inner = module.module if wrapped else getattr(module, "_orig_mod", None)
-    return module if inner is None else _unwrapped(inner)
+    return module if inner is None else unwrapped(inner)
 
 
 class Variant(Struct, frozen=True):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import jinja2
 import pandas as pd
@@ -207,6 +208,13 @@ def source(choices: Sequence[Choice], target: str, machine: str) -> str:
     return environment.get_template("patch.py.j2").render(
         choices=[*guards.values()], modules=modules, target=target, machine=machine, version=gapbench.__version__
     )
+
+
+def write(folder: Path, choices: Sequence[Choice], target: str, machine: str) -> Path:
+    """Write a patch's `source` into a folder, from which workers import it."""
+    file = folder / "patch.py"
+    file.write_text(source(choices, target, machine), encoding="utf-8")
+    return file
 
 
 def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from msgspec import to_builtins
 
 import gapbench
 from gapbench.analysis.compare import Diff
-from gapbench.report import assets, network, page_data, profiles, quality, redaction, rows, views
+from gapbench.report import assets, page_data, patched_network, profiles, quality, redaction, rows, views
 from gapbench.report import format as fmt
 from gapbench.report import history as past
 from gapbench.report.diff import lines
@@ -57,7 +57,7 @@ def run_page(
         not_measured=rows.not_measured(stored.results), environment=environment(stored.run),
         environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)), diff=diff,
         diff_name=None if diff is None else diff_name(diff), counts=[] if diff is None else counts(diff),
-        why_no_diff=why_no_diff, network=network.page(stored),
+        why_no_diff=why_no_diff, network=patched_network.page(stored),
         profiled=[(profiles.name(stored.run.id, case), case, documents) for case, documents in profiled.items()],
     )  # fmt: skip
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import torch
+from stored import keep, side
 
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
-from tests.stored import keep, side
 
 NETS = """
 from torch import nn

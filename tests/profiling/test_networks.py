@@ -2,8 +2,6 @@
 
 import contextlib
 import itertools
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -15,8 +13,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from gapbench.errors import GapbenchError
+from gapbench.operations.network import Network, unwrapped
 from gapbench.profiling import networks
-from gapbench.profiling.networks import Network, load, record
+from gapbench.profiling.networks import record
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +225,7 @@ def distributed():
 )
 def test_wrapped_compiled_and_exported_modules_are_recorded_as_they_are(wrap):
     try:
-        module = networks._unwrapped(wrap(Net()))
+        module = unwrapped(wrap(Net()))
         assert cases(module, X) == EXPECTED
         assert sum(cases(module, X, step=True).values()) == 3
     finally:
@@ -237,7 +236,7 @@ def test_wrapped_compiled_and_exported_modules_are_recorded_as_they_are(wrap):
 def test_sites_of_exported_programs_and_compiled_parts_are_those_of_the_source():
     net = Net()
     net.one = torch.compile(net.one)
-    for module in (net, networks._unwrapped(torch.export.export(Net().eval(), (X,)))):
+    for module in (net, unwrapped(torch.export.export(Net().eval(), (X,)))):
         sites = [site for each in record(Network("net", module, [X])).cases for site in each.sites]
         paths = {site.module for site in sites}
         assert paths - {"shared.pool", "two.again.pool"} == {"one.1.pool", ""}  # the shared one has two paths
@@ -334,91 +333,10 @@ def test_counts_are_those_of_hooks_on_known_sites(module, n, height, step):
         assert {each.pass_ for each in recorded.cases} <= {"training" if step else "forward"}
 
 
-# Targets
-
-
-@pytest.fixture
-def target(tmp_path, monkeypatch):
-    """Return a function that writes ``nets.py`` with a function ``make`` and returns its target."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def write(body):
-        (tmp_path / "nets.py").write_text(f"import torch\nfrom torch import nn\n\n\ndef make():\n    {body}\n")
-        return "nets.py:make"
-
-    return write
-
-
-def test_a_target_may_bring_its_inputs_by_position_or_by_name(target):
-    assert load(target("return nn.Linear(3, 2), torch.ones(2, 3)"), (), None, None).args[0].shape == (2, 3)
-    assert len(load(target("return nn.Bilinear(3, 3, 2), [torch.ones(2, 3)] * 2"), (), None, None).args) == 2
-    assert [*load(target("return nn.Linear(3, 2), {'input': torch.ones(2, 3)}"), (), None, None).kwargs] == ["input"]
-    assert load("nets.py:nn.Identity", [(2, 3)], None, None).args[0].dtype == torch.float32
-
-
-def test_weights_and_inputs_are_converted_together(target):
-    network = load(target("return nn.Conv2d(3, 4, 3)"), [(2, 3, 8, 8)], "bfloat16", "channels_last")
-    tensors = [*network.module.parameters(), *network.args]
-    assert {each.dtype for each in tensors} == {torch.bfloat16}
-    assert network.args[0].is_contiguous(memory_format=torch.channels_last)
-    assert network.module.weight.is_contiguous(memory_format=torch.channels_last)
-    video = load(target("return nn.Conv3d(3, 4, 3), torch.ones(1, 3, 4, 5, 6)"), (), None, "channels_last")
-    assert video.args[0].is_contiguous(memory_format=torch.channels_last_3d)
-    assert load(target("return nn.Conv2d(3, 4, 3).double()"), [(2, 3, 8, 8)], None, None).args[0].dtype == torch.float64
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("return 3", "nets.py:make returns int; return an nn.Module, or a module and its inputs"),
-        ("return nn.Linear(3, 2)", "nets.py:make returns no inputs; give their shapes, as in --input 8x3x224x224"),
-        ("raise KeyError('x')", "nets.py:make gives no network: KeyError: 'x'"),
-        ("raise SystemExit(3)", "nets.py:make gives no network: SystemExit: 3"),
-        ("raise RuntimeError('operator torchvision::nms does not exist')", "install a torchvision that was built for"),
-    ],
-)
-def test_a_target_that_gives_no_network_says_why(target, body, reason):
-    with pytest.raises(GapbenchError) as raised:
-        load(target(body), (), None, None)
-    assert reason in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("nets.py", "malformed target 'nets.py': write FILE.py:CALLABLE or package.module:CALLABLE"),
-        ("nets.py:other", "nets.py:other gives no network: AttributeError: "),
-        ("none.py:make", "none.py:make gives no network: FileNotFoundError: "),
-        ("no_such_package.nets:make", "ModuleNotFoundError: No module named 'no_such_package'"),
-        ("math:sqrt", "math:sqrt gives no network: TypeError: "),
-        ("math:pi", "math:pi gives no network: TypeError: 'float' object is not callable"),
-    ],
-)
-def test_a_target_that_is_not_there_says_what_is_missing(target, name, reason):
-    target("return nn.Linear(3, 2)")
-    with pytest.raises(GapbenchError) as raised:
-        load(name, (), None, None)
-    assert reason in str(raised.value)
-    assert len(str(raised.value).splitlines()) == 1
-
-
-def test_a_pass_that_fails_is_one_line(target):
-    network = load(target("return nn.Linear(3, 2)"), [(2, 4)], None, None)
-    with pytest.raises(GapbenchError, match="the forward pass of nets.py:make fails: RuntimeError: mat1 and mat2"):
-        record(network)
-    network = load(target("return nn.Identity()"), [(2, 4)], None, None)
+def test_a_pass_that_fails_is_one_line():
+    with pytest.raises(GapbenchError, match="the forward pass of net fails: RuntimeError: mat1 and mat2"):
+        record(Network("net", nn.Linear(3, 2), [torch.ones(2, 4)]))
     with pytest.raises(
-        GapbenchError, match="the training step of nets.py:make fails: RuntimeError: no output depends on a weight"
+        GapbenchError, match="the training step of net fails: RuntimeError: no output depends on a weight"
     ):
-        record(network, step=True)
-
-
-def test_networks_of_packages_are_found_from_the_current_folder(target, tmp_path):
-    (tmp_path / "zoo").mkdir()
-    (tmp_path / "zoo" / "small.py").write_text(
-        "from torch import nn\n\n\ndef make():\n    return nn.AdaptiveAvgPool2d(1)\n"
-    )
-    command = [sys.executable, "-m", "gapbench", "model", "record", "zoo.small:make", "--input", "2x3x4x4"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "1 pooling call in 1 kind" in done.stdout, done.stderr
+        record(Network("net", nn.Identity(), [torch.ones(2, 4)]), step=True)

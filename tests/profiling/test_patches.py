@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stored import side
 from torch import nn
 
 from gapbench import operations
@@ -20,7 +21,6 @@ from gapbench.statistics.stats import Interval
 from gapbench.workloads.case_lists import ListedCase, Site
 from gapbench.workloads.cases import Case
 from gapbench.workloads.suites import import_file
-from tests.stored import side
 
 SHAPE = (2, 3, 4, 5)
 

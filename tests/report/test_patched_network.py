@@ -4,15 +4,15 @@ import re
 
 import pytest
 from msgspec import structs, to_builtins
+from stored import side
 
 from gapbench.analysis import summary
-from gapbench.report import html, network
+from gapbench.report import html, patched_network
 from gapbench.report.loaded_run import Stored
-from gapbench.report.network import conclusion, effects, facts, sites
+from gapbench.report.patched_network import conclusion, effects, facts, sites
 from gapbench.report.redaction import public
 from gapbench.store.run import PatchedNetwork, PooledSite
 from gapbench.workloads.cases import Case
-from tests.stored import side
 
 FORWARD = Case((2, 3, 8, 8), operation="network", threads=2)
 TRAINING = Case((2, 3, 8, 8), operation="network", pass_="training", threads=2)
@@ -51,7 +51,7 @@ def test_what_failed_is_not_compared():
     (eager, compiled) = effects(*measured(statuses={"compiled_patched": "wrong"}))
     assert (eager.verdict, compiled.verdict) == ("same", "not measured")
     assert compiled.reason == "compiled_patched is wrong: it is wrong"
-    assert network.effect(compiled) == ("forward, compiled", "compiled_patched is wrong: it is wrong")
+    assert patched_network.effect(compiled) == ("forward, compiled", "compiled_patched is wrong: it is wrong")
 
 
 def test_each_effect_is_a_sentence():
@@ -62,14 +62,14 @@ def test_each_effect_is_a_sentence():
     assert terms["outputs"] == "largest error 2.0e-03 of the largest, 1.0e-03 without the patch, same top-1 in 7 of 8"
     assert terms["gradients"] == "largest error 2.0e-03 of the largest, 1.0e-03 without the patch"
     (same, _) = effects(*measured())
-    assert network.effect(same)[1].startswith("no difference (within 0.")
+    assert patched_network.effect(same)[1].startswith("no difference (within 0.")
 
 
 def test_too_few_rounds_decide_nothing():
     results, samples = measured(patched=0.9)
     (eager, _) = effects(results, samples[samples["round"] < 3])
     assert eager.verdict == "inconclusive"
-    assert re.search(r"  -[\d.]+ %; no difference shown$", network.effect(eager)[1])
+    assert re.search(r"  -[\d.]+ %; no difference shown$", patched_network.effect(eager)[1])
 
 
 def test_the_conclusion_says_whether_it_is_worth_it():
