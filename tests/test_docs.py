@@ -80,7 +80,7 @@ def test_the_example_of_a_network_is_recorded_and_measured(tmp_path):
         re.search(rf"^```{kind}\n(.*?)^```", page, re.M | re.S)[1] for kind in ("python", "json", "csv")
     )
     (tmp_path / "nets.py").write_text(source)
-    record, run = re.findall(r"^\$ gapbench (.*)$", page, flags=re.MULTILINE)
+    record, run, apply = re.findall(r"^\$ gapbench (.*)$", page, flags=re.MULTILINE)
     done = gapbench(tmp_path, *record.split())
     assert done.returncode == 0, done.stderr
     assert "squeeze, adaptive_avg_pool2d" in " ".join(done.stdout.split())
@@ -91,6 +91,8 @@ def test_the_example_of_a_network_is_recorded_and_measured(tmp_path):
     for name, content, count in (("page.json", listed, 2), ("page.csv", table, 2)):
         (tmp_path / name).write_text(content)
         assert gapbench(tmp_path, "run", name, "--dry-run").stdout.count("implementations)") == count
+    done = gapbench(tmp_path, *apply.split(), "--eager", "--budget", "2s")
+    assert (done.returncode, "sites" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_example_of_a_plugin_is_found_where_it_is_installed(tmp_path, monkeypatch):

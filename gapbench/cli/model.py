@@ -168,6 +168,8 @@ def apply(
 
     if output is not None and output.suffix != ".py":
         raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
+    if output is not None and output.is_file() and not patches.is_patch(output):
+        raise GapbenchError(f"{str(output)!r} is not a file of gapbench model apply, and is kept; name another")
     store = Store(url)
     loaded = load(network, shapes, dtype, layout)
     original = patches.variant(loaded, shapes, dtype, layout)

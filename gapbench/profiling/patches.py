@@ -210,6 +210,11 @@ def source(choices: Sequence[Choice], target: str, machine: str) -> str:
     )
 
 
+def is_patch(file: Path) -> bool:
+    """Tell whether a file is one that `source` made."""
+    return file.read_bytes().startswith(b'"""Pooling of ')
+
+
 def write(folder: Path, choices: Sequence[Choice], target: str, machine: str) -> Path:
     """Write a patch's `source` into a folder, from which workers import it."""
     file = folder / "patch.py"

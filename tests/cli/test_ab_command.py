@@ -126,6 +126,20 @@ def test_the_same_run_is_read_again_by_diff(repository):
     assert "gapbench ab " in out
 
 
+def test_the_cases_of_a_network_are_compared_as_a_list(repository, tmp_path):
+    cases = [{"shape": "1x16x8x8", "count": 3}, {"shape": "1x16x4x4", "layout": "channels_last"}]
+    (tmp_path / "pooling.json").write_text(json.dumps({"schema": 1, "cases": cases}))
+    commit("slower", pool=SLOW)
+    code, diff, err = document(repository, "main~1", "HEAD", "pooling.json", *POOL[:2], "--budget", "6s")
+    assert code == 1, err
+    assert [(row["case"], row["verdict"]) for row in diff["cases"]] == [
+        ("1x16x8x8-float32-contiguous-cpu-forward-t1", "regressed"),
+        ("1x16x4x4-float32-channels_last-cpu-forward-t1", "regressed"),
+    ]
+    results = Store("results").results()
+    assert dict(zip(results["shape"], results["weight"], strict=True)) == {"1x16x8x8": 3, "1x16x4x4": 1}
+
+
 def test_uncommitted_changes_are_measured_as_a_dot(repository, tmp_path):
     (tmp_path / "pool.py").write_text(SLOW)
     code, diff, _ = document(repository, "HEAD", ".", *POOL)

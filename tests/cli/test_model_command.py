@@ -148,6 +148,7 @@ def test_nothing_to_change_is_an_answer(gapbench, tmp_path):
     ("arguments", "code", "message"),
     [
         ([*APPLY, "-o", "pooled.txt"], 2, "cannot write 'pooled.txt'; name a file that ends in .py"),
+        ([*APPLY, "-o", "nets.py"], 2, "'nets.py' is not a file of gapbench model apply, and is kept; name another"),
         (["model", "apply", "nets.py:flat"], 5, "averages nothing over all spatial positions here: nothing to change"),
         ([*APPLY, "--run", "none"], 2, "no run"),
     ],

@@ -20,7 +20,7 @@ from gapbench.machine.telemetry import nvml
 from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
-from gapbench.profiling import explain, profiles, static
+from gapbench.profiling import explain, patches, profiles, static
 from gapbench.store.records import NULL, Qualification
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
@@ -50,7 +50,8 @@ def install(patch):
     patch.setattr(cluster, "connected", _no_cluster)
     patch.setattr(nvml, "every_gpu", lambda _: contextlib.nullcontext([]))  # no command is run, and no clock locked
     patch.setattr(click, "launch", lambda _: 0)
-    for command in ("run", "ab"):  # pages are what report is drawn for
+    patch.setattr(patches, "agreement", lambda *_: None)
+    for command in ("run", "ab", "model"):  # pages are what report is drawn for
         patch.setattr(f"gapbench.cli.{command}.write_page", lambda *_: None)
     patch.setattr(os, "fsync", lambda _: None)
 

@@ -25,3 +25,9 @@ def test_a_command_line_ends_with_a_documented_exit_code(words, command, paramet
     )  # every option is drawn
     with running.copy(project):
         running.run(words, arguments)
+
+
+@pytest.mark.parametrize("name", ["record", "apply"])
+def test_what_is_drawn_for_networks_can_succeed(name, project):
+    with running.copy(project):
+        assert running.run(("model", name), ["mine.py:net", "--input", "2x3x8x8"])[0] == 0
