@@ -49,12 +49,6 @@ def shares(documents: Documents) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["implementation", "part", "share", "seconds"])
 
 
-def timelines(documents: Documents) -> pd.DataFrame:
-    """Return a row for each moment at which an implementation's allocated ``bytes`` changed, ``at`` seconds."""
-    rows = [(document["implementation"], *point) for document in measured(documents) for point in document["memory"]]
-    return pd.DataFrame(rows, columns=["implementation", "at", "bytes"])
-
-
 def measured(documents: Documents) -> list[Mapping[str, Any]]:
     """Return the documents of successful profiles."""
     return [document for document in documents if document["status"] == "ok"]

@@ -13,18 +13,7 @@ import plotly.graph_objects as go
 from gapbench.analysis.compare import Diff
 from gapbench.analysis.history import Trend
 from gapbench.report import profiles, rows
-from gapbench.report.charts import (
-    accuracy,
-    distribution,
-    forest,
-    memory,
-    regret,
-    roofline,
-    shares,
-    times,
-    trend,
-    winners_map,
-)
+from gapbench.report.charts import distribution, forest, regret, roofline, shares, trend, winners_map
 from gapbench.report.loaded_run import Stored
 from gapbench.report.page_data import sized
 from gapbench.store import ceilings
@@ -58,15 +47,11 @@ VIEWS: tuple[View, ...] = (
     View("map", "Map", "Which one for my shape?", "run", winners_map, lambda run: (run.results, run.winners)),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline,
          lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
-    View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
     View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),
-    View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, lambda run: (run.results,)),
     View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
-    View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
     View("history", "History", "What changed when?", "trend", trend, lambda it: (it,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
     View("shares", "Shares", "Where does the time go?", "profile", shares, lambda it: (profiles.shares(it),)),
-    View("memory", "Memory", "How much, and when?", "profile", memory, lambda it: (profiles.timelines(it),)),
 )  # fmt: skip
 """All views, in the pages' order."""
 
@@ -98,7 +83,7 @@ def of_cases(stored: Stored) -> Iterator[Drawn]:
     """Draw the views of timed cases, in order, until `BYTES` are used up."""
 
     def timed() -> Iterator[tuple[int, str, rows.CaseRows]]:
-        for case in rows.cases(stored.results, stored.winners, stored.samples):
+        for case in rows.cases(stored.results, stored.samples):
             if ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
                 yield case.number, case.name, case
 

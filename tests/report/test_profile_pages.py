@@ -40,7 +40,7 @@ def test_a_page_says_what_dominates_in_the_documents_own_words():
         "64 % of `fast` in float32 is aten::sum.", "the trace has one call.", "unsupported triton needs a GPU",
         "Largest parts, fastest first: fast: 64 % kernel; mean: 64 % kernel.", "At most 0.50 % of a time is",
         "Inductor generated cpp_fused_mean_0", "2, graph breaks 0", "unknown: this machine does not count it",
-        "0.5000 a call", f"profiles/{CASE.id} : fast.trace.json.gz", "mean needs the most memory",
+        "0.5000 a call", f"profiles/{CASE.id} : fast.trace.json.gz", "peak extra memory 4.00 KiB",
     ):  # fmt: skip
         assert part in shown, part
     assert not re.search(r"\b(None|nan)\b", shown)
@@ -104,7 +104,7 @@ def test_a_run_without_profiles_has_no_section_of_them(tmp_path):
 def test_a_page_that_stands_alone_has_all_that_it_needs(folder, visit):
     path, run = folder
     page = visit(path / "single" / f"{profiles.name(run, CASE.id)}.html")
-    page.wait_for_selector("#memory .scatterlayer")
+    page.wait_for_selector("#shares .barlayer")
     assert page.locator(".kicker a").count() == 0
 
 

@@ -1,8 +1,7 @@
-"""Draw ratios with their 95 % intervals on a log axis around 1, most important first.
+"""Draw the ratios of a diff, head over base, with their 95 % intervals on a log axis around 1.
 
-For a run, ratios are each implementation's time over the reference's, those that are surely faster first. For a diff,
-they are head over base, most urgent verdicts first, with the margin as a band. Symbols and words carry the meaning,
-colour only repeats it.
+The most urgent verdicts come first, and the margin is a band. Symbols and words carry the meaning, colour only repeats
+it.
 """
 
 from collections.abc import Mapping
@@ -15,9 +14,8 @@ import plotly.graph_objects as go
 from gapbench.analysis.compare import Diff
 from gapbench.report import format as fmt
 from gapbench.report import rows
-from gapbench.report.charts import points, style
+from gapbench.report.charts import style
 from gapbench.statistics.verdicts import Verdict
-from gapbench.store.records import REFERENCE
 
 MOST_ROWS = 30  # about two screens; the table has all rows
 _MARK = 0.36  # rows below its middle
@@ -25,25 +23,19 @@ _ROW = 54  # pixels: two lines of text and one for the mark
 
 STYLES: Mapping[str, tuple[str, str]] = {
     "regressed": ("triangle-right", style.BAD),
-    "slower": ("triangle-right", style.BAD),
     "improved": ("triangle-left", style.GOOD),
-    "faster": ("triangle-left", style.GOOD),
     "equivalent": ("diamond", style.PLAIN),
 }
 """Symbol and colour by verdict; other verdicts, which show no change, are open circles."""
 
-Source = pd.DataFrame | Diff  # a run's results, or a diff
 
-
-def figure(source: Source) -> go.Figure:
-    """Draw the `MOST_ROWS` most relevant ratios of a run's results or of a diff."""
-    drawn = _rows(source).head(MOST_ROWS).reset_index(drop=True)
+def figure(diff: Diff) -> go.Figure:
+    """Draw the `MOST_ROWS` most urgent ratios of a diff."""
+    drawn = _rows(diff).head(MOST_ROWS).reset_index(drop=True)
     if drawn.empty:
         return style.nothing()
-    title, margin = "time / the reference's time, below 1 is faster", 0.0
-    if isinstance(source, Diff):
-        margin = source.margin
-        title = f"time of head / base; the band is the margin, {100 * margin:.3g} %"
+    margin = diff.margin
+    title = f"time of head / base; the band is the margin, {100 * margin:.3g} %"
     ends = drawn[["ratio", "ratio_low", "ratio_high"]].to_numpy(dtype=float).ravel()
     low, high = style.bounds([*ends, 1 / (1 + margin), 1 + margin])
     height = _ROW * len(drawn)
@@ -67,53 +59,39 @@ def figure(source: Source) -> go.Figure:
     return figure
 
 
-def summary(source: Source) -> str:
+def summary(diff: Diff) -> str:
     """Summarize the ratios: their counts, the most important one, and what is not drawn."""
-    ratios = _rows(source)
+    ratios = _rows(diff)
     if ratios.empty:
-        return "There are no ratios to draw: nothing was measured beside a reference."
+        return "There are no ratios to draw: the diff has no rows."
     counts = ratios["verdict"].value_counts(sort=False)
     each = ", ".join(f"{fmt.count(count)} {str(verdict).replace('_', ' ')}" for verdict, count in counts.items())
     sentence = f"{fmt.counted(len(ratios), 'row')}: {each}."
-    surest = ratios[ratios["verdict"].isin(["regressed", "improved", "slower", "faster"])]
+    surest = ratios[ratios["verdict"].isin(["regressed", "improved"])]
     if len(surest):
         first = surest.iloc[0]
-        other = "the reference's time" if isinstance(source, pd.DataFrame) else "the time before"
-        sentence += f" First: {first['implementation']} on {first['case']}, {_ratio(first)} {other}."
+        sentence += f" First: {first['implementation']} on {first['case']}, {_ratio(first)} the time before."
     if len(ratios) > MOST_ROWS:
         sentence += f" The first {MOST_ROWS} are drawn."
     return sentence
 
 
-def table(source: Source) -> pd.DataFrame:
+def table(diff: Diff) -> pd.DataFrame:
     """Return the rows drawn."""
-    drawn = _rows(source).head(MOST_ROWS)
+    drawn = _rows(diff).head(MOST_ROWS)
     return style.table(drawn, "case implementation clock verdict ratio ratio_low ratio_high reason")
 
 
-def _rows(source: Source) -> pd.DataFrame:
-    ratios = _of_diff(source) if isinstance(source, Diff) else _of_run(source)
-    # The end of the interval that is nearer to 1 bounds the difference from below; without an interval it is 0.
-    low, high, size = (np.log(ratios[name].where(ratios[name] > 0)) for name in ("ratio_low", "ratio_high", "ratio"))
-    ratios = ratios.assign(least=np.maximum(np.maximum(low, -high), 0).fillna(0), size=size.abs().fillna(0))
-    return ratios.sort_values(["pressing", "least", "size"], ascending=[True, False, False], kind="stable")
-
-
-def _of_run(results: pd.DataFrame) -> pd.DataFrame:
-    timed = points.measured(results)
-    timed = timed[timed["ratio"].gt(0) & (timed["implementation"] != timed["reference"].fillna(REFERENCE))]
-    verdict = np.select([timed["ratio_low"] > 1, timed["ratio_high"] < 1], ["slower", "faster"], "no difference shown")
-    # Implementations faster than the reference come first, contenders that compute different things last.
-    pressing = np.select([verdict == "faster", verdict == "slower"], [0, 1], 2) + 3 * ~timed["ranked"].astype(bool)
-    return timed.assign(verdict=verdict, pressing=pressing, reason="")
-
-
-def _of_diff(diff: Diff) -> pd.DataFrame:
+def _rows(diff: Diff) -> pd.DataFrame:
     columns = ["case", "implementation", "clock", "verdict", "reason", "ratio", "ratio_low", "ratio_high"]
     ratios = pd.DataFrame([[getattr(row, name) for name in columns] for row in diff.rows], columns=columns)
     order = {verdict: index for index, verdict in enumerate(Verdict)}
     ratios["pressing"], ratios["verdict"] = ratios["verdict"].map(order), ratios["verdict"].map(str)
-    return ratios.astype(dict.fromkeys(("ratio", "ratio_low", "ratio_high"), "float64"))
+    ratios = ratios.astype(dict.fromkeys(("ratio", "ratio_low", "ratio_high"), "float64"))
+    # The end of the interval that is nearer to 1 bounds the difference from below; without an interval it is 0.
+    low, high, size = (np.log(ratios[name].where(ratios[name] > 0)) for name in ("ratio_low", "ratio_high", "ratio"))
+    ratios = ratios.assign(least=np.maximum(np.maximum(low, -high), 0).fillna(0), size=size.abs().fillna(0))
+    return ratios.sort_values(["pressing", "least", "size"], ascending=[True, False, False], kind="stable")
 
 
 def _lines(margin: float) -> list[dict[str, object]]:

@@ -99,10 +99,9 @@ def figure(
 
 
 def nothing() -> go.Figure:
-    """Create the figure for a chart without data; the summary gives the reason."""
+    """Create the figure for a chart without data: a page shows the summary, which gives the reason, in its place."""
     hidden = {"visible": False, "fixedrange": True}
-    text = {"text": "nothing to draw", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden, annotations=[text])
+    return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden)
 
 
 def dots(

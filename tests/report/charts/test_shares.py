@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from profiled import document
 
 from gapbench.report import profiles
-from gapbench.report.charts import memory, shares
+from gapbench.report.charts import shares
 
 PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")
 values = st.floats(-50, 150)
@@ -18,12 +18,7 @@ values = st.floats(-50, 150)
 def documents(draw):
     names = draw(st.lists(st.sampled_from(["mean", HOSTILE, *(f"f{n}" for n in range(60))]), unique=True, max_size=50))
     return [
-        document(
-            name,
-            seconds=draw(st.floats(1e-7, 10)),
-            shares={part: draw(values) for part in PARTS},
-            memory=[[at * 1e-6, draw(st.integers(-(10**6), 10**9))] for at in range(draw(st.integers(0, 4)))],
-        )
+        document(name, seconds=draw(st.floats(1e-7, 10)), shares={part: draw(values) for part in PARTS})
         for name in names
     ]
 
@@ -36,8 +31,6 @@ def test_any_profiles_are_drawn(result):
     drawn = min(len(result), shares.MOST_ROWS)
     assert len(table) == drawn * len(PARTS)
     assert sum(len(trace.x) for trace in figure.data) == len(table)
-    _, _, table = check(memory, profiles.timelines(result))
-    assert len(table) == sum(len(row["memory"]) for row in result)
 
 
 def test_the_parts_of_a_bar_are_those_of_the_document_and_differ_by_more_than_colour():
@@ -59,13 +52,9 @@ def test_the_answer_in_words():
     assert shares.summary(profiles.shares([document(), slow])) == (
         "Largest parts, fastest first: mean: 64 % kernel; slow: 80 % python. At most 2.0 % of a time is unexplained."
     )
-    assert memory.summary(profiles.timelines([document(), document("big", memory=[[0.0, 1 << 20]])])) == (
-        "big needs the most memory beyond its input, 1.00 MiB; mean the least, 4.00 KiB."
-    )
 
 
 def test_nothing_profiled_is_reported():
     nothing = [document(status="failed")]
     assert shares.summary(profiles.shares(nothing)) == "No implementation could be profiled."
-    assert memory.summary(profiles.timelines(nothing)) == "No allocation was recorded."
     assert isinstance(shares.table(profiles.shares(nothing)), pd.DataFrame)
