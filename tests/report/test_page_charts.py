@@ -32,8 +32,15 @@ def test_a_case_opens_with_its_chart_its_summary_and_all_its_rows(run_page):
 def test_every_view_is_drawn_while_the_page_is_idle_so_that_paper_has_them(run_page):
     page = run_page()
     page.wait_for_selector("html[data-drawn]")
-    assert page.locator("main .chart").count() == len([view for view in VIEWS if view.of == "run"])
+    drawn = [view for view in VIEWS if view.of == "run" and hasattr(view.chart, "figure")]
+    assert page.locator("main .chart").count() == len(drawn)
     assert page.locator("main .chart:not(:has(.main-svg))").count() == 0
+
+
+def test_a_view_without_a_figure_shows_its_table_at_once(run_page):
+    page = run_page()
+    expect(page.locator("#regret tbody tr").first).to_be_visible()
+    assert page.locator("#regret .chart").count() == 0
 
 
 def test_a_view_of_the_run_is_drawn_and_shown_as_a_table_on_request(pages, visit, tmp_path, monkeypatch):

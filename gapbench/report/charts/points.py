@@ -1,12 +1,9 @@
-"""Prepare results for charts: select measured rows, add facets, and aggregate too many points into cells."""
-
-from collections.abc import Sequence
+"""Prepare results for charts: select measured rows, and add facets."""
 
 import numpy as np
 import pandas as pd
 
 from gapbench.report import rows
-from gapbench.report.charts.style import MOST
 from gapbench.store.records import RESULTS
 
 CONTEXT = ("operation", "device", "pass", "threads", "clock", "memory", "contender")
@@ -51,26 +48,3 @@ def faceted(frame: Frame, most: int = 12) -> tuple[Frame, int]:
     keys["facet"] = [", ".join(rows.fact(name, key[name]) for name in columns) for key in rows.records(keys)]
     kept = keys.head(most).assign(facet_place=range(min(most, len(keys))))
     return frame.merge(kept, on=columns, how="inner"), max(0, len(keys) - most)
-
-
-def cells(frame: Frame, by: Sequence[str], x: str, y: str, most: int = MOST) -> Frame:
-    """Reduce a frame to at most ``most`` rows: one for each occupied cell of a log grid, unless they are few enough.
-
-    ``x`` and ``y``, both positive, become the medians of a cell's points, and ``cases`` their number; other columns are
-    those of the first point. The grid is as fine as ``most`` allows. Values of ``by`` never share a cell, even if that
-    exceeds ``most``.
-    """
-    if len(frame) <= most:
-        return frame.assign(cases=1)
-    logs = np.log(frame[[x, y]].to_numpy(dtype=float))
-    shares = (logs - logs.min(axis=0)) / np.maximum(np.ptp(logs, axis=0), 1e-12)
-    groups_of = frame.groupby([*by], dropna=False, sort=False).ngroup().to_numpy()
-    for side in (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1):
-        column, row = np.minimum((shares * side).astype(int), side - 1).T
-        keys = pd.factorize((groups_of * side + column) * side + row)[0]
-        if side == 1 or keys.max() < most:
-            break
-    groups = frame.groupby(keys)
-    drawn = frame.assign(cell=keys).drop_duplicates("cell").set_index("cell")
-    drawn[[x, y]], drawn["cases"] = groups[[x, y]].median(), groups.size()
-    return drawn.reset_index(drop=True)

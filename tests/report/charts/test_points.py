@@ -1,25 +1,8 @@
 import numpy as np
-import pandas as pd
 from frames import EMPTY, results, stored
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gapbench.report.charts import points
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.floats(1e-9, 1e9), st.floats(1e-9, 1e9)), max_size=60),
-    st.integers(2, 50),
-)
-def test_cells_keep_every_point_and_are_no_more_than_asked(rows, most):
-    frame = pd.DataFrame(rows, columns=["by", "x", "y"]).astype({"x": float, "y": float})
-    result = points.cells(frame, ["by"], "x", "y", most)
-    assert len(result) <= most
-    assert result["cases"].sum() == len(frame)
-    for name, own in result.groupby("by"):
-        mine = frame[frame["by"] == name]
-        assert own["cases"].sum() == len(mine)
-        assert own["x"].between(mine["x"].min(), mine["x"].max()).all()
 
 
 @settings(max_examples=30)
