@@ -10,7 +10,7 @@ import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.statistics.stats import FEWEST_ROUNDS
-from gapbench.store.records import KEPT_TUNABLES, THIS, plain_rows, with_memory
+from gapbench.store.records import KEPT_TUNABLES, RESULTS, THIS, plain_rows, with_memory
 from gapbench.store.run import Run
 
 Row = dict[str, Any]
@@ -163,6 +163,14 @@ def not_measured(results: pd.DataFrame) -> list[Row]:
         for names, rows in bad.groupby(["status", "implementation", "reason"], sort=False)
     ]
     return sorted(groups, key=lambda group: (rank.get(group["status"], len(rank)), group["implementation"]))
+
+
+def numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """Convert numbers to float64, null to nan, and Arrow's texts to Python's, for operations that charts need."""
+    kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
+    texts = [name for name, kind in frame.dtypes.items() if name not in kinds and isinstance(kind, pd.ArrowDtype)]
+    plain = {str(name): frame[name].astype(object).where(frame[name].notna(), None) for name in texts}
+    return frame.astype(kinds).assign(**plain)
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:

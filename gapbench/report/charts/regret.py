@@ -8,7 +8,7 @@ import pandas as pd
 from gapbench.analysis.regret import BY, regrets
 from gapbench.report import format as fmt
 from gapbench.report import rows
-from gapbench.report.charts import points, style
+from gapbench.report.charts import style
 
 
 def summary(results: pd.DataFrame) -> str:
@@ -46,7 +46,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_suites(results: pd.DataFrame) -> pd.DataFrame:
-    every = regrets(points.numeric(results))
+    every = regrets(rows.numeric(results))
     varying = [name for name in BY if every[name].nunique(dropna=False) > 1 or name == "suite"]
     facets = [", ".join(rows.fact(name, row[name]) for name in varying) for row in rows.records(every)]
     return every.assign(facet=facets)
