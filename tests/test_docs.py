@@ -1,6 +1,7 @@
 """The documentation: what comes from the code is as it would be written now, examples run, links lead somewhere."""
 
 import importlib.util
+import itertools
 import re
 import shutil
 import subprocess
@@ -9,6 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from gapbench.implementations import user
+from gapbench.workloads import oracle
+from gapbench.workloads.cases import LAYOUTS, Case
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -61,6 +66,17 @@ def test_the_example_of_code_compiled_ahead_of_time_is_right_and_measured(tmp_pa
     chosen = ("--shape", "2x8x4x4", "--dtype", "float32", "--layout", "contiguous")
     done = gapbench(tmp_path, "run", *chosen, "--impl", spec, *RUN)
     assert (done.returncode, "aot_mean" in done.stdout) == (0, True), done.stderr
+
+
+def test_the_example_of_hand_written_loops_is_right_in_every_layout_and_measured(tmp_path):
+    spec = f"{EXAMPLES / 'numba_mean.py'}:numba_mean"
+    loops = user.load(spec)
+    for layout, shape in itertools.product(LAYOUTS, [(2, 600, 7), (3, 5, 4, 6), (1, 3, 2, 2, 2), (4, 1, 3, 3)]):
+        case = Case(shape, layout=layout)
+        assert oracle.examine(case, loops.prepare(case), 0).reason is None
+    chosen = ("--shape", "2x8x4x4", "--dtype", "float32", "--layout", "channels_last")
+    done = gapbench(tmp_path, "run", *chosen, "--impl", spec, *RUN)
+    assert (done.returncode, "numba_mean" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_examples_of_a_suite_and_of_reading_samples_run(tmp_path):

@@ -127,6 +127,10 @@ class State:
 
     next_round = rounds
 
+    def key(self, row: policies.Row) -> policies.RowKey:
+        """Return what identifies a row among those of all cases."""
+        return self.case, *row
+
     def rows(self) -> list[tuple[str, str]]:
         """Return the one row that it has."""
         return [(PREFIX, CLOCK)]
@@ -190,7 +194,7 @@ def replay(
                 for request in item:
                     clock.now += request.state.take(request)  # type: ignore[attr-defined]
             else:
-                flagged = {str(case): fresh.first for (case, *_), fresh in item.rows.items()}  # type: ignore[union-attr]
+                flagged = {row.case: row.round for row in item.rows}  # type: ignore[union-attr]
                 for state in states:
                     state.screening = False
     return states, flagged

@@ -219,6 +219,15 @@ def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict
         best = first
 
 
+def clock_medians(measured: Mapping[str, Iterable[Mapping[str, float | None]]]) -> dict[str, dict[str, float | None]]:
+    """Return the median of each number that a clock measured about itself several times, None where none has it."""
+    medians = {clock: pd.DataFrame(list(times), dtype=float).median() for clock, times in measured.items()}
+    return {
+        clock: {str(name): None if math.isnan(median) else float(median) for name, median in numbers.items()}
+        for clock, numbers in medians.items()
+    }
+
+
 _FEWEST_BATCHES = 10
 _OUTLYING = 1.5
 """A round whose time differs by this factor from the median of its implementation's rounds is an outlier."""

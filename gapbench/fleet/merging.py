@@ -1,7 +1,6 @@
 """Merge the shards of a sweep into one run, without torch."""
 
 import math
-import statistics
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from gapbench import __version__
+from gapbench.analysis.summary import clock_medians
 from gapbench.errors import GapbenchError
 from gapbench.repository.git import Git
 from gapbench.store import ceilings
@@ -226,14 +226,8 @@ def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
 
 
 def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
-    values: dict[str, dict[str, list[float]]] = {}
-    for clock, facts in (item for part in parts for item in part.clocks.items()):
-        for name, value in facts.items():
-            values.setdefault(clock, {}).setdefault(name, []).extend([] if value is None else [value])
-    return {
-        clock: {name: statistics.median(many) if many else None for name, many in facts.items()}
-        for clock, facts in values.items()
-    }
+    by_clock = _grouped((item for part in parts for item in part.clocks.items()), itemgetter(0))
+    return clock_medians({clock: [numbers for _, numbers in items] for clock, items in by_clock.items()})
 
 
 def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:

@@ -183,16 +183,19 @@ class Accelerator(_Cached):
         return {"description": name(self.index) if name and initialized else None}
 
     @property
+    def _properties(self) -> Any:
+        """What the backend reports of the device, None if it has no such call; initialises the device."""
+        module = getattr(self.torch, self.family, None)
+        return getattr(module, "get_device_properties", lambda _index: None)(self.index)
+
+    @property
     def cache_bytes(self) -> int | None:
         """Size of the last-level cache in bytes, None where the backend does not report it."""
-        module = getattr(self.torch, self.family, None)
-        properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
-        return getattr(properties, "last_level_cache_size", None) or None
+        return getattr(self._properties, "last_level_cache_size", None) or None
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies it, for `run.Machine`; None is what the backend does not report. Initialises it."""
-        module = getattr(self.torch, self.family, None)
-        properties = getattr(module, "get_device_properties", lambda _index: None)(self.index)
+        properties = self._properties
         return {
             "device_description": getattr(properties, "name", None),
             "device_uuid": self.uuid,
@@ -203,9 +206,7 @@ class Accelerator(_Cached):
 
     def near_cpus(self) -> frozenset[int]:
         """Return the host's CPUs that are nearest to it, none where that is unknown."""
-        properties = getattr(getattr(self.torch, self.family, None), "get_device_properties", lambda _: None)(
-            self.index
-        )
+        properties = self._properties
         address = [getattr(properties, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
         if None in address:
             return frozenset()
@@ -296,13 +297,13 @@ class Cuda(Accelerator):
     @property
     def uuid(self) -> str | None:
         """NVIDIA's UUID of the GPU, by which NVML finds it in any device order of CUDA."""
-        uuid = getattr(self.torch.cuda.get_device_properties(self.index), "uuid", None)
+        uuid = getattr(self._properties, "uuid", None)
         return None if uuid is None else str(uuid)
 
     @property
     def cache_bytes(self) -> int | None:
         """Size of the last-level cache."""
-        properties = self.torch.cuda.get_device_properties(self.index)
+        properties = self._properties
         architecture = getattr(properties, "gcnArchName", "").partition(":")[0]
         return INFINITY_CACHE.get(architecture) or getattr(properties, "L2_cache_size", None) or None
 

@@ -144,7 +144,7 @@ class CaseProcesses:
             except forkserver.WorkerTimeoutError as error:
                 answer = error
             if not isinstance(answer, protocol.Prepared) or not protocol.fits_prepared(answer, contenders):
-                culprit = branch.current.one_of(self._total)
+                culprit = branch.current.get(self._total)
                 branch.close()
                 yield from self._died(culprit, answer, self._timeout, contenders, forgiving=culprit is None)
                 continue
@@ -191,7 +191,7 @@ class CaseProcesses:
                                 break
                 except forkserver.WorkerTimeoutError as error:
                     end = error
-            culprit = forker.current.one_of(self._total)
+            culprit = forker.current.get(self._total)
             if end != protocol.WorkerExit(0):
                 if end == forkserver.SERVER_DIED:
                     group.close()
@@ -212,7 +212,7 @@ class CaseProcesses:
         started = {forker.current.get()}
 
         def grace() -> float:
-            running = forker.current.one_of(self._total)
+            running = forker.current.get(self._total)
             if running in started or running not in contenders:
                 return 0.0
             started.add(running)
@@ -339,7 +339,7 @@ class CaseProcesses:
         with self._examination(group, task, rounds.seeds(assignment.seed)) as examination:
             job = examination.start(forker, worker.measure_rounds, ((task, assignment),), ProcessSlot())
             answer = examination.checked(forkserver.last_answer(job, timeout), assignment.entries)
-        return answer, None if examination.died else forker.current.one_of(self._total)
+        return answer, None if examination.died else forker.current.get(self._total)
 
     def _together(self, groups: Sequence[_Group], assignment: Assignment, timeout: float) -> tuple[object, int | None]:
         """Measure a round in one process for each group, in a random order; one process computes, the others wait."""
@@ -374,7 +374,7 @@ class CaseProcesses:
                     for clock, indices in assignment.entries.items()
                 }
                 answer = examination.checked(answer, own)
-            running = [byte.one_of(self._total) for byte in bytes_]
+            running = [byte.get(self._total) for byte in bytes_]
             if culprit is None:  # processes that wait for another one have no current contender
                 return answer, next((index for index in running if index is not None), None)
             return answer, running[culprit]

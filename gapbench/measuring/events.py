@@ -1,15 +1,14 @@
 """The typed events of measuring a plan: for the store, for progress, and for policies."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gapbench.measuring.protocol import RoundResult
 from gapbench.statistics.stats import Floats
 from gapbench.store.records import THIS, Qualification
-from gapbench.store.run import Warning
+from gapbench.store.run import FlaggedRow, Warning
 from gapbench.workloads.cases import Case
 
 
@@ -99,22 +98,11 @@ class Raced:
     memory: str = "kept"
 
 
-class Confirmation(NamedTuple):
-    """The fresh rounds that confirm a row: the number of the ``first`` one, and how many ``rounds`` are planned.
-
-    The plan is fixed before the first is measured, and survives an interruption: a new plan that depends on some of the
-    rounds would bias the result.
-    """
-
-    first: int
-    rounds: int
-
-
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """The screening is over; fresh rounds confirm these rows (case, implementation, clock)."""
+    """The screening is over; fresh rounds confirm these rows."""
 
-    rows: Mapping[tuple[Case, str, str], Confirmation]
+    rows: tuple[FlaggedRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

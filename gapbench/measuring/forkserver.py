@@ -73,15 +73,10 @@ class CurrentContender:
         """Record that none runs: before a worker starts, or the previous worker's last contender would be blamed."""
         self._byte[0] = _NOBODY
 
-    def get(self) -> int | None:
-        """Return the index last set, or None."""
-        index = self._byte[0]
-        return None if index == _NOBODY else index
-
-    def one_of(self, count: int) -> int | None:
+    def get(self, count: int = _NOBODY) -> int | None:
         """Return the index last set if it is below ``count``, else None: untrusted code can write any byte."""
-        index = self.get()
-        return index if index is not None and index < count else None
+        index = self._byte[0]
+        return index if index < count else None
 
     def close(self) -> None:
         """Close this process's mapping; workers keep theirs."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from gapbench import operations
 from gapbench.measuring.case_processes import CaseProcesses
-from gapbench.measuring.events import CaseDone, Confirmation, Event, Flagged, Raced, RoundMeasured
+from gapbench.measuring.events import CaseDone, Event, Flagged, Raced, RoundMeasured
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.protocol import Calibration
 from gapbench.measuring.schedule import MOST_TURNS
@@ -24,9 +24,11 @@ from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
 from gapbench.statistics.verdicts import can_stop, needs_confirmation
 from gapbench.store.records import BASE, HEAD
+from gapbench.store.run import FlaggedRow
 from gapbench.workloads.cases import Case
 
 Row = tuple[str, str]  # an implementation and a clock
+RowKey = tuple[str, str, str]  # a case's id before them
 
 SidedName = tuple[str, str]  # a side and an implementation
 RowsOf = Callable[["CaseState"], list[Row]]
@@ -58,6 +60,10 @@ class CaseState:
     def case(self) -> Case:
         """The case."""
         return self.case_plan.case
+
+    def key(self, row: Row) -> RowKey:
+        """Return what identifies a row among those of all cases."""
+        return self.case.id, *row
 
     def rows(self) -> list[Row]:
         """Return the rows that are ok on base and head, or on the only side."""
@@ -269,13 +275,11 @@ class TwoStages:
     interrupted run whose screening was complete.
     """
 
-    def __init__(
-        self, effort: Effort, margin: float, flagged: Mapping[tuple[Case, str, str], Confirmation] | None = None
-    ) -> None:
+    def __init__(self, effort: Effort, margin: float, flagged: Iterable[FlaggedRow] | None = None) -> None:
         self._effort, self._margin = effort, margin
         self._rng = Random(effort.seed)
-        self._stopped: set[tuple[Case, str, str]] = set()
-        self._flagged: dict[tuple[Case, str, str], Confirmation] = dict(flagged or {})
+        self._stopped: set[RowKey] = set()
+        self._flagged = {row.key: row for row in flagged or ()}
         self._screened = flagged is not None
 
     def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
@@ -284,7 +288,7 @@ class TwoStages:
             screened = time.monotonic() + _SCREEN_SHARE * max(0.0, deadline - time.monotonic())
             yield from self._until(screened, states, max(FEWEST_ROUNDS, self._effort.rounds))
             self._flag(states, deadline)
-        yield Flagged(self._flagged)
+        yield Flagged(tuple(self._flagged.values()))
         yield from self._confirm([state for state in states if self._flagged_of(state)], deadline)
         yield from self._until(deadline, [state for state in states if self._undecided(state)], 0)
 
@@ -295,10 +299,10 @@ class TwoStages:
 
     def _open(self, state: CaseState) -> list[Row]:
         done = self._stopped | self._flagged.keys()
-        return [row for row in state.rows() if (state.case, *row) not in done]
+        return [row for row in state.rows() if state.key(row) not in done]
 
     def _flagged_of(self, state: CaseState) -> list[Row]:
-        return [row for row in state.rows() if (state.case, *row) in self._flagged]
+        return [row for row in state.rows() if state.key(row) in self._flagged]
 
     def _undecided(self, state: CaseState) -> bool:
         return any(self.evidence(state, row).p_equivalent > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
@@ -317,15 +321,14 @@ class TwoStages:
         most = max(verdicts.fewest_to_confirm(level, verdicts.smallest_paired), min(affordable, _MOST_CONFIRMING))
         for state, rows in flagged.items():
             rounds = max(min(most, verdicts.rounds_to_confirm(result, level) or most) for result in rows.values())
-            planned = Confirmation(state.next_round, rounds)
-            self._flagged.update({(state.case, *row): planned for row in rows})
+            self._flagged |= {state.key(row): FlaggedRow(*state.key(row), state.next_round, rounds) for row in rows}
 
     def _confirm(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
         """Measure fresh rounds of flagged rows, those that are left where the run was interrupted."""
         left = {}
         for state in states:
-            planned = self._flagged[state.case, *self._flagged_of(state)[0]]  # a case's rows share their rounds
-            left[state] = planned.first + planned.rounds - state.next_round
+            planned = self._flagged[state.key(self._flagged_of(state)[0])]  # a case's rows share their rounds
+            left[state] = planned.round + planned.rounds - state.next_round
         states = [state for state in states if left[state] > 0]
         seconds = _slice(deadline, states, sum(left[state] for state in states) / max(1, len(states)))
         controls = self._null_controls(states)
@@ -347,7 +350,7 @@ class TwoStages:
                 for state in states:
                     if state.rounds >= fewest:
                         rows = self._open(state)
-                        self._stopped.update((state.case, *row) for row in rows if can_stop(self.evidence(state, row)))
+                        self._stopped.update(state.key(row) for row in rows if can_stop(self.evidence(state, row)))
 
     def _null_controls(self, states: Sequence[CaseState]) -> set[CaseState]:
         """Choose the cases in which the hidden copy of base takes part."""

@@ -1,6 +1,5 @@
 """Measure a plan into the store, for the command line and for pytest."""
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from gapbench.analysis import summary
 from gapbench.errors import GapbenchError, counted
 from gapbench.machine import environment
 from gapbench.measuring import clocks, engine, events, memory, worker_env
-from gapbench.measuring.events import Confirmation, Event
+from gapbench.measuring.events import Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
 from gapbench.measuring.protocol import Batches, RoundResult
@@ -24,7 +23,7 @@ from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import BASE, HEAD, NULL, SLOWER, THIS, Qualification
-from gapbench.store.run import Environment, FlaggedRow, Machine, PlannedCase, Run, Settings, Warning
+from gapbench.store.run import Environment, Machine, PlannedCase, Run, Settings, Warning
 from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
 
@@ -146,18 +145,10 @@ class RunCollector:
                 *summary.outlying_rounds(ranked),
                 *summary.uneven(ranked),
             ),
-            clocks=self._clocks(),
+            clocks=summary.clock_medians(self._preparations),
             wall_seconds=round(time.monotonic() - self._started, 3),
             timed_seconds=round(self.timed_seconds, 3),
         )
-
-    def _clocks(self) -> dict[str, dict[str, float | None]]:
-        """Return the fields of each clock's `Preparation`: the median over rounds, None where it has no value."""
-        medians = {clock: pd.DataFrame(rounds, dtype=float).median() for clock, rounds in self._preparations.items()}
-        return {
-            clock: {str(name): None if math.isnan(median) else float(median) for name, median in fields.items()}
-            for clock, fields in medians.items()
-        }
 
     def _throttling(self, clock_rates: "pd.Series[float]") -> Iterator[Warning]:
         if below := int((clock_rates < LOW_CLOCK * clock_rates.max()).sum()):
@@ -299,10 +290,7 @@ def record(
                 case events.Flagged(rows):
                     comparison = writer.run.comparison
                     assert comparison is not None
-                    flagged = tuple(
-                        FlaggedRow(case.id, name, clock, *rounds) for (case, name, clock), rounds in rows.items()
-                    )
-                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=flagged))
+                    writer.describe(comparison=msgspec.structs.replace(comparison, flagged=rows))
                 case events.Warned(warnings):
                     collector.noted += warnings
                 case events.CaseDone(case, stopped_by, memory):
@@ -330,13 +318,8 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
-        rows = None
-        if comparison.flagged is not None:
-            rows = {
-                (Case.from_id(row.case), row.implementation, row.clock): Confirmation(row.round, row.rounds)
-                for row in comparison.flagged
-            }
-        return engine.measure(plan, TwoStages(plan.effort, comparison.margin, rows), earlier, servers=servers)
+        policy = TwoStages(plan.effort, comparison.margin, comparison.flagged)
+        return engine.measure(plan, policy, earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:
         return elsewhere(plan, earlier, with_ceilings)

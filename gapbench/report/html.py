@@ -53,7 +53,7 @@ def run_page(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
         memory_effects=rows.memory_effects(stored.results), memory_kinds=MEMORY, metrics=METRICS,
         memory_remedy=rows.MEMORY_REMEDY, shared=rows.shared(stored.results, rows.CONTEXT),
-        section_views=views.sections("run", stored), case_views=list(views.of_cases(stored)),
+        section_views=views.sections(stored), case_views=list(views.of_cases(stored)),
         not_measured=rows.not_measured(stored.results), environment=environment(stored.run),
         environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)), diff=diff,
         diff_name=None if diff is None else diff_name(diff), counts=[] if diff is None else counts(diff),
@@ -68,7 +68,6 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
     return _render(
         "profile.html.j2", single_file, {"kind": "profile", "name": profiles.name(run, case)}, run=run, case=case,
         folder=stem(case), documents=documents, profiles=profiles,
-        section_views=views.sections("profile", documents),
     )  # fmt: skip
 
 
@@ -103,7 +102,6 @@ def diff_page(
         counts=counts(diff),
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
         notes=[redaction.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
-        section_views=views.sections("diff", diff),
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
@@ -121,7 +119,7 @@ def diff_name(diff: Diff) -> str:
 
 
 def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
-    """Return the rows by columns for the page's table, the verdicts that it folds, and the page that rows link to."""
+    """Return the rows by columns for the page's table, the verdicts that it folds, their links' page, the margin."""
     shown = []
     for row in lines.by_relevance(diff):
         case = case_columns(Case.from_id(row.case))
@@ -132,7 +130,8 @@ def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
             | {name: case[name] for name in ("dtype", "layout", "device", "pass")}
             | {"reason": redaction.text(row.reason) or None, "command": command}
         )
-    return {"rows": page_data.sized(pd.DataFrame(shown)), "folded": list(lines.FOLDED), "page": head_page}
+    rows = page_data.sized(pd.DataFrame(shown))
+    return {"rows": rows, "folded": list(lines.FOLDED), "page": head_page, "margin": diff.margin}
 
 
 def _side(run: Run, redact: bool) -> tuple[str, Facts]:

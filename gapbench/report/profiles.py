@@ -1,9 +1,7 @@
-"""Prepare the profiles of a case for their page: documents of `gapbench.store.profiles` as frames and texts."""
+"""Prepare the profiles of a case for their page: documents of `gapbench.store.profiles` as rows and texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.report import redaction
@@ -39,20 +37,9 @@ def public(documents: Documents) -> list[dict[str, Any]]:
     return shown
 
 
-def shares(documents: Documents) -> pd.DataFrame:
-    """Return a row for each implementation and part: ``share`` in per cent of ``seconds``."""
-    rows = [
-        (document["implementation"], part, share, document["seconds"])
-        for document in measured(documents)
-        for part, share in document["shares"].items()
-    ]
-    return pd.DataFrame(rows, columns=["implementation", "part", "share", "seconds"])
-
-
-def timelines(documents: Documents) -> pd.DataFrame:
-    """Return a row for each moment at which an implementation's allocated ``bytes`` changed, ``at`` seconds."""
-    rows = [(document["implementation"], *point) for document in measured(documents) for point in document["memory"]]
-    return pd.DataFrame(rows, columns=["implementation", "at", "bytes"])
+def parts(documents: Documents) -> list[str]:
+    """Return the names of the parts that a call was divided into."""
+    return list(dict.fromkeys(part for document in measured(documents) for part in document["shares"]))
 
 
 def measured(documents: Documents) -> list[Mapping[str, Any]]:

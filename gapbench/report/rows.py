@@ -10,7 +10,7 @@ import pandas as pd
 
 from gapbench.report import format as fmt
 from gapbench.statistics.stats import FEWEST_ROUNDS
-from gapbench.store.records import KEPT_TUNABLES, THIS, plain_rows, with_memory
+from gapbench.store.records import KEPT_TUNABLES, RESULTS, THIS, plain_rows, with_memory
 from gapbench.store.run import Run
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ NAMED = 5  # cases that a sentence names; the rest are counted
 
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """One case by one clock and memory: its name, its rows, fastest first, with ``marks``, and its samples."""
+    """One case by one clock and memory: its name, its rows and its samples."""
 
     number: int
     name: str
@@ -34,41 +34,21 @@ class CaseRows:
     samples: pd.DataFrame
 
 
-def cases(results: pd.DataFrame, winners: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
-    """Split a run's frames by `CASE`, in the order of the results, and mark the rows of each."""
+def cases(results: pd.DataFrame, samples: pd.DataFrame) -> Iterator[CaseRows]:
+    """Split a run's frames by `CASE`, in the order of the results."""
     indices = with_memory(samples).groupby([*CASE]).indices
-    best = {key(row): row for row in records(winners) if not fmt.missing(row["implementation"])}
     facts = ["shape", "dtype", "layout", *varying(results, CONTEXT[1:])]
     groups = with_memory(results).groupby([*CASE], sort=False, dropna=False)
     for number, (_, rows) in enumerate(groups):
         first = records(rows.head(1))[0]
         title = [] if fmt.missing(first["label"]) or not first["label"] else [str(first["label"])]
         name = ", ".join([*title, *(fact(column, first[column]) for column in facts)])
-        own = samples.iloc[indices.get(key(first), [])]
-        marked = mark(rows, best.get(key(first)))
-        order = marked["seconds"].astype(float).where(~marked["marks"].str.startswith("fastest"), 0.0)
-        ranked = marked.iloc[order.fillna(float("inf")).argsort(kind="stable")]  # rows without a time come last
-        yield CaseRows(number, name, ranked, own)
+        yield CaseRows(number, name, rows, samples.iloc[indices.get(key(first), [])])
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return a row's values of `CASE`, "" for unknown memory."""
     return tuple("" if name == "memory" and fmt.missing(row[name]) else row[name] for name in CASE)
-
-
-def mark(rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> pd.DataFrame:
-    """Add the column ``marks``: ``fastest``, ``tie`` and ``reference``, joined by commas, or empty."""
-    if winner is None:
-        return rows.assign(marks="")
-    ties = names(winner["ties"])
-    best, reference = fmt.text(winner["implementation"]), fmt.text(winner["reference"])
-
-    def marks(row: Row) -> str:
-        name = fmt.text(row["implementation"])
-        flags = {"fastest": name == best, "tie": name in ties and name != best, "reference": name == reference}
-        return ", ".join(flag for flag, holds in flags.items() if holds and row["status"] == "ok")
-
-    return rows.assign(marks=list(map(marks, records(rows[["implementation", "status"]]))))
 
 
 def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
@@ -183,6 +163,14 @@ def not_measured(results: pd.DataFrame) -> list[Row]:
         for names, rows in bad.groupby(["status", "implementation", "reason"], sort=False)
     ]
     return sorted(groups, key=lambda group: (rank.get(group["status"], len(rank)), group["implementation"]))
+
+
+def numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """Convert numbers to float64, null to nan, and Arrow's texts to Python's, for operations that charts need."""
+    kinds = {name: "float64" for name, kind in RESULTS.items() if kind != "string" and name in frame}
+    texts = [name for name, kind in frame.dtypes.items() if name not in kinds and isinstance(kind, pd.ArrowDtype)]
+    plain = {str(name): frame[name].astype(object).where(frame[name].notna(), None) for name in texts}
+    return frame.astype(kinds).assign(**plain)
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:

@@ -10,26 +10,14 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from gapbench.analysis.compare import Diff
 from gapbench.analysis.history import Trend
-from gapbench.report import profiles, rows
-from gapbench.report.charts import (
-    accuracy,
-    distribution,
-    forest,
-    memory,
-    regret,
-    roofline,
-    shares,
-    times,
-    trend,
-    winners_map,
-)
+from gapbench.report import rows
+from gapbench.report.charts import distribution, regret, roofline, trend, winners_map
 from gapbench.report.loaded_run import Stored
 from gapbench.report.page_data import sized
 from gapbench.store import ceilings
 
-Scope = Literal["run", "case", "diff", "trend", "profile"]
+Scope = Literal["run", "case", "trend"]
 Arguments = tuple[Any, ...]
 
 BYTES = 2**19  # the most bytes of the figures of one view in a page; the tables hold the numbers of further cases
@@ -40,10 +28,9 @@ class View:
     """One question, and the chart that answers it. ``name`` is its anchor in the page's address.
 
     ``of`` says where the view is shown, and from what ``arguments`` makes those of the chart: a ``run`` is a section of
-    its page, from its `Stored`; a ``case`` is a part of the case's window, from its `rows.CaseRows`; a ``diff`` or a
-    ``profile`` is a section of its page, from the diff or the documents; a ``trend`` is a part of its window on the
-    page of history, from the trend. The chart's ``table`` returns the drawn data as a frame; without one the page's own
-    tables show it.
+    its page, from its `Stored`; a ``case`` is a part of the case's window, from its `rows.CaseRows`; a ``trend`` is a
+    part of its window on the page of history, from the trend. The chart's ``table`` returns the drawn data as a frame;
+    without one the page's own tables show it. A section without ``figure`` shows its table.
     """
 
     name: str
@@ -58,15 +45,9 @@ VIEWS: tuple[View, ...] = (
     View("map", "Map", "Which one for my shape?", "run", winners_map, lambda run: (run.results, run.winners)),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline,
          lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
-    View("compare", "Compare", "What differs, and how sure?", "run", forest, lambda run: (run.results,)),
     View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),
-    View("accuracy", "Accuracy", "Is it fast because it is wrong?", "run", accuracy, lambda run: (run.results,)),
-    View("changes", "Changes", "What changed, and how sure?", "diff", forest, lambda diff: (diff,)),
-    View("times", "Time per call", "How long does each take?", "case", times, lambda case: (case.rows,)),
     View("history", "History", "What changed when?", "trend", trend, lambda it: (it,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
-    View("shares", "Shares", "Where does the time go?", "profile", shares, lambda it: (profiles.shares(it),)),
-    View("memory", "Memory", "How much, and when?", "profile", memory, lambda it: (profiles.timelines(it),)),
 )  # fmt: skip
 """All views, in the pages' order."""
 
@@ -77,20 +58,26 @@ class Drawn:
 
     view: View
     summary: str
-    figure: go.Figure
+    figure: go.Figure | None
     case: int | None = None
     name: str = ""
     table: dict[str, Any] | None = None
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything to show beside the summary."""
+        return bool(self.figure.data if self.figure is not None else self.table and self.table["count"])
 
-def sections(of: Scope, source: Stored | Diff | profiles.Documents) -> list[Drawn]:
-    """Draw the views of a run, of a diff, or of a case's profiles."""
+
+def sections(stored: Stored) -> list[Drawn]:
+    """Draw the views of a run."""
     drawn = []
     for view in VIEWS:
-        if view.of == of:
-            given, chart = view.arguments(source), view.chart
+        if view.of == "run":
+            given, chart = view.arguments(stored), view.chart
             table = sized(chart.table(*given)) if hasattr(chart, "table") else None
-            drawn.append(Drawn(view, chart.summary(*given), chart.figure(*given), table=table))
+            figure = chart.figure(*given) if hasattr(chart, "figure") else None
+            drawn.append(Drawn(view, chart.summary(*given), figure, table=table))
     return drawn
 
 
@@ -98,7 +85,7 @@ def of_cases(stored: Stored) -> Iterator[Drawn]:
     """Draw the views of timed cases, in order, until `BYTES` are used up."""
 
     def timed() -> Iterator[tuple[int, str, rows.CaseRows]]:
-        for case in rows.cases(stored.results, stored.winners, stored.samples):
+        for case in rows.cases(stored.results, stored.samples):
             if ((case.rows["status"] == "ok") & case.rows["seconds"].notna()).any():
                 yield case.number, case.name, case
 

@@ -149,7 +149,9 @@ class Side(Struct, frozen=True, omit_defaults=True):
 class FlaggedRow(Struct, frozen=True):
     """A row that seemed to change: ``rounds`` rounds from ``round`` on are measured to confirm it.
 
-    Runs of gapbench before 2026-11-29 do not store how many; resuming one takes the default.
+    The plan is fixed before the first of them is measured, and survives an interruption: a new plan that depends on
+    some of the rounds would bias the result. Runs of gapbench before 2026-11-29 do not store how many; resuming one
+    takes the default.
     """
 
     case: str
@@ -157,6 +159,11 @@ class FlaggedRow(Struct, frozen=True):
     clock: str
     round: Whole
     rounds: Whole = 16
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The case, implementation and clock."""
+        return self.case, self.implementation, self.clock
 
 
 class Comparison(Struct, frozen=True):

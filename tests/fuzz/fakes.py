@@ -18,10 +18,10 @@ from gapbench.fleet import cluster, merging
 from gapbench.machine import environment
 from gapbench.machine.telemetry import nvml
 from gapbench.measuring import engine, events, recording
-from gapbench.measuring.events import Confirmation
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.profiling import explain, patches, profiles, static
 from gapbench.store.records import NULL, Qualification
+from gapbench.store.run import FlaggedRow
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
 _SELECTED = ("--shape", "2x3x4x4", "--impl", "mean", "--impl", "adaptive", "--impl", "triton")
@@ -137,8 +137,8 @@ def _measure(plan, policy=None, earlier=(), with_ceilings=False, servers=None):
             yield events.CaseDone(one.case, "target", one.memory)
     if plan.is_comparison:  # one row seems to have changed
         one = plan.plans[0]
-        row = (one.case, next(iter(one.specs)), one.clocks[0])
-        yield events.Flagged({row: Confirmation(_ROUNDS // 2 + 1, _ROUNDS)})
+        row = FlaggedRow(one.case.id, next(iter(one.specs)), one.clocks[0], _ROUNDS // 2 + 1, _ROUNDS)
+        yield events.Flagged((row,))
 
 
 def _round(clocks, contenders, random):

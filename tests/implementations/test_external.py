@@ -16,9 +16,9 @@ from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
 from gapbench.workloads.cases import LAYOUTS, Case
 
-LIBRARIES = {"onnx": "onnxruntime", "numba": "numba", "cupy": "cupy", "jax": "jax"}
+LIBRARIES = {"onnx": "onnxruntime", "cupy": "cupy", "jax": "jax"}
 EXTERNAL = [implementation for implementation in IMPLEMENTATIONS if implementation.family in (*LIBRARIES, "numpy")]
-ON_CPU = [implementation for implementation in EXTERNAL if implementation.family in ("onnx", "numba", "numpy")]
+ON_CPU = [implementation for implementation in EXTERNAL if implementation.family in ("onnx", "numpy")]
 
 by_name = pytest.mark.parametrize("implementation", EXTERNAL, ids=lambda implementation: implementation.name)
 
@@ -69,7 +69,7 @@ from gapbench.workloads.cases import Case
 from gapbench.implementations import IMPLEMENTATIONS
 for one, device, layout in itertools.product(IMPLEMENTATIONS, ("cpu", "cuda"), {list(LAYOUTS)}):
     one.unsupported(Case((2, 3, 7, 7), device=device, layout=layout))
-print({{"onnx", "onnxruntime", "numba", "cupy", "jax"}} & set(sys.modules))
+print({{"onnx", "onnxruntime", "cupy", "jax"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
@@ -77,11 +77,9 @@ print({{"onnx", "onnxruntime", "numba", "cupy", "jax"}} & set(sys.modules))
 
 @pytest.fixture(scope="module")
 def server():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_NUM_THREADS", "2")  # on machines with one core, too
-        with ForkServer(["gapbench.measuring.worker"]) as server:
-            server.wait_ready()
-            yield server
+    with ForkServer(["gapbench.measuring.worker"]) as server:
+        server.wait_ready()
+        yield server
 
 
 @pytest.mark.parametrize("threads", [1, 2])

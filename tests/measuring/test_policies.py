@@ -32,7 +32,7 @@ def compare(machine, cases=CASES, budget=60.0, specs=("pool",), margin=0.01, see
     policy = TwoStages(effort, margin, flagged)
     events = list(engine.measure(Plan(plans, effort, SIDES), policy, earlier))
     (reported,) = of(Flagged, events)
-    return events, {row: fresh.first for row, fresh in reported.rows.items()}
+    return events, {(Case.from_id(row.case), row.implementation, row.clock): row.round for row in reported.rows}
 
 
 def test_what_did_not_change_rests_early_and_nothing_is_confirmed(monkeypatch):
@@ -133,15 +133,15 @@ def test_a_comparison_that_is_interrupted_anywhere_is_completed_by_resuming(roun
             count += isinstance(event, RoundMeasured)
             if count > rounds:
                 break
-        reported = next((dict(event.rows) for event in of(Flagged, observed)), None)
+        reported = next((event.rows for event in of(Flagged, observed)), None)
         machine = Machine(monkeypatch, {CASES[3]: 1.05})
         more, again = compare(machine, CASES[:6], budget=20.0, earlier=of(RoundMeasured, observed), flagged=reported)
     assert again == flagged if reported is not None else (CASES[3], "pool", "host") in again
     if reported is not None:  # as many as were planned before the first was seen
-        planned = reported[CASES[3], "pool", "host"]
+        planned = next(row for row in reported if row.case == CASES[3].id)
         assert (
             Counter(event.case for event in of(RoundMeasured, observed + more))[CASES[3]]
-            == planned.first + planned.rounds
+            == planned.round + planned.rounds
         )
     for case in CASES[:6]:
         numbers = [event.round for event in of(RoundMeasured, observed + more, case)]

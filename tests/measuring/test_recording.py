@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapbench.measuring import engine, events, recording
-from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
 from gapbench.measuring.protocol import Batches, RoundResult
 from gapbench.measuring.recording import RunCollector
@@ -257,7 +256,7 @@ def test_who_was_raced_and_what_separated_sides_is_kept(monkeypatch, store):
         for side in ("base", "head"):
             yield events.Qualified(CASE, "mean", Qualification(), contender=side)
         yield events.SidesSeparated(CASE, "it changes the default dtype for the whole process")
-        yield events.Flagged({(CASE, "mean", "host"): Confirmation(8, 11)})
+        yield events.Flagged((FlaggedRow(CASE.id, "mean", "host", 8, 11),))
 
     monkeypatch.setattr(engine, "measure", measure)
     described = {"sides": (RunSide("base"), RunSide("head")), "comparison": Comparison(0.01, ("HEAD~1", "HEAD"))}

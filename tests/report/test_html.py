@@ -178,7 +178,7 @@ def test_a_page_that_stands_alone_points_nowhere(render):
 
 
 def test_figures_stop_where_a_page_would_grow_too_large(stored, monkeypatch):
-    monkeypatch.setattr(views, "VIEWS", tuple(view for view in views.VIEWS if view.name == "times"))
+    monkeypatch.setattr(views, "VIEWS", tuple(view for view in views.VIEWS if view.name == "distribution"))
     assert [drawn.case for drawn in views.of_cases(stored())] == [0, 1, 2, 3, 4]
     size = len(str(next(views.of_cases(stored())).figure.to_json()))
     monkeypatch.setattr(views, "BYTES", int(2.5 * size))
@@ -211,15 +211,11 @@ def test_a_view_of_a_case_gets_the_rows_and_the_samples_of_that_case(monkeypatch
         assert len(result.samples) == len(item.samples) / 2
 
 
-def test_a_view_of_a_diff_stands_on_its_page(monkeypatch):
-    diff = compare(*two_sides())
-    frame = pd.DataFrame({"ratio": [row.ratio for row in diff.rows]})
-    monkeypatch.setattr(views, "VIEWS", (a_view("diff", lambda item: frame if item is diff else None),))
-    page = html.diff_page(diff, pages=set(), redact=False, single_file=True)
-    assert 'id="figure-map"' in page
-    assert "library-plotly" in page
+def test_a_page_without_figures_carries_no_plotly(render, monkeypatch):
+    assert "library-plotly" in render(single_file=True)
     monkeypatch.setattr(views, "VIEWS", ())
-    assert "library-plotly" not in html.diff_page(diff, pages=set(), redact=False, single_file=True)
+    assert "library-plotly" not in render(single_file=True)
+    assert "library-plotly" not in html.diff_page(compare(*two_sides()), pages=set(), redact=False, single_file=True)
 
 
 def test_a_view_of_the_whole_run_gets_its_section_its_summary_and_its_table(render, monkeypatch):

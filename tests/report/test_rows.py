@@ -1,4 +1,5 @@
 import pytest
+from frames import EMPTY, stored
 
 from gapbench.report import rows
 
@@ -18,3 +19,10 @@ EXACT = {"dtype": "bfloat16", "max_error_ulp": 0.5, "deterministic": True, "batc
 )
 def test_remarks_are_of_what_is_unusual(changes, words):
     assert [short for short, _ in rows.remarks(EXACT | changes)] == words
+
+
+def test_columns_of_any_kind_become_numbers():
+    result = stored([{"case": "a", "threads": 1, "seconds": 1.0}])
+    for kind in ("object", "Int64", "float64"):
+        assert rows.numeric(result.astype({"threads": kind}))["threads"].dtype == "float64"
+    assert rows.numeric(EMPTY.astype("object"))["seconds"].dtype == "float64"

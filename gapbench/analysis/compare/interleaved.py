@@ -39,7 +39,7 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
         spec = ab.spec(key[0], key[1])
         rows[key] = Row(result["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
-    flagged = {(row.case, row.implementation, row.clock): row.round for row in comparison.flagged or ()}
+    flagged = {row.key: row.round for row in comparison.flagged or ()}
     decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, paired=True)

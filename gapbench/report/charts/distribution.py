@@ -1,10 +1,10 @@
-"""Draw the samples of a case: in time order, as an ECDF, as medians of rounds, and beside the machine's state.
+"""Draw the samples of a case in time order, as medians of rounds, and beside the machine's state.
 
 Rounds are fresh processes. Medians that differ by round, slow periods, and clocks or stolen time that change with them
 explain the width of an interval.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gapbench.report.charts import style
 from gapbench.store.records import SAMPLES
 
 MOST_LINES = 6  # implementations drawn: those with the smallest median time
-_MOST_SAMPLES, _STEPS, _MOST_ROUNDS = 900, 60, 200
+_MOST_SAMPLES, _MOST_ROUNDS = 900, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
@@ -31,39 +31,33 @@ def figure(samples: pd.DataFrame) -> go.Figure:
     names = _names(ordered)[:MOST_LINES]
     drawn = ordered[ordered["implementation"].isin(names)]
     marks, state = style.marks(names), _state(drawn)
-    heights = [_TALL] * 3 + [_LOW] * len(state)
+    heights = [_TALL] * 2 + [_LOW] * len(state)
     full = sum(heights) + _GAP * (len(heights) - 1)
     figure = style.figure(full + 22 * len(marks) + 90, {"r": 16, "t": 40}, legend={"y": 1 + 26 / full})
     panels = style.panels(heights, _GAP)
     rounds = drawn.groupby("round_place")["time"].min().sort_index().iloc[1:200]
-    seconds = style.seconds_axis(*style.bounds(drawn["seconds_per_call"])) | {"automargin": True}
     time = style.AXIS | {"range": [-0.5, float(drawn["time"].max()) + 0.5], "showgrid": False, "tickvals": []}
-    in_percent = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1], "ticktext": ["0 %", "50 %", "100 %"]}
 
-    def draw(
-        panel: style.Panel, title: str, traces: Iterable[go.Scatter], across: Mapping[str, Any], up: Mapping[str, Any]
-    ) -> None:
+    def draw(panel: style.Panel, title: str, traces: Iterable[go.Scatter], up: dict[str, Any]) -> None:
         for trace in traces:
             figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y, showlegend=panel is panels[1]))
-        for start in rounds if across is time else ():
+        for start in rounds:
             line = {"color": style.GRID, "width": 1}
             at, yref = start - 0.5, f"{panel.y} domain"
             figure.add_shape(style.vertical(at, "solid", xref=panel.x, yref=yref, layer="below", line=line))
-        panel.show(figure, {**across}, {**up}, title)
+        panel.show(figure, time, up | {"automargin": True}, title)
 
     room = _MOST_SAMPLES // len(marks)
     each = [(name, mark, drawn[drawn["implementation"] == name]) for name, mark in marks.items()]
     in_time = [_in_time(*own, room) for own in each]
-    draw(panels[0], "Samples in time order, a line at each round", in_time, time, seconds)
+    seconds = style.seconds_axis(*style.bounds(drawn["seconds_per_call"]))
+    draw(panels[0], "Samples in time order, a line at each round", in_time, seconds)
     medians = [_by_round(*own) for own in each]
     ends = style.bounds([median for trace in medians for median in trace.y], 0.1)
-    draw(panels[1], "Median of each round", medians, time, style.seconds_axis(*ends) | {"automargin": True})
-    shares, title = [_ecdf(*own) for own in each], "ECDF: share that takes at most so long"
-    draw(panels[2], title, shares, seconds | {"automargin": False}, style.AXIS | in_percent)
-    for name, panel in zip(state, panels[3:], strict=True):
-        up = style.AXIS | {"automargin": True, "nticks": 4}
-        up |= {"rangemode": "tozero"} if name in ("steal", "power_w") else {}
-        draw(panel, _STATE[name], [_of_state(drawn, name)], time, up)
+    draw(panels[1], "Median of each round", medians, style.seconds_axis(*ends))
+    for name, panel in zip(state, panels[2:], strict=True):
+        up = style.AXIS | {"nticks": 4} | ({"rangemode": "tozero"} if name in ("steal", "power_w") else {})
+        draw(panel, _STATE[name], [_of_state(drawn, name)], up)
     return figure
 
 
@@ -150,14 +144,6 @@ def _medians(own: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
     """Return the places of the newest rounds in time, and their medians."""
     rounds = own.groupby("round_place")
     return rounds["time"].mean().iloc[-_MOST_ROUNDS:], rounds[column].median().iloc[-_MOST_ROUNDS:]
-
-
-def _ecdf(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
-    shares = np.linspace(0, 1, min(_STEPS, max(2, len(own))))
-    times = np.quantile(own["seconds_per_call"], shares, method="inverted_cdf")
-    each = zip(shares, times, strict=True)
-    hover = [style.hover(name, f"{share:.0%} of samples take at most {fmt.seconds(value)}") for share, value in each]
-    return style.line(None, times, shares, hover, (mark.colour, mark.dash), line={"shape": "vh"})
 
 
 def _of_state(frame: pd.DataFrame, name: str) -> go.Scatter:

@@ -5,8 +5,8 @@ delivers ``gbps``. Ceilings that apply to the run's rows are drawn, each over th
 """
 
 import html
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+import math
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from gapbench.report import format as fmt
 from gapbench.report import rows
-from gapbench.report.charts import points, style
+from gapbench.report.charts import style
 from gapbench.store import ceilings as limits
 
 Ceilings = limits.Known
@@ -27,9 +27,9 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
     if drawn.empty:
         return style.nothing()
     levels = _levels(results, ceilings)
-    marks = style.marks(points.by_wins(drawn))
+    marks = style.marks(_by_wins(drawn))
     left, right = style.bounds(drawn["bytes_moved"])
-    low, high = style.bounds([*drawn["gbps"], *(level["gbps"] for level in levels), *([peak] if peak else [])])
+    low, high = style.bounds([*drawn["gbps"], *(limit.gbps or 0.0 for limit, _ in levels), *([peak] if peak else [])])
     figure = style.figure(
         420 + 22 * min(len(marks), 9),
         legend={},
@@ -40,11 +40,11 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
         hover = [_hover(row) for row in rows.records(some)]
         x, y, look = some["bytes_moved"], some["gbps"], (mark.symbol, mark.colour)
         figure.add_trace(style.dots(label, x, y, hover, look, marker={"opacity": 0.85}))
-    for level in levels:
-        ends = [max(left, level["from"]), min(right, level["bytes"])]
+    for limit, start in levels:
+        ends = [max(left, start), min(right, _holds(limit))]
         if ends[0] < ends[1]:
             at_left = ends[0] * ends[1] < left * right  # the label is at the end with more room
-            _line(figure, ends, level["gbps"], html.escape(_name(level)), "solid", at_left)
+            _line(figure, ends, limit.gbps or 0.0, html.escape(_name(limit)), "solid", at_left)
     if peak:
         _line(figure, [left, right], peak, f"datasheet peak {fmt.number(peak)} GB/s", "dash")
     return figure
@@ -88,33 +88,47 @@ def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None =
 
 
 def _measured(results: pd.DataFrame) -> pd.DataFrame:
-    timed = points.measured(results)
-    kept: pd.DataFrame = timed[timed["gbps"].gt(0) & np.isfinite(timed["gbps"]) & timed["bytes_moved"].gt(0)]
+    frame = rows.numeric(results)
+    timed = (frame["status"] == "ok") & frame["seconds"].gt(0) & frame["gbps"].gt(0) & np.isfinite(frame["gbps"])
+    kept: pd.DataFrame = frame[timed & frame["bytes_moved"].gt(0)]
     return kept
+
+
+def _by_wins(results: pd.DataFrame) -> list[str]:
+    """Return the implementations of measured rows, those that are fastest in most cases first, then by name."""
+    if results.empty:
+        return []
+    key = [name for name in ("run", "case", "clock", "memory") if results[name].notna().any()]
+    best = results["seconds"] == results.groupby(key, dropna=False)["seconds"].transform("min") if key else False
+    wins = results.assign(best=best).groupby("implementation")["best"].sum()
+    return [str(name) for name in wins.sort_index().sort_values(ascending=False, kind="stable").index]
 
 
 def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     timed = _measured(results)
-    drawn = points.cells(timed, ["implementation"], "bytes_moved", "gbps")
-    words = []
-    if len(drawn) < len(timed):
-        words = [f"{fmt.count(len(timed))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."]
-    return drawn, words
+    if len(timed) <= style.MOST:
+        return timed.assign(cases=1), []
+    # the medians of each implementation in each quarter of an octave of sizes
+    groups = timed.groupby([timed["implementation"], np.round(4 * np.log2(timed["bytes_moved"]))])
+    medians = {name: groups[name].transform("median") for name in ("bytes_moved", "gbps")}
+    drawn = groups.head(1).assign(cases=groups["case"].transform("size"), **medians).head(style.MOST)
+    words = f"{fmt.count(len(timed))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."
+    return drawn.reset_index(drop=True), [words]
 
 
-def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[dict[str, Any]]:
-    """Return the ceilings that apply to rows, smallest level first, each with the range of its sizes."""
-    frame = points.numeric(results)
-    threads, devices = set(frame["threads"].dropna()), set(frame["device"].dropna())
-    kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (frame["pass"] == pass_).any()}
-    alike, chosen = ["device", "kind", "threads"], limits.bandwidths(ceilings, kinds)
-    levels = pd.DataFrame([asdict(limit) for limit in chosen], columns=[field.name for field in fields(limits.Ceiling)])
-    levels = levels[levels["threads"].isna() | levels["threads"].isin(threads)]
-    levels = levels[levels["device"].isna() | levels["device"].isin(devices)]
-    levels["bytes"] = levels["bytes"].astype(float).fillna(np.inf)
-    levels = levels.sort_values([*alike, "bytes"], na_position="first", kind="stable")
-    levels["from"] = levels.groupby(alike, dropna=False)["bytes"].shift(fill_value=0.0)
-    return rows.records(levels)
+def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[tuple[limits.Ceiling, float]]:
+    """Return the ceilings that apply to rows, smallest level first, each with the size from which it limits."""
+    kinds = {kind for pass_, kind in limits.KIND_OF_PASS.items() if (results["pass"] == pass_).any()}
+    threads, devices = ({None, *results[name].dropna()} for name in ("threads", "device"))
+    of_device: dict[object, list[limits.Ceiling]] = defaultdict(list)
+    for limit in sorted(limits.bandwidths(ceilings, kinds), key=_holds):
+        if limit.threads in threads and limit.device in devices:
+            of_device[limit.device, limit.kind, limit.threads].append(limit)
+    return [pair for alike in of_device.values() for pair in zip(alike, [0.0, *map(_holds, alike)], strict=False)]
+
+
+def _holds(limit: limits.Ceiling) -> float:
+    return math.inf if limit.bytes is None else limit.bytes
 
 
 def _limits(timed: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
@@ -130,10 +144,9 @@ def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: s
     figure.add_trace(style.line(None, ends, [gbps, gbps], label, look, **more))
 
 
-def _name(level: Mapping[str, Any]) -> str:
-    threads = "" if fmt.missing(level.get("threads")) else f", {rows.fact('threads', level['threads'])}"
-    kind = fmt.text(level.get("kind") or "read")
-    return f"{fmt.text(level.get('level'))} {kind} {fmt.number(level['gbps'])} GB/s{threads}"
+def _name(limit: limits.Ceiling) -> str:
+    threads = "" if limit.threads is None else f", {rows.fact('threads', limit.threads)}"
+    return f"{fmt.text(limit.level)} {limit.kind} {fmt.number(limit.gbps)} GB/s{threads}"
 
 
 def _size(row: Any) -> str:

@@ -18,7 +18,6 @@ import plotly.graph_objects as go
 from gapbench.report import format as fmt
 
 ACCENT, PLAIN, GRID = "#0f9488", "#7b8794", "rgba(128, 138, 150, 0.24)"
-GOOD, BAD = "#5a7a1f", "#b0413e"
 
 MOST = 2000
 """The most marks of a figure: more are slow and unreadable. The rest is aggregated or cut, and the summary says so."""
@@ -99,22 +98,17 @@ def figure(
 
 
 def nothing() -> go.Figure:
-    """Create the figure for a chart without data; the summary gives the reason."""
+    """Create the figure for a chart without data: a page shows the summary, which gives the reason, in its place."""
     hidden = {"visible": False, "fixedrange": True}
-    text = {"text": "nothing to draw", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden, annotations=[text])
+    return figure(60, {"r": 8, "b": 8}, xaxis=hidden, yaxis=hidden)
 
 
 def dots(
     name: str | None, x: Any, y: Any, hover: Sequence[str], look: tuple[str, str], size: float = 8, **more: Any
 ) -> go.Scatter:
-    """Create a series of marks with ``look``, a symbol and a colour; ``more`` is of the trace, or its ``marker``.
-
-    ``edge`` adds an outline, without which open symbols and lines are invisible.
-    """
+    """Create a series of marks with ``look``, a symbol and a colour; ``more`` is of the trace, or its ``marker``."""
     symbol, colour = look
-    edge = {"line": {"width": 2, "color": colour}} if more.pop("edge", False) else {}
-    marker = {"symbol": symbol, "color": colour, "size": size, **edge, **more.pop("marker", {})}
+    marker = {"symbol": symbol, "color": colour, "size": size, **more.pop("marker", {})}
     return go.Scatter(
         **{"name": name, "mode": "markers", "x": x, "y": y, "marker": marker, "hovertext": hover, "hoverinfo": "text"}
         | more
@@ -122,16 +116,11 @@ def dots(
 
 
 def line(name: str | None, x: Any, y: Any, hover: Any, look: tuple[str, str], **more: Any) -> go.Scatter:
-    """Create a line with ``look``, a colour and a dash; ``more`` is of the trace, or its ``line``."""
+    """Create a line with ``look``, a colour and a dash; ``more`` is of the trace."""
     colour, dash = look
-    drawn = {"color": colour, "dash": dash, "width": more.pop("width", 2), **more.pop("line", {})}
+    drawn = {"color": colour, "dash": dash, "width": more.pop("width", 2)}
     shown = {"hoverinfo": "skip"} if hover is None else {"hovertext": hover, "hoverinfo": "text"}
     return go.Scatter(**{"name": name, "mode": "lines", "x": x, "y": y, "line": drawn} | shown | more)
-
-
-def error_bars(low: Any, middle: Any, high: Any, **look: Any) -> dict[str, Any]:
-    """Return the error bars of marks."""
-    return {"array": high - middle, "arrayminus": middle - low, "thickness": 2, "width": 4, **look}
 
 
 def hover(name: object, *lines: str) -> str:
@@ -143,12 +132,6 @@ def vertical(x: float, dash: str, **more: Any) -> dict[str, Any]:
     """Return a vertical line through the figure, or through the panel whose axes ``more`` names."""
     line = {"color": PLAIN, "width": more.pop("width", 1), "dash": dash}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, **more}
-
-
-def caption(text: str, y: float, axis: str = "y", **more: Any) -> dict[str, Any]:
-    """Return a text (already escaped) at the left edge, at ``y`` of an axis."""
-    left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
-    return {"text": text, "y": y, "yref": axis, **left, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +146,9 @@ class Panel:
         """Add the panel's axes and title to the figure."""
         figure.layout[f"xaxis{self.x[1:]}"] = xaxis | {"anchor": self.y}
         figure.layout[f"yaxis{self.y[1:]}"] = yaxis | {"anchor": self.x, "domain": self.domain}
-        text = f"<b>{html.escape(str(title))}</b>"
-        figure.add_annotation(caption(text, 1, f"{self.y} domain", yanchor="bottom"))
+        left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
+        above = {"y": 1, "yref": f"{self.y} domain", "yanchor": "bottom"}
+        figure.add_annotation({"text": f"<b>{html.escape(str(title))}</b>", **left, **above})
 
 
 def panels(heights: Sequence[float], gap: float) -> list[Panel]:
@@ -199,14 +183,9 @@ def seconds_axis(low: float, high: float) -> dict[str, Any]:
     return log_axis(low, high, _label)
 
 
-def ratio_axis(low: float, high: float) -> dict[str, Any]:
-    """Return a log axis of ratios, with labels such as ``0.5×``."""  # noqa: RUF002
-    return number_axis(low, high, "×")  # noqa: RUF001
-
-
-def number_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
+def number_axis(low: float, high: float) -> dict[str, Any]:
     """Return a log axis of plain numbers."""
-    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}{unit}")
+    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}")
 
 
 def bytes_axis(low: float, high: float) -> dict[str, Any]:

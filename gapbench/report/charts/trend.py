@@ -42,7 +42,7 @@ def figure(trend: Trend) -> go.Figure:
         mean = float(np.exp(logs(points[start:end]).mean()))
         ends, look = [start - 0.4, end - 0.6], (style.ACCENT, "solid")
         figure.add_trace(style.line("mean", ends, [mean, mean], None, look, width=3))
-    bars = style.error_bars(low, times, high, color=style.PLAIN, thickness=1.5, width=3)
+    bars = {"array": high - times, "arrayminus": times - low, "color": style.PLAIN, "thickness": 1.5, "width": 3}
     hover = [_hover(point) for point in points]
     x = list(range(len(points)))
     figure.add_trace(style.dots("runs", x, times, hover, ("circle", style.PLAIN), error_y=bars))

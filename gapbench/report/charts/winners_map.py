@@ -13,7 +13,10 @@ import plotly.graph_objects as go
 
 from gapbench.report import format as fmt
 from gapbench.report import rows
-from gapbench.report.charts import points, style
+from gapbench.report.charts import style
+
+CONTEXT = ("operation", "device", "pass", "threads", "clock", "memory", "contender")
+"""Columns besides dtype and layout whose different values must not share a panel."""
 
 _STEPS = 24  # with more sizes on an axis, sizes with the same power of two share a step
 _ROW, _GAP = 24, 72  # pixels of a tile, pixels between panels
@@ -113,14 +116,14 @@ def _axis(order: dict[float, int], labels: pd.Series, values: pd.Series) -> dict
 
 def _cases(results: pd.DataFrame, winners: pd.DataFrame) -> pd.DataFrame:
     """Return one row per ranked case, clock and memory: H·W, N·C, the winner (None without one) and its ratio."""
-    contested = points.numeric(results[results["ranked"].astype(bool)])
+    contested = rows.numeric(results[results["ranked"].astype(bool)])
     cases = contested.drop_duplicates([*rows.CASE]).copy()
     sizes = cases["spatial"].fillna("").str.split("x", expand=True).reindex(columns=range(3))
     cases["hw"] = sizes.apply(pd.to_numeric, errors="coerce").prod(axis=1, min_count=1)
     cases["square"] = (sizes[0] == sizes[1]) & sizes[2].isna()
     cases["nc"] = cases["n"] * cases["c"]
     kept = [*rows.CASE, "implementation", "ties", "ratio", "ratio_low", "ratio_high", "seconds"]
-    won = points.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
+    won = rows.numeric(winners.reindex(columns=kept)).rename(columns={"implementation": "winner"})
     won = won.drop_duplicates([*rows.CASE]).astype(dict.fromkeys(rows.CASE, object))  # also without any
     own = [*rows.CASE, "operation", "label", "shape", "dtype", "layout", "device", "pass", "threads", "contender"]
     decided = cases[[*own, "hw", "square", "nc"]].merge(won, on=[*rows.CASE], how="left")
@@ -135,7 +138,7 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
     cases = _cases(results, winners)
     shaped = cases.dropna(subset=["hw", "nc"])
     words = [f"{len(cases) - len(shaped)} without a shape are left out."] * (len(shaped) < len(cases))
-    cases, panels = points.faceted(shaped)
+    cases, panels = faceted(shaped)
     cases["x"], cases["x_label"] = _stepped(cases["hw"], cases["square"])
     cases["y"], cases["y_label"] = _stepped(cases["nc"], pd.Series(False, index=cases.index))
     if panels:
@@ -159,6 +162,19 @@ def _tiles(results: pd.DataFrame, winners: pd.DataFrame) -> tuple[pd.DataFrame, 
     tiles.loc[many, ["ratio", "ratio_low", "ratio_high", "seconds"]] = np.nan  # of one case, not of the tile
     tiles.loc[many, "ties"] = ""
     return tiles, words
+
+
+def faceted(frame: pd.DataFrame, most: int = 12) -> tuple[pd.DataFrame, int]:
+    """Add ``facet``, the title of a row's panel; return the rows of the ``most`` largest facets, and count the others.
+
+    A facet is a dtype and layout, and the columns of `CONTEXT` that vary.
+    """
+    columns = ["dtype", "layout", *rows.varying(frame, CONTEXT)]
+    sizes = frame.groupby(columns, dropna=False, sort=True).size().sort_values(ascending=False, kind="stable")
+    keys = sizes.index.to_frame(index=False)
+    keys["facet"] = [", ".join(rows.fact(name, key[name]) for name in columns) for key in rows.records(keys)]
+    kept = keys.head(most).assign(facet_place=range(min(most, len(keys))))
+    return frame.merge(kept, on=columns, how="inner"), max(0, len(keys) - most)
 
 
 def _stepped(values: pd.Series, square: pd.Series) -> tuple[pd.Series, pd.Series]:

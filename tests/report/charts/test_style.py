@@ -16,9 +16,7 @@ def luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-@pytest.mark.parametrize(
-    "colour", [style.ACCENT, style.PLAIN, style.GOOD, style.BAD, *(m.colour for m in style.SERIES)]
-)
+@pytest.mark.parametrize("colour", [style.ACCENT, style.PLAIN, *(m.colour for m in style.SERIES)])
 @pytest.mark.parametrize("paper", ["#ffffff", "#14181d"])
 def test_colours_hold_on_light_and_on_dark_paper(colour, paper):
     low, high = sorted((luminance(colour), luminance(paper)))
@@ -37,7 +35,7 @@ def test_marks_go_to_the_first_and_the_others_look_alike():
 
 def test_nothing_to_draw_is_reported_without_axes():
     figure = style.nothing()
-    assert figure.layout.annotations[0].text == "nothing to draw"
+    assert not figure.data
     assert [axis.visible for axis in (figure.layout.xaxis, figure.layout.yaxis)] == [False, False]
 
 
@@ -73,3 +71,16 @@ def test_axes_of_bytes_have_few_round_labels(low, span):
 def test_axes_of_bytes_read_as_sizes():
     assert style.bytes_axis(2**18, 2**24)["ticktext"] == ["256 KiB", "1 MiB", "4 MiB", "16 MiB"]
     assert style.bytes_axis(1000, 9000)["ticktext"] == ["1 KiB", "2 KiB", "4 KiB", "8 KiB"]
+
+
+@given(st.floats(min_value=1e-9, max_value=10), st.floats(min_value=1.015, max_value=1e9))
+def test_ticks_are_few_distinct_and_on_the_axis(low, span):
+    axis = style.seconds_axis(low, low * span)
+    assert 1 <= len(axis["tickvals"]) <= 8
+    assert len(set(axis["ticktext"])) == len(axis["ticktext"])
+    assert all(low * 0.999 <= mark <= low * span * 1.001 for mark in axis["tickvals"])
+
+
+def test_ticks_read_as_round_times():
+    assert style.seconds_axis(1.5e-5, 2.1e-4)["ticktext"] == ["20 µs", "50 µs", "100 µs", "200 µs"]
+    assert style.seconds_axis(9.93e-5, 1.008e-4)["ticktext"] == ["99.5 µs", "100 µs", "100.5 µs"]

@@ -1,4 +1,5 @@
 # ruff: noqa: RUF001 - ratios are written with a multiplication sign, nobody is a dash
+import numpy as np
 from frames import CASES, EMPTY, HOSTILE, check, results, row, stored, winners
 from hypothesis import given, settings
 
@@ -110,3 +111,15 @@ def test_names_are_text():
 def test_no_rows():
     assert winners_map.table(EMPTY, winners(EMPTY)).empty
     check(winners_map, EMPTY, winners(EMPTY))
+
+
+@settings(max_examples=30)
+@given(results())
+def test_facets_hold_all_rows_until_there_are_too_many(result):
+    frame, left_out = winners_map.faceted(result, most=3)
+    assert frame["facet"].nunique() <= 3
+    if not left_out:
+        assert len(frame) == len(result)
+    if len(result):
+        sizes = frame.groupby("facet_place").size()
+        assert (np.diff(sizes) <= 0).all()

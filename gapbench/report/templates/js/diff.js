@@ -7,6 +7,16 @@ function verdictMarkup(verdict) {
   return markup`<span class="verdict verdict-${kind}"><span aria-hidden="true">${VERDICTS[verdict] ?? "!"}</span> ${verdict}</span>`;
 }
 
+/** A function that draws a row's interval on a log axis around 1 that all rows share, before the margin's band. */
+function changeBars(rows) {
+  const ends = (row) => ["ratio_low", "ratio_high"].map((name) => Math.log(rows.at(name, row) ?? rows.at("ratio", row) ?? 1));
+  const margin = Math.log1p(data.margin);
+  const most = range(rows.count).flatMap(ends).map(Math.abs).filter(Number.isFinite).reduce((a, b) => Math.max(a, b), 2 * margin || 0.01);
+  const at = (change) => Math.min(100, Math.max(0, 50 + (50 * change) / most));
+  const band = markup`<b style="left: ${at(-margin)}%; width: ${at(margin) - at(-margin)}%"></b>`;
+  return (row) => (missing(rows.at("ratio", row)) ? "" : barMarkup(...ends(row).map(at), band));
+}
+
 function makeDiff() {
   const element = document.querySelector('[data-table="diff"]');
   if (!element) return undefined;
@@ -18,7 +28,8 @@ function makeDiff() {
   };
   const fold = document.getElementById("folded");
   const folded = (row) => data.folded.includes(rows.at("verdict", row));
-  const change = (row) => measured(ratio(rows.at("ratio", row)), ratioInterval(rows.at("ratio", row), rows.at("ratio_low", row), rows.at("ratio_high", row)));
+  const bar = changeBars(rows);
+  const change = (row) => markup`${measured(ratio(rows.at("ratio", row)), ratioInterval(rows.at("ratio", row), rows.at("ratio_low", row), rows.at("ratio_high", row)))}${bar(row)}`;
   const why = (row) => markup`<span class="why">${rows.at("reason", row) ?? ""}</span>`;
   if (fold) {
     fold.checked = recall("folded") === "shown";

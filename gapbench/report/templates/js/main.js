@@ -13,6 +13,7 @@ async function start() {
       if (rows <= LARGE || sought(name)) await made;
     }
   }
+  for (const details of document.querySelectorAll("details.as-table[open]")) await makeViewTable(details);
   await makeDiff();
   await makeHistory();
   restoreTrend?.();
@@ -26,6 +27,7 @@ async function start() {
   goTo(recall("at"));
   document.documentElement.dataset.ready = "yes";
   if (document.querySelector("main .chart, script[data-case]")) requestIdleCallback(() => library("plotly").then(drawAll).catch(complain));
+  else document.documentElement.dataset.drawn = "yes";
 }
 
 start().catch(complain);

@@ -27,6 +27,10 @@ function put(element, content) {
 const measured = (value, interval) =>
   markup`<span class="value">${value}</span>${interval ? markup` <span class="interval">${interval}</span>` : ""}`;
 
+/** A bar between two shares of its cell, in per cent; the numbers beside it say the same. */
+const barMarkup = (low, high, behind = "") =>
+  markup`<span class="bar" aria-hidden="true">${behind}<i style="left: ${low}%; width: ${high - low}%"></i></span>`;
+
 const SYMBOLS = { fastest: "★", tie: "◆", reference: "□" };
 
 function symbol(mark) {

@@ -135,6 +135,6 @@ function makeViewTable(details) {
   return makeTable(element, columns, source.count);
 }
 
-document.querySelectorAll("details.as-table").forEach((details) =>
+document.querySelectorAll("details.as-table:not([open])").forEach((details) =>
   details.addEventListener("toggle", () => makeViewTable(details), { once: true }),
 );
