@@ -22,6 +22,10 @@ from gapbench.profiling.static import ARCHITECTURES, Inspection, inspect_all
 DOCS = Path(__file__).parent
 
 PUBLIC = (
+    "gapbench.cli.python.run",
+    "gapbench.cli.python.load",
+    "gapbench.cli.python.compare",
+    "gapbench.cli.python.Run",
     "gapbench.workloads.suites.suite",
     "gapbench.workloads.suites.grid",
     "gapbench.workloads.cases.Case",

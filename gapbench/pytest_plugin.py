@@ -172,7 +172,7 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
         from gapbench.machine.devices import device
         from gapbench.measuring import recording
         from gapbench.measuring.budget import fit_to_budget
-        from gapbench.measuring.plan import CasePlan, Effort, Plan
+        from gapbench.measuring.plan import CasePlan, Effort
         from gapbench.operations import operation
         from gapbench.store.store import Store
         from gapbench.workloads.cases import parse_duration
@@ -193,8 +193,7 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
         trimmed = fit_to_budget(list(plans.values()), effort)
         with _locked(session.config, trimmed.kept[0].case.device):
             store, words = Store(option("--gapbench-store")), session.config.invocation_params.args
-            writer = recording.begin(store, trimmed.kept, effort, words, notes=trimmed.warnings)
-            recorded = recording.record(writer, Plan(tuple(trimmed.kept), effort))
+            recorded = recording.measure(store, trimmed.kept, effort, words, notes=trimmed.warnings)
         if recorded.interrupted:
             raise KeyboardInterrupt
         recordings[repeat] = recorded

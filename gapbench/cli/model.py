@@ -223,13 +223,11 @@ def _measure(store: "Store", plans: "list[CasePlan]", seconds: float, no_wait: b
     """Measure a plan within ``seconds`` into the store; warn of what a run warns of."""
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
-    from gapbench.measuring.plan import Effort, Plan
+    from gapbench.measuring.plan import Effort
 
     effort = Effort(seconds)
-    with common.locked(plans[0].case.device, no_wait):
-        writer = recording.begin(store, plans, effort, sys.argv[1:], **fields)
-        with Progress(plans, effort) as progress:
-            recorded = recording.record(writer, Plan(tuple(plans), effort), progress.observe)
+    with common.locked(plans[0].case.device, no_wait), Progress(plans, effort) as progress:
+        recorded = recording.measure(store, plans, effort, sys.argv[1:], progress.observe, **fields)
     common.show_warnings(recorded.run.warnings)
     if recorded.interrupted:
         raise KeyboardInterrupt

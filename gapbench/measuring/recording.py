@@ -258,6 +258,18 @@ def own_implementations(run: Run) -> set[str]:
     return {name for planned in run.plan or () for name, spec in planned.specs.items() if is_user_spec(spec)}
 
 
+def measure(
+    target: Store,
+    plans: Sequence[CasePlan],
+    effort: Effort,
+    argv: Sequence[str],
+    observe: Callable[[Event], None] = lambda _event: None,
+    **described: Any,
+) -> Recording:
+    """Measure a plan into a new run: `begin`, whose further arguments are ``described``, and `record`."""
+    return record(begin(target, plans, effort, argv, **described), Plan(tuple(plans), effort), observe)
+
+
 def record(
     writer: RunWriter,
     plan: Plan,
