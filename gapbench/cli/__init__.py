@@ -3,31 +3,36 @@
 Data goes to stdout, progress and errors to stderr; exit codes are `gapbench.errors.ExitCode`.
 """
 
+import contextlib
 import io
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
 from gapbench import __version__
-from gapbench.cli import ab, diff, doctor, history, model, profile, report, run, store, tune, which
+from gapbench.cli import ab, config, diff, doctor, history, model, profile, report, run, store, tune, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError, is_out_of_memory
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command, ab.command, list_command.command, diff.command, history.command, report.command,
     profile.command, which.command, doctor.command, store.command, tune.command,
-    model.command,
+    model.command, config.command,
 )  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="gapbench")
-def gapbench() -> None:
+@click.pass_context
+def gapbench(context: click.Context) -> None:
     """Measure global-average-pooling implementations, and show which one to use and how sure that is."""
+    with contextlib.suppress(FileNotFoundError):  # the current folder is gone
+        context.default_map = config.defaults(COMMANDS, config.read(Path.cwd())[1])
 
 
 for _command in COMMANDS:
