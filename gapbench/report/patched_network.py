@@ -107,10 +107,11 @@ def page(stored: Stored) -> dict[str, Any] | None:
     if (network := stored.run.network) is None:
         return None
     measured = [*effects(stored.results, stored.samples)]
+    passes = dict.fromkeys(Case.from_id(site.case).pass_ for site in network.sites)
     totals = sorted(network.totals.items(), key=lambda total: total[1])
     return {
         "said": conclusion(network, measured), "facts": facts(measured), "sites": sites(network),
-        "target": network.target,
+        "target": network.target, "passes": " and ".join({"forward": "a forward pass"}.get(each, "a training step") for each in passes),
         "totals": [(name, fmt.seconds(seconds)) for name, seconds in totals], "run": network.run,
     }  # fmt: skip
 
@@ -137,6 +138,7 @@ def sites(network: PatchedNetwork) -> list[Row]:
             "sites": (group[0].module or "the network's own code")
             + (f" and {len(group) - 1} more" if len(group) > 1 else ""),
             "calls": sum(site.count for site in group),
+            "% of pass": fmt.number(100 * (group[0].share or 0.0), 2),
             "case": ", ".join(Case.from_id(case).id.split("-")[:3]),
             "pass": Case.from_id(case).pass_,
             "now": now,
