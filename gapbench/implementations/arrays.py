@@ -1,4 +1,4 @@
-"""GAP by other array libraries, on the memory of the tensors: NumPy on the CPU, CuPy and JAX on GPUs."""
+"""GAP by other array libraries, on the memory of the tensors: NumPy on the CPU, CuPy on GPUs."""
 
 from functools import partial
 
@@ -64,38 +64,4 @@ def _cupy_mean(case: Case) -> Function:
     return cupy_mean
 
 
-def _jax_unsupported(case: Case) -> str | None:
-    if reason := not_on_cpu(case, "JAX"):
-        return reason
-    if case.dtype == "float64":
-        return "JAX computes in float32 unless a whole process is configured otherwise; choose --dtype float32"
-    if case.layout == "sliced":
-        return "JAX takes dense tensors only, without gaps; choose --layout channels_last"
-    return missing("jax", "jax")
-
-
-@_on_other_runtimes(
-    "jax",
-    "JAX's mean, compiled by XLA, on the tensor's memory; waits for its result in every call",
-    "torch.from_dlpack(jax.jit(lambda a: a.mean((2, 3), keepdims=True))(jax.dlpack.from_dlpack(x)))",
-    unsupported=_jax_unsupported,
-    waits=True,
-)
-def _jax_mean(case: Case) -> Function:
-    """Return a mean by XLA; each call waits for its result, since PyTorch's events do not cover XLA's streams."""
-    import jax
-
-    # otherwise the first call would reserve three quarters of the GPU's memory
-    preallocate = {"preallocate": False}
-    jax.config.update("jax_pjrt_client_create_options", preallocate)  # type: ignore[no-untyped-call]
-    dims = case.spatial_dims
-    mean = jax.jit(lambda a: a.mean(dims, keepdims=True))
-
-    def jax_mean(x: Tensor) -> Tensor:
-        y: Tensor = from_dlpack(mean(jax.dlpack.from_dlpack(x)).block_until_ready())
-        return y
-
-    return jax_mean
-
-
-ARRAYS: tuple[Implementation, ...] = (_numpy_mean, _cupy_mean, _jax_mean)
+ARRAYS: tuple[Implementation, ...] = (_numpy_mean, _cupy_mean)

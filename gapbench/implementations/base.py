@@ -43,7 +43,6 @@ class Implementation:
     parameters: Callable[[Case], int] = lambda _case: 0
     loads: tuple[str, ...] = ()
     truth: Truth = GLOBAL_AVERAGE
-    waits: bool = False  # whether a call returns only when its work is done, so that no clock of the device can time it
 
     def unsupported_reason(self, case: Case) -> str | None:
         """Return why it cannot run on ``case``, with the remedy, or None."""

@@ -244,9 +244,7 @@ class _Round:
                     schedule.prefault(timer, calls, count)
                 calibration[index] = length or schedule.calibrate(timer, calls, self.assignment.batch_seconds)
             except clocks.ClockError as refusal:
-                waits = getattr(self.prepared.contenders[index].implementation, "waits", False)  # older commits lack it
-                status = "unsupported" if waits else refusal.status
-                refusals.append(RoundFailure(index, status, str(refusal), timer.name))
+                refusals.append(RoundFailure(index, refusal.status, str(refusal), timer.name))
         if refusals:
             raise _RefusedError(refusals)
         return calibration

@@ -107,11 +107,12 @@ def page(stored: Stored) -> dict[str, Any] | None:
     if (network := stored.run.network) is None:
         return None
     measured = [*effects(stored.results, stored.samples)]
-    passes = dict.fromkeys(Case.from_id(site.case).pass_ for site in network.sites)
+    names = {"forward": "a forward pass", "training": "a training step"}
+    passes = dict.fromkeys(names[Case.from_id(site.case).pass_] for site in network.sites)
     totals = sorted(network.totals.items(), key=lambda total: total[1])
     return {
         "said": conclusion(network, measured), "facts": facts(measured), "sites": sites(network),
-        "target": network.target, "passes": " and ".join({"forward": "a forward pass"}.get(each, "a training step") for each in passes),
+        "target": network.target, "passes": " and ".join(passes),
         "totals": [(name, fmt.seconds(seconds)) for name, seconds in totals], "run": network.run,
     }  # fmt: skip
 

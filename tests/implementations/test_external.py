@@ -16,7 +16,7 @@ from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import Judged, Prepared, WorkerExit
 from gapbench.workloads.cases import LAYOUTS, Case
 
-LIBRARIES = {"onnx": "onnxruntime", "cupy": "cupy", "jax": "jax"}
+LIBRARIES = {"onnx": "onnxruntime", "cupy": "cupy"}
 EXTERNAL = [implementation for implementation in IMPLEMENTATIONS if implementation.family in (*LIBRARIES, "numpy")]
 ON_CPU = [implementation for implementation in EXTERNAL if implementation.family in ("onnx", "numpy")]
 
@@ -69,7 +69,7 @@ from gapbench.workloads.cases import Case
 from gapbench.implementations import IMPLEMENTATIONS
 for one, device, layout in itertools.product(IMPLEMENTATIONS, ("cpu", "cuda"), {list(LAYOUTS)}):
     one.unsupported(Case((2, 3, 7, 7), device=device, layout=layout))
-print({{"onnx", "onnxruntime", "cupy", "jax"}} & set(sys.modules))
+print({{"onnx", "onnxruntime", "cupy"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -38,7 +38,7 @@ class Launching:
 
 @pytest.fixture
 def measure(bench, monkeypatch, begun):
-    def run(entries, waits=(), by_design=False):
+    def run(entries, waits=()):
         made = bench(cache_bytes=8 * 2**20)
         functions = {name: Launching(made.simulated, SECONDS[name], name in waits) for name in SECONDS}
         monkeypatch.setattr(rounds, "device", lambda _name: made.accelerator)
@@ -47,7 +47,7 @@ def measure(bench, monkeypatch, begun):
         monkeypatch.setattr(
             prepared.operations,
             "load",
-            lambda spec: Implementation(spec, "test", "", "", lambda _case: functions[spec], waits=by_design),
+            lambda spec: Implementation(spec, "test", "", "", lambda _case: functions[spec]),
         )
         # A simulated graph replays time, not arithmetic: its outputs do not follow new content.
         monkeypatch.setattr(rounds._Inputs, "replace", lambda _inputs: None)
@@ -94,13 +94,6 @@ def test_a_contender_that_a_clock_refuses_is_named_with_the_clock(measure):
     assert isinstance(failure, RoundFailure)
     assert (failure.contender, failure.clock) == (1, "event_warm")
     assert failure.status == "failed"
-
-
-def test_what_waits_by_design_is_unsupported_by_the_clocks_of_the_device(measure):
-    """As JAX's mean, whose streams PyTorch's events do not cover: a run with it ended with 3."""
-    failure = measure({"event_warm": (0, 1), "host_call": (0, 1)}, waits=("twice",), by_design=True)
-    assert (failure.contender, failure.clock, failure.status) == (1, "event_warm", "unsupported")
-    assert "the calls wait for the device" in failure.reason
 
 
 def test_all_that_the_clocks_of_a_round_refuse_is_told_at_once(measure):
