@@ -12,6 +12,7 @@ from gapbench.cli import common
 from gapbench.cli.common import DURATION, SIZES
 from gapbench.cli.report import write_page
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError, counted
+from gapbench.store.records import FAILURES
 from gapbench.workloads.cases import DTYPES
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ def apply(
         click.echo(said.conclusion(patched, measured) + (f"; {written} has apply(model) for them" if written else ""))
         if recorded:
             write_page(store, recorded.run.id)
-    return ExitCode.FAILED if any(each.verdict == "not measured" for each in measured) else ExitCode.DONE
+    failed = recorded is not None and recorded.results["status"].isin(FAILURES).any()
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 def _measure(store: "Store", plans: "list[CasePlan]", seconds: float, no_wait: bool, **fields: Any) -> "Recording":

@@ -23,8 +23,8 @@ SAME = 0.01
 class Effect:
     """The effect of a patch on one pass of a network; times in seconds, errors relative to a sample's largest output.
 
-    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``allowed`` is the error up
-    to which the patched network is right: the tolerance, and twice the original's own.
+    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``own_error`` is that of the
+    network without the patch.
     """
 
     pass_: str
@@ -121,12 +121,14 @@ def conclusion(network: PatchedNetwork, effects: Sequence[Effect]) -> str:
     """Return whether the patch is worth it, as a sentence without its end."""
     changed = [site for site in network.sites if site.implementation]
     sites = f"{len(changed)} of {counted(len(network.sites), 'site')}"
-    verdicts = {each.verdict for each in effects}
+    faster, slower = (
+        ", ".join(effect(each)[0] for each in effects if each.verdict == verdict) for verdict in ("faster", "slower")
+    )
     if not changed:
         return f"nothing to change: none of {counted(len(network.sites), 'site')} has a faster implementation"
-    if "faster" not in verdicts:
+    if not faster:
         return f"not worth it: with {sites} changed, the network is not shown to be faster"
-    return f"{sites} worth changing"
+    return f"{sites} worth changing: faster {faster}" + (f"; but slower {slower}" if slower else "")
 
 
 def sites(network: PatchedNetwork) -> list[Row]:

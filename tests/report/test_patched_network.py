@@ -74,7 +74,9 @@ def test_too_few_rounds_decide_nothing():
 
 def test_the_conclusion_says_whether_it_is_worth_it():
     faster, same = effects(*measured(patched=0.9))
-    assert conclusion(NETWORK, [faster, same]) == "2 of 3 sites worth changing"
+    assert conclusion(NETWORK, [faster, same]) == "2 of 3 sites worth changing: faster forward"
+    slower, _ = effects(*measured((TRAINING,), patched=1.1))
+    assert conclusion(NETWORK, [faster, slower]).endswith(": faster forward; but slower training step")
     assert conclusion(NETWORK, [same]).startswith("not worth it: with 2 of 3 sites changed, the network is not shown")
     left = structs.replace(NETWORK, sites=SITES[2:])
     assert conclusion(left, []) == "nothing to change: none of 1 site has a faster implementation"
@@ -99,7 +101,7 @@ def test_the_page_of_such_a_run_has_the_network_and_no_other_page_has():
                             single_file=False)
         for name, each in (("network", run), ("plain", structs.replace(run, network=None)))
     }  # fmt: skip
-    assert "nets.py:make: 2 of 3 sites worth changing." in html_of["network"]
+    assert "nets.py:make: 2 of 3 sites worth changing: faster forward." in html_of["network"]
     assert "a.pool and 1 more" in html_of["network"]
     assert re.search(r"adaptive</dt><dd>1\.00 ms.*mean</dt><dd>2\.00 ms", html_of["network"], re.DOTALL)
     assert 'id="network"' not in html_of["plain"]
