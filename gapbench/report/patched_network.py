@@ -23,8 +23,8 @@ SAME = 0.01
 class Effect:
     """The effect of a patch on one pass of a network; times in seconds, errors relative to a sample's largest output.
 
-    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``own_error`` is that of the
-    network without the patch.
+    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``own_error`` is the error
+    without the patch.
     """
 
     pass_: str
