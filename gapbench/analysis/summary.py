@@ -154,10 +154,13 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
     return np.array([ratio for ratio in ratios if not np.isnan(ratio)])
 
 
-def ratio(samples: pd.DataFrame, name: str, reference: str) -> Interval:
-    """Return the ratio of two implementations by the samples of one case; nan if they share no round."""
+def ratio(samples: pd.DataFrame, name: str, reference: str, raced: bool = False) -> Interval:
+    """Return the ratio of two implementations by the samples of one case; nan if they share no round.
+
+    With a ``raced`` reference, which stopped early as slower, the upper bound may be all that is known.
+    """
     values = (log_ratios(turns, name, reference) for turns in _turns(samples).values())
-    return location(next(filter(len, values), np.empty(0))).exp()
+    return _interval(next(filter(len, values), np.empty(0)), faster=raced).exp()
 
 
 def with_best(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:

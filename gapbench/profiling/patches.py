@@ -23,6 +23,7 @@ from gapbench.measuring.plan import CasePlan
 from gapbench.operations.network import NETWORK, Network, Variant, WithInput, blamed
 from gapbench.profiling import networks
 from gapbench.statistics.stats import Interval
+from gapbench.store.records import SLOWER
 from gapbench.store.run import PatchedNetwork, PooledSite
 from gapbench.workloads import inputs
 from gapbench.workloads.case_lists import ListedCase, Site
@@ -58,7 +59,10 @@ class Choice:
     @property
     def said(self) -> str:
         """What was measured."""
-        interval = "" if self.ratio.low is None else f" [{self.ratio.low:.2f}, {self.ratio.high:.2f}]"
+        low, high = self.ratio.low, self.ratio.high
+        interval = (
+            f" [{low:.2f}, {high:.2f}]" if low is not None else f" (at most {high:.2f})" if high is not None else ""
+        )
         return f"{self.implementation}: {self.ratio.estimate:.2f}{interval} of the time of {self.own}"
 
     @property
@@ -165,9 +169,13 @@ def choose(
             continue
         nearest = (alike["threads"] - original.case.threads).abs().argmin()
         case = Case.from_id(str(alike["case"].iloc[nearest]))
+        alike = alike[alike["case"] == case.id]
         measured = samples[samples["case"] == case.id]
+        stopped = dict(zip(alike["implementation"], alike["stopped_by"] == SLOWER, strict=True))
         for spelling in dict.fromkeys(filter(None, map(own, each.sites))):
-            ratios = {name: summary.ratio(measured, name, spelling) for name in candidates(each) if name != spelling}
+            raced = stopped.get(spelling, False)
+            others = [name for name in candidates(each) if name != spelling]
+            ratios = {name: summary.ratio(measured, name, spelling, raced) for name in others}
             shown = {name: ratio for name, ratio in ratios.items() if ratio.high is not None and ratio.high < WORTH}
             if shown:
                 best = min(shown, key=lambda name: shown[name].estimate)

@@ -207,6 +207,18 @@ def test_each_spelling_gets_what_is_shown_to_be_faster_than_it():
     assert chosen(triton=0.01, adaptive=0.3, avg_pool=2) == [("mean", "adaptive")]  # triton needs more than PyTorch
 
 
+def test_what_stopped_early_as_slower_is_replaced_by_the_bound():
+    """A squeeze that took ten times as long ran in three rounds, which give no interval: it was left as it is."""
+    run = side(cases=[Case(SHAPE, threads=2)], names=("mean", "adaptive"), changes={"adaptive": 5})
+    samples = run.samples[(run.samples["implementation"] == "mean") | (run.samples["round"] < 3)]
+    results = run.results.assign(stopped_by=run.results["implementation"].map({"adaptive": "slower", "mean": "target"}))
+    (choice,) = choose(variant(), [LISTED], results, samples)
+    assert (choice.own, choice.implementation, choice.ratio.low) == ("adaptive", "mean", None)
+    assert 0.1 < choice.ratio.high < 0.2
+    assert choice.said.startswith("mean: 0.10 (at most 0.1")
+    assert [*choose(variant(), [LISTED], results.assign(stopped_by="target"), samples)] == []
+
+
 def test_results_of_the_networks_threads_count_first():
     assert chosen(threads=(1, 2, 8), adaptive=2) == [("adaptive", "mean")]
     case = next(iter(choose(variant(), [LISTED], *frames(threads=(1, 8))))).case
