@@ -168,19 +168,8 @@ def when(value: Any) -> str:
 
 def devices(run: Run, results: pd.DataFrame) -> str:
     """Describe the measured devices, with their hardware if it is known."""
-    machine, texts = run.machine, []
-    for device in results["device"].dropna().unique() if "device" in results else []:
-        kind, _, index = str(device).partition(":")
-        position = int(index) if index.isdecimal() else 0
-        name = None
-        if device == machine.device and machine.device_description:
-            name = machine.device_description
-        elif kind == "cpu" and machine.cpu:
-            name = machine.cpu + (f" ({fmt.counted(machine.cores, 'core')})" if machine.cores else "")
-        elif kind != "cpu" and position < len(machine.gpus):
-            name = machine.gpus[position].name
-        texts.append(f"{device}: {name}" if name else str(device))
-    return ", ".join(texts)
+    names = {str(device): run.machine.description(str(device)) for device in results["device"].dropna().unique()}
+    return ", ".join(f"{device}: {name}" if name else device for device, name in names.items())
 
 
 def environment(run: Run) -> list[tuple[str, Facts]]:

@@ -88,6 +88,14 @@ class Machine(Struct, frozen=True, kw_only=True):
     gpus: tuple[Gpu, ...] = ()
     unreadable: dict[str, str] = {}
 
+    def description(self, device: str) -> str | None:
+        """Return the hardware's name of a device of this machine, None where it is unknown."""
+        if device == self.device and self.device_description:
+            return self.device_description
+        kind, _, index = device.partition(":")
+        gpus = {str(number): gpu.name for number, gpu in enumerate(self.gpus)}
+        return self.cpu if kind == "cpu" else gpus.get(index or "0")
+
 
 class Environment(Struct, frozen=True):
     """A machine, and the versions of Python and of packages on it (None: not installed)."""
@@ -103,12 +111,9 @@ class Environment(Struct, frozen=True):
         """
         machine = self.machine
         gpu: dict[str, object] = {}
-        kind, _, index = (machine.device or "cpu").partition(":")
-        if kind != "cpu":
-            names = {str(number): each.name for number, each in enumerate(machine.gpus)}
+        if (machine.device or "cpu").partition(":")[0] != "cpu":
             drivers = sorted({each.driver for each in machine.gpus if each.driver})
-            name = machine.device_description or names.get(index or "0")
-            gpu = {"gpu": name, "driver": ", ".join(drivers) or None}
+            gpu = {"gpu": machine.description(str(machine.device)), "driver": ", ".join(drivers) or None}
         return {"cpu": machine.cpu, **gpu, "torch": self.versions.get("torch"), "threads": machine.usable_cores}
 
 

@@ -101,3 +101,13 @@ def test_a_cold_clock_is_held_against_memory():
 
 def test_no_rows():
     assert roofline.table(EMPTY).empty
+
+
+def test_more_measurements_than_marks_share_them_at_their_medians(monkeypatch):
+    monkeypatch.setattr(roofline.style, "MOST", 4)
+    small = [row(SMALL, "a", SMALL.bytes_moved / gbps / 1e9) for gbps in (10, 50, 60)]
+    large = [row(LARGE, name, LARGE.bytes_moved / 8e9) for name in "ab"]
+    table = roofline.table(stored([*small, *large]), [MEMORY, L2])
+    assert table["cases"].tolist() == [3, 1, 1]
+    assert table["GB/s"].tolist() == pytest.approx([50, 8, 8])
+    assert "5 measurements share 3 marks" in roofline.summary(stored([*small, *large]))

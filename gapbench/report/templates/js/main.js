@@ -13,7 +13,7 @@ async function start() {
       if (rows <= LARGE || sought(name)) await made;
     }
   }
-  for (const details of document.querySelectorAll("details.as-table[open]")) await makeViewTable(details);
+  for (const table of document.querySelectorAll("figure > table[data-source]")) await makeViewTable(table);
   await makeDiff();
   await makeHistory();
   restoreTrend?.();

@@ -124,17 +124,18 @@ function remarksOf(row) {
 }
 
 /** The table of a view, with the columns that it has. */
-function makeViewTable(details) {
-  const element = details.querySelector("table");
+function makeViewTable(element) {
   const source = frame(JSON.parse(document.getElementById(element.dataset.source).textContent));
   const columns = source.names.map((name) => {
     const read = source.column(name);
-    const numeric = range(source.count).every((row) => read(row) === null || typeof read(row) === "number");
-    return { name, title: name.replaceAll("_", " "), value: read, numeric, show: numeric ? (row) => markup`${number(read(row), 4)}` : undefined };
+    const values = range(source.count).map(read).filter((value) => value !== null);
+    const numeric = values.every((value) => typeof value === "number");
+    const format = values.every(Number.isInteger) ? count : (value) => number(value, 4);
+    return { name, title: name.replaceAll("_", " "), value: read, numeric, show: numeric ? (row) => markup`${format(read(row))}` : undefined };
   });
   return makeTable(element, columns, source.count);
 }
 
-document.querySelectorAll("details.as-table:not([open])").forEach((details) =>
-  details.addEventListener("toggle", () => makeViewTable(details), { once: true }),
+document.querySelectorAll("details.as-table").forEach((details) =>
+  details.addEventListener("toggle", () => makeViewTable(details.querySelector("table")), { once: true }),
 );
