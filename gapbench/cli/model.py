@@ -189,6 +189,8 @@ def apply(
     else:
         run = store.resolve(run)
         results, samples = store.results([run], validate=True), store.samples([run], validate=True)
+    if not results["shape"].isin([case.shape for case in listed]).any():
+        raise NothingMatchedError(f"run {run} measured none of {network}'s pooling; leave --run out, or name another")
     choices = [*patches.choose(original, listed, results, samples)]
     patched = patches.describe(original, run, listed, choices, results)
     recorded, top1, measured, source = None, None, [], ""

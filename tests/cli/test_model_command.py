@@ -137,6 +137,12 @@ def test_a_network_is_patched_measured_and_written(gapbench, tmp_path):
     assert (stored.network.target, stored.suites) == ("nets.py:Squeeze", ("Squeeze",))
 
 
+def test_a_run_of_something_else_is_refused(gapbench):
+    code, _, err = gapbench(*APPLY, "--run", keep(Store("results"), side()))
+    assert code == 5
+    assert "measured none of nets.py:Squeeze's pooling; leave --run out, or name another" in err
+
+
 def test_nothing_to_change_is_an_answer(gapbench, tmp_path):
     code, out, _ = gapbench(*APPLY, "--run", pooling(("forward", "training")), "-o", "pooled.py")
     assert code == 0
