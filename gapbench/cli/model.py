@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gapbench.profiling.networks import Recorded
     from gapbench.store.store import Store
 
+_PATIENCE = 600.0  # seconds: to compile a whole network takes minutes
+
 
 @click.group("model")
 def command() -> None:
@@ -229,7 +231,7 @@ def _measure(store: "Store", plans: "list[CasePlan]", seconds: float, no_wait: b
     from gapbench.measuring import recording
     from gapbench.measuring.plan import Effort
 
-    effort = Effort(seconds)
+    effort = Effort(seconds, patience=_PATIENCE)
     with common.locked(plans[0].case.device, no_wait), Progress(plans, effort) as progress:
         recorded = recording.measure(store, plans, effort, sys.argv[1:], progress.observe, **fields)
     common.show_warnings(recorded.run.warnings)
