@@ -167,7 +167,7 @@ class RunCollector:
             )
             yield Warning("throttling", evidence, "lock the clock with gapbench tune, and run again")
         slowed = [slowdown for slowdown in self._slowdowns if slowdown > _SLOWED]
-        if slowed:
+        if slowed and clock_rates.isna().all():  # else the rates have said so, or that the work was slowed by others
             evidence = (
                 f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as "
                 "long for the same work as at the round's start: it was throttled"

@@ -109,12 +109,14 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     assert not samples.duplicated(["case", "implementation", "round", "turn"]).any()
 
 
-def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
+@pytest.mark.parametrize("slow", [None, 1700.0, 1000.0], ids="cycles {}".format)
+def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store, slow):
+    """Throttling once, by the rate of the device's clock where its cycles are counted."""
     case = CONTESTS[0].case
     batches = Batches()
     for turn in range(4):
         for contender in range(2):
-            batches.add(contender, turn, contender, 10, 1e-3)
+            batches.add(contender, turn, contender, 10, 1e-3, 0.0, slow and (slow if turn else 1700.0))
 
     def measure(plan, earlier, with_ceilings, servers):
         yield events.Qualified(case, "mean", Qualification())
@@ -127,7 +129,8 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
     monkeypatch.setattr(engine, "measure", measure)
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
     messages = "\n".join(map(str, recorded.run.warnings))
-    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in messages
+    assert ("in 1 of 2 rounds the device took up to 1.40 times as long" in messages) == (slow is None)
+    assert ("12 of 16 batches ran at less than 75% of the highest" in messages) == (slow == 1000.0)
     assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in messages
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
