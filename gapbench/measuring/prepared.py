@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import cache
 from random import Random
 
 import psutil
@@ -182,20 +181,15 @@ def make_ready(case: Case) -> None:
     target = device(case.device)
     if isinstance(target, Accelerator):
         target.make_current()
-        _stay_near(target)
+        # A call from the other socket launches more slowly, and the scheduler moves processes between both.
+        if near := target.near_cpus() & usable_cpus():
+            os.sched_setaffinity(0, near)
         return
     # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Checked
     # beforehand, because an operating system that overcommits memory would kill the process.
     needed, available = case.elements * (6 * DTYPES[case.dtype] + 3 * 4), psutil.virtual_memory().available
     if needed > available:
         raise MemoryError(f"the harness needs about {needed:,} bytes, {available:,} are available")
-
-
-@cache
-def _stay_near(target: Accelerator) -> None:
-    """Keep this process on the CPUs near its device: calls from others launch slowly, and the scheduler moves it."""
-    if near := target.near_cpus() & usable_cpus():
-        os.sched_setaffinity(0, near)
 
 
 def status_of(error: Exception, case: Case) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import psutil
 import pytest
 import torch
 
-from gapbench.machine.devices import Accelerator
 from gapbench.measuring import prepared
 from gapbench.measuring.prepared import RejectedError
 from gapbench.workloads.cases import Case
@@ -50,23 +49,6 @@ def test_a_process_with_another_thread_cannot_be_forked(load):
     finally:
         stop.set()
         thread.join()
-
-
-def test_a_process_looks_once_for_the_cpus_near_its_device(monkeypatch):
-    reads = []
-
-    class Near(Accelerator):
-        def make_current(self):
-            """Do nothing: there is no device."""
-
-        def near_cpus(self):
-            reads.append(self.name)
-            return frozenset()
-
-    monkeypatch.setattr(prepared, "device", lambda name: Near(name))
-    for window in (6, 7):
-        prepared.make_ready(Case((2, 8, window), device="near:0"))
-    assert reads == ["near:0"]
 
 
 def test_the_noise_is_the_processs_and_the_rows_means_are_the_rounds(load):
