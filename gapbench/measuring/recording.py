@@ -11,13 +11,13 @@ import msgspec
 import pandas as pd
 
 from gapbench.analysis import summary
-from gapbench.errors import GapbenchError, counted
+from gapbench.errors import GapbenchError, RefusedError, counted
 from gapbench.machine import environment
 from gapbench.measuring import clocks, engine, events, memory, worker_env
 from gapbench.measuring.events import Confirmation, Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
-from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.protocol import DEVICE_FULL, Batches, RoundResult
 from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec, operation
 from gapbench.repository import git
@@ -288,6 +288,8 @@ def record(
                     writer.describe(ceilings=msgspec.convert(ceilings, tuple[Ceiling, ...]))
                 case events.Qualified():
                     collector.add_verdict(event)
+                    if (reason := event.qualification.reason or "").startswith(DEVICE_FULL):
+                        raise RefusedError(reason)
                 case events.RoundMeasured():
                     writer.append(collector.add_round(event))
                 case events.WorkerLost():
@@ -364,7 +366,8 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
     writer.release()
     reason = "out of memory" if isinstance(error, MemoryError) else str(error)
     remedy = f"fix that and resume with: gapbench run --resume {writer.id}"
-    return GapbenchError(f"{reason}; all earlier rounds are kept; {remedy}")
+    kind = type(error) if isinstance(error, GapbenchError) else GapbenchError
+    return kind(f"{reason}; all earlier rounds are kept; {remedy}")
 
 
 def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gapbench.errors import ExitCode, RefusedError
 from gapbench.measuring import engine, events, recording
 from gapbench.measuring.events import Confirmation
 from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
-from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.protocol import DEVICE_FULL, Batches, RoundResult
 from gapbench.measuring.recording import RunCollector
 from gapbench.store.records import Qualification
 from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
@@ -134,6 +135,33 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store, slow):
     assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in messages
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
+
+
+def test_a_device_without_free_memory_ends_the_run_and_keeps_its_rounds(monkeypatch, store):
+    case, batches = CONTESTS[0].case, Batches()
+    batches.add(0, 0, 0, 10, 1e-3)
+    ended = []
+
+    def measure(plan, earlier, with_ceilings, servers):
+        try:
+            yield events.Qualified(case, "mean", Qualification())
+            yield events.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"host": batches}))
+            yield events.Qualified(case, "mean", Qualification("oom", f"{DEVICE_FULL}: 0 bytes are free"))
+            pytest.fail("the next case was begun")
+        finally:
+            ended.append("processes")
+
+    monkeypatch.setattr(engine, "measure", measure)
+    writer = recording.begin(store, CONTESTS, EFFORT, [])
+    with pytest.raises(RefusedError) as refused:
+        recording.record(writer, PLAN)
+    assert refused.value.exit_code == ExitCode.REFUSED
+    assert str(refused.value) == (
+        "the device's memory is full: 0 bytes are free; all earlier rounds are kept; fix that and resume with: "
+        f"gapbench run --resume {writer.id}"
+    )
+    assert len(store.samples([writer.id])) == 1
+    assert ended == ["processes"]
 
 
 @pytest.mark.parametrize(("threads", "warned"), [(1, False), (2, False), (3, True)])

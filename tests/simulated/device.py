@@ -57,7 +57,7 @@ class SimulatedDevice:
         self._waiting: deque[float] = deque()
         self._begun = False
         self._events = 0
-        self.allocated = 0
+        self.allocated, self.held_by_others, self.memory = 0, 0, 80 * 2**30
         self.profiled: list[float] = []  # the seconds of all kernels
 
     def launch(self, kernel: Kernel, stream: Stream | None = None) -> None:

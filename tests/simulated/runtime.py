@@ -165,6 +165,8 @@ class SimulatedRuntime:
             current_stream=lambda index: device.current,
             set_stream=self._set_stream,
             memory_allocated=lambda index: device.allocated,
+            memory_reserved=lambda index: device.allocated,
+            get_memory_info=lambda index: (device.memory - device.held_by_others - device.allocated, device.memory),
         )
         self.autograd = SimpleNamespace(profiler=SimpleNamespace(profile=partial(SimulatedProfiler, device)))
         if family == "cuda":
