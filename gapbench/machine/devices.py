@@ -201,11 +201,6 @@ class Accelerator(_Cached):
             "device_processors": getattr(properties, "multi_processor_count", None),
         }
 
-    def memory(self) -> tuple[int, int]:
-        """Return the bytes that this process can have, and that the device has."""
-        free, total = self.torch.accelerator.get_memory_info(self.index)
-        return free + self.torch.accelerator.memory_reserved(self.index), total
-
     def near_cpus(self) -> frozenset[int]:
         """Return the host's CPUs that are nearest to it, none where that is unknown."""
         properties = getattr(getattr(self.torch, self.family, None), "get_device_properties", lambda _: None)(

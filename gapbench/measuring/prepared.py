@@ -198,7 +198,8 @@ def _make_room(target: Accelerator, case: Case) -> None:
     needed, free = 2 * case.elements * DTYPES[case.dtype], 0
     try:
         target.make_current()
-        free, total = target.memory()
+        free, total = target.torch.accelerator.get_memory_info(target.index)
+        free += target.torch.accelerator.memory_reserved(target.index)  # by this process, which can use it
         needed += 2 * (target.cache_bytes or 0)
     except Exception as error:  # a backend may not tell, and a context may not fit
         total = needed if is_out_of_memory(error) else 0

@@ -14,7 +14,7 @@ from simulated.speed import Speed
 
 from gapbench import cli
 from gapbench.implementations import Implementation
-from gapbench.implementations.triton.dispatch import fastest
+from gapbench.implementations.triton.dispatch import choose
 from gapbench.implementations.triton.plans import Chip
 from gapbench.machine import environment
 from gapbench.machine.devices import Cpu
@@ -216,7 +216,7 @@ def test_implementations_that_the_oracle_rejects_are_named(monkeypatch, function
 )
 def test_five_choices_are_one_plan_or_equally_fast(monkeypatch, times, verdict):
     scripted = times()
-    kernels = SimpleNamespace(chip_of=lambda name: Chip(), milliseconds=lambda call: next(scripted), fastest=fastest)
+    kernels = SimpleNamespace(chip_of=lambda name: Chip(), milliseconds=lambda call: next(scripted), choose=choose)
     monkeypatch.setattr(selftest, "_kernels", lambda device, poison: (kernels, SimpleNamespace(gap=print)))
     monkeypatch.setattr(selftest, "forward_plans", lambda geometry, chip: ["one", "two", "three"])
     finding = BY_NAME["Triton's choice, five times"].run(Cpu())

@@ -69,24 +69,21 @@ class Memory:
         self._cache.put(str(plan), _FILE, binary=False)
 
 
-def fastest(times: Sequence[float]) -> int:
-    """Return the index of the fastest plan.
+def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory | None = None) -> Plan:
+    """Return the remembered or only plan; otherwise time all, and return the fastest.
 
     The first, which arithmetic prefers, is left only for one that is more than 3 % faster: times are noisy, and another
     choice in another process looks like a change of the code.
     """
-    best = min(range(len(times)), key=times.__getitem__)
-    return best if times[best] < _WORTH * times[0] else 0
-
-
-def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory) -> Plan:
-    """Return the remembered or only plan; otherwise time all, and return the fastest."""
     if len(plans) == 1:
         return plans[0]
-    chosen = memory.recall()
+    chosen = memory.recall() if memory else None
     if chosen is None:
-        chosen = plans[fastest([time(plan) for plan in plans])]
-        memory.remember(chosen)
+        times = [time(plan) for plan in plans]
+        best = min(range(len(plans)), key=times.__getitem__)
+        chosen = plans[best if times[best] < _WORTH * times[0] else 0]
+        if memory:
+            memory.remember(chosen)
     return chosen
 
 

@@ -138,9 +138,9 @@ class Gpu:
             "pcie_width": ("nvmlDeviceGetCurrPcieLinkWidth",),
             "pcie_width_max": ("nvmlDeviceGetMaxPcieLinkWidth",),
         }
-        display = ask("display", "nvmlDeviceGetDisplayActive", self.handle)
         compute = ask("compute_mode", "nvmlDeviceGetComputeMode", self.handle)
-        modes = zip(("mig", "mig_pending", "ecc", "ecc_pending"), (*mig, *ecc), strict=True)
+        display = ask("display", "nvmlDeviceGetDisplayActive", self.handle)
+        modes = zip(("mig", "mig_pending", "ecc", "ecc_pending", "display"), (*mig, *ecc, display), strict=True)
         return {
             "uuid": reasons.attempt(f"{prefix}uuid", self.uuid),
             "driver": ask("driver", "nvmlSystemGetDriverVersion"),
@@ -152,7 +152,6 @@ class Gpu:
             "power_limit_w": None if limit is None else limit / 1000,
             "persistence": reasons.attempt(f"{prefix}persistence", self.persistence),
             "compute_mode": _COMPUTE_MODES.get(compute),
-            "display": None if display is None else bool(display),
             "other_processes": None if others is None else len(others),
         }
 
