@@ -124,10 +124,9 @@ def _compiler(_: Device) -> Result:
 
 
 def _start(device: Accelerator) -> Result:
-    folder = Path(f"/proc/{os.getppid()}/fd")
     opened = []
     with suppress(OSError):
-        opened = [str(link.readlink()) for link in folder.iterdir()]
+        opened = [str(link.readlink()) for link in Path(f"/proc/{os.getppid()}/fd").iterdir()]
     devices = [path for path in opened if path.startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri"))]
     began = base.now()
     device.make_current()
@@ -246,11 +245,10 @@ def _sweeps(device: Accelerator) -> Result:
 
 def _bandwidth(device: Accelerator) -> Result:
     limits = _limits(device)
-    peak, kinds = limits[MEMORY, "datasheet"].gbps, ("read", "copy", "write")
-    rates = {kind: limits[MEMORY, kind].gbps for kind in kinds}
-    if peak is None:
-        return f"the peak is unknown: {limits[MEMORY, 'datasheet'].reason}", None
-    shares = {kind: (rate or 0.0) / peak for kind, rate in rates.items()}
+    peak = limits[MEMORY, "datasheet"]
+    if peak.gbps is None:
+        return f"the peak is unknown: {peak.reason}", None
+    shares = {kind: (limits[MEMORY, kind].gbps or 0.0) / peak.gbps for kind in ("read", "copy", "write")}
     listed = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
     return listed, all(0.80 <= share <= 0.97 for share in shares.values())
 
@@ -356,9 +354,8 @@ def _beyond_kernels(name: str, device: Accelerator) -> Result:
         if not kernels:
             return "the profiler recorded no kernel: the driver may restrict them to administrators", None
         beyond.append(timed - median(kernels))
-    return ", ".join(f"{each * 1e6:+.2f}" for each in beyond) + " µs", -5e-7 <= min(beyond) <= max(
-        beyond
-    ) <= _MOST_BEYOND[name]
+    listed = ", ".join(f"{each * 1e6:+.2f}" for each in beyond)
+    return f"{listed} µs", all(-5e-7 <= each <= _MOST_BEYOND[name] for each in beyond)
 
 
 def _accepted(device: Device) -> Result:
@@ -383,9 +380,8 @@ def _kernels(device: Device, poison: bool = True) -> tuple[Any, Any]:
     if device.name == "cpu" and not import_module("triton").knobs.runtime.interpret:
         raise UnreadableError("Triton's kernels need a GPU, or its interpreter")
     torch.use_deterministic_algorithms(poison, warn_only=True)
-    return import_module("gapbench.implementations.triton.dispatch"), import_module(
-        "gapbench.implementations.triton.op"
-    )
+    package = "gapbench.implementations.triton"
+    return import_module(f"{package}.dispatch"), import_module(f"{package}.op")
 
 
 def _plans(shapes: Sequence[tuple[int, ...]], dtypes: Iterable[str], most: int | None, device: Device) -> Result:
@@ -438,20 +434,19 @@ _TWINS = Check("identical code in one process", "within ±0.5 %", _NOISE, _alike
 _ACCEPTED = Check("implementations in each pass", "0 rejected", "see why with gapbench run --impl", _accepted)
 _KERNELS_WRONG = "report what is wrong; without a GPU, set TRITON_INTERPRET=1"
 _RIGHT = "0 wrong, both splits the same bit by bit"
-_ALTERNATING = "split_single_pass, inputs alternating"
 
 ON_CPU = (
     _COMPILER,
     Check("spins by host", _SPIN, _NOISE, partial(_spins, "host")),
     _TWINS,
-    Check(
-        "cold cache by host_cold", _COLD, "use a machine whose cache is not shared", partial(_canary, "host_cold", None)
-    ),
+    Check("cold cache by host_cold", _COLD, "use a machine of your own", partial(_canary, "host_cold", None)),
     Check("kept memory", "fewer than 5 page faults", "set GLIBC_TUNABLES as docs/measuring.md says", _kept_memory),
     Check("ceilings", "no level slower than the next", _NOISE, _levels),
     _ACCEPTED,
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, 1)),
-    Check(_ALTERNATING, "0 differ", _KERNELS_WRONG, partial(_single_pass, (2, 9, 37, 31), 20)),
+    Check(
+        "split_single_pass, inputs alternating", "0 differ", _KERNELS_WRONG, partial(_single_pass, (2, 9, 37, 31), 20)
+    ),
 )
 """The checks for the host's processor."""
 
@@ -487,6 +482,11 @@ ON_ACCELERATOR = (
     Check("Triton's choice, five times", "one plan, or regret below 3 %", _NOISE, _tuned),
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, None)),
     Check("Triton's plans, 2^31 elements", _RIGHT, _KERNELS_WRONG, partial(_plans, _HUGE, ["bfloat16"], 1)),
-    Check(_ALTERNATING, "0 differ", _KERNELS_WRONG, partial(_single_pass, (1, 32, 112, 112), 10**5)),
+    Check(
+        "split_single_pass, inputs alternating",
+        "0 differ",
+        _KERNELS_WRONG,
+        partial(_single_pass, (1, 32, 112, 112), 10**5),
+    ),
 )
 """The checks for a GPU or another accelerator."""
