@@ -56,7 +56,7 @@ class Progress:
             case events.CaseDone(case=case, stopped_by=reason):
                 description = f"{case.id} done ({reason})"
             case events.Warned():
-                description = "collected warnings of all machines"
+                description = "collected warnings"
             case events.SidesSeparated(case=case):
                 description = f"base and head need processes of their own: {case.id}"
             case events.Raced(case=case, implementation=name):

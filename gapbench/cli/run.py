@@ -83,8 +83,8 @@ def command(
 
     Writes the run's page to reports/, as gapbench report does, and prints its path.
 
-    Exits with 3 if a selected implementation was wrong or failed, 4 if --no-wait finds the device in use, 5 if nothing
-    matches the selection.
+    Exits with 3 if a selected implementation was wrong or failed, 4 if --no-wait finds the device in use or others fill
+    its memory, 5 if nothing matches the selection.
     """
     from gapbench.measuring.servers import Servers
 

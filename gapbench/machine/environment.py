@@ -198,9 +198,9 @@ def _throttled(throttles: Sequence[Any]) -> _Remarks:
 def _gpus(snapshots: Sequence[Snapshot], machine: Machine) -> _Remarks:
     if not str(machine.device).startswith("cuda"):
         return
-    for gpu in machine.gpus:
-        if machine.device_uuid not in (None, gpu.uuid):
-            continue
+    uuid = str(machine.device_uuid).removeprefix("GPU-")  # torch's has no prefix, and of a slice is the slice's own
+    own = [gpu for gpu in machine.gpus if uuid in ("None", str(gpu.uuid).removeprefix("GPU-"))]
+    for gpu in own or [gpu for gpu in machine.gpus if gpu.mig]:
         name = gpu.name or "the GPU"
         processes = (snapshot.gpu_processes.get(str(gpu.uuid), ()) for snapshot in snapshots)
         others = list(dict.fromkeys(itertools.chain.from_iterable(processes)))
@@ -221,6 +221,11 @@ def _gpus(snapshots: Sequence[Snapshot], machine: Machine) -> _Remarks:
                 f"the compute mode of {name} is {gpu.compute_mode}: two processes cannot use it at once, as sides that "
                 "do not share one do",
                 "set it with `sudo nvidia-smi --compute-mode=DEFAULT`",
+            )
+        if gpu.display:
+            yield (
+                f"{name} drives a display: drawing interrupts kernels, and takes memory and bandwidth",
+                "measure without a desktop, or let another GPU drive it",
             )
         if gpu.mig:
             yield (

@@ -27,7 +27,7 @@ LARGEST_USEFUL = 0.05
 """Largest detectable slowdown of a fit machine: one whose diff misses a slowdown of 5 % is unfit."""
 
 _UNFIT = ("load", "stolen time")
-_PATIENCE = 600.0  # timeout in seconds of the self-test's worker
+_PATIENCE = 1800.0  # timeout in seconds of the self-test's worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,22 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
     )
 
 
+def preflight(device: str) -> Finding:
+    """Name what is known to change an accelerator's times; not in a worker, which computes on it itself."""
+    machine = environment.describe(device).machine
+    warnings = environment.warnings(environment.snapshot(), None, machine)
+    named = [warning.evidence for warning in warnings if warning.topic == "GPUs"]
+    named += [f"{name} is set: {effect}" for name, effect in worker_env.changes_meaning().items()]
+    unread = "" if named or machine.gpus else machine.unreadable.get("gpus", "no GPU is listed")
+    verdict = "fail" if named else "unknown" if unread else "pass"
+    expected, remedy = "no variable, mode, display or other process that changes times", "unset or change what is named"
+    return Finding("preflight", expected, "; ".join(named) or unread or "none", verdict, remedy * (verdict != "pass"))
+
+
 def selftest(device: str, seconds: float) -> Iterator[Finding]:
     """Yield the findings of `measuring.selftest` in a worker, and of an A/A test through the engine for ``seconds``."""
+    if device != "cpu":
+        yield preflight(device)
     kept = memory.variables("kept", worker_env.environment().get("GLIBC_TUNABLES"))
     with ForkServer(["gapbench.measuring.worker"], variables=kept) as server:
         server.wait_ready()

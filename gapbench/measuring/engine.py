@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
+import numpy as np
 import psutil
 
 from gapbench.machine.telemetry import nvml
@@ -21,15 +22,16 @@ from gapbench.machine.telemetry.unreadable import Reasons
 from gapbench.measuring import worker
 from gapbench.measuring.case_processes import CaseProcesses
 from gapbench.measuring.ceilings import PATIENCE, unmeasured
-from gapbench.measuring.events import CaseDone, CeilingsMeasured, Event, Ready, RoundMeasured
+from gapbench.measuring.events import CaseDone, CeilingsMeasured, Event, Ready, RoundMeasured, Warned
 from gapbench.measuring.examiner import Examination, Paper
 from gapbench.measuring.forkserver import Forker, WorkerTimeoutError, how_it_ended, last_answer
-from gapbench.measuring.plan import Plan
+from gapbench.measuring.plan import Effort, Plan
 from gapbench.measuring.policies import CaseState, Policy, Precision, Request
 from gapbench.measuring.prepared import CaseTask
 from gapbench.measuring.protocol import Answer, Calibration, RoundFailure, RoundResult
 from gapbench.measuring.rounds import Assignment, seeds
 from gapbench.measuring.servers import Servers
+from gapbench.store.run import Warning
 from gapbench.workloads.cases import Case
 
 
@@ -51,7 +53,8 @@ def measure(
     """
     effort = plan.effort
     policy = policy or Precision(effort)
-    deadline = time.monotonic() + effort.budget
+    moments = [time.monotonic()]
+    deadline = moments[0] + effort.budget
     with contextlib.ExitStack() as stack:
         servers = servers or stack.enter_context(Servers())
         if any(case_plan.case.device != "cpu" for case_plan in plan.plans):
@@ -62,9 +65,11 @@ def measure(
         states = [CaseState(case_plan, plan, CaseProcesses(case_plan, plan, servers)) for case_plan in plan.plans]
         try:
             yield from _qualify(states)
+            moments.append(time.monotonic())
             if with_ceilings:
                 cases = [state.case for state in states if state.rows()]
                 yield measure_ceilings(cases, servers.any)
+            moments.append(time.monotonic())
             by_key = {state.case_plan.key: state for state in states}
             for measured in earlier:
                 by_key[measured.case, measured.memory].record(measured)
@@ -76,9 +81,22 @@ def measure(
                     yield item
                     if isinstance(item, CaseDone):
                         by_key[item.case, item.memory].processes.close()
+            yield from _late([*moments, time.monotonic()], effort)
         finally:
             for state in states:
                 state.processes.close()
+
+
+def _late(moments: Sequence[float], effort: Effort) -> Iterator[Warned]:
+    """Warn of a run that took much longer than its budget, and say of what: judging and the fewest rounds go on."""
+    total, (judging, ceilings, rounds) = moments[-1] - moments[0], np.diff(moments)
+    if total > effort.budget + max(10.0, effort.budget / 4):
+        evidence = (
+            f"the run took {total:.0f} s, its budget was {effort.budget:.0f}: loading, compiling and judging took "
+            f"{judging:.0f} s, ceilings {ceilings:.0f}, and at least {effort.rounds} rounds, which may compile again, "
+            f"{rounds:.0f}"
+        )
+        yield Warned([Warning("budget", evidence, f"give --budget {total:.0f}s, fewer --rounds, or fewer --impl")])
 
 
 def _qualify(states: Sequence[CaseState]) -> Iterator[Event]:

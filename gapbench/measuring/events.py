@@ -31,7 +31,7 @@ class Qualified:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Warnings about what another machine measured."""
+    """Warnings about the run, or what another machine measured."""
 
     warnings: list[Warning]
 

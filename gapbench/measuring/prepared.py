@@ -6,6 +6,7 @@ On the CPU this happens once for several rounds, which are forked from the proce
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,11 +19,11 @@ from gapbench.errors import is_out_of_memory
 from gapbench.implementations import Function, Implementation
 from gapbench.implementations.user import BrokenImplementationError
 from gapbench.machine.devices import Accelerator, device
-from gapbench.machine.telemetry.host import usable_cpus
+from gapbench.machine.telemetry import host, nvml
 from gapbench.measuring import cheat_checks, probes, side_modules
 from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import Source
-from gapbench.measuring.protocol import DEVICE_LOST, Prepared
+from gapbench.measuring.protocol import DEVICE_FULL, DEVICE_LOST, Prepared
 from gapbench.measuring.side_modules import SideModules
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, Case
@@ -180,9 +181,9 @@ def make_ready(case: Case) -> None:
     torch.set_num_threads(case.threads)
     target = device(case.device)
     if isinstance(target, Accelerator):
-        target.make_current()
+        _make_room(target, case)
         # A call from the other socket launches more slowly, and the scheduler moves processes between both.
-        if near := target.near_cpus() & usable_cpus():
+        if near := target.near_cpus() & host.usable_cpus():
             os.sched_setaffinity(0, near)
         return
     # Two inputs with copies and the float32 noise that they are made from, and the same for the examiner. Checked
@@ -190,6 +191,24 @@ def make_ready(case: Case) -> None:
     needed, available = case.elements * (6 * DTYPES[case.dtype] + 3 * 4), psutil.virtual_memory().available
     if needed > available:
         raise MemoryError(f"the harness needs about {needed:,} bytes, {available:,} are available")
+
+
+def _make_room(target: Accelerator, case: Case) -> None:
+    """Make a device current. Raises `RejectedError` where others leave too little memory for two inputs and a flush."""
+    needed, free = 2 * case.elements * DTYPES[case.dtype], 0
+    try:
+        target.make_current()
+        free, total = target.torch.accelerator.get_memory_info(target.index)
+        free += target.torch.accelerator.memory_reserved(target.index)  # by this process, which can use it
+        needed += 2 * (target.cache_bytes or 0)
+    except Exception as error:  # a backend may not tell, and a context may not fit
+        total = needed if is_out_of_memory(error) else 0
+    if free < needed <= total:
+        others = "nvidia-smi lists them"
+        with suppress(Exception), nvml.opened(target.name, target.uuid) as gpu:
+            others = ", ".join(map(host.process, gpu.other_processes())) or others
+        why = f"{free:,} bytes are free of {needed:,} that are needed, and other processes hold the rest ({others})"
+        raise RejectedError("oom", f"{DEVICE_FULL}: {why}; end them, or choose another --device")
 
 
 def status_of(error: Exception, case: Case) -> tuple[str, str]:

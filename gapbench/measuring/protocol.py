@@ -28,6 +28,7 @@ Quantity = Annotated[float, Meta(ge=0, le=1e15)]
 Calibration = dict[Index, tuple[Count, Quantity]]
 """By contender: how many calls make a batch, and the wall seconds that such a batch takes."""
 
+DEVICE_FULL = "the device's memory is full"  # the beginning of a reason that ends the run: other cases have no more
 DEVICE_LOST = 72
 """Exit status of a process whose device answers no more: an error in a kernel ends all that a process can do there."""
 

@@ -10,13 +10,13 @@ import msgspec
 import pandas as pd
 
 from gapbench.analysis import summary
-from gapbench.errors import GapbenchError, counted
+from gapbench.errors import GapbenchError, RefusedError, counted
 from gapbench.machine import environment
 from gapbench.measuring import clocks, engine, events, memory, worker_env
 from gapbench.measuring.events import Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.policies import TwoStages
-from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.protocol import DEVICE_FULL, Batches, RoundResult
 from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec, operation
 from gapbench.repository import git
@@ -158,7 +158,7 @@ class RunCollector:
             )
             yield Warning("throttling", evidence, "lock the clock with gapbench tune, and run again")
         slowed = [slowdown for slowdown in self._slowdowns if slowdown > _SLOWED]
-        if slowed:
+        if slowed and clock_rates.isna().all():  # else the rates have said so, or that the work was slowed by others
             evidence = (
                 f"in {len(slowed)} of {len(self._slowdowns)} rounds the device took up to {max(slowed):.2f} times as "
                 "long for the same work as at the round's start: it was throttled"
@@ -291,6 +291,8 @@ def record(
                     writer.describe(ceilings=msgspec.convert(ceilings, tuple[Ceiling, ...]))
                 case events.Qualified():
                     collector.add_verdict(event)
+                    if (reason := event.qualification.reason or "").startswith(DEVICE_FULL):
+                        raise RefusedError(reason)
                 case events.RoundMeasured():
                     writer.append(collector.add_round(event))
                 case events.WorkerLost():
@@ -359,7 +361,8 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
     writer.release()
     reason = "out of memory" if isinstance(error, MemoryError) else str(error)
     remedy = f"fix that and resume with: gapbench run --resume {writer.id}"
-    return GapbenchError(f"{reason}; all earlier rounds are kept; {remedy}")
+    kind = type(error) if isinstance(error, GapbenchError) else GapbenchError
+    return kind(f"{reason}; all earlier rounds are kept; {remedy}")
 
 
 def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:

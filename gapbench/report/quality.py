@@ -131,7 +131,7 @@ def _precision(run: Run, ok: pd.DataFrame) -> Check:
         return Check("precision", Level.PASSED, f"every ratio is known to ±{100 * target:.2g} %, the run's target")
     evidence = (
         f"{fmt.count(len(wide))} of {fmt.count(len(half))} ratios are known less well than to ±{100 * target:.2g} %, "
-        f"the run's target, the worst to ±{100 * wide.max():.2g} %"
+        f"the run's target, the worst to ±{fmt.number(100 * wide.max(), 2)} %"
     )
     if len(wide) <= FEW * len(half):
         return Check("precision", Level.PASSED, evidence)

@@ -54,6 +54,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
     power_limit_w: Number | None = None
     persistence: bool | None = None
     compute_mode: str | None = None
+    display: bool | None = None
     other_processes: Whole | None = None
 
 

@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -175,12 +176,14 @@ def test_without_a_driver_nothing_is_said_of_gpus(no_driver):
 )
 def test_the_cpus_near_a_gpu_are_those_of_its_socket(tree, monkeypatch, listed, expected):
     root = tree({"sys/bus/pci/devices/0000:1b:00.0/local_cpulist": listed} if listed else {"proc/stat": ""})
-    monkeypatch.setattr(devices.host.near_cpus, "__defaults__", (root,))
+    monkeypatch.setattr(devices.host, "near_cpus", cache(partial(devices.host.near_cpus.__wrapped__, root=root)))
     runtime = runtime_of("cuda")
     assert devices.Cuda("cuda", runtime).near_cpus() == frozenset()  # this runtime tells no address
     properties = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x1B, pci_device_id=0)
     runtime.cuda.get_device_properties = lambda index: properties
     assert devices.Cuda("cuda", runtime).near_cpus() == expected
+    (root / "sys/bus/pci/devices/0000:1b:00.0/local_cpulist").unlink(missing_ok=True)
+    assert devices.Cuda("cuda", runtime).near_cpus() == expected  # read once
 
 
 def test_ranges_are_nvtxs_where_torch_has_it():

@@ -47,6 +47,7 @@ class Processes:
             yield Qualified(self.case, name, Qualification(status, reason), clock, side, self.case_plan.memory)
 
     def qualify(self):
+        self._machine.now += self._machine.judging
         for index in range(len(self._sides) * len(self.names)):
             side, name = self.contender(index)
             statuses = self._machine.statuses
@@ -74,11 +75,22 @@ class Processes:
 class Machine:
     """What rounds would give: noise of ``spread`` a round, ``overhead`` seconds for each beside its turns.
 
-    ``changes`` are ratios of head to base by case or name; ``times`` what implementations take beside 1.
+    ``changes`` are ratios of head to base by case or name; ``times`` what implementations take beside 1; ``judging``
+    the seconds to load and judge a case.
     """
 
-    def __init__(self, monkeypatch, changes=None, spread=0.01, overhead=0.01, statuses=None, failures=None, times=None):
-        self.now, self.overhead, self.played = 1000.0, overhead, []
+    def __init__(
+        self,
+        monkeypatch,
+        changes=None,
+        spread=0.01,
+        overhead=0.01,
+        statuses=None,
+        failures=None,
+        times=None,
+        judging=0.0,
+    ):
+        self.now, self.overhead, self.played, self.judging = 1000.0, overhead, [], judging
         self.statuses, self.failures, self._times = statuses or {}, failures or {}, times or {}
         self._changes, self._spread = changes or {}, spread
         self._rng = np.random.default_rng(0)

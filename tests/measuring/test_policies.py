@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gapbench.measuring import engine, policies
-from gapbench.measuring.events import CaseDone, Flagged, Qualified, Raced, RoundMeasured
+from gapbench.measuring.events import CaseDone, Flagged, Qualified, Raced, RoundMeasured, Warned
 from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
 from gapbench.measuring.policies import TwoStages
 from gapbench.store.records import BASE, HEAD, NULL, THIS
@@ -204,6 +204,22 @@ def test_the_fewest_rounds_are_kept_beyond_the_budget(monkeypatch, rounds):
     events = rank(Machine(monkeypatch, overhead=5.0), cases=CASES[:3], rounds=rounds, budget=1.0)
     assert Counter(event.case for event in of(RoundMeasured, events)) == dict.fromkeys(CASES[:3], rounds)
     assert [event.stopped_by for event in of(CaseDone, events)] == ["budget"] * 3
+
+
+@pytest.mark.parametrize(("judging", "overhead"), [(25.0, 8.0), (0.0, 12.0), (8.0, 0.1)])
+def test_a_run_far_beyond_its_budget_says_what_took_the_time(monkeypatch, judging, overhead):
+    """What compiles in each process does so in each round."""
+    machine = Machine(monkeypatch, overhead=overhead, judging=judging)
+    warned = of(Warned, rank(machine, rounds=6, budget=10.0))
+    total = machine.now - 1000
+    assert bool(warned) == (total > 20)
+    for event in warned:
+        (warning,) = event.warnings
+        assert warning.evidence.startswith(
+            f"the run took {total:.0f} s, its budget was 10: loading, compiling and judging took {judging:.0f} s, "
+            f"ceilings 0, and at least 6 rounds, which may compile again, {total - judging:.0f}"
+        )
+        assert warning.remedy.startswith(f"give --budget {total:.0f}s, ")
 
 
 def test_the_budget_goes_to_the_cases_that_need_it(monkeypatch):

@@ -1,6 +1,9 @@
 """What a process loads for one case, and what it makes of those that cannot be loaded."""
 
+import os
 import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -49,6 +52,51 @@ def test_a_process_with_another_thread_cannot_be_forked(load):
     finally:
         stop.set()
         thread.join()
+
+
+HELD = {"nobody holds": 0, "others hold half": 40 * 2**30, "others hold": 80 * 2**30}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_a_device_that_others_fill_is_told_with_its_free_bytes_and_their_names(bench, monkeypatch, held):
+    made = bench()
+    made.simulated.held_by_others = HELD[held]
+    gpu = SimpleNamespace(other_processes=lambda: [os.getppid()])
+    monkeypatch.setattr(prepared, "device", lambda name: made.accelerator)
+    monkeypatch.setattr(prepared.nvml, "opened", lambda *_: nullcontext(gpu))
+    monkeypatch.setattr(prepared.host, "process", "{} (train)".format)
+    if held != "others hold":
+        prepared.make_ready(ON_DEVICE)
+        return
+    with pytest.raises(RejectedError) as refused:
+        prepared.make_ready(ON_DEVICE)
+    assert prepared.status_of(refused.value, ON_DEVICE) == (
+        "oom",
+        "the device's memory is full: 0 bytes are free of 83,890,688 that are needed, and other processes hold the "
+        f"rest ({os.getppid()} (train)); end them, or choose another --device",
+    )
+
+
+ON_DEVICE = Case((2, 8, 12, 6), device="cuda:0", dtype="float16")
+
+
+def test_a_device_that_has_no_room_for_a_context_is_full(bench, monkeypatch):
+    def no_context(index):
+        raise RuntimeError("CUDA error: out of memory")
+
+    made = bench()
+    monkeypatch.setattr(made.runtime.accelerator, "set_device_index", no_context)
+    monkeypatch.setattr(prepared, "device", lambda name: made.accelerator)
+    with pytest.raises(RejectedError, match=r"is full: 0 bytes are free .* \(nvidia-smi lists them\)"):
+        prepared.make_ready(ON_DEVICE)
+
+
+def test_a_device_that_does_not_tell_its_memory_or_is_too_small_is_tried(bench, monkeypatch):
+    made = bench()
+    monkeypatch.setattr(prepared, "device", lambda name: made.accelerator)
+    prepared.make_ready(Case((2**20, 2**10, 12, 6), device="cuda:0"))
+    monkeypatch.delattr(made.runtime.accelerator, "get_memory_info")
+    prepared.make_ready(ON_DEVICE)
 
 
 def test_the_noise_is_the_processs_and_the_rows_means_are_the_rounds(load):

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gapbench.errors import ExitCode, RefusedError
 from gapbench.measuring import engine, events, recording
 from gapbench.measuring.plan import CasePlan, Effort, Plan, Side
-from gapbench.measuring.protocol import Batches, RoundResult
+from gapbench.measuring.protocol import DEVICE_FULL, Batches, RoundResult
 from gapbench.measuring.recording import RunCollector
 from gapbench.store.records import Qualification
 from gapbench.store.run import Comparison, Environment, FlaggedRow, Machine, Warning
@@ -108,12 +109,14 @@ def test_an_interrupted_run_keeps_its_rounds_and_is_completed_by_resuming(store)
     assert not samples.duplicated(["case", "implementation", "round", "turn"]).any()
 
 
-def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
+@pytest.mark.parametrize("slow", [None, 1700.0, 1000.0], ids="cycles {}".format)
+def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store, slow):
+    """Throttling once, by the rate of the device's clock where its cycles are counted."""
     case = CONTESTS[0].case
     batches = Batches()
     for turn in range(4):
         for contender in range(2):
-            batches.add(contender, turn, contender, 10, 1e-3)
+            batches.add(contender, turn, contender, 10, 1e-3, 0.0, slow and (slow if turn else 1700.0))
 
     def measure(plan, earlier, with_ceilings, servers):
         yield events.Qualified(case, "mean", Qualification())
@@ -126,10 +129,38 @@ def test_throttling_and_lost_workers_are_warned_of(monkeypatch, store):
     monkeypatch.setattr(engine, "measure", measure)
     recorded = recording.record(recording.begin(store, CONTESTS, EFFORT, []), PLAN)
     messages = "\n".join(map(str, recorded.run.warnings))
-    assert "in 1 of 2 rounds the device took up to 1.40 times as long" in messages
+    assert ("in 1 of 2 rounds the device took up to 1.40 times as long" in messages) == (slow is None)
+    assert ("12 of 16 batches ran at less than 75% of the highest" in messages) == (slow == 1000.0)
     assert "round 0 was lost while sum_scale ran (killed by SIGKILL)" in messages
     assert recorded.run.clocks == {"host": {"floor_seconds": 5e-7}}
     assert recorded.samples["round"].nunique() == 2
+
+
+def test_a_device_without_free_memory_ends_the_run_and_keeps_its_rounds(monkeypatch, store):
+    case, batches = CONTESTS[0].case, Batches()
+    batches.add(0, 0, 0, 10, 1e-3)
+    ended = []
+
+    def measure(plan, earlier, with_ceilings, servers):
+        try:
+            yield events.Qualified(case, "mean", Qualification())
+            yield events.RoundMeasured(case, 0, 0, ("mean",), RoundResult({"host": batches}))
+            yield events.Qualified(case, "mean", Qualification("oom", f"{DEVICE_FULL}: 0 bytes are free"))
+            pytest.fail("the next case was begun")
+        finally:
+            ended.append("processes")
+
+    monkeypatch.setattr(engine, "measure", measure)
+    writer = recording.begin(store, CONTESTS, EFFORT, [])
+    with pytest.raises(RefusedError) as refused:
+        recording.record(writer, PLAN)
+    assert refused.value.exit_code == ExitCode.REFUSED
+    assert str(refused.value) == (
+        "the device's memory is full: 0 bytes are free; all earlier rounds are kept; fix that and resume with: "
+        f"gapbench run --resume {writer.id}"
+    )
+    assert len(store.samples([writer.id])) == 1
+    assert ended == ["processes"]
 
 
 @pytest.mark.parametrize(("threads", "warned"), [(1, False), (2, False), (3, True)])

@@ -1,6 +1,7 @@
 """The self-test passes on a sound simulated device, and each of its checks fails on one that breaks it."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -12,6 +13,10 @@ from simulated.device import Costs
 from simulated.speed import Speed
 
 from gapbench import cli
+from gapbench.implementations import Implementation
+from gapbench.implementations.triton.dispatch import choose
+from gapbench.implementations.triton.plans import Chip
+from gapbench.machine import environment
 from gapbench.machine.devices import Cpu
 from gapbench.machine.telemetry import nvml
 from gapbench.measuring import ceilings, doctor, engine, schedule, selftest
@@ -21,12 +26,23 @@ from gapbench.measuring.clocks.events import BlockingKernel
 from gapbench.measuring.protocol import Answer, WorkerExit
 from gapbench.measuring.selftest import ON_ACCELERATOR, ON_CPU, Finding
 from gapbench.store.ceilings import MEMORY, Ceiling
+from gapbench.store.run import Environment, Gpu, Machine
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
 
 MIB = 2**20
 BY_NAME = {check.name: check for check in (*ON_CPU, *ON_ACCELERATOR)}
 SKEWED = {"costs": Costs(skew=1.02)}
+CLOCKS = ("event_cold", "event_warm", "graph_warm")
+COMPUTED = {
+    "implementations in each pass",
+    "Triton's choice, five times",
+    "Triton's plans",
+    "Triton's plans, 2^31 elements",
+    "split_single_pass, inputs alternating",
+}
+"""What a simulated device does not compute: seen to pass and fail below, and in Triton's interpreter
+(tests/implementations/triton/test_checked_kernels.py)."""
 
 
 class Weather(Speed):
@@ -49,6 +65,7 @@ BROKEN = {
     **{f"canary of 1/{share} of the cache": {"partitions": 2 * share} for share in (8, 4, 2)},
     "flush by reading against writing and reading": {"scan_resistant": True},
     "memory after 1,000 calls": {"costs": Costs(leak=512)},
+    **{f"{name} beyond the profiler's kernels": SKEWED for name in CLOCKS},
 }
 """What breaks each check, as parts of the simulated machine."""
 
@@ -78,7 +95,9 @@ def machine(bench, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("check", ON_ACCELERATOR, ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", [check for check in ON_ACCELERATOR if check.name not in COMPUTED], ids=lambda check: check.name
+)
 def test_a_sound_device_passes(machine, check):
     finding = check.run(machine().accelerator)
     assert (finding.verdict, finding.remedy) == ("pass", ""), finding.found
@@ -117,7 +136,7 @@ PATCHED = {
     "cache against memory": no_cache,
     "memory against its datasheet": half_the_memory,
     "mean of 512 MB by event_cold": slow_means,
-    **{f"calls that {name} cannot time": blind for name in ("event_cold", "event_warm", "graph_warm")},
+    **{f"calls that {name} cannot time": blind for name in CLOCKS},
     "SM clock against NVML": another_clock,
 }
 """What breaks the other checks."""
@@ -134,7 +153,7 @@ def test_a_machine_that_breaks_a_check_fails_it(machine, monkeypatch, name):
 
 def test_every_check_of_an_accelerator_was_seen_to_fail():
     never = {"identity"}  # in a container NVML does not know this process by its own number
-    assert {check.name for check in ON_ACCELERATOR} == {*BROKEN, *PATCHED, *never}
+    assert {check.name for check in ON_ACCELERATOR} == {*BROKEN, *PATCHED, *COMPUTED, *never}
 
 
 def test_what_cannot_be_told_is_unknown_with_the_reason(bench):
@@ -150,6 +169,99 @@ def test_what_cannot_be_told_is_unknown_with_the_reason(bench):
         finding = BY_NAME[name].run(made.accelerator)
         assert (finding.verdict, reason in finding.found) == ("unknown", True), finding
         assert finding.remedy
+
+
+def test_a_profiler_that_records_no_kernel_is_unknown(machine):
+    made = machine()
+    made.simulated.profiled = Unrecorded()
+    finding = BY_NAME["event_warm beyond the profiler's kernels"].run(made.accelerator)
+    assert (finding.verdict, "administrators" in finding.found) == ("unknown", True)
+
+
+class Unrecorded(list):
+    """What stays empty."""
+
+    def append(self, _):
+        pass
+
+
+def raises(x):
+    raise ValueError("no good")
+
+
+@pytest.mark.parametrize(
+    ("function", "verdict", "why"),
+    [
+        (lambda x: x.mean((2, 3), keepdim=True), "pass", "0 of 3 rejected"),
+        (lambda x: x.sum((2, 3), keepdim=True), "fail", "3 of 3 rejected: own forward: wrong"),
+        (raises, "fail", "own forward: ValueError('no good')"),
+    ],
+)
+def test_implementations_that_the_oracle_rejects_are_named(monkeypatch, function, verdict, why):
+    own = Implementation("own", "eager", "its summary", "own(x)", lambda case: function)
+    other = Implementation("other", "eager", "its summary", "other(x)", raises, unsupported=lambda case: "of a reason")
+    monkeypatch.setattr(selftest, "GAP", SimpleNamespace(implementations=[own, other]))
+    finding = BY_NAME["implementations in each pass"].run(Cpu())
+    assert (finding.verdict, why in finding.found) == (verdict, True), finding.found
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    [
+        (lambda: itertools.cycle([3.0, 1.0, 2.0]), "pass"),
+        (lambda: iter([3.0, 1.0, 1.01, 3.0, 1.01, 1.0] * 3), "pass"),  # others, but as fast
+        (lambda: iter([3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 1.0, 3.0, 2.0, 3.0, 1.0, 2.0]), "fail"),
+    ],
+    ids=["one plan", "equal plans", "a slow one"],
+)
+def test_five_choices_are_one_plan_or_equally_fast(monkeypatch, times, verdict):
+    scripted = times()
+    kernels = SimpleNamespace(chip_of=lambda name: Chip(), milliseconds=lambda call: next(scripted), choose=choose)
+    monkeypatch.setattr(selftest, "_kernels", lambda device, poison: (kernels, SimpleNamespace(gap=print)))
+    monkeypatch.setattr(selftest, "forward_plans", lambda geometry, chip: ["one", "two", "three"])
+    finding = BY_NAME["Triton's choice, five times"].run(Cpu())
+    assert finding.verdict == verdict, finding.found
+
+
+def test_kernels_are_unknown_where_nothing_runs_them():
+    for name in ("Triton's plans", "split_single_pass, inputs alternating", "Triton's choice, five times"):
+        finding = BY_NAME[name].run(Cpu())
+        assert (finding.verdict, finding.found) == ("unknown", "Triton's kernels need a GPU, or its interpreter")
+
+
+FIT = {"uuid": "GPU-1", "name": "H200", "persistence": True, "compute_mode": "default", "mig": False, "display": False}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "others", "variable", "named"),
+    [
+        ({}, [], None, ""),
+        ({}, ["41 (train)"], None, "1 other process computes on H200, 41 (train)"),
+        ({"persistence": False}, [], None, "persistence mode of H200 is off"),
+        ({"compute_mode": "exclusive process"}, [], None, "the compute mode of H200 is exclusive process"),
+        ({"mig": True, "uuid": "GPU-2"}, [], None, "H200 is divided by MIG"),
+        ({"display": True}, [], None, "H200 drives a display"),
+        ({}, [], "CUDA_LAUNCH_BLOCKING", "CUDA_LAUNCH_BLOCKING is set: every launch waits"),
+    ],
+    ids=["fit", "other process", "persistence", "compute mode", "a slice", "display", "variable"],
+)
+def test_what_changes_times_is_named_before_a_worker_starts(monkeypatch, gpu, others, variable, named):
+    """Torch tells the UUID without a prefix."""
+    machine = Machine(device="cuda:0", device_uuid="1", gpus=(Gpu(**FIT | gpu),))
+    monkeypatch.setattr(environment, "describe", lambda device: Environment(machine))
+    monkeypatch.setattr(environment, "snapshot", lambda: environment.Snapshot(gpu_processes={"GPU-1": others}))
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    finding = doctor.preflight("cuda:0")
+    assert (finding.verdict, bool(finding.remedy)) == ("fail" if named else "pass", bool(named)), finding.found
+    assert named in finding.found
+
+
+def test_what_nvml_does_not_tell_is_unknown(monkeypatch):
+    machine = Machine(device="cuda:0", unreadable={"gpus": "no NVIDIA driver is installed"})
+    monkeypatch.setattr(environment, "describe", lambda device: Environment(machine))
+    finding = doctor.preflight("cuda:0")
+    assert (finding.verdict, finding.found) == ("unknown", "no NVIDIA driver is installed")
 
 
 class Clock:
@@ -190,7 +302,7 @@ def test_no_level_of_memory_is_slower_than_the_next(monkeypatch, rates, verdict)
 
 @pytest.mark.parametrize(("cold", "verdict"), [(3e-3, "pass"), (1.2e-3, "fail")])
 def test_a_cache_that_cannot_be_emptied_is_told(monkeypatch, cold, verdict):
-    def prepare(self):
+    def prepare(self, _):
         return Preparation(warm_canary_seconds=1e-3, cold_canary_seconds=cold)
 
     monkeypatch.setattr(HostCold, "prepare", prepare)

@@ -128,7 +128,7 @@ class Processes(acted.Processes):
     """Acts `CaseProcesses` on an accelerator: qualifying takes a worker for each case."""
 
     def __init__(self, case_plan, plan, machine):
-        super().__init__(case_plan, plan, SimpleNamespace(statuses={}))
+        super().__init__(case_plan, plan, SimpleNamespace(statuses={}, now=0.0, judging=0.0))
         self._host = machine
 
     def qualify(self):

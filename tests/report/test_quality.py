@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -72,8 +73,9 @@ def test_ratios_wider_than_the_target_call_for_caution_when_they_are_many(stored
     )
     assert result(run, "precision").level is Level.PASSED
     assert "1 of 95 ratios" in result(run, "precision").evidence
-    run.results["best_ratio_high"] = run.results["best_ratio_low"] * 1.3
+    run.results["best_ratio_high"] = run.results["best_ratio_low"] * math.exp(2)
     assert result(run, "precision").level is Level.CAUTION
+    assert result(run, "precision").evidence.endswith("the worst to ±100 %")
 
 
 def test_what_was_not_looked_at_is_unknown(sound):

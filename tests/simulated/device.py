@@ -57,7 +57,8 @@ class SimulatedDevice:
         self._waiting: deque[float] = deque()
         self._begun = False
         self._events = 0
-        self.allocated = 0
+        self.allocated, self.held_by_others, self.memory = 0, 0, 80 * 2**30
+        self.profiled: list[float] = []  # the seconds of all kernels
 
     def launch(self, kernel: Kernel, stream: Stream | None = None) -> None:
         """Queue a kernel, or capture it."""
@@ -106,6 +107,7 @@ class SimulatedDevice:
             begin = self.speed.granted(moment + kernel.gap)
             moment = begin + kernel.duration(self.cache) / self.speed.at(begin)
             self.speed.work(moment - begin)
+            self.profiled.append(moment - begin)
         stream.idle_from = moment
         self._waiting.append(moment)
         return moment

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 from simulated.cache import Buffer, Cache
@@ -129,6 +130,25 @@ class SimulatedGraph:
         self._device.replay(self._kernels)
 
 
+class SimulatedProfiler:
+    """Like `torch.autograd.profiler.profile`, by Kineto: the host's events, and kernels by the device's own clock."""
+
+    def __init__(self, device: SimulatedDevice, **_: object) -> None:
+        self._device = device
+
+    def __enter__(self) -> "SimulatedProfiler":
+        self._before = len(self._device.profiled)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        kernels = [_event("DeviceType.CUDA", seconds) for seconds in self._device.profiled[self._before :]]
+        self.kineto_results = SimpleNamespace(events=lambda: [_event("DeviceType.CPU", 1.0), *kernels])
+
+
+def _event(device_type: str, seconds: float) -> SimpleNamespace:
+    return SimpleNamespace(device_type=lambda: device_type, duration_ns=lambda: round(1e9 * seconds))
+
+
 class SimulatedRuntime:
     """The module ``torch``, as far as it goes. ``family`` "cuda" has all that torch.cuda has, others nothing."""
 
@@ -145,7 +165,10 @@ class SimulatedRuntime:
             current_stream=lambda index: device.current,
             set_stream=self._set_stream,
             memory_allocated=lambda index: device.allocated,
+            memory_reserved=lambda index: device.allocated,
+            get_memory_info=lambda index: (device.memory - device.held_by_others - device.allocated, device.memory),
         )
+        self.autograd = SimpleNamespace(profiler=SimpleNamespace(profile=partial(SimulatedProfiler, device)))
         if family == "cuda":
             self.cuda = SimpleNamespace(
                 _sleep=lambda cycles: device.launch(Kernel(cycles / device.cycles_per_second)),

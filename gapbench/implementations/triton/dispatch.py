@@ -69,7 +69,7 @@ class Memory:
         self._cache.put(str(plan), _FILE, binary=False)
 
 
-def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory) -> Plan:
+def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory | None = None) -> Plan:
     """Return the remembered or only plan; otherwise time all, and return the fastest.
 
     The first, which arithmetic prefers, is left only for one that is more than 3 % faster: times are noisy, and another
@@ -77,12 +77,13 @@ def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory)
     """
     if len(plans) == 1:
         return plans[0]
-    chosen = memory.recall()
+    chosen = memory.recall() if memory else None
     if chosen is None:
         times = [time(plan) for plan in plans]
         best = min(range(len(plans)), key=times.__getitem__)
         chosen = plans[best if times[best] < _WORTH * times[0] else 0]
-        memory.remember(chosen)
+        if memory:
+            memory.remember(chosen)
     return chosen
 
 

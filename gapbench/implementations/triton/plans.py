@@ -77,10 +77,6 @@ class Plan:
         parts = cdiv(geometry.window, self.block_r) if self.kernel.startswith("spread") else self.parts
         return geometry.images * cdiv(geometry.channels, self.block_c) * parts
 
-    def per_thread(self, chip: Chip) -> float:
-        """Return how many elements of a tile each thread holds."""
-        return self.block_c * self.block_r / (self.warps * chip.lanes)
-
     def steps(self, geometry: Geometry) -> int:
         """Return how many tiles a program reads in sequence."""
         return cdiv(geometry.window, self.parts * self.block_r)

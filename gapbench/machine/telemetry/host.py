@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gapbench.machine.telemetry.unreadable import UnreadableError, number, text
@@ -40,6 +41,7 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
+@cache
 def near_cpus(pci_address: str, root: Path = ROOT) -> frozenset[int]:
     """Return the CPUs nearest to a PCI device such as 0000:1b:00.0. Raises `UnreadableError`."""
     ranges = text(root / "sys/bus/pci/devices" / pci_address / "local_cpulist").split(",")

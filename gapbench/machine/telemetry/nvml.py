@@ -139,7 +139,8 @@ class Gpu:
             "pcie_width_max": ("nvmlDeviceGetMaxPcieLinkWidth",),
         }
         compute = ask("compute_mode", "nvmlDeviceGetComputeMode", self.handle)
-        modes = zip(("mig", "mig_pending", "ecc", "ecc_pending"), (*mig, *ecc), strict=True)
+        display = ask("display", "nvmlDeviceGetDisplayActive", self.handle)
+        modes = zip(("mig", "mig_pending", "ecc", "ecc_pending", "display"), (*mig, *ecc, display), strict=True)
         return {
             "uuid": reasons.attempt(f"{prefix}uuid", self.uuid),
             "driver": ask("driver", "nvmlSystemGetDriverVersion"),

@@ -186,6 +186,7 @@ static int state_store(nvmlDevice_t d, int which, unsigned value) {
     fclose(f);
     return SUCCESS;
 }
+int nvmlDeviceGetDisplayActive(nvmlDevice_t d, unsigned *active) { READ *active = d->gpu == &gpus[1]; return SUCCESS; }
 int nvmlDeviceGetComputeMode(nvmlDevice_t d, unsigned *mode) { READ *mode = d->gpu->compute_mode; return SUCCESS; }
 int nvmlDeviceGetPersistenceMode(nvmlDevice_t d, unsigned *mode) { READ state_load(); *mode = state[d->gpu - gpus][0]; return SUCCESS; }
 int nvmlDeviceSetPersistenceMode(nvmlDevice_t d, unsigned mode) { READ return state_store(d, 0, mode); }

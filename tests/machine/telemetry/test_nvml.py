@@ -171,9 +171,16 @@ def test_a_gpu_is_described_by_facts_that_outlast_a_run(driver):
         "power_limit_w": 700.0,
         "persistence": False,
         "compute_mode": "default",
+        "display": False,
         "other_processes": 0,
     }
-    assert [gpus[1][mode] for mode in ("mig", "mig_pending", "ecc", "ecc_pending")] == [True, False, False, True]
+    assert [gpus[1][mode] for mode in ("mig", "mig_pending", "ecc", "ecc_pending", "display")] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_other_processes_do_not_include_this_one(driver):
