@@ -49,8 +49,7 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
     """A worker's profile of an implementation, all figures per call.
 
     ``seconds`` are measured without the profiler, and ``shares`` are per cent of them (see
-    `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s,
-    ``memory`` is the timeline of allocated bytes.
+    `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s.
     """
 
     reason: None = None
@@ -67,7 +66,6 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
     sentence: str
     operators: list[dict[str, Any]]
     peak_extra_bytes: int | None
-    memory: list[tuple[float, int]]
     generated: dict[str, Any] | None
     counters: list[counters.Counter]
     trace_calls: int
@@ -130,8 +128,7 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
             forward=case.pass_ == "forward",
         ),
         operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
-        peak_extra_bytes=sampling.peak(traced.timeline),
-        memory=traced.timeline,
+        peak_extra_bytes=traced.peak_bytes,
         generated=code,
         counters=_counted(calls[0], observed.seconds, target),
         trace_calls=traced.calls,

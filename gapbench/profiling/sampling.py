@@ -4,6 +4,7 @@ All of this runs in a worker and is timed by the one timing loop.
 """
 
 import gzip
+import itertools
 import shutil
 import statistics
 import time
@@ -146,17 +147,12 @@ MOST_TRACE_BYTES = 500 * 10**6  # larger traces (uncompressed) are not kept, bec
 _TRACED_CALLS = 5
 _BYTES_PER_EVENT = 300  # a lower bound
 
-Timeline = list[tuple[float, int]]
-"""Pairs of seconds from the first event and the bytes allocated from then on, relative to the beginning."""
-
-MOST_POINTS = 1000  # points of a timeline
-
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The allocations of one call, the number of calls in the trace (0: there is none), and notes on it."""
+    """The most bytes that a call allocated at once, the number of calls in the trace (0: there is none), and notes."""
 
-    timeline: Timeline
+    peak_bytes: int
     calls: int
     notes: list[str]
 
@@ -164,14 +160,14 @@ class Trace:
 def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
     """Write a trace for Perfetto to ``folder``: of a few calls, of one if a few are too large, or none."""
     recorded = events.read(_record([call], target))
-    allocated, limit, plain = timeline(recorded), f"{most_bytes / 1e6:,.0f} MB", folder / "trace.json"
+    peak_bytes, limit, plain = peak(recorded), f"{most_bytes / 1e6:,.0f} MB", folder / "trace.json"
     size = len(recorded) * _BYTES_PER_EVENT
     if size <= most_bytes:  # a larger one is not tried, because it would fill the disk
         _record([call], target, with_stack=True).save(str(plain))
         size = plain.stat().st_size
     if size > most_bytes:
         plain.unlink(missing_ok=True)
-        return Trace(allocated, 0, [f"no trace was kept: a single call makes more than {limit}"])
+        return Trace(peak_bytes, 0, [f"no trace was kept: a single call makes more than {limit}"])
     notes = []
     if size * _TRACED_CALLS > most_bytes:
         notes.append(f"the trace has one call: {_TRACED_CALLS} would make more than {limit}")
@@ -180,7 +176,7 @@ def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
     with plain.open("rb") as source, gzip.open(folder / "trace.json.gz", "wb", compresslevel=6) as packed:
         shutil.copyfileobj(source, packed)
     plain.unlink()
-    return Trace(allocated, 1 if notes else _TRACED_CALLS, notes)
+    return Trace(peak_bytes, 1 if notes else _TRACED_CALLS, notes)
 
 
 def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> Any:
@@ -194,26 +190,7 @@ def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> 
     return watching.kineto_results
 
 
-def timeline(recorded: Iterable[Event]) -> Timeline:
-    """Return the timeline of one call; it is negative after freeing memory from before the call."""
+def peak(recorded: Iterable[Event]) -> int:
+    """Return the most bytes that one call had allocated at once, beyond those before it; 0 without allocations."""
     ordered = sorted(recorded, key=lambda event: event.start)
-    points, allocated = [(0.0, 0)] if ordered else [], 0
-    for event in ordered:
-        if event.name == MEMORY:
-            allocated += event.nbytes
-            points.append(((event.start - ordered[0].start) * 1e-9, allocated))
-    return thinned(points)
-
-
-def thinned(points: Timeline, most: int = MOST_POINTS) -> Timeline:
-    """Reduce a timeline to at most ``most`` points (3 or more), including its peak and its ends."""
-    if len(points) <= most:
-        return points
-    top = max(range(len(points)), key=lambda index: points[index][1])
-    step = -(-len(points) // (most - 2))
-    return [points[index] for index in sorted({top, len(points) - 1, *range(0, len(points), step)})]
-
-
-def peak(points: Timeline) -> int:
-    """Return the largest number of bytes allocated at once; 0 without allocations."""
-    return max((allocated for _, allocated in points), default=0)
+    return max(0, *itertools.accumulate((event.nbytes for event in ordered if event.name == MEMORY), initial=0))

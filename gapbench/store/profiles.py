@@ -49,7 +49,7 @@ _PROFILE = _shape(
 
 _MEASURED = _shape(
     {
-        **_ALWAYS, "seconds": Number, "sentence": str, "shares": dict[str, Number], "memory": list[list[Number]],
+        **_ALWAYS, "seconds": Number, "sentence": str, "shares": dict[str, Number],
         "operators": _many({"name": str, "dtypes": list[str]}, "", "calls self_seconds total_seconds bytes gbps"),
         "files": list[str], "notes": list[str], "counters": _many({"name": str}, "reason", "value"),
     },
