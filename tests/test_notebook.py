@@ -51,7 +51,7 @@ def test_it_runs_on_a_store(tmp_path, rich):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
     *said, shown = done.stdout.splitlines()
-    assert json.loads(shown) == ["DataFrame", "Figure", "DataFrame", "Figure", "DataFrame"]
+    assert json.loads(shown) == ["DataFrame", "DataFrame", "DataFrame", "Figure", "DataFrame"]
     assert said[0].startswith("mean is fastest in 4 of 4 cases" if rich else "adaptive is fastest in 1 of 1 case")
 
 

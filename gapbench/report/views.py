@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from gapbench.analysis.history import Trend
 from gapbench.report import rows
-from gapbench.report.charts import distribution, regret, roofline, trend, winners_map
+from gapbench.report.charts import distribution, regret, roofline, trend
 from gapbench.report.loaded_run import Stored
 from gapbench.report.page_data import sized
 from gapbench.store import ceilings
@@ -42,7 +42,6 @@ class View:
 
 
 VIEWS: tuple[View, ...] = (
-    View("map", "Map", "Which one for my shape?", "run", winners_map, lambda run: (run.results, run.winners)),
     View("roofline", "Roofline", "How close to the limit?", "run", roofline,
          lambda run: (run.results, run.run.ceilings, ceilings.datasheet_peak(run.run.ceilings))),
     View("regret", "Regret", "What does always choosing one cost?", "run", regret, lambda run: (run.results,)),

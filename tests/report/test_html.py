@@ -18,7 +18,7 @@ from gapbench.store.records import RESULTS
 from gapbench.store.run import Run, decode
 from gapbench.workloads.cases import Case
 
-ORDER = ["badge", "which", "winners", "results", "not-measured", "trust", "environment", "help"]
+ORDER = ["badge", "which", "heat", "winners", "results", "not-measured", "trust", "environment", "help"]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def carried(page):
 def test_sections_come_in_the_order_of_the_question_that_they_answer(render):
     sections = re.findall(r'<section id="([\w-]+)"', render(warnings=["busy; run again"]))
     drawn = [view.name for view in views.VIEWS if view.of == "run"]
-    assert sections == [*ORDER[:4], *drawn, *ORDER[4:]]
+    assert sections == [*ORDER[:5], *drawn, *ORDER[5:]]
 
 
 def test_the_first_screen_says_which_run_who_won_and_what_speaks_against_it(render, frames):

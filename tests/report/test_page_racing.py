@@ -1,4 +1,7 @@
+# ruff: noqa: RUF001 - pages write multiplication signs
 """Test the page of a run that raced under two memory conditions, with too little time to decide all winners."""
+
+import re
 
 import numpy as np
 import pytest
@@ -64,6 +67,14 @@ def test_one_that_stopped_early_is_known_by_its_bound_alone(page):
     assert cells.startswith("at least 2.")
     assert cells.endswith("slower")
     assert "[" not in cells
+
+
+def test_the_heat_map_shows_the_bound_of_one_that_stopped_early(page):
+    cell = page.locator("[data-table=heat] tbody tr").first.locator(".cell", has_text="≥")
+    expect(cell).to_have_text(re.compile(r"^≥2\.\d\d×$"))
+    cell.hover()
+    expect(page.get_by_role("tooltip")).to_contain_text(re.compile(r"at least 2\.\d\d× slower: stopped early"))
+    expect(page.locator("[data-table=heat] tbody tr").first.locator("td").first).to_have_text(re.compile("^≥1"))
 
 
 def test_the_form_asks_for_memory_where_a_run_has_both(page):

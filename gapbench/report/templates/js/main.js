@@ -8,7 +8,7 @@ async function start() {
     const sought = (name) => [...state.keys()].some((key) => key.startsWith(`${name}.`)) || recall("at") === name;
     restoreCase?.();
     await new Promise((painted) => setTimeout(painted));
-    for (const [name, make, rows] of [["winners", makeWinners, run.cases.count], ["results", makeResults, run.rows.count]]) {
+    for (const [name, make, rows] of [["heat", makeHeat, run.cases.count], ["winners", makeWinners, run.cases.count], ["results", makeResults, run.rows.count]]) {
       const made = new Promise((done) => whenNear(document.getElementById(name), () => done(make()), rows <= LARGE || sought(name)));
       if (rows <= LARGE || sought(name)) await made;
     }

@@ -13,10 +13,10 @@ function measuredOrder() {
 
 /**
  * Turn an empty table element into a table of ``count`` rows. A column has ``name``, ``title``, ``value(row)`` (null is
- * not measured) and perhaps ``show(row)`` (markup), ``numeric``, ``facet`` and ``hidden`` (in the CSV only). ``keep(row,
- * chosen)`` may hide rows, given the facets' choices.
+ * not measured) and perhaps ``show(row)`` (markup), ``numeric``, ``facet``, ``header`` (of its row) and ``hidden`` (in the
+ * CSV only). ``keep(row, chosen)`` may hide rows, given the facets' choices.
  */
-async function makeTable(element, columns, rowCount, { keep = () => true, empty = "no rows" } = {}) {
+async function makeTable(element, columns, rowCount, { keep = () => true, empty = "no rows", csv = true } = {}) {
   await library("datatables");
   measuredOrder();
   const name = element.dataset.table;
@@ -40,7 +40,8 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
       className: column.numeric ? "num" : column.wide ? "wide" : "",
       visible: !column.hidden,
       searchable: !column.numeric && !column.hidden,
-      createdCell: (td) => (td.dataset.label = column.title),
+      cellType: column.header ? "th" : "td",
+      createdCell: (cell) => (column.header ? (cell.scope = "row") : (cell.dataset.label = column.title)),
     })),
     autoWidth: false,
     order: [],
@@ -48,7 +49,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
     lengthMenu: [25, 100, 1000],
     layout: {
       topStart: "search",
-      topEnd: { buttons: [csvButton(name, columns)] },
+      topEnd: csv ? { buttons: [csvButton(name, columns)] } : null,
       bottomStart: "info",
       bottomEnd: rowCount > 25 ? ["pageLength", "paging"] : null,
     },
@@ -71,7 +72,7 @@ async function makeTable(element, columns, rowCount, { keep = () => true, empty 
       chosen[facet.name] = choice;
       if (selects[facet.name]) selects[facet.name].value = choice;
     });
-    const [sorted, direction] = recall(key("sort")).split(":");
+    const [, sorted, direction] = recall(key("sort")).match(/^(.*):(asc|desc)$/) ?? [];
     const index = columns.findIndex((column) => column.name === sorted);
     table.order(index < 0 ? [] : [[index, direction === "desc" ? "desc" : "asc"]]);
     table.search(recall(key("q"))).draw();
