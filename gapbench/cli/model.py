@@ -12,7 +12,7 @@ from gapbench.cli import common
 from gapbench.cli.common import DURATION, SIZES
 from gapbench.cli.report import write_page
 from gapbench.errors import ExitCode, GapbenchError, NothingMatchedError, counted
-from gapbench.store.records import FAILURES
+from gapbench.store.records import FAILURES, MEMORY
 from gapbench.workloads.cases import DTYPES
 
 if TYPE_CHECKING:
@@ -133,6 +133,10 @@ def _write(file: Path, content: str) -> None:
 @click.option("--run", metavar="RUN", help="Stored run that measured the pooling.  [default: measure it now]")
 @click.option("--budget", type=DURATION, default=120.0, help="Wall time of measuring: 60s, 5m.  [default: 2m]")
 @click.option("--eager", is_flag=True, help="Leave out the compiled network.")
+@click.option(
+    "--memory", type=click.Choice([*MEMORY]), default="kept", show_default=True,
+    help="Allocator state: freed memory is kept, or large blocks are mapped fresh.",
+)  # fmt: skip
 @common.store
 @common.no_wait
 @click.option("-o", "--output", metavar="FILE.py", type=click.Path(path_type=Path), help="File to write.")
@@ -145,6 +149,7 @@ def apply(
     run: str | None,
     budget: float,
     eager: bool,
+    memory: str,
     url: str,
     no_wait: bool,
     output: Path | None,
@@ -161,6 +166,7 @@ def apply(
     """
     from msgspec import structs, to_builtins
 
+    from gapbench.cli.run import under
     from gapbench.measuring.budget import fit_to_budget
     from gapbench.measuring.plan import Effort
     from gapbench.operations.network import load
@@ -185,7 +191,7 @@ def apply(
     listed = [case for each in passes.values() for case in each.cases]
     is_measured = run is not None
     if run is None:
-        trimmed = fit_to_budget(patches.pooling_plans(original, listed), Effort(budget / 2))
+        trimmed = fit_to_budget(under(patches.pooling_plans(original, listed), [memory]), Effort(budget / 2))
         pooling = _measure(store, trimmed.kept, budget / 2, no_wait, notes=trimmed.warnings)
         run, results, samples = pooling.run.id, pooling.results, pooling.samples
     else:
@@ -202,7 +208,7 @@ def apply(
             file = patches.write(Path(folder), choices, network, str(machine.device_description or machine.cpu))
             source = file.read_text(encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
-            plans = patches.network_plans(original, changed, [*passes], eager)
+            plans = under(patches.network_plans(original, changed, [*passes], eager), [memory])
             recorded = _measure(store, plans, budget / (1 if is_measured else 2), no_wait, network=patched)
             measured = [*said.effects(recorded.results, recorded.samples)]
             top1 = patches.agreement(original, changed)

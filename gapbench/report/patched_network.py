@@ -10,7 +10,8 @@ from gapbench.analysis import summary
 from gapbench.errors import counted
 from gapbench.report import format as fmt
 from gapbench.report.loaded_run import Stored
-from gapbench.report.rows import Row
+from gapbench.report.rows import Row, brief
+from gapbench.store import records
 from gapbench.store.records import plain_rows
 from gapbench.store.run import PatchedNetwork, PooledSite
 from gapbench.workloads.cases import Case
@@ -141,9 +142,8 @@ def sites(network: PatchedNetwork) -> list[Row]:
             "sites": (group[0].module or "the network's own code")
             + (f" and {len(group) - 1} more" if len(group) > 1 else ""),
             "calls": sum(site.count for site in group),
-            "% of pass": fmt.number(100 * (group[0].share or 0.0), 2),
-            "case": ", ".join(Case.from_id(case).id.split("-")[:3]),
-            "pass": Case.from_id(case).pass_,
+            "% of its pass": fmt.number(100 * (group[0].share or 0.0), 2),
+            "case": brief(records.case_columns(Case.from_id(case))),
             "now": now,
             "then": f"{then} {fmt.ratio(group[0].ratio)}" if then else "as it is",
         }

@@ -85,8 +85,8 @@ def test_the_conclusion_says_whether_it_is_worth_it():
 def test_sites_of_one_case_share_a_row_and_the_largest_share_is_first():
     first, second = sites(NETWORK)
     assert first == {
-        "sites": "the network's own code", "calls": 1, "% of pass": "20", "case": "2x32x56x56, bfloat16, channels_last",
-        "pass": "forward", "now": "sum, div", "then": "as it is",
+        "sites": "the network's own code", "calls": 1, "% of its pass": "20",
+        "case": "2x32x56x56 bfloat16, channels_last, 2 threads", "now": "sum, div", "then": "as it is",
     }  # fmt: skip
     assert (second["sites"], second["calls"], second["now"], second["then"]) == (
         "a.pool and 1 more", 3, "adaptive", "mean 0.40×",  # noqa: RUF001
