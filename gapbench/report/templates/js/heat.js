@@ -19,7 +19,7 @@ function heatColumns() {
 
 /** A row's ratio to the fastest of its case, its bound if it stopped early; null if it has no rank. */
 function ratioToFastest(row) {
-  if (row === undefined || run.rows.at("status", row) !== "ok" || !run.contested(run.of[row])) return null;
+  if (row === undefined || run.rows.at("status", row) !== "ok") return null;
   const known = isBound(row) ? run.rows.at("best_ratio_low", row) : run.rows.at("best_ratio", row);
   if (!missing(known)) return known;
   const winner = run.cases.at("winner", run.of[row]); // they were never timed in the same turns
