@@ -33,6 +33,9 @@ def command(
     of the folder. Without --baseline a run is compared with the newest earlier one of the same suites in the same
     environment.
 
+    Several runs are also compared on one page, runs.html: by their times, or on different devices by their shares of
+    each device's own ceiling.
+
     No page has names of host and user, serial numbers, environment variables or the folders of paths.
     """
     from gapbench.report import site

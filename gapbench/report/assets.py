@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPTS = (
     "format", "markup", "data", "state", "theme", "load", "charts", "table", "tables", "which", "windows",
-    "heat", "case", "diff", "history", "keys", "main",
+    "heat", "runs", "case", "diff", "history", "keys", "main",
 )  # fmt: skip
 
 

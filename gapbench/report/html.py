@@ -6,7 +6,7 @@ only gapbench's own scripts (files beside the page, or inline scripts by their h
 
 import json
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -244,10 +244,17 @@ def history_page(history: past.History) -> str:
     )  # fmt: skip
 
 
-def index_page(runs: list[Card], diffs: list[Card]) -> str:
-    """Render the index of a site from the cards of its pages, newest first."""
+def runs_page(runs: Sequence[Stored], *, single_file: bool) -> str:
+    """Render the page that compares several runs, each from `redaction.public`."""
+    cards = [run_card(stored, quality.judge(stored)) for stored in runs]
+    card = {"kind": "runs", "name": f"{len(runs)} runs"}
+    return _render("runs.html.j2", single_file, card, data=page_data.of_runs(runs), runs=cards)
+
+
+def index_page(runs: list[Card], diffs: list[Card], compared: bool) -> str:
+    """Render the index of a site from the cards of its pages, newest first; ``compared`` if it has `runs_page`."""
     card = {"kind": "index", "name": "Reports"}
-    return _render("index.html.j2", False, card, runs=runs, diffs=diffs)
+    return _render("index.html.j2", False, card, runs=runs, diffs=diffs, compared=compared)
 
 
 def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:

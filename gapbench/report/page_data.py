@@ -9,7 +9,7 @@ nanoseconds is shorter than the same time in seconds.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,41 @@ def data(stored: Stored) -> dict[str, Any]:
         "metrics": [{"column": metric.column, "unit": metric.unit} for metric in METRICS],
         "unranked": sorted(results.loc[~results["ranked"].astype(bool), "operation"].unique()),
         "snippets": stored.run.snippets,
+    }
+
+
+_SHARED = ("operation", "shape", "dtype", "layout", "pass")  # what cases of different devices have in common
+_OWN = ("device", "threads", "clock", "memory")
+_CELL = (
+    "case", "column", "implementation", "status", "reason", "fastest", "seconds", "seconds_low", "seconds_high",
+    "ceiling_fraction", "address",
+)  # fmt: skip
+
+
+def of_runs(runs: Sequence[Stored]) -> dict[str, Any]:
+    """Return the results of several runs as ``cells`` of ``cases`` and ``columns``.
+
+    A column is a run, and its times are compared. If devices differ, a column is also a device, number of threads,
+    clock and memory; times are left out, because only shares of each device's ceiling can be compared (``shares``).
+    """
+    frames = []
+    for stored in runs:
+        describe, unknown = stored.run.machine.description, f"unknown device of {stored.run.id}"
+        names = {device: describe(str(device)) or unknown for device in stored.results["device"].unique()}
+        frames.append(stored.results.assign(run=stored.run.id, machine=stored.results["device"].map(names)))
+    every = pd.concat(frames, ignore_index=True)
+    shares = len(every.drop_duplicates(["device", "machine"])) > 1
+    own = [name for name in _OWN if every[name].nunique(dropna=False) > 1]
+    case, column = ([*_SHARED], ["run", *own]) if shares else ([*_SHARED, *own], ["run"])
+    every["address"] = ["@".join(filter(None, map(str, key(row)))) for row in records(every[[*CASE]])]
+    for name, by in (("case", case), ("column", column)):
+        every[name] = every.groupby(by, sort=False, dropna=False).ngroup()
+    every["fastest"] = every["ranked"].astype(bool) & (every["best"] == every["implementation"]).fillna(False)
+    return {
+        "shares": shares,
+        "cases": sized(every.drop_duplicates("case").sort_values("case"), ["label", *case]),
+        "columns": sized(every.drop_duplicates("column").sort_values("column"), ["machine", *column]),
+        "cells": sized(every, [name for name in _CELL if not (shares and name.startswith("seconds"))]),
     }
 
 

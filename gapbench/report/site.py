@@ -1,8 +1,9 @@
 """Write the files of a report: a folder of pages that share their scripts, or pages that stand alone.
 
-``reports/`` has ``index.html``, ``history.html``, ``<run id>.html`` for each run, ``<base>..<head>.html`` for each
-diff, ``<run id>.<case>.html`` for each profiled case, and the shared files of `gapbench.report.assets`. The index lists
-all pages of the folder, including those of earlier reports: each page carries a card that describes it.
+``reports/`` has ``index.html``, ``history.html``, ``<run id>.html`` for each run, ``runs.html`` for the runs that were
+last reported together, ``<base>..<head>.html`` for each diff, ``<run id>.<case>.html`` for each profiled case, and the
+shared files of `gapbench.report.assets`. The index lists all pages of the folder, including those of earlier reports:
+each page carries a card that describes it.
 """
 
 import json
@@ -35,12 +36,14 @@ def write(
     redact: bool = False,
     single_file: bool = False,
 ) -> list[Path]:
-    """Write the pages of ``runs`` and of their diffs against ``baseline``, and return the paths of the runs' pages.
+    """Write the pages of ``runs``, of all of them beside each other, and of their diffs against ``baseline``.
+
+    Return the paths of the runs' pages, and of that of several runs. Interleaved comparisons stay out of the latter.
 
     Raises `GapbenchError` for a run without results, a baseline that cannot be compared, and a folder that cannot be
     written.
     """
-    pages = []
+    pages, plain = [], []
     for run in runs:
         stored = load(store, run)
         if stored.results.empty:
@@ -54,9 +57,8 @@ def write(
             # a baseline that is one of several shown runs has a page too, without a diff against itself
             named = None if run == baseline and len(runs) > 1 else baseline
             diff, unsupported_reason = against(store, stored, named)
-            text = html.run_page(
-                public(stored, redact), diff, unsupported_reason, single_file=single_file, profiled=profiled
-            )
+            plain.append(public(stored, redact))
+            text = html.run_page(plain[-1], diff, unsupported_reason, single_file=single_file, profiled=profiled)
         pages.append(_write(folder, run, text))
         for case, documents in profiled.items():
             text = html.profile_page(run, documents, single_file=single_file)
@@ -65,11 +67,13 @@ def write(
             linked = {path.stem for path in folder.glob("*.html")} | set(runs)
             text = html.diff_page(diff, pages=linked, redact=redact, single_file=single_file)
             _write(folder, html.diff_name(diff), text)
+    if len(plain) > 1:
+        pages.append(_write(folder, "runs", html.runs_page(plain, single_file=single_file)))
     if not single_file:
         for asset in assets.all_of_them():
             _keep(folder / asset.name, asset.text)
         _keep(folder / "history.html", html.history_page(past.read(store)))
-        _keep(folder / "index.html", html.index_page(*cards(folder)))
+        _keep(folder / "index.html", html.index_page(*cards(folder), (folder / "runs.html").exists()))
     return pages
 
 

@@ -23,7 +23,7 @@ def test_several_runs_give_several_pages_and_the_index_is_opened(gapbench, store
     runs = [a_run(store, run=run_id(day)) for day in (1, 2)]
     code, out, err = gapbench("report", *runs, runs[0], "--open")
     assert (code, err) == (0, "")
-    assert out.split() == [f"reports/{run}.html" for run in runs]
+    assert out.split() == [f"reports/{name}.html" for name in (*runs, "runs")]
     assert opened == ["reports/index.html"]
 
 

@@ -70,7 +70,7 @@ def test_paper_and_ink_follow_the_system_until_the_switch_says_otherwise(run_pag
 
 
 @pytest.mark.parametrize("folder", ["site", "hostile"])
-@pytest.mark.parametrize("name", [f"{HEAD}.html", f"{BASE}..{HEAD}.html", "index.html"])
+@pytest.mark.parametrize("name", [f"{HEAD}.html", f"{BASE}..{HEAD}.html", "index.html", "runs.html"])
 def test_a_phone_never_scrolls_sideways(pages, visit, folder, name):
     page = visit(pages / folder / name, viewport={"width": 400, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") == 400
@@ -83,7 +83,7 @@ def test_a_phone_never_scrolls_sideways(pages, visit, folder, name):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_axe_finds_nothing_serious(pages, visit, scheme, width):
-    for name in (f"{HEAD}.html", f"{HEAD}.html#case={CASE}", f"{BASE}..{HEAD}.html", "index.html"):
+    for name in (f"{HEAD}.html", f"{HEAD}.html#case={CASE}", f"{BASE}..{HEAD}.html", "index.html", "runs.html"):
         name, _, address = name.partition("#")
         page = visit(
             pages / "site" / name, f"#{address}", color_scheme=scheme, viewport={"width": width, "height": 900}

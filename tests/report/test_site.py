@@ -27,12 +27,13 @@ def verdicts(page):
 
 def test_a_site_has_an_index_a_page_a_run_a_page_a_diff_and_one_copy_of_what_they_share(store, both, tmp_path):
     pages = site.write(store, both, tmp_path / "reports")
-    assert [page.stem for page in pages] == both
+    assert [page.stem for page in pages] == [*both, "runs"]
     names = {path.name for path in (tmp_path / "reports").iterdir()}
     shared = {asset.name for asset in assets.all_of_them()}
     assert names == shared | {
         "index.html",
         "history.html",
+        "runs.html",
         *(f"{run}.html" for run in both),
         f"{both[0]}..{both[1]}.html",
     }
@@ -113,7 +114,7 @@ def test_files_that_are_no_pages_of_ours_are_left_alone(store, both, tmp_path, c
 
 
 def test_an_empty_index_says_how_to_fill_it():
-    page = html.index_page([], [])
+    page = html.index_page([], [], compared=False)
     assert "gapbench report" in page
     assert "--baseline RUN" in page
 

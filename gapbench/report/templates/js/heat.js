@@ -19,7 +19,7 @@ function heatColumns() {
 
 /** A row's ratio to the fastest of its case, its bound if it stopped early; null if it has no rank. */
 function ratioToFastest(row) {
-  if (row === undefined || run.rows.at("status", row) !== "ok" || !run.contested(run.of[row])) return null;
+  if (row === undefined || run.rows.at("status", row) !== "ok") return null;
   const known = isBound(row) ? run.rows.at("best_ratio_low", row) : run.rows.at("best_ratio", row);
   if (!missing(known)) return known;
   const winner = run.cases.at("winner", run.of[row]); // they were never timed in the same turns
@@ -29,27 +29,32 @@ function ratioToFastest(row) {
 const isBound = (row) => missing(run.rows.at("best_ratio_high", row)) && !missing(run.rows.at("best_ratio_low", row));
 const geometricMean = (ratios) => (ratios.length ? Math.exp(ratios.reduce((sum, value) => sum + Math.log(value), 0) / ratios.length) : null);
 
-/** The ratio of a cell in short, or why it has none. */
+/** The ratio of a cell in short. */
 function cellText(row) {
-  const status = run.rows.at("status", row);
-  if (status === "unsupported") return markup`<span aria-hidden="true">⊘</span><span class="unseen">unsupported</span>`;
-  if (status !== "ok") return markup`<span aria-hidden="true">✕</span> ${status ?? MISSING}`;
   const value = ratioToFastest(row);
   if (value === null) return markup`${seconds(run.rows.at("seconds", row))}`;
   const [mark] = heatMarks(row);
-  if (mark === "fastest") return markup`${symbol("fastest")}1.00<span class="unseen">, fastest</span>`;
+  if (mark === "fastest") return bestText("1.00", "fastest");
   return markup`${mark === "tie" ? "≈" : isBound(row) ? "≥" : ""}${ratio(value)}`;
 }
 
 const heatMarks = (row) => marksOf(run.of[row], run.rows.at("implementation", row), run.rows.at("status", row));
 
-function cellMarkup(row) {
-  if (row === undefined) return markup`<span class="soft">${MISSING}</span>`;
-  const value = ratioToFastest(row);
-  const status = run.rows.at("status", row);
-  const kind = status === "unsupported" ? "skipped" : status === "ok" ? (heatMarks(row)[0] ?? "") : "bad";
-  const heat = value === null ? 0 : (100 * Math.min(1, Math.max(0, Math.log(value) / Math.log(HOTTEST)))).toFixed();
-  return markup`<button type="button" class="cell ${kind}" data-case="${run.of[row]}" data-row="${row}" style="--heat: ${heat}%">${cellText(row)}</button>`;
+const bestText = (text, word) => markup`${symbol("fastest")}${text}<span class="unseen">, ${word}</span>`;
+
+/** A cell of ``row``: ``text()`` as hot as ``factor`` (null is cold), or its ``status``. */
+function cellMarkup(row, status, factor, mark, text, index = null) {
+  const kind = status === "unsupported" ? "skipped" : status === "ok" ? (mark ?? "") : "bad";
+  const heat = factor === null ? 0 : (100 * Math.min(1, Math.max(0, Math.log(factor) / Math.log(HOTTEST)))).toFixed();
+  const failure = kind === "skipped" ? markup`<span aria-hidden="true">⊘</span><span class="unseen">unsupported</span>` : markup`<span aria-hidden="true">✕</span> ${status ?? MISSING}`;
+  return markup`<button type="button" class="cell ${kind}" ${index === null ? "" : markup`data-case="${index}" `}data-row="${row}" style="--heat: ${heat}%">${status === "ok" ? text() : failure}</button>`;
+}
+
+const noCell = markup`<span class="soft">${MISSING}</span>`;
+
+function heatCell(row) {
+  if (row === undefined) return noCell;
+  return cellMarkup(row, run.rows.at("status", row), ratioToFastest(row), heatMarks(row)[0], () => cellText(row), run.of[row]);
 }
 
 /** What a cell says when it is pointed at: its time, its ratio, its remarks, or why it has none. */
@@ -89,14 +94,14 @@ async function makeHeat() {
       ...facts.map((column) => ({ ...column, hidden: true })),
       { name: "regret", title: "Regret", value: (index) => regrets[index].value, show: (index) => markup`${regrets[index].bound ? "≥" : ""}${ratio(regrets[index].value)}`, numeric: true },
       ...implementations.map(({ name, rows }) => ({
-        name: `impl.${name}`, title: name, numeric: true, value: (index) => ratioToFastest(rows.get(index)), show: (index) => cellMarkup(rows.get(index)),
+        name: `impl.${name}`, title: name, numeric: true, value: (index) => ratioToFastest(rows.get(index)), show: (index) => heatCell(rows.get(index)),
       })),
     ],
     run.cases.count,
     { csv: false },
   );
   roveCells(element, table);
-  showTips(element);
+  showTips(element, tipMarkup);
   return table;
 }
 
@@ -127,7 +132,7 @@ function roveCells(element, table) {
 }
 
 /** Show beside a cell what it says, while it is pointed at or has the focus; Escape hides it. */
-function showTips(element) {
+function showTips(element, tipOf) {
   const tip = document.getElementById("tip");
   let shown = null;
   function hide() {
@@ -141,7 +146,7 @@ function showTips(element) {
     hide();
     if (!cell || !element.contains(cell)) return;
     shown = cell;
-    put(tip, tipMarkup(Number(cell.dataset.row)));
+    put(tip, tipOf(Number(cell.dataset.row)));
     cell.setAttribute("aria-describedby", "tip");
     place();
   }

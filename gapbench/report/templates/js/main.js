@@ -14,6 +14,7 @@ async function start() {
     }
   }
   for (const table of document.querySelectorAll("figure > table[data-source]")) await makeViewTable(table);
+  await makeRuns();
   await makeDiff();
   await makeHistory();
   restoreTrend?.();

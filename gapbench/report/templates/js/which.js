@@ -4,7 +4,7 @@ const NEAREST = 3;
 const ASKED = ["dtype", "layout", "device", "pass"];
 
 /** The cases and rows of a run; the rows of a case are consecutive. */
-const run = data.cases && { cases: frame(data.cases), rows: frame(data.rows), starts: [0], of: [] };
+const run = data.cases && data.rows && { cases: frame(data.cases), rows: frame(data.rows), starts: [0], of: [] };
 if (run) {
   for (const index of range(run.cases.count)) {
     run.starts.push(run.starts[index] + run.cases.at("rows", index));
