@@ -25,7 +25,7 @@ import pandas as pd
 from gapbench.statistics import stats
 from gapbench.store.store import Store
 
-SEVEN = ("heads", "layouts", "backward", "pooling", "classifier_head", "varying_size", "ranks")
+SEVEN = ("heads", "layouts", "backward", "pooling", "classifier_head", "ranks")
 CLOSE = 1.5
 _MEASURED = (0, 3)
 """Exit codes of a run that measured: 3 says that an implementation was wrong or failed."""

@@ -17,7 +17,6 @@ from gapbench.operations.classifier_head import CLASSIFIER_HEAD
 from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.network import NETWORK
 from gapbench.operations.pooling import POOLING
-from gapbench.operations.varying_size import VARYING_SIZE
 from gapbench.store.records import REFERENCE
 from gapbench.workloads.cases import Case
 from gapbench.workloads.suites import import_file
@@ -27,7 +26,7 @@ GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
 
-OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, VARYING_SIZE, NETWORK)
+OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, NETWORK)
 
 _HARNESS = {
     "gapbench.implementations.base", "gapbench.implementations.inductor", "gapbench.implementations.user",

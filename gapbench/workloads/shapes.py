@@ -75,12 +75,6 @@ VIDEO: Shapes = {"r3d-18 head": (4, 512, 2, 7, 7), "mc3-18 head": (4, 512, 16, 7
 TOKENS: Shapes = {"ViT-B/16 patch tokens": (8, 768, 196)}
 """Tokens that a ViT without class token averages (timm): 14x14 patches, stored as (N, tokens, features)."""
 
-LARGEST_IMAGES: Shapes = {
-    "ResNet-50 head, 320 px": (8, 2048, 10, 10),
-    "SE-ResNet-50 stage 3, 320 px": (8, 1024, 20, 20),
-}
-"""Maps at the largest of the image sizes of the operation varying_size."""
-
 
 def plane(rows: Sequence[int], sides: Sequence[int]) -> Shapes:
     """Return shapes that span N·C x H·W: batches of 1 where channels suffice, 256 channels a sample beyond."""

@@ -100,3 +100,10 @@ def test_one_wrong_weight_is_seen(spoilt):
     with torch.no_grad():
         getattr(head[-1], spoilt).view(-1)[5] += 0.1
     assert oracle.examine(case, head, 0, implementation.truth).reason is not None
+
+
+def test_a_flattened_head_takes_one_size_only():
+    head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 10 * 10, 4))
+    head(torch.ones(2, 8, 10, 10))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        head(torch.ones(2, 8, 7, 7))

@@ -16,13 +16,7 @@ from gapbench.workloads.cases import Case
 
 torch.set_num_threads(1)  # on busy cores a barrier between two takes longer than all the work here
 
-SHAPES = {
-    "gap": (2, 3, 5, 4),
-    "pooling": (2, 9, 6, 5),
-    "classifier_head": (2, 3, 9, 7),
-    "masked_mean": (4, 8, 30),
-    "varying_size": (2, 3, 10, 20),
-}
+SHAPES = {"gap": (2, 3, 5, 4), "pooling": (2, 9, 6, 5), "classifier_head": (2, 3, 9, 7), "masked_mean": (4, 8, 30)}
 OTHERS = [own for own in OPERATIONS if own.name != "gap"]
 EVERY = [(own.name, implementation) for own in OPERATIONS for implementation in own.implementations]
 _OF_OTHERS = [(own.name, implementation) for own in OTHERS for implementation in own.implementations]
