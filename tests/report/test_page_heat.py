@@ -141,6 +141,14 @@ def test_on_a_phone_cells_scroll_under_their_case(run_page):
     assert box["x"] + box["width"] <= 400
 
 
+def test_hidden_words_of_cells_do_not_widen_a_phones_page(heat_of):
+    several = ("mean", "fast", "slow", "odd", "even", "last")
+    phone = {"viewport": {"width": 400, "height": 900}}
+    page, table = heat_of(options=phone, names=several, statuses={"last": "unsupported"})
+    expect(cell(table, "last")).to_contain_text("unsupported")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
 def test_many_cases_are_drawn_a_page_at_a_time(heat_of):
     page, table = heat_of(cases=[Case((1, 64, size, 7)) for size in range(1, 41)], names=("mean", "fast"))
     expect(table.locator("tbody tr")).to_have_count(25)
