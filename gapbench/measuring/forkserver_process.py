@@ -69,7 +69,10 @@ class _Server:
         content = ancillary[0][2]
         passed.frombytes(content[: len(content) // size * size])
         channel, *descriptors = Channel(passed[0]), *passed[1:]
-        job = _receive(self._control, int.from_bytes(header, "little"))
+        try:
+            job = _receive(self._control, int.from_bytes(header, "little"))
+        except EOFError:  # Ctrl-C ended the parent while it sent the job
+            return False
         pid = os.fork()
         if pid == 0:
             self._work(channel, job, tuple(descriptors))

@@ -233,3 +233,19 @@ def test_a_server_that_was_killed_is_an_error():
         os.kill(answers(server.start(tell_pid))[0][2], signal.SIGKILL)
         with pytest.raises(GapbenchError, match="has died: its process was killed by SIGKILL"):
             deque(iter(lambda: server.start(echo), None), maxlen=0)  # it has died as soon as nobody listens
+
+
+def test_a_parent_that_ends_while_it_sends_a_job_ends_the_server(capfd):
+    """Ctrl-C in that moment printed the traceback of an EOFError."""
+    control, parent = socket.socketpair()
+    mine, theirs = socket.socketpair()
+    socket.send_fds(parent, [(100).to_bytes(4, "little")], [theirs.fileno()])
+    parent.sendall(b"half a job")
+    parent.close()
+    earlier = signal.getsignal(signal.SIGCHLD)
+    try:
+        forkserver_process._Server(control, None).serve()
+    finally:
+        signal.signal(signal.SIGCHLD, earlier)
+    assert capfd.readouterr() == ("", "")
+    mine.close()
