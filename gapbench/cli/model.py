@@ -71,11 +71,7 @@ def record(
 
     if output is not None and not case_lists.is_list(str(output)):
         raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .json or .csv")
-    passes = _recorded(load(network, shapes, dtype, layout), train)
-    chosen = passes["training_step" if train else "forward_pass"]
-    if not chosen.cases:
-        raise NothingMatchedError(f"{network} averages nothing over all spatial positions here: nothing to change")
-    common.show_warnings(chosen.warnings)
+    chosen, passes = _recorded(load(network, shapes, dtype, layout), train)
     measured = {name: {"seconds": each.seconds, "share": each.share} for name, each in passes.items()}
     document = {"target": network, **measured}
     if output is not None:
@@ -97,8 +93,11 @@ def record(
         click.echo(f"list {output}; measure it with: gapbench run {output}")
 
 
-def _recorded(network: "Network", train: bool) -> "dict[str, Recorded]":
-    """Record a forward pass and a training step; warn where there is no step, unless ``train`` asks for it."""
+def _recorded(network: "Network", train: bool = False) -> "tuple[Recorded, dict[str, Recorded]]":
+    """Record both passes; return the one asked for, of a training step with ``train``, and both by name.
+
+    A training step that fails is a warning unless it is asked for. Raises `NothingMatchedError` without pooling.
+    """
     from gapbench.profiling import networks
 
     passes = {"forward_pass": networks.record(network)}
@@ -108,7 +107,11 @@ def _recorded(network: "Network", train: bool) -> "dict[str, Recorded]":
         if train:
             raise
         click.echo(f"warning: {error}", err=True)
-    return passes
+    chosen = passes["training_step" if train else "forward_pass"]
+    if not chosen.cases:
+        raise NothingMatchedError(f"{network.name} averages nothing over all spatial positions here: nothing to change")
+    common.show_warnings(chosen.warnings)
+    return chosen, passes
 
 
 def _counts(chosen: "Recorded", passes: "dict[str, Recorded]") -> str:
@@ -171,8 +174,7 @@ def apply(
     from gapbench.measuring.plan import Effort
     from gapbench.operations.network import load
     from gapbench.profiling import patches
-    from gapbench.report import patched_network as said
-    from gapbench.report import text
+    from gapbench.report import patched_network, text
     from gapbench.store.store import Store
 
     if output is not None and output.suffix != ".py":
@@ -182,17 +184,13 @@ def apply(
     store = Store(url)
     loaded = load(network, shapes, dtype, layout)
     original = patches.variant(loaded, shapes, dtype, layout)
-    passes = _recorded(loaded, False)
-    forward = passes["forward_pass"]
-    if not forward.cases:
-        raise NothingMatchedError(f"{network} averages nothing over all spatial positions here: nothing to change")
-    common.show_warnings(forward.warnings)
+    forward, passes = _recorded(loaded)
     click.echo(_counts(forward, passes), err=as_json)
     listed = [case for each in passes.values() for case in each.cases]
-    is_measured = run is not None
     if run is None:
-        trimmed = fit_to_budget(under(patches.pooling_plans(original, listed), [memory]), Effort(budget / 2))
-        pooling = _measure(store, trimmed.kept, budget / 2, no_wait, notes=trimmed.warnings)
+        budget /= 2
+        trimmed = fit_to_budget(under(patches.pooling_plans(original, listed), [memory]), Effort(budget))
+        pooling = _measure(store, trimmed.kept, budget, no_wait, notes=trimmed.warnings)
         run, results, samples = pooling.run.id, pooling.results, pooling.samples
     else:
         run = store.resolve(run)
@@ -209,8 +207,8 @@ def apply(
             source = file.read_text(encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
             plans = under(patches.network_plans(original, changed, [*passes], eager), [memory])
-            recorded = _measure(store, plans, budget / (1 if is_measured else 2), no_wait, network=patched)
-            measured = [*said.effects(recorded.results, recorded.samples)]
+            recorded = _measure(store, plans, budget, no_wait, network=patched)
+            measured = [*patched_network.effects(recorded.results, recorded.samples)]
             top1 = patches.agreement(original, changed)
     is_faster = any(each.verdict == "faster" for each in measured)
     written = str(output) if is_faster and output is not None else None
@@ -221,10 +219,13 @@ def apply(
         document = {"schema": 1, "run": recorded and recorded.run.id, "network": patched, "effects": measured}
         click.echo(json.dumps(to_builtins({**document, "top1": agreed, "file": written})))
     else:
-        text.print_rows(said.sites(patched))
-        for term, sentence in said.facts(measured, top1):
+        text.print_rows(patched_network.sites(patched))
+        for term, sentence in patched_network.facts(measured, top1):
             click.echo(f"{term:24}{sentence}")
-        click.echo(said.conclusion(patched, measured) + (f"; {written} has apply(model) for them" if written else ""))
+        click.echo(
+            patched_network.conclusion(patched, measured)
+            + (f"; {written} has apply(model) for them" if written else "")
+        )
         if recorded:
             write_page(store, recorded.run.id)
     failed = recorded is not None and recorded.results["status"].isin(FAILURES).any()

@@ -57,8 +57,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         shown = self.winners[["case", "implementation", "seconds", "ratio", "ratio_low", "ratio_high"]]
-        said = rows.headline(self.results, self.winners)
-        return f"<p>{said} Run {self.id}.</p>{shown.to_html(index=False, float_format='{:.4g}'.format)}"
+        headline = rows.headline(self.results, self.winners)
+        return f"<p>{headline} Run {self.id}.</p>{shown.to_html(index=False, float_format='{:.4g}'.format)}"
 
 
 def run(

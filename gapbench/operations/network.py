@@ -235,12 +235,14 @@ def _truth(variant: Variant) -> Differentiated:
         torch.set_num_threads(case.threads)
         return WithInput(variant.load()).to("cpu").train(case.pass_ == "training")
 
+    @cache  # a round has several questions
     def exactly(case: Case) -> Callable[[Tensor], Tensor]:
         # float64 convolutions take ten times as long, and float32's error is small beside that of half precision
         dtype = torch.float32 if DTYPES[case.dtype] == 2 else torch.float64
         module = made(case).to(dtype).requires_grad_(False)
         return lambda x: module(x.to(dtype)).double()
 
+    @cache
     def own(case: Case) -> Callable[[Tensor], Tensor]:
         return made(case).requires_grad_(False)
 

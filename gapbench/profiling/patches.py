@@ -1,11 +1,9 @@
 """Choose other pooling for a network, and write it as a Python file without gapbench that puts it in."""
 
-import math
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -57,7 +55,7 @@ class Choice:
         return self.implementation.startswith("compiled_")
 
     @property
-    def said(self) -> str:
+    def evidence(self) -> str:
         """What was measured."""
         low, high = self.ratio.low, self.ratio.high
         interval = (
@@ -82,7 +80,7 @@ class Choice:
             "x.shape[2] * x.shape[3]", window
         )
 
-    @cached_property
+    @property
     def strides(self) -> tuple[int, ...]:
         """The strides of the input, 0 where a size is 1."""
         own = inputs.empty(Case(self.case.shape, layout=self.case.layout, device="meta")).stride()
@@ -91,7 +89,7 @@ class Choice:
     def guard(self) -> dict[str, object]:
         """Return what the file says of it."""
         case, device = self.case, self.case.device.partition(":")[0]
-        names = ("is_compiled", "function", "said", "code", "strides")
+        names = ("is_compiled", "function", "evidence", "code", "strides")
         return {name: getattr(self, name) for name in names} | {
             "shape": case.shape, "dtype": case.dtype, "device": device, "with_gradient": case.pass_ != "forward",
         }  # fmt: skip
@@ -193,7 +191,7 @@ def describe(
         case = each.case()
         for site in each.sites:
             choice = chosen.get((case.shape, case.pass_, site))
-            ratio = choice.ratio if choice else Interval(math.nan)
+            ratio = choice.ratio if choice else Interval(float("nan"))
             sites.append(
                 PooledSite(
                     case=case.id, module=site.module, source=site.source, spelling=site.spelling, count=site.count,
@@ -241,9 +239,8 @@ def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:
     generator = torch.Generator().manual_seed(1)
     while not count or (count < _SAMPLES and time.perf_counter() < start + _SECONDS):
         x = torch.empty_like(before.x).copy_(torch.randn(before.x.shape, generator=generator))
-        tops = [module(x) for module in (before, after)]
-        if tops[0].dim() != 2 or math.prod(tops[0].shape) == 0:
+        first, other = before(x), after(x)
+        if first.dim() != 2 or not first.numel():
             return None
-        tops = [output.argmax(1) for output in tops]
-        same, count = same + int((tops[0] == tops[1]).sum()), count + len(x)
+        same, count = same + int((first.argmax(1) == other.argmax(1)).sum()), count + len(x)
     return same, count

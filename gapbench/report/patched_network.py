@@ -112,7 +112,7 @@ def page(stored: Stored) -> dict[str, Any] | None:
     passes = dict.fromkeys(names[Case.from_id(site.case).pass_] for site in network.sites)
     totals = sorted(network.totals.items(), key=lambda total: total[1])
     return {
-        "said": conclusion(network, measured), "facts": facts(measured), "sites": sites(network),
+        "conclusion": conclusion(network, measured), "facts": facts(measured), "sites": sites(network),
         "target": network.target, "passes": " and ".join(passes),
         "totals": [(name, fmt.seconds(seconds)) for name, seconds in totals], "run": network.run,
     }  # fmt: skip

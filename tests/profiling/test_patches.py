@@ -215,7 +215,7 @@ def test_what_stopped_early_as_slower_is_replaced_by_the_bound():
     (choice,) = choose(variant(), [LISTED], results, samples)
     assert (choice.own, choice.implementation, choice.ratio.low) == ("adaptive", "mean", None)
     assert 0.1 < choice.ratio.high < 0.2
-    assert choice.said.startswith("mean: 0.10 (at most 0.1")
+    assert choice.evidence.startswith("mean: 0.10 (at most 0.1")
     assert [*choose(variant(), [LISTED], results.assign(stopped_by="target"), samples)] == []
 
 
