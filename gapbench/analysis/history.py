@@ -1,4 +1,4 @@
-"""Follow times over stored runs: trends, their steps, and what got slower since a run.
+"""Follow times over stored runs: trends and their steps.
 
 Runs are not interleaved with each other: the state of the machine differs between them. To decide whether one commit is
 slower than another, measure both together; a step over runs shows which commits to compare.
@@ -13,17 +13,16 @@ finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle it finds 5,
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gapbench.errors import GapbenchError
 from gapbench.repository import git
 from gapbench.statistics.stats import Floats, mean_difference
 from gapbench.store.records import THIS, with_memory
 from gapbench.store.run import Run, differences
-from gapbench.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,6 @@ def positions_of(commits: Iterable[str], folder: Path | None = None) -> dict[str
     walked = git.ask(folder, "rev-list", "--topo-order", "--reverse", "--stdin", lines=full.values()) or ""
     index = {commit: number for number, commit in enumerate(walked.splitlines())}
     return {commit: index[hash_] for commit, hash_ in full.items() if hash_ in index}
-
-
-def commit_of(name: str, folder: Path | None = None) -> str | None:
-    """Resolve ``name`` (a tag, a branch, HEAD~3) to a commit, None if it does not resolve."""
-    return git.ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or None
 
 
 _TIMES = ("seconds", "seconds_low", "seconds_high")
@@ -147,10 +141,12 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
         low, high = (None if pd.isna(bound) else float(bound) for bound in bounds)
         news = _changed(runs[index - 1], runs[index]) if index else []
         points.append(Point(run, runs[index].commit, runs[index].started, float(seconds), low, high, news))
-    starts = steps(logs(points))
+    values = logs(points)
+    starts = steps(values)
+    segments = np.split(values, starts)
     changes = []
-    for index in starts:
-        ratio = mean_difference(segment(points, starts, index), segment(points, starts, index - 1)).exp()
+    for index, (before, after) in zip(starts, pairwise(segments), strict=True):
+        ratio = mean_difference(after, before).exp()
         at, why = points[index], _cause(runs[index - 1], runs[index])
         changes.append(Change(index, at.run, at.commit, ratio.estimate, ratio.low, ratio.high, why, at.environment))
     case, implementation, clock = (str(rows[name].iloc[0]) for name in ("case", "implementation", "clock"))
@@ -194,99 +190,3 @@ def _cut(values: Floats) -> int:
 def logs(points: Sequence[Point]) -> Floats:
     """Return the logarithms of the points' seconds."""
     return np.log([point.seconds for point in points])
-
-
-def segment(points: Sequence[Point], starts: Sequence[int], index: int) -> Floats:
-    """Return the logarithms of the segment between the steps ``starts`` that the point at ``index`` lies in."""
-    bounds = [0, *starts, len(points)]
-    return logs(points)[max(b for b in bounds if b <= index) : min(b for b in bounds if b > index)]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The ratio of mean times of a trend's newest segment to the segment of a run (above 1 is slower).
-
-    ``causes`` are those of the steps between, ``environment`` the changes with them. The interval is unpaired: both
-    means include the state of the machine.
-    """
-
-    case: str
-    implementation: str
-    clock: str
-    ratio: float
-    ratio_low: float | None
-    ratio_high: float | None
-    runs_before: int
-    runs_after: int
-    causes: list[str]
-    environment: list[str]
-    memory: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """The trends since ``run``: the slower ones, worst first, the faster ones, and the number of unchanged ones.
-
-    ``undecided`` counts trends with too few runs to find a step, ``absent`` those that were first measured later.
-    """
-
-    run: str
-    slower: list[Difference]
-    faster: list[Difference]
-    unchanged: int
-    undecided: int
-    absent: int
-
-
-def find(store: Store, name: str) -> str:
-    """Resolve ``name`` to a run, by the store or as a commit by git. Raises `GapbenchError` if it does not resolve."""
-    try:
-        return store.resolve(name)
-    except GapbenchError:
-        commit = commit_of(name)
-        if commit is None:
-            raise
-        runs = store.runs()
-        if commit not in set(runs["commit"]):
-            raise GapbenchError(f"{name} is commit {commit[:7]}, of which {store.url} has no run; name a run") from None
-        return store.resolve(commit)
-
-
-def since(trends: Sequence[Trend], order: Order, run: str) -> Since:
-    """Compare the newest segment of each trend with the segment of ``run``.
-
-    A trend that ``run`` did not measure starts at its last run before. It is unchanged if it has no step since then, or
-    if the interval of the ratio includes 1: the time returned to its old value.
-    """
-    position = {name: index for index, name in enumerate(order.runs)}
-    differences, unchanged, undecided, absent = [], 0, 0, 0
-    for trend in trends:
-        before = [index for index, point in enumerate(trend.points) if position[point.run] <= position[run]]
-        if not before:
-            absent += 1
-        elif len(trend.points) < 2 * SHORTEST:
-            undecided += 1
-        elif (difference := _difference(trend, before[-1])) is not None:
-            differences.append(difference)
-        else:
-            unchanged += 1
-    differences.sort(key=lambda difference: difference.ratio)
-    slower = [difference for difference in reversed(differences) if difference.ratio > 1]
-    faster = [difference for difference in differences if difference.ratio < 1]
-    return Since(run, slower, faster, unchanged, undecided, absent)
-
-
-def _difference(trend: Trend, index: int) -> Difference | None:
-    changes = [change for change in trend.changes if change.index > index]
-    if not changes:
-        return None
-    starts = [change.index for change in trend.changes]
-    before, after = segment(trend.points, starts, index), segment(trend.points, starts, len(trend.points) - 1)
-    ratio = mean_difference(after, before).exp()
-    if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
-        return None
-    measured = trend.case, trend.implementation, trend.clock
-    causes = list(dict.fromkeys(change.cause for change in changes))
-    news = list(dict.fromkeys(change for point in trend.points[index + 1 :] for change in point.environment))
-    ratios = ratio.estimate, ratio.low, ratio.high
-    return Difference(*measured, *ratios, len(before), len(after), causes, news, trend.memory)

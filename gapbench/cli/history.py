@@ -11,12 +11,9 @@ from gapbench.errors import NothingMatchedError, counted
 
 @click.command("history")
 @click.argument("case", required=False)
-@click.option(
-    "--since", "name", metavar="TAG", help="Show what got slower since a run: its id, tag, commit, git tag, ..."
-)
 @common.store
 @common.as_json()
-def command(case: str | None, name: str | None, url: str, as_json: bool) -> None:
+def command(case: str | None, url: str, as_json: bool) -> None:
     """Show times over the stored runs, of every case with CASE in its id, by default of all.
 
     Runs are in the order of their commits if the current folder's repository has them all, otherwise in the order of
@@ -31,26 +28,18 @@ def command(case: str | None, name: str | None, url: str, as_json: bool) -> None
     results = store.results(columns=history.COLUMNS, damaged=common.left_out, validate=True)
     if case is not None:
         results = results.loc[[case in id_ for id_ in results["case"]]]
-    start = history.find(store, name) if name is not None else None
     readable = store.listing().runs
-    if start is not None and start not in readable:
-        store.describe(start)  # raises the reason
-    documents = {run: readable[run] for run in {*results["run"], *filter(None, [start])}}
+    documents = {run: readable[run] for run in results["run"].unique()}
     ordered = history.order(list(documents.values()))
     trends = history.trends(documents, ordered, results)
     if not trends:
         what = "any case" if case is None else f"a case like {case!r}"
         raise NothingMatchedError(f"no run in {url} has timed {what}; measure with: gapbench run")
-    difference = history.since(trends, ordered, start) if start is not None else None
     if as_json:
         document = {"schema": 1, "order": ordered.by, "order_reason": ordered.phrase}
-        shown = {"trends": [asdict(trend) for trend in trends]} if difference is None else {"since": asdict(difference)}
-        click.echo(json.dumps({**document, **shown}))
+        click.echo(json.dumps({**document, "trends": [asdict(trend) for trend in trends]}))
         return
-    if difference is not None:
-        report.print_since(difference)
-    else:
-        report.print_trends(trends)
-        for trend in trends if case is not None else []:
-            report.print_points(trend)
+    report.print_trends(trends)
+    for trend in trends if case is not None else []:
+        report.print_points(trend)
     click.echo(f"{counted(len(ordered.runs), 'run')}, {ordered.phrase}")

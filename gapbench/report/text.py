@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gapbench.analysis.history import SHORTEST, Change, Difference, Point, Since, Trend, logs
+from gapbench.analysis.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
 from gapbench.report import rows
 from gapbench.store.records import REFERENCE
@@ -329,24 +329,7 @@ def print_points(trend: Trend, console: Console = _STDOUT) -> None:
         )
 
 
-def print_since(since: Since, console: Console = _STDOUT) -> None:
-    """Print what got slower since a run, worst first, what got faster, and how many trends did neither."""
-    for title, differences in (("slower", since.slower), ("faster", since.faster)):
-        if not differences:
-            console.print(f"nothing got {title} since {since.run}")
-            continue
-        table = plain_table(title, "implementation", "÷ before", "95 % interval", "runs", "what changed", whole=_NAMES)
-        for row in differences:
-            what, runs = "; ".join([*row.causes, *row.environment]), f"{row.runs_before} → {row.runs_after}"
-            table.add_row(_case(row), Text(named(row.implementation, console)), *_step(row), runs, Text(what))
-        print_table(table, console)
-    console.print(
-        f"{since.unchanged} without a step since, {since.undecided} with fewer than the {2 * SHORTEST} runs that show "
-        f"one, {since.absent} first measured later"
-    )
-
-
-def _case(measured: Trend | Difference) -> Text:
+def _case(measured: Trend) -> Text:
     case = Case.from_id(measured.case)
     facts = {"pass": case.pass_, "threads": case.threads}
     notes = [case.operation if case.operation != "gap" else "", case.layout, case.device]
@@ -354,11 +337,11 @@ def _case(measured: Trend | Difference) -> Text:
     return _with_note(f"{'x'.join(map(str, case.shape))} {case.dtype}", ", ".join(filter(None, notes)))
 
 
-def _clock(measured: Trend | Difference) -> str:
+def _clock(measured: Trend) -> str:
     return f"{measured.clock}, {measured.memory} memory" if measured.memory else measured.clock
 
 
-def _step(step: Change | Difference | None) -> tuple[str, str]:
+def _step(step: Change | None) -> tuple[str, str]:
     if step is None:
         return "", ""
     return fmt.ratio(step.ratio), fmt.ratio_interval(step.ratio, step.ratio_low, step.ratio_high)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 from functools import partial
-from pathlib import Path
 
 import pytest
 from factories import CASE, a_run, run_id
@@ -53,17 +52,6 @@ def test_trends_as_json_in_the_order_of_commits(gapbench, runs):
     assert change["ratio"] == pytest.approx(1.5, rel=0.01)
 
 
-def test_what_got_slower_since_a_git_tag(gapbench, runs):
-    code, out, _ = gapbench("--since", "v1", "--json")
-    since = json.loads(out)["since"]
-    assert (code, since["run"], since["unchanged"]) == (0, runs[1], 1)
-    assert [row["implementation"] for row in since["slower"]] == ["mean"]
-    code, out, _ = gapbench("--since", "v1")
-    assert "1.50×" in out  # noqa: RUF001
-    code, out, _ = gapbench("--since", "v4")
-    assert f"nothing got slower since {runs[4]}" in out
-
-
 def test_tables_say_in_which_order(gapbench, runs):
     code, out, _ = gapbench()
     assert code == 0
@@ -89,8 +77,6 @@ def test_a_run_that_measured_something_else_does_not_change_the_order(gapbench, 
         (["(["], 5, "a case like '(['"),
         (["--store", "empty"], 5, "no run in empty has timed any case"),
         (["9x9x9", "--store", "empty"], 5, "no run in empty has timed a case like '9x9x9'"),
-        (["--since", "nosuch"], 2, "there is no run 'nosuch'"),
-        (["--since", "--help"], 2, "there is no run '--help'"),
         (["a", "b"], 2, "b"),
     ],
 )
@@ -100,13 +86,6 @@ def test_bad_input_is_one_line(gapbench, runs, arguments, code, sentence):
     assert out == ""
     assert len(err.splitlines()) == 1
     assert sentence in err
-
-
-def test_since_a_run_that_cannot_be_read(gapbench, runs):
-    (Path("results") / runs[1] / "run.json").write_text("{")
-    code, out, err = gapbench("--since", runs[1])
-    assert (code, out) == (2, "")
-    assert f"gapbench: run {runs[1]}: run.json is damaged" in err
 
 
 def test_a_case_that_is_no_text_is_in_no_run(gapbench, runs):

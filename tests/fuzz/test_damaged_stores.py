@@ -11,7 +11,7 @@ READING = {
     "list": [["runs"], ["runs", "--json"]],
     "diff": [["old", "new"], ["ab"], ["old", "new", "--format", "markdown", "--allow-environment", "cpu"],
              ["old", "new", "--format", "json"], ["ab", "--format", "json"], ["ab", "--format", "github"]],
-    "history": [[], [CASE], ["--json"], ["--since", "old"], ["2x3", "--since", "old", "--json"]],
+    "history": [[], [CASE], ["--json"], ["2x3", "--json"]],
     "which": [["--shape", "2x3x4x4"], ["--shape", "2x3x4x4", "--json"]],
     "store verify": [[], ["--json"], ["old", "open"]],
     "store export": [["old"], ["new", "-o", "out.json"], ["ab"], ["merged"], ["open"]],

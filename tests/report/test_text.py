@@ -3,7 +3,7 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from gapbench.analysis.history import Change, Difference, Point, Since, Trend
+from gapbench.analysis.history import Change, Point, Trend
 from gapbench.report import rows, text
 from gapbench.store.records import KEPT_TUNABLES
 from gapbench.store.run import PlannedCase, Run
@@ -256,8 +256,6 @@ def tables(name):
     trend = Trend(WINNER["case"], name, "host", [point] * 30, [step])
     yield text.print_trends, [[trend]], UNITS
     yield text.print_points, [trend], (*UNITS[:2], "[400, 430]")
-    since = Difference(WINNER["case"], name, "host", 0.2199, 0.196, 0.2311, 15, 14, ["code"], [])
-    yield text.print_since, [Since("run1", [since], [], 3, 2, 1)], (*UNITS[1:], "15 → 14")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -276,5 +274,5 @@ def test_long_names_are_shortened_and_numbers_never(width, length):
 
 def test_a_table_without_room_is_printed_line_by_line():
     *_, (show, arguments, _) = tables("mean")
-    assert "\n  runs 15 → 14\n" in printed(show, *arguments, width=60)
-    assert "\nrun1" not in printed(show, *arguments, width=80)
+    assert "\n  time 419 µs\n" in printed(show, *arguments, width=40)
+    assert "\n  time" not in printed(show, *arguments, width=80)

@@ -106,13 +106,3 @@ def test_a_shallow_clone_orders_what_it_has(repository, tmp_path):
     repository.git("clone", "-q", "--depth", "2", repository.folder.as_uri(), str(clone))
     assert places(order(documents(third, second), clone)) == [2, 1]
     assert order(documents(third, first), clone).by == "start"
-
-
-def test_names_that_git_knows_are_commits(repository):
-    first = repository.commit(1)
-    repository.git("tag", "v1")
-    second = repository.commit(2)
-    result = [history.commit_of(name, repository.folder) for name in ("v1", "main~1", "main", second[:9])]
-    assert result == [first, first, second, second]
-    for name in ("v2", "--help", "-h", "", "a b", "\0", "HEAD:nosuch"):
-        assert history.commit_of(name, repository.folder) is None

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gapbench.analysis.history import Change, Difference, Point, Since, Trend
+from gapbench.analysis.history import Change, Point, Trend
 from gapbench.report import text as history
 
 CASE = "2x3x4x4-float32-contiguous-cpu-forward-t1"
@@ -69,14 +69,6 @@ def test_of_many_runs_the_newest_and_those_with_a_step_are_listed():
     assert listed == ["run4", *(f"run{number}" for number in range(964, 1004))]
     assert lines[-1] == "the newest 40 of 1,004 runs, and those with a step; --json has all"
     assert "--json" not in printed(history.print_points, trend(*[1e-5] * 40))
-
-
-def test_what_got_slower_comes_first_and_the_rest_is_counted():
-    slower = Difference(CASE, "mean", "host", 1.5, 1.4, 1.6, 5, 4, ["code"], [])
-    out = printed(history.print_since, Since("run1", [slower], [], 3, 2, 1))
-    assert out.index("1.50×") < out.index("nothing got faster since run1")  # noqa: RUF001
-    assert "5 → 4" in out
-    assert "3 without a step since, 2 with fewer than the 6 runs" in out
 
 
 def test_markup_in_names_is_text():
