@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gapbench.report import format as fmt
+from gapbench.report.text import dominant
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.store import Store
 
@@ -29,8 +30,7 @@ def profiles(folder: Path) -> str:
     for one in sorted((one for one in found if one["status"] == "ok"), key=lambda one: one["seconds"]):
         shares = [one["shares"][part] for part in PARTS[:-1]]
         cells = [f"`{one['implementation']}`", fmt.seconds(one["seconds"]), *(f"{share:.1f}" for share in shares)]
-        said = one["sentence"].replace(f" of `{one['implementation']}` in {one['dtype']} is", "", 1)
-        rows.append([*cells, f"{sum(shares):.1f}", fmt.number(one["gbps"]), said])
+        rows.append([*cells, f"{sum(shares):.1f}", fmt.number(one["gbps"]), dominant(one)])
     return lines(rows)
 
 

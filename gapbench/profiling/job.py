@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from resource import getpagesize
 from typing import Any
 
 import torch
@@ -19,14 +18,13 @@ from gapbench.measuring.forkserver import CurrentContender
 from gapbench.measuring.plan import HERE, Source
 from gapbench.measuring.protocol import Answer, Channel
 from gapbench.profiling import counters, sampling
-from gapbench.profiling.split import PARTS, Split, sentence, split
+from gapbench.profiling.split import PARTS, Split, split
 from gapbench.workloads import inputs
 from gapbench.workloads.cases import DTYPES, Case
 from gapbench.workloads.passes import Call, make_call
 
 _EXPLAINED = 2.0
 _COUNTED_SECONDS = 0.2
-_CLOCKED_CALLS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,6 @@ class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
     calls: int
     attempts: int
     gbps: float | None
-    sentence: str
     operators: list[dict[str, Any]]
     peak_extra_bytes: int | None
     generated: dict[str, Any] | None
@@ -103,8 +100,6 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     rows, observed = watched.rows, watched.observed
     if observed.busy_seconds is not None and not any(row.device for row in rows):
         notes.append("the profiler recorded no kernel: the driver may restrict them to administrators")
-    elif observed.busy_seconds is not None:
-        notes.append(_beside_clocks(calls[0], observed.busy_seconds, target))
     for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
     return Measured(
@@ -118,15 +113,6 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
         calls=watched.calls,
         attempts=attempts,
         gbps=case.bytes_moved / observed.seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
-        sentence=sentence(
-            implementation.name,
-            case.dtype,
-            parts,
-            rows,
-            round(observed.faults * getpagesize()),
-            on_accelerator=observed.busy_seconds is not None,
-            forward=case.pass_ == "forward",
-        ),
         operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
         peak_extra_bytes=traced.peak_bytes,
         generated=code,
@@ -134,19 +120,6 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
         trace_calls=traced.calls,
         notes=notes + traced.notes,
     )
-
-
-def _beside_clocks(call: Call, busy_seconds: float, target: Device) -> str:
-    """Return the profiler's time of a call's kernels beside the device's clocks, which add what lies between them."""
-    told = [f"its kernels are busy for {busy_seconds * 1e6:.2f} µs a call by the profiler, warm"]
-    for name in ("event_warm", "event_cold"):
-        try:
-            timer = clocks.clock(name, target)
-            timer.prepare(0.0)
-            told.append(f"{timer.batch(call, _CLOCKED_CALLS)[0] / _CLOCKED_CALLS * 1e6:.2f} µs by {name}")
-        except clocks.ClockError as refusal:
-            told.append(f"{name} refuses: {refusal}")
-    return "; ".join(told)
 
 
 def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:

@@ -3,10 +3,10 @@
 docs/profiling.md explains how, and why no share comes from a profile alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gapbench.profiling.events import GENERATED, Operator, allocates, computes
+from gapbench.profiling.events import allocates
 
 OUTSIDE = ""  # replaces an operator's name for code outside of operators
 _MUCH = 0.25
@@ -51,16 +51,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Seconds of each of `PARTS`.
-
-    ``fault_seconds`` are the part of allocation due to page faults; ``other_runtime`` means that the kernel is code
-    outside of PyTorch's operators.
-    """
+    """Seconds of each of `PARTS`; ``fault_seconds`` are the part of allocation due to page faults."""
 
     seconds: float
     parts: Mapping[str, float]
     fault_seconds: float = 0.0
-    other_runtime: bool = False
 
     def share(self, part: str) -> float:
         """Return a part in per cent of the measured time."""
@@ -74,7 +69,6 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
     """
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)
-    other_runtime = False
     if one_element is None:
         python, dispatch, allocation = fixed(case)
         kernel, dispatch, outside = dispatch, 0.0, 0.0
@@ -85,8 +79,7 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
         allocation += max(0.0, sum(value for name, value in grown.items() if allocates(name)))
         kernel = max(0.0, sum(value for name, value in grown.items() if name != OUTSIDE and not allocates(name)))
         outside = max(0.0, grown.get(OUTSIDE, 0.0))
-        other_runtime = outside > max(kernel, _MUCH * case.on_core)
-        if other_runtime:
+        if outside > max(kernel, _MUCH * case.on_core):  # another runtime computes
             kernel, outside = kernel + outside, 0.0
     # Times of the profile include its own faults: subtract them, and add those without the profiler.
     profiled = case.profiled_faults - (one_element.profiled_faults if one_element else 0.0)
@@ -99,7 +92,7 @@ def split(case: Observed, one_element: Observed | None, seconds_per_fault: float
         "python": python + outside - of_outside, "dispatch": dispatch, "allocation": allocation + faults,
         "kernel": kernel - of_kernel, "gaps": case.seconds - case.on_core,
     }  # fmt: skip
-    return Split(case.seconds, parts | {"unexplained": case.seconds - sum(parts.values())}, faults, other_runtime)
+    return Split(case.seconds, parts | {"unexplained": case.seconds - sum(parts.values())}, faults)
 
 
 def fixed(observed: Observed) -> tuple[float, float, float]:
@@ -140,68 +133,3 @@ def _on_accelerator(case: Observed, busy: float) -> Split:
     python, dispatch, allocation = (seconds * scale for seconds in hosts)
     parts = {"python": python, "dispatch": dispatch, "allocation": allocation, "kernel": kernel}
     return Split(case.seconds, parts | {"gaps": idle - python - dispatch - allocation, "unexplained": 0.0})
-
-
-_MANY_FAULTS, _MUCH_LOST = 25.0, 10.0
-"""Per cent of the time from which page faults, and time off the core, get a clause of their own."""
-
-
-def sentence(
-    name: str,
-    dtype: str,
-    split: Split,
-    rows: Sequence[Operator],
-    fault_bytes: int = 0,
-    on_accelerator: bool = False,
-    forward: bool = True,
-) -> str:
-    """Summarize what takes the time of the implementation ``name``; ``rows`` are its table, with times as profiled.
-
-    ``fault_bytes`` is the size of the pages that one call touches for the first time.
-    """
-    subject = f"`{name}` in {dtype}"
-    # On a CPU gaps are due to other work, not to the implementation.
-    spent = [part for part in PARTS if part != "unexplained" and (on_accelerator or part != "gaps")]
-    part = max(spent, key=split.share)
-    share, faults = f"{split.share(part):.0f} % of {subject} is", 100 * split.fault_seconds / split.seconds
-    match part:
-        case "gaps":
-            text = f"{share} waiting: the accelerator is idle, and the host's own work does not explain it"
-        case "dispatch":
-            count = sum(row.calls for row in rows if not row.device)
-            text = f"{share} dispatch, of {count:.0f} operators: there is little to compute"
-        case "python":
-            what = "Python" if forward else "Python and autograd's engine"
-            text = f"{share} {what}, outside of every operator"
-        case "allocation" if faults < _MANY_FAULTS:
-            text = f"{share} getting memory from the allocator"
-        case _:
-            text = _most(subject, rows, split)
-            if faults >= _MANY_FAULTS:
-                text += f"; {faults:.0f} % of the time is page faults: the operating system hands out "
-                text += f"{fault_bytes / 1e6:.3g} MB of new memory in every call"
-    lost = 0.0 if on_accelerator else split.share("gaps")
-    if lost < _MUCH_LOST:
-        return text
-    return f"{text}; for {lost:.0f} % the caller's thread was off the core: waiting, or preempted by other work"
-
-
-def _most(subject: str, rows: Sequence[Operator], split: Split) -> str:
-    on_device = any(row.device for row in rows)
-    able = [row for row in rows if row.device == on_device and (row.device or computes(row.name))]
-    if not able or split.other_runtime:
-        return f"{split.share('kernel'):.0f} % of {subject} is code of another runtime, outside of PyTorch's operators"
-    top = max(able, key=lambda row: row.self_seconds)
-    total = sum(row.self_seconds for row in rows if row.device == on_device)
-    share = 100 * top.self_seconds / total if total else 0.0
-    rate = f", at {top.gbps:.3g} GB/s" if top.gbps else ""
-    return f"{share:.0f} % of {subject} is {label(top)}{rate}"
-
-
-def label(row: Operator) -> str:
-    """Return a readable name of an operator."""
-    if row.name == GENERATED:
-        return "code that Inductor generated"
-    if row.name in ("aten::copy_", "aten::_to_copy") and len(set(row.dtypes)) == 2:
-        return f"the copy to {row.dtypes[0]}"
-    return row.name

@@ -67,7 +67,7 @@ def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) 
     case = str(documents[0]["case"])
     return _render(
         "profile.html.j2", single_file, {"kind": "profile", "name": profiles.name(run, case)}, run=run, case=case,
-        folder=stem(case), documents=documents, profiles=profiles,
+        folder=stem(case), documents=documents,
     )  # fmt: skip
 
 
@@ -271,6 +271,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["script_json"] = page_data.script_json
     css = Markup(assets.style().text)  # noqa: S704 - our own file
-    modules = {"fmt": fmt, "lines": lines, "assets": assets}
+    modules = {"fmt": fmt, "lines": lines, "assets": assets, "profiles": profiles}
     environment.globals.update(**modules, levels=quality.Level, version=gapbench.__version__, css=css)
     return environment

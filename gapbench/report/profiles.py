@@ -5,6 +5,7 @@ from typing import Any
 
 from gapbench.report import format as fmt
 from gapbench.report import redaction
+from gapbench.report.text import dominant as dominant
 from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -238,6 +239,13 @@ def _readable(text: str) -> str:
 _BRIEF = {"allocation": "alloc", "unexplained": "rest"}
 
 
+def dominant(profile: Mapping[str, Any]) -> str:
+    """Name the largest part of an implementation's time, and the operator that takes the most of its own."""
+    part, share = max(profile["shares"].items(), key=itemgetter(1), default=("unexplained", 100.0))
+    operator = f"; the most expensive operator is {profile['operators'][0]['name']}" if profile["operators"] else ""
+    return f"{share:.0f} % of the time is {part}{operator}"
+
+
 def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _STDOUT) -> None:
     """Print how the time of each implementation divides, in per cent and in sentences, or why that is unknown."""
     measured = [profile for profile in profiles if profile["status"] == "ok"]
@@ -258,7 +266,7 @@ def print_profiles(profiles: Sequence[Mapping[str, Any]], console: Console = _ST
         if profile["status"] != "ok":
             console.print(Text(f"{profile['implementation']} is {profile['status']}: {profile['reason']}"))
             continue
-        console.print(Text(profile["sentence"]))
+        console.print(Text(f"{fmt.shortened(profile['implementation'], _WHOLE)}: {dominant(profile)}"))
         if profile["generated"]:
             console.print(Text(f"  {profile['generated']['sentence']}"))
         for note in profile["notes"]:

@@ -42,14 +42,12 @@ _ALWAYS = {"case": str, "implementation": str, "status": str}
 _EXPLANATION = _shape({"sentence": str, "findings": _many({"sentence": str})})
 _TOLD = {"versions": dict[str, str], "explanation": _EXPLANATION}
 
-_PROFILE = _shape(
-    _ALWAYS, "reason side sentence dtype family", "seconds bytes_moved", files=list[str], notes=list[str], **_TOLD
-)
+_PROFILE = _shape(_ALWAYS, "reason side dtype family", "seconds bytes_moved", files=list[str], notes=list[str], **_TOLD)
 """The fields of every profile that are read."""
 
 _MEASURED = _shape(
     {
-        **_ALWAYS, "seconds": Number, "sentence": str, "shares": dict[str, Number],
+        **_ALWAYS, "seconds": Number, "shares": dict[str, Number],
         "operators": _many({"name": str, "dtypes": list[str]}, "", "calls self_seconds total_seconds bytes gbps"),
         "files": list[str], "notes": list[str], "counters": _many({"name": str}, "reason", "value"),
     },

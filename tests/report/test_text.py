@@ -247,7 +247,7 @@ def tables(name):
     parts = ("python", "dispatch", "allocation", "kernels", "gaps", "unexplained")
     profile = {
         "implementation": name, "status": "ok", "seconds": 4.19e-4, "shares": dict.fromkeys(parts, 16.7),
-        "peak_extra_bytes": 3 * 2**20, "gbps": 123.4, "sentence": "", "generated": None, "notes": [],
+        "peak_extra_bytes": 3 * 2**20, "gbps": 123.4, "operators": [], "generated": None, "notes": [],
     }  # fmt: skip
     yield text.print_profiles, [[profile]], ("419 µs", "3.00 MiB", "123")
     run = "20261122T101112Z-abc1234-0001"
