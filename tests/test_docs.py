@@ -79,6 +79,14 @@ def test_the_example_of_hand_written_loops_is_right_in_every_layout_and_measured
     assert (done.returncode, "numba_mean" in done.stdout) == (0, True), done.stderr
 
 
+def test_the_example_of_another_runtime_is_right_in_every_layout_and_dtype():
+    runtime = user.load(f"{EXAMPLES / 'onnx_mean.py'}:onnx_mean")
+    shapes = [(2, 3, 5), (2, 3, 5, 7), (1, 3, 4, 5, 6), (1, 64, 112, 112)]
+    for layout, shape, dtype in itertools.product(LAYOUTS, shapes, ("float32", "float16", "float64")):
+        case = Case(shape, dtype, layout)
+        assert oracle.examine(case, runtime.prepare(case), 0).reason is None
+
+
 def test_the_examples_of_a_suite_and_of_reading_samples_run(tmp_path):
     chosen = ("--impl", "mean", "--layout", "contiguous")
     done = gapbench(tmp_path, "run", str(EXAMPLES / "bench_mine.py"), *chosen, *RUN)

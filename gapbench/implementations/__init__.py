@@ -7,10 +7,9 @@ from gapbench.implementations.arrays import ARRAYS
 from gapbench.implementations.base import Implementation
 from gapbench.implementations.compiled import COMPILED
 from gapbench.implementations.eager import EAGER
-from gapbench.implementations.onnx import ONNX
 from gapbench.implementations.triton import TRITON
 from gapbench.workloads.passes import Function
 
 __all__ = ["IMPLEMENTATIONS", "Function", "Implementation"]
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, *TRITON, *ONNX, *ARRAYS)
+IMPLEMENTATIONS: tuple[Implementation, ...] = (*EAGER, *COMPILED, *TRITON, *ARRAYS)

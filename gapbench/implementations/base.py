@@ -93,7 +93,7 @@ def no_half_windows(case: Case, pool: str) -> str | None:
 
 
 def not_on_cpu(case: Case, runtime: str) -> str | None:
-    """Return that ``runtime`` needs a GPU if the case is on the CPU, or None."""
+    """Return that ``runtime`` needs a GPU if the case is on the CPU, or None; for checkouts that `ab` measures."""
     if case.device == "cpu":
         return f"{runtime} is measured on GPUs only, this case is on the CPU; choose a GPU such as --device cuda"
     return None

@@ -52,20 +52,6 @@ MODES: tuple[Mode, ...] = (
         replays=True,
     ),
     Mode("dynamic", "sizes left open, one compilation for all", {"dynamic": True}),
-    Mode(
-        "multi_kernel",
-        "a persistent and a looped kernel generated, the faster one chosen at run time",
-        {"options": {"triton.multi_kernel": 1}, "dynamic": False},
-        spellings=("mean",),
-        gpu_only=True,
-    ),
-    Mode(
-        "cooperative",
-        "rows split over several blocks that wait for each other, one kernel instead of two",
-        {"options": {"triton.cooperative_reductions": True}, "dynamic": False},
-        spellings=("mean",),
-        gpu_only=True,
-    ),
 )
 
 

@@ -24,7 +24,7 @@ GENERATED = "Inductor generated 1 kernel"
 STRIDE1 = compiled.compiled(builtin("avg_pool_stride1"), MODES[0])
 """No implementation of its own: it is how Inductor is made to fall back."""
 
-GPU_ONLY = ["reduce_overhead", "multi_kernel", "cooperative", "max_autotune_graphs"]
+GPU_ONLY = ["reduce_overhead", "max_autotune_graphs"]
 
 
 def code_path_of(implementation, case):
@@ -41,9 +41,7 @@ def test_the_modes_and_their_spellings():
     four = ["mean", "adaptive", "avg_pool", "sum_scale"]
     on_every = ["max_autotune", "reduce_overhead", "dynamic"]
     variants = {f"compiled_{name}_{mode}": f"compiled_{name}" for name in four for mode in on_every}
-    variants |= {
-        f"compiled_mean_{mode}": "compiled_mean" for mode in ("multi_kernel", "cooperative", "max_autotune_graphs")
-    }
+    variants["compiled_mean_max_autotune_graphs"] = "compiled_mean"
     defaults = {f"compiled_{name}": None for name in four}
     assert {implementation.name: implementation.variant_of for implementation in COMPILED} == defaults | variants
 

@@ -1,17 +1,18 @@
-"""CuPy's function over a stand-in that computes with NumPy: CuPy itself needs a GPU, and has not run here."""
+"""The example of CuPy over a stand-in that computes with NumPy: CuPy itself needs a GPU, and has not run here."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from gapbench.operations import builtin
+from gapbench.implementations import user
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import LAYOUTS, Case
 
-CUPY_MEAN = builtin("cupy_mean")
+EXAMPLE = f"{Path(__file__).parents[2] / 'examples' / 'cupy_mean.py'}:cupy_mean"
 STREAM = 1234
 
 
@@ -48,21 +49,14 @@ def arrays(monkeypatch):
 def test_averages_every_layout(arrays, layout, dtype):
     for shape in [(3, 5, 63), (2, 9, 31, 37), (2, 3, 4, 5, 6)]:
         case = Case(shape, dtype=dtype, layout=layout)
-        assert oracle.examine(case, CUPY_MEAN.prepare(case), 0).reason is None
+        assert oracle.examine(case, user.load(EXAMPLE).prepare(case), 0).reason is None
 
 
 def test_shares_the_tensors_memory_and_stream(arrays):
     case = Case((2, 3, 7, 7))
     x = inputs.sample(case, 0)
-    CUPY_MEAN.prepare(case)(x)
+    user.load(EXAMPLE).prepare(case)(x)
     ((array, stream),) = arrays
     assert array.ctypes.data == x.data_ptr()
     assert stream == STREAM
     assert Stream.current is None
-
-
-def test_what_cupy_cannot_do_has_a_remedy():
-    assert "choose a GPU such as --device cuda" in CUPY_MEAN.unsupported(Case((2, 3, 7)))
-    assert "choose --device cuda" in CUPY_MEAN.unsupported(Case((2, 3, 7), device="xpu"))
-    assert "choose --dtype float16" in CUPY_MEAN.unsupported(Case((2, 3, 7), device="cuda", dtype="bfloat16"))
-    assert "use mean" in CUPY_MEAN.unsupported(Case((2, 3, 0), device="cuda"))
