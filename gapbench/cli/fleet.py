@@ -60,12 +60,6 @@ def resume(on: str, url: str, name: str, as_json: bool) -> int:
     return _concluded(store, [recorded], writer.run.sweep, as_json)
 
 
-def devices(on: str) -> list[dict[str, Any]]:
-    """Return the devices of the cluster as `gapbench list devices` shows them."""
-    with cluster.connected(on):
-        return cluster.list_devices()
-
-
 def _acquired(device: str) -> list[DeviceWorker]:
     lock = partial(common.take, command=common.typed())  # called on each machine
     workers, absent = cluster.acquire(cluster.slots(device), lock, device)

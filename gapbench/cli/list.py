@@ -101,21 +101,12 @@ LISTS: Mapping[str, Callable[..., Rows]] = {
 @click.argument("what", type=click.Choice(list(LISTS)))
 @click.argument("suites", metavar="[SUITE]...", nargs=-1)
 @common.store
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster whose devices to list.")
 @common.as_json("a list of objects")
-def command(what: str, suites: tuple[str, ...], url: str, on: str | None, as_json: bool) -> None:
+def command(what: str, suites: tuple[str, ...], url: str, as_json: bool) -> None:
     """List suites, cases, implementations, devices or runs; of each SUITE, its cases."""
     if suites and what not in ("suites", "cases"):
         raise GapbenchError(f"{suites[0]!r} is one argument too many: gapbench list {what} takes no SUITE")
-    if on:
-        from gapbench.cli import fleet
-
-        fleet.check(on)
-        if what != "devices":
-            raise GapbenchError(f"--on {on} lists devices only; leave it out for {what}")
-        rows = fleet.devices(on)
-    else:
-        rows = LISTS[what](url, *suites)
+    rows = LISTS[what](url, *suites)
     if as_json:
         click.echo(json.dumps(rows))
         return

@@ -21,50 +21,35 @@ FOLDER = "profiles"
 _CLOSE = 3
 
 
+_options = common.joined(
+    click.argument("case_id", metavar="[CASE]", required=False),
+    click.option("--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True,
+                 help="Implementations to profile. Repeatable."),
+    click.option("--run", metavar="RUN", help="Run that has the case.  [default: the latest, if any]"),
+    common.store,
+    click.option("-o", "--output", metavar="FOLDER",
+                 help=f"Folder for the profiles.  [default: the run's, else {FOLDER}]"),
+    click.option("--shot", is_flag=True,
+                 help="Only call --impl twice, last in an NVTX range: for nsys, ncu and the like."),
+    click.option("--static", "is_static", is_flag=True, help="Inspect our Triton kernels, not a CASE; needs no GPU."),
+    click.option("--arch", "archs", multiple=True,
+                 help="With --static: architecture, as in sm_90 or gfx1100. Repeatable.  "
+                 "[default: sm_80, sm_90, sm_100, gfx942]"),
+    click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), metavar="GB/S",
+                 help="With --static: memory bandwidth, for a kernel's least time.  [default: the data sheet's]"),
+    click.option("--baseline", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+                 help="With --static: earlier --json to compare with; exits with 1 if a kernel got worse."),
+    common.no_wait, common.as_json(),
+)  # fmt: skip
+
+
 @click.command("profile")
-@click.argument("case_id", metavar="[CASE]", required=False)
-@click.option(
-    "--impl", "specs", metavar="NAME|FILE.py:FUNCTION", multiple=True, help="Implementations to profile. Repeatable."
-)
-@click.option("--run", metavar="RUN", help="Run that has the case.  [default: the latest, if any]")
-@common.store
-@click.option("-o", "--output", metavar="FOLDER", help=f"Folder for the profiles.  [default: the run's, else {FOLDER}]")
-@click.option("--shot", is_flag=True, help="Only call --impl twice, last in an NVTX range: for nsys, ncu and the like.")
-@click.option("--static", "is_static", is_flag=True, help="Inspect our Triton kernels, not a CASE; needs no GPU.")
-@click.option(
-    "--arch",
-    "archs",
-    multiple=True,
-    help="With --static: architecture, as in sm_90 or gfx1100. Repeatable.  [default: sm_80, sm_90, sm_100, gfx942]",
-)
-@click.option(
-    "--bandwidth",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="GB/S",
-    help="With --static: memory bandwidth, for a kernel's least time.  [default: the data sheet's]",
-)
-@click.option(
-    "--baseline",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="With --static: earlier --json to compare with; exits with 1 if a kernel got worse.",
-)
-@common.no_wait
-@common.as_json()
+@_options
 def command(
-    case_id: str | None,
-    specs: tuple[str, ...],
-    run: str | None,
-    url: str,
-    output: str | None,
-    shot: bool,
-    is_static: bool,
-    archs: tuple[str, ...],
-    bandwidth: float | None,
-    baseline: Path | None,
-    no_wait: bool,
+    case_id: str | None, specs: tuple[str, ...], run: str | None, url: str, output: str | None, shot: bool,
+    is_static: bool, archs: tuple[str, ...], bandwidth: float | None, baseline: Path | None, no_wait: bool,
     as_json: bool,
-) -> int:
+) -> int:  # fmt: skip
     """Show where the time of each implementation of CASE goes, and store a trace of it.
 
     CASE is an id of gapbench list cases or of a run, such as 8x2048x7x7-float32-contiguous-cpu-forward-t1. Shares are

@@ -25,60 +25,37 @@ BUDGET, ROUNDS, TARGET = 60.0, 6, 0.01
 _CHOICES = 3
 
 
+_options = common.joined(
+    selection.options,
+    click.option("--budget", type=DURATION, default=BUDGET,
+                 help="Wall time of the whole run: 60s, 5m.  [default: 60s]"),
+    click.option("--rounds", type=int, default=ROUNDS, show_default=True,
+                 help="Minimum rounds of fresh processes per case, even beyond the budget; 95 % intervals need 6."),
+    click.option("--target", type=SHARE, default=TARGET,
+                 help="Stop a case once its ratios are this precise.  [default: 1%]"),
+    click.option("--all", "everyone", is_flag=True,
+                 help="Measure all implementations to the target, even clearly slower ones."),
+    click.option("--memory", type=click.Choice([*MEMORY]), multiple=True, default=["kept"], show_default=True,
+                 help="Allocator state: freed memory is kept, or large blocks are mapped fresh. Repeatable."),
+    common.seed, common.store, common.tag,
+    click.option("--shard", type=SHARD, metavar="I/N",
+                 help="Part of the cases, as in 2/8; gapbench store import joins all N."),
+    click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster to measure on, rather than this machine."),
+    common.no_wait,
+    click.option("--dry-run", is_flag=True, help="Print the plan, and measure nothing."),
+    click.option("--resume", metavar="RUN", help="Complete an interrupted run, with its own settings."),
+    common.as_json("one JSON document, and write no page"),
+    click.option("--open", "open_", is_flag=True, help="Open the run's page in a browser."),
+)  # fmt: skip
+
+
 @click.command("run")
-@selection.options
-@click.option("--budget", type=DURATION, default=BUDGET, help="Wall time of the whole run: 60s, 5m.  [default: 60s]")
-@click.option(
-    "--rounds",
-    type=int,
-    default=ROUNDS,
-    show_default=True,
-    help="Minimum rounds of fresh processes per case, even beyond the budget; 95 % intervals need 6.",
-)
-@click.option(
-    "--target", type=SHARE, default=TARGET, help="Stop a case once its ratios are this precise.  [default: 1%]"
-)
-@click.option(
-    "--all", "everyone", is_flag=True, help="Measure all implementations to the target, even clearly slower ones."
-)
-@click.option(
-    "--memory",
-    type=click.Choice([*MEMORY]),
-    multiple=True,
-    default=["kept"],
-    show_default=True,
-    help="Allocator state: freed memory is kept, or large blocks are mapped fresh. Repeatable.",
-)
-@common.seed
-@common.store
-@common.tag
-@click.option(
-    "--shard", type=SHARD, metavar="I/N", help="Part of the cases, as in 2/8; gapbench store import joins all N."
-)
-@click.option("--on", metavar="ray[://HOST:PORT]", help="Ray cluster to measure on, rather than this machine.")
-@common.no_wait
-@click.option("--dry-run", is_flag=True, help="Print the plan, and measure nothing.")
-@click.option("--resume", metavar="RUN", help="Complete an interrupted run, with its own settings.")
-@common.as_json("one JSON document, and write no page")
-@click.option("--open", "open_", is_flag=True, help="Open the run's page in a browser.")
+@_options
 def command(
-    budget: float,
-    rounds: int,
-    target: float,
-    everyone: bool,
-    memory: tuple[str, ...],
-    seed: int,
-    url: str,
-    tag: str | None,
-    shard: tuple[int, int] | None,
-    on: str | None,
-    no_wait: bool,
-    dry_run: bool,
-    resume: str | None,
-    as_json: bool,
-    open_: bool,
-    **selected: Any,
-) -> int:
+    budget: float, rounds: int, target: float, everyone: bool, memory: tuple[str, ...], seed: int, url: str,
+    tag: str | None, shard: tuple[int, int] | None, on: str | None, no_wait: bool, dry_run: bool, resume: str | None,
+    as_json: bool, open_: bool, **selected: Any,
+) -> int:  # fmt: skip
     """Measure implementations on the cases of each SUITE (quick by default): a name, a suite file, or a list.
 
     Writes the run's page to reports/, as gapbench report does, and prints its path.

@@ -1,12 +1,10 @@
-"""A Ray cluster as a fleet of devices: list them, put a worker on each, call it. No other module uses Ray."""
+"""A Ray cluster as a fleet of devices: find them, put a worker on each, call it. No other module uses Ray."""
 
 import contextlib
-import itertools
 import logging
 import math
 import signal
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,14 +133,6 @@ def connected(on: str) -> Iterator[None]:
 
 def slots(device: str = "auto") -> list[DeviceSlot]:
     """Return the devices of the cluster: GPUs, or for ``cpu`` each node's processors; auto means GPUs if any."""
-    by_kind = _all_slots()
-    kind = "cpu" if device == "cpu" or (device == "auto" and not by_kind["gpu"]) else "gpu"
-    if not by_kind[kind]:
-        raise GapbenchError(f"the cluster has no {kind} to measure on; see: gapbench list devices --on ray")
-    return by_kind[kind]
-
-
-def _all_slots() -> dict[str, list[DeviceSlot]]:
     import ray
 
     gpus, cpus = list[DeviceSlot](), list[DeviceSlot]()
@@ -152,7 +142,10 @@ def _all_slots() -> dict[str, list[DeviceSlot]]:
         gpus += [DeviceSlot(*address, "gpu", i, {"num_gpus": 1.0}) for i in range(int(resources.get("GPU", 0)))]
         if processors := math.floor(resources.get("CPU", 0)):
             cpus.append(DeviceSlot(*address, "cpu", 0, {"num_cpus": float(processors)}))
-    return {"gpu": gpus, "cpu": cpus}
+    kind, chosen = ("cpu", cpus) if device == "cpu" or (device == "auto" and not gpus) else ("gpu", gpus)
+    if not chosen:
+        raise GapbenchError(f"the cluster has no {kind} to measure on; see: ray list nodes")
+    return chosen
 
 
 def acquire(
@@ -186,38 +179,6 @@ def acquire(
     if not workers:
         raise RefusedError(f"no device of the fleet can be measured on: {'; '.join(absent)}")
     return sorted(workers, key=lambda worker: worker.number), absent
-
-
-def list_devices() -> list[dict[str, Any]]:
-    """Return one row for each device, free or not: name, description, and version of gapbench on its machine."""
-    import ray
-
-    slots = list(itertools.chain.from_iterable(_all_slots().values()))
-    remote = ray.remote(_describe_machine).options
-    asked = {
-        node: remote(num_cpus=0, scheduling_strategy=_only_on(node), max_retries=0).remote()
-        for node in dict.fromkeys(slot.node for slot in slots)
-    }
-    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT)
-    machines = defaultdict[str, dict[str, Any]](dict)
-    for node, answer in asked.items():
-        if answer in ready:
-            with contextlib.suppress(ray.exceptions.RayError):  # a node that was lost keeps only its name
-                machines[node] = ray.get(answer)
-    rows = []
-    for slot in slots:
-        machine = machines[slot.node]
-        names = machine.get(slot.kind) or []
-        description = names[slot.index] if slot.index < len(names) else None
-        rows.append({"name": slot.name, "description": description, "gapbench": machine.get("gapbench")})
-    return rows
-
-
-def _describe_machine() -> dict[str, Any]:
-    """Return the names of this machine's processors and GPUs, and its version of gapbench."""
-    described = environment.describe("cpu")
-    gpus = [gpu.name for gpu in described.machine.gpus]
-    return {"cpu": [described.machine.cpu], "gpu": gpus, "gapbench": described.versions["gapbench"]}
 
 
 def _only_on(node: str) -> Any:

@@ -172,27 +172,20 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     begun = min(str(run.started) for run in runs)
     git = _git(runs)
     tags = {run.tag for run in runs}
-    writer = target.create(
-        Run(
-            **{name: getattr(runs[0], name) for name in _ALIKE},
-            id=new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
-            started=begun,
-            tag=tag or (tags.pop() if len(tags) == 1 else None),
-            suites=tuple(sorted({suite for run in runs for suite in run.suites})),
-            git=git,
-            plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
-            snippets={name: text for run in runs for name, text in run.snippets.items()},
-            load_before=_worst(run.load_before for run in runs),
-            load_after=_worst(run.load_after for run in runs),
-            ceilings=limits,
-            clocks=_clocks(runs),
-            wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
-            timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
-            imported=Imported(runs=ours, by=__version__),
-            parts=tuple(load(part.store.text(part.run)) for part in parts),
-            warnings=tuple(_warnings(runs)),
-        )
-    )
+    run = Run(
+        **{name: getattr(runs[0], name) for name in _ALIKE}, git=git, started=begun, ceilings=limits,
+        id=new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
+        tag=tag or (tags.pop() if len(tags) == 1 else None),
+        suites=tuple(sorted({suite for run in runs for suite in run.suites})),
+        plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
+        snippets={name: text for run in runs for name, text in run.snippets.items()},
+        load_before=_worst(run.load_before for run in runs), load_after=_worst(run.load_after for run in runs),
+        clocks=_clocks(runs), wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
+        timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
+        imported=Imported(runs=ours, by=__version__), warnings=tuple(_warnings(runs)),
+        parts=tuple(load(part.store.text(part.run)) for part in parts),
+    )  # fmt: skip
+    writer = target.create(run)
     for samples in _samples(parts):
         writer.append(samples)
     # without empty columns, of which pandas warns when it joins frames

@@ -31,28 +31,16 @@ class Mode:
 
 MODES: tuple[Mode, ...] = (
     Mode("", "static shapes, full graph", {"dynamic": False}),
-    Mode(
-        "max_autotune",
-        "with every candidate kernel and configuration tried, no CUDA graphs",
-        {"mode": "max-autotune-no-cudagraphs", "dynamic": False},
-    ),
-    Mode(
-        "reduce_overhead",
-        "replayed as a CUDA graph; the input is copied into the graph's memory, the output out of it",
-        {"mode": "reduce-overhead", "dynamic": False},
-        gpu_only=True,
-        replays=True,
-    ),
-    Mode(
-        "max_autotune_graphs",
-        "with every candidate kernel and configuration tried, replayed as a CUDA graph: plain max-autotune",
-        {"mode": "max-autotune", "dynamic": False},
-        spellings=("mean",),
-        gpu_only=True,
-        replays=True,
-    ),
+    Mode("max_autotune", "with every candidate kernel and configuration tried, no CUDA graphs",
+         {"mode": "max-autotune-no-cudagraphs", "dynamic": False}),
+    Mode("reduce_overhead",
+         "replayed as a CUDA graph; the input is copied into the graph's memory, the output out of it",
+         {"mode": "reduce-overhead", "dynamic": False}, gpu_only=True, replays=True),
+    Mode("max_autotune_graphs",
+         "with every candidate kernel and configuration tried, replayed as a CUDA graph: plain max-autotune",
+         {"mode": "max-autotune", "dynamic": False}, spellings=("mean",), gpu_only=True, replays=True),
     Mode("dynamic", "sizes left open, one compilation for all", {"dynamic": True}),
-)
+)  # fmt: skip
 
 
 def proof() -> str | None:

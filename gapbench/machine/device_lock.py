@@ -40,14 +40,11 @@ print(json.dumps(device(sys.argv[2]).facts()))
 """
 
 
-class Lock:
+class Lock(contextlib.AbstractContextManager["Lock"]):
     """The lock of a device, held by this process and not its children; released on exit or when the process ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-
-    def __enter__(self) -> "Lock":
-        return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):

@@ -64,7 +64,7 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
         governor=reasons.attempt("governor", lambda: host.governor(root)),
         cpu_mhz_min=low,
         cpu_mhz_max=high,
-        cpu_mhz_current=reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(host.current_cpu(root), root)),
+        cpu_mhz_current=reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(root)),
         cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: host.cpu_quota(root)),
         cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: host.memory_limit(root)),
         virtualised=reasons.attempt("virtualised", lambda: host.virtualised(root)),

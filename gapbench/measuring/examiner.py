@@ -294,7 +294,7 @@ class Examiner:
 # In the parent
 
 
-class Examination:
+class Examination(contextlib.AbstractContextManager["Examination"]):
     """The parent's handle of the examiner of one worker: a context manager that ends it."""
 
     def __init__(self, forker: Forker, papers: Sequence[Paper]) -> None:
@@ -352,9 +352,6 @@ class Examination:
         if decisive is None:
             return claimed
         return replace(claimed, max_error=decisive.max_error, max_error_ulp=decisive.max_error_ulp)
-
-    def __enter__(self) -> "Examination":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()

@@ -267,7 +267,7 @@ class Branch(Forker):
         self.current.close()
 
 
-class ForkServer(Forker):
+class ForkServer(Forker, contextlib.AbstractContextManager["ForkServer"]):
     """A process that starts at once and loads in the background; a context manager that ends it and its workers.
 
     It imports the modules ``preload``, then, with ``wait_for_load``, waits for a call of `load`. ``python`` is its
@@ -326,9 +326,6 @@ class ForkServer(Forker):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.current.close()
-
-    def __enter__(self) -> "ForkServer":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

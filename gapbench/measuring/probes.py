@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -32,37 +33,24 @@ class Footprint:
 def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     """Return the footprint of one warm call by autograd's profiler; an accelerator's memory by its allocator."""
     call()
-    if isinstance(device, Accelerator):
-        return _footprint_on(device, call)
-    # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
-    with silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
-        output = call()
-    allocated = peak = operators = 0
-    # Kineto's own events, because torch's list of them merges allocations into the operators around them.
-    events = profiler.kineto_results.events()
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        if event.name() == "[memory]":
-            allocated += event.nbytes()
-            peak = max(peak, allocated)
-        operators += event.name().startswith("aten::")
-    del output
-    return Footprint(peak, operators)
-
-
-def _footprint_on(device: Accelerator, call: Callable[[], Tensor]) -> Footprint:
-    accelerator = device.torch.accelerator
-    device.synchronize()
+    accelerator = device.torch.accelerator if isinstance(device, Accelerator) else None
     counts = hasattr(accelerator, "max_memory_allocated")  # torch 2.9
-    if counts:
+    device.synchronize()
+    if accelerator and counts:
         accelerator.reset_peak_memory_stats(device.index)
         before = accelerator.memory_allocated(device.index)
-    with silent_stderr(), torch.autograd.profiler.profile(use_device=None) as profiler:
+    # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
+    with silent_stderr(), torch.autograd.profiler.profile(profile_memory=accelerator is None) as profiler:
         output = call()
     device.synchronize()
-    peak = accelerator.max_memory_allocated(device.index) - before if counts else None
+    # Kineto's own events, because torch's list of them merges allocations into the operators around them.
+    events = sorted(profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    allocated = accumulate(event.nbytes() for event in events if event.name() == "[memory]")
+    peak: int | None = max(allocated, default=0)
+    if accelerator:
+        peak = accelerator.max_memory_allocated(device.index) - before if counts else None
     del output
-    names = (event.name() for event in profiler.kineto_results.events())
-    return Footprint(peak, sum(name.startswith("aten::") for name in names))
+    return Footprint(peak, sum(event.name().startswith("aten::") for event in events))
 
 
 @contextlib.contextmanager

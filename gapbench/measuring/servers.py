@@ -22,7 +22,7 @@ _PRELOAD = "gapbench.measuring.worker"
 _PRELOAD_COMPILER = "gapbench.measuring.preload_compiler"
 
 
-class Servers:
+class Servers(contextlib.AbstractContextManager["Servers"]):
     """A context manager of all fork servers; those for ``conditions`` start at once, others in `load`."""
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
@@ -66,9 +66,6 @@ class Servers:
     def any(self) -> ForkServer:
         """A server for jobs that belong to no case."""
         return next(iter(self._servers.values()))
-
-    def __enter__(self) -> "Servers":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -56,31 +56,19 @@ POOLING = Operation(
     "global average pooling beside global maximum and windowed pooling, each judged by its own expected output",
     "global_average",
     (
-        _pooling(
-            "global_average",
-            "mean over the spatial dimensions",
-            "x.mean((2, 3), keepdim=True)",
-            lambda case: lambda x: x.mean(case.spatial_dims, keepdim=True),
-        ),
-        _pooling(
-            "global_max",
-            "maximum over the spatial dimensions",
-            "x.amax((2, 3), keepdim=True)",
-            lambda case: lambda x: x.amax(case.spatial_dims, keepdim=True),
-            summed=lambda _case: 1,
-        ),
-        _pooling(
-            "adaptive_max",
-            "adaptive maximum pooling to size 1 (nn.AdaptiveMaxPool2d(1)), which stores the index of the maximum",
-            "F.adaptive_max_pool2d(x, 1)",
-            _of_rank((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), 1),
-            summed=lambda _case: 1,
-            unsupported=lambda case: no_half_windows(case, "adaptive_max_pool3d") or empty(case),
-        ),
-        _windowed_pooling(
-            "average", F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, summed=lambda case: 2 ** len(case.spatial)
-        ),
+        _pooling("global_average", "mean over the spatial dimensions", "x.mean((2, 3), keepdim=True)",
+                 lambda case: lambda x: x.mean(case.spatial_dims, keepdim=True)),
+        _pooling("global_max", "maximum over the spatial dimensions", "x.amax((2, 3), keepdim=True)",
+                 lambda case: lambda x: x.amax(case.spatial_dims, keepdim=True), summed=lambda _case: 1),
+        _pooling("adaptive_max",
+                 "adaptive maximum pooling to size 1 (nn.AdaptiveMaxPool2d(1)), which stores the index of the maximum",
+                 "F.adaptive_max_pool2d(x, 1)",
+                 _of_rank((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), 1),
+                 summed=lambda _case: 1,
+                 unsupported=lambda case: no_half_windows(case, "adaptive_max_pool3d") or empty(case)),
+        _windowed_pooling("average", F.avg_pool1d, F.avg_pool2d, F.avg_pool3d,
+                          summed=lambda case: 2 ** len(case.spatial)),
         _windowed_pooling("max", F.max_pool1d, F.max_pool2d, F.max_pool3d, summed=lambda _case: 1),
     ),
     ranked=False,
-)
+)  # fmt: skip

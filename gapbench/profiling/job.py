@@ -103,23 +103,15 @@ def _profile(request: Request) -> Measured | dict[str, Any]:
     for name, source in sources.items():
         (request.folder / name).write_text(source, encoding="utf-8")
     return Measured(
-        family=implementation.family,
-        seconds=observed.seconds,
-        shares={part: parts.share(part) for part in PARTS},
-        page_faults=observed.faults,
-        page_fault_share=100 * parts.fault_seconds / observed.seconds,
+        family=implementation.family, seconds=observed.seconds, shares={part: parts.share(part) for part in PARTS},
+        page_faults=observed.faults, page_fault_share=100 * parts.fault_seconds / observed.seconds,
         one_element_seconds=one_element.observed.seconds if one_element else None,
-        profiled_seconds=observed.profiled_seconds,
-        calls=watched.calls,
-        attempts=attempts,
+        profiled_seconds=observed.profiled_seconds, calls=watched.calls, attempts=attempts,
         gbps=case.bytes_moved / observed.seconds / 1e9 if case.operation == "gap" and case.bytes_moved else None,
-        operators=[asdict(row) | {"gbps": row.gbps} for row in rows],
-        peak_extra_bytes=traced.peak_bytes,
-        generated=code,
-        counters=_counted(calls[0], observed.seconds, target),
-        trace_calls=traced.calls,
+        operators=[asdict(row) | {"gbps": row.gbps} for row in rows], peak_extra_bytes=traced.peak_bytes,
+        generated=code, counters=_counted(calls[0], observed.seconds, target), trace_calls=traced.calls,
         notes=notes + traced.notes,
-    )
+    )  # fmt: skip
 
 
 def _prepared(implementation: Implementation, case: Case, target: Device) -> tuple[Function, list[Call]]:

@@ -1,11 +1,9 @@
 """Export a run in the format of ``pytest --benchmark-json`` (pytest-benchmark 3 to 5).
 
-Every entry's ``stats.data`` are seconds per call. ``extra_info`` holds what the format lacks (round, turn, process,
-calls of a batch, suite, results of the oracle and of probes).
+Every entry's ``stats.data`` are seconds per call. ``extra_info`` names the row of results, which has more.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,6 @@ from gapbench.store.run import Run
 
 KEY = ("case", "implementation", "contender", "clock", "memory")
 """The columns that name a row of results and its samples."""
-
-BATCH = tuple(name for name in records.SAMPLES if name not in {"run", *KEY, "seconds_per_call"})
-"""The columns of samples in ``extra_info.batch``, each a list as long as ``stats.data``."""
-
-KEPT = ("suite", "label", "weight", "reference", "stopped_by", *records.Qualification.__dataclass_fields__)
-"""The columns of results in ``extra_info.kept``: neither the samples nor the case's id determine them."""
 
 VERSION = "5.3.1"  # the version of pytest-benchmark whose format is written
 _PARAMS = ("shape", "dtype", "layout", "device", "pass", "threads")
@@ -65,32 +57,23 @@ def _benchmark(run: str, key: Any, row: "pd.Series[Any]", samples: pd.DataFrame)
     whose = implementation if contender == records.THIS else f"{implementation}@{contender}"
     group = "-".join(filter(None, (case, clock, memory)))
     name = f"{group}-{whose}"
-    kept = {column: value for column in KEPT if (value := _plain(row[column], records.RESULTS[column])) is not None}
-    batch = {
-        column: [_plain(value, records.SAMPLES[column]) for value in samples[column]]
-        for column in BATCH
-        if samples[column].notna().any()
-    }
-    params = {column: _plain(row[column], records.RESULTS[column]) for column in _PARAMS}
+    params = {column: _plain(row[column]) for column in _PARAMS}
     params |= {"implementation": whose, "clock": clock, **({"memory": memory} if memory else {})}
     named = {column: value for column, value in zip(KEY, key, strict=True) if value}
     return {
         "group": group,
         "name": name,
-        "fullname": f"{kept['suite']}::{name}" if "suite" in kept else name,
+        "fullname": name if pd.isna(row["suite"]) else f"{row['suite']}::{name}",
         "params": params,
         "param": name,
-        "extra_info": {"run": run, **named, "batch": batch, "kept": kept},
+        "extra_info": {"run": run, **named},
         "options": {**dict.fromkeys(_OPTIONS), "timer": clock},
         "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},  # data are per call already
     }
 
 
-def _plain(value: Any, kind: str) -> Any:
-    if pd.isna(value) or (kind == "float64" and not math.isfinite(value)):
-        return None
-    convert = {"string": str, "bool": bool, "float64": float}.get(kind, int)
-    return convert(value)
+def _plain(value: Any) -> str | int | None:
+    return None if pd.isna(value) else value if isinstance(value, str) else int(value)
 
 
 def dumps(content: Mapping[str, Any]) -> str:

@@ -68,12 +68,9 @@ def _check_types(run: str, file: str, schema: pa.Schema, columns: Mapping[str, s
     """Raise `GapbenchError` where one of ``columns`` is there twice or has another type."""
     for name, kind in columns.items():
         stored = [schema.field(index).type for index in schema.get_all_field_indices(name)]
-        if len(stored) > 1:
-            raise GapbenchError(f"run {run}: {file} has the column {name} more than once; restore or remove it")
-        if stored and stored[0] != pa.type_for_alias(kind):
-            raise GapbenchError(
-                f"run {run}: {file} has a column {name} of {stored[0]}, not {kind}; restore or remove it"
-            )
+        if len(stored) > 1 or (stored and stored[0] != pa.type_for_alias(kind)):
+            what = f"the column {name} more than once" if stored[1:] else f"a column {name} of {stored[0]}, not {kind}"
+            raise GapbenchError(f"run {run}: {file} has {what}; restore or remove it")
 
 
 class DamagedFileError(GapbenchError):

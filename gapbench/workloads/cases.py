@@ -32,23 +32,26 @@ MOST_THREADS = 8192  # the most processors that a Linux kernel can be built for
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEVICE = r"[a-z]+(?::\d+)?"
 # operation, shape, dtype, layout, device, pass, threads
-_ID = re.compile(rf"(?:([a-z_]+)-)?(\d+(?:x\d+)+)-([a-z0-9]+)-([a-z_]+)-({_DEVICE})-([a-z]+)-t(\d+)")
+_ID = rf"(?:([a-z_]+)-)?(\d+(?:x\d+)+)-([a-z0-9]+)-([a-z_]+)-({_DEVICE})-([a-z]+)-t(\d+)"
+
+
+def _matched(pattern: str, text: str, what: str, example: str) -> re.Match[str]:
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise GapbenchError(f"malformed {what} {text!r}: write {example}")
+    return match
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
     """Parse ``8x2048x7x7`` into ``(8, 2048, 7, 7)``: N, C and one to three spatial sizes. Raises `GapbenchError`."""
-    if not re.fullmatch(r"\d+(x\d+){2,4}", text):
-        raise GapbenchError(
-            f"malformed shape {text!r}: write N x C x spatial sizes, as in 8x2048x7x7 (one to three spatial)"
-        )
-    return tuple(int(size) for size in text.split("x"))
+    example = "N x C x spatial sizes, as in 8x2048x7x7 (one to three spatial)"
+    return tuple(map(int, _matched(r"\d+(x\d+){2,4}", text, "shape", example)[0].split("x")))
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Parse the sizes of a tensor of any rank, such as ``8x3x224x224``. Raises `GapbenchError`."""
-    if not re.fullmatch(r"\d{1,9}(x\d{1,9})*", text):
-        raise GapbenchError(f"malformed input {text!r}: write its sizes, as in 8x3x224x224")
-    return tuple(int(size) for size in text.split("x"))
+    match = _matched(r"\d{1,9}(x\d{1,9})*", text, "input", "its sizes, as in 8x3x224x224")
+    return tuple(map(int, match[0].split("x")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,7 @@ class Case:
         ):
             if value not in choices:
                 raise unknown(kind, value, choices)
-        if not re.fullmatch(_DEVICE, self.device):
-            raise GapbenchError(f"malformed device {self.device!r}: write cpu, cuda or cuda:1")
+        _matched(_DEVICE, self.device, "device", "cpu, cuda or cuda:1")
         if not 1 <= self.threads <= MOST_THREADS:
             raise GapbenchError(f"threads must be 1 to {MOST_THREADS}, not {self.threads}")
 
@@ -94,9 +96,7 @@ class Case:
     @classmethod
     def from_id(cls, text: str) -> "Case":
         """Return the case whose `id` is ``text``. Raises `GapbenchError` for a malformed id."""
-        match = _ID.fullmatch(text)
-        if not match:
-            raise GapbenchError(f"malformed case {text!r}: write it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1")
+        match = _matched(_ID, text, "case", "it as in 8x2048x7x7-float32-contiguous-cpu-forward-t1")
         operation, shape, dtype, layout, device, pass_, threads = match.groups()
         return cls(parse_shape(shape), dtype, layout, device, pass_, int(threads), operation or "gap")
 
@@ -150,17 +150,13 @@ class Case:
 
 def parse_duration(text: str) -> float:
     """Return the seconds of ``90``, ``90s``, ``5m`` or ``1h``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text)
-    if not match:
-        raise GapbenchError(f"malformed duration {text!r}: write it as in 60s, 5m or 1h")
+    match = _matched(r"(\d+(?:\.\d+)?)(s|m|h|)", text, "duration", "it as in 60s, 5m or 1h")
     return float(match[1]) * _SECONDS[match[2]]
 
 
 def parse_share(text: str) -> float:
     """Return ``1%`` or ``0.01`` as a fraction of 1."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
-    if not match:
-        raise GapbenchError(f"malformed share {text!r}: write it as in 1% or 0.01")
+    match = _matched(r"(\d+(?:\.\d+)?)(%?)", text, "share", "it as in 1% or 0.01")
     if not match[2] and float(match[1]) >= 1:
         raise GapbenchError(f"a share of {text} is {100 * float(match[1]):g} %; write {text}% or a number below 1")
     return float(match[1]) / (100 if match[2] else 1)

@@ -1,30 +1,13 @@
 """On a real cluster of three nodes, one of which is lost while it measures."""
 
-import contextlib
 import json
 import os
-import subprocess
 import time
 
 from gapbench.machine import device_lock
 from gapbench.machine.devices import Cpu
 from gapbench.store.store import Store
 from gapbench.store.verify import verify
-
-
-def test_the_devices_of_a_cluster_are_listed_from_outside_of_it(start, port):
-    out, err = "", ""
-    for _ in range(3):  # Ray's server for a driver from outside does not start every time on a busy machine
-        driver = start("list", "devices", "--on", f"ray://127.0.0.1:{port}", "--json")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            out, err = driver.communicate(timeout=90)
-            if out:
-                break
-        driver.kill()
-    assert out, err
-    rows = json.loads(out)
-    assert [row["name"] for row in rows] == ["127.0.0.1 cpu"] * 3, err
-    assert all(row["description"] and row["gapbench"] for row in rows)
 
 
 def test_a_device_that_is_being_measured_on_takes_no_part(start, locks, tmp_path):

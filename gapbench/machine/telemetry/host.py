@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 from gapbench.machine.telemetry.unreadable import UnreadableError, number, text
 
@@ -85,36 +86,9 @@ def stolen_share(before: CpuTime, after: CpuTime) -> float | None:
     return min(steal / busy, 1.0) if busy > 0 and steal >= 0 else None
 
 
-def current_cpu(root: Path = ROOT) -> int:
-    """Return the CPU that this thread runs on, from ``/proc/self/stat``."""
-    fields = text(root / "proc/self/stat").rpartition(")")[2].split()  # the name before may contain spaces
-    try:
-        return int(fields[36])
-    except (IndexError, ValueError):
-        raise UnreadableError("/proc/self/stat has no CPU") from None
-
-
-def cpu_mhz(cpu: int, root: Path = ROOT) -> float:
-    """Return the present frequency of ``cpu`` in MHz.
-
-    Without cpufreq, ``/proc/cpuinfo`` counts only if it is measured (APERF/MPERF): some guests read a constant.
-    """
-    try:
-        return number(root / _CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq") / 1000
-    except UnreadableError as error:
-        no_driver = error
-    blocks = text(root / "proc/cpuinfo").split("\n\n")
-    infos = [dict(re.findall(r"^(.*?)\s*:\s*(.*?)\s*$", block, re.MULTILINE)) for block in blocks]
-    info = next((info for info in infos if info.get("processor") == str(cpu)), None)
-    if info is None:
-        raise UnreadableError(f"/proc/cpuinfo has no CPU {cpu}")
-    if "aperfmperf" not in info.get("flags", "").split():
-        nominal = f" (nominal: {info['cpu MHz']} MHz)" if "cpu MHz" in info else ""
-        raise UnreadableError(f"{no_driver}, and no APERF/MPERF counters in /proc/cpuinfo{nominal}")
-    try:
-        return float(info["cpu MHz"])
-    except (KeyError, ValueError):
-        raise UnreadableError(f"{no_driver}, and no frequency in /proc/cpuinfo") from None
+def cpu_mhz(root: Path = ROOT) -> float:
+    """Return the present frequency in MHz, the mean of all CPUs; that of ``/proc/cpuinfo`` may be nominal in guests."""
+    return fmean(map(number, _cpufreq(root, "scaling_cur_freq"))) / 1000
 
 
 def cpu_mhz_limits(root: Path = ROOT) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from gapbench.report import format as fmt
 from gapbench.report.charts import style
@@ -33,31 +34,33 @@ def figure(samples: pd.DataFrame) -> go.Figure:
     marks, state = style.marks(names), _state(drawn)
     heights = [_TALL] * 2 + [_LOW] * len(state)
     full = sum(heights) + _GAP * (len(heights) - 1)
-    figure = style.figure(full + 22 * len(marks) + 90, {"r": 16, "t": 40}, legend={"y": 1 + 26 / full})
-    panels = style.panels(heights, _GAP)
+    titles = ["Samples in time order, a line at each round", "Median of each round", *map(_STATE.__getitem__, state)]
+    plain = style.figure(full + 22 * len(marks) + 90, {"r": 16, "t": 40}, legend={"y": 1 + 26 / full})
+    figure = make_subplots(
+        len(heights), 1, row_heights=heights, vertical_spacing=_GAP / full, figure=plain,
+        subplot_titles=[f"<b>{title}</b>" for title in titles],
+    )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font=style.LAYOUT["font"])
     rounds = drawn.groupby("round_place")["time"].min().sort_index().iloc[1:200]
     time = style.AXIS | {"range": [-0.5, float(drawn["time"].max()) + 0.5], "showgrid": False, "tickvals": []}
 
-    def draw(panel: style.Panel, title: str, traces: Iterable[go.Scatter], up: dict[str, Any]) -> None:
+    def draw(row: int, traces: Iterable[go.Scatter], up: dict[str, Any]) -> None:
         for trace in traces:
-            figure.add_trace(trace.update(xaxis=panel.x, yaxis=panel.y, showlegend=panel is panels[1]))
+            figure.add_trace(trace.update(showlegend=row == 2), row, 1)
         for start in rounds:
-            line = {"color": style.GRID, "width": 1}
-            at, yref = start - 0.5, f"{panel.y} domain"
-            figure.add_shape(style.vertical(at, "solid", xref=panel.x, yref=yref, layer="below", line=line))
-        panel.show(figure, time, up | {"automargin": True}, title)
+            figure.add_vline(start - 0.5, row=row, col=1, layer="below", line={"color": style.GRID, "width": 1})
+        figure.update_xaxes(time, row=row).update_yaxes(up | {"automargin": True}, row=row)
 
     room = _MOST_SAMPLES // len(marks)
     each = [(name, mark, drawn[drawn["implementation"] == name]) for name, mark in marks.items()]
     in_time = [_in_time(*own, room) for own in each]
-    seconds = style.seconds_axis(*style.bounds(drawn["seconds_per_call"]))
-    draw(panels[0], "Samples in time order, a line at each round", in_time, seconds)
+    draw(1, in_time, style.log_axis(*style.bounds(drawn["seconds_per_call"]), "s"))
     medians = [_by_round(*own) for own in each]
     ends = style.bounds([median for trace in medians for median in trace.y], 0.1)
-    draw(panels[1], "Median of each round", medians, style.seconds_axis(*ends))
-    for name, panel in zip(state, panels[2:], strict=True):
+    draw(2, medians, style.log_axis(*ends, "s"))
+    for row, name in enumerate(state, start=3):
         up = style.AXIS | {"nticks": 4} | ({"rangemode": "tozero"} if name in ("steal", "power_w") else {})
-        draw(panel, _STATE[name], [_of_state(drawn, name)], up)
+        draw(row, [_of_state(drawn, name)], up)
     return figure
 
 

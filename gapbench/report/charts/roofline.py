@@ -34,7 +34,7 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
         420 + 22 * min(len(marks), 9),
         legend={},
         xaxis=style.bytes_axis(left, right) | {"title": {"text": "bytes that must move", "standoff": 6}},
-        yaxis=style.number_axis(low, high) | {"title": {"text": "GB/s"}, "automargin": True},
+        yaxis=style.log_axis(low, high) | {"title": {"text": "GB/s"}, "automargin": True},
     )
     for label, mark, some in style.grouped(drawn, marks):
         hover = [_hover(row) for row in rows.records(some)]

@@ -1,4 +1,4 @@
-"""Share the parts of charts: colours and symbols, figures and panels, axes, marks, hover texts, and tables.
+"""Share the parts of charts: colours and symbols, figures, axes, marks, hover texts, and tables.
 
 Figures are transparent, because the page may be light or dark. Their colours are mid-tones with a contrast of 3:1
 against white and near-black; the page's style sheet colours the text.
@@ -6,7 +6,7 @@ against white and near-black; the page's style sheet colours the text.
 
 import html
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -134,34 +134,6 @@ def vertical(x: float, dash: str, **more: Any) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, **more}
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One of several stacked charts: the names of its axes in traces, and its vertical range in the figure."""
-
-    x: str
-    y: str
-    domain: tuple[float, float]
-
-    def show(self, figure: go.Figure, xaxis: dict[str, Any], yaxis: dict[str, Any], title: object) -> None:
-        """Add the panel's axes and title to the figure."""
-        figure.layout[f"xaxis{self.x[1:]}"] = xaxis | {"anchor": self.y}
-        figure.layout[f"yaxis{self.y[1:]}"] = yaxis | {"anchor": self.x, "domain": self.domain}
-        left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
-        above = {"y": 1, "yref": f"{self.y} domain", "yanchor": "bottom"}
-        figure.add_annotation({"text": f"<b>{html.escape(str(title))}</b>", **left, **above})
-
-
-def panels(heights: Sequence[float], gap: float) -> list[Panel]:
-    """Create panels of ``heights`` pixels, from the top down, ``gap`` pixels apart."""
-    total = sum(heights) + gap * (len(heights) - 1)
-    made, top = list[Panel](), 0.0
-    for number, height in enumerate(heights, start=1):
-        axis = str(number) if number > 1 else ""
-        made.append(Panel(f"x{axis}", f"y{axis}", (max(0.0, 1 - (top + height) / total), 1 - top / total)))
-        top += height + gap
-    return made
-
-
 def table(frame: pd.DataFrame, names: str, **titles: str) -> pd.DataFrame:
     """Select the columns ``names`` for a page's table; ``titles`` replace names that are not titles."""
     columns = names.split()
@@ -178,55 +150,20 @@ def bounds(values: Any, share: float = 0.04) -> tuple[float, float]:
     return low / edge, high * edge
 
 
-def seconds_axis(low: float, high: float) -> dict[str, Any]:
-    """Return a log axis from ``low`` to ``high`` seconds, with labels such as ``20 µs``."""
-    return log_axis(low, high, _label)
-
-
-def number_axis(low: float, high: float) -> dict[str, Any]:
-    """Return a log axis of plain numbers."""
-    return log_axis(low, high, lambda mark: f"{float(f'{mark:.4g}'):,g}")
+def log_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
+    """Return a log axis from ``low`` to ``high`` of plain numbers, or with labels such as ``20µs`` for the unit s."""
+    axis = AXIS | {"type": "log", "range": [math.log10(low), math.log10(high)], "nticks": 6, "tickangle": 0}
+    if not unit:
+        return axis | {"tickformat": ",.4~g"}
+    # plotly leaves the unit out of labels between two powers of ten
+    decades = {"dtick": 1, "minor": {"dtick": "D1", "gridcolor": GRID}} if high >= 10 * low else {}
+    return axis | decades | {"tickformat": "~s", "ticksuffix": unit}
 
 
 def bytes_axis(low: float, high: float) -> dict[str, Any]:
     """Return a log axis of bytes, with labels such as ``64 KiB`` at powers of two."""
     first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
     step = max(1, math.ceil((last - first + 1) / 6))
-    powers = [power for power in range(first, last + 1) if power % step == 0]
-    marks = [2.0**power for power in powers or [first]]
-    return log_axis(low, high, lambda mark: f"{2 ** (round(math.log2(mark)) % 10)} {fmt.size(mark).split()[1]}", marks)
-
-
-def log_axis(
-    low: float, high: float, label: Callable[[float], str], marks: Sequence[float] | None = None
-) -> dict[str, Any]:
-    """Return a log axis from ``low`` to ``high`` with a ``label`` at each of its ``marks``."""
-    marks = ticks(low, high) if marks is None else marks
-    return AXIS | {
-        "type": "log",
-        "range": [math.log10(low), math.log10(high)],
-        "tickvals": list(marks),
-        "ticktext": [label(mark) for mark in marks],
-        "tickangle": 0,
-    }
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Return about six round numbers from ``low`` to ``high`` on a log axis."""
-    if high / low >= 4:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
-            marks = [step * 10.0**decade for decade in decades for step in steps]
-            marks = [mark for mark in marks if low <= mark <= high]
-            if len(marks) <= 6:
-                return marks
-        return marks[:: math.ceil(len(marks) / 6)]
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough)
-    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _label(seconds: float) -> str:
-    value, unit = fmt.seconds(seconds, digits=5).split(" ")  # neighbours on a narrow axis differ in late digits
-    return f"{float(value.replace(',', '')):g} {unit}"
+    powers = [power for power in range(first, last + 1) if power % step == 0] or [first]
+    labels = [f"{2 ** (power % 10)} {fmt.size(2.0**power).split()[1]}" for power in powers]
+    return log_axis(low, high) | {"tickvals": [2.0**power for power in powers], "ticktext": labels}

@@ -34,7 +34,7 @@ def figure(trend: Trend) -> go.Figure:
         "title": {"text": "commit (or run), oldest first"},
     }
     across = style.AXIS | runs_axis | {"tickangle": 0, "showgrid": False}
-    up = style.seconds_axis(*style.bounds([*low, *high], 0.12)) | {"automargin": True}
+    up = style.log_axis(*style.bounds([*low, *high], 0.12), "s") | {"automargin": True}
     up |= {"title": {"text": "time per call"}}
     figure = style.figure(340, {"r": 24, "t": 44, "b": 50}, xaxis=across, yaxis=up)
     changes = {change.index - first: change for change in trend.changes if change.index > first}
