@@ -25,15 +25,12 @@ def _suites(_url: str, *names: str) -> Rows:
     return [{"name": each.name, "cases": len(each.cases), "summary": each.summary} for each in _chosen(names)]
 
 
+_OF_CASE = {"label": "label", "calls": "weight", "bytes_moved": "bytes_moved"}
+
+
 def _cases(_url: str, *names: str) -> Rows:
     return [
-        {
-            "name": each.id,
-            "suite": suite.name,
-            "label": each.label,
-            "calls": each.weight,
-            "bytes_moved": each.bytes_moved,
-        }
+        {"name": each.id, "suite": suite.name} | {column: getattr(each, name) for column, name in _OF_CASE.items()}
         for suite in _chosen(names)
         for each in suite.cases
     ]

@@ -55,29 +55,22 @@ def describe(device_name: str, device_uuid: str | None = None, root: Path = host
     measured = device(device_name)
     facts = {} if isinstance(measured, Cpu) else device_lock.facts(measured)
     reported = {name: value for name, value in facts.items() if value is not None}
+    attempt = reasons.attempt
     machine = Machine(
-        cpu=cpu["description"],
-        cores=cpu["cores"],
-        logical_cores=cpu["logical_cores"],
-        usable_cores=len(host.usable_cpus()),
-        smt=reasons.attempt("smt", lambda: host.smt(root)),
-        governor=reasons.attempt("governor", lambda: host.governor(root)),
-        cpu_mhz_min=low,
-        cpu_mhz_max=high,
-        cpu_mhz_current=reasons.attempt("cpu_mhz_current", lambda: host.cpu_mhz(root)),
-        cgroup_cpus=reasons.attempt("cgroup_cpus", lambda: host.cpu_quota(root)),
-        cgroup_memory_bytes=reasons.attempt("cgroup_memory_bytes", lambda: host.memory_limit(root)),
-        virtualised=reasons.attempt("virtualised", lambda: host.virtualised(root)),
+        cpu=cpu["description"], cores=cpu["cores"], logical_cores=cpu["logical_cores"],
+        usable_cores=len(host.usable_cpus()), smt=attempt("smt", lambda: host.smt(root)),
+        governor=attempt("governor", lambda: host.governor(root)), cpu_mhz_min=low, cpu_mhz_max=high,
+        cpu_mhz_current=attempt("cpu_mhz_current", lambda: host.cpu_mhz(root)),
+        cgroup_cpus=attempt("cgroup_cpus", lambda: host.cpu_quota(root)),
+        cgroup_memory_bytes=attempt("cgroup_memory_bytes", lambda: host.memory_limit(root)),
+        virtualised=attempt("virtualised", lambda: host.virtualised(root)),
         # The kernel reports sizes of one cache; py-cpuinfo may add up all of them, or call the L2 cache L3.
-        l2_bytes=reasons.attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
-        l3_bytes=reasons.attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
-        memory_bytes=psutil.virtual_memory().total,
-        system=f"{platform.system()} {platform.release()}",
-        device=device_name,
+        l2_bytes=attempt("l2_bytes", lambda: host.cache_bytes(2, root)),
+        l3_bytes=attempt("l3_bytes", lambda: host.cache_bytes(3, root)),
+        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}",
         **{"device_description": measured.describe()["description"], "device_uuid": device_uuid, **reported},
-        gpus=gpus,
-        unreadable=reasons.unreadable,
-    )
+        device=device_name, gpus=gpus, unreadable=reasons.unreadable,
+    )  # fmt: skip
     return Environment(machine, versions())
 
 

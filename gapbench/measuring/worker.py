@@ -131,18 +131,17 @@ def _judge_one(
     # Compiled code of a forward case would be compiled once more, for training.
     saves = implementation.differentiable and not (compiled and case.pass_ == "forward")
     footprint = probes.footprint(call, device(case.device))
+    first = contender.compilation
     return Qualification(
-        peak_extra_bytes=footprint.peak_extra_bytes,
-        operators=footprint.operators,
+        peak_extra_bytes=footprint.peak_extra_bytes, operators=footprint.operators, code_path=code_path,
         saved_bytes=probes.saved_bytes(case, function, x) if saves else None,
         compile_seconds=contender.first_call if compiled else None,
-        code_path=code_path,
-        graph_breaks=contender.compilation.graph_breaks if contender.compilation else None,
-        recompilations=contender.compilation.recompilations + again.graphs if contender.compilation and again else None,
+        graph_breaks=first.graph_breaks if first else None,
+        recompilations=first.recompilations + again.graphs if first and again else None,
         parameters=sum(map(Tensor.numel, function.parameters())) if isinstance(function, nn.Module) else None,
         deterministic=probes.deterministic(call),
         batch_invariant=None if compiled else probes.batch_invariant(case, function, x),
-    )
+    )  # fmt: skip
 
 
 def measure_rounds(

@@ -18,7 +18,8 @@ from gapbench.store.records import case_columns
 from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
-MOST_ROWS = 20_000  # the most results that the page reads, of the newest runs; `gapbench history` reads all
+MOST_ROWS, MOST_RUNS = 20_000, 400
+"""The most results that the page has, of the most runs, the newest; `gapbench history` reads all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,13 @@ def read(store: Store) -> History:
 
 
 def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Read the first of ``runs``, at most `MOST_ROWS` results, in few calls; count the runs left out."""
-    frames, damaged = [pd.DataFrame(columns=list(COLUMNS))], list[GapbenchError]()
-    shown, room, largest = 0, MOST_ROWS, MOST_ROWS
-    while shown < len(runs):
-        block = list(runs[shown : shown + max(1, room // largest)])
-        # a damaged run does not hide the others; `gapbench store verify` names it
-        results = store.results(block, columns=COLUMNS, damaged=damaged.append, validate=True, status="ok")
-        sizes = results["run"].value_counts().reindex(block, fill_value=0)
-        fitting = sizes[sizes.cumsum() <= room]
-        frames.append(results[results["run"].isin(fitting.index)])
-        shown, room, largest = shown + len(fitting), room - fitting.sum(), max(1, sizes.max())
-        if len(fitting) < len(block):
-            break
-    return pd.concat([frame for frame in frames if len(frame)] or frames), len(runs) - shown + len(damaged)
+    """Read the newest of ``runs``, at most `MOST_ROWS` results and `MOST_RUNS`; count the runs left out."""
+    newest, damaged = runs[:MOST_RUNS], list[GapbenchError]()
+    # a damaged run does not hide the others; `gapbench store verify` names it
+    results = store.results(newest, columns=COLUMNS, damaged=damaged.append, validate=True, status="ok")
+    sizes = results["run"].value_counts().reindex(newest, fill_value=0)
+    fitting = sizes[sizes.cumsum() <= MOST_ROWS]
+    return results[results["run"].isin(fitting.index)], len(runs) - len(fitting) + len(damaged)
 
 
 def _newest_step(trend: Trend) -> float:

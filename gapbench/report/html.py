@@ -92,25 +92,21 @@ def diff_page(
         "kind": "diff", "name": diff_name(diff), "started": when(diff.head.started), "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }  # fmt: skip
+    noted = (*diff.environment, *diff.notes) if together else diff.notes
     return _render(
-        "diff.html.j2",
-        single_file,
-        card,
+        "diff.html.j2", single_file, card, margin=diff.margin, counts=counts(diff), pages=pages,
         data=diff_data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
-        margin=diff.margin,
-        counts=counts(diff),
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
-        notes=[redaction.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
+        notes=[redaction.text(note) for note in noted],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
-        pages=pages,
         red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
         explained=[
             (row, redaction.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
             for row in lines.red(diff)
             if row.explanation is not None
         ],
-    )
+    )  # fmt: skip
 
 
 def diff_name(diff: Diff) -> str:
