@@ -265,15 +265,13 @@ def uneven(samples: pd.DataFrame) -> list[Warning]:
     typical = rounds.groupby(by).quantile(0.25)  # most rounds must agree
     beyond = (typical - typical.groupby(by[:-1]).transform("median")).reset_index(name="beyond")
     flagged = beyond[beyond["beyond"] > np.log(_UNEVEN)]
-    return [
-        Warning(
-            "uneven batches",
-            f"{row['case']}: most batches of {row['implementation']} take {np.expm1(row['beyond']):.0%} more "
-            "than its fastest, beyond those of others, and ratios compare the fastest",
-            "see its distribution on the run's page",
-        )
-        for row in plain_rows(flagged.sort_values("beyond", ascending=False).drop_duplicates("case"))
-    ]
+    evidence = (
+        "{case}: most batches of {implementation} take {more:.0%} more than its fastest, beyond those of others, and "
+        "ratios compare the fastest"
+    )
+    worst = flagged.assign(more=np.expm1(flagged["beyond"])).sort_values("more", ascending=False)
+    rows, remedy = plain_rows(worst.drop_duplicates("case")), "see its distribution on the run's page"
+    return [Warning("uneven batches", evidence.format(**row), remedy) for row in rows]
 
 
 def above_ceilings(results: pd.DataFrame, limits: ceilings.Known) -> list[Warning]:

@@ -54,17 +54,17 @@ options = common.joined(
 """Options of the margin, the output and the exit code."""
 
 
+_allowed = click.option(
+    "--allow-environment", "allowed", multiple=True, metavar="NAME",
+    help="Compare although this differs: cpu, gpu, driver, torch, threads. Repeatable.",
+)  # fmt: skip
+
+
 @click.command("diff")
 @click.argument("base")
 @click.argument("head", required=False)
 @options
-@click.option(
-    "--allow-environment",
-    "allowed",
-    multiple=True,
-    metavar="NAME",
-    help="Compare although this differs: cpu, gpu, driver, torch, threads. Repeatable.",
-)
+@_allowed
 @common.store
 def command(
     base: str, head: str | None, margin: float, format_: str, policy: frozenset[str], allowed: tuple[str, ...], url: str

@@ -172,7 +172,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     begun = min(str(run.started) for run in runs)
     git = _git(runs)
     tags = {run.tag for run in runs}
-    run = Run(
+    merged = Run(
         **{name: getattr(runs[0], name) for name in _ALIKE}, git=git, started=begun, ceilings=limits,
         id=new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
         tag=tag or (tags.pop() if len(tags) == 1 else None),
@@ -185,7 +185,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
         imported=Imported(runs=ours, by=__version__), warnings=tuple(_warnings(runs)),
         parts=tuple(load(part.store.text(part.run)) for part in parts),
     )  # fmt: skip
-    writer = target.create(run)
+    writer = target.create(merged)
     for samples in _samples(parts):
         writer.append(samples)
     # without empty columns, of which pandas warns when it joins frames

@@ -1,4 +1,4 @@
-"""GAP as users write it with PyTorch's own operators."""
+"""GAP as users write it with PyTorch's own operators, and with NumPy on the tensor's memory."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gapbench.implementations.base import Implementation, implementation, no_half_windows
+from gapbench.implementations.base import Implementation, implementation, no_half_windows, not_off_cpu
 from gapbench.workloads.cases import Case
 from gapbench.workloads.passes import Function
 
@@ -142,3 +142,26 @@ EAGER: tuple[Implementation, ...] = (
     _mean, _two_stage_mean, _mean_flat, _sum_scale, _einsum, _sum_float32, _adaptive, _avg_pool, _avg_pool_stride1,
     _matmul, _depthwise_conv,
 )  # fmt: skip
+
+
+def _numpy_unsupported(case: Case) -> str | None:
+    if case.dtype == "bfloat16":
+        return "NumPy has no bfloat16; choose --dtype float16 or another implementation"
+    if not case.window:
+        return "NumPy warns at the mean of an empty window; use mean for empty windows"
+    return not_off_cpu(case, "NumPy")
+
+
+@implementation(
+    "numpy",
+    "NumPy's mean on the tensor's memory, in one thread; float16 is summed in float32",
+    "torch.from_numpy(x.numpy().mean((2, 3), keepdims=True))",
+    unsupported=_numpy_unsupported,
+    differentiable=False,
+)
+def _numpy_mean(case: Case) -> Function:
+    dims = case.spatial_dims
+    return lambda x: torch.from_numpy(x.numpy().mean(dims, keepdims=True))
+
+
+NUMPY: tuple[Implementation, ...] = (_numpy_mean,)

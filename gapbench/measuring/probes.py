@@ -33,22 +33,23 @@ class Footprint:
 def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     """Return the footprint of one warm call by autograd's profiler; an accelerator's memory by its allocator."""
     call()
-    accelerator = device.torch.accelerator if isinstance(device, Accelerator) else None
-    counts = hasattr(accelerator, "max_memory_allocated")  # torch 2.9
+    target = device if isinstance(device, Accelerator) else None
+    accelerator = device.torch.accelerator
+    counts = target and hasattr(accelerator, "max_memory_allocated")  # torch 2.9
     device.synchronize()
-    if accelerator and counts:
-        accelerator.reset_peak_memory_stats(device.index)
-        before = accelerator.memory_allocated(device.index)
+    if target and counts:
+        accelerator.reset_peak_memory_stats(target.index)
+        before = accelerator.memory_allocated(target.index)
     # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
-    with silent_stderr(), torch.autograd.profiler.profile(profile_memory=accelerator is None) as profiler:
+    with silent_stderr(), torch.autograd.profiler.profile(profile_memory=target is None) as profiler:
         output = call()
     device.synchronize()
     # Kineto's own events, because torch's list of them merges allocations into the operators around them.
     events = sorted(profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    allocated = accumulate(event.nbytes() for event in events if event.name() == "[memory]")
-    peak: int | None = max(allocated, default=0)
-    if accelerator:
-        peak = accelerator.max_memory_allocated(device.index) - before if counts else None
+    changes = (event.nbytes() for event in events if event.name() == "[memory]")
+    peak: int | None = max(accumulate(changes, initial=0))
+    if target:
+        peak = accelerator.max_memory_allocated(target.index) - before if counts else None
     del output
     return Footprint(peak, sum(event.name().startswith("aten::") for event in events))
 

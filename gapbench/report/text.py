@@ -105,11 +105,8 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, varying: Seque
         title, "fastest", "time", f"÷ {reference}", "95 % interval", *(["how sure"] if wide else []), whole=["fastest"]
     )
     for row in rows.records(winners):
-        notes = [
-            row["layout"],
-            "" if fmt.missing(row["label"]) else fmt.shortened(row["label"], 2 * _WHOLE),
-            *rows.unusual(row, "pass", "threads"),
-        ]
+        label = "" if fmt.missing(row["label"]) else fmt.shortened(row["label"], 2 * _WHOLE)
+        notes = [row["layout"], label, *rows.unusual(row, "pass", "threads")]
         notes += [rows.fact(name, row[name]).removeprefix("clock ") for name in varying]
         case = _with_note(f"{row['shape']} {row['dtype']}", ", ".join(filter(None, notes)))
         notes = [*([] if wide else [_how_sure(row)]), *(short for short, _ in rows.remarks(row))]
@@ -151,11 +148,9 @@ def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDO
         case += [] if fmt.missing(row["memory"]) else [rows.fact("memory", row["memory"])]
         weights, memory = fmt.count(row["parameters"]), fmt.size(row["peak_extra_bytes"])
         again = 0 if fmt.missing(row["recompilations"]) else row["recompilations"]
-        name = _with_note(
-            named(row["implementation"], console),
-            "" if fmt.missing(row["parameters"]) else f"{weights} weights, peak {memory}",
-            f"compiled {again:.0f} more times" if again else "",
-        )
+        costs = "" if fmt.missing(row["parameters"]) else f"{weights} weights, peak {memory}"
+        compiled = f"compiled {again:.0f} more times" if again else ""
+        name = _with_note(named(row["implementation"], console), costs, compiled)
         listed, ratio = rows.key(row) == before, _ratio(row, "best_ratio" if ranked else "ratio")
         table.add_row(name, Text("" if listed else " ".join(case)), fmt.seconds(row["seconds"]), *ratio)
         before = rows.key(row)
@@ -183,14 +178,9 @@ def print_totals(totals: pd.DataFrame, console: Console = _STDOUT) -> None:
         return
     table = plain_table("in all", "calls", "one choice", "time", f"÷ {REFERENCE}", "best of each")
     for row in totals.to_dict("records"):
-        table.add_row(
-            Text(f"{row['suite']} {row['dtype']} {row['layout']}".strip()),
-            str(row["calls"]),
-            Text(named(row["implementation"], console)),
-            fmt.seconds(row["seconds"]),
-            fmt.ratio(row["ratio"]),
-            fmt.seconds(row["best_of_each"]),
-        )
+        what = Text(f"{row['suite']} {row['dtype']} {row['layout']}".strip())
+        name, best = Text(named(row["implementation"], console)), fmt.seconds(row["best_of_each"])
+        table.add_row(what, str(row["calls"]), name, fmt.seconds(row["seconds"]), fmt.ratio(row["ratio"]), best)
     _print_below(console, table)
 
 
@@ -299,21 +289,16 @@ def print_trends(trends: Sequence[Trend], console: Console = _STDOUT) -> None:
         what = "too few runs for a step" if len(trend.points) < 2 * SHORTEST else ""
         if step:
             what = f"{step.commit[:7] if step.commit else step.run}: {'; '.join([step.cause, *step.environment])}"
-        table.add_row(
-            _case(trend),
-            _with_note(named(trend.implementation, console), fmt.counted(len(trend.points), "run")),
-            Text.assemble(sparkline(trend.points), (f"\n{what}", "dim")),
-            fmt.seconds(trend.points[-1].seconds),
-            "\n".join(_step(step)),
-        )
+        name = _with_note(named(trend.implementation, console), fmt.counted(len(trend.points), "run"))
+        drawn = Text.assemble(sparkline(trend.points), (f"\n{what}", "dim"))
+        table.add_row(_case(trend), name, drawn, fmt.seconds(trend.points[-1].seconds), "\n".join(_step(step)))
     print_table(table, console)
 
 
 def print_points(trend: Trend, console: Console = _STDOUT) -> None:
     """Print the newest runs of a trend and those with a step: times, changes of the environment, and steps."""
-    console.print(
-        Text(f"\n{fmt.shortened(trend.implementation, _WHOLE)} on {trend.case}, {_clock(trend)}", style="bold")
-    )
+    title = f"{fmt.shortened(trend.implementation, _WHOLE)} on {trend.case}, {_clock(trend)}"
+    console.print(Text(f"\n{title}", style="bold"))
     table = plain_table("run", "time", "95 % interval", "÷ before", "what happened", whole=_NAMES)
     steps = {change.index: change for change in trend.changes}
     older = len(trend.points) - _LISTED
@@ -322,19 +307,13 @@ def print_points(trend: Trend, console: Console = _STDOUT) -> None:
         if index < older and step is None:
             continue
         happened = [f"step, {step.cause}"] if step else []
-        table.add_row(
-            Text(named(point.run, console)),
-            fmt.seconds(point.seconds),
-            fmt.seconds_interval(point.seconds, point.seconds_low, point.seconds_high),
-            _step(step)[0],
-            Text("; ".join([*happened, *point.environment])),
-        )
+        name, what = Text(named(point.run, console)), Text("; ".join([*happened, *point.environment]))
+        interval = fmt.seconds_interval(point.seconds, point.seconds_low, point.seconds_high)
+        table.add_row(name, fmt.seconds(point.seconds), interval, _step(step)[0], what)
     print_table(table, console)
     if older > 0:
-        console.print(
-            f"the newest {_LISTED} of {fmt.count(len(trend.points))} runs, and those with a step; --json has all",
-            style="dim",
-        )
+        shown = f"the newest {_LISTED} of {fmt.count(len(trend.points))} runs, and those with a step; --json has all"
+        console.print(shown, style="dim")
 
 
 def _case(measured: Trend) -> Text:

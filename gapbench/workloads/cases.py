@@ -75,11 +75,8 @@ class Case:
 
     def __post_init__(self) -> None:
         parse_shape("x".join(map(str, self.shape)))
-        for kind, value, choices in (
-            ("dtype", self.dtype, DTYPES),
-            ("layout", self.layout, LAYOUTS),
-            ("pass", self.pass_, PASSES),
-        ):
+        choices_of = ("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS), ("pass", self.pass_, PASSES)
+        for kind, value, choices in choices_of:
             if value not in choices:
                 raise unknown(kind, value, choices)
         _matched(_DEVICE, self.device, "device", "cpu, cuda or cuda:1")

@@ -75,10 +75,7 @@ def _table(rows: list[Row]) -> Table:
         what = Text(f"{name}, {lines.condition(row)}\n{row.case}")
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
-        table.add_row(
-            Text(row.verdict, style=_STYLES.get(row.verdict, "")),
-            what,
-            "" if row.ratio is None else fmt.ratio(row.ratio),
-            fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high),
-        )
+        verdict = Text(row.verdict, style=_STYLES.get(row.verdict, ""))
+        ratio = "" if row.ratio is None else fmt.ratio(row.ratio)
+        table.add_row(verdict, what, ratio, fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high))
     return table
