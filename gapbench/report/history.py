@@ -47,7 +47,7 @@ def read(store: Store) -> History:
 
 def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
     """Read the newest of ``runs``, at most `MOST_ROWS` results and `MOST_RUNS`; count the runs left out."""
-    newest, damaged = runs[:MOST_RUNS], list[GapbenchError]()
+    newest, damaged = list(runs[:MOST_RUNS]), list[GapbenchError]()
     # a damaged run does not hide the others; `gapbench store verify` names it
     results = store.results(newest, columns=COLUMNS, damaged=damaged.append, validate=True, status="ok")
     sizes = results["run"].value_counts().reindex(newest, fill_value=0)
