@@ -188,6 +188,16 @@ _SPARE_ROUNDS = 3
 """Added to the fewest rounds that can show a change, so that one dissenting round does not prevent it."""
 
 
+STEP_LOOKS = 3
+"""How often the rounds of a matrix of versions are judged: twice to stop early, and at the end."""
+
+STEP_LEVEL = 0.05 / 2 / STEP_LOOKS
+"""The level of `judge` for a matrix: in 5 % of matrices of one version is any step false, in either direction.
+
+That is the union bound over both directions and the looks, so it does not matter which look ended the rounds.
+"""
+
+
 def decide(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float = LEVEL) -> list[Judgement]:
     """Judge rows by their screening rounds, and flagged rows by their fresh rounds too (None for the others).
 

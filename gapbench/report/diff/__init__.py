@@ -42,7 +42,7 @@ def _side(run: Run) -> dict[str, Any]:
 
 
 _LONGEST = 34  # the most characters of a name
-_STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
+STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 
 def table(diff: Diff, console: Console | None = None) -> str:
@@ -76,7 +76,7 @@ def _table(rows: list[Row]) -> Table:
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
         table.add_row(
-            Text(row.verdict, style=_STYLES.get(row.verdict, "")),
+            Text(row.verdict, style=STYLES.get(row.verdict, "")),
             what,
             "" if row.ratio is None else fmt.ratio(row.ratio),
             fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high),
