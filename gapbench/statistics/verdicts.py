@@ -188,14 +188,10 @@ _SPARE_ROUNDS = 3
 """Added to the fewest rounds that can show a change, so that one dissenting round does not prevent it."""
 
 
-STEP_LOOKS = 3
-"""How often the rounds of a matrix of versions are judged: twice to stop early, and at the end."""
+STEP_LOOKS = 3  # how often a matrix of versions is judged while it is measured: twice to stop early, and at the end
 
 STEP_LEVEL = 0.05 / 2 / STEP_LOOKS
-"""The level of `judge` for a matrix: in 5 % of matrices of one version is any step false, in either direction.
-
-That is the union bound over both directions and the looks, so it does not matter which look ended the rounds.
-"""
+"""The level of the tests of all steps of a matrix: 5 % in both directions together, whichever look ends its rounds."""
 
 
 def decide(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float = LEVEL) -> list[Judgement]:

@@ -304,6 +304,9 @@ class Run(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.is_comparison and self.comparison is None:
             raise ValueError("it has several sides and no comparison of them")
+        names = [side.name for side in self.sides]
+        if len({*names}) < len(names) or (self.is_comparison and not self.is_matrix and names != [BASE, HEAD]):
+            raise ValueError("its sides do not have the names of its comparison")
 
     @property
     def environment(self) -> Environment:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 READING = {
     "list": [["runs"], ["runs", "--json"]],
     "diff": [["old", "new"], ["ab"], ["old", "new", "--format", "markdown", "--allow-environment", "cpu"],
-             ["old", "new", "--format", "json"], ["ab", "--format", "json"], ["ab", "--format", "github"]],
+             ["old", "new", "--format", "json"], ["ab", "--format", "json"], ["ab", "--format", "github"],
+             ["matrix"], ["matrix", "--format", "json"]],
     "history": [[], [CASE], ["--json"], ["--since", "old"], ["2x3", "--since", "old", "--json"]],
     "which": [["--shape", "2x3x4x4"], ["--shape", "2x3x4x4", "--json"]],
     "store verify": [[], ["--json"], ["old", "open"]],

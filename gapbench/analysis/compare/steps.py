@@ -69,7 +69,7 @@ def matrix(measured: Side) -> Matrix:
         return None if values is None else location(array(values), confidence).exp()
 
     cells = {}
-    for key in dict.fromkeys(key for of_version in results.values() for key in of_version):
+    for key in dict.fromkeys(key for key, _ in rows):
         for before, name in pairwise([names[0], *names]):
             row, change = rows.get((key, name)), ratio(key, before, name)
             if row is not None and change is not None:

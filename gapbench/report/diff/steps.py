@@ -22,7 +22,7 @@ def document(matrix: Matrix) -> str:
     runs = [matrix.steps[0].base, *(step.head for step in matrix.steps)]
     versions = [
         {"name": run.sides[0].name, "commit": run.commit, "dirty": run.git and run.git.dirty}
-        | {name: run.sides[0].versions.get(name) for name in ("python", "torch")}
+        | {name: run.versions.get(name) for name in ("python", "torch")}
         for run in runs
     ]
     winners = [{name: cell.result[name] for name in _WINNER} | {"before": before} for cell, before in matrix.winners]
@@ -54,19 +54,18 @@ def table(matrix: Matrix, console: Console | None = None) -> str:
     with console.capture() as capture:
         for name, run in zip(names, runs, strict=True):
             prefix = "" if run.sides[0].ref == name else f"{name}, "
-            console.print(Text(f"{prefix}{lines.side(run)}, torch {run.sides[0].versions.get('torch')}"))
+            console.print(Text(f"{prefix}{lines.side(run)}, torch {run.versions.get('torch')}"))
         for case, rows in cases.items():
             shown = plain_table("", *names, whole=names)
             for name, texts in rows.items():
                 shown.add_row(name, *(texts.get(version, "") for version in names))
             console.print(Text(case))
             print_table(shown, console)
-        for name, step in zip(names[1:], matrix.steps, strict=True):
-            for row in lines.by_relevance(step):
-                if row.verdict not in lines.SUMMARIZED:
-                    change = "" if row.ratio is None else f" {lines.change(row)} of the version before"
-                    what = f"{name}: {row.verdict}{change}, {row.implementation} on {row.case}, {lines.condition(row)}"
-                    console.print(Text("; ".join(filter(None, (what, row.reason)))), soft_wrap=True)
+        for row, version in ((cell.step, cell.version) for cell in matrix.cells):
+            if row and row.verdict not in lines.SUMMARIZED:
+                change = "" if row.ratio is None else f" {lines.change(row)} of the version before"
+                what = f"{version}: {row.verdict}{change}, {row.implementation} on {row.case}, {lines.condition(row)}"
+                console.print(Text("; ".join(filter(None, (what, row.reason)))), soft_wrap=True)
         for cell, before in matrix.winners:
             winner = f"{cell.result['implementation']} is the fastest on {cell.result['case']}, {before} was before"
             console.print(Text(f"{cell.version}: {winner}"), soft_wrap=True)

@@ -8,7 +8,7 @@ from stored import CASE, NAMES, OTHER, a_matrix, keep, side
 
 from gapbench.analysis.compare import compare, of_sides
 from gapbench.errors import GapbenchError
-from gapbench.report.diff import steps
+from gapbench.report.diff import lines, steps
 from gapbench.statistics.verdicts import STEP_LOOKS, Verdict
 from gapbench.store.store import Store
 
@@ -86,6 +86,7 @@ def test_the_document_has_every_version_of_every_row():
 def test_the_table_has_a_column_a_version_and_names_the_step(width):
     text = steps.table(of_sides(a_matrix(*PLANTED, rounds=20)), Console(width=width))
     assert "v3: regressed 1.02" in text
+    assert text.count("regressed") == 3  # in its cell, below the table, and in the count
     assert "v5: v5v5v5v5v5v5" in text
     assert "steps: 1 regressed, " in text
     assert text.endswith("margin 1 %; 95 % intervals that hold together")
@@ -102,3 +103,11 @@ def test_a_stored_matrix_is_read_as_it_was(tmp_path):
     assert store.describe(run).is_matrix
     assert store.listing().runs[run].is_matrix
     assert STEP_LOOKS == 3
+
+
+def test_the_steps_below_the_table_have_the_intervals_of_the_whole_table():
+    matrix = of_sides(a_matrix(*PLANTED, rounds=20))
+    (cell,) = [cell for cell in matrix.cells if cell.step and cell.step.verdict is Verdict.REGRESSED]
+    (alone,) = [row for row in matrix.steps[1].rows if row.verdict is Verdict.REGRESSED]
+    assert cell.step.ratio_low < alone.ratio_low < alone.ratio_high < cell.step.ratio_high
+    assert lines.change(cell.step) in steps.table(matrix)
