@@ -332,11 +332,9 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
-        policy: Policy = (
-            Steps(plan.effort, comparison.margin)
-            if writer.run.is_matrix
-            else TwoStages(plan.effort, comparison.margin, comparison.flagged)
-        )
+        policy: Policy = TwoStages(plan.effort, comparison.margin, comparison.flagged)
+        if writer.run.is_matrix:
+            policy = Steps(plan.effort, comparison.margin)
         return engine.measure(plan, policy, earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:
