@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from gapbench.analysis import summary
 from gapbench.analysis.compare import Side
 from gapbench.analysis.summary import Outcome
+from gapbench.repository.git import Git
 from gapbench.store.records import RESULTS, Qualification
-from gapbench.store.run import decode
+from gapbench.store.run import Comparison, decode
+from gapbench.store.run import Side as RunSide
 from gapbench.workloads.cases import Case
 
 CASE = Case((8, 64, 7, 7), label="small head")
@@ -80,6 +83,29 @@ def two_sides(seed=0, base=None, head=None, **both):
         side("20261122T101112Z-abc1234-0001", seed=2 * seed, **{**both, **(base or {})}),
         side("20261123T101112Z-def5678-0002", seed=2 * seed + 1, **{**both, **(head or {})}),
     )
+
+
+def a_matrix(*changes, seed=0, names=NAMES, margin=0.01, spread=0.005, statuses=(), **fields):
+    """Return a run of versions: implementations take ``changes[version][name]`` times their usual time.
+
+    Rounds of two versions differ by ``spread``; ``statuses`` are those of each version, as for `side`.
+    """
+    versions = [f"v{number}" for number in range(1, len(changes) + 1)]
+    parts = [
+        side(changes=change, seed=100 * seed + number, spread=spread / 2**0.5, common=0.0, names=names,
+             statuses=(statuses[number] if statuses else None), **fields)
+        for number, change in enumerate(changes)
+    ]  # fmt: skip
+    results, samples = (
+        pd.concat([getattr(part, what).assign(contender=name) for name, part in zip(versions, parts, strict=True)])
+        for what in ("results", "samples")
+    )
+    run = structs.replace(
+        parts[0].run, tag="versions",
+        sides=tuple(RunSide(name, name, Git(commit=name * 20)) for name in versions),
+        comparison=Comparison(margin, tuple(word for name in versions for word in ("--ref", name)), kind="matrix"),
+    )  # fmt: skip
+    return Side(run, results.reset_index(drop=True), samples.reset_index(drop=True))
 
 
 def keep(store, one):

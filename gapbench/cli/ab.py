@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from gapbench.cli.common import DURATION
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.store.records import HEAD
+from gapbench.repository.checkouts import HERE
+from gapbench.store.records import BASE, HEAD, NULL
 
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from gapbench.store.store import RunWriter, Store
 
 BUDGET = 60.0
+VERSIONS = ("--ref", "--python")  # the words before each version of a matrix
 
 
 @click.command("ab")
@@ -76,6 +79,7 @@ def command(
     servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
     from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Effort, Plan
+    from gapbench.store.run import Comparison
     from gapbench.store.store import Store
 
     if explain and (base_python or head_python):
@@ -85,14 +89,15 @@ def command(
         )
     store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
-        base_side, head_side = _revisions(stack, base, head, base_python, head_python)
-        sides = revisions.sides(base_side, head_side, stack)
-        plan = Plan(tuple(_case_plans(selected, sides)), effort, sides)
+        base_side, head_side = revisions_of(stack, (base, head), (base_python, head_python))
+        sides = revisions.sides({BASE: base_side, HEAD: head_side, NULL: base_side}, stack)
+        plan = Plan(tuple(case_plans(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        described = revisions.describe(base_side, head_side, margin, words)
-        writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, **described)
-        return _measured(store, writer, plan, servers, format_, policy, explain)
+        described = revisions.describe({BASE: base_side, HEAD: head_side})
+        comparison = Comparison(margin, tuple(words))
+        writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, sides=described, comparison=comparison)
+        return measured(store, writer, plan, servers, format_, policy, explain)
 
 
 def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
@@ -103,47 +108,52 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
     plans, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
     command = writer.run.comparison.command
-    base, head, *options = command
-    pythons = dict(zip(options[::2], options[1::2], strict=True))
+    if writer.run.is_matrix:
+        refs, pythons = ([value for word, value in pairwise(command) if word == name] for name in VERSIONS)
+        refs, pythons = refs or [HERE] * len(pythons), pythons or [sys.executable] * len(refs)
+    else:
+        options = dict(zip(command[2::2], command[3::2], strict=True))
+        refs, pythons = [*command[:2]], [options.get(f"--{name}-python", sys.executable) for name in (BASE, HEAD)]
     with contextlib.ExitStack() as stack:
-        pair = _revisions(stack, base, head, pythons.get("--base-python"), pythons.get("--head-python"))
-        for was, revision in zip(writer.run.sides, pair, strict=True):
+        side_revisions = revisions_of(stack, refs, pythons)
+        for was, revision in zip(writer.run.sides, side_revisions, strict=True):
             if revision.describe(was.name).code != was.code:
                 raise GapbenchError(
                     f"run {writer.id}: {was.name} ({was.ref}) is no longer the code that was measured; restore it, or "
-                    f"start again with: gapbench ab {' '.join(command)}"
+                    f"start again with: gapbench {writer.run.comparison.kind} {' '.join(command)}"
                 )
-        sides = revisions.sides(*pair, stack)
-        plan = Plan(tuple(plans), effort, sides)
+        by_name = {side.name: revision for side, revision in zip(writer.run.sides, side_revisions, strict=True)}
+        hidden = {} if writer.run.is_matrix else {NULL: side_revisions[0]}
+        plan = Plan(tuple(plans), effort, revisions.sides(by_name | hidden, stack))
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)
+        return measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON))
 
 
-def _revisions(
-    stack: contextlib.ExitStack, base: str, head: str, base_python: str | None, head_python: str | None
-) -> "tuple[Revision, Revision]":
+def revisions_of(stack: contextlib.ExitStack, refs: Sequence[str], pythons: Sequence[str | None]) -> "list[Revision]":
+    """Check out each of ``refs`` until the stack ends, for the interpreter of the same number; None is this one."""
     from gapbench.measuring.revisions import Revision
     from gapbench.repository import checkouts
 
-    old, new = stack.enter_context(checkouts.checkouts(Path.cwd(), base, head))
-    return Revision(old, base_python or sys.executable), Revision(new, head_python or sys.executable)
+    folders = stack.enter_context(checkouts.checkouts(Path.cwd(), *refs))
+    return [Revision(folder, python or sys.executable) for folder, python in zip(folders, pythons, strict=True)]
 
 
-def _measured(
+def measured(
     store: "Store",
     writer: "RunWriter",
     plan: "Plan",
     servers: "Servers",
     format_: str,
     policy: frozenset[str],
-    explain: bool,
+    explain: bool = False,
 ) -> int:
+    """Measure a comparison, show its verdicts, and return the exit code."""
     from gapbench.analysis import compare
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
     from gapbench.report import loaded_run
 
-    with Progress(plan.plans, plan.effort, sides=2) as progress:
+    with Progress(plan.plans, plan.effort, sides=len(writer.run.sides)) as progress:
         recorded = recording.record(writer, plan, progress.observe, servers=servers)
     path = f"{store.url.rstrip('/')}/{writer.id}"
     if recorded.interrupted:
@@ -153,20 +163,22 @@ def _measured(
             err=True,
         )
         return ExitCode.INTERRUPTED
-    difference = compare.interleaved(loaded_run.side(store, writer.id))
-    if explain:
+    difference = compare.of_sides(loaded_run.side(store, writer.id))
+    if explain and isinstance(difference, compare.Diff):
         base, head, *_ = plan.sides
         difference = _explained(store, difference, base, head)
     common.show_warnings(writer.run.warnings)
     diff.show(difference, format_)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
-    if format_ == "table":
+    if format_ == "table" and not writer.run.is_matrix:
         write_page(store, writer.id)
     if policy & difference.summary.keys():
         return ExitCode.POLICY
     results = recorded.results
-    if not results.loc[results["contender"] == HEAD, "status"].eq("ok").any():
-        click.echo("nothing of HEAD could be measured, so nothing was compared", err=True)
+    later = [side.name for side in writer.run.sides[1:]]
+    if not results.loc[results["contender"].isin(later), "status"].eq("ok").any():
+        names = " or ".join(later) if writer.run.is_matrix else "HEAD"
+        click.echo(f"nothing of {names} could be measured, so nothing was compared", err=True)
         return ExitCode.FAILED
     return ExitCode.DONE
 
@@ -189,7 +201,7 @@ def _explained(store: "Store", difference: "Diff", base: "Side", head: "Side") -
     return lines.explained(store, difference)
 
 
-def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
+def case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
     """Return the plans of what can differ between the sides. Raises `GapbenchError` where nothing can."""
     from gapbench import operations
 
@@ -212,8 +224,8 @@ def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[C
     ]
     if not differing:
         raise GapbenchError(
-            "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "
-            "of its own with --impl FILE.py:FUNCTION, or compare interpreters with --head-python"
+            "none of these implementations comes from this repository, so its commits cannot differ in any; name one "
+            "of its own with --impl FILE.py:FUNCTION, or compare interpreters, each with its own torch"
         )
     return differing
 
@@ -228,10 +240,10 @@ def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
     if path.is_relative_to(top):
         path = path.relative_to(top)
     elif not anywhere:
-        raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so BASE and HEAD cannot differ in it")
+        raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so commits cannot differ in it")
     if not any(user.mentions(side.source.spec(f"{path}:{function}")) for side in sides):
         raise GapbenchError(
-            f"--impl {spec!r}: neither BASE nor HEAD has this function; commit it, or fetch its submodule with: "
+            f"--impl {spec!r}: no version has this function; commit it, or fetch its submodule with: "
             "git submodule update --init"
         )
     return f"{path}:{function}"

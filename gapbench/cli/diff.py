@@ -11,7 +11,7 @@ from gapbench.cli.common import SHARE
 from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
-    from gapbench.analysis.compare import Diff
+    from gapbench.analysis.compare import Diff, Matrix
 
 MARGIN = 0.01  # compare's own default, repeated here because importing it would slow --help down; a test compares
 FAIL_ON = "regressed,failed_head"
@@ -43,13 +43,17 @@ def parse_policy(text: str) -> frozenset[str]:
     return frozenset(verdict for name in names for verdict in POLICIES[name])
 
 
+margin_option = click.option(
+    "--margin", type=SHARE, default=MARGIN, help="Ignore changes smaller than this.  [default: 1%]"
+)
+fail_on = click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
+                       show_default=True, metavar="NAME,...",
+                       help=f"Exit with 1 if any row has one of these verdicts: {', '.join(POLICIES)}.")  # fmt: skip
 options = common.joined(
-    click.option("--margin", type=SHARE, default=MARGIN, help="Ignore changes smaller than this.  [default: 1%]"),
+    margin_option,
     click.option("--format", "format_", type=click.Choice([*FORMATS]), default="table", show_default=True,
                  help="Output format; github also writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
-    click.option("--fail-on", "policy", type=common.Parsed("policy", parse_policy), default=FAIL_ON,
-                 show_default=True, metavar="NAME,...",
-                 help=f"Exit with 1 if any row has one of these verdicts: {', '.join(POLICIES)}."),
+    fail_on,
 )  # fmt: skip
 """Options of the margin, the output and the exit code."""
 
@@ -75,12 +79,12 @@ def command(
     rows. Earlier runs of the same suites in the store tell how far runs of unchanged code differ on this machine. A row
     that cannot be decided is inconclusive, with the effort that a decision would take.
 
-    A run of gapbench ab as BASE, without HEAD, is shown with its own margin.
+    A run of gapbench ab or matrix as BASE, without HEAD, is shown with its own margin.
 
     Exits with 1 if a verdict of --fail-on occurs, otherwise with 4 if the environments differ and nothing was compared,
     and with 5 if the runs have nothing in common.
     """
-    from gapbench.analysis.compare import compare, interleaved
+    from gapbench.analysis.compare import Diff, compare, of_sides
     from gapbench.report.diff.lines import explained
     from gapbench.report.loaded_run import earlier, side
     from gapbench.store.store import Store
@@ -88,14 +92,15 @@ def command(
     store = Store(url)
     before = side(store, store.resolve(base))
     if head is None and before.run.is_comparison:
-        difference = explained(store, interleaved(before))
+        difference = of_sides(before)
+        difference = explained(store, difference) if isinstance(difference, Diff) else difference
     else:
         after = side(store, store.resolve(head or "latest"))
         difference = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
     show(difference, format_)
     if policy & difference.summary.keys():
         return ExitCode.POLICY
-    if "environment_mismatch" in difference.summary:
+    if isinstance(difference, Diff) and "environment_mismatch" in difference.summary:
         if difference.environment:
             differing = f"{', '.join(difference.environment)}; --allow-environment NAME compares all the same"
         else:
@@ -105,16 +110,24 @@ def command(
     return ExitCode.DONE
 
 
-def render(difference: "Diff", format_: str) -> str:
-    """Return a diff in one of the `FORMATS`."""
-    text: str = pkgutil.resolve_name(FORMATS[format_])(difference)
-    return text
+def render(difference: "Diff | Matrix", format_: str) -> str:
+    """Return a diff in one of the `FORMATS`, a matrix as table or JSON. Raises `GapbenchError` for its others."""
+    from gapbench.analysis.compare import Matrix
+    from gapbench.report.diff import steps
+
+    if not isinstance(difference, Matrix):
+        text: str = pkgutil.resolve_name(FORMATS[format_])(difference)
+        return text
+    if format_ not in ("table", "json"):
+        raise GapbenchError(f"--format {format_} cannot show a matrix of versions; use table or json")
+    return steps.table(difference) if format_ == "table" else steps.document(difference)
 
 
-def show(difference: "Diff", format_: str) -> None:
+def show(difference: "Diff | Matrix", format_: str) -> None:
     """Print a diff in one of the `FORMATS`; github also writes the files that GitHub reads."""
+    from gapbench.analysis.compare import Diff
     from gapbench.report.diff import github
 
     click.echo(render(difference, format_))
-    if format_ == "github":
+    if format_ == "github" and isinstance(difference, Diff):
         github.write(difference, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))

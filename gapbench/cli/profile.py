@@ -132,7 +132,7 @@ def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, 
     if named is not None:
         run = store.resolve(named)
         if store.describe(run).is_comparison:
-            raise GapbenchError(f"run {run} compared two sides; profile each from its own checkout, with -o FOLDER")
+            raise GapbenchError(f"run {run} compared its sides; profile each from its own checkout, with -o FOLDER")
         if (of_run := _specs_of_run(store, run, case)) is not None:
             return run, of_run
         cases = store.results([run], validate=True)["case"].unique().tolist()

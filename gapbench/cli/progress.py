@@ -58,7 +58,7 @@ class Progress:
             case events.Warned():
                 description = "collected warnings"
             case events.SidesSeparated(case=case):
-                description = f"base and head need processes of their own: {case.id}"
+                description = f"the sides need processes of their own: {case.id}"
             case events.Raced(case=case, implementation=name):
                 description = f"{name} is clearly slower: {case.id}"
             case events.Flagged(rows):

@@ -1,4 +1,4 @@
-"""What to measure next, and when to stop: precision for `run`, two stages for `ab`.
+"""What to measure next, and when to stop: precision for `run`, two stages for `ab`, steps for `matrix`.
 
 A policy yields sweeps (rounds of several cases, in the order to measure them) and events. When the next sweep is
 requested, the rounds of the last one are recorded in the cases' states (`CaseState`).
@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil, log
 from random import Random
 from typing import Protocol
@@ -23,7 +24,7 @@ from gapbench.measuring.schedule import MOST_TURNS
 from gapbench.statistics import stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
 from gapbench.statistics.verdicts import can_stop, needs_confirmation
-from gapbench.store.records import BASE, HEAD
+from gapbench.store.records import BASE, HEAD, NULL
 from gapbench.store.run import FlaggedRow
 from gapbench.workloads.cases import Case
 
@@ -66,15 +67,19 @@ class CaseState:
         return self.case.id, *row
 
     def rows(self) -> list[Row]:
-        """Return the rows that are ok on base and head, or on the only side."""
+        """Return the rows that are ok on two sides, hidden copies aside, or on the only side."""
         count, able = len(self.processes.names), set(self.processes.contenders)
         refused = self.processes.refused
-        needed = range(min(2, len(self.plan.sides)))
+        sides = [number for number, side in enumerate(self.plan.sides) if side.name != NULL]
+
+        def timed(clock: str, index: int) -> bool:
+            return index in able and (clock, index) not in refused
+
         return [
             (name, clock)
             for number, name in enumerate(self.processes.names)
             for clock in self.case_plan.clocks
-            if all(side * count + number in able and (clock, side * count + number) not in refused for side in needed)
+            if sum(timed(clock, side * count + number) for side in sides) >= min(2, len(sides))
         ]
 
     def entries(self, rows: Iterable[Row], sides: Iterable[int] = (0,)) -> dict[str, tuple[int, ...]]:
@@ -362,6 +367,48 @@ class TwoStages:
         order = self._rng.sample(list(states), len(states))
         sides = {state: (0, 1, 2) if state in controls else (0, 1) for state in order}
         return [Request(state, tuple(rows(state)), seconds, BATCH_SECONDS, sides[state], _TURNS) for state in order]
+
+
+class Steps:
+    """The policy of `matrix`: each sweep measures a round of every case, with all sides in turns.
+
+    A case ends at the deadline, or at one of two earlier looks if each step from a side to the next is clearly within
+    ``margin`` (a share) or clearly beyond it. No case gets fewer rounds than can show a step.
+    """
+
+    def __init__(self, effort: Effort, margin: float) -> None:
+        self._effort, self._margin, self._rng = effort, margin, Random(effort.seed)
+
+    def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep | Event]:
+        """Sweep over the cases that are not decided."""
+        sides = tuple(range(len(states[0].plan.sides)))
+        level = verdicts.STEP_LEVEL / max(1, sum(len(state.rows()) for state in states) * (len(sides) - 1))
+        fewest = max(verdicts.fewest_to_confirm(level, verdicts.smallest_paired), self._effort.rounds)
+        while states:
+            seconds = _slice(deadline, states, max(_WANTED_SCREENING - min(state.rounds for state in states), 4))
+            late = time.monotonic() + sum(state.overhead + seconds for state in states) > deadline
+            reasons = {state: self._finished(state, level, fewest, late) for state in states}
+            for state, reason in reasons.items():
+                if reason:
+                    yield CaseDone(state.case, reason, state.case_plan.memory)
+            states = [state for state, reason in reasons.items() if not reason]
+            self._rng.shuffle(states)
+            if states:
+                yield [Request(state, tuple(state.rows()), seconds, BATCH_SECONDS, sides, _TURNS) for state in states]
+
+    def _finished(self, state: CaseState, level: float, fewest: int, late: bool) -> str | None:
+        """Return why no more rounds of a case are measured, None if they are."""
+        if not state.rows():
+            return "failed"
+        if state.rounds in range(fewest, verdicts.STEP_LOOKS * fewest, fewest):
+            steps = (
+                verdicts.paired(state.log_ratios(clock, (after.name, name), (before.name, name)), self._margin)
+                for name, clock in state.rows()
+                for before, after in pairwise(state.plan.sides)
+            )
+            if all(not each.rounds or can_stop(each) or min(each.p_slower, each.p_faster) <= level for each in steps):
+                return "target"
+        return "budget" if state.rounds >= (fewest if late else _MOST_ROUNDS) else None
 
 
 def _slice(deadline: float, states: Sequence[CaseState], rounds: float) -> float:

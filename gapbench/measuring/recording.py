@@ -15,14 +15,14 @@ from gapbench.machine import environment
 from gapbench.measuring import clocks, engine, events, memory, worker_env
 from gapbench.measuring.events import Event
 from gapbench.measuring.plan import CasePlan, Effort, Plan
-from gapbench.measuring.policies import TwoStages
+from gapbench.measuring.policies import Policy, Steps, TwoStages
 from gapbench.measuring.protocol import DEVICE_FULL, Batches, RoundResult
 from gapbench.measuring.servers import Servers
 from gapbench.operations import builtin, is_user_spec, operation
 from gapbench.repository import git
 from gapbench.store import records
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.records import BASE, HEAD, NULL, SLOWER, THIS, Qualification
+from gapbench.store.records import BASE, NULL, SLOWER, THIS, Qualification
 from gapbench.store.run import Environment, Machine, PlannedCase, Run, Settings, Warning
 from gapbench.store.store import RunWriter, Store, new_run_id, timestamp
 from gapbench.workloads.cases import Case
@@ -81,7 +81,7 @@ class RunCollector:
 
     def add_separation(self, separated: events.SidesSeparated) -> None:
         """Add a warning about sides that cannot share a process."""
-        evidence = f"{separated.case.id}: base and head were measured in separate processes: {separated.reason}"
+        evidence = f"{separated.case.id}: the sides were measured in separate processes: {separated.reason}"
         self.noted.append(Warning("sides", evidence, "let them share a process to find smaller changes"))
 
     def add_round(self, measured: events.RoundMeasured) -> pd.DataFrame:
@@ -332,7 +332,9 @@ def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers:
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
-        policy = TwoStages(plan.effort, comparison.margin, comparison.flagged)
+        policy: Policy = TwoStages(plan.effort, comparison.margin, comparison.flagged)
+        if writer.run.is_matrix:
+            policy = Steps(plan.effort, comparison.margin)
         return engine.measure(plan, policy, earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:
@@ -371,7 +373,7 @@ def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
     for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):
         names = tuple(dict.fromkeys(frame["implementation"]))
-        sides = tuple(side for side in (THIS, BASE, HEAD, NULL) if side in set(frame["contender"]))
+        sides = tuple(dict.fromkeys(frame["contender"]))
         contenders = {(side, name): s * len(names) + n for s, side in enumerate(sides) for n, name in enumerate(names)}
         batches = {}
         for clock, part in frame.groupby("clock"):

@@ -50,6 +50,10 @@ def write(
             raise GapbenchError(f"run {run} has no results yet; complete it with: gapbench run --resume {run}")
         profiled = {case: profiles.public(documents) for case, documents in stored_profiles.read(store, run).items()}
         diff = None
+        if stored.run.is_matrix:
+            raise GapbenchError(
+                f"run {run} is a matrix of versions, which has no page; see it with: gapbench diff {run}"
+            )
         if stored.run.is_comparison:
             sides = explained(store, interleaved(stored))
             text = html.diff_page(sides, pages=(), redact=redact, single_file=single_file, profiled=profiled)

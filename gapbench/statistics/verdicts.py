@@ -188,6 +188,12 @@ _SPARE_ROUNDS = 3
 """Added to the fewest rounds that can show a change, so that one dissenting round does not prevent it."""
 
 
+STEP_LOOKS = 3  # how often a matrix of versions is judged while it is measured: twice to stop early, and at the end
+
+STEP_LEVEL = 0.05 / 2 / STEP_LOOKS
+"""The level of the tests of all steps of a matrix: 5 % in both directions together, whichever look ends its rounds."""
+
+
 def decide(first: Sequence[Evidence], fresh: Sequence[Evidence | None], level: float = LEVEL) -> list[Judgement]:
     """Judge rows by their screening rounds, and flagged rows by their fresh rounds too (None for the others).
 

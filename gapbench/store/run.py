@@ -7,7 +7,7 @@ store and names of runs are validated here too, before anything uses them.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -173,11 +173,15 @@ class FlaggedRow(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """The question of a run that compared its sides, which ``command``, the words after ``gapbench ab``, names."""
+    """The question of a run that compared its sides, which ``command``, the words after ``gapbench KIND``, names.
+
+    ``ab`` compares head with base, ``matrix`` every side with the one before it.
+    """
 
     margin: Number
     command: tuple[str, ...]
     flagged: tuple[FlaggedRow, ...] | None = None
+    kind: Literal["ab", "matrix"] = "ab"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -300,6 +304,9 @@ class Run(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.is_comparison and self.comparison is None:
             raise ValueError("it has several sides and no comparison of them")
+        names = [side.name for side in self.sides]
+        if len({*names}) < len(names) or (self.is_comparison and not self.is_matrix and names != [BASE, HEAD]):
+            raise ValueError("its sides do not have the names of its comparison")
 
     @property
     def environment(self) -> Environment:
@@ -315,6 +322,11 @@ class Run(Struct, frozen=True, kw_only=True):
     def is_comparison(self) -> bool:
         """Whether the run measured several sides together."""
         return len(self.sides) > 1
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the run compared each of its sides with the one before it."""
+        return self.is_comparison and self.comparison is not None and self.comparison.kind == "matrix"
 
     @property
     def commit(self) -> str | None:

@@ -46,6 +46,7 @@ HONEST = {
     "bandwidth": ["1", "0", "-1", "nan", "inf", "1e400"],
     "baseline": ["old", "latest", "kernels.json", "export.json", "mine.py", "nothing"],
     "python": [sys.executable, "nothing", "./mine.py"],
+    "ref": ["HEAD", ".", "HEAD~1", "main", "base", "nothing"],
     "refs": [".", "HEAD", "HEAD~1", "main", "--", "-h", "nothing"],
     "network": ["mine.py:net", "mine.py:net", "mine.py:pool", "mine.py:none", "nothing.py:f", "mine.py", "json:loads"],
     "input": ["2x3x4x4", "1x3x8x8", "0x3x4x4", "1", "x", "-1"],

@@ -94,6 +94,8 @@ def _make(folder):
                 for number in (1, 2)
             ),
             ("ab", "HEAD~1", "HEAD", "--shape", "2x3x4x4", "--impl", "mine.py:pool", "--tag", "ab", "--format", "json"),
+            ("matrix", "--ref", "HEAD~1", "--ref", "HEAD", "--ref", ".", "--shape", "2x3x4x4", "--impl", "mine.py:pool",
+             "--tag", "matrix", "--json"),
             ("profile", CASE, "--impl", "mean", "--impl", "adaptive", "--json"),
             ("store", "export", "old", "-o", "export.json"),
             ("store", "import", "shards", "--tag", "merged"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 READING = {
     "list": [["runs"], ["runs", "--json"]],
     "diff": [["old", "new"], ["ab"], ["old", "new", "--format", "markdown", "--allow-environment", "cpu"],
-             ["old", "new", "--format", "json"], ["ab", "--format", "json"], ["ab", "--format", "github"]],
-    "history": [[], [CASE], ["--json"], ["2x3", "--json"]],
+             ["old", "new", "--format", "json"], ["ab", "--format", "json"], ["ab", "--format", "github"],
+             ["matrix"], ["matrix", "--format", "json"]],
+    "history": [[], [CASE], ["--json"], ["--json"], ["2x3", "--json"]],
     "which": [["--shape", "2x3x4x4"], ["--shape", "2x3x4x4", "--json"]],
     "store verify": [[], ["--json"], ["old", "open"]],
     "store export": [["old"], ["new", "-o", "out.json"], ["ab"], ["merged"], ["open"]],

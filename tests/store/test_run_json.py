@@ -67,9 +67,14 @@ versions = st.dictionaries(st.sampled_from(["torch", "numpy", "python"]), texts)
 environments = st.builds(Environment, machines, versions)
 warnings = many(st.builds(Warning, texts, texts, texts))
 flagged_rows = st.builds(FlaggedRow, texts, texts, texts, wholes, wholes)
+sides = {name: st.builds(Side, st.just(name), texts, gits, versions) for name in ("base", "head", "v1")}
 compared = {
-    "sides": st.lists(st.builds(Side, texts, texts, gits, versions), min_size=2, max_size=3).map(tuple),
+    "sides": st.tuples(sides["base"], sides["head"]),
     "comparison": st.builds(Comparison, numbers, many(texts), many(flagged_rows)),
+}
+matrices = {
+    "sides": st.permutations(list(sides.values())).flatmap(lambda drawn: st.tuples(*drawn)),
+    "comparison": st.builds(Comparison, numbers, many(texts), st.none(), st.just("matrix")),
 }
 fields = {
     "started": texts, "ended": texts, "argv": many(texts), "tag": texts, "suites": many(texts),
@@ -83,8 +88,9 @@ fields = {
     "fleet": many(of(FleetDevice, number=wholes, node=texts)), "imported": of(Imported, runs=many(texts), by=texts),
     "parts": many(st.dictionaries(texts, st.lists(texts))),
 }  # fmt: skip
-runs = st.fixed_dictionaries({"id": texts}, optional=fields).map(lambda drawn: Run(**drawn)) | (
-    st.fixed_dictionaries({"id": texts, **compared}, optional=fields).map(lambda drawn: Run(**drawn))
+runs = st.one_of(
+    st.fixed_dictionaries({"id": texts, **kind}, optional=fields).map(lambda drawn: Run(**drawn))
+    for kind in ({}, compared, matrices)
 )
 
 
@@ -171,6 +177,16 @@ def outcome(text):
         ('{"schema": 2, "run": "r", "suites": [null]}', "suites[0]: Expected `str`"),
         ('{"schema": 2, "run": "r", "plan": [{"case": "c"}, {}]}', "plan[1]: Object missing required field `case`"),
         ('{"schema": 2, "run": "r", "sides": [{"name": "a"}, {"name": "b"}]}', "no comparison of them"),
+        (
+            '{"schema": 2, "run": "r", "sides": [{"name": "a"}, {"name": "a"}], '
+            '"comparison": {"margin": 0, "command": [], "kind": "matrix"}}',
+            "its sides do not have the names of its comparison",
+        ),
+        (
+            '{"schema": 2, "run": "r", "sides": [{"name": "a"}, {"name": "b"}], '
+            '"comparison": {"margin": 0, "command": []}}',
+            "its sides do not have the names of its comparison",
+        ),
         ('{"schema": 1, "run": "r", "ab": {"base": {}, "head": {}}}', "comparison: Object missing required field"),
         ('{"schema": 1, "run": "r", "ab": 7}', "sides: Expected `array`"),
         ('{"schema": 1, "run": "r", "warnings": [["x"]]}', "warnings[0]: Expected `object`"),

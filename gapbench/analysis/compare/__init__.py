@@ -1,6 +1,7 @@
 """Compare base and head: a verdict for each case x implementation x clock x memory condition.
 
-`compare` takes two stored runs, `interleaved` one run that measured both sides together. `evidence` says which values
+`compare` takes two stored runs, `interleaved` one run that measured both sides together, `matrix` one with many
+versions. `evidence` says which values
 are compared, `noise` how far runs of unchanged code differ, `store.run.differences` what must be the same, and
 `statistics.verdicts` decides. Rows that cannot be compared get a structural verdict. Only rows that neither run
 supports are left out.
@@ -12,12 +13,18 @@ from gapbench.analysis.compare import evidence
 from gapbench.analysis.compare.clock_rate import caused_by_clock
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, rows_of, structural
+from gapbench.analysis.compare.steps import Matrix, matrix
 from gapbench.errors import GapbenchError, NothingMatchedError, unknown
 from gapbench.statistics.verdicts import LEVEL, Verdict, judge
 from gapbench.store import records
 from gapbench.store.run import COMPARED, differences
 
-__all__ = ["MARGIN", "Diff", "Row", "Side", "compare", "interleaved"]
+__all__ = ["MARGIN", "Diff", "Matrix", "Row", "Side", "compare", "interleaved", "of_sides"]
+
+
+def of_sides(run: Side) -> Diff | Matrix:
+    """Compare the sides of a run with each other, by `interleaved` or `matrix`."""
+    return matrix(run) if run.run.is_matrix else interleaved(run)
 
 
 def compare(
@@ -42,7 +49,7 @@ def compare(
     for side in (base, head):
         if side.run.is_comparison:
             run = side.run.id
-            raise GapbenchError(f"run {run} measured two sides by itself; see what changed with: gapbench diff {run}")
+            raise GapbenchError(f"run {run} measured all its sides; see what changed with: gapbench diff {run}")
     if base.run.id == head.run.id:
         raise GapbenchError(f"run {base.run.id} would be compared with itself; name another BASE or HEAD")
     old, new = rows_of(base), rows_of(head)

@@ -2,7 +2,7 @@
 
 A round's value is log(head / base) of batches that followed one another, by `stats.round_log_ratio`. The ratio of a row
 that screening flagged is that of the fresh rounds alone, which no selection biases. A hidden second copy of base is
-measured like a head: if it seems to have changed, no row is called regressed.
+measured like a head: if it seems to have changed, no row is called regressed. A matrix has no flagged rows and no copy.
 """
 
 import math
@@ -16,21 +16,21 @@ from msgspec import structs
 from gapbench.analysis.compare.clock_rate import caused_by_clock
 from gapbench.analysis.compare.rows import ROW, Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
-from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, paired
+from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, judge, paired
 from gapbench.store.records import BASE, HEAD, NULL, with_memory
 from gapbench.store.run import differences
 
 
-def interleaved(ab: Side, level: float = LEVEL) -> Diff:
-    """Compare the sides of a run of ``gapbench ab``, by the margin that it was measured for.
+def interleaved(ab: Side, level: float = LEVEL, base_side: str = BASE, head_side: str = HEAD) -> Diff:
+    """Compare two sides of a run of ``gapbench ab`` or ``matrix``, by the margin that it was measured for.
 
     Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
     """
     comparison = ab.run.comparison
     assert comparison is not None  # a run with several sides has one
     margin = comparison.margin
-    old, new = rows_of(ab, BASE), rows_of(ab, HEAD)
-    again = ("gapbench", "ab", *comparison.command)
+    old, new = rows_of(ab, base_side), rows_of(ab, head_side)
+    again = ("gapbench", comparison.kind, *comparison.command)
     rows: dict[Key, Row] = {}
     for key, before, after in matched(old, new):
         result = after or before
@@ -39,16 +39,16 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
         spec = ab.spec(key[0], key[1])
         rows[key] = Row(result["suite"], *key[:3], spec, verdict, reason, again=again, memory=key[3])
     tested = [key for key, row in rows.items() if row.verdict is Verdict.INCONCLUSIVE]
-    flagged = {row.key: row.round for row in comparison.flagged or ()}
-    decided = _decide(_log_ratios(ab.samples, HEAD), tested, flagged, margin, level)
+    flagged = None if ab.run.is_matrix else {row.key: row.round for row in comparison.flagged or ()}
+    decided = _decide(log_ratios(ab.samples, base_side, head_side), tested, flagged, margin, level)
     for key, (evidence, judgement) in decided.items():
         rows[key] = judged(rows[key], evidence, judgement, paired=True)
-    of_base, of_head = (ab.samples[ab.samples["contender"] == name] for name in (BASE, HEAD))
+    of_base, of_head = (ab.samples[ab.samples["contender"] == name] for name in (base_side, head_side))
     rows |= caused_by_clock(rows, of_base, of_head, margin, paired=True)
-    rises = _log_ratios(ab.samples, HEAD, lambda head, base: excess(head) - excess(base))
+    rises = log_ratios(ab.samples, base_side, head_side, lambda head, base: excess(head) - excess(base))
     for key, row in rows.items():
         if row.verdict is Verdict.EQUIVALENT and key in rises:
-            rise = location(_array(rises[key]))
+            rise = location(array(rises[key]))
             if rise.low is not None and rise.low > math.log1p(margin):
                 why = (
                     "its fastest batches are equivalent, but head's typical batch is "
@@ -56,51 +56,56 @@ def interleaved(ab: Side, level: float = LEVEL) -> Diff:
                     "for work in only some of its calls"
                 )
                 rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
-    copies = _log_ratios(ab.samples, NULL)
+    copies = log_ratios(ab.samples, base_side, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
     base, head = (  # the run as if of one side, with its commit and versions
         structs.replace(ab.run, tag=None, git=side.git, versions=side.versions, sides=(side,))
-        for side in ab.run.sides[:2]
+        for side in ab.run.sides
+        if side.name in (base_side, head_side)
     )
     differing = tuple(map(str, differences(base.environment, head.environment, packages=True)))
     return Diff(base, head, margin, tuple(rows.values()), differing, notes)
 
 
-def _log_ratios(
-    samples: pd.DataFrame, contender: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
+def log_ratios(
+    samples: pd.DataFrame, base: str, head: str, ratio: Callable[[Floats, Floats], float] = round_log_ratio
 ) -> Mapping[Key, "pd.Series[float]"]:
+    """Return by row the log ratio of head to base in each round in which both took turns."""
     samples = with_memory(samples)
-    pairs = samples[samples["contender"].isin([BASE, contender])].pivot(
+    pairs = samples[samples["contender"].isin([base, head])].pivot(
         index=[*ROW, "round", "turn"], columns="contender", values="seconds_per_call"
     )
-    if contender not in pairs:
+    if not {base, head} <= {*pairs}:
         return {}
-    pairs = pairs.dropna(subset=[BASE, contender])
-    turns = pairs.groupby([*ROW, "round"])
-    ratios = {key: ratio(_array(of[contender]), _array(of[BASE])) for key, of in turns}
+    turns = pairs.dropna(subset=[base, head]).groupby([*ROW, "round"])
+    ratios = {key: ratio(array(of[head]), array(of[base])) for key, of in turns}
     rounds = pd.Series(ratios, dtype=float).rename_axis([*ROW, "round"])
     return {row_key(key): row.droplevel(ROW) for key, row in rounds.groupby(ROW)}
 
 
-def _array(values: "pd.Series[float]") -> Floats:
+def array(values: "pd.Series[float]") -> Floats:
+    """Return the values of a series."""
     return np.asarray(values, dtype=np.float64)
 
 
 def _decide(
     rounds: Mapping[Key, "pd.Series[float]"],
     tested: Sequence[Key],
-    flagged: Mapping[tuple[str, str, str], int],
+    flagged: Mapping[tuple[str, str, str], int] | None,
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
-    """Judge rows by the rounds before and after they were flagged; return the deciding evidence and the judgement."""
+    """Judge rows by the rounds before and after they were flagged; return the deciding evidence and the judgement.
+
+    Without ``flagged``, all rounds are of one stage.
+    """
     first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))
-        begin = flagged.get(key[:3])
-        first.append(paired(_array(values if begin is None else values[values.index < begin]), margin))
-        fresh.append(None if begin is None else paired(_array(values[values.index >= begin]), margin))
-    judgements = decide(first, fresh, level)
+        begin = (flagged or {}).get(key[:3])
+        first.append(paired(array(values if begin is None else values[values.index < begin]), margin))
+        fresh.append(None if begin is None else paired(array(values[values.index >= begin]), margin))
+    judgements = judge(first, level) if flagged is None else decide(first, fresh, level)
     evidence = [confirmation or screening for screening, confirmation in zip(first, fresh, strict=True)]
     return dict(zip(tested, zip(evidence, judgements, strict=True), strict=True))
 

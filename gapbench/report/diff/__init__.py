@@ -42,7 +42,7 @@ def _side(run: Run) -> dict[str, Any]:
 
 
 _LONGEST = 34  # the most characters of a name
-_STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
+STYLES = {Verdict.IMPROVED: "bold green"} | dict.fromkeys(lines.RED, "bold red")
 
 
 def table(diff: Diff, console: Console | None = None) -> str:
@@ -75,7 +75,7 @@ def _table(rows: list[Row]) -> Table:
         what = Text(f"{name}, {lines.condition(row)}\n{row.case}")
         if row.reason:
             what.append(f"\n{row.reason}", style="dim")
-        verdict = Text(row.verdict, style=_STYLES.get(row.verdict, ""))
+        verdict = Text(row.verdict, style=STYLES.get(row.verdict, ""))
         ratio = "" if row.ratio is None else fmt.ratio(row.ratio)
         table.add_row(verdict, what, ratio, fmt.ratio_interval(row.ratio, row.ratio_low, row.ratio_high))
     return table

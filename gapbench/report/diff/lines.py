@@ -115,7 +115,7 @@ def change(row: Row) -> str:
 def command(*rows: Row) -> str:
     """Return the shell command that measures the rows of a diff again, and no other cases."""
     cases = [Case.from_id(row.case) for row in rows]
-    kept = "ab" in rows[0].again  # which always keeps memory, and has no option for it
+    kept = rows[0].again[1] != "run"  # which always keeps memory, and has no option for it
     values: dict[str, Iterable[str]] = {
         "": (row.suite for row in rows if any(case.operation != "gap" for case in cases)),
         "--shape": ("x".join(map(str, case.shape)) for case in cases), "--dtype": (case.dtype for case in cases),
