@@ -79,12 +79,13 @@ def rounds(
     from gapbench.measuring.plan import CasePlan, Effort, Plan
     from gapbench.measuring.recording import RunCollector
     from gapbench.repository import checkouts
+    from gapbench.store.records import BASE, HEAD, NULL
 
     collector = RunCollector()
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(checkouts.checkouts(folder, "HEAD~1", "HEAD"))
         base, head = map(revisions.Revision, found)
-        sides = revisions.sides(base, head, stack)
+        sides = revisions.sides({BASE: base, HEAD: head, NULL: base}, stack)
         for number, spec in enumerate(implementations):
             plans = [CasePlan("ci", case, {spec.rpartition(":")[2]: spec}) for case in subject.CASES.values()]
             plan = Plan(tuple(plans), Effort(seed=seed + number), sides)

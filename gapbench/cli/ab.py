@@ -14,7 +14,7 @@ from gapbench.cli.common import DURATION
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
 from gapbench.errors import ExitCode, GapbenchError
-from gapbench.store.records import HEAD
+from gapbench.store.records import BASE, HEAD, NULL
 
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
@@ -86,11 +86,11 @@ def command(
     store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
         base_side, head_side = _revisions(stack, base, head, base_python, head_python)
-        sides = revisions.sides(base_side, head_side, stack)
+        sides = revisions.sides({BASE: base_side, HEAD: head_side, NULL: base_side}, stack)
         plan = Plan(tuple(_case_plans(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        described = revisions.describe(base_side, head_side, margin, words)
+        described = revisions.describe({BASE: base_side, HEAD: head_side}, margin, words)
         writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, servers, format_, policy, explain)
 
@@ -113,7 +113,7 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
                     f"run {writer.id}: {was.name} ({was.ref}) is no longer the code that was measured; restore it, or "
                     f"start again with: gapbench ab {' '.join(command)}"
                 )
-        sides = revisions.sides(*pair, stack)
+        sides = revisions.sides({BASE: pair[0], HEAD: pair[1], NULL: pair[0]}, stack)
         plan = Plan(tuple(plans), effort, sides)
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
         return _measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON), explain=False)

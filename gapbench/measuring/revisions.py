@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,6 @@ from gapbench.measuring.plan import Side, Source
 from gapbench.repository import git
 from gapbench.repository.checkouts import Checkout, harness
 from gapbench.store import run
-from gapbench.store.records import BASE, HEAD, NULL
 
 _ASK_VERSIONS = """
 import importlib.metadata, json, platform, sys
@@ -62,8 +62,8 @@ class Revision:
         return {**json.loads(done.stdout), "gapbench": importlib.metadata.version("gapbench")}
 
 
-def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[Side, ...]:
-    """Return base, head and the hidden second copy of base as sides of a plan; ``stack`` removes their folders.
+def sides(revisions: Mapping[str, Revision], stack: contextlib.ExitStack) -> tuple[Side, ...]:
+    """Return named revisions as the sides of a plan, in their order; ``stack`` removes their folders.
 
     Another interpreter finds this gapbench in a folder that contains nothing else.
     """
@@ -74,9 +74,10 @@ def sides(base: Revision, head: Revision, stack: contextlib.ExitStack) -> tuple[
             return Side(name, source)
         return Side(name, source, revision.python, stack.enter_context(harness()))
 
-    return side(BASE, base), side(HEAD, head), side(NULL, base)
+    return tuple(itertools.starmap(side, revisions.items()))
 
 
-def describe(base: Revision, head: Revision, margin: float, command: Sequence[str]) -> dict[str, Any]:
-    """Return a comparison's fields of `Run`; ``command`` are the words after ``gapbench ab`` that name the sides."""
-    return {"sides": (base.describe(BASE), head.describe(HEAD)), "comparison": run.Comparison(margin, tuple(command))}
+def describe(revisions: Mapping[str, Revision], margin: float, command: Sequence[str]) -> dict[str, Any]:
+    """Return a comparison's fields of `Run`; ``command`` are the words after ``gapbench ab`` that name its sides."""
+    described = tuple(revision.describe(name) for name, revision in revisions.items())
+    return {"sides": described, "comparison": run.Comparison(margin, tuple(command))}
