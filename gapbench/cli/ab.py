@@ -86,11 +86,12 @@ def command(
     store, effort = Store(url), Effort(budget=budget, seed=seed)
     with contextlib.ExitStack() as stack:
         base_side, head_side = _revisions(stack, base, head, base_python, head_python)
-        sides = revisions.sides({BASE: base_side, HEAD: head_side, NULL: base_side}, stack)
-        plan = Plan(tuple(_case_plans(selected, sides)), effort, sides)
+        named = {BASE: base_side, HEAD: head_side, NULL: base_side}
+        sides = revisions.sides(named, stack)
+        plan = Plan(tuple(case_plans(selected, sides)), effort, sides)
         words = _words(base_side, head_side, base_python, head_python)
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        described = revisions.describe({BASE: base_side, HEAD: head_side}, margin, words)
+        described = revisions.describe(named, margin, words)
         writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, **described)
         return _measured(store, writer, plan, servers, format_, policy, explain)
 
@@ -102,6 +103,8 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
 
     plans, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
+    if len(writer.run.sides) > 2:
+        raise GapbenchError(f"run {writer.id} is one step of gapbench bisect, which cannot be resumed; start it again")
     command = writer.run.comparison.command
     base, head, *options = command
     pythons = dict(zip(options[::2], options[1::2], strict=True))
@@ -189,7 +192,7 @@ def _explained(store: "Store", difference: "Diff", base: "Side", head: "Side") -
     return lines.explained(store, difference)
 
 
-def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
+def case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[CasePlan]":
     """Return the plans of what can differ between the sides. Raises `GapbenchError` where nothing can."""
     from gapbench import operations
 
@@ -212,8 +215,8 @@ def _case_plans(selected: Mapping[str, Any], sides: "Sequence[Side]") -> "list[C
     ]
     if not differing:
         raise GapbenchError(
-            "none of these implementations comes from this repository, so BASE and HEAD cannot differ in any; name one "
-            "of its own with --impl FILE.py:FUNCTION, or compare interpreters with --head-python"
+            "none of these implementations comes from this repository, so its commits cannot differ in any; name one "
+            "of its own with --impl FILE.py:FUNCTION, or compare interpreters with gapbench ab --head-python"
         )
     return differing
 
@@ -228,10 +231,11 @@ def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
     if path.is_relative_to(top):
         path = path.relative_to(top)
     elif not anywhere:
-        raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so BASE and HEAD cannot differ in it")
+        raise GapbenchError(f"--impl {spec!r}: this file is outside {top}, so no commit can differ in it")
     if not any(user.mentions(side.source.spec(f"{path}:{function}")) for side in sides):
+        names = " nor ".join(side.name.upper() for side in sides[:2])
         raise GapbenchError(
-            f"--impl {spec!r}: neither BASE nor HEAD has this function; commit it, or fetch its submodule with: "
+            f"--impl {spec!r}: neither {names} has this function; commit it, or fetch its submodule with: "
             "git submodule update --init"
         )
     return f"{path}:{function}"

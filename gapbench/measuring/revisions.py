@@ -19,6 +19,7 @@ from gapbench.measuring.plan import Side, Source
 from gapbench.repository import git
 from gapbench.repository.checkouts import Checkout, harness
 from gapbench.store import run
+from gapbench.store.records import NULL
 
 _ASK_VERSIONS = """
 import importlib.metadata, json, platform, sys
@@ -79,5 +80,5 @@ def sides(revisions: Mapping[str, Revision], stack: contextlib.ExitStack) -> tup
 
 def describe(revisions: Mapping[str, Revision], margin: float, command: Sequence[str]) -> dict[str, Any]:
     """Return a comparison's fields of `Run`; ``command`` are the words after ``gapbench ab`` that name its sides."""
-    described = tuple(revision.describe(name) for name, revision in revisions.items())
+    described = tuple(revision.describe(name) for name, revision in revisions.items() if name != NULL)
     return {"sides": described, "comparison": run.Comparison(margin, tuple(command))}
