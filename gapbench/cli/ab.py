@@ -107,6 +107,8 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
 
     plans, effort = recording.plan_of(writer.run)
     assert writer.run.comparison is not None
+    if writer.run.comparison.kind == "bisect":
+        raise GapbenchError(f"run {writer.id} is one step of gapbench bisect, which cannot be resumed; start it again")
     command = writer.run.comparison.command
     if writer.run.is_matrix:
         refs, pythons = ([value for word, value in pairwise(command) if word == name] for name in VERSIONS)

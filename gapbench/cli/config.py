@@ -16,7 +16,7 @@ from gapbench.errors import GapbenchError, unknown
 SETTINGS = {"store": "url", "implementation": "specs", "budget": "budget", "margin": "margin", "fail-on": "policy"}
 """The parameter of commands that each setting is the default of."""
 
-_MEASURING = ("run", "ab")  # the commands whose contenders and budget are settings
+_MEASURING = ("run", "ab", "bisect")  # the commands whose contenders and budget are settings
 
 
 def read(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -44,7 +44,7 @@ def read(folder: Path) -> tuple[Path | None, dict[str, Any]]:
 
 
 def defaults(commands: Iterable[click.Command], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return click's ``default_map`` of some commands for the settings: ``implementation`` and ``budget`` of two."""
+    """Return click's ``default_map`` of some commands for the settings: ``implementation`` and ``budget`` of some."""
     values = {parameter: settings[name] for name, parameter in SETTINGS.items() if name in settings}
     if isinstance(policy := values.get("policy"), list):
         values["policy"] = ",".join(policy)

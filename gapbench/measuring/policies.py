@@ -1,4 +1,4 @@
-"""What to measure next, and when to stop: precision for `run`, two stages for `ab`, steps for `matrix`.
+"""What to measure next, and when to stop: precision for `run`, stages, steps or readings for what compares sides.
 
 A policy yields sweeps (rounds of several cases, in the order to measure them) and events. When the next sweep is
 requested, the rounds of the last one are recorded in the cases' states (`CaseState`).
@@ -21,10 +21,10 @@ from gapbench.measuring.events import CaseDone, Event, Flagged, Raced, RoundMeas
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.protocol import Calibration
 from gapbench.measuring.schedule import MOST_TURNS
-from gapbench.statistics import stats, verdicts
+from gapbench.statistics import bisection, stats, verdicts
 from gapbench.statistics.stats import Floats, Interval
 from gapbench.statistics.verdicts import can_stop, needs_confirmation
-from gapbench.store.records import BASE, HEAD, NULL
+from gapbench.store.records import BAD, BASE, HEAD, NULL
 from gapbench.store.run import FlaggedRow
 from gapbench.workloads.cases import Case
 
@@ -409,6 +409,32 @@ class Steps:
             if all(not each.rounds or can_stop(each) or min(each.p_slower, each.p_faster) <= level for each in steps):
                 return "target"
         return "budget" if state.rounds >= (fewest if late else _MOST_ROUNDS) else None
+
+
+class BetweenEnds:
+    """The policy of a step of `bisect`: measure one row of base, head and bad until ``log_odds`` of it are clear.
+
+    ``positions`` are those of head between the ends, one for each round (see `gapbench.statistics.bisection`).
+    """
+
+    def __init__(self, log_odds: Callable[[Floats], float]) -> None:
+        self.positions: Floats = np.empty(0)
+        self._log_odds = log_odds
+
+    def schedule(self, states: Sequence[CaseState], deadline: float) -> Iterator[Sweep]:
+        """Measure rounds of the only case until they are clear, or the deadline has passed."""
+        (state,) = states
+        while rows := tuple(state.rows()):
+            is_clear = len(self.positions) > 0 and abs(self._log_odds(self.positions)) > bisection.CLEAR
+            if state.rounds >= bisection.FEWEST_ROUNDS and (is_clear or time.monotonic() > deadline):
+                return
+            seconds = _slice(deadline, states, max(_WANTED_SCREENING - state.rounds, 4))
+            yield [Request(state, rows, seconds, BATCH_SECONDS, (0, 1, 2), _TURNS)]
+            ((name, clock),) = rows
+            base, bad = (state.log_ratios(clock, (HEAD, name), (end, name)) for end in (BASE, BAD))
+            if len(base) != len(bad):
+                return  # bad failed
+            self.positions = (base + bad) / 2
 
 
 def _slice(deadline: float, states: Sequence[CaseState], rounds: float) -> float:

@@ -276,16 +276,18 @@ def record(
     observe: Callable[[Event], None] = lambda _event: None,
     elsewhere: Elsewhere | None = None,
     servers: Servers | None = None,
+    policy: Policy | None = None,
 ) -> Recording:
     """Measure a plan here or ``elsewhere``, store every round as it ends, and call ``observe`` with each event.
 
     Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed. Rounds and ceilings that
-    ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early.
+    ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early. ``policy`` is
+    by default that of `run` or of `ab`.
     """
     collector = RunCollector(elsewhere=elsewhere is not None)
     interrupted = False
     try:
-        for event in _events(writer, plan, elsewhere, servers):
+        for event in _events(writer, plan, elsewhere, servers, policy):
             match event:
                 case events.CeilingsMeasured(ceilings):
                     writer.describe(ceilings=msgspec.convert(ceilings, tuple[Ceiling, ...]))
@@ -327,14 +329,16 @@ def record(
     return Recording(writer.run, samples, results, winners, interrupted)
 
 
-def _events(writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers: Servers | None) -> Iterable[Event]:
+def _events(
+    writer: RunWriter, plan: Plan, elsewhere: Elsewhere | None, servers: Servers | None, policy: Policy | None
+) -> Iterable[Event]:
     earlier = _earlier(writer.samples())
     if plan.is_comparison:
         comparison = writer.run.comparison
         assert comparison is not None
-        policy: Policy = TwoStages(plan.effort, comparison.margin, comparison.flagged)
         if writer.run.is_matrix:
             policy = Steps(plan.effort, comparison.margin)
+        policy = policy or TwoStages(plan.effort, comparison.margin, comparison.flagged)
         return engine.measure(plan, policy, earlier, servers=servers)
     with_ceilings = writer.run.ceilings is None
     if elsewhere is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from gapbench.measuring.plan import Side, Source
 from gapbench.repository import git
 from gapbench.repository.checkouts import Checkout, harness
 from gapbench.store import run
+from gapbench.store.records import NULL
 
 _ASK_VERSIONS = """
 import importlib.metadata, json, platform, sys
@@ -72,9 +74,9 @@ def sides(revisions: Mapping[str, Revision], stack: contextlib.ExitStack) -> tup
             return Side(name, source)
         return Side(name, source, revision.python, stack.enter_context(harness()))
 
-    return tuple(side(name, revision) for name, revision in revisions.items())
+    return tuple(itertools.starmap(side, revisions.items()))
 
 
 def describe(revisions: Mapping[str, Revision]) -> tuple[run.Side, ...]:
-    """Return revisions by name as sides of a `Run`."""
-    return tuple(revision.describe(name) for name, revision in revisions.items())
+    """Return revisions by name as sides of a `Run`, without the hidden copy of base."""
+    return tuple(revision.describe(name) for name, revision in revisions.items() if name != NULL)

@@ -27,13 +27,14 @@ class Servers(contextlib.AbstractContextManager["Servers"]):
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
         self._servers: dict[tuple[str, str, int], ForkServer] = {}
+        self._loaded: list[ForkServer] = []
         self._stack = contextlib.ExitStack()
         for condition in conditions:
             for number in range(SERVERS):
                 self._start(condition, sys.executable, number)
 
     def load(self, plans: "Sequence[CasePlan]", sides: "Sequence[Side]") -> None:
-        """Load the modules for ``plans`` on all sides, and wait. Raises `GapbenchError` if a server cannot start."""
+        """Load the modules for ``plans``, once a server, and wait. Raises `GapbenchError` if a server cannot start."""
         numbers = range(SERVERS if any(case_plan.case.device == "cpu" for case_plan in plans) else 1)
         needed = {
             (case_plan.memory, side.python, number): side.harness
@@ -46,10 +47,12 @@ class Servers(contextlib.AbstractContextManager["Servers"]):
                 self._start(*key, harness)
         self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle
         modules = preload(plans)
-        for server in self._servers.values():
+        loading = [server for server in self._servers.values() if server not in self._loaded]
+        for server in loading:
             server.load(modules[1:])
-        for server in self._servers.values():
+        for server in loading:
             server.wait_ready()
+        self._loaded += loading
 
     def _start(self, condition: str, python: str, number: int, harness: Path | None = None) -> None:
         variables = memory.variables(condition, worker_env.environment().get("GLIBC_TUNABLES"))

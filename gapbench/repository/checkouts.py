@@ -61,6 +61,22 @@ def resolve(folder: Path, ref: str) -> str:
     raise GapbenchError(f"there is no commit {ref!r} in {folder}; {remedy}")
 
 
+def first_parents(folder: Path, good: str, bad: str) -> list[str]:
+    """Return the commits from ``good`` to ``bad``, both included, along first parents: a merge counts as one commit.
+
+    Raises `GapbenchError` for refs that do not exist, and where ``good`` is not on that line.
+    """
+    if HERE in (good, bad):
+        raise GapbenchError(f"{HERE} is no commit; commit the changes, or compare them with: gapbench ab HEAD {HERE}")
+    whole = top(folder)
+    old, new = resolve(whole, good), resolve(whole, bad)
+    line = _git(whole, "rev-list", "--first-parent", new).splitlines()
+    if old not in line[1:]:
+        of = "is BAD" if old == new else f"is not before BAD ({bad}) on its line of first parents"
+        raise GapbenchError(f"GOOD ({good}) {of}; choose an older commit of: git log --first-parent {bad}")
+    return line[line.index(old) :: -1]
+
+
 @contextlib.contextmanager
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
     """Check out each of ``refs``, and remove the worktrees at the end; `HERE` needs none.

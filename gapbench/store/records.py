@@ -26,6 +26,7 @@ Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # numbers of a document
 THIS = "this"  # the contender of a plain run: the checkout and the interpreter that gapbench runs in
 BASE, HEAD = "base", "head"  # the contenders of a run that compared two sides
 NULL = "null"  # the contender that is a second copy of base in such a run, measured like a head
+BAD = "bad"  # the third contender of a step of `gapbench bisect`, whose base is the good end and whose head is a commit
 REFERENCE = "mean"  # the implementation of global average pooling that ratios are taken against
 SLOWER = "slower"  # the stopped_by of an implementation that was shown to be `stats.CLEARLY_SLOWER` and stopped early
 

@@ -175,13 +175,14 @@ class FlaggedRow(Struct, frozen=True):
 class Comparison(Struct, frozen=True):
     """The question of a run that compared its sides, which ``command``, the words after ``gapbench KIND``, names.
 
-    ``ab`` compares head with base, ``matrix`` every side with the one before it.
+    ``ab`` compares head with base, ``matrix`` every side with the one before it; ``bisect`` head with both
+    ends.
     """
 
     margin: Number
     command: tuple[str, ...]
     flagged: tuple[FlaggedRow, ...] | None = None
-    kind: Literal["ab", "matrix"] = "ab"
+    kind: Literal["ab", "matrix", "bisect"] = "ab"
 
 
 class Settings(Struct, frozen=True, kw_only=True):

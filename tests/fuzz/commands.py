@@ -48,6 +48,8 @@ HONEST = {
     "python": [sys.executable, "nothing", "./mine.py"],
     "ref": ["HEAD", ".", "HEAD~1", "main", "base", "nothing"],
     "refs": [".", "HEAD", "HEAD~1", "main", "--", "-h", "nothing"],
+    "good": ["HEAD~1", "main~1", ".", "HEAD", "--", "-h", "nothing"],
+    "bad": ["HEAD", "main", ".", "HEAD~1", "--", "-h", "nothing"],
     "network": ["mine.py:net", "mine.py:net", "mine.py:pool", "mine.py:none", "nothing.py:f", "mine.py", "json:loads"],
     "input": ["2x3x4x4", "1x3x8x8", "0x3x4x4", "1", "x", "-1"],
     "sources": ["export.json", "shards", "kernels.json", "results", "mine.py", "nothing", "memory://fuzz"],

@@ -77,3 +77,11 @@ def test_every_interpreter_has_its_own(started):
         early.load([case_plan()], [Side("base"), Side("head", python="/other/python")])
         assert {server.python for server in started if server.ready} == {sys.executable, "/other/python"}
         assert early.of("kept", "/other/python", 0).python == "/other/python"
+
+
+def test_another_plan_loads_nothing_again(started):
+    with Servers(["kept"]) as early:
+        for _ in range(2):
+            early.load([case_plan()], [Side()])
+        assert len(started) == SERVERS
+        assert all(server.ready for server in started)

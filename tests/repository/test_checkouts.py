@@ -237,3 +237,19 @@ def test_the_harness_is_alone_in_its_folder():
         assert os.listdir(folder) == ["gapbench"]  # noqa: PTH208
         assert (folder / "gapbench" / "repository" / "checkouts.py").samefile(checkouts.__file__)
     assert not folder.exists()
+
+
+def test_the_line_of_first_parents_counts_a_merge_as_one_commit(repository):
+    first, second = git(repository, "rev-list", "--reverse", "HEAD").splitlines()
+    git(repository, "checkout", "--quiet", "-b", "branch", "HEAD~1")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "on the branch")
+    git(repository, "checkout", "--quiet", "main")
+    git(repository, "merge", "--quiet", "--no-ff", "--no-edit", "branch")
+    merge = git(repository, "rev-parse", "HEAD")
+    assert checkouts.first_parents(repository, "HEAD~2", "main") == [first, second, merge]
+    for good in ("branch", "main", merge):
+        with pytest.raises(GapbenchError, match="choose an older commit of: git log --first-parent main"):
+            checkouts.first_parents(repository, good, "main")
+    for ends in ((".", "main"), ("main", ".")):
+        with pytest.raises(GapbenchError, match="is no commit; commit the changes"):
+            checkouts.first_parents(repository, *ends)
