@@ -15,14 +15,14 @@ from typing import Any
 import click
 
 from gapbench import __version__
-from gapbench.cli import ab, config, diff, doctor, history, model, profile, report, run, store, tune, which
+from gapbench.cli import ab, config, diff, doctor, export_rule, history, model, profile, report, run, store, tune, which
 from gapbench.cli import list as list_command
 from gapbench.errors import ExitCode, GapbenchError, is_out_of_memory
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command, ab.command, list_command.command, diff.command, history.command, report.command,
     profile.command, which.command, doctor.command, store.command, tune.command,
-    model.command, config.command,
+    model.command, export_rule.command, config.command,
 )  # fmt: skip
 
 
