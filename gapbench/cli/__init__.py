@@ -21,6 +21,7 @@ from gapbench.cli import (
     config,
     diff,
     doctor,
+    export_rule,
     history,
     matrix,
     model,
@@ -38,7 +39,7 @@ COMMANDS: tuple[click.Command, ...] = (
     run.command, ab.command, matrix.command, bisect.command, list_command.command, diff.command, history.command,
     report.command,
     profile.command, which.command, doctor.command, store.command, tune.command,
-    model.command, config.command,
+    model.command, export_rule.command, config.command,
 )  # fmt: skip
 
 

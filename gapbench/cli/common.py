@@ -124,3 +124,13 @@ def lock_folder() -> Path | None:
 def typed() -> str:
     """Return the command as it was typed."""
     return shlex.join(["gapbench", *sys.argv[1:]])
+
+
+def write_file(file: Path, content: str) -> None:
+    """Write a file whole or not at all. Raises `GapbenchError` where it cannot be written."""
+    from gapbench.store import durable_io
+
+    try:
+        durable_io.write(str(file), content.encode())
+    except OSError as error:
+        raise GapbenchError(f"cannot write {str(file)!r}: {error.strerror}; name another file") from error

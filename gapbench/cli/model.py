@@ -75,7 +75,7 @@ def record(
     measured = {name: {"seconds": each.seconds, "share": each.share} for name, each in passes.items()}
     document = {"target": network, **measured}
     if output is not None:
-        _write(output, case_lists.dumps(chosen.cases, document, output.suffix))
+        common.write_file(output, case_lists.dumps(chosen.cases, document, output.suffix))
     if as_json:
         click.echo(case_lists.dumps(chosen.cases, document))
         return
@@ -120,15 +120,6 @@ def _counts(chosen: "Recorded", passes: "dict[str, Recorded]") -> str:
     calls = counted(sum(each.count for each in chosen.cases), "pooling call")
     shares = [f"{fmt.number(100 * each.share, 2)} % of a {name.replace('_', ' ')}" for name, each in passes.items()]
     return f"{calls} in {counted(len(chosen.cases), 'kind')}, {', '.join(shares)}"
-
-
-def _write(file: Path, content: str) -> None:
-    from gapbench.store import durable_io
-
-    try:
-        durable_io.write(str(file), content.encode())
-    except OSError as error:
-        raise GapbenchError(f"cannot write {str(file)!r}: {error.strerror}; name another file") from error
 
 
 @command.command("apply")
@@ -213,7 +204,7 @@ def apply(
     is_faster = any(each.verdict == "faster" for each in measured)
     written = str(output) if is_faster and output is not None else None
     if written:
-        _write(Path(written), source)
+        common.write_file(Path(written), source)
     if as_json:
         agreed = None if top1 is None else dict(zip(("same", "of"), top1, strict=True))
         document = {"schema": 1, "run": recorded and recorded.run.id, "network": patched, "effects": measured}

@@ -25,6 +25,7 @@ HONEST = {
     "budget": ["1", "60s", "5m", "1h", "0", "-1s", "nan"],
     "target": ["1%", "0.01", "100%", "0", "1e-3"],
     "margin": ["1%", "0.05", "0", "100%", "1000%"],
+    "max-regret": ["3%", "100%", "0", "-1", "x"],
     "shard": ["1/2", "2/2", "3/2", "0/1", "99999/99999"],
     "on": ["ray", "ray://localhost:10001", "slurm"],
     "store": ["results", "shards", "nothing", "mine.py", "memory://fuzz", "nothing://fuzz", "file://", "results/", "."],
