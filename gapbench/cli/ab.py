@@ -158,7 +158,7 @@ def _measured(
         base, head, *_ = plan.sides
         difference = _explained(store, difference, base, head)
     common.show_warnings(writer.run.warnings)
-    diff.show(difference, format_)
+    diff.show(difference, format_, store)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
         write_page(store, writer.id)

@@ -12,6 +12,7 @@ from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff
+    from gapbench.store.store import Store
 
 MARGIN = 0.01  # compare's own default, repeated here because importing it would slow --help down; a test compares
 FAIL_ON = "regressed,failed_head"
@@ -92,7 +93,7 @@ def command(
     else:
         after = side(store, store.resolve(head or "latest"))
         difference = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
-    show(difference, format_)
+    show(difference, format_, store)
     if policy & difference.summary.keys():
         return ExitCode.POLICY
     if "environment_mismatch" in difference.summary:
@@ -111,10 +112,17 @@ def render(difference: "Diff", format_: str) -> str:
     return text
 
 
-def show(difference: "Diff", format_: str) -> None:
-    """Print a diff in one of the `FORMATS`; github also writes the files that GitHub reads."""
+def show(difference: "Diff", format_: str, store: "Store") -> None:
+    """Print a diff in one of the `FORMATS`, a table with what the machine's certificate in ``store`` says.
+
+    github also writes the files that GitHub reads.
+    """
+    from gapbench.report import certified
     from gapbench.report.diff import github
+    from gapbench.store import certificates
 
     click.echo(render(difference, format_))
+    if format_ == "table" and (certificate := certificates.newest(store, difference.head)):
+        click.echo(certified.sentence(certificate))
     if format_ == "github":
         github.write(difference, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))
