@@ -170,7 +170,7 @@ def measured(
         base, head, *_ = plan.sides
         difference = _explained(store, difference, base, head)
     common.show_warnings(writer.run.warnings)
-    diff.show(difference, format_)
+    diff.show(difference, format_, store)
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table" and not writer.run.is_matrix:
         write_page(store, writer.id)

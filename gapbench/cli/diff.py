@@ -12,6 +12,7 @@ from gapbench.errors import ExitCode, GapbenchError, unknown
 
 if TYPE_CHECKING:
     from gapbench.analysis.compare import Diff, Matrix
+    from gapbench.store.store import Store
 
 MARGIN = 0.01  # compare's own default, repeated here because importing it would slow --help down; a test compares
 FAIL_ON = "regressed,failed_head"
@@ -97,7 +98,7 @@ def command(
     else:
         after = side(store, store.resolve(head or "latest"))
         difference = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
-    show(difference, format_)
+    show(difference, format_, store)
     if policy & difference.summary.keys():
         return ExitCode.POLICY
     if isinstance(difference, Diff) and "environment_mismatch" in difference.summary:
@@ -123,11 +124,20 @@ def render(difference: "Diff | Matrix", format_: str) -> str:
     return steps.table(difference) if format_ == "table" else steps.document(difference)
 
 
-def show(difference: "Diff | Matrix", format_: str) -> None:
-    """Print a diff in one of the `FORMATS`; github also writes the files that GitHub reads."""
+def show(difference: "Diff | Matrix", format_: str, store: "Store") -> None:
+    """Print a diff in one of the `FORMATS`, a table with what the machine's certificate in ``store`` says.
+
+    github also writes the files that GitHub reads.
+    """
     from gapbench.analysis.compare import Diff
+    from gapbench.report import certified
     from gapbench.report.diff import github
+    from gapbench.store import certificates
 
     click.echo(render(difference, format_))
-    if format_ == "github" and isinstance(difference, Diff):
+    if not isinstance(difference, Diff):
+        return
+    if format_ == "table" and (certificate := certificates.newest(store, difference.head)):
+        click.echo(certified.sentence(certificate))
+    if format_ == "github":
         github.write(difference, os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT"))

@@ -23,6 +23,7 @@ HONEST = {
     "k": ["mean", "mean or adaptive", "not mean", "(mean", "and", "float32 and (mean or not 7x7)"],
     "suites": ["tutorial", "pooling.json", "ci", "quick", "bench_mine.py", "kernels.json", "nothing", "nothing.csv"],
     "budget": ["1", "60s", "5m", "1h", "0", "-1s", "nan"],
+    "certify": ["20m", "1", "0", "-1s", "nan"],
     "target": ["1%", "0.01", "100%", "0", "1e-3"],
     "margin": ["1%", "0.05", "0", "100%", "1000%"],
     "max-regret": ["3%", "100%", "0", "-1", "x"],
