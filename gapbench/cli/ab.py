@@ -162,7 +162,7 @@ def _measured(
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table":
         write_page(store, writer.id)
-    if policy & difference.summary.keys():
+    if policy & difference.outcomes:
         return ExitCode.POLICY
     results = recorded.results
     if not results.loc[results["contender"] == HEAD, "status"].eq("ok").any():

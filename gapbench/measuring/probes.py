@@ -22,11 +22,13 @@ class Footprint:
     """The memory and operators of one call.
 
     ``peak_extra_bytes`` is the peak of memory allocated during the call, its output included. ``operators`` is the
-    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated.
+    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated. ``allocated_bytes``
+    is the sum of all allocations, None on an accelerator.
     """
 
     peak_extra_bytes: int | None
     operators: int
+    allocated_bytes: int | None = None
 
 
 def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
@@ -37,16 +39,17 @@ def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     # Not torch.profiler, which imports Dynamo (1.5 s in every worker).
     with silent_stderr(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
         output = call()
-    allocated = peak = operators = 0
+    allocated = peak = operators = in_all = 0
     # Kineto's own events, because torch's list of them merges allocations into the operators around them.
     events = profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == "[memory]":
             allocated += event.nbytes()
             peak = max(peak, allocated)
+            in_all += max(0, event.nbytes())
         operators += event.name().startswith("aten::")
     del output
-    return Footprint(peak, operators)
+    return Footprint(peak, operators, in_all)
 
 
 def _footprint_on(device: Accelerator, call: Callable[[], Tensor]) -> Footprint:

@@ -102,6 +102,7 @@ def diff_page(
         counts=counts(diff),
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
         notes=[redaction.text(note) for note in ((*diff.environment, *diff.notes) if together else diff.notes)],
+        work=[redaction.text(sentence) for sentence in lines.work(diff)],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         pages=pages,
         red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
