@@ -31,6 +31,9 @@ _KEY = ("case", "contender", "clock", "memory")
 
 _BEST = ("best", "best_ratio", "best_ratio_low", "best_ratio_high")
 
+COUNTED = ("page_faults", "instructions")
+"""Columns of samples that are counted per call, whose median is in the results."""
+
 TIE_MARGIN = 0.01
 """An implementation ties with the winner unless its 95 % interval shows it to be more than this slower."""
 
@@ -68,7 +71,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings
     turns = _turns(samples)
     batches = with_memory(samples).groupby([*_KEY, "implementation"])
     counts = batches.size().to_dict()
-    faults = batches["page_faults"].median().to_dict() if "page_faults" in samples else {}
+    counted = {name: batches[name].median().to_dict() for name in COUNTED if name in samples}
     raced = {(outcome.key, outcome.implementation) for outcome in outcomes if outcome.stopped_by == records.SLOWER}
     rows: list[Row] = []
     for outcome in outcomes:
@@ -79,8 +82,7 @@ def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings
         mine = turns.get(outcome.key)
         if is_ok and mine is not None and outcome.implementation in mine:
             row["samples"] = counts[*outcome.key, outcome.implementation]
-            if faults:
-                row["page_faults"] = faults[*outcome.key, outcome.implementation]
+            row |= {name: of_rows[*outcome.key, outcome.implementation] for name, of_rows in counted.items()}
             numbers = _measured(row, mine, outcome, limits, (outcome.key, outcome.reference) in raced)
             limit = ceilings.impossible(limits, {**row, **numbers})
             if limit is not None:

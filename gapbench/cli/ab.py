@@ -174,7 +174,7 @@ def measured(
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table" and not writer.run.is_matrix:
         write_page(store, writer.id)
-    if policy & difference.summary.keys():
+    if policy & difference.outcomes:
         return ExitCode.POLICY
     results = recorded.results
     later = [side.name for side in writer.run.sides[1:]]

@@ -29,7 +29,9 @@ _VERDICTS = (
     "regressed", "failed_head", "failed_base", "changed_definition", "environment_mismatch", "removed", "added",
     "improved", "inconclusive", "equivalent",
 )  # fmt: skip
-POLICIES = {name: (name,) for name in _VERDICTS} | {"failed": ("failed_base", "failed_head"), "none": ()}
+POLICIES = {name: (name,) for name in _VERDICTS} | {
+    "failed": ("failed_base", "failed_head"), "more_work": ("more_work",), "none": ()
+}  # fmt: skip
 """Names for ``--fail-on``, and the verdicts that each stands for."""
 
 
@@ -99,7 +101,7 @@ def command(
         after = side(store, store.resolve(head or "latest"))
         difference = compare(before, after, margin, allowed, earlier=earlier(store, before, after))
     show(difference, format_, store)
-    if policy & difference.summary.keys():
+    if policy & difference.outcomes:
         return ExitCode.POLICY
     if isinstance(difference, Diff) and "environment_mismatch" in difference.summary:
         if difference.environment:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gapbench.machine import environment
 from gapbench.machine.devices import device as find_device
-from gapbench.measuring import engine, events, memory, worker, worker_env
+from gapbench.measuring import counts, engine, events, memory, worker, worker_env
 from gapbench.measuring.forkserver import ForkServer, WorkerTimeoutError, how_it_ended
 from gapbench.measuring.plan import CasePlan, Effort, Plan
 from gapbench.measuring.protocol import Answer, WorkerExit
@@ -69,7 +69,8 @@ def examine(device: str, seconds: float) -> Iterator[Check]:
         evidence = " ".join(str(warning) for warning in warnings if warning.topic == topic)
         status = ("unfit" if topic in _UNFIT else "caution") if evidence else "ok"
         yield Check(topic, status, evidence or "no problem found")
-    for name, reason in machine.unreadable.items():
+    unread = machine.unreadable | ({"instructions": refused} if (refused := counts.reason()) else {})
+    for name, reason in unread.items():
         yield Check(name, "unknown", f"could not be read: {reason}")
     if isinstance(floor, str):
         yield Check("noise floor", "unknown", f"nothing could be measured: {floor}")

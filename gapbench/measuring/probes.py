@@ -23,11 +23,13 @@ class Footprint:
     """The memory and operators of one call.
 
     ``peak_extra_bytes`` is the peak of memory allocated during the call, its output included. ``operators`` is the
-    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated.
+    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated. ``allocated_bytes``
+    is the sum of all allocations, None on an accelerator.
     """
 
     peak_extra_bytes: int | None
     operators: int
+    allocated_bytes: int | None = None
 
 
 def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
@@ -46,12 +48,16 @@ def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     device.synchronize()
     # Kineto's own events, because torch's list of them merges allocations into the operators around them.
     events = sorted(profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    changes = (event.nbytes() for event in events if event.name() == "[memory]")
+    changes = [event.nbytes() for event in events if event.name() == "[memory]"]
     peak: int | None = max(accumulate(changes, initial=0))
     if target:
         peak = accelerator.max_memory_allocated(target.index) - before if counts else None
     del output
-    return Footprint(peak, sum(event.name().startswith("aten::") for event in events))
+    operators, in_all = (
+        sum(event.name().startswith("aten::") for event in events),
+        sum(max(0, size) for size in changes),
+    )
+    return Footprint(peak, operators, None if target else in_all)
 
 
 @contextlib.contextmanager

@@ -95,9 +95,10 @@ class RoundFailure(Struct, frozen=True, tag=True):
 
 
 class Batches(Struct, tag=True):
-    """The timed batches of one round of one case by one clock, one list a column; ``page_faults`` are per call.
+    """The timed batches of one round of one case by one clock, one list a column.
 
-    ``sm_clock_mhz`` is the rate of the device's clock in front of the batch, null where the clock does not read it.
+    ``page_faults`` and ``instructions`` are per call. ``sm_clock_mhz`` is the rate of the device's clock in front of
+    the batch, null where the clock does not read it.
     """
 
     contender: list[Index] = []
@@ -107,6 +108,7 @@ class Batches(Struct, tag=True):
     seconds_per_call: list[Quantity] = []
     page_faults: list[Quantity | None] = []
     sm_clock_mhz: list[Quantity | None] = []
+    instructions: list[Quantity | None] = []
 
     def add(
         self,
@@ -117,9 +119,10 @@ class Batches(Struct, tag=True):
         seconds: float,
         page_faults: float | None = None,
         sm_clock_mhz: float | None = None,
+        instructions: float | None = None,
     ) -> None:
         """Append one batch that took ``seconds`` as a whole."""
-        row = contender, turn, position, calls, seconds / calls, page_faults, sm_clock_mhz
+        row = contender, turn, position, calls, seconds / calls, page_faults, sm_clock_mhz, instructions
         for column, value in zip(self.__struct_fields__, row, strict=True):
             getattr(self, column).append(value)
 

@@ -30,7 +30,7 @@ from gapbench.workloads.cases import Case
 Elsewhere = Callable[[Plan, Sequence[events.RoundMeasured], bool], Iterable[Event]]
 """Measures a plan on other machines: like `engine.measure`, given earlier rounds, and with ceilings or not."""
 
-BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults", "sm_clock_mhz")
+BATCH_COLUMNS = ("turn", "position", "calls", "seconds_per_call", "page_faults", "sm_clock_mhz", "instructions")
 """Columns that `records.SAMPLES` and `protocol.Batches` share."""
 
 LOW_CLOCK = 0.75  # the share of the highest clock rate below which a batch is flagged, as nvbench's default

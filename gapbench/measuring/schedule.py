@@ -13,7 +13,8 @@ from time import monotonic
 
 from torch import Tensor
 
-from gapbench.measuring import memory
+from gapbench.machine.devices import Cpu
+from gapbench.measuring import counts, memory
 from gapbench.measuring.clocks import Clock
 from gapbench.measuring.protocol import Batches, Calibration
 from gapbench.workloads.passes import Call
@@ -160,14 +161,16 @@ def run_turns(
     ``keep(step, output)`` with its last output. Outputs are dropped at once, so that all contenders have the same free
     memory.
     """
+    counting = counts.Batches(clock, counts.instructions() if clock.device_class is Cpu else None)
     for step in steps:
         index, count = step.contender, lengths[step.contender]
         begin(index)
         clock.select(index)
-        before = memory.page_faults()
+        before, counted = memory.page_faults(), counting.begin()
         with range_of(index):
             seconds, output = clock.batch(clock.at_copy(calls[index], step.copy), count)
+        instructions = counting.per_call(counted, count)
         faults = (memory.page_faults() - before) / (count + clock.uncounted_calls)
-        batches.add(index, step.turn, step.position, count, seconds, faults, clock.sm_clock_mhz)
+        batches.add(index, step.turn, step.position, count, seconds, faults, clock.sm_clock_mhz, instructions)
         keep(step, output)
         del output

@@ -134,6 +134,7 @@ def _judge_one(
     first = contender.compilation
     return Qualification(
         peak_extra_bytes=footprint.peak_extra_bytes, operators=footprint.operators, code_path=code_path,
+        allocated_bytes=footprint.allocated_bytes,
         saved_bytes=probes.saved_bytes(case, function, x) if saves else None,
         compile_seconds=contender.first_call if compiled else None,
         graph_breaks=first.graph_breaks if first else None,

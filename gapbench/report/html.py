@@ -99,6 +99,7 @@ def diff_page(
         sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
         notes=[redaction.text(note) for note in noted],
+        work=[redaction.text(sentence) for sentence in lines.work(diff)],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
         red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
         explained=[

@@ -39,6 +39,7 @@ SAMPLES: dict[str, str] = {
     "position": "int32",  # in the turn's random order
     "calls": "int32", "seconds_per_call": "float64",
     "page_faults": "float64",  # minor page faults per call, where the host computes
+    "instructions": "float64",  # of user code per call, without the harness's; null where perf events are refused
     "sm_clock_mhz": "float64", "temperature_c": "float64", "power_w": "float64", "throttle": "string",
     "steal": "float64",  # share of the worker's CPU time that the hypervisor gave to others, 0 to 1
 }  # fmt: skip
@@ -63,6 +64,8 @@ RESULTS: dict[str, str] = {
     "weight": "int32",  # how often the case occurs where its label says
     "parameters": "int64", "code_path": "string",
     "page_faults": "float64",  # minor page faults per call
+    "instructions": "float64",  # of user code per call
+    "allocated_bytes": "int64",  # asked of torch's CPU allocator by one call, its output included
     "deterministic": "bool",  # the same bits in every call on the same input
     "batch_invariant": "bool",  # the first sample alone gives the same bits as in its batch
     "ranked": "bool",  # false where the operation's implementations compute different things, so that none wins
@@ -133,6 +136,7 @@ class Qualification:
     code_path: str | None = None
     deterministic: bool | None = None
     batch_invariant: bool | None = None
+    allocated_bytes: int | None = None
 
 
 def with_memory(frame: "pd.DataFrame") -> "pd.DataFrame":

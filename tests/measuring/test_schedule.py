@@ -20,6 +20,7 @@ class FakeClock:
     """Virtual time: call k takes ``CALL_SECONDS[k]``, times a slowdown that spells of noise switch on and off."""
 
     name = "fake"
+    device_class = None
     uncounted_calls = 0
     held_seconds = 0.0
     sm_clock_mhz = None

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 from gapbench.analysis.compare import evidence
 from gapbench.analysis.compare.clock_rate import caused_by_clock
+from gapbench.analysis.compare.counts import with_counts
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, rows_of, structural
 from gapbench.analysis.compare.steps import Matrix, matrix
@@ -80,4 +81,5 @@ def compare(
         by = row.by if judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED) else ""
         rows[key] = judged(rows[key], row.evidence, judgement, by, row.caveat, raced=key in raced)
     rows |= caused_by_clock(rows, base.samples, head.samples, margin)
+    rows = with_counts(rows, (base.samples, head.samples), (old, new), margin, together=False)
     return Diff(base.run, head.run, margin, tuple(rows.values()), tuple(map(str, differing)))

@@ -14,6 +14,7 @@ import pandas as pd
 from msgspec import structs
 
 from gapbench.analysis.compare.clock_rate import caused_by_clock
+from gapbench.analysis.compare.counts import with_counts
 from gapbench.analysis.compare.rows import ROW, Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
 from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, judge, paired
@@ -56,6 +57,7 @@ def interleaved(ab: Side, level: float = LEVEL, base_side: str = BASE, head_side
                     "for work in only some of its calls"
                 )
                 rows[key] = replace(row, verdict=Verdict.INCONCLUSIVE, reason=why)
+    rows = with_counts(rows, (of_base, of_head), (old, new), margin, together=True)
     copies = log_ratios(ab.samples, base_side, NULL)
     notes = _distrust(rows, _decide(copies, list(copies), flagged, margin, level))
     base, head = (  # the run as if of one side, with its commit and versions

@@ -37,6 +37,28 @@ class Side:
         return self.run.specs(case).get(implementation, implementation)
 
 
+MORE, FEWER = "more", "fewer"
+MORE_WORK = "more_work"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A count per call of ``base`` and ``head``: ``verdict`` is more, fewer, same or inconclusive.
+
+    ``ratio`` is head / base with its 95 % interval; counts below 1 are taken as 1. Bytes are counted once a run, so
+    that they have no interval and no p-value.
+    """
+
+    name: str
+    base: float
+    head: float
+    verdict: str
+    ratio: float
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    p_value: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """The verdict on one case x implementation x clock x memory.
@@ -46,7 +68,7 @@ class Row:
     takes them; ``again`` are the words of the measuring command, to which the selection of a row is appended.
     ``explanation`` compares the profiles of both sides (`gapbench.profiling.explain`), None without them. ``memory``
     is one of `records.MEMORY`. ``rounds_needed`` would probably decide an inconclusive row; None if more rounds would
-    not help.
+    not help. ``counts`` are those of its work on a CPU.
     """
 
     suite: str
@@ -65,6 +87,7 @@ class Row:
     explanation: Mapping[str, Any] | None = None
     memory: str | None = None
     rounds_needed: int | None = None
+    counts: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,12 @@ class Diff:
         """The number of rows by verdict, most urgent first; verdicts without rows are left out."""
         counts = Counter(row.verdict for row in self.rows)
         return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+    @property
+    def outcomes(self) -> set[str]:
+        """What ``--fail-on`` asks for: the verdicts that occur, and `MORE_WORK` if a count of head is higher."""
+        more = any(count.verdict == MORE for row in self.rows for count in row.counts)
+        return {*self.summary, *([MORE_WORK] if more else [])}
 
 
 Result = Mapping[str, Any]  # a row of results

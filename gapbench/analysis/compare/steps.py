@@ -46,6 +46,11 @@ class Matrix:
         counts = sum((Counter(step.summary) for step in self.steps), Counter[Verdict]())
         return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
+    @property
+    def outcomes(self) -> set[str]:
+        """What ``--fail-on`` asks for, of any step."""
+        return set().union(*(step.outcomes for step in self.steps))
+
 
 def matrix(measured: Side) -> Matrix:
     """Compare the sides of a run of ``gapbench matrix``, by the margin that it was measured for.

@@ -5,6 +5,7 @@ counts unchanged rows.
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from gapbench.store.run import Run
 
 _CASE = (
     "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds", "reason",
-    "explanation", "memory",
+    "explanation", "memory", "counts",
 )  # fmt: skip
 
 
@@ -30,7 +31,11 @@ def document(diff: Diff) -> str:
     document = {
         "schema": 1, "base": _side(diff.base), "head": _side(diff.head), "margin": diff.margin,
         "summary": diff.summary,
-        "cases": [{name: getattr(row, name) for name in _CASE} | {"reason": row.reason or None} for row in diff.rows],
+        "cases": [
+            {name: getattr(row, name) for name in _CASE}
+            | {"reason": row.reason or None, "counts": [asdict(count) for count in row.counts]}
+            for row in diff.rows
+        ],
     }  # fmt: skip
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
 
@@ -58,6 +63,8 @@ def table(diff: Diff, console: Console | None = None) -> str:
         if shown:
             print_table(_table(shown), console)
         for sentence in filter(None, (*more, lines.remedy(diff))):
+            console.print(Text(sentence), soft_wrap=True)
+        for sentence in lines.work(diff):
             console.print(Text(sentence), soft_wrap=True)
         for row in red:
             for index, sentence in enumerate(lines.sentences(row)):

@@ -42,7 +42,7 @@ def _document(diff: Diff, rows: list[Row], more: list[str]) -> str:
     for verdict in Verdict:
         if of_it := [row for row in rows if row.verdict is verdict]:
             parts += _section(verdict, of_it, diff.summary[verdict])
-    parts += map(escaped, more)
+    parts += map(escaped, [*more, *lines.work(diff)])
     parts.append(f"Margin {diff.margin * 100:g} %; ratios are head ÷ base, above 1 is slower, with 95 % intervals.")
     return "\n\n".join(parts) + "\n"
 

@@ -1,12 +1,14 @@
 """Share text between the formats of a diff: order, counts, remedies, explanations, and commands to measure again."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from math import ceil, prod
+from math import ceil, log, prod
 
 from gapbench.analysis.compare import Diff, Row
+from gapbench.analysis.compare.counts import COUNTS
+from gapbench.analysis.compare.rows import FEWER, MORE, Count
 from gapbench.report import format as fmt
 from gapbench.repository.git import Git
 from gapbench.statistics.verdicts import Verdict
@@ -93,6 +95,33 @@ def condition(row: Row) -> str:
 def counts(diff: Diff) -> str:
     """Return the count of each verdict as a line."""
     return ", ".join(f"{count} {verdict}" for verdict, count in diff.summary.items()) or "nothing to compare"
+
+
+def work(diff: Diff) -> list[str]:
+    """Return a sentence for each row whose work per call has changed, the largest changes first."""
+    changed = {
+        (row.case, row.implementation, row.clock): (row, counts)
+        for row in diff.rows
+        if (counts := [count for count in row.counts if count.verdict in (MORE, FEWER)])
+    }
+    ordered = sorted(changed.values(), key=lambda each: -max(abs(log(count.ratio)) for count in each[1]))
+    sentences = [f"{row.implementation}, {row.case}: {_counted(row, counts)}" for row, counts in ordered[:MOST_LISTED]]
+    if left := len(ordered) - MOST_LISTED:
+        sentences += [f"{fmt.counted(left, 'more row does', 'more rows do')} other work"] * (left > 0)
+    if sentences:
+        sentences.append(
+            "counts do not show waiting for memory: the same work may take longer, and more of it no longer"
+        )
+    return sentences
+
+
+def _counted(row: Row, counts: Sequence[Count]) -> str:
+    changes = [
+        f"{count.ratio - 1:+.1%} {COUNTS[count.name]} ({fmt.number(count.base)} → {fmt.number(count.head)} a call)"
+        for count in counts
+    ]
+    time = "no difference shown" if row.verdict in SUMMARIZED else str(row.verdict)
+    return f"{', '.join(changes)}; time: {time}"
 
 
 def side(run: Run) -> str:

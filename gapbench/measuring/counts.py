@@ -1,0 +1,101 @@
+"""Count a process's instructions by Linux's perf events, without the harness's own share.
+
+The event is the calling thread's in user code: with several threads there is no count, since torch's pool is older than
+it. Virtual machines and containers often refuse it; then `instructions` is None, and `reason` says why.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gapbench.measuring.clocks.base import Clock
+
+HARDWARE, INSTRUCTIONS = 0, 1  # perf_event_attr.type and .config of retired instructions (linux/perf_event.h)
+_SYSCALLS = {"x86_64": 298, "aarch64": 241}  # of perf_event_open
+_SIZE = 128  # of perf_event_attr, the rest of which stays 0
+_EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
+_CALLS = 100
+
+
+class Counter:
+    """An event counter of this thread: ``type`` and ``config`` as in perf_event_attr. Raises `OSError` if refused."""
+
+    def __init__(self, kind: int = HARDWARE, config: int = INSTRUCTIONS) -> None:
+        number = _SYSCALLS.get(platform.machine())
+        if number is None or platform.system() != "Linux":
+            raise OSError(0, f"perf events are not read on {platform.system()} {platform.machine()}")
+        attributes = bytearray(_SIZE)
+        struct.pack_into("=IIQ", attributes, 0, kind, _SIZE, config)
+        struct.pack_into("=Q", attributes, 40, _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR)
+        libc = ctypes.CDLL(None, use_errno=True)
+        buffer = (ctypes.c_char * _SIZE).from_buffer(attributes)
+        self._descriptor = libc.syscall(number, buffer, 0, -1, -1, 0)
+        if self._descriptor < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"perf_event_open: {os.strerror(error)}")
+
+    def read(self) -> int:
+        """Return the count so far."""
+        return int.from_bytes(os.read(self._descriptor, 8), "little")
+
+
+def instructions() -> Counter | None:
+    """Return this process's counter of instructions, None where it is refused, or other threads compute too."""
+    return _instructions() if torch.get_num_threads() == 1 else None
+
+
+@cache
+def _instructions() -> Counter | None:
+    try:
+        return Counter()
+    except OSError:
+        return None
+
+
+def reason() -> str | None:
+    """Return why instructions cannot be counted here, None if they can."""
+    try:
+        Counter()
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
+
+
+class Batches:
+    """Counts what each batch of a clock adds per call, less what an empty call costs the same clock."""
+
+    def __init__(self, clock: "Clock", counter: Counter | None = None) -> None:
+        self._clock, self._counter = clock, counter
+        self._own: tuple[float, float] | None = None
+
+    def _empty(self, count: int) -> int:
+        assert self._counter is not None
+        output = Tensor()
+        before = self._counter.read()
+        self._clock.batch([lambda: output], count)
+        return self._counter.read() - before
+
+    def begin(self) -> int | None:
+        """Return the count before a batch; the first time, measure the harness's own share."""
+        if self._counter is None:
+            return None
+        if self._own is None:
+            few, many = (min(self._empty(count) for _ in range(3)) for count in (1, 1 + _CALLS))
+            each = (many - few) / _CALLS
+            self._own = few - each * (1 + self._clock.uncounted_calls), each
+        return self._counter.read()
+
+    def per_call(self, before: int | None, count: int) -> float | None:
+        """Return the instructions per call of the batch of ``count`` timed calls since ``before``."""
+        if before is None or self._counter is None or self._own is None:
+            return None
+        calls = count + self._clock.uncounted_calls
+        constant, each = self._own
+        return max(0.0, (self._counter.read() - before - constant) / calls - each)
