@@ -157,7 +157,11 @@ class _Table:
 
     def chosen(self, tree: Tree, rows: Iterable[int], values: Floats) -> Floats:
         """Return for each row the value of the implementation that the tree chooses, infinite if it has none."""
-        return np.array([values[row, self.names.index(_leaf(tree, self.cases.iloc[row]))] for row in rows])
+        return np.array([values[row, self.names.index(_leaf(tree, self.features(row)))] for row in rows])
+
+    def features(self, row: int) -> Case:
+        """Return a row's case."""
+        return {str(name): value for name, value in self.cases.iloc[row].items()}
 
     def grow(self, rows: Any, most: float, depth: int = 0) -> Tree:
         """Grow the tree for some rows: the best leaf if that is good enough, otherwise the best split."""
@@ -218,11 +222,11 @@ class _Table:
         """
         for shape in self.cases["shape"].unique():
             inside = (self.cases["shape"] == shape).to_numpy()
-            others, held = np.flatnonzero(~inside), np.flatnonzero(inside)
+            others, held = np.flatnonzero(~inside), np.flatnonzero(inside).tolist()
             if not len(others):
                 return
             region = self.region(others)
-            rows = [row for row in held if is_inside(region, self.cases.iloc[row])]
+            rows = [row for row in held if is_inside(region, self.features(row))]
             if rows:
                 yield from self.chosen(self.grow(others, most), rows, self.regret).tolist()
 
