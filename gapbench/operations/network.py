@@ -237,7 +237,7 @@ def _truth(variant: Variant) -> Differentiated:
 
     @cache  # a round has several questions
     def exactly(case: Case) -> Callable[[Tensor], Tensor]:
-        # float64 convolutions take ten times as long, and float32's error is small beside that of half precision
+        # float32's error is small beside that of half precision, and float64 would take most of a run's time
         dtype = torch.float32 if DTYPES[case.dtype] == 2 else torch.float64
         module = made(case).to(dtype).requires_grad_(False)
         return lambda x: module(x.to(dtype)).double()
