@@ -18,6 +18,7 @@ from gapbench.errors import ExitCode, GapbenchError
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs" / "ci.md"
 RECIPE, OURS, GITLAB = ROOT / "docs/ci/gapbench.yml", ROOT / ".github/workflows/ci.yml", ROOT / "docs/ci/gitlab.yml"
+PAGES, ACTION = ROOT / "docs/ci/pages.yml", ROOT / "action.yml"
 WORKFLOWS = [RECIPE, *sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
 
 
@@ -38,7 +39,7 @@ def actionlint(path):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=relative)
+@pytest.mark.parametrize("path", [*WORKFLOWS, PAGES], ids=relative)
 def test_actionlint_and_shellcheck_have_nothing_to_object_to(path):
     done = actionlint(path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -128,10 +129,10 @@ def parse(arguments):
     command.make_context(command.name, arguments)
 
 
-@pytest.mark.parametrize("path", [DOCS, RECIPE, GITLAB, OURS], ids=relative)
+@pytest.mark.parametrize("path", [DOCS, RECIPE, GITLAB, OURS, PAGES], ids=relative)
 def test_the_commands_it_names_exist_and_take_these_options(path):
     found = commands(path)
-    assert any(command.startswith("ab ") for command in found)
+    assert found
     for command in found:
         try:
             parse(words(command))
@@ -149,19 +150,20 @@ def test_its_links_lead_somewhere(link):
     assert (DOCS.parent / link).exists()
 
 
+def steps(path):
+    """Every step of a workflow's jobs, or of an action."""
+    document = yaml.safe_load(path.read_text())
+    return [step for job in document.get("jobs", {"": document.get("runs")}).values() for step in job["steps"]]
+
+
 def script(path, name):
-    (found,) = [
-        step["run"]
-        for job in yaml.safe_load(path.read_text())["jobs"].values()
-        for step in job["steps"]
-        if step.get("name") == name
-    ]
+    (found,) = [step["run"] for step in steps(path) if step.get("name") == name]
     return found
 
 
-def run(text, folder, **variables):
+def run(text, folder, *options, **variables):
     """Run a step as GitHub does: bash, stopping at the first failure."""
-    command = ["bash", "-e", "-c", text]
+    command = ["bash", "-e", *options, "-c", text]
     return subprocess.run(
         command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )
@@ -219,7 +221,7 @@ def find_commits(path, folder, head, target=TARGET):
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-@pytest.mark.parametrize("path", [RECIPE, OURS], ids=relative)
+@pytest.mark.parametrize("path", [RECIPE, ACTION], ids=relative)
 def test_the_merge_base_and_the_head_are_found_in_the_checkout_of_a_merge(tmp_path, pull_request, path, depth):
     folder = checkout(tmp_path / "checkout", pull_request["upstream"], depth)
     assert git(folder, "rev-parse", "HEAD") == pull_request["merge"]
@@ -248,8 +250,8 @@ def test_unrelated_commits_are_an_error_with_a_reason(tmp_path, pull_request):
     assert done.stdout == f"::error::{stranger} shares no commit with {TARGET}\n"
 
 
-def test_both_workflows_find_the_commits_alike():
-    assert script(RECIPE, "Find the commits to compare") == script(OURS, "Find the commits to compare")
+def test_the_recipe_and_the_action_find_the_commits_alike():
+    assert script(RECIPE, "Find the commits to compare") == script(ACTION, "Find the commits to compare")
 
 
 def stub(folder, name, text):

@@ -34,11 +34,11 @@ Card = dict[str, Any]  # the entry of a page in the index; the page carries it
 
 Profiled = Mapping[str, profiles.Documents]
 
-FIELDS = {
-    "run": {"name", "started", "commit", "tag", "device", "suites", "cases", "trust", "said"},
-    "diff": {"name", "started", "said", "red"},
+FIELDS: dict[str, dict[str, type]] = {
+    "run": dict.fromkeys(("started", "commit", "tag", "device", "suites", "trust", "said"), str) | {"cases": int},
+    "diff": {"started": str, "said": str, "red": int},
 }
-"""The fields of the card of each kind of page."""
+"""The fields of the card of each kind of page, and their types."""
 
 
 def run_page(
@@ -49,7 +49,7 @@ def run_page(
     ``profiled`` has the documents of its profiles by case, from `profiles.public`.
     """
     judged = quality.judge(stored)
-    return _render(
+    return render(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
         memory_effects=rows.memory_effects(stored.results), memory_kinds=MEMORY, metrics=METRICS,
         memory_remedy=rows.MEMORY_REMEDY, shared=rows.shared(stored.results, rows.CONTEXT),
@@ -65,7 +65,7 @@ def run_page(
 def profile_page(run: str, documents: profiles.Documents, *, single_file: bool) -> str:
     """Render the page of a case's profiles, given by `profiles.public`."""
     case = str(documents[0]["case"])
-    return _render(
+    return render(
         "profile.html.j2", single_file, {"kind": "profile", "name": profiles.name(run, case)}, run=run, case=case,
         folder=stem(case), documents=documents,
     )  # fmt: skip
@@ -93,20 +93,17 @@ def diff_page(
         "red": len(lines.red(diff)),
     }  # fmt: skip
     noted = (*diff.environment, *diff.notes) if together else diff.notes
-    return _render(
-        "diff.html.j2", single_file, card, margin=diff.margin, counts=counts(diff), pages=pages,
+    red = [(row, profiles.name(head, row.case) if row.case in profiled else None) for row in lines.red(diff)]
+    return render(
+        "diff.html.j2", single_file, card, pages=pages, margin=diff.margin, counts=counts(diff),
         data=diff_data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
         environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
         notes=[redaction.text(note) for note in noted],
         work=[redaction.text(sentence) for sentence in lines.work(diff)],
         folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
-        red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
-        explained=[
-            (row, redaction.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
-            for row in lines.red(diff)
-            if row.explanation is not None
-        ],
+        red=[(row, redaction.text(lines.command(row))) for row, _ in red],
+        explained=[(row, redaction.document(row.explanation), page) for row, page in red if row.explanation],
     )  # fmt: skip
 
 
@@ -234,7 +231,7 @@ def history_page(history: past.History) -> str:
     """Render the page of history of a site."""
     stepped, count = sum(bool(trend.changes) for trend in history.trends), len(history.trends)
     summary = f"{fmt.count(stepped)} of {fmt.count(count)} trends stepped; the largest of the newest steps come first."
-    return _render(
+    return render(
         "history.html.j2", False, {"kind": "history", "name": "History"}, data=past.data(history.trends),
         case_views=list(views.of_trends(history.trends)), summary=summary if count else "No run has any times.",
         scope=history.scope,
@@ -245,29 +242,26 @@ def runs_page(runs: Sequence[Stored], *, single_file: bool) -> str:
     """Render the page that compares several runs, each from `redaction.public`."""
     cards = [run_card(stored, quality.judge(stored)) for stored in runs]
     card = {"kind": "runs", "name": f"{len(runs)} runs"}
-    return _render("runs.html.j2", single_file, card, data=page_data.of_runs(runs), runs=cards)
+    return render("runs.html.j2", single_file, card, data=page_data.of_runs(runs), runs=cards)
 
 
 def index_page(runs: list[Card], diffs: list[Card], compared: bool) -> str:
     """Render the index of a site from the cards of its pages, newest first; ``compared`` if it has `runs_page`."""
     card = {"kind": "index", "name": "Reports"}
-    return _render("index.html.j2", False, card, runs=runs, diffs=diffs, compared=compared)
+    return render("index.html.j2", False, card, runs=runs, diffs=diffs, compared=compared)
 
 
-def _render(template: str, single_file: bool, card: Card, **values: Any) -> str:
+def render(template: str, single_file: bool, card: Card, **values: Any) -> str:
+    """Render a template that describes itself by a card."""
     given = {"data": {}, "section_views": [], "case_views": [], "single_file": single_file, "card": card, **values}
-    carried = json.dumps(card, ensure_ascii=False)  # in an attribute, where jinja2 escapes it
-    return _environment().get_template(template).render(card_json=carried, **given)
+    return _environment().get_template(template).render(card_json=json.dumps(card, ensure_ascii=False), **given)
 
 
 @cache
 def _environment() -> jinja2.Environment:
     loader, strict = jinja2.FileSystemLoader(assets.TEMPLATES), jinja2.StrictUndefined
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["script_json"] = page_data.script_json
-    css = Markup(assets.style().text)  # noqa: S704 - our own file
-    modules = {"fmt": fmt, "lines": lines, "assets": assets, "profiles": profiles}
-    environment.globals.update(**modules, levels=quality.Level, version=gapbench.__version__, css=css)
-    return environment
+    jinja = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["script_json"] = page_data.script_json
+    jinja.globals |= {"fmt": fmt, "lines": lines, "assets": assets, "levels": quality.Level, "profiles": profiles}
+    jinja.globals |= {"version": gapbench.__version__, "css": Markup(assets.style().text)}  # noqa: S704 - our own file
+    return jinja

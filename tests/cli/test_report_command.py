@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from factories import a_run, run_id
 from stored import keep, two_sides
@@ -54,6 +56,11 @@ def test_redacting_takes_out_the_tag(gapbench, store, tmp_path):
         (["--baseline", "nosuch"], "'nosuch'", "the newest are"),
         (["--baseline", "latest"], "compared with itself", "name another"),
         (["-o", "results/file"], "results/file", "choose another folder"),
+        (["--publish", "results/file"], "results/file", "choose another folder"),
+        (["--publish", "site", "nosuch"], "'nosuch'", "the newest are"),
+        (["--publish", "site", "-o", "out"], "--publish", "leave out -o"),
+        (["--publish", "site", "--single-file"], "--publish", "leave out -o, --single-file"),
+        (["--publish", "site", "--baseline", "latest"], "--publish", "--baseline"),
     ],
 )
 def test_bad_input_is_one_line_that_names_culprit_and_remedy(gapbench, store, tmp_path, arguments, culprit, remedy):
@@ -63,6 +70,39 @@ def test_bad_input_is_one_line_that_names_culprit_and_remedy(gapbench, store, tm
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert culprit in err
     assert remedy in err
+
+
+def test_publishing_says_what_was_added_and_what_was_left_out(gapbench, store, opened):
+    first, second = (a_run(store, run=run_id(day)) for day in (1, 2))
+    code, out, err = gapbench("report", "--publish", "site", "--open")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["2 runs added to site/index.html", f"site/{first}.html", f"site/{second}.html"]
+    third = a_run(store, run=run_id(3))
+    (Path("results") / third / "results.parquet").unlink()
+    code, out, err = gapbench("report", "--publish", "site", "--open")
+    assert (code, out, len(err.splitlines())) == (0, "0 runs added to site/index.html\n", 1)
+    assert err.startswith(f"warning: left out: run {third}")
+    assert gapbench("report", "--publish", "site", first)[1].startswith("1 run written to site/index.html")
+    assert opened == ["site/index.html"] * 2
+
+
+def test_publishing_a_store_without_a_complete_run_exits_with_5(gapbench):
+    assert gapbench("report", "--publish", "site")[::2] == (
+        5,
+        "gapbench: no run in results is complete; measure one with: gapbench run\n",
+    )
+    assert not Path("site").exists()
+
+
+def test_a_disk_that_refuses_is_one_line(gapbench, store, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    a_run(store)
+    monkeypatch.setattr("gapbench.store.durable_io.write", refuse)
+    code, out, err = gapbench("report", "--publish", "site")
+    assert (code, out) == (2, "")
+    assert err == "gapbench: cannot write the report site/index.html: Permission denied; choose another folder\n"
 
 
 def test_an_empty_store_and_a_run_of_another_schema_say_what_to_do(gapbench, store, tmp_path):

@@ -42,6 +42,7 @@ HONEST = {
     "case": [CASE, "2x3x4x4", "nothing", "8x2048x7x7-float32-contiguous-cpu-forward-t1", ""],
     "since": ["old", "new", "HEAD", "main"],
     "output": ["out", "out/deep/er", "out.json", "out.csv", "nothing/out.json", "mine.py", "results", "mine.py/out"],
+    "publish": ["site", "site/deep/er", "mine.py", "results", "mine.py/site"],
     "fail-on": ["regressed", "none", "failed,added", ",", "everything"],
     "allow-environment": ["cpu", "torch", "weather"],
     "arch": ["sm_90", "gfx942", "sm_1"],

@@ -133,7 +133,7 @@ def test_redacted_pages_lack_commands_and_subjects_everywhere(store, tmp_path):
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "a\nb"])
 def test_a_run_id_cannot_leave_the_folder(tmp_path, name):
     with pytest.raises(GapbenchError, match="cannot name a file"):
-        site._write(tmp_path, name, "")
+        site._write(tmp_path, {name: ""})
 
 
 def test_a_run_without_results_says_how_to_complete_it(store, tmp_path):
@@ -153,3 +153,92 @@ def test_a_run_of_one_case_and_one_implementation_is_a_page(store, tmp_path):
         run = keep(store, side(f"2026112{number}T101112Z-abc1234-000{number}", **changes))
         (page,) = site.write(store, [run], tmp_path)
         assert "is fastest in" in page.read_text()
+
+
+def published(store, folder, runs=(), redact=False):
+    """Publish; return the ids of the runs whose pages were written, and why others were left out."""
+    left_out = []
+    pages = site.publish(store, runs, folder, redact, left_out.append)
+    return [page.stem for page in pages], list(map(str, left_out))
+
+
+def test_publishing_adds_what_the_folder_lacks_and_keeps_what_came_from_another_store(store, both, tmp_path):
+    folder, other = tmp_path / "site", Store(str(tmp_path / "other"))
+    elsewhere = keep(other, side("20261201T101112Z-fff0000-0009", suites=["ci"]))
+    assert published(other, folder) == ([elsewhere], [])
+    assert published(store, folder) == (both, [])
+    assert published(store, folder) == ([], [])
+    last = keep(store, side("20261125T101112Z-fff0000-0004", seed=9))
+    assert published(store, folder) == ([last], [])
+    index = (folder / "index.html").read_text()
+    assert all(f'href="{run}.html"' in index for run in (elsewhere, *both, last))
+    assert (folder / ".nojekyll").exists()
+    names = {path.name for path in folder.iterdir()}
+    badges = {f"{name}.{kind}" for name in ("badge", "badge-ci", "badge-quick") for kind in ("svg", "json")}
+    assert badges | {"history.html"} <= names
+
+
+def test_published_links_lead_to_published_pages(store, both, tmp_path):
+    published(store, tmp_path / "site", both[1:])  # whose baseline has no page
+    for page in (tmp_path / "site").glob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#][^"]*)"', page.read_text()):
+            assert (tmp_path / "site" / link).exists(), f"{page.name} links to {link}"
+
+
+def test_a_run_that_cannot_be_read_or_is_not_complete_does_not_keep_others_from_being_published(store, both, tmp_path):
+    store.create(replace(side().run, id="20261126T101112Z-fff0000-0005")).interrupt(side().results)
+    (tmp_path / "results" / both[0] / "results.parquet").write_bytes(b"PAR1")
+    (tmp_path / "results" / "20261127T101112Z-fff0000-0006").mkdir()
+    (tmp_path / "results" / "20261127T101112Z-fff0000-0006" / "run.json").write_text("{")
+    written, left_out = published(store, tmp_path / "site")
+    assert written == both[1:]
+    assert [reason.count(run) > 0 for reason, run in zip(left_out, ("20261127T", both[0]), strict=True)] == [True, True]
+    for named, reason in ((both[0], both[0]), ("20261126T101112Z-fff0000-0005", "gapbench run --resume")):
+        with pytest.raises(GapbenchError, match=reason):
+            published(store, tmp_path / "site", [named])
+
+
+@pytest.mark.parametrize("name", ["index.html", "history.html", "badge.svg", "badge-quick.json", "{run}.html"])
+@pytest.mark.parametrize("content", ["", "<p>gapbench</p>", '{"label": "gapbench"}', "<svg/>"])
+def test_publishing_overwrites_nothing_of_the_users(store, both, tmp_path, name, content):
+    (tmp_path / "site").mkdir()
+    foreign = tmp_path / "site" / name.format(run=both[0])
+    foreign.write_text(content)
+    with pytest.raises(GapbenchError, match=f"{foreign.name} is not from gapbench, so it was not overwritten"):
+        published(store, tmp_path / "site")
+    assert foreign.read_text() == content
+
+
+def test_what_else_is_in_the_folder_stays(store, both, tmp_path):
+    (tmp_path / "site" / "docs.html").mkdir(parents=True)
+    (tmp_path / "site" / "mine.html").write_text("mine")
+    (tmp_path / "site" / ".nojekyll").write_text("mine")
+    for _ in range(2):
+        published(store, tmp_path / "site", both)
+    assert {(tmp_path / "site" / name).read_text() for name in ("mine.html", ".nojekyll")} == {"mine"}
+    assert "docs" not in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_published_pages_are_redacted_where_that_is_asked(store, tmp_path):
+    run = keep(store, side(tag="secret", git={"commit": "abc1234", "branch": "secret", "subject": "secret"}))
+    for redact in (False, True):
+        published(store, tmp_path / str(redact), [run], redact)
+        texts = "".join(path.read_text() for path in (tmp_path / str(redact)).glob("[!dpr]*.*"))
+        assert ("secret" in texts) is not redact
+
+
+def test_cards_that_make_no_sense_are_left_out(store, both, tmp_path):
+    site.write(store, both[:1], tmp_path)
+    good = (tmp_path / f"{both[0]}.html").read_text()
+    for number, (right, wrong) in enumerate(
+        [("&#34;cases&#34;: 1", "&#34;cases&#34;: &#34;1&#34;"), ("&#34;kind&#34;: &#34;run", "&#34;kind&#34;: &#34;x")]
+    ):
+        assert right in good
+        (tmp_path / f"wrong{number}.html").write_text(good.replace(right, wrong))
+    nested = re.sub(r'(<meta name="gapbench" content=")[^"]*', r"\g<1>" + "[" * 30000, good)
+    (tmp_path / "wrong2.html").write_text(nested)
+    newer = good.replace("&#34;trust&#34;: &#34;", "&#34;trust&#34;: &#34;\\ud800 ")
+    (tmp_path / "newer.html").write_text(newer)
+    runs, _ = site.cards(tmp_path)
+    assert {card["name"] for card in runs} == {both[0], "newer"}
+    assert published(store, tmp_path)[0] == both[1:]
