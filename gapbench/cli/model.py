@@ -168,10 +168,7 @@ def apply(
     from gapbench.report import patched_network, text
     from gapbench.store.store import Store
 
-    if output is not None and output.suffix != ".py":
-        raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
-    if output is not None and output.is_file() and not patches.is_patch(output):
-        raise GapbenchError(f"{str(output)!r} is not a file of gapbench model apply, and is kept; name another")
+    common.refuse_foreign(output, patches.BEGIN, "gapbench model apply")
     store = Store(url)
     loaded = load(network, shapes, dtype, layout)
     original = patches.variant(loaded, shapes, dtype, layout)
@@ -194,8 +191,9 @@ def apply(
     if choices:
         with tempfile.TemporaryDirectory() as folder:
             machine = store.describe(run).machine
-            file = patches.write(Path(folder), choices, network, str(machine.device_description or machine.cpu))
-            source = file.read_text(encoding="utf-8")
+            source = patches.source(choices, network, str(machine.device_description or machine.cpu))
+            file = Path(folder, "patch.py")
+            file.write_text(source, encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
             plans = under(patches.network_plans(original, changed, [*passes], eager), [memory])
             recorded = _measure(store, plans, budget, no_wait, network=patched)

@@ -9,6 +9,7 @@ from gapbench.store.profiles import stem, stem_of
 
 Documents = Sequence[Mapping[str, Any]]
 
+
 def name(run: str, case: str) -> str:
     """Return the name of the page of a case's profiles."""
     return f"{run}.{stem(case)}".replace("+", "_")
