@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,9 @@ def command(
         )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
+    from rich.console import Console
+    from rich.progress import track
+
     from gapbench.machine.devices import device
     from gapbench.profiling import counters, profiles
     from gapbench.report import text
@@ -87,7 +90,9 @@ def command(
     documents: list[dict[str, Any]] = []
     with common.locked(case.device, no_wait):
         kept.prepare(target, id_, case.id)
-        for profile in _announced(profiles.profile(case, chosen), list(chosen)):
+        console, each = Console(stderr=True, quiet=not sys.stderr.isatty()), profiles.profile(case, chosen)
+        # without a thread that would draw while calls are timed
+        for profile in track(each, "profiling", len(chosen), auto_refresh=False, console=console, transient=True):
             documents.append(profile.document)
             if profile.document["status"] == "ok":
                 kept.keep(target, id_, profile.document, profile.files)
@@ -174,13 +179,3 @@ def _specs(case: Case, given: Sequence[str], of_run: dict[str, str] | None) -> d
     if foreign := set(built_in) - set(operations.contenders(case.operation, built_in) if built_in else ()):
         raise GapbenchError(f"{min(foreign)} does not compute {case.operation}; see: gapbench list implementations")
     return {**measured, **{name: name for name in built_in}, **own}
-
-
-def _announced(profiles: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:
-    """Yield the profiles, and name on a terminal's stderr the implementation that is being profiled."""
-    for number, name in enumerate(names, start=1):
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[Kprofiling {name} ({number} of {len(names)}) …", err=True, nl=False)
-        yield next(profiles)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)

@@ -90,11 +90,7 @@ def find(sources: Sequence[str]) -> list[Part]:
 
 
 def check(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts in order of their shards.
-
-    Raises `GapbenchError` unless they are all shards of one sweep, each once, complete, undamaged, and measured on
-    equal machines.
-    """
+    """Return the parts in order. Raises `GapbenchError` unless they are all shards of one sweep, on equal machines."""
     for part in parts:
         part.refuse()
     _refuse_unequal(parts)
@@ -119,7 +115,6 @@ def _refuse_unequal(parts: Sequence[Part]) -> None:
 
 
 def _sweep_difference(ours: Run, theirs: Run) -> str:
-    """Describe how two sweeps differ, as far as a shard of each shows it."""
     old, new = (
         {"shards": parse_shard(str(run.shard))[1], "commit": run.commit, **msgspec.to_builtins(run.settings)}
         for run in (ours, theirs)
@@ -158,8 +153,8 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Group]) -> dict[Group,
 def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     """Store the shards of one sweep as a new run of ``target``, and return it.
 
-    It has all rows and samples of the parts, and their run.json as its ``parts``. Of a ceiling that several measured
-    it has the highest. Raises `GapbenchError` unless `check` accepts the parts, and if they were merged before.
+    Of a ceiling that several measured it has the highest. Raises `GapbenchError` unless `check` accepts the parts, and
+    if they were merged before.
     """
     parts = check(parts)
     ours = tuple(part.run for part in parts)

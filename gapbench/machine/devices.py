@@ -16,8 +16,7 @@ from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
 UNKNOWN_CACHE = 256 * 2**20
-"""Assumed bytes of a last-level cache of unknown size: larger than nearly all. The canary shows whether it was large
-enough."""
+"""Assumed bytes of a last-level cache of unknown size: larger than nearly all, as the canary shows."""
 
 _UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: small enough for nearly all
 _LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
@@ -67,9 +66,7 @@ class _Cached(ABC):
     def canary(self, share: int | None = None) -> Callable[[], object]:
         """Return a call that touches all lines of a canary, a part of the last-level cache's size, in random order.
 
-        The cache's size is divided by ``share``, by default by one that suits the device. It is fast only if the cache
-        still holds them. A sweep in order is prefetched, and hardly slower from memory than from a cache; in random
-        order memory took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
+        The part is 1 / ``share``. A sweep in order would be prefetched, and hardly slower from memory than a cache.
         """
         share = share or self._canary_share
         lines = (self.cache_bytes // share if self.cache_bytes else _UNKNOWN_CANARY) // _LINE
@@ -217,8 +214,7 @@ class Accelerator(_Cached):
     def make_current(self) -> None:
         """Make this the default device of new work, on a stream of our own; workers do so first.
 
-        A graph cannot capture what autograd recorded on the default stream, and all that a capture touches must be on
-        the capturing stream. So everything is done on one stream that can capture, from the first input on.
+        A graph captures only what is on a stream that can capture, so all is done there, from the first input on.
         """
         accelerator = self.torch.accelerator
         select = getattr(accelerator, "set_device_index", None) or accelerator.set_device_idx  # before torch 2.8

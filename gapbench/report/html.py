@@ -38,7 +38,6 @@ FIELDS = {
     "run": {"name", "started", "commit", "tag", "device", "suites", "cases", "trust", "said"},
     "diff": {"name", "started", "said", "red"},
 }
-"""The fields of the card of each kind of page."""
 
 
 def run_page(

@@ -24,8 +24,7 @@ SAME = 0.01
 class Effect:
     """The effect of a patch on one pass of a network; times in seconds, errors relative to a sample's largest output.
 
-    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``own_error`` is the error
-    without the patch.
+    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``; ``own_error`` is unpatched.
     """
 
     pass_: str
