@@ -112,24 +112,19 @@ def command(
 def _case(text: str, store: "Store", run: str | None) -> Case:
     """Return the case of this id. Raises `GapbenchError` that names the closest ids."""
     from gapbench import operations
+    from gapbench.workloads import suites
 
     try:
         case = Case.from_id(text)
         operations.operation(case.operation)
     except GapbenchError as error:
-        close = difflib.get_close_matches(text, _case_ids(store, run), n=_CLOSE, cutoff=0.5)
+        built_in = {case.id for suite in suites.built_in() for case in suite.cases}
+        stored = {*store.results([store.resolve(run)], validate=True)["case"]} if run else set()
+        close = difflib.get_close_matches(text, built_in | stored, n=_CLOSE, cutoff=0.5)
         if not close:
             raise
         raise GapbenchError(f"there is no case {text!r} ({error}); the closest are: {', '.join(close)}") from error
     return case
-
-
-def _case_ids(store: "Store", run: str | None) -> list[str]:
-    from gapbench.workloads import suites
-
-    built_in = [case.id for suite in suites.built_in() for case in suite.cases]
-    stored = store.results([store.resolve(run)], validate=True)["case"].tolist() if run else []
-    return list(dict.fromkeys([*stored, *built_in]))
 
 
 def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, dict[str, str] | None]:

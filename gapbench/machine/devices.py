@@ -170,7 +170,8 @@ class Accelerator(_Cached):
     @property
     def uuid(self) -> str | None:
         """The physical device's identity, None where the backend has none. For workers: it initialises the device."""
-        return None
+        uuid = getattr(self._properties, "uuid", None)
+        return None if uuid is None else str(uuid)
 
     def describe(self) -> dict[str, Any]:
         """Return its marketing name, None where the backend does not report it without initialisation."""
@@ -220,11 +221,7 @@ class Accelerator(_Cached):
         select = getattr(accelerator, "set_device_index", None) or accelerator.set_device_idx  # before torch 2.8
         select(self.index)
         if hasattr(accelerator, "set_stream"):
-            accelerator.set_stream(self._stream)
-
-    @cached_property
-    def _stream(self) -> Any:
-        return _stream_of(self.torch, self.name)
+            accelerator.set_stream(_stream_of(self.torch, self.name))
 
     def synchronize(self) -> None:
         """Wait for all work on all streams. For use outside timed regions: it may take a millisecond."""
@@ -268,7 +265,7 @@ class Accelerator(_Cached):
     @property
     def has_graphs(self) -> bool:
         """Whether work can be captured and replayed."""
-        return hasattr(self.torch.accelerator, "Graph")
+        return self.family == "cuda" or hasattr(self.torch.accelerator, "Graph")
 
     def capture(self, launch: Callable[[], None]) -> Graph:
         """Return a graph of all work that ``launch`` launches. Raises the backend's error if it cannot."""
@@ -289,12 +286,6 @@ class Cuda(Accelerator):
             names = {gpu.describe(Reasons(), "")["name"] for gpu in gpus}
         # CUDA's order may differ from NVML's, so all GPUs must be of one kind.
         return {"description": names.pop()} if len(names) == 1 else super().describe()
-
-    @property
-    def uuid(self) -> str | None:
-        """NVIDIA's UUID of the GPU, by which NVML finds it in any device order of CUDA."""
-        uuid = getattr(self._properties, "uuid", None)
-        return None if uuid is None else str(uuid)
 
     @property
     def cache_bytes(self) -> int | None:
@@ -329,16 +320,11 @@ class Cuda(Accelerator):
             seconds.append(before.seconds_until(after))
         return _CALIBRATION_CYCLES / max(seconds[2] - seconds[1], 1e-6)  # without the time of a launch
 
-    @property
-    def has_graphs(self) -> bool:
-        """Whether work can be captured and replayed: always."""
-        return True
-
     def capture(self, launch: Callable[[], None]) -> Graph:
         """Return a graph of all work that ``launch`` launches. Raises torch's error where it cannot capture it."""
         graph: Graph = self.torch.cuda.CUDAGraph()
         self.make_current()
-        with self.torch.cuda.graph(graph, stream=self._stream):
+        with self.torch.cuda.graph(graph, stream=_stream_of(self.torch, self.name)):
             launch()
         return graph
 

@@ -50,13 +50,9 @@ def run_page(
     judged = quality.judge(stored)
     return _render(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
-        memory_effects=rows.memory_effects(stored.results), memory_kinds=MEMORY, metrics=METRICS,
-        memory_remedy=rows.MEMORY_REMEDY, shared=rows.shared(stored.results, rows.CONTEXT),
-        section_views=views.sections(stored), case_views=list(views.of_cases(stored)),
-        not_measured=rows.not_measured(stored.results), run=stored.run,
-        environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)), diff=diff,
-        diff_name=None if diff is None else diff_name(diff), counts=[] if diff is None else counts(diff),
-        why_no_diff=why_no_diff, network=patched_network.page(stored),
+        section_views=views.sections(stored), case_views=list(views.of_cases(stored)), results=stored.results,
+        run=stored.run, diff=diff, why_no_diff=why_no_diff, network=stored.run.network,
+        effects=[*patched_network.effects(stored.results, stored.samples)] if stored.run.network else [],
         profiled=[(profiles.name(stored.run.id, case), case, documents) for case, documents in profiled.items()],
     )  # fmt: skip
 
@@ -86,21 +82,14 @@ def diff_page(
 ) -> str:
     """Render the page of a diff; ``pages`` are the runs with a page to link to, ``profiled`` is as for `run_page`."""
     head = diff.head.id
-    together = diff.is_interleaved  # its sides differ in what the user chose to compare
     card = {
         "kind": "diff", "name": diff_name(diff), "started": when(diff.head.started), "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }  # fmt: skip
-    noted = (*diff.environment, *diff.notes) if together else diff.notes
     return _render(
-        "diff.html.j2", single_file, card, margin=diff.margin, counts=counts(diff), pages=pages,
+        "diff.html.j2", single_file, card, diff=diff, pages=pages,
         data=diff_data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
-        environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
-        notes=[redaction.text(note) for note in noted],
-        work=[redaction.text(sentence) for sentence in lines.work(diff)],
-        folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
-        red=[(row, redaction.text(lines.command(row))) for row in lines.red(diff)],
         explained=[
             (row, redaction.document(row.explanation), profiles.name(head, row.case) if row.case in profiled else None)
             for row in lines.red(diff)
@@ -204,9 +193,17 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["script_json"] = page_data.script_json
+    environment.filters |= {"script_json": page_data.script_json, "redacted": redaction.text}
     css = Markup(assets.style().text)  # noqa: S704 - our own file
-    modules = {"fmt": fmt, "lines": lines, "assets": assets, "profiles": profiles}
-    functions = {"when": when, "shell": shlex.join, "builtins": to_builtins}
-    environment.globals.update(**modules, **functions, levels=quality.Level, version=gapbench.__version__, css=css)
+    modules = {
+        "fmt": fmt,
+        "lines": lines,
+        "assets": assets,
+        "profiles": profiles,
+        "rows": rows,
+        "patched": patched_network,
+    }
+    functions = {"when": when, "shell": shlex.join, "builtins": to_builtins, "tally": counts, "name_of": diff_name}
+    constants = {"levels": quality.Level, "version": gapbench.__version__, "metrics": METRICS, "memory_kinds": MEMORY}
+    environment.globals.update(**modules, **functions, **constants, css=css)
     return environment
