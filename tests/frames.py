@@ -122,7 +122,8 @@ def texts(figure):
 
 def check(chart, *arguments):
     """Return figure, summary and table of a chart, all of which hold for every input what charts promise."""
-    figure, words, drawn = (make(*arguments) for make in (chart.figure, chart.summary, chart.table))
+    figure, words = chart.figure(*arguments), chart.summary(*arguments)
+    drawn = chart.table(*arguments) if hasattr(chart, "table") else pd.DataFrame()
     assert figure.to_json()
     tags = set(re.findall(r"<[^>]*>?", " ".join(texts(figure))))
     assert tags <= {"<b>", "</b>", "<br>"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -42,22 +42,7 @@ VERSIONS = ("--ref", "--python")  # the words before each version of a matrix
 @common.store
 @common.tag
 @common.no_wait
-def command(
-    base: str,
-    head: str,
-    base_python: str | None,
-    head_python: str | None,
-    budget: float,
-    margin: float,
-    format_: str,
-    policy: frozenset[str],
-    explain: bool,
-    seed: int,
-    url: str,
-    tag: str | None,
-    no_wait: bool,
-    **selected: Any,
-) -> int:
+def command(base: str, head: str, base_python: str | None, head_python: str | None, **options: Any) -> int:
     """Measure BASE and HEAD, two commits of the repository in the current folder, together on this machine.
 
     A dot stands for the folder as it is, with uncommitted changes. Batches of the two sides alternate every quarter of
@@ -72,32 +57,47 @@ def command(
     Exits with 1 if a verdict of --fail-on occurs, with 3 if nothing of HEAD could be measured, with 4 if --no-wait
     finds the device in use, with 5 if nothing matches the selection.
     """
+    pythons = {"--base-python": base_python, "--head-python": head_python}
+    given = [word for pair in pythons.items() if pair[1] for word in pair]
+    if options["explain"] and given:
+        raise GapbenchError(
+            "--explain profiles both sides under this interpreter, not under another one; leave out --explain, or "
+            "--base-python and --head-python"
+        )
+    return compare((BASE, HEAD), (base, head), [*pythons.values()], [base, head, *given], options)
+
+
+def compare(
+    names: Sequence[str], refs: Sequence[str], pythons: Sequence[str | None], words: Sequence[str],
+    options: Mapping[str, Any], kind: Literal["ab", "matrix"] = "ab",
+) -> int:  # fmt: skip
+    """Measure versions of the code together by ``options`` of the command ``kind``, and return the exit code.
+
+    Each has a name in the run, a ref and an interpreter, None for this one; ``words`` name them on the command line.
+    """
     from gapbench.measuring.servers import Servers
 
     # servers load torch while this process does
-    own_side = sys.executable in (base_python or sys.executable, head_python or sys.executable)
+    own_side = not {None, sys.executable}.isdisjoint(pythons)
     servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
     from gapbench.measuring import recording, revisions
     from gapbench.measuring.plan import Effort, Plan
     from gapbench.store.run import Comparison
     from gapbench.store.store import Store
 
-    if explain and (base_python or head_python):
-        raise GapbenchError(
-            "--explain profiles both sides under this interpreter, not under another one; leave out --explain, or "
-            "--base-python and --head-python"
-        )
-    store, effort = Store(url), Effort(budget=budget, seed=seed)
+    store, effort = Store(options["url"]), Effort(budget=options["budget"], seed=options["seed"])
     with contextlib.ExitStack() as stack:
-        base_side, head_side = revisions_of(stack, (base, head), (base_python, head_python))
-        sides = revisions.sides({BASE: base_side, HEAD: head_side, NULL: base_side}, stack)
-        plan = Plan(tuple(case_plans(selected, sides)), effort, sides)
-        words = _words(base_side, head_side, base_python, head_python)
-        stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        described = revisions.describe({BASE: base_side, HEAD: head_side})
-        comparison = Comparison(margin, tuple(words))
-        writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, sides=described, comparison=comparison)
-        return measured(store, writer, plan, servers, format_, policy, explain)
+        versions = dict(zip(names, revisions_of(stack, refs, pythons), strict=True))
+        sides = revisions.sides(versions | ({NULL: versions[BASE]} if kind == "ab" else {}), stack)
+        plan = Plan(tuple(case_plans(options, sides)), effort, sides)
+        stack.enter_context(common.locked(plan.plans[0].case.device, options["no_wait"]))
+        commits = {side.checkout.ref: side.checkout.commit or HERE for side in versions.values()}
+        question = Comparison(options["margin"], tuple(commits.get(word, word) for word in words), kind=kind)
+        writer = recording.begin(
+            store, plan.plans, effort, sys.argv[1:], options["tag"], sides=revisions.describe(versions),
+            comparison=question,
+        )  # fmt: skip
+        return _measured(store, writer, plan, servers, options)
 
 
 def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers") -> int:
@@ -128,7 +128,8 @@ def resume(store: "Store", writer: "RunWriter", no_wait: bool, servers: "Servers
         hidden = {} if writer.run.is_matrix else {NULL: side_revisions[0]}
         plan = Plan(tuple(plans), effort, revisions.sides(by_name | hidden, stack))
         stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        return measured(store, writer, plan, servers, "table", diff.parse_policy(diff.FAIL_ON))
+        shown = {"format_": "table", "policy": diff.parse_policy(diff.FAIL_ON), "explain": False}
+        return _measured(store, writer, plan, servers, shown)
 
 
 def revisions_of(stack: contextlib.ExitStack, refs: Sequence[str], pythons: Sequence[str | None]) -> "list[Revision]":
@@ -140,21 +141,13 @@ def revisions_of(stack: contextlib.ExitStack, refs: Sequence[str], pythons: Sequ
     return [Revision(folder, python or sys.executable) for folder, python in zip(folders, pythons, strict=True)]
 
 
-def measured(
-    store: "Store",
-    writer: "RunWriter",
-    plan: "Plan",
-    servers: "Servers",
-    format_: str,
-    policy: frozenset[str],
-    explain: bool = False,
-) -> int:
-    """Measure a comparison, show its verdicts, and return the exit code."""
-    from gapbench.analysis import compare
+def _measured(store: "Store", writer: "RunWriter", plan: "Plan", servers: "Servers", options: Mapping[str, Any]) -> int:
+    from gapbench.analysis.compare import Diff, of_sides
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
     from gapbench.report import loaded_run
 
+    format_ = options["format_"]
     with Progress(plan.plans, plan.effort, sides=len(writer.run.sides)) as progress:
         recorded = recording.record(writer, plan, progress.observe, servers=servers)
     path = f"{store.url.rstrip('/')}/{writer.id}"
@@ -165,8 +158,8 @@ def measured(
             err=True,
         )
         return ExitCode.INTERRUPTED
-    difference = compare.of_sides(loaded_run.side(store, writer.id))
-    if explain and isinstance(difference, compare.Diff):
+    difference = of_sides(loaded_run.side(store, writer.id))
+    if options["explain"] and isinstance(difference, Diff):
         base, head, *_ = plan.sides
         difference = _explained(store, difference, base, head)
     common.show_warnings(writer.run.warnings)
@@ -174,7 +167,7 @@ def measured(
     click.echo(f"run {writer.id}; in {path}", err=format_ != "table")
     if format_ == "table" and not writer.run.is_matrix:
         write_page(store, writer.id)
-    if policy & difference.outcomes:
+    if options["policy"] & difference.outcomes:
         return ExitCode.POLICY
     results = recorded.results
     later = [side.name for side in writer.run.sides[1:]]
@@ -249,10 +242,3 @@ def _in_repository(spec: str, anywhere: bool, sides: "Sequence[Side]") -> str:
             "git submodule update --init"
         )
     return f"{path}:{function}"
-
-
-def _words(base: "Revision", head: "Revision", base_python: str | None, head_python: str | None) -> list[str]:
-    """Return the words after ``gapbench ab`` that name the same sides again."""
-    words = [(side.checkout.commit or side.checkout.ref)[:12] for side in (base, head)]
-    words += ["--base-python", base_python] if base_python else []
-    return words + (["--head-python", head_python] if head_python else [])

@@ -126,6 +126,16 @@ def typed() -> str:
     return shlex.join(["gapbench", *sys.argv[1:]])
 
 
+def refuse_foreign(output: Path | None, beginning: str, command: str) -> None:
+    """Raise `GapbenchError` unless ``output`` is a Python file that is new, or begins as those of ``command`` do."""
+    if output is None:
+        return
+    if output.suffix != ".py":
+        raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
+    if output.exists() and not (output.is_file() and output.read_bytes().startswith(beginning.encode())):
+        raise GapbenchError(f"{str(output)!r} is not a file of {command}, and is kept; name another")
+
+
 def write_file(file: Path, content: str) -> None:
     """Write a file whole or not at all. Raises `GapbenchError` where it cannot be written."""
     from gapbench.store import durable_io

@@ -20,10 +20,7 @@ _MEASURING = ("run", "ab", "bisect")  # the commands whose contenders and budget
 
 
 def read(folder: Path) -> tuple[Path | None, dict[str, Any]]:
-    """Return the nearest pyproject.toml with settings, from ``folder`` upwards, and these; they are texts or lists.
-
-    Raises `GapbenchError` that names the file and the setting.
-    """
+    """Return the nearest pyproject.toml with settings, from ``folder`` upwards, and these. Raises `GapbenchError`."""
     for file in (each / "pyproject.toml" for each in (folder, *folder.parents)):
         try:
             settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("gapbench")

@@ -58,7 +58,6 @@ options = common.joined(
                  help="Output format; github also writes $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT."),
     fail_on,
 )  # fmt: skip
-"""Options of the margin, the output and the exit code."""
 
 
 _allowed = click.option(
@@ -127,10 +126,7 @@ def render(difference: "Diff | Matrix", format_: str) -> str:
 
 
 def show(difference: "Diff | Matrix", format_: str, store: "Store") -> None:
-    """Print a diff in one of the `FORMATS`, a table with what the machine's certificate in ``store`` says.
-
-    github also writes the files that GitHub reads.
-    """
+    """Print a diff in one of the `FORMATS`; a table with the certificate of ``store``, github to its files too."""
     from gapbench.analysis.compare import Diff
     from gapbench.report import certified
     from gapbench.report.diff import github

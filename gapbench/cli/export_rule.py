@@ -6,7 +6,7 @@ import click
 
 from gapbench.cli import common, selection
 from gapbench.cli.common import SHARE
-from gapbench.errors import ExitCode, GapbenchError
+from gapbench.errors import ExitCode
 
 
 @click.command("export-rule")
@@ -29,10 +29,7 @@ def command(run: str, expression: str | None, max_regret: float, output: Path | 
     from gapbench.report import loaded_run, rule_file
     from gapbench.store.store import Store
 
-    if output is not None and output.suffix != ".py":
-        raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
-    if output is not None and output.exists() and not (output.is_file() and rule_file.is_rule(output)):
-        raise GapbenchError(f"{str(output)!r} is not a file of gapbench export-rule, and is kept; name another")
+    common.refuse_foreign(output, rule_file.BEGIN, "gapbench export-rule")
     store = Store(url)
     stored = loaded_run.load(store, store.resolve(run))
     described = stored.results[["suite", "case", "clock", "memory"]].itertuples(index=False)

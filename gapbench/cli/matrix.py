@@ -1,6 +1,5 @@
 """``gapbench matrix``: several commits, or several interpreters, measured together."""
 
-import contextlib
 import sys
 from typing import Any
 
@@ -25,10 +24,7 @@ from gapbench.store.records import BASE, HEAD, NULL, THIS
 @common.tag
 @common.no_wait
 @common.as_json()
-def command(
-    refs: tuple[str, ...], pythons: tuple[str, ...], budget: float, margin: float, policy: frozenset[str], seed: int,
-    url: str, tag: str | None, no_wait: bool, as_json: bool, **selected: Any,
-) -> int:  # fmt: skip
+def command(refs: tuple[str, ...], pythons: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Measure versions together: commits of the repository in the current folder, or interpreters, in their order.
 
     In every round all versions of a case take turns; the SUITE is ci by default, and implementations are taken from
@@ -38,16 +34,6 @@ def command(
     Exits with 1 if a step has a verdict of --fail-on, with 3 if nothing but the first version could be measured, with 4
     if --no-wait finds the device in use, with 5 if nothing matches the selection.
     """
-    from gapbench.measuring.servers import Servers
-
-    # servers load torch while this process does
-    own_side = not pythons or sys.executable in pythons
-    servers = click.get_current_context().with_resource(Servers(("kept",) if own_side else ()))
-    from gapbench.measuring import recording, revisions
-    from gapbench.measuring.plan import Effort, Plan
-    from gapbench.store.run import Comparison
-    from gapbench.store.store import Store
-
     names = [*refs, *pythons]
     if len(names) < 2 or (refs and pythons):
         raise GapbenchError("a matrix has two versions or more: repeat either --ref COMMIT or --python PYTHON")
@@ -56,15 +42,8 @@ def command(
     for name in names:
         if name in (THIS, BASE, HEAD, NULL) or not name.isprintable():
             raise GapbenchError(f"{name!r} cannot name a version in the store; give the commit's hash or another path")
-    store, effort = Store(url), Effort(budget=budget, seed=seed)
-    with contextlib.ExitStack() as stack:
-        given = refs or [HERE] * len(pythons), pythons or [sys.executable] * len(refs)
-        versions = dict(zip(names, ab.revisions_of(stack, *given), strict=True))
-        described, sides = revisions.describe(versions), revisions.sides(versions, stack)
-        plan = Plan(tuple(ab.case_plans(selected, sides)), effort, sides)
-        option, *_ = (option for option, values in zip(ab.VERSIONS, (refs, pythons), strict=True) if values)
-        words = [word for name, side in versions.items() for word in (option, side.checkout.commit or name)]
-        stack.enter_context(common.locked(plan.plans[0].case.device, no_wait))
-        comparison = Comparison(margin, tuple(words), kind="matrix")
-        writer = recording.begin(store, plan.plans, effort, sys.argv[1:], tag, sides=described, comparison=comparison)
-        return ab.measured(store, writer, plan, servers, "json" if as_json else "table", policy)
+    option = ab.VERSIONS[0] if refs else ab.VERSIONS[1]
+    words = [word for name in names for word in (option, name)]
+    options |= {"format_": "json" if as_json else "table", "explain": False}
+    refs, pythons = refs or (HERE,) * len(pythons), pythons or (sys.executable,) * len(refs)
+    return ab.compare(names, refs, pythons, words, options, kind="matrix")

@@ -31,7 +31,7 @@ def command() -> None:
 
 
 _target = common.joined(
-    click.argument("network", metavar="TARGET"),
+    click.argument("target", metavar="TARGET"),
     click.option(
         "--input", "shapes", type=SIZES, multiple=True, help="Shape of a random input: 8x3x224x224. Repeatable."
     ),
@@ -47,15 +47,7 @@ _target = common.joined(
 @click.option("--train", is_flag=True, help="Record a training step, rather than a forward pass.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="List to write: .json or .csv.")
 @common.as_json()
-def record(
-    network: str,
-    shapes: tuple[tuple[int, ...], ...],
-    dtype: str | None,
-    layout: str | None,
-    train: bool,
-    output: Path | None,
-    as_json: bool,
-) -> None:
+def record(train: bool, output: Path | None, as_json: bool, **target: Any) -> None:
     """Find the calls of a network that average over all spatial positions, and write them as a list of cases.
 
     TARGET is FILE.py:CALLABLE or package.module:CALLABLE, which returns a module, or a module and its inputs. The list
@@ -71,9 +63,9 @@ def record(
 
     if output is not None and not case_lists.is_list(str(output)):
         raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .json or .csv")
-    chosen, passes = _recorded(load(network, shapes, dtype, layout), train)
+    chosen, passes = _recorded(load(**target), train)
     measured = {name: {"seconds": each.seconds, "share": each.share} for name, each in passes.items()}
-    document = {"target": network, **measured}
+    document = {"target": target["target"], **measured}
     if output is not None:
         common.write_file(output, case_lists.dumps(chosen.cases, document, output.suffix))
     if as_json:
@@ -94,10 +86,7 @@ def record(
 
 
 def _recorded(network: "Network", train: bool = False) -> "tuple[Recorded, dict[str, Recorded]]":
-    """Record both passes; return the one asked for, of a training step with ``train``, and both by name.
-
-    A training step that fails is a warning unless it is asked for. Raises `NothingMatchedError` without pooling.
-    """
+    """Record both passes; return the one asked for, and both; a training step that fails may be a warning."""
     from gapbench.profiling import networks
 
     passes = {"forward_pass": networks.record(network)}
@@ -136,19 +125,9 @@ def _counts(chosen: "Recorded", passes: "dict[str, Recorded]") -> str:
 @click.option("-o", "--output", metavar="FILE.py", type=click.Path(path_type=Path), help="File to write.")
 @common.as_json()
 def apply(
-    network: str,
-    shapes: tuple[tuple[int, ...], ...],
-    dtype: str | None,
-    layout: str | None,
-    run: str | None,
-    budget: float,
-    eager: bool,
-    memory: str,
-    url: str,
-    no_wait: bool,
-    output: Path | None,
-    as_json: bool,
-) -> int:
+    run: str | None, budget: float, eager: bool, memory: str, url: str, no_wait: bool, output: Path | None,
+    as_json: bool, **target: Any,
+) -> int:  # fmt: skip
     """Put the fastest pooling into a network, measure the whole network with and without it, and write it as a file.
 
     TARGET is as for gapbench model record. Calls are replaced where a run shows another implementation to be faster for
@@ -168,13 +147,10 @@ def apply(
     from gapbench.report import patched_network, text
     from gapbench.store.store import Store
 
-    if output is not None and output.suffix != ".py":
-        raise GapbenchError(f"cannot write {str(output)!r}; name a file that ends in .py")
-    if output is not None and output.is_file() and not patches.is_patch(output):
-        raise GapbenchError(f"{str(output)!r} is not a file of gapbench model apply, and is kept; name another")
+    common.refuse_foreign(output, patches.BEGIN, "gapbench model apply")
     store = Store(url)
-    loaded = load(network, shapes, dtype, layout)
-    original = patches.variant(loaded, shapes, dtype, layout)
+    loaded = load(**target)
+    original = patches.variant(loaded, target["shapes"], target["dtype"], target["layout"])
     forward, passes = _recorded(loaded)
     click.echo(_counts(forward, passes), err=as_json)
     listed = [case for each in passes.values() for case in each.cases]
@@ -187,15 +163,17 @@ def apply(
         run = store.resolve(run)
         results, samples = store.results([run], validate=True), store.samples([run], validate=True)
     if not results["shape"].isin([case.shape for case in listed]).any():
-        raise NothingMatchedError(f"run {run} measured none of {network}'s pooling; leave --run out, or name another")
+        lacking = f"run {run} measured none of {loaded.name}'s pooling"
+        raise NothingMatchedError(f"{lacking}; leave --run out, or name another")
     choices = [*patches.choose(original, listed, results, samples)]
     patched = patches.describe(original, run, listed, choices, results)
     recorded, top1, measured, source = None, None, [], ""
     if choices:
         with tempfile.TemporaryDirectory() as folder:
             machine = store.describe(run).machine
-            file = patches.write(Path(folder), choices, network, str(machine.device_description or machine.cpu))
-            source = file.read_text(encoding="utf-8")
+            source = patches.source(choices, loaded.name, str(machine.device_description or machine.cpu))
+            file = Path(folder, "patch.py")
+            file.write_text(source, encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
             plans = under(patches.network_plans(original, changed, [*passes], eager), [memory])
             recorded = _measure(store, plans, budget, no_wait, network=patched)
@@ -224,7 +202,6 @@ def apply(
 
 
 def _measure(store: "Store", plans: "list[CasePlan]", seconds: float, no_wait: bool, **fields: Any) -> "Recording":
-    """Measure a plan within ``seconds`` into the store; warn of what a run warns of."""
     from gapbench.cli.progress import Progress
     from gapbench.measuring import recording
     from gapbench.measuring.plan import Effort

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,9 @@ def command(
         )
     if case_id is None:
         raise GapbenchError("name a CASE, as in gapbench list cases, or inspect our Triton kernels with --static")
+    from rich.console import Console
+    from rich.progress import track
+
     from gapbench.machine.devices import device
     from gapbench.profiling import counters, profiles
     from gapbench.report import text
@@ -87,7 +90,9 @@ def command(
     documents: list[dict[str, Any]] = []
     with common.locked(case.device, no_wait):
         kept.prepare(target, id_, case.id)
-        for profile in _announced(profiles.profile(case, chosen), list(chosen)):
+        console, each = Console(stderr=True, quiet=not sys.stderr.isatty()), profiles.profile(case, chosen)
+        # without a thread that would draw while calls are timed
+        for profile in track(each, "profiling", len(chosen), auto_refresh=False, console=console, transient=True):
             documents.append(profile.document)
             if profile.document["status"] == "ok":
                 kept.keep(target, id_, profile.document, profile.files)
@@ -107,24 +112,19 @@ def command(
 def _case(text: str, store: "Store", run: str | None) -> Case:
     """Return the case of this id. Raises `GapbenchError` that names the closest ids."""
     from gapbench import operations
+    from gapbench.workloads import suites
 
     try:
         case = Case.from_id(text)
         operations.operation(case.operation)
     except GapbenchError as error:
-        close = difflib.get_close_matches(text, _case_ids(store, run), n=_CLOSE, cutoff=0.5)
+        built_in = {case.id for suite in suites.built_in() for case in suite.cases}
+        stored = {*store.results([store.resolve(run)], validate=True)["case"]} if run else set()
+        close = difflib.get_close_matches(text, built_in | stored, n=_CLOSE, cutoff=0.5)
         if not close:
             raise
         raise GapbenchError(f"there is no case {text!r} ({error}); the closest are: {', '.join(close)}") from error
     return case
-
-
-def _case_ids(store: "Store", run: str | None) -> list[str]:
-    from gapbench.workloads import suites
-
-    built_in = [case.id for suite in suites.built_in() for case in suite.cases]
-    stored = store.results([store.resolve(run)], validate=True)["case"].tolist() if run else []
-    return list(dict.fromkeys([*stored, *built_in]))
 
 
 def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, dict[str, str] | None]:
@@ -174,13 +174,3 @@ def _specs(case: Case, given: Sequence[str], of_run: dict[str, str] | None) -> d
     if foreign := set(built_in) - set(operations.contenders(case.operation, built_in) if built_in else ()):
         raise GapbenchError(f"{min(foreign)} does not compute {case.operation}; see: gapbench list implementations")
     return {**measured, **{name: name for name in built_in}, **own}
-
-
-def _announced(profiles: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:
-    """Yield the profiles, and name on a terminal's stderr the implementation that is being profiled."""
-    for number, name in enumerate(names, start=1):
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[Kprofiling {name} ({number} of {len(names)}) …", err=True, nl=False)
-        yield next(profiles)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)

@@ -122,7 +122,6 @@ def compare(base: Run, head: Run, margin: float = 0.01) -> pd.DataFrame:
 
 
 def _spec(function: Callable[..., Any]) -> str:
-    """Write a function or module into a file for workers, and return it as ``FILE.py:FUNCTION``."""
     import cloudpickle
 
     name = getattr(function, "__name__", type(function).__name__)

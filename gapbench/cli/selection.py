@@ -33,7 +33,6 @@ options = common.joined(
     click.option("--threads", type=int, multiple=True, help="Thread counts in place of the suite's."),
     click.option("--clock", "clocks", multiple=True, help="Clocks in place of the device's: host_cold, ..."),
 )  # fmt: skip
-"""The options that a command passes on to `Selection`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,9 @@ class Selection:
 
     @classmethod
     def of(cls, suite: str, selected: Mapping[str, Any]) -> "Selection":
-        """Return the selection of a command's ``selected`` options, with ``suite`` where they name none."""
-        return cls(**{**selected, "suites": selected["suites"] or (suite,)})
+        """Return the selection among a command's options, with ``suite`` where they name none."""
+        fields = {name: selected[name] for name in cls.__dataclass_fields__}
+        return cls(**fields | {"suites": selected["suites"] or (suite,)})
 
     def plans(
         self,
@@ -66,8 +66,7 @@ class Selection:
         """Return the selected case plans, each ``with_reference``, which ratios are taken against.
 
         ``resolve`` returns the spec to store for a user's FILE.py:FUNCTION, which then need not exist here. ``on`` is
-        the device, by default that of `device` on this machine. ``everyone`` adds implementations that a suite leaves
-        out.
+        the device, by default this machine's. ``everyone`` adds implementations that a suite leaves out.
 
         Raises `GapbenchError` for an unknown name, `NothingMatchedError` if nothing is left.
         """
@@ -160,9 +159,9 @@ def own_specs(specs: Sequence[str], resolve: Callable[[str], str] | None = None)
 
 
 def keyword_match(expression: str | None, text: str) -> bool:
-    """Evaluate a pytest-like ``-k`` expression: words that ``text`` contains, joined by and, or, not and ( ).
+    """Evaluate a pytest-like ``-k`` expression: words that ``text`` contains, joined by and, or, not, ( ).
 
-    None matches every text. Raises `GapbenchError` for a malformed expression.
+    Raises `GapbenchError` for a malformed one.
     """
     if expression is None:
         return True

@@ -35,7 +35,7 @@ def export(run: str, output: Path | None, url: str) -> None:
     if output is None:
         click.echo(exporting.dumps(document))
     else:
-        exporting.write(output, document)
+        common.write_file(output, exporting.dumps(document) + "\n")
         click.echo(output)
 
 

@@ -157,10 +157,12 @@ def acquire(
     `RefusedError` if no slot could be acquired.
     """
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     asked = {}
     for slot in slots:
-        own = {**slot.resources, "scheduling_strategy": _only_on(slot.node), "max_restarts": 0}
+        only_there = NodeAffinitySchedulingStrategy(slot.node, soft=False)
+        own = {**slot.resources, "scheduling_strategy": only_there, "max_restarts": 0}
         actor: Any = ray.remote(Worker).options(**own)
         handle = actor.remote("cpu" if slot.kind == "cpu" else device, lock)
         asked[handle.describe.remote()] = slot, handle
@@ -179,12 +181,6 @@ def acquire(
     if not workers:
         raise RefusedError(f"no device of the fleet can be measured on: {'; '.join(absent)}")
     return sorted(workers, key=lambda worker: worker.number), absent
-
-
-def _only_on(node: str) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def equal(workers: Sequence[DeviceWorker]) -> list[list[DeviceWorker]]:

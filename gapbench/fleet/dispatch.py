@@ -30,8 +30,7 @@ def measure(
 ) -> Iterator[events.Event]:
     """Measure every case plan on one of the equal ``workers``, and yield events as `engine.measure` does.
 
-    The longest case plans come first, each on the next free worker; every worker has the whole budget. When a worker
-    is lost, its case plan moves to another, with its finished rounds; after several losses the case plan has failed.
+    When a worker is lost, its case plan moves to another, with its finished rounds; after several losses it has failed.
     Raises `GapbenchError` when no device is left.
     """
     rounds: dict[Case, list[events.RoundMeasured]] = defaultdict(list)

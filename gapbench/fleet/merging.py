@@ -90,11 +90,7 @@ def find(sources: Sequence[str]) -> list[Part]:
 
 
 def check(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts in order of their shards.
-
-    Raises `GapbenchError` unless they are all shards of one sweep, each once, complete, undamaged, and measured on
-    equal machines.
-    """
+    """Return the parts in order. Raises `GapbenchError` unless they are all shards of one sweep, on equal machines."""
     for part in parts:
         part.refuse()
     _refuse_unequal(parts)
@@ -119,7 +115,6 @@ def _refuse_unequal(parts: Sequence[Part]) -> None:
 
 
 def _sweep_difference(ours: Run, theirs: Run) -> str:
-    """Describe how two sweeps differ, as far as a shard of each shows it."""
     old, new = (
         {"shards": parse_shard(str(run.shard))[1], "commit": run.commit, **msgspec.to_builtins(run.settings)}
         for run in (ours, theirs)
@@ -158,8 +153,8 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Group]) -> dict[Group,
 def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     """Store the shards of one sweep as a new run of ``target``, and return it.
 
-    It has all rows and samples of the parts, and their run.json as its ``parts``. Of a ceiling that several measured
-    it has the highest. Raises `GapbenchError` unless `check` accepts the parts, and if they were merged before.
+    Of a ceiling that several measured it has the highest. Raises `GapbenchError` unless `check` accepts the parts, and
+    if they were merged before.
     """
     parts = check(parts)
     ours = tuple(part.run for part in parts)
@@ -172,6 +167,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     begun = min(str(run.started) for run in runs)
     git = _git(runs)
     tags = {run.tag for run in runs}
+    by_clock = _grouped((item for run in runs for item in run.clocks.items()), itemgetter(0))
     merged = Run(
         **{name: getattr(runs[0], name) for name in _ALIKE}, git=git, started=begun, ceilings=limits,
         id=new_run_id(git.commit if git else None, datetime.fromisoformat(begun).astimezone(UTC)),
@@ -180,7 +176,8 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
         plan=tuple(sorted((case for run in runs for case in run.plan or ()), key=lambda case: places[case.case])),
         snippets={name: text for run in runs for name, text in run.snippets.items()},
         load_before=_worst(run.load_before for run in runs), load_after=_worst(run.load_after for run in runs),
-        clocks=_clocks(runs), wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
+        clocks=clock_medians({name: [numbers for _, numbers in items] for name, items in by_clock.items()}),
+        wall_seconds=sum(run.wall_seconds or 0.0 for run in runs),
         timed_seconds=sum(run.timed_seconds or 0.0 for run in runs),
         imported=Imported(runs=ours, by=__version__), warnings=tuple(_warnings(runs)),
         parts=tuple(load(part.store.text(part.run)) for part in parts),
@@ -216,11 +213,6 @@ def _ceilings(parts: Sequence[Run]) -> tuple[Ceiling, ...]:
     alike = _grouped(of_all, lambda limit: (limit.device, limit.kind, limit.level, limit.threads, limit.bytes))
     # by bandwidth, or the reciprocal of a time; 0 where it is unknown
     return tuple(max(same, key=lambda limit: limit.gbps or 1 / (limit.seconds or math.inf)) for same in alike.values())
-
-
-def _clocks(parts: Sequence[Run]) -> dict[str, dict[str, float | None]]:
-    by_clock = _grouped((item for part in parts for item in part.clocks.items()), itemgetter(0))
-    return clock_medians({clock: [numbers for _, numbers in items] for clock, items in by_clock.items()})
 
 
 def _worst(loads: Iterable[tuple[float, ...] | None]) -> tuple[float, ...] | None:

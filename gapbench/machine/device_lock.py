@@ -135,8 +135,7 @@ def _holder(descriptor: int) -> str:
 def identity(device: Device) -> str:
     """Return the identity of a physical device in every process: its UUID, without the driver's prefix.
 
-    ``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES or order. The processors of a machine are
-    one device, ``cpu``. An accelerator whose backend has no UUIDs is identified by its name.
+    ``cuda:0`` is another GPU in a process with another CUDA_VISIBLE_DEVICES or order.
     """
     if isinstance(device, Cpu):
         return device.name

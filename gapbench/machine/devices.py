@@ -16,8 +16,7 @@ from gapbench.machine.telemetry import host, nvml
 from gapbench.machine.telemetry.unreadable import Reasons, UnreadableError
 
 UNKNOWN_CACHE = 256 * 2**20
-"""Assumed bytes of a last-level cache of unknown size: larger than nearly all. The canary shows whether it was large
-enough."""
+"""Assumed bytes of a last-level cache of unknown size: larger than nearly all, as the canary shows."""
 
 _UNKNOWN_CANARY = 4 * 2**20  # bytes of a canary for such a cache: small enough for nearly all
 _LINE = 128  # bytes; GPUs have lines of 128, most CPUs of 64
@@ -67,9 +66,7 @@ class _Cached(ABC):
     def canary(self, share: int | None = None) -> Callable[[], object]:
         """Return a call that touches all lines of a canary, a part of the last-level cache's size, in random order.
 
-        The cache's size is divided by ``share``, by default by one that suits the device. It is fast only if the cache
-        still holds them. A sweep in order is prefetched, and hardly slower from memory than from a cache; in random
-        order memory took 8 times as long (4 MiB in an L3 of 32 MiB, one CPU).
+        The part is 1 / ``share``. A sweep in order would be prefetched, and hardly slower from memory than a cache.
         """
         share = share or self._canary_share
         lines = (self.cache_bytes // share if self.cache_bytes else _UNKNOWN_CANARY) // _LINE
@@ -173,7 +170,8 @@ class Accelerator(_Cached):
     @property
     def uuid(self) -> str | None:
         """The physical device's identity, None where the backend has none. For workers: it initialises the device."""
-        return None
+        uuid = getattr(self._properties, "uuid", None)
+        return None if uuid is None else str(uuid)
 
     def describe(self) -> dict[str, Any]:
         """Return its marketing name, None where the backend does not report it without initialisation."""
@@ -217,18 +215,13 @@ class Accelerator(_Cached):
     def make_current(self) -> None:
         """Make this the default device of new work, on a stream of our own; workers do so first.
 
-        A graph cannot capture what autograd recorded on the default stream, and all that a capture touches must be on
-        the capturing stream. So everything is done on one stream that can capture, from the first input on.
+        A graph captures only what is on a stream that can capture, so all is done there, from the first input on.
         """
         accelerator = self.torch.accelerator
         select = getattr(accelerator, "set_device_index", None) or accelerator.set_device_idx  # before torch 2.8
         select(self.index)
         if hasattr(accelerator, "set_stream"):
-            accelerator.set_stream(self._stream)
-
-    @cached_property
-    def _stream(self) -> Any:
-        return _stream_of(self.torch, self.name)
+            accelerator.set_stream(_stream_of(self.torch, self.name))
 
     def synchronize(self) -> None:
         """Wait for all work on all streams. For use outside timed regions: it may take a millisecond."""
@@ -272,7 +265,7 @@ class Accelerator(_Cached):
     @property
     def has_graphs(self) -> bool:
         """Whether work can be captured and replayed."""
-        return hasattr(self.torch.accelerator, "Graph")
+        return self.family == "cuda" or hasattr(self.torch.accelerator, "Graph")
 
     def capture(self, launch: Callable[[], None]) -> Graph:
         """Return a graph of all work that ``launch`` launches. Raises the backend's error if it cannot."""
@@ -293,12 +286,6 @@ class Cuda(Accelerator):
             names = {gpu.describe(Reasons(), "")["name"] for gpu in gpus}
         # CUDA's order may differ from NVML's, so all GPUs must be of one kind.
         return {"description": names.pop()} if len(names) == 1 else super().describe()
-
-    @property
-    def uuid(self) -> str | None:
-        """NVIDIA's UUID of the GPU, by which NVML finds it in any device order of CUDA."""
-        uuid = getattr(self._properties, "uuid", None)
-        return None if uuid is None else str(uuid)
 
     @property
     def cache_bytes(self) -> int | None:
@@ -333,16 +320,11 @@ class Cuda(Accelerator):
             seconds.append(before.seconds_until(after))
         return _CALIBRATION_CYCLES / max(seconds[2] - seconds[1], 1e-6)  # without the time of a launch
 
-    @property
-    def has_graphs(self) -> bool:
-        """Whether work can be captured and replayed: always."""
-        return True
-
     def capture(self, launch: Callable[[], None]) -> Graph:
         """Return a graph of all work that ``launch`` launches. Raises torch's error where it cannot capture it."""
         graph: Graph = self.torch.cuda.CUDAGraph()
         self.make_current()
-        with self.torch.cuda.graph(graph, stream=self._stream):
+        with self.torch.cuda.graph(graph, stream=_stream_of(self.torch, self.name)):
             launch()
         return graph
 

@@ -24,8 +24,7 @@ MEMORY = "[memory]"  # the name of an event that allocates ``nbytes``, or frees 
 class Event:
     """One recorded event; times are integer nanoseconds from the beginning of the recording, which keeps them exact.
 
-    ``device`` is True for a kernel on an accelerator. ``tensors`` are the shapes and dtypes of the tensor arguments, in
-    their order.
+    ``device`` is True for a kernel on an accelerator. ``tensors`` are the shapes and dtypes of the tensor arguments.
     """
 
     name: str
@@ -112,7 +111,6 @@ def busy_seconds(events: Iterable[Event]) -> float:
 
 
 ALLOCATES = ("aten::empty", "aten::new_empty", "aten::resize")
-"""The prefixes of the names of operators that only allocate memory."""
 
 VIEWS = frozenset(
     f"aten::{name}"
@@ -131,9 +129,8 @@ _STARTS = frozenset({"aten::fill_", "aten::zero_"})  # a reduction starts with t
 class Operator:
     """All calls of one operator (or kernel) with arguments of the same dtypes, per call of the implementation.
 
-    ``self_seconds`` is its profiled time without that of the operators that it called. ``bytes`` are those of its
-    tensors, arguments and results once each; an expanded argument counts in full. They are None if it left the work to
-    other operators, or if the shapes are unknown.
+    ``self_seconds`` is without the operators that it called. ``bytes`` are those of its tensors, arguments and results
+    once each; None if it left the work to other operators, or if the shapes are unknown.
     """
 
     name: str

@@ -258,7 +258,6 @@ def explain(store: Store, run: str, rows: Iterable[Row], base: Source, head: Sou
 
 
 def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[Profile, Profile]:
-    """Profile both sides in turn, each in fresh processes, and return the median profile of each."""
     requests = [job.Request(Case.from_id(row.case), row.spec, source=source, attempts=1) for source in (base, head)]
     pairs = [[profile_one(server, row.implementation, request) for request in requests] for _ in range(_PROCESSES)]
     before, after = map(_middle, zip(*pairs, strict=True))

@@ -130,9 +130,7 @@ def _prepared(implementation: Implementation, case: Case, target: Device) -> tup
 def _generated(function: Function) -> tuple[dict[str, Any], dict[str, str]]:
     """Describe the code that Inductor generated for the last compiled function, and return its sources by file name.
 
-    ``kernels`` are the names of generated kernels, which list the operators that are fused in each; ``fallbacks`` are
-    the operators of ATen (or an extern library) that are called instead. ``recompilations`` counts further compilations
-    of the same code, ``graph_breaks`` the parts that were left to Python.
+    ``fallbacks`` are the operators of ATen (or an extern library) that are called instead of generated ``kernels``.
     """
     counted, sources = probes.compilation(), dict[str, str]()
     for is_backward, source in inductor.sources(function):

@@ -4,9 +4,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import jinja2
 import pandas as pd
 import torch
 from msgspec import structs
@@ -20,6 +18,7 @@ from gapbench.machine.devices import device
 from gapbench.measuring.plan import CasePlan
 from gapbench.operations.network import NETWORK, Network, Variant, WithInput, blamed
 from gapbench.profiling import networks
+from gapbench.report import plain_text
 from gapbench.statistics.stats import Interval
 from gapbench.store.records import SLOWER
 from gapbench.store.run import PatchedNetwork, PooledSite
@@ -36,6 +35,7 @@ REPLACEMENTS = (
 WORTH = 0.98
 """A call is replaced if its time is shown to fall below this share; smaller gains are lost in a whole network."""
 
+BEGIN = '"""Pooling of '  # of the files
 _SECONDS, _SAMPLES = 5.0, 4096  # the longest time, and the most samples, of comparing the networks' top-1
 
 
@@ -85,14 +85,6 @@ class Choice:
         """The strides of the input, 0 where a size is 1."""
         own = inputs.empty(Case(self.case.shape, layout=self.case.layout, device="meta")).stride()
         return tuple(0 if size == 1 else stride for size, stride in zip(self.case.shape, own, strict=True))
-
-    def guard(self) -> dict[str, object]:
-        """Return what the file says of it."""
-        case, device = self.case, self.case.device.partition(":")[0]
-        names = ("is_compiled", "function", "evidence", "code", "strides")
-        return {name: getattr(self, name) for name in names} | {
-            "shape": case.shape, "dtype": case.dtype, "device": device, "with_gradient": case.pass_ != "forward",
-        }  # fmt: skip
 
 
 def own(site: Site) -> str | None:
@@ -206,26 +198,12 @@ def describe(
 
 def source(choices: Sequence[Choice], target: str, machine: str) -> str:
     """Return the text of the file whose ``apply(model)`` puts the choices into a network; ``machine`` measured them."""
-    environment = jinja2.Environment(  # noqa: S701 - it writes Python
-        loader=jinja2.PackageLoader("gapbench.profiling"), trim_blocks=True, keep_trailing_newline=True
-    )
     modules = sorted({site.module for choice in choices for site in choice.sites})
-    guards = {choice.function: choice.guard() for choice in choices}
-    return environment.get_template("patch.py.j2").render(
-        choices=[*guards.values()], modules=modules, target=target, machine=machine, version=gapbench.__version__
-    )
-
-
-def is_patch(file: Path) -> bool:
-    """Tell whether a file is one that `source` made."""
-    return file.read_bytes().startswith(b'"""Pooling of ')
-
-
-def write(folder: Path, choices: Sequence[Choice], target: str, machine: str) -> Path:
-    """Write a patch's `source` into a folder, from which workers import it."""
-    file = folder / "patch.py"
-    file.write_text(source(choices, target, machine), encoding="utf-8")
-    return file
+    by_function = {choice.function: choice for choice in choices}
+    return plain_text.render(
+        "patch.py.j2", choices=[*by_function.values()], modules=modules, target=target, machine=machine,
+        version=gapbench.__version__,
+    )  # fmt: skip
 
 
 def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:

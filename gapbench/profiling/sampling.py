@@ -77,8 +77,7 @@ def _profiler(target: Device, with_stack: bool = False) -> Any:
 def watch(calls: Sequence[Call], target: Device) -> Watched:
     """Sample warm calls: the medians of windows without the profiler, and the median window with it.
 
-    Other work on the machine takes the core away for milliseconds, which are charged to whichever operator runs. So
-    only the half of the windows of each kind that lost least time is used.
+    Only the half of the windows of each kind that lost least time to other work is used.
     """
     one_call = min(window((calls[0],), 1, target).seconds for _ in range(3))
     count = max(1, min(_MOST_CALLS, round(_WINDOW_SECONDS / one_call)))
@@ -180,7 +179,6 @@ def trace(call: Call, target: Device, folder: Path, most_bytes: int) -> Trace:
 
 
 def _record(calls: Sequence[Call], target: Device, with_stack: bool = False) -> Any:
-    """Profile consecutive calls, and return Kineto's results."""
     output = None
     with probes.silent_stderr(), _profiler(target, with_stack) as watching:
         for call in calls:

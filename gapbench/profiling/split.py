@@ -18,11 +18,9 @@ PARTS = ("python", "dispatch", "allocation", "kernel", "gaps", "unexplained")
 class Observed:
     """Calls of one size, all figures per call.
 
-    ``seconds`` are measured without the profiler; for ``on_core`` of them the caller's thread was on a core, and
-    ``faults`` pages were touched for the first time. ``profiled_*`` are the same with the profiler. ``own`` has the own
-    seconds by operator (and `OUTSIDE`), which add up to ``profiled_seconds``; ``beneath`` the number of direct children
-    of each, ``calls`` the number of its calls. ``busy_seconds`` is the time that an accelerator computed, None on the
-    CPU.
+    For ``on_core`` of ``seconds`` the caller's thread was on a core; ``faults`` pages were touched for the first time.
+    ``profiled_*`` are the same with the profiler. ``own`` has the own seconds by operator (and `OUTSIDE`), ``beneath``
+    the direct children of each, ``calls`` its calls. ``busy_seconds`` is an accelerator's, None on the CPU.
     """
 
     seconds: float

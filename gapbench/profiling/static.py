@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 class Architecture:
     """The limits of one unit, a streaming multiprocessor or compute unit; the defaults are NVIDIA's.
 
-    ``units``, ``product`` and ``gbps`` (memory bandwidth by the data sheet in 10^9 bytes per second, None if unknown)
-    describe a product with the architecture. ``lanes`` is the number of threads in a warp or wave, ``warps`` and
-    ``blocks`` the most in a unit, ``lone_blocks`` the most blocks of one warp. ``registers`` are a unit's 32-bit
-    registers for all threads, allocated to a warp in multiples of ``register_step`` per thread; ``partitions``
-    schedulers share them evenly. ``shared_bytes`` of shared memory (LDS) are allocated in steps of ``shared_step``,
-    plus ``shared_reserved`` for each block. Without ``limits`` the values are those of a related architecture: good
-    enough to choose plans, but not for an occupancy.
+    ``units``, ``product`` and ``gbps`` (by the data sheet, in 10^9 bytes per second) describe a product with it.
+    ``lanes`` are the threads of a warp or wave, ``warps`` and ``blocks`` the most in a unit, ``lone_blocks`` the most
+    of one warp. ``registers`` (32 bits) are allocated to a warp in multiples of ``register_step`` per thread, and
+    shared evenly by ``partitions``. ``shared_bytes`` (LDS) are allocated in steps of ``shared_step``, plus
+    ``shared_reserved`` for each block. Without ``limits`` the values are those of a related architecture.
     """
 
     name: str
@@ -196,22 +194,17 @@ CASES: tuple[tuple[str, Case], ...] = (
     ("column", Case((32, 2048, 7, 7), layout="channels_last", pass_="backward")),
     ("flat", Case((32, 2048, 7, 7), pass_="backward")),
 )  # fmt: skip
-"""The kernels of the table, each on a suitable input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One kernel as compiled for one architecture.
 
-    ``kernel`` is the plan's kernel, with the number of the launch if the plan has several; ``plan`` is its full text,
-    ``case`` its input. ``registers`` are per thread, ``spills`` those in memory, ``shared_bytes`` per block.
-    ``load_bytes`` and ``store_bytes`` are the widest global access of a thread, ``load_widths`` and ``store_widths``
-    every width that occurs; ``elements_per_thread`` are those of a tile; ``instructions`` counts the instructions by
-    kind. ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how many times all programs of
-    the case fill the product's units; both are None, with the ``reason``, if a unit's limits are unknown.
-
-    ``bytes_moved`` are the bytes of the launch's tensors, once each, ``bytes_per_element`` the same per element of the
-    input. ``seconds`` is their time at ``gbps`` (of the data sheet, or as requested; None if unknown), a lower bound.
+    ``registers`` are per thread, ``spills`` those in memory, ``shared_bytes`` per block. ``load_bytes`` and
+    ``store_bytes`` are the widest global access of a thread, ``load_widths`` and ``store_widths`` every width.
+    ``occupancy`` is the share of a unit's warps that fit, 0 to 1, and ``waves`` how many times all programs of the case
+    fill the product's units; both are None, with the ``reason``, if a unit's limits are unknown. ``bytes_moved`` are
+    those of the launch's tensors, once each; ``seconds`` is their time at ``gbps``, a lower bound.
     """
 
     kernel: str

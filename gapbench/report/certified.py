@@ -3,31 +3,24 @@
 from typing import Any
 
 from gapbench.report import format as fmt
-from gapbench.store.certificates import Certificate, Power
+from gapbench.store.certificates import Certificate
 
 
 def rows(certificate: Certificate) -> list[dict[str, Any]]:
     """Return a row for each planted change, over all cases and then for each case."""
-    return [_row(power) for power in (*certificate.power, *certificate.by_case)]
-
-
-def _row(power: Power) -> dict[str, Any]:
-    return {
-        "planted": f"+{power.change:.0%}",
-        "case": power.case or "all",
-        "found": f"{power.found} of {power.trials}",
-        "95 % interval": _percent(power.low, power.high),
-        "measured": "" if power.measured is None else f"{power.measured - 1:+.1%}",
-        "predicted": "" if power.predicted is None else _held_out(power),
-    }
-
-
-def _held_out(power: Power) -> str:
-    return f"{power.predicted:.0%}, then {power.held_out_found} of {power.held_out}"
-
-
-def _percent(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.0%} to {high:.0%}"
+    return [
+        {
+            "planted": f"+{power.change:.0%}",
+            "case": power.case or "all",
+            "found": f"{power.found} of {power.trials}",
+            "95 % interval": "" if power.low is None else f"{power.low:.0%} to {power.high:.0%}",
+            "measured": "" if power.measured is None else f"{power.measured - 1:+.1%}",
+            "predicted": ""
+            if power.predicted is None
+            else f"{power.predicted:.0%}, then {power.held_out_found} of {power.held_out}",
+        }
+        for power in (*certificate.power, *certificate.by_case)
+    ]
 
 
 def false_red(certificate: Certificate) -> str:

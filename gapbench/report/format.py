@@ -72,9 +72,7 @@ def ratio(value: Any) -> str:
 def ratio_interval(value: Any, low: Any, high: Any) -> str:
     """Return the interval of a ratio: ``[0.418, 0.424]``, empty if there is none.
 
-    It has one decimal more than `ratio`, because that often decides whether an interval includes 1. An interval without
-    width is empty too: that is the reference's ratio to itself. One bound alone is ``at least 1.61×`` or
-    ``at most 0.62×``.
+    It has one decimal more than `ratio`, and is empty without width. One bound alone is ``at least 1.61×``.
     """  # noqa: RUF002
     if missing(low) != missing(high):
         return f"at most {ratio(high)}" if missing(low) else f"at least {ratio(low)}"

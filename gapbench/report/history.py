@@ -41,7 +41,11 @@ def read(store: Store) -> History:
     documents = {run: listed.runs[run] for run in results["run"].unique()}
     ordered = order(list(documents.values()))
     scope = f"{fmt.counted(len(ordered.runs), 'run')}, {ordered.phrase}."
-    shown = sorted(trends(documents, ordered, results), key=_newest_step, reverse=True)
+
+    def newest_step(trend: Trend) -> float:
+        return abs(float(np.log(trend.changes[-1].ratio))) if trend.changes else -1.0
+
+    shown = sorted(trends(documents, ordered, results), key=newest_step, reverse=True)
     return History(shown, scope + (" The store has more: gapbench history" if left else ""))
 
 
@@ -53,11 +57,6 @@ def _newest(store: Store, runs: Sequence[str]) -> tuple[pd.DataFrame, int]:
     sizes = results["run"].value_counts().reindex(newest, fill_value=0)
     fitting = sizes[sizes.cumsum() <= MOST_ROWS]
     return results[results["run"].isin(fitting.index)], len(runs) - len(fitting) + len(damaged)
-
-
-def _newest_step(trend: Trend) -> float:
-    """Return the size of a trend's newest step in either direction; -1 without a step."""
-    return abs(float(np.log(trend.changes[-1].ratio))) if trend.changes else -1.0
 
 
 def data(shown: Sequence[Trend]) -> dict[str, Any]:

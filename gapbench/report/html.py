@@ -51,13 +51,9 @@ def run_page(
     judged = quality.judge(stored)
     return render(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
-        memory_effects=rows.memory_effects(stored.results), memory_kinds=MEMORY, metrics=METRICS,
-        memory_remedy=rows.MEMORY_REMEDY, shared=rows.shared(stored.results, rows.CONTEXT),
-        section_views=views.sections(stored), case_views=list(views.of_cases(stored)),
-        not_measured=rows.not_measured(stored.results), environment=environment(stored.run),
-        environment_changes="" if diff is None else redaction.text("; ".join(diff.environment)), diff=diff,
-        diff_name=None if diff is None else diff_name(diff), counts=[] if diff is None else counts(diff),
-        why_no_diff=why_no_diff, network=patched_network.page(stored),
+        section_views=views.sections(stored), case_views=list(views.of_cases(stored)), results=stored.results,
+        run=stored.run, diff=diff, why_no_diff=why_no_diff, network=stored.run.network,
+        effects=[*patched_network.effects(stored.results, stored.samples)] if stored.run.network else [],
         profiled=[(profiles.name(stored.run.id, case), case, documents) for case, documents in profiled.items()],
     )  # fmt: skip
 
@@ -87,22 +83,15 @@ def diff_page(
 ) -> str:
     """Render the page of a diff; ``pages`` are the runs with a page to link to, ``profiled`` is as for `run_page`."""
     head = diff.head.id
-    together = diff.is_interleaved  # its sides differ in what the user chose to compare
     card = {
         "kind": "diff", "name": diff_name(diff), "started": when(diff.head.started), "said": lines.counts(diff),
         "red": len(lines.red(diff)),
     }  # fmt: skip
-    noted = (*diff.environment, *diff.notes) if together else diff.notes
     red = [(row, profiles.name(head, row.case) if row.case in profiled else None) for row in lines.red(diff)]
     return render(
-        "diff.html.j2", single_file, card, pages=pages, margin=diff.margin, counts=counts(diff),
+        "diff.html.j2", single_file, card, diff=diff, pages=pages,
         data=diff_data(diff, None if single_file or head not in pages else f"{head}.html"),
         sides=[(name, *_side(run, redact)) for name, run in (("base", diff.base), ("head", diff.head))],
-        environment=[] if together else [redaction.text(sentence) for sentence in diff.environment],
-        notes=[redaction.text(note) for note in noted],
-        work=[redaction.text(sentence) for sentence in lines.work(diff)],
-        folded=sum(diff.summary.get(verdict, 0) for verdict in lines.FOLDED),
-        red=[(row, redaction.text(lines.command(row))) for row, _ in red],
         explained=[(row, redaction.document(row.explanation), page) for row, page in red if row.explanation],
     )  # fmt: skip
 
@@ -166,67 +155,6 @@ def devices(run: Run, results: pd.DataFrame) -> str:
     return ", ".join(f"{device}: {name}" if name else device for device, name in names.items())
 
 
-def environment(run: Run) -> list[tuple[str, Facts]]:
-    """Return the facts on a run and its environment, in sections."""
-    git = to_builtins(run.git) or {}
-    git["working tree"] = {True: "uncommitted changes", False: "clean"}.get(git.pop("dirty", None))
-    sections: list[tuple[str, Facts]] = [
-        ("Run", _run(run)), ("Machine", _flat(to_builtins(run.machine))), ("Versions", _flat(run.versions)),
-        ("Git", _flat(git)), ("Settings", _flat(to_builtins(run.settings))),
-        ("Clocks", [(clock, fmt.overheads(costs) or "no overhead of its own") for clock, costs in run.clocks.items()]),
-        ("Ceilings", _ceilings(run)),
-    ]  # fmt: skip
-    return [(title, facts) for title, facts in sections if facts]
-
-
-def _run(run: Run) -> Facts:
-    timed, wall = run.timed_seconds, run.wall_seconds
-    share = f"{fmt.duration(timed)} ({100 * timed / wall:.0f} %)" if timed and wall else None
-    command = shlex.join(run.argv) if run.argv else None
-    facts = {"run": run.id, "command": command, "tag": run.tag, "suites": run.suites, "seed": run.seed}
-    facts |= {"started": when(run.started), "ended": when(run.ended)}
-    facts |= {"wall time": fmt.duration(wall) if wall else None, "inside timed batches": share}
-    return _flat(facts | {"load before": run.load_before, "load after": run.load_after, "schema": run.schema})
-
-
-def _ceilings(run: Run) -> Facts:
-    facts = []
-    for limit in run.ceilings or ():
-        threads = None if limit.threads is None else fmt.counted(limit.threads, "thread")
-        text = fmt.text(limit.reason)
-        if limit.gbps is not None:
-            text = f"{fmt.number(limit.gbps)} GB/s" + ("" if limit.bytes is None else f" up to {fmt.size(limit.bytes)}")
-        elif limit.seconds is not None:
-            text = fmt.seconds(limit.seconds)
-        facts.append((" ".join(filter(None, [limit.device, limit.level, limit.kind, threads])), text))
-    return facts
-
-
-def _flat(values: Mapping[str, Any]) -> Facts:
-    return [
-        (key.removesuffix("_bytes").replace("_", " "), _text(key, value))
-        for key, value in values.items()
-        if not (fmt.missing(value) or value in ("", [], (), {}))
-    ]
-
-
-def _text(key: str, value: Any) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case Mapping():
-            return ", ".join(f"{term} {text}" for term, text in _flat(value))
-        case list() | tuple():
-            separator = "; " if any(isinstance(item, Mapping) for item in value) else ", "
-            return separator.join(_text(key, item) for item in value)
-        case int() | float() if key.endswith("_bytes"):
-            return fmt.size(value)
-        case float():
-            return f"{value:g}"
-        case _:
-            return fmt.text(value)
-
-
 def history_page(history: past.History) -> str:
     """Render the page of history of a site."""
     stepped, count = sum(bool(trend.changes) for trend in history.trends), len(history.trends)
@@ -260,8 +188,13 @@ def render(template: str, single_file: bool, card: Card, **values: Any) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     loader, strict = jinja2.FileSystemLoader(assets.TEMPLATES), jinja2.StrictUndefined
-    jinja = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters["script_json"] = page_data.script_json
-    jinja.globals |= {"fmt": fmt, "lines": lines, "assets": assets, "levels": quality.Level, "profiles": profiles}
-    jinja.globals |= {"version": gapbench.__version__, "css": Markup(assets.style().text)}  # noqa: S704 - our own file
-    return jinja
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"script_json": page_data.script_json, "redacted": redaction.text}
+    css = Markup(assets.style().text)  # noqa: S704 - our own file
+    modules = dict(fmt=fmt, lines=lines, assets=assets, profiles=profiles, rows=rows, patched=patched_network)
+    functions = {"when": when, "shell": shlex.join, "builtins": to_builtins, "tally": counts, "name_of": diff_name}
+    constants = {"levels": quality.Level, "version": gapbench.__version__, "metrics": METRICS, "memory_kinds": MEMORY}
+    environment.globals.update(**modules, **functions, **constants, css=css)
+    return environment

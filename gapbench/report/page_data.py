@@ -99,9 +99,7 @@ _ROW = (
 def data(stored: Stored) -> dict[str, Any]:
     """Return a run's cases and rows by columns, and the snippets of its implementations.
 
-    ``cases`` has one entry for each case, clock and memory, in the order of the results, with ``winner`` (null if there
-    is none), the names of ``ties``, their `rows.certainty`, and its number of ``rows``. ``rows`` are in the order of
-    their cases.
+    ``cases`` has one entry for each case, clock and memory, with its number of ``rows``, which are in the same order.
     """
     of = stored.results.groupby([*CASE], sort=False, dropna=False).ngroup()
     results = stored.results.assign(of=of).sort_values("of", kind="stable")

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from gapbench.analysis import summary
 from gapbench.errors import counted
 from gapbench.report import format as fmt
-from gapbench.report.loaded_run import Stored
 from gapbench.report.rows import Row, brief
 from gapbench.store import records
 from gapbench.store.records import plain_rows
@@ -24,8 +22,7 @@ SAME = 0.01
 class Effect:
     """The effect of a patch on one pass of a network; times in seconds, errors relative to a sample's largest output.
 
-    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``. ``own_error`` is the error
-    without the patch.
+    ``verdict`` is faster, slower, same, inconclusive, or not measured, with the ``reason``; ``own_error`` is unpatched.
     """
 
     pass_: str
@@ -101,21 +98,6 @@ def facts(effects: Sequence[Effect], top1: Sequence[int] | None = None) -> list[
             same = f", same top-1 in {top1[0]} of {top1[1]}" if top1 and pass_ == "forward" else ""
             terms.append((what, f"largest error {error:.1e} of the largest, {own or 0.0:.1e} without the patch{same}"))
     return terms
-
-
-def page(stored: Stored) -> dict[str, Any] | None:
-    """Return what the page of a run that measured a patched network says of it, None for other runs."""
-    if (network := stored.run.network) is None:
-        return None
-    measured = [*effects(stored.results, stored.samples)]
-    names = {"forward": "a forward pass", "training": "a training step"}
-    passes = dict.fromkeys(names[Case.from_id(site.case).pass_] for site in network.sites)
-    totals = sorted(network.totals.items(), key=lambda total: total[1])
-    return {
-        "conclusion": conclusion(network, measured), "facts": facts(measured), "sites": sites(network),
-        "target": network.target, "passes": " and ".join(passes),
-        "totals": [(name, fmt.seconds(seconds)) for name, seconds in totals], "run": network.run,
-    }  # fmt: skip
 
 
 def conclusion(network: PatchedNetwork, effects: Sequence[Effect]) -> str:

@@ -117,9 +117,8 @@ _ONE_ROUNDING = 0.51  # ULP: half a unit, and the small error of float32 sums
 def remarks(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return remarks on an accepted output, each as a short phrase and its meaning.
 
-    One sum in float32 or better, rounded once, is off by at most half a unit in the last place (ULP) of a half
-    precision. A larger error shows that something was summed or kept in lower precision. In wider types any order of
-    summation is off by more.
+    A larger error than half a unit in the last place (ULP) of a half precision shows that something was summed or kept
+    in lower precision. In wider types any order of summation is off by more.
     """
     remarks = []
     error = row["max_error_ulp"]

@@ -76,8 +76,7 @@ def _print_below(console: Console, table: Table) -> None:
 def print_winners(winners: pd.DataFrame, console: Console = _STDOUT, run: Run | None = None) -> None:
     """Print the fastest implementation of each case, its ratio to the reference with the interval, and how sure it is.
 
-    Each operation has its own table, whose ratio column is named after its reference. Sentences below a narrow table
-    describe undecided cases and how much longer the ``run`` would have to be.
+    Sentences below a narrow table describe undecided cases, and how much longer the ``run`` would have to be.
     """
     asked = {clock for case in (run.plan if run else None) or () for clock in case.clocks}  # some may have refused
     several = {"clock": asked | set(winners["clock"]), "memory": set(winners["memory"])}
@@ -130,8 +129,7 @@ def _how_sure(row: Mapping[str, Any]) -> str:
 def print_contenders(results: pd.DataFrame, title: str, console: Console = _STDOUT) -> None:
     """Print the time and ratio of each implementation of ``results`` on each case, under ``title``.
 
-    Ratios are to the fastest, or to the reference if contenders compute different things. Notes below a name give the
-    number of weights and the peak memory, and for compiled code the number of recompilations.
+    Ratios are to the fastest, or to the reference if contenders compute different things.
     """
     measured = results[(results["status"] == "ok") & results["seconds"].notna()]
     if measured.empty:

@@ -27,10 +27,8 @@ BYTES = 2**19  # the most bytes of the figures of one view in a page; the tables
 class View:
     """One question, and the chart that answers it. ``name`` is its anchor in the page's address.
 
-    ``of`` says where the view is shown, and from what ``arguments`` makes those of the chart: a ``run`` is a section of
-    its page, from its `Stored`; a ``case`` is a part of the case's window, from its `rows.CaseRows`; a ``trend`` is a
-    part of its window on the page of history, from the trend. The chart's ``table`` returns the drawn data as a frame;
-    without one the page's own tables show it. A section without ``figure`` shows its table.
+    ``arguments`` makes those of the chart from a `Stored` for a section of a ``run``'s page, a `rows.CaseRows` for the
+    window of a ``case``, and a trend for that of a ``trend``. A chart may lack ``table``, and a section ``figure``.
     """
 
     name: str
@@ -48,7 +46,6 @@ VIEWS: tuple[View, ...] = (
     View("history", "History", "What changed when?", "trend", trend, lambda it: (it,)),
     View("distribution", "Distribution", "How sure is it?", "case", distribution, lambda case: (case.samples,)),
 )  # fmt: skip
-"""All views, in the pages' order."""
 
 
 @dataclass(frozen=True, slots=True)

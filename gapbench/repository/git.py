@@ -31,9 +31,8 @@ class Git(Struct, frozen=True, kw_only=True):
 def call(folder: Path | None, *arguments: str, lines: Iterable[str] = ()) -> str:
     """Return the output of git in ``folder`` (the current one for None), with ``lines`` on its standard input.
 
-    Git's own variables are removed: in a hook they name the index of the commit that is being made, which a worktree
-    would overwrite. Raises `OSError` where git is not installed, `subprocess.CalledProcessError` where it fails, and
-    `ValueError` for arguments that cannot be passed to a process.
+    Git's own variables are removed: in a hook they name an index that a worktree would overwrite. Raises `OSError`
+    without git, `subprocess.CalledProcessError` where it fails, and `ValueError` for arguments no process can have.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *arguments]

@@ -24,9 +24,8 @@ class FalseRed(Struct, frozen=True):
 class Power(Struct, frozen=True):
     """How many of the planted slowdowns of ``change`` (0.02 for 2 %) were called regressed: ``found`` of ``trials``.
 
-    ``low`` and ``high`` bound the share by an exact 95 % interval. ``predicted`` is the share that the scatter of the
-    trials' first half lets expect, ``held_out`` the trials of the second half, of which ``held_out_found`` were found.
-    ``measured`` is the median of the ratios that the trials showed. What is None could not be computed.
+    ``low`` and ``high`` bound the share by an exact 95 % interval. ``predicted`` is what the scatter of the first half
+    lets expect of the ``held_out`` trials of the second. ``measured`` is the median of the trials' ratios.
     """
 
     change: float

@@ -27,7 +27,6 @@ VERSION = 2
 COLUMNS = (
     "run", "started", "ended", "suites", "tag", "commit", "branch", "subject", "device", "complete", "unreadable",
 )  # fmt: skip
-"""The columns of a list of runs."""
 
 _KEY = b"gapbench_index"
 _WHOLE = ("schema", "id", "started", "ended", "suites", "tag", "git", "versions", "imported", "sides")

@@ -5,7 +5,6 @@ Every entry's ``stats.data`` are seconds per call. ``extra_info`` names the row 
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -79,11 +78,3 @@ def _plain(value: Any) -> str | int | None:
 def dumps(content: Mapping[str, Any]) -> str:
     """Encode a document as strict JSON, with numbers to the last bit."""
     return json.dumps(content, indent=1, allow_nan=False)
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a document. Raises `GapbenchError` where that is not possible."""
-    try:
-        path.write_text(dumps(content) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise GapbenchError(f"cannot write {path}: {error.strerror or error}") from error

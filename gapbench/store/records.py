@@ -114,11 +114,10 @@ class Qualification:
     ``status`` is one of `STATUSES`, ``reason`` a sentence with its remedy where it is not ok. ``max_error`` is the
     largest |y - reference| / mean|x| of a row.
 
-    ``compile_seconds`` is the first call of a compiled function in a fresh process, with whatever Inductor's cache on
-    disk held; ``warm_compile_seconds`` the same once that cache holds it. ``saved_bytes`` is the memory that autograd
-    keeps for the backward pass, ``parameters`` the number of weights, ``code_path`` the code that ran, if run time
-    decides it. Facts that would need another compilation are null for compiled functions: ``saved_bytes`` in forward
-    cases, and ``batch_invariant``. The other fields are as in `RESULTS`.
+    ``compile_seconds`` is the first call of a compiled function in a fresh process, ``warm_compile_seconds`` the same
+    once Inductor's cache on disk holds it. ``saved_bytes`` is what autograd keeps for the backward pass, ``parameters``
+    the number of weights, ``code_path`` the code that ran, if run time decides it. What would need another compilation
+    is null. The other fields are as in `RESULTS`.
     """
 
     status: str = "ok"

@@ -155,9 +155,7 @@ class Side(Struct, frozen=True, omit_defaults=True):
 class FlaggedRow(Struct, frozen=True):
     """A row that seemed to change: ``rounds`` rounds from ``round`` on are measured to confirm it.
 
-    The plan is fixed before the first of them is measured, and survives an interruption: a new plan that depends on
-    some of the rounds would bias the result. Runs of gapbench before 2026-11-29 do not store how many; resuming one
-    takes the default.
+    The plan is fixed before the first of them is measured, and survives an interruption: a new one would be biased.
     """
 
     case: str
@@ -175,8 +173,7 @@ class FlaggedRow(Struct, frozen=True):
 class Comparison(Struct, frozen=True):
     """The question of a run that compared its sides, which ``command``, the words after ``gapbench KIND``, names.
 
-    ``ab`` compares head with base, ``matrix`` every side with the one before it; ``bisect`` head with both
-    ends.
+    ``ab`` compares head with base, ``matrix`` every side with the one before it; ``bisect`` head with both ends.
     """
 
     margin: Number
@@ -232,8 +229,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 class PooledSite(Struct, frozen=True, kw_only=True):
     """A place of a network that pools: how often a pass calls it, and the ``implementation`` that replaces it, if any.
 
-    ``own`` is what it is now; ``ratio`` compares the time of a call with that. ``share`` is that of all calls of its
-    case in the time of the pass.
+    ``own`` is what it is now; ``ratio`` is to that. ``share`` is that of all calls of its case in the pass's time.
     """
 
     case: str

@@ -250,7 +250,6 @@ class RunWriter:
                 ) from error
 
     def _refuse_gone(self) -> None:
-        """Raise `GapbenchError` if another process has completed or removed the run."""
         text = self._store.read(self.id, "run.json")
         if text is None:
             raise GapbenchError(f"cannot write to the store {self._store.url}: run {self.id} was removed")

@@ -43,7 +43,6 @@ def verify(store: Store, runs: Sequence[str] | None = None) -> list[Finding]:
 
 
 def _index(store: Store) -> Iterator[Finding]:
-    """Yield the runs whose row in the index contradicts their run.json."""
     remedy = f"remove {index.FILE}, which the next listing writes again"
     for run, row in (index.load(store) or {}).items():
         with contextlib.suppress(GapbenchError):  # it was removed, or its damage is a finding already
@@ -109,7 +108,6 @@ def _disagreements(document: Run, samples: pd.DataFrame, results: pd.DataFrame) 
 
 
 def _notes(store: Store, run: str) -> Iterator[str]:
-    """Yield a sentence for an open run and for each leftover file of a readable run."""
     try:
         ended = store.describe(run).is_complete
     except GapbenchError:

@@ -34,8 +34,7 @@ class Reading:
 def open_probe(device_name: str, uuid: str | None = None, root: Path = host.ROOT) -> Iterator[Callable[[], Reading]]:
     """Yield a function that reads the state of the host, and of the GPU where ``device_name`` is one that NVML knows.
 
-    ``uuid`` is the GPU's, as in ``torch.cuda.get_device_properties(device).uuid``; without it, the only GPU is read.
-    Read between batches: the host takes about 0.1 ms, NVML longer.
+    ``uuid`` is the GPU's; without it, the only GPU is read. Read between batches: it takes 0.1 ms or longer.
     """
     cpus = host.usable_cpus()
     with ExitStack() as stack:
@@ -73,10 +72,8 @@ def _of_amd(device_name: str) -> dict[str, Callable[[], float]]:
 def between(*readings: Reading) -> dict[str, Any]:
     """Summarise a round's readings, first to last, as columns of `records.SAMPLES`.
 
-    Clocks fall as soon as a GPU is idle, so the SM clock is the lowest of the readings that were not idle, and the
-    highest if all were. Temperature (C) and power (W) are the highest readings. ``throttle`` has the event reasons of
-    all readings, joined by commas, without that of an idle GPU; those of a user's clock settings count, since times
-    depend on them. ``steal`` is a share (0 to 1) of the time between the first and the last reading.
+    The SM clock is the lowest of the readings that were not idle, or the highest if all were. Temperature (C) and power
+    (W) are the highest. ``throttle`` has all event reasons but that of an idle GPU; ``steal`` is a share (0 to 1).
     """
 
     def values(name: str, some: Sequence[Reading] = readings) -> list[Any]:

@@ -193,8 +193,7 @@ def _started() -> Iterator[ModuleType]:
 def opened(device_name: str, uuid: str | None) -> Iterator[Gpu]:
     """Hold NVML open, and yield the GPU with this UUID, with or without its prefix ``GPU-`` or ``MIG-``.
 
-    None means the only GPU. Indices are not used, because CUDA_VISIBLE_DEVICES and CUDA's own order make CUDA's differ
-    from NVML's. For a MIG slice the whole GPU is yielded, which has clocks, power and temperature.
+    None means the only GPU. For a MIG slice the whole GPU is yielded, which has clocks, power and temperature.
     """
     family = device_name.partition(":")[0]
     if family != "cuda":

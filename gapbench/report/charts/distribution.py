@@ -94,14 +94,6 @@ def summary(samples: pd.DataFrame) -> str:
     return sentence
 
 
-def table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the medians of rounds with the machine's state."""
-    groups = _ordered(samples).groupby(["implementation", "round"], sort=True, dropna=False)
-    of_time = {"samples": "size", "least (s)": "min", "median (s)": "median", "largest (s)": "max"}
-    columns = {title: ("seconds_per_call", how) for title, how in of_time.items()}
-    return groups.agg(**columns, **{title: (name, "median") for name, title in _STATE.items()}).reset_index()
-
-
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the samples in the order of measurement: rounds, turns and positions; ``time`` counts turns."""
     kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}

@@ -44,7 +44,9 @@ def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None 
         ends = [max(left, start), min(right, _holds(limit))]
         if ends[0] < ends[1]:
             at_left = ends[0] * ends[1] < left * right  # the label is at the end with more room
-            _line(figure, ends, limit.gbps or 0.0, html.escape(_name(limit)), "solid", at_left)
+            threads = "" if limit.threads is None else f", {rows.fact('threads', limit.threads)}"
+            name = f"{fmt.text(limit.level)} {limit.kind} {fmt.number(limit.gbps)} GB/s{threads}"
+            _line(figure, ends, limit.gbps or 0.0, html.escape(name), "solid", at_left)
     if peak:
         _line(figure, [left, right], peak, f"datasheet peak {fmt.number(peak)} GB/s", "dash")
     return figure
@@ -142,11 +144,6 @@ def _line(figure: go.Figure, ends: list[float], gbps: float, label: str, dash: s
     position = "top right" if at_left else "top left"
     more = {"mode": "lines+text", "text": text, "textposition": position, "showlegend": False}
     figure.add_trace(style.line(None, ends, [gbps, gbps], label, look, **more))
-
-
-def _name(limit: limits.Ceiling) -> str:
-    threads = "" if limit.threads is None else f", {rows.fact('threads', limit.threads)}"
-    return f"{fmt.text(limit.level)} {limit.kind} {fmt.number(limit.gbps)} GB/s{threads}"
 
 
 def _size(row: Any) -> str:

@@ -128,12 +128,6 @@ def hover(name: object, *lines: str) -> str:
     return "<br>".join([f"<b>{html.escape(fmt.text(name))}</b>", *map(html.escape, filter(None, lines))])
 
 
-def vertical(x: float, dash: str, **more: Any) -> dict[str, Any]:
-    """Return a vertical line through the figure, or through the panel whose axes ``more`` names."""
-    line = {"color": PLAIN, "width": more.pop("width", 1), "dash": dash}
-    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, **more}
-
-
 def table(frame: pd.DataFrame, names: str, **titles: str) -> pd.DataFrame:
     """Select the columns ``names`` for a page's table; ``titles`` replace names that are not titles."""
     columns = names.split()

@@ -103,7 +103,7 @@ def _commit(run: Point | Change) -> str:
 
 
 def _mark(figure: go.Figure, x: float, dash: str, **label: object) -> None:
-    figure.add_shape(style.vertical(x, dash, width=1.5))
+    figure.add_vline(x, line={"color": style.PLAIN, "width": 1.5, "dash": dash})
     figure.add_annotation({"x": x, "yref": "paper", "yanchor": "bottom", "showarrow": False, **label})
 
 

@@ -3,11 +3,13 @@
 For GitHub Actions also: annotations on stdout, and files for the job's summary and later steps.
 """
 
+import itertools
 import re
 from pathlib import Path
 
 from gapbench.analysis.compare import Diff, Row
 from gapbench.errors import GapbenchError
+from gapbench.report import plain_text
 from gapbench.report.diff import lines
 from gapbench.statistics.verdicts import Verdict
 
@@ -36,33 +38,12 @@ def document(diff: Diff, limit: int = COMMENT_BYTES) -> str:
 
 
 def _document(diff: Diff, rows: list[Row], more: list[str]) -> str:
-    sides = [f"{name} {escaped(lines.side(run)[:300])}" for name, run in (("base", diff.base), ("head", diff.head))]
-    notes = filter(None, (*diff.environment, *diff.notes, lines.remedy(diff)))
-    parts = [f"**gapbench: {lines.counts(diff)}**", "<br>".join(sides), *map(escaped, notes)]
-    for verdict in Verdict:
-        if of_it := [row for row in rows if row.verdict is verdict]:
-            parts += _section(verdict, of_it, diff.summary[verdict])
-    parts += map(escaped, [*more, *lines.work(diff)])
-    parts.append(f"Margin {diff.margin * 100:g} %; ratios are head ÷ base, above 1 is slower, with 95 % intervals.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _section(verdict: Verdict, rows: list[Row], count: int) -> list[str]:
-    table = ["| implementation | case | clock | head ÷ base | why |", "|---|---|---|---|---|"]
-    for row in rows:
-        cells = [row.implementation, row.case, lines.condition(row), lines.change(row), row.reason]
-        table.append(f"| {' | '.join(map(escaped, cells))} |")
-    body = ["\n".join(table)]
-    if verdict in lines.RED:
-        for row in rows:
-            if why := lines.sentences(row):
-                findings = [f"- {escaped(sentence)}" for sentence in why[1:]]
-                body.append("\n".join([f"{escaped(row.case)}: {escaped(why[0])}", "", *findings]))
-        again = f"    {_line(lines.command(*rows))}"  # indented code needs no escapes
-        body += ["Measure again:", again]
-    if verdict in _OPEN:
-        return [f"### {verdict}", *body]
-    return [f"<details><summary>{count} {verdict}</summary>", *body, "</details>"]
+    groups = [(verdict, [*of_it]) for verdict, of_it in itertools.groupby(rows, lambda row: row.verdict)]
+    notes = [*filter(None, (*diff.environment, *diff.notes, lines.remedy(diff)))]
+    return plain_text.render(
+        "diff.md.j2", diff=diff, groups=groups, notes=notes, more=more, open=_OPEN, lines=lines, escaped=escaped,
+        line=_line,
+    )  # fmt: skip
 
 
 def escaped(text: str) -> str:

@@ -3,10 +3,9 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from math import ceil, log, prod
 
-from gapbench.analysis.compare import Diff, Row
+from gapbench.analysis.compare import Diff, Matrix, Row
 from gapbench.analysis.compare.counts import COUNTS
 from gapbench.analysis.compare.rows import FEWER, MORE, Count
 from gapbench.report import format as fmt
@@ -66,7 +65,7 @@ def remedy(diff: Diff) -> str:
     both = diff.base.sides[0].ref is not None  # one run measured both
     factors = sorted(row.rounds_needed / row.rounds for row in rows if row.rounds_needed and row.rounds)
     worth = [factor for factor in factors if factor <= _LONGEST]
-    seconds = max(filter(None, (_seconds(run) for run in (diff.base, diff.head))), default=None)
+    seconds = max(filter(None, (diff.base.wall_seconds, diff.head.wall_seconds)), default=None)
     if worth and seconds is not None:
         budget = 30 * ceil(seconds * worth[-1] / 30)
         runs = "a run" if both else "two runs"
@@ -77,22 +76,12 @@ def remedy(diff: Diff) -> str:
     return "; ".join(sentences)
 
 
-def _seconds(run: Run) -> float | None:
-    if run.wall_seconds:
-        return run.wall_seconds
-    try:
-        started, ended = (datetime.fromisoformat(str(time)) for time in (run.started, run.ended))
-        return (ended - started).total_seconds() or None
-    except (ValueError, TypeError):
-        return None
-
-
 def condition(row: Row) -> str:
     """Return the clock of a row, with its memory condition if that is recorded."""
     return row.clock if row.memory is None else f"{row.clock}, memory {row.memory}"
 
 
-def counts(diff: Diff) -> str:
+def counts(diff: Diff | Matrix) -> str:
     """Return the count of each verdict as a line."""
     return ", ".join(f"{count} {verdict}" for verdict, count in diff.summary.items()) or "nothing to compare"
 

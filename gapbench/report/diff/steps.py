@@ -69,9 +69,10 @@ def table(matrix: Matrix, console: Console | None = None) -> str:
         for cell, before in matrix.winners:
             winner = f"{cell.result['implementation']} is the fastest on {cell.result['case']}, {before} was before"
             console.print(Text(f"{cell.version}: {winner}"), soft_wrap=True)
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in matrix.summary.items()) or "nothing to compare"
         margin = f"margin {matrix.steps[0].margin * 100:g} %"
-        console.print(Text(f"steps: {counts}; {margin}; 95 % intervals that hold together"), soft_wrap=True)
+        console.print(
+            Text(f"steps: {lines.counts(matrix)}; {margin}; 95 % intervals that hold together"), soft_wrap=True
+        )
     return capture.get().rstrip("\n")
 
 

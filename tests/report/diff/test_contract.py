@@ -16,7 +16,7 @@ def test_the_document_has_the_contracts_keys(every):
     for case in document["cases"]:
         assert list(case) == [
             "case", "implementation", "clock", "verdict", "ratio", "ratio_low", "ratio_high", "p_value", "rounds",
-            "reason", "explanation", "memory",
+            "reason", "explanation", "memory", "counts",
         ]  # fmt: skip
 
 
