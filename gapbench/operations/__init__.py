@@ -14,7 +14,6 @@ from gapbench.implementations import IMPLEMENTATIONS, Implementation, user
 from gapbench.operations import network
 from gapbench.operations.base import Operation
 from gapbench.operations.classifier_head import CLASSIFIER_HEAD
-from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.network import NETWORK
 from gapbench.operations.pooling import POOLING
 from gapbench.store.records import REFERENCE
@@ -26,7 +25,7 @@ GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
 
-OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, NETWORK)
+OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, NETWORK)
 
 _HARNESS = {
     "gapbench.implementations.base", "gapbench.implementations.inductor", "gapbench.implementations.user",
