@@ -123,10 +123,7 @@ class Replay:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
-    """Return a function that reports this item's samples to pytest-benchmark, for the suite's body to call.
-
-    Unsupported ones are skipped, wrong or failed ones fail; with ``--benchmark-disable`` the oracle only judges.
-    """
+    """Return a function that reports this item's samples, skips or fails; the oracle only judges if disabled."""
     case, name = request.param
 
     def report() -> None:

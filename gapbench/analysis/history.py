@@ -35,11 +35,7 @@ class Order:
 
 
 def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
-    """Order runs by commit if the repository of ``folder`` has all their commits, else by start time.
-
-    Runs of one commit are in the order of their start. If a commit is missing, all runs are ordered by time: an order
-    by commits and times together could contradict itself.
-    """
+    """Order runs by commit if the repository of ``folder`` has all their commits, else all of them by start time."""
     runs = {run.id: run.commit for run in sorted(documents, key=lambda run: run.id)}  # ids are times
     positions = positions_of(filter(None, runs.values()), folder)
     if positions is None:
@@ -51,10 +47,7 @@ def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
 
 
 def positions_of(commits: Iterable[str], folder: Path | None = None) -> dict[str | None, int] | None:
-    """Return the position of each commit in git's topological order: parents first, branches kept together.
-
-    Commits that the repository lacks are left out. None if ``folder`` (None: the current one) is not in a repository.
-    """
+    """Return commits' positions in git's topological order; unknown ones are left out. None without a repository."""
     asked = [commit for commit in dict.fromkeys(commits) if not set(commit) - set("0123456789abcdef")]
     # each name gets a line: "<full hash> commit", or "<name> missing"
     output = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)

@@ -1,8 +1,7 @@
 """Learn a rule that chooses an implementation by shape, dtype and layout, from the results of a run.
 
-The rule is a decision tree, grown greedily until no choice of a leaf is worse than allowed, and no further: a rule of
-one leaf means that one implementation is as good as choosing. Its regret is the time of what it chooses over the
-fastest of the case, less 1.
+The rule is a decision tree, grown greedily until no choice of a leaf is worse than allowed. Its regret is the time of
+what it chooses over the fastest of the case, less 1.
 """
 
 import math
@@ -87,10 +86,9 @@ class Rule:
 
 
 def learn(results: pd.DataFrame, most: float) -> Rule:
-    """Learn a rule with regrets of at most ``most`` (0.03 for 3 %) where that is possible.
+    """Learn a rule from one run's results with regrets of at most ``most`` (0.03 for 3 %) where that is possible.
 
-    ``results`` are those of one run, with the ratios to the fastest of each case. Raises `NothingMatchedError` without
-    a ranked time, and `GapbenchError` where they mix values of `CONDITION`.
+    Raises `NothingMatchedError` without a ranked time, and `GapbenchError` where they mix values of `CONDITION`.
     """
     ranked = results[results["ranked"].astype(bool) & results["best"].notna()]
     if ranked.empty:
@@ -216,10 +214,7 @@ class _Table:
         }
 
     def held_out(self, most: float) -> Iterator[float]:
-        """Yield regrets of the cases of each shape by a rule that was learnt from the other shapes.
-
-        Cases outside the region of the others are left out: there the rule chooses `REFERENCE`, whatever was learnt.
-        """
+        """Yield regrets of each shape's cases inside the region of the other shapes, by a rule learnt from those."""
         for shape in self.cases["shape"].unique():
             inside = (self.cases["shape"] == shape).to_numpy()
             others, held = np.flatnonzero(~inside), np.flatnonzero(inside).tolist()

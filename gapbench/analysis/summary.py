@@ -157,10 +157,7 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
 
 
 def ratio(samples: pd.DataFrame, name: str, reference: str, raced: bool = False) -> Interval:
-    """Return the ratio of two implementations by the samples of one case; nan if they share no round.
-
-    With a ``raced`` reference, which stopped early as slower, the upper bound may be all that is known.
-    """
+    """Return the ratio by one case's samples, nan without common rounds; a ``raced`` reference may give a bound."""
     values = (log_ratios(turns, name, reference) for turns in _turns(samples).values())
     return _interval(next(filter(len, values), np.empty(0)), faster=raced).exp()
 

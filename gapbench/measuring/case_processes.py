@@ -256,10 +256,7 @@ class CaseProcesses:
     # Rounds
 
     def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Measure one round of this case and return its result, or None where a contender or a death prevented it.
-
-        ``assignment`` has the entries of all sides. Yields an event for each contender that is dropped.
-        """
+        """Measure one round, all sides' entries; None where a contender or a death prevented it. Yields drops."""
         yield from self._renew()
         if not assignment.contenders <= set(self.contenders):
             return None  # one was dropped while the case was loaded again

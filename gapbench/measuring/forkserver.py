@@ -1,12 +1,9 @@
 """Preloaded processes that fork a fresh worker for each job.
 
 Starting Python with torch takes seconds; forking a process that has loaded it takes about 10 ms. `multiprocessing`'s
-forkserver exists once per process. Several of these can exist, with different preloads and memory settings. A `Branch`
-is a worker of a `ForkServer` that has loaded one case's contenders, and forks the rounds of that case.
-
-The parent sends each job with one end of a socket pair, on which the child sends messages of `protocol`. When it ends,
-the process that forked it writes its exit status on the same socket. So a job's stream always ends with a `WorkerExit`,
-or with an end of file if that process died as well.
+forkserver exists once per process; these differ in preloads and memory settings. A `Branch` is a worker that has
+loaded one case's contenders, and forks the rounds of that case. A job is sent with one end of a socket pair, on which
+the child sends messages of `protocol`, and the process that forked it its `WorkerExit` at the end.
 
 Workers run untrusted code. They inherit no secret of the caller's environment (see `worker_env`), and whatever they
 write affects their own rows only.
@@ -97,10 +94,7 @@ class Worker:
         self._begun = False
 
     def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
-        """Yield what the worker sends, ending with a `WorkerExit`.
-
-        Kills it and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()``.
-        """
+        """Yield what the worker sends, to its `WorkerExit`; raises `WorkerTimeoutError` as `conversation` does."""
         for _, message in conversation([self], deadline, grace):
             yield message
 
@@ -152,8 +146,7 @@ def conversation(
 ) -> Iterator[tuple[int, Any]]:
     """Yield messages of ``workers`` as they arrive, with the sender's index, until each has sent a `WorkerExit`.
 
-    Kills all workers and raises `WorkerTimeoutError` when ``deadline`` has passed and ``grace()`` returns no more
-    seconds. Messages sent before the deadline are still yielded, for `_LAST_WORDS` seconds at most.
+    Kills all and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()`` seconds.
     """
     running = dict(enumerate(workers))
     over: float | None = None
@@ -228,10 +221,7 @@ class Forker:
         return Worker(Channel(ours.detach()))
 
     def branch(self, target: Callable[..., None], *arguments: object) -> "Branch":
-        """Fork a worker that runs ``target(channel, current, *arguments, descriptors)`` and then forks workers itself.
-
-        ``descriptors`` are those of the branch's own current byte and control socket; see `forkserver_process.serve`.
-        """
+        """Fork a worker that runs ``target``, with its own current byte and control socket, and then forks workers."""
         ours, theirs = socket.socketpair()
         current = CurrentContender.create()
         try:

@@ -412,10 +412,7 @@ class Steps:
 
 
 class BetweenEnds:
-    """The policy of a step of `bisect`: measure one row of base, head and bad until ``log_odds`` of it are clear.
-
-    ``positions`` are those of head between the ends, one for each round (see `gapbench.statistics.bisection`).
-    """
+    """The policy of a step of `bisect`: measure base, head and bad until ``log_odds`` of ``positions`` are clear."""
 
     def __init__(self, log_odds: Callable[[Floats], float]) -> None:
         self.positions: Floats = np.empty(0)

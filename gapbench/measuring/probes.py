@@ -97,10 +97,7 @@ def deterministic(call: Callable[[], Tensor]) -> bool:
 
 
 def batch_invariant(case: Case, function: Function, x: Tensor) -> bool | None:
-    """Tell whether the first sample alone gives the same bits as in its batch; None where that is undefined.
-
-    It is defined for forward passes of several samples, of functions that accept a batch of one.
-    """
+    """Tell whether the first sample alone gives the same bits as in its forward batch; None where undefined."""
     if case.pass_ != "forward" or case.n < 2 or not case.elements:
         return None
     alone = replace(case, shape=(1, *case.shape[1:]))

@@ -283,10 +283,7 @@ class Channel:
         self.send_bytes(memoryview(len(text).to_bytes(_HEADER, "little") + text))
 
     def receive(self) -> Any:
-        """Wait for some bytes and read them; return a message once it is complete, else None.
-
-        Does not wait for the rest of a message, which may never come. Raises `EOFError` and `ProtocolError`.
-        """
+        """Wait for some bytes; return a message once complete, else None. Raises `EOFError` and `ProtocolError`."""
         piece = os.read(self.fileno(), self._missing())
         if not piece:
             raise EOFError

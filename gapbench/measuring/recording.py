@@ -50,10 +50,7 @@ class Recording:
 
 @dataclass(slots=True)
 class RunCollector:
-    """The results so far of a run's contenders, and totals over its rounds.
-
-    ``noted`` are warnings about events. With ``elsewhere``, the state of this machine is not warned about.
-    """
+    """The results so far of a run, its totals, and warnings ``noted``; if ``elsewhere``, not on this machine."""
 
     elsewhere: bool = False
     qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)

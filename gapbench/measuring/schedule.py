@@ -98,10 +98,7 @@ class Turns:
         most: int = MOST_TURNS,
         once: Collection[int] = (),
     ) -> "Turns":
-        """Plan the turns of ``slice_seconds``; contenders that are far slower than the fastest take part less often.
-
-        All sides of an implementation share their turns: one if in ``once``, otherwise `FEWEST_TURNS` or more.
-        """
+        """Plan the turns of ``slice_seconds``: fewer for those far slower than the fastest, one if in ``once``."""
         slice_seconds -= sum(calibration[index][1] for index in once)
         batch_seconds = {index: seconds for index, (_, seconds) in calibration.items() if index not in once}
         shortest = min(batch_seconds.values())

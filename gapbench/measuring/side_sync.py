@@ -1,7 +1,6 @@
 """Synchronise the processes of one round: which one computes next, and what batch lengths all of them use.
 
-All processes know the whole order beforehand, and pass a token (a byte in a pipe) to the owner of the next step. So
-exactly one computes at any time, without a coordinator.
+All know the whole order, and pass a token (a byte in a pipe) to the owner of the next step, so that one computes.
 """
 
 import os
@@ -83,10 +82,7 @@ class TokenSync(SideSync):
 
 
 def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibration:
-    """Return the batch lengths of all sides: for each implementation the largest number of calls of any side.
-
-    Contender i is implementation ``i % implementations`` of side ``i // implementations``; seconds grow with calls.
-    """
+    """Return all sides' batch lengths: for each implementation the most calls of any side; seconds grow with calls."""
     joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}
     for index, (count, _) in joined.items():

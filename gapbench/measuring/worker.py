@@ -1,7 +1,4 @@
-"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure a round or ceilings.
-
-An exception becomes a status and a reason; the parent reports what kills the process.
-"""
+"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure a round or ceilings."""
 
 import os
 import socket
@@ -74,10 +71,7 @@ def judge_contenders(
 def judge(
     loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
 ) -> Iterator[Judged]:
-    """Judge contenders one after the other, up to the first that is not ok.
-
-    The rest is judged in another process, as it may have changed this one. ``seeds`` are the examiner's paper's.
-    """
+    """Judge contenders up to the first that is not ok, as it may have changed this process, by the paper's seeds."""
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
     examiner.wait()

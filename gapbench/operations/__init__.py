@@ -1,8 +1,4 @@
-"""The operations that are measured: one file for each beside global average pooling, listed in `OPERATIONS`.
-
-The others answer related questions through the same engine, oracle, store and reports. Names of implementations are
-unique across all operations.
-"""
+"""The operations that are measured, listed in `OPERATIONS`; names of implementations are unique across all."""
 
 import importlib
 import sys
@@ -49,10 +45,7 @@ def operation(name: str) -> Operation:
 
 
 def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
-    """Return the implementations of the operation ``name``: those ``chosen``, by default all but variants.
-
-    Raises `GapbenchError` for an unknown chosen name, and for a plug-in with a built-in name.
-    """
+    """Return an operation's implementations: all but variants, or the ``chosen``. Raises `GapbenchError` for others."""
     for spec in chosen or ():
         name_of(spec)
     own = operation(name)

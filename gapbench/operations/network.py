@@ -152,10 +152,7 @@ class Variant(Struct, frozen=True):
 
 
 class WithInput(nn.Module):
-    """A network as a function of the first of its inputs that is a float tensor of 3 to 5 dimensions.
-
-    Raises `GapbenchError` if it has none. Its weights and its other inputs move with it between devices and dtypes.
-    """
+    """A network as a function of its first float input of 3 to 5 dimensions. Raises `GapbenchError` if it has none."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -1,7 +1,4 @@
-"""The cost of pooling operations: global average, global maximum and 2x2 windows, on the same inputs.
-
-They compute different outputs, each with its own expected output; only their times are compared.
-"""
+"""The cost of pooling operations, which compute different outputs: global average, global maximum, 2x2 windows."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter

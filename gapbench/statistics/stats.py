@@ -1,7 +1,4 @@
-"""Estimate locations and ratios with their intervals: arrays in, frozen dataclasses out.
-
-The unit of replication is the round, a set of fresh processes, so every interval is over rounds.
-"""
+"""Estimate locations and ratios with intervals over rounds (sets of fresh processes): arrays in, dataclasses out."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -51,10 +48,7 @@ class Interval:
 
 
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
-    """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
-
-    Both have one value per turn, nan where the implementation skipped it. Without shared turns the ratio is nan.
-    """
+    """Return a round's log ratio of `UNDISTURBED` quantiles, of the turns in which neither is nan; else nan."""
     shared = ~np.isnan(seconds + others)
     if not shared.any():
         return np.nan

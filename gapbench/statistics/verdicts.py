@@ -20,10 +20,7 @@ from gapbench.statistics.stats import Floats, Interval, holm, location
 
 
 class Verdict(StrEnum):
-    """The result of comparing a row of base and head, most urgent first (a contract: JSON and ``--fail-on`` use them).
-
-    Four verdicts are statistical; the structural ones say why there is nothing to test.
-    """
+    """The result of comparing a row of base and head, most urgent first (a contract of JSON and ``--fail-on``)."""
 
     REGRESSED = "regressed"
     FAILED_HEAD = "failed_head"
@@ -246,10 +243,7 @@ def fewest_to_confirm(level: float, min_p: Callable[[int], float]) -> int:
 
 
 def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
-    """Return how many fresh rounds confirm a change at ``level`` with 99 % probability.
-
-    The change is the end of its interval nearer to zero. None if that is within the margin: use all the time.
-    """
+    """Return the fresh rounds that confirm a change at ``level`` with 99 % probability; None within the margin."""
     change = evidence.change
     if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return None

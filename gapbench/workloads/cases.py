@@ -1,7 +1,4 @@
-"""A case: one workload, described without torch; and the parsers of shapes, durations, shares and shards.
-
-Only this module defines the vocabulary of shapes, dtypes, layouts and passes.
-"""
+"""A case: one workload, described without torch; and the parsers of shapes, durations, shares and shards."""
 
 import math
 import re

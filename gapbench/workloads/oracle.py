@@ -48,10 +48,7 @@ class Judgement:
 
 
 def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
-    """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element.
-
-    ``pattern`` says that the input was a pattern, not a random sample; see `tolerance`.
-    """
+    """Compare an output with the float64 answer: type, shape, dtype, NaN, infinities, then elements by `tolerance`."""
     if reason := misfit(case, describe(y), expected):
         return Judgement(reason)
     assert isinstance(y, Tensor)
@@ -113,10 +110,7 @@ def misfit(case: Case, y: Description, expected: Expected) -> str | None:
 
 
 def accepts(case: Case, y: object, expected: Expected) -> bool:
-    """Tell quickly that `judge` would find an output right; False means that only `judge` can tell.
-
-    For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
-    """
+    """Tell quickly, for outputs as large as inputs, that `judge` would find one right; False: only `judge` can tell."""
     if misfit(case, describe(y), expected):
         return False
     assert isinstance(y, Tensor)
@@ -165,10 +159,7 @@ def put(number: int, question: Question, judgement: Judgement) -> Judgement:
 
 
 def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
-    """Judge one function on one case, in this process. Raises whatever the function raises.
-
-    Also detects a function that changes its input, and one that returns the output of the previous call.
-    """
+    """Judge one function on one case, and whether it changes its input, in this process. Raises what it raises."""
     first = None
     for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):
         guard = GuardedTensor(question.x)

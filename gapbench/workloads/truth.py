@@ -26,10 +26,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """The mean of each row, whose gradient is the output's divided by the window, at every position.
-
-    ``stressed`` tells whether the patterns of `gapbench.workloads.inputs.STRESS` are valid inputs.
-    """
+    """The mean of each row; ``stressed`` tells whether the patterns of `inputs.STRESS` are valid inputs."""
 
     stressed: bool = True
 

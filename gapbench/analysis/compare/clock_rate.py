@@ -16,10 +16,9 @@ from gapbench.store.records import with_memory
 def caused_by_clock(
     rows: Mapping[Key, Row], base: pd.DataFrame, head: pd.DataFrame, margin: float, paired: bool = False
 ) -> Iterator[tuple[Key, Row]]:
-    """Yield the changed rows whose cycles differ by less than ``margin`` as inconclusive, with the reason.
+    """Yield changed rows whose cycles (seconds times rate) differ by less than ``margin`` as inconclusive.
 
-    ``base`` and ``head`` are the samples of both sides, whose rounds are ``paired`` if they were measured together.
-    Nothing is yielded where the clock rate was not read. Cycles are seconds times the rate in front of each batch.
+    ``base`` and ``head`` are samples, ``paired`` if their rounds are the same. Without rates, nothing is yielded.
     """
     changed = {key: row for key, row in rows.items() if row.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
     if not changed:

@@ -1,7 +1,6 @@
-"""Compare what a call does on a CPU beside the time it takes: instructions, page faults, bytes allocated.
+"""Compare counts of what a call does on a CPU: instructions, page faults, bytes allocated.
 
-Counts scatter far less than times, so they show changes that time cannot. They are verdicts of their own: more work may
-take the same time, and the same work more time, since counts do not show waiting for memory.
+Counts scatter less than times. They have verdicts of their own: more work may take the same time, waiting for memory.
 """
 
 from collections.abc import Mapping
@@ -29,10 +28,9 @@ def with_counts(
     margin: float,
     together: bool,
 ) -> dict[Key, Row]:
-    """Add the counts to those of ``rows`` whose times were compared, from the samples and results of base and head.
+    """Add counts to the ``rows`` whose times were compared; verdicts hold at `LEVEL` over all rows, for each kind.
 
-    ``together`` says that both were measured in the same rounds. For each kind of count the verdicts hold at `LEVEL`
-    over all rows, as those of time do.
+    ``samples`` and ``results`` are those of base and head, measured ``together`` in the same rounds or one by one.
     """
     counts: dict[Key, list[Count]] = {key: [] for key, row in rows.items() if row.rounds is not None}
     for name in COUNTS:

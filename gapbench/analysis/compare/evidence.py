@@ -46,10 +46,7 @@ class RowEvidence:
 def collect(
     base: Side, head: Side, earlier: Sequence[Side], references: Mapping[Key, str], margin: float
 ) -> Iterator[tuple[Key, RowEvidence]]:
-    """Yield the evidence on each row of two runs; ``references`` has the name of each row's reference.
-
-    ``earlier`` are other runs in the same environment. They show how far runs of mostly unchanged code differ.
-    """
+    """Yield the evidence on each row of two runs; ``earlier`` runs show how far runs of unchanged code differ."""
     if not references:
         return
     past = sorted([*earlier, base], key=lambda side: side.run.id)

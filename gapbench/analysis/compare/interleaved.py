@@ -23,10 +23,7 @@ from gapbench.store.run import differences
 
 
 def interleaved(ab: Side, level: float = LEVEL, base_side: str = BASE, head_side: str = HEAD) -> Diff:
-    """Compare two sides of a run of ``gapbench ab`` or ``matrix``, by the margin that it was measured for.
-
-    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
-    """
+    """Compare two sides of a run, by the margin that it was measured for. Raises as `rows_of` does."""
     comparison = ab.run.comparison
     assert comparison is not None  # a run with several sides has one
     margin = comparison.margin
@@ -97,10 +94,7 @@ def _decide(
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
-    """Judge rows by the rounds before and after they were flagged; return the deciding evidence and the judgement.
-
-    Without ``flagged``, all rounds are of one stage.
-    """
+    """Judge rows by rounds before and after they were ``flagged`` (None: one stage); return evidence and judgement."""
     first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))

@@ -21,18 +21,12 @@ _AT_ONCE = 10_000_000  # numbers in one block of rows: a call of NumPy costs mor
 _TYPICAL = 0.01**2
 _PRIOR_ROUNDS = 2.0
 _PRIOR_SHIFTS = 12.0
-"""Variance of a round if no row has enough rounds to estimate it; rounds and shifts that priors count for.
-
-Rows of few rounds may agree by chance; rows differ too much from each other for stronger priors.
-"""
+"""Variance of a round where no row has enough rounds to estimate it; rounds and shifts that priors count for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A log of head / base, or the log of the level of one run's rounds.
-
-    The scatter of ``rounds`` contributes the variance ``by_rounds``, differences between runs ``between_runs``.
-    """
+    """A log of head / base, or of the level of one run's rounds; its variance is ``by_rounds`` and ``between_runs``."""
 
     value: float
     by_rounds: float
@@ -70,10 +64,7 @@ def _degrees(*parts: tuple[float, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The variance of a shift between runs of the same code, and its degrees of freedom.
-
-    ``least`` and ``most`` bound it: without bounds, changes of every row by different amounts would pass for noise.
-    """
+    """The variance of a shift between runs of unchanged code; bounded, or changes of every row would pass for noise."""
 
     variance: float
     degrees: float
@@ -120,8 +111,7 @@ def scale(deviation: float, least: float, most: float) -> Scale:
 def levels(rounds: Sequence[Floats]) -> list[Shift]:
     """Return the level of each row of a run, given the values of its rounds (at least one each).
 
-    A row's variance is moderated by that of the run's typical row (Smyth, Statistical Applications in Genetics and
-    Molecular Biology 3 (2004) 3), which matters only to rows of few rounds.
+    A row's variance is moderated by the run's typical one (Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3).
     """
     lengths = np.array([len(values) for values in rounds], dtype=int)
     centres, variances = np.empty(len(rounds)), np.zeros(len(rounds))

@@ -92,10 +92,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """The changes from ``base`` to ``head``: two runs, or both sides of one run (`is_interleaved`).
-
-    ``environment`` has a sentence for each difference, ``notes`` has caveats for the reader.
-    """
+    """The changes from ``base`` to ``head``: sentences on the ``environment``, and ``notes`` with caveats."""
 
     base: Run
     head: Run
@@ -150,10 +147,7 @@ def unmeasured(row: Result | None) -> bool:
 
 
 def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
-    """Yield each row that a side measured, in head's order, with the results of base and head.
-
-    A row that the sides measured only under different memory conditions is one row with both results.
-    """
+    """Yield each row that a side measured, with both results; one row where only memory conditions differ."""
     conditions: tuple[defaultdict[tuple[str, str, str], list[Key]], ...] = (defaultdict(list), defaultdict(list))
     for keys, rows in zip(conditions, (old, new), strict=True):
         for key in rows:

@@ -133,10 +133,7 @@ def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - t
 
 @triton_op("gapbench::gap_backward", mutates_args=())
 def gap_backward(gradient: Tensor, shape: Sequence[int], order: Sequence[int], plan: str) -> Tensor:
-    """Return gradient / window, from (N, C, 1, ..., 1), for every element of ``shape`` (N, C, *spatial).
-
-    ``order`` names the dimensions (0: N, 1: C, 2: the window) from outermost to innermost in the result's memory.
-    """
+    """Return gradient / window for every element of ``shape``, in memory by ``order`` (0: N, 1: C, 2: window)."""
     n, c, *spatial = shape
     sizes = (n, c, math.prod(spatial))
     stored = gradient.new_empty([sizes[dim] for dim in order])

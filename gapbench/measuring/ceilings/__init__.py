@@ -1,7 +1,6 @@
 """Measure the ceilings of a machine: how fast it reads, copies and writes each level of its memory, and its floors.
 
-`cpu` runs compiled loops (`loops.c`), accelerators their own operations, timed by `event_warm`. Both run in a worker,
-before the cases. What cannot be measured is a `Ceiling` without a number, with a reason.
+`cpu` runs compiled loops (`loops.c`), accelerators their own operations. What cannot be measured has a reason.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,9 +43,8 @@ def unmeasured(device_name: str, reason: str) -> list[dict[str, Any]]:
 def of_accelerator(device: Accelerator) -> list[Ceiling]:
     """Return an accelerator's ceilings, by its library's own operations. Raises `ClockError` where its clocks refuse.
 
-    The time of the smallest kernel, launch gap included, is subtracted, so that no implementation can be faster.
-    Reading is measured by two ways to sum, of which the faster counts; results of a kernel that reads even faster get a
-    warning.
+    The time of the smallest kernel is subtracted, so that no implementation can be faster. Of two ways to sum, the
+    faster counts as reading.
     """
     launch = clocks.clock("host_call", device).prepare().launch_seconds
     timer = clocks.clock("event_warm", device)

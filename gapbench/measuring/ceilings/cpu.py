@@ -53,10 +53,7 @@ class UnmeasurableError(Exception):
 
 @dataclass(slots=True)
 class RepeatedMeasurement:
-    """Tries of ``work(repeats)``, which moves ``nbytes`` each time, and their ``rates`` (bytes per second) so far.
-
-    A best below ``least`` is invalid: several threads are not slower than one.
-    """
+    """Tries of ``work(repeats)``, of ``nbytes`` each, and their ``rates`` (bytes/s), invalid below ``least``."""
 
     nbytes: int
     work: Callable[[int], object]

@@ -99,10 +99,7 @@ class Clock(ABC):
         return isinstance(device, cls.device_class)
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through.
-
-        Raises `ClockUnsupportedError` where those are more than `most_inputs`.
-        """
+        """Return how many inputs of ``case_bytes`` a batch needs. Raises `ClockUnsupportedError` above the most."""
         if self.beyond:
             cache_bytes = self._device.cache_bytes or UNKNOWN_CACHE
             self._needed = self.beyond * cache_bytes // max(1, case_bytes) + 1
@@ -127,10 +124,7 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling through ``calls``; return their total seconds and the last output.
-
-        Raises `ClockRefusedError` where the number would not be what the clock's name promises.
-        """
+        """Run ``count`` >= 1 calls; return their total seconds and the last output. Raises `ClockRefusedError`."""
         calls = (calls,) if callable(calls) else calls
         if len(calls) < self._needed:
             raise ClockRefusedError(
@@ -168,10 +162,7 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
 
 
 class Canary:
-    """Data in the cache that a cold batch must evict; its reading time shows whether the cache still holds it.
-
-    ``touch()`` reads it, which brings it into the cache. ``warm`` and ``cold`` are seconds of a reading.
-    """
+    """Data in the cache that a cold batch must evict; ``touch()`` reads it, in ``warm`` or ``cold`` seconds."""
 
     def __init__(self, device: Device, share: int | None = None) -> None:
         self._device = device
@@ -179,9 +170,8 @@ class Canary:
         self.warm = self.cold = 0.0
 
     def calibrate(self, read: Read) -> None:
-        """Measure the reading time, warm and cold.
+        """Measure the reading time by ``read(displace)``, in seconds: warm, and cold after a flush.
 
-        ``read(displace)`` touches the canary, calls ``displace``, and returns the seconds of reading the canary again.
         Raises `ClockUnsupportedError` if a flush makes no difference: then nothing can be proved cold here.
         """
         # Other work on the machine only lengthens readings, so the shortest are undisturbed.
