@@ -1,14 +1,10 @@
-"""Follow times over stored runs: trends and their steps.
-
-Runs are not interleaved with each other: the state of the machine differs between them. To decide whether one commit is
-slower than another, measure both together; a step over runs shows which commits to compare.
+"""Follow times over stored runs: trends and their steps, which show which commits to measure together.
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
 Processing 167 (2020) 107299), exactly and by least squares. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
 the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367). That is twice
-Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which has too many false steps in few runs: in
-2,000 series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This penalty
-finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle it finds 5, 8 and 10 of ten.
+Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which finds a step in up to 12 % of 2,000
+series of 6, 10 or 20 values of white noise; this one in 2 to 3 %, and of steps of 3 sigma it finds 5, 8 and 10 of ten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,10 +86,8 @@ class Change:
     """A step before the point at ``index``: the ratio of the segments' mean times, after to before, and its cause.
 
     The cause is ``environment`` if that changed, even if the code changed too; ``unknown`` if a run lacks its
-    environment or commit; ``unexplained`` between clean runs of one commit; otherwise ``code``.
-
-    The interval takes the position of the step as given, although the same data determined it: with few runs it is too
-    narrow.
+    environment or commit; ``unexplained`` between clean runs of one commit; otherwise ``code``. The interval takes the
+    step's position as given, although the data determined it: with few runs it is too narrow.
     """
 
     index: int

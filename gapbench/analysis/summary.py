@@ -61,11 +61,10 @@ class Outcome:
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings.Known = None) -> pd.DataFrame:
-    """Return one row per outcome with the columns of `records.RESULTS`.
+    """Return one row per outcome with the columns of `records.RESULTS`; only ``ok`` outcomes get numbers.
 
     ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. ``best_ratio`` is the same
-    against the fastest of the case. ``ceiling_fraction`` is the share of the machine's ``limits``. Only ``ok`` outcomes
-    get numbers; samples from before a failure stay in the samples.
+    against the fastest of the case. ``ceiling_fraction`` is the share of the machine's ``limits``.
     """
     outcomes = list(outcomes)
     turns = _turns(samples)
@@ -200,9 +199,8 @@ def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
 def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict[str, Floats]]:
     """Return the fastest of a case, and the log ratios to it.
 
-    Starting from the smallest time, an implementation that is faster than the candidate replaces it. Ratios decide,
-    because rounds differ, some rounds may be missing, and a slow implementation takes few turns. Times decide only
-    between implementations that never ran in the same turn.
+    From the smallest time on, a faster implementation replaces the candidate. Ratios decide, because rounds differ and
+    slow implementations take few turns; times only between implementations that never ran in the same turn.
     """
     seconds = {row["implementation"]: float(np.log(row["seconds"])) for row in case}
     rivals = [row["implementation"] for row in case if row["stopped_by"] != records.SLOWER] or [*seconds]

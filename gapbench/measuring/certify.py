@@ -1,7 +1,7 @@
 """Certify a machine: compare code with itself and with planted slowdowns, as ``gapbench ab`` does, and count.
 
-Every comparison is a whole one: two versions of a file, fresh processes, both stages, all corrections. Which case is
-slowed down in which comparison, and by how much, is drawn at random and looked at only when all verdicts are there.
+Every comparison is a whole one. Which case is slowed down in which, and by how much, is drawn at random and looked at
+only when all verdicts are there.
 """
 
 import math
@@ -193,8 +193,7 @@ def _exact(count: int, of: int, confidence: float) -> tuple[float | None, float 
 def predicted(before: Sequence[TrialRow], case: str, change: float) -> float | None:
     """Predict the share of changes that a comparison finds, from the scatter of unchanged code in earlier ones.
 
-    Draws normal log ratios of as many rounds as earlier comparisons had, and decides by the rules of `ab`. None where
-    no earlier comparison shows the scatter of the case, or confirmed a change.
+    Decides on normal log ratios by the rules of `ab`. None without earlier scatter of the case, or a confirmed change.
     """
     scatters = [
         math.log(row.ratio_high / row.ratio_low) / 2 / _NORMAL * row.rounds**0.5

@@ -1,7 +1,7 @@
 """Count a process's instructions by Linux's perf events, without the harness's own share.
 
-The event is the calling thread's in user code: with several threads there is no count, since torch's pool is older than
-it. Virtual machines and containers often refuse it; then `instructions` is None, and `reason` says why.
+Those of the calling thread in user code: with several threads there is no count, since torch's pool is older than it.
+Virtual machines and containers often refuse; then `instructions` is None, and `reason` says why.
 """
 
 import ctypes

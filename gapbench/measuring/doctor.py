@@ -43,8 +43,8 @@ class Check:
 class NoiseFloor:
     """The result of the A/A test.
 
-    ``spread`` and ``bias`` are the standard deviation and the median of a round's log ratio of identical code;
-    ``round_seconds`` is the time of one case's round.
+    ``spread`` and ``bias`` are the standard deviation and median of a round's log ratio; ``round_seconds`` is of one
+    case.
     """
 
     spread: float

@@ -1,8 +1,4 @@
-"""The one engine: qualify every contender of a plan, then measure what a policy asks for.
-
-`measure` yields events as they happen, so that its caller can store every round at once and show progress; it writes
-and prints nothing.
-"""
+"""The one engine: qualify a plan's contenders, measure what a policy asks for, and yield events as they happen."""
 
 import contextlib
 import itertools
@@ -44,12 +40,9 @@ def measure(
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
-    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted;
-    they count. ``with_ceilings`` measures the machine's ceilings before the cases. ``servers`` are processes that
-    started early; the caller ends them.
-
-    An implementation that raises, returns wrong outputs, hangs or kills its process fails in its own rows; all other
-    rows are measured.
+    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted.
+    ``with_ceilings`` measures the machine's ceilings before the cases. ``servers`` started early; the caller ends them.
+    An implementation that raises, is wrong, hangs or kills its process fails in its own rows; all others are measured.
     """
     effort = plan.effort
     policy = policy or Precision(effort)

@@ -256,9 +256,8 @@ class Examiner:
     def remembered(self, contender: int, question: int, x: Tensor, call: Call, tries: int) -> str | None:
         """Change one element of ``x`` and call again, ``tries`` times; return why an output is wrong, or None.
 
-        ``x`` is restored. An implementation that remembers outputs recognises its input by something cheaper than
-        reading it: its address, its version (unchanged here) or a sample of its elements. A sample of a tenth notices
-        all of four such changes once in 10,000 times, one of a half once in 16.
+        ``x`` is restored. What remembers outputs recognises its input by its address, its version (unchanged here) or
+        some elements: a sample of a tenth notices all of four changes once in 10,000 times, one of a half once in 16.
         """
         for _ in range(tries):
             self._channel.send(protocol.AskChange(contender, question))

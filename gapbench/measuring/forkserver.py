@@ -197,9 +197,8 @@ class Forker:
         self.current = current
 
     def start(self, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()) -> Worker:
-        """Fork a worker that runs ``target(channel, current, *arguments)``; target and arguments are pickled.
+        """Fork a worker that runs ``target(channel, current, *arguments)``; copies of ``descriptors`` come last.
 
-        With ``descriptors`` (a few open files), the target's last argument is a tuple of the worker's copies of them.
         Raises `GapbenchError` if this is a `ForkServer` that has died; the worker of a dead `Branch` ends at once.
         """
         ours, theirs = socket.socketpair()
@@ -260,9 +259,8 @@ class Branch(Forker):
 class ForkServer(Forker, contextlib.AbstractContextManager["ForkServer"]):
     """A process that starts at once and loads in the background; a context manager that ends it and its workers.
 
-    It imports the modules ``preload``, then, with ``wait_for_load``, waits for a call of `load`. ``python`` is its
-    interpreter, ``harness`` the folder in which that one finds gapbench. ``variables`` are added to the environment
-    that it inherits.
+    It imports ``preload``, then with ``wait_for_load`` waits for `load`. ``python`` is its interpreter, ``harness`` the
+    folder in which that finds gapbench, ``variables`` are added to its environment.
     """
 
     def __init__(

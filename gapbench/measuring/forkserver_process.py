@@ -1,7 +1,6 @@
-"""The process that forks workers: it imports modules, forks a worker for each job, and reports how each ended.
+"""The process that forks a worker for each job, and reports how each ended.
 
-`forkserver.ForkServer` starts it with the file descriptors of its control socket and of the shared byte, and modules to
-import; more modules are named on the socket. A worker forks workers itself by calling `serve`.
+`forkserver.ForkServer` starts it with descriptors of its control socket and the shared byte. Workers may `serve` too.
 """
 
 import array

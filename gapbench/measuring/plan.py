@@ -18,8 +18,8 @@ CaseKey = tuple[Case, str]  # a case under a memory condition, which has rounds 
 class CasePlan:
     """The implementations that are compared on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
-    ``clocks`` are the names of the clocks that time them, all in the same rounds; ``reference`` is the implementation
-    that ratios are taken against; ``memory`` is one of `records.MEMORY`.
+    ``clocks`` time them in the same rounds; ratios are against the ``reference``; ``memory`` is one of
+    `records.MEMORY`.
     """
 
     suite: str
@@ -39,8 +39,7 @@ class CasePlan:
 class Source:
     """A folder with a checkout of the repository under test, or None for the installed code.
 
-    ``built_in`` says that it is a checkout of gapbench itself: built-in implementations are then the checkout's, but
-    the harness stays the caller's.
+    ``built_in``: it is gapbench itself, whose built-in implementations are measured by the caller's harness.
     """
 
     folder: Path | None = None
@@ -56,10 +55,9 @@ class Source:
         return str(self.folder / spec) if self.folder and operations.is_user_spec(spec) else spec
 
     def activate(self, operation: str) -> None:
-        """Import this source's implementations of ``operation`` in this process, a worker.
+        """Import this source's implementations of ``operation`` in a worker. Raises what the checkout raises.
 
         The checkout and its ``src`` folder come first in ``sys.path``, before an installed package of the same name.
-        Raises the exceptions of the checkout's import.
         """
         if self.folder is None:
             return

@@ -1,7 +1,6 @@
 """What to measure next, and when to stop: precision for `run`, stages, steps or readings for what compares sides.
 
-A policy yields sweeps (rounds of several cases, in the order to measure them) and events. When the next sweep is
-requested, the rounds of the last one are recorded in the cases' states (`CaseState`).
+A policy yields events and sweeps: rounds of several cases, in order, recorded in their `CaseState` before the next.
 """
 
 import time
@@ -42,8 +41,8 @@ _FIRST_OVERHEAD = 0.2
 class CaseState:
     """The progress of a case plan.
 
-    ``next_round`` is a round's number, which exceeds ``rounds`` where a round was lost before a run was resumed.
-    ``overhead`` is the seconds of a round beside its turns. ``raced`` rows were stopped early.
+    ``next_round`` exceeds ``rounds`` where a round was lost before a run was resumed. ``overhead`` is the seconds of a
+    round beside its turns. ``raced`` rows were stopped early.
     """
 
     case_plan: CasePlan
@@ -275,9 +274,8 @@ BATCH_SECONDS = 0.25e-3
 class TwoStages:
     """The policy of `ab`: screen every row, then measure fresh rounds of those that seem to have changed.
 
-    Clearly unchanged rows stop early. ``margin`` is a share: a change within it does not count. A hidden second copy of
-    base takes part in a random quarter of the cases: a change of it is a false one. ``flagged`` are the rows of an
-    interrupted run whose screening was complete.
+    Clearly unchanged rows stop early; changes within ``margin``, a share, do not count. A hidden copy of base takes
+    part in a random quarter of the cases. ``flagged`` are the rows of an interrupted run whose screening was complete.
     """
 
     def __init__(self, effort: Effort, margin: float, flagged: Iterable[FlaggedRow] | None = None) -> None:
@@ -372,8 +370,8 @@ class TwoStages:
 class Steps:
     """The policy of `matrix`: each sweep measures a round of every case, with all sides in turns.
 
-    A case ends at the deadline, or at one of two earlier looks if each step from a side to the next is clearly within
-    ``margin`` (a share) or clearly beyond it. No case gets fewer rounds than can show a step.
+    A case ends at the deadline, or at one of two earlier looks if each step is clearly within ``margin`` (a share) or
+    beyond it. No case gets fewer rounds than can show a step.
     """
 
     def __init__(self, effort: Effort, margin: float) -> None:

@@ -22,9 +22,8 @@ _REPETITIONS = 3
 class Footprint:
     """The memory and operators of one call.
 
-    ``peak_extra_bytes`` is the peak of memory allocated during the call, its output included. ``operators`` is the
-    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated. ``allocated_bytes``
-    is the sum of all allocations, None on an accelerator.
+    ``peak_extra_bytes`` includes the output. ``operators`` is the number of ATen operators, nested ones too, 0 for code
+    that Inductor generated. ``allocated_bytes`` is the sum of all allocations, None on an accelerator.
     """
 
     peak_extra_bytes: int | None

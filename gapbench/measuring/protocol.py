@@ -1,10 +1,8 @@
 """The messages between a worker and its parent: typed records in MessagePack, decoded by one decoder.
 
-A worker runs untrusted code (a user's file, HEAD of ``gapbench ab``), which may write any bytes to its end of the
-channel. Pickle would let it run code in the parent; here a message is one of `Reply`, with fields of the declared types
-and ranges, or a `ProtocolError`. Numbers may still be forged; finding that is the examiner's task.
-
-On the wire: four bytes of length (little-endian), then the record.
+A worker runs untrusted code, which may write any bytes to its channel. Pickle would let it run code in the parent; here
+a message is one of `Reply`, with fields of the declared types and ranges, or a `ProtocolError`. Finding forged numbers
+is the examiner's task. On the wire: four bytes of length (little-endian), then the record.
 """
 
 import os
@@ -97,8 +95,8 @@ class RoundFailure(Struct, frozen=True, tag=True):
 class Batches(Struct, tag=True):
     """The timed batches of one round of one case by one clock, one list a column.
 
-    ``page_faults`` and ``instructions`` are per call. ``sm_clock_mhz`` is the rate of the device's clock in front of
-    the batch, null where the clock does not read it.
+    ``page_faults`` and ``instructions`` are per call, ``sm_clock_mhz`` the device's rate in front of the batch, or
+    null.
     """
 
     contender: list[Index] = []
@@ -133,11 +131,10 @@ class Batches(Struct, tag=True):
 
 
 class RoundResult(Struct, frozen=True, tag=True):
-    """The measurements of a round, by clock.
+    """The measurements of a round, by clock: batches, batch lengths (``calibration``) and fields of `Preparation`.
 
-    ``calibration`` has the batch lengths used, ``preparations`` the fields of `clocks.base.Preparation`. ``slowdowns``
-    say how many times as long as at the start the device took for a fixed piece of work, in the worst batch.
-    ``telemetry`` has the columns of `records.SAMPLES` that describe the machine's state.
+    ``slowdowns`` say how many times as long as at the start the device took for a fixed piece of work, in the worst
+    batch. ``telemetry`` has the columns of `records.SAMPLES` that describe the machine's state.
     """
 
     batches: dict[str, Batches]

@@ -277,9 +277,8 @@ def record(
 ) -> Recording:
     """Measure a plan here or ``elsewhere``, store every round as it ends, and call ``observe`` with each event.
 
-    Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed. Rounds and ceilings that
-    ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early. ``policy`` is
-    by default that of `run` or of `ab`.
+    Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed, without measuring them again.
+    ``servers`` are the engine's, where they started early. ``policy`` is by default that of `run` or of `ab`.
     """
     collector = RunCollector(elsewhere=elsewhere is not None)
     interrupted = False

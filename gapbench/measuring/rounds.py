@@ -98,8 +98,8 @@ def measure(
 ) -> RoundResult | RoundFailure:
     """Measure one round, or return its first failure, which makes the round invalid.
 
-    ``examiner`` has begun the paper with this round's `seeds`. With ``sync``, this process times only the contenders
-    that it has loaded; all processes have the same assignment.
+    ``examiner`` has begun the paper with this round's `seeds`; with ``sync``, others measure the contenders not loaded
+    here.
     """
     case = prepared.case
     gc.disable()

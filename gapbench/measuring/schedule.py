@@ -54,8 +54,7 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
 def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
     """Run quarters of a batch until calls cause hardly any page faults, for ``seconds`` at most.
 
-    A forked process copies every page at its first write. Where many modules were loaded before the fork, free memory
-    is scattered: a call of 5 µs took 14 µs in its first 1,000 repetitions.
+    A forked process copies every page at its first write: calls of 5 µs took 14 µs in their first 1,000 repetitions.
     """
     deadline = monotonic() + seconds
     count = clock.whole(max(1, count // 4), len(calls))
@@ -84,8 +83,7 @@ class Turns:
     def stretch(self) -> int:
         """The number of consecutive turns that use one copy of the input.
 
-        The first contender on another copy finds it cold. When each turn used another copy, the first of two sides was
-        6 to 9 % slower on 3 MB in float32, and a round's median lay between the two.
+        The first contender finds another copy cold: one a turn made the first of two sides 6 to 9 % slower on 3 MB.
         """
         return max(1, self.count // _COPY_CHANGES)
 

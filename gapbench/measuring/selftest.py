@@ -1,7 +1,6 @@
 """Check on the device at hand what all numbers rest on: its clocks, floors, caches and ceilings, and what is refused.
 
-Each check says what a sound device shows and what this one showed. They run in a worker, one after the other. The tests
-show each of them fail on a simulated device that breaks it; docs/gpu.md says where the expected values are from.
+Each check, one after the other in a worker, says what a sound device shows and what this one showed (docs/gpu.md).
 """
 
 import math

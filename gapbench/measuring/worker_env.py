@@ -1,7 +1,6 @@
-"""Select the environment variables that workers inherit: those that computing needs, by name, and no secrets.
+"""Select the environment variables that workers inherit: those that computing needs, by name (SECURITY.md).
 
-Workers run untrusted code, which must not see the caller's tokens, passwords and credentials, such as those of a store.
-SECURITY.md explains the lists.
+Workers run untrusted code, which must not see the caller's tokens, passwords and credentials.
 """
 
 import os

@@ -74,8 +74,7 @@ def builtin(name: str) -> Implementation | None:
 def load_checkout(package: Path, operation: str) -> None:
     """Take the implementations of ``operation`` from the ``gapbench`` package in a folder, in this process from now on.
 
-    Only the code under test comes from there, with whatever it imports late, such as a kernel. The code that judges
-    and describes it stays this gapbench's. Raises whatever the checkout raises when it is imported.
+    Only the code under test comes from there, with what it imports late; the code that judges it stays this gapbench's.
     """
     for old, room in _MOVED.items():
         sys.modules[f"gapbench.{old}"] = importlib.import_module(f"gapbench.{room}.{old}")

@@ -47,8 +47,7 @@ class Network:
 def load(target: str, shapes: Sequence[tuple[int, ...]], dtype: str | None, layout: str | None) -> Network:
     """Return the network of ``FILE.py:CALLABLE`` or ``package.module:CALLABLE`` with its inputs; runs its code.
 
-    ``shapes`` are those of random inputs in place of the target's own. ``dtype`` and ``layout`` convert the module and
-    its inputs. Raises `GapbenchError` that names what is wrong with the target.
+    ``shapes`` of random inputs replace its own; ``dtype`` and ``layout`` convert both. Raises `GapbenchError`.
     """
     file, _, name = target.rpartition(":")
     if not file or not name:
@@ -108,10 +107,10 @@ def unwrapped(module: Any) -> Any:
 
 
 class Variant(Struct, frozen=True):
-    """A network as an implementation: its arguments of `load`, and how it runs.
+    """A network as an implementation: its arguments of `load`, and how it runs; as the spec of a plan it is JSON.
 
-    ``case_id`` is the case of its input, ``output`` the shape of what is judged. ``patch`` is a file whose
-    ``apply(model)`` replaces its pooling. As the spec of a plan it is JSON.
+    ``case_id`` is its input's case, ``output`` the judged shape, ``patch`` a file whose ``apply(model)`` replaces
+    pooling.
     """
 
     target: str

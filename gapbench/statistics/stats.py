@@ -72,8 +72,8 @@ def excess(seconds: Floats) -> float:
 def lower_bound(values: Floats, alpha: float = 0.05) -> float:
     """Return a lower bound on the mean of ``values`` that stays valid when it is checked after every value.
 
-    With n values it is one-sided Student's t at level alpha / (n (n - 1)). Those levels sum to ``alpha``, so by the
-    union bound the mean lies below any of the bounds with at most that probability. -inf for fewer than two values.
+    With n values it is one-sided Student's t at level alpha / (n (n - 1)), which sum to ``alpha``. -inf for fewer than
+    two.
     """
     from scipy.special import stdtrit
 
@@ -142,8 +142,8 @@ def mean_difference(values: Floats, others: Floats, confidence: float = 0.95) ->
 def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, power: float = 0.95) -> float:
     """Return the slowdown (0.03 for 3 %) that a diff of ``cases`` cases detects with probability ``power``.
 
-    ``spread`` is the standard deviation of a round's log ratio. The test is one-sided at 5 % over all cases
-    (Bonferroni) against ``margin``, by Student's t with one value per round. Infinite for fewer than two rounds.
+    ``spread`` is the standard deviation of a round's log ratio. The test is Student's t against ``margin``, at 5 % over
+    all cases (Bonferroni). Infinite for fewer than two rounds.
     """
     from scipy.special import stdtrit
 

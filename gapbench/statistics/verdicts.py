@@ -88,8 +88,7 @@ def smallest_paired(rounds: int) -> float:
 def student(change: float, variance: float, floor: float, degrees: float, rounds: int, margin: float) -> Evidence:
     """Test a change (a log) of known ``variance`` by Student's t; ``margin`` is a share, 0.01 for 1 %.
 
-    ``floor`` is the part of the variance that more rounds would not reduce. The p-values have no lower limit, however
-    few the rounds: the variance must hold all uncertainty.
+    ``variance`` must hold all uncertainty; ``floor`` is the part of it that more rounds would not reduce.
     """
     from scipy.special import stdtr, stdtrit
 

@@ -131,10 +131,10 @@ class Case:
 
     @property
     def bytes_moved(self) -> int | None:
-        """Least bytes to move for an average: every input element and every output element once.
+        """Least bytes to move for an average: e·N·C·(window + 1), every input and output element once.
 
-        That is e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole
-        input's), and twice that for both. None for an update of weights, which does not touch the input.
+        As many for the backward pass, twice that for both; None for an update of weights, which does not touch the
+        input.
         """
         if self.pass_ == "update":
             return None

@@ -23,8 +23,7 @@ def _storage_order(case: Case) -> tuple[int, ...]:
 def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
     """Return an uninitialised tensor of the case's shape, dtype and layout, on its device.
 
-    With a ``generator`` it starts at a random cache line of its first page, since a buffer's offset changes times by
-    several percent. Without one it starts where torch allocates it.
+    With a ``generator`` at a random cache line of its first page, since an offset changes times by several percent.
     """
     order = _storage_order(case)
     sizes = [case.shape[dim] for dim in order]
@@ -91,11 +90,7 @@ from the next row. That shows in any precision and for any window.
 
 
 def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
-    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, with each row's pattern.
-
-    Rows are independent in average pooling, so one call tests all patterns, and that a NaN stays in its channel.
-    Inputs with fewer rows than patterns need several calls.
-    """
+    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, several where rows are few, with names."""
     if not case.elements:
         return []
     generator = torch.Generator().manual_seed(seed)
@@ -158,10 +153,9 @@ class GuardedTensor:
         self.replace(self._copy)
 
     def replace(self, content: Tensor) -> None:
-        """Put other content into the same memory, so that an output cached for this tensor becomes wrong.
+        """Put other content into the same memory, and compare with that from now on.
 
         Autograd's version counter is bypassed: the recorded graph of the backward pass may have saved the tensor.
-        ``content`` becomes the copy to compare with.
         """
         self.tensor.data.copy_(content)
         self._copy = content

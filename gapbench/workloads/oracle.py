@@ -140,11 +140,7 @@ class Question:
 
 
 def questions(case: Case, seeds: Sequence[int], noise: Tensor | None = None, stressed: bool = True) -> list[Question]:
-    """Return the inputs for implementations of a case: a sample for each seed, then stress patterns if ``stressed``.
-
-    They are the same in every process that has the same ``noise``. Truths that are not ``stressed`` have no answer for
-    the patterns.
-    """
+    """Return the inputs for implementations of a case: a sample for each seed, then stress patterns if ``stressed``."""
     samples = [Question(inputs.sample(case, seed, noise), seed) for seed in seeds]
     return samples + ([Question(x, seeds[0], names) for x, names in inputs.stress(case, seeds[0])] if stressed else [])
 

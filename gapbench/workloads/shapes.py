@@ -1,8 +1,4 @@
-"""Named shapes that real networks pool, with their source.
-
-Sizes are (C, H, W) at 224 px input, unless a label names other pixels, from torchvision's and timm's definitions. The
-batch comes first in each shape.
-"""
+"""Named shapes that real networks pool, batch first, from torchvision's and timm's definitions; 224 px if not named."""
 
 from collections.abc import Mapping, Sequence
 

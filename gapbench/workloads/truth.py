@@ -14,8 +14,8 @@ from gapbench.workloads.cases import Case
 class Expected:
     """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
 
-    ``steps`` is how many numbers one value sums, with which rounding grows. ``own_error`` is the error, relative to the
-    scale, of what the answer is about, in its own dtype: others may be wrong by twice that as well.
+    ``steps`` is how many numbers one value sums. ``own_error`` is the relative error of the same in the case's own
+    dtype.
     """
 
     value: Tensor

@@ -2,10 +2,9 @@
 
 A row has up to three estimates of the log of head / base (docs/diff.md says why, and which one decides):
 
-- *ratio*: of its time divided by the reference's in the same turns; the reference itself is compared with the median of
-  the other implementations of its case;
+- *ratio*: of its time divided by the reference's in the same turns; the reference's against the rest of its case;
 - *adjusted*: of its own time, minus the shift of the references of all other cases;
-- *own*: of its time as it is. It confirms the others, and replaces them in a run of a single case without a reference.
+- *own*: of its time as it is, which confirms the others, or replaces them in a single case without a reference.
 """
 
 from collections import defaultdict

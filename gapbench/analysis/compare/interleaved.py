@@ -1,8 +1,8 @@
 """Compare the sides of an A/B run, which measured them together: no reference and no second run is needed.
 
-A round's value is log(head / base) of batches that followed one another, by `stats.round_log_ratio`. The ratio of a row
-that screening flagged is that of the fresh rounds alone, which no selection biases. A hidden second copy of base is
-measured like a head: if it seems to have changed, no row is called regressed. A matrix has no flagged rows and no copy.
+A round's value is log(head / base) of batches that followed one another. The ratio of a flagged row is that of the
+fresh rounds alone, which no selection biases. A hidden copy of base is measured like a head: if it seems to have
+changed, no row is called regressed. A matrix has no flagged rows and no copy.
 """
 
 import math

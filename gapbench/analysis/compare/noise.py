@@ -72,10 +72,9 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Update the scale by ``shifts`` that are presumed unchanged, pairs of a value and its variance by rounds.
+        """Update the scale by ``shifts`` presumed unchanged, pairs of a value and its variance by rounds.
 
-        The excess variance is the one at which the median of the squared standardised values is as expected, so a
-        minority of the shifts may have changed.
+        The excess variance makes the median standardised square as expected: a minority of shifts may have changed.
         """
         pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
         if not len(pairs):

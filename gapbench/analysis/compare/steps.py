@@ -1,8 +1,7 @@
 """Compare the versions of a run of ``gapbench matrix``, each with the first one and with the one before it.
 
-Each step is a diff of two sides; all steps of all rows are one family: `STEP_LEVEL` is divided among the steps
-(Bonferroni), and among a step's rows by Holm's method. Intervals are simultaneous by Bonferroni's inequality: with 95 %
-probability every ratio of the table lies in its own. Both allow for each look at which a case's rounds may have ended.
+All steps are one family: `STEP_LEVEL` is divided among them (Bonferroni), and among a step's rows by Holm's method.
+With 95 % probability every ratio of the table lies in its interval (Bonferroni). Both allow for each interim look.
 """
 
 from collections import Counter

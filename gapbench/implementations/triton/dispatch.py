@@ -85,9 +85,8 @@ def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory 
 class Gap:
     """GAP for the shape, dtype and layout of one case, by one ``kernel`` or by the fastest plan of all.
 
-    Inputs in other strides are averaged too, but more slowly. The first call times the plans of the case's pass, which
-    takes about a second. Where calls cannot be timed (inside ``torch.compile`` or the capture of a graph, in Triton's
-    interpreter), the plans that arithmetic prefers are used.
+    Other strides are slower. The first call times the plans of the case's pass for about a second; where calls cannot
+    be timed (inside ``torch.compile``, a graph's capture, the interpreter), arithmetic chooses.
     """
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:

@@ -1,8 +1,7 @@
 """``torch.ops.gapbench.gap``: the kernels as an operator of PyTorch, so that autograd and torch.compile compose.
 
-Plans are arguments, as text, so that a traced graph shows which kernel it runs. Launches are built for real tensors and
-for those without memory. Eager calls pay for the operator: tens of microseconds of dispatch and autograd bookkeeping on
-the host, which the clock ``host_call`` shows, and which a compiled graph or a CUDA graph avoids.
+Plans are arguments, as text, so that a traced graph shows which kernel it runs. Eager calls pay for the operator: tens
+of microseconds on the host, which the clock ``host_call`` shows, and which graphs avoid.
 """
 
 import math
@@ -119,9 +118,9 @@ def _run(launch: Launch) -> None:
 def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - the second plan is for `_keep`
     """Average ``x`` (N, C, *spatial), in any strides, over its spatial dimensions; returns (N, C, 1, ..., 1).
 
-    Sums in float32, or float64 for float64. An empty window averages to NaN, like `Tensor.mean`. An input whose
-    spatial dimensions do not collapse into one stride is copied (by `Tensor.flatten`); every other is read without a
-    copy. Plans are the texts of `Plan`. Like every Triton launch it runs on the current device, which must be x's.
+    Sums in float32, or float64 for float64. An empty window averages to NaN. Only inputs whose spatial dimensions do
+    not collapse into one stride are copied. Plans are the texts of `Plan`. Runs on the current device, which must be
+    x's.
     """
     y = x.new_empty((x.shape[0], x.shape[1], *(1 for _ in x.shape[2:])))
     if x.numel() == 0:

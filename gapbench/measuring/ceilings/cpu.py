@@ -1,8 +1,7 @@
 """Measure the ceilings of the CPU by loops that are compiled for it; docs/measuring.md compares them with torch's.
 
-Each level is measured with data that fills a part of it and exceeds the previous level by far; memory with six times
-the last level, of which hardly anything stays in the cache. Other work only slows a try down, so the best of many
-counts, where others come near it: a lone best may be an outlier, or no try was undisturbed.
+Each level is measured with data that fills a part of it and exceeds the previous level by far. Other work only slows a
+try down, so the best of many counts, where others come near it.
 """
 
 import contextlib

@@ -45,9 +45,8 @@ class ClockUnsupportedError(ClockError):
 class Preparation:
     """A clock's own measurements before it times calls, in seconds; None for those that it does not make.
 
-    ``floor_seconds`` is the time of its own events (and graph launch), which is subtracted from all times.
-    ``launch_seconds`` is the host's time for the smallest launch. ``warm_canary_seconds`` and ``cold_canary_seconds``
-    are the times to read a canary from the cache, and after a flush of the cache.
+    ``floor_seconds`` is the time of its own events (and graph launch), which is subtracted from all times;
+    ``launch_seconds`` the host's for the smallest launch; the canary's are read from the cache, and after a flush.
     """
 
     floor_seconds: float | None = None
