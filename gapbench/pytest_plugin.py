@@ -43,8 +43,6 @@ def _suite(item: object) -> "Suite | None":
 
 
 class _CaseList(pytest.Module):
-    """A weighted list of cases, as a module with one suite."""
-
     def _getobj(self) -> ModuleType:
         from gapbench.workloads import suites
 
@@ -198,7 +196,6 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
 
 
 def _locked(config: pytest.Config, name: str) -> "Lock":
-    """Lock the device while measuring; a wait for another process is announced at once."""
     from gapbench.machine import device_lock
     from gapbench.machine.devices import device
 

@@ -141,7 +141,6 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
 
 
 def _changed(before: Run, after: Run) -> list[str]:
-    """Return the known changes as phrases: ``torch 2.12.0 → 2.13.0``."""
     changed = differences(before.environment, after.environment)
     return [f"{fact.name} {fact.before} → {fact.after}" for fact in changed if None not in (fact.before, fact.after)]
 

@@ -19,15 +19,13 @@ from gapbench.store.records import REFERENCE
 CONDITION = ("operation", "device", "clock", "memory", "pass", "threads")
 """Columns that a rule does not choose by: it is for one value of each."""
 
-NUMBERS = ("outputs", "size")
-"""What is split at a number: averages to compute (N x C), and elements that each averages."""
+NUMBERS = ("outputs", "size")  # what is split at a number: averages to compute (N x C), and elements that each averages
 
 WORDS = ("dtype", "layout")
 
 _DEEPEST = 8
 
-Case = Mapping[str, Any]
-"""The features of a case."""
+Case = Mapping[str, Any]  # the features of a case
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,6 @@ class _Table:
         return np.array([values[row, self.names.index(_leaf(tree, self.features(row)))] for row in rows])
 
     def features(self, row: int) -> Case:
-        """Return a row's case."""
         return {str(name): value for name, value in self.cases.iloc[row].items()}
 
     def grow(self, rows: Any, most: float, depth: int = 0) -> Tree:
@@ -186,7 +183,6 @@ class _Table:
         return float(worst[best]), float(total[best]), self.names[best]
 
     def _splits(self, rows: Any) -> Iterator[tuple[str, float | str, Any, Any]]:
-        """Yield the splits of some rows: feature, value, and the rows on either side."""
         some = self.cases.iloc[rows]
         for feature in (*WORDS, *NUMBERS):
             values = sorted(some[feature].unique())
@@ -203,7 +199,6 @@ class _Table:
                     yield feature, limit, rows[taken], rows[~taken]
 
     def region(self, rows: Any) -> Region:
-        """Return what the rows cover."""
         groups = self.cases.iloc[rows].groupby([*WORDS], sort=True)
         return {
             (str(dtype), str(layout)): (

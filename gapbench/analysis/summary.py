@@ -350,7 +350,6 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_slower(row: Row) -> bool:
-    """Tell whether an implementation is shown to be slower than the fastest by more than `TIE_MARGIN`."""
     return row["best_ratio_low"] is not None and row["best_ratio_low"] > 1 + TIE_MARGIN
 
 

@@ -48,7 +48,6 @@ class _Group:
     forkable: bool = False
 
     def close(self) -> None:
-        """End its processes; the next round loads the case again."""
         for branch in (self.branch, self.examiner):
             if branch is not None:
                 branch.close()
@@ -202,7 +201,6 @@ class CaseProcesses:
     def _examination(
         self, group: _Group, task: CaseTask | None, seeds: tuple[int, ...], stressed: bool = False
     ) -> Examination:
-        """Start the examiner of a worker that loads ``task``, or has been forked from the group's branch."""
         task = task or group.task
         assert task is not None
         return Examination(group.examiner or self._server(group), [Paper(task, seeds, stressed)])
@@ -377,7 +375,6 @@ class CaseProcesses:
             return answer, running[culprit]
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask | None]:
-        """Return what forks a round's worker, and the task that the worker must load, if any."""
         if group.branch is not None:
             return group.branch, None
         task = self._task(self._members(group, sorted(assignment.contenders)))

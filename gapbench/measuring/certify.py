@@ -29,8 +29,7 @@ from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
 CHANGES = (0.01, 0.02, 0.03, 0.05)
-SECONDS = 15.0
-"""Of one comparison: 5 s for each of 3 cases, as `ab` has by default for the 12 of the suite ci."""
+SECONDS = 15.0  # of one comparison: 5 s for each of 3 cases, as `ab` has by default for the 12 of the suite ci
 
 _FILE = "planted.py"
 _SOURCE = '''"""Average pooling, and before it a sum over so many further elements."""
@@ -76,8 +75,6 @@ def comparisons(
 
 
 class _Trials:
-    """Compares versions of one file, in ``scratch``, on the same ``cases``."""
-
     def __init__(self, scratch: Path, cases: Sequence[Case], clock: str) -> None:
         self._scratch, self._cases, self._clock = scratch, cases, clock
         self._store = Store(str(scratch / "runs"))

@@ -200,7 +200,6 @@ class _Rounds:
         return measured
 
     def _make_room(self, state: CaseState) -> None:
-        """Unload the cases that were measured longest ago, where all together would exceed `_MEMORY_SHARE`."""
         self._loaded = [*(other for other in self._loaded if other is not state), state]
         room = _MEMORY_SHARE * psutil.virtual_memory().total
         # Each takes a process, and float32 noise with an input made from it.
@@ -213,7 +212,6 @@ _PROCESS_BYTES = 60 << 20
 
 
 def _calibration(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, Calibration]:
-    """Return the batch lengths of ``entries`` from earlier rounds, by those clocks that have all of them."""
     return {
         clock: {index: state.calibration[clock][index] for index in indices}
         for clock, indices in entries.items()

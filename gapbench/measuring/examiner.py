@@ -172,7 +172,6 @@ class _Answers:
         return self.changed[2]
 
     def followed(self, answer: float) -> protocol.Examined:
-        """Judge the output for the row in which an element was changed."""
         assert self.changed is not None
         contender, number, change = self.changed
         row = self._questions[number].x[change.position[:2]].to(torch.float64, copy=True)

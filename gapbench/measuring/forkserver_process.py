@@ -20,8 +20,6 @@ from gapbench.measuring.protocol import Channel, Started, WorkerExit
 
 
 class _Server:
-    """The loop that forks a worker for each job, and reports how each ended."""
-
     def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control
         self._current = current
@@ -33,7 +31,6 @@ class _Server:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Accept jobs and reap children until the parent closes its end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)

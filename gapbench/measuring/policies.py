@@ -246,7 +246,6 @@ class Precision:
         ]
 
     def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[CaseState, float]:
-        """Divide the rest of the budget among the rounds that are probably still needed: seconds of turns by case."""
         pending = {state: max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
         each = (deadline - time.monotonic()) / sum(pending.values())
         slices = {}
@@ -267,8 +266,7 @@ NULL_SHARE = 0.25
 _SLICE_SECONDS = 0.3
 _WANTED_SCREENING = 12
 _TURNS = 400
-BATCH_SECONDS = 0.25e-3
-"""Shorter than `run`'s: the faster the sides alternate, the more of a spell of noise they share."""
+BATCH_SECONDS = 0.25e-3  # shorter than `run`'s: the faster the sides alternate, the more of a spell of noise they share
 
 
 class TwoStages:
@@ -311,7 +309,6 @@ class TwoStages:
         return any(self.evidence(state, row).p_equivalent > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
-        """Flag the rows that seem to have changed, and fix how many fresh rounds will confirm them."""
         evidence = {state: {row: self.evidence(state, row) for row in self._open(state)} for state in states}
         flagged = {
             state: {row: result for row, result in rows.items() if needs_confirmation(result)}
@@ -356,7 +353,6 @@ class TwoStages:
                         self._stopped.update(state.key(row) for row in rows if can_stop(self.evidence(state, row)))
 
     def _null_controls(self, states: Sequence[CaseState]) -> set[CaseState]:
-        """Choose the cases in which the hidden copy of base takes part."""
         return set(self._rng.sample(list(states), ceil(NULL_SHARE * len(states))))
 
     def _sweep(

@@ -317,7 +317,6 @@ class Channel:
             self._descriptor = None
 
     def _missing(self) -> int:
-        """Return how many bytes this message needs next."""
         if len(self._received) < _HEADER:
             return _HEADER - len(self._received)
         length = int.from_bytes(self._received[:_HEADER], "little")

@@ -368,7 +368,6 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
 
 
 def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
-    """Return the stored rounds of a run that is resumed, as events."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
     for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):

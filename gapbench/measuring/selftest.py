@@ -36,8 +36,7 @@ from gapbench.store.ceilings import MEMORY, Ceiling
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
 
-Result = tuple[str, bool | None]
-"""What was found, and whether that is as expected; None where it cannot be told."""
+Result = tuple[str, bool | None]  # what was found, and whether that is as expected; None where it cannot be told
 
 _MIB = 2**20
 _SPINS = (2e-6, 10e-6, 50e-6, 200e-6, 1e-3)
@@ -95,13 +94,11 @@ def run(device: Device) -> Iterator[Finding]:
 
 @cache
 def _limits(device: Device) -> dict[tuple[str | None, str], Ceiling]:
-    """Return the device's ceilings, measured once for all checks."""
     limits = ceilings.of_accelerator(device) if isinstance(device, Accelerator) else ceilings.cpu.measure([1])
     return {(ceiling.level, ceiling.kind): ceiling for ceiling in limits}
 
 
 def _canary(name: str, share: int | None, device: Device) -> Result:
-    """Tell whether a clock's canary is read clearly more slowly from memory than from the cache."""
     timer: Any = clocks.clock(name, device)
     timer.canary_share = share
     prepared = timer.prepare(0.0)

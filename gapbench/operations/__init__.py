@@ -112,7 +112,6 @@ def is_user_spec(spec: str) -> bool:
 
 
 def _is_network(spec: str) -> bool:
-    """Tell whether ``spec`` is that of a `network.Variant`."""
     return spec.startswith("{")
 
 

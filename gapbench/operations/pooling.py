@@ -16,7 +16,6 @@ _Pool = Callable[[Case], Function]
 
 
 def _of_rank(pools: Sequence[Callable[..., Tensor]], size: int) -> _Pool:
-    """Return the pool for a case's number of spatial dimensions, called with ``size``."""
     return lambda case: lambda x: pools[len(case.spatial) - 1](x, size)
 
 

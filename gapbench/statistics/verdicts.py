@@ -34,8 +34,7 @@ class Verdict(StrEnum):
     EQUIVALENT = "equivalent"
 
 
-LEVEL = 0.01
-"""The probability that identical code shows any regression (or any improvement) in a whole diff: 1 in 100."""
+LEVEL = 0.01  # the probability that identical code shows any regression (or any improvement) in a whole diff: 1 in 100
 
 EQUIVALENCE_LEVEL = 0.05
 """The probability that a row which changed by the margin is called equivalent, for each row alone, as usual in TOST."""
@@ -132,7 +131,6 @@ def judge(evidence: Sequence[Evidence], level: float = LEVEL) -> list[Judgement]
 
 
 def _changed(slower: float, faster: float, level: float) -> Judgement | None:
-    """Return the verdict for these adjusted p-values, None if they show no change."""
     if slower <= level:
         return Judgement(Verdict.REGRESSED, slower)
     return Judgement(Verdict.IMPROVED, faster) if faster <= level else None
@@ -180,8 +178,7 @@ INTERIM_LEVEL = 0.005
 """A row that is checked while it is measured stops once its TOST is this clear: ten checks add up to 5 %."""
 
 _CONFIRMING_POWER = 0.99
-_SPARE_ROUNDS = 3
-"""Added to the fewest rounds that can show a change, so that one dissenting round does not prevent it."""
+_SPARE_ROUNDS = 3  # added to the fewest rounds that can show a change, so that one dissenting round does not prevent it
 
 
 STEP_LOOKS = 3  # how often a matrix of versions is judged while it is measured: twice to stop early, and at the end

@@ -145,7 +145,6 @@ class GuardedTensor:
         self._copy = tensor.clone() if copy is None else copy
 
     def __bool__(self) -> bool:
-        """Tell whether the tensor still equals its copy."""
         return same_bits(self.tensor, self._copy)
 
     def restore(self) -> None:

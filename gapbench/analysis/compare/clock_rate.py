@@ -41,7 +41,6 @@ def caused_by_clock(
 
 
 def _levels(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return each round's level of the log of times and of clock rates."""
     samples = with_memory(samples.reindex(columns=[*samples.columns.union(["sm_clock_mhz"])]))
     samples = samples[samples["sm_clock_mhz"] > 0]
     logs = samples.assign(time=np.log(samples["seconds_per_call"]), rate=np.log(samples["sm_clock_mhz"]))

@@ -196,8 +196,6 @@ _NO_RATIO = "without a ratio to compare, by its own time alone"
 
 @dataclass(frozen=True, slots=True)
 class _Estimates:
-    """The evidence of a row by each of its estimates; None if it has no such estimate."""
-
     ratio: Evidence | None
     adjusted: Evidence | None
     own: Evidence

@@ -108,7 +108,6 @@ def _warps(elements: int, chip: Chip) -> int:
 def _tiles(
     geometry: Geometry, chip: Chip, kernel: str, *, column: bool, longest: int = PERSISTENT, whole: bool = False
 ) -> list[Plan]:
-    """Return tiles long in channels (``column``) or positions, of at most ``longest``; ``whole`` rows are not cut."""
     longest = min(longest, power(geometry.window))
     plans = []
     for tile in TILES:

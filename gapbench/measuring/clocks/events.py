@@ -278,8 +278,6 @@ class EventClock(Clock):
         """Queue what comes before each timed call."""
 
     def _read(self, displace: Callable[[], object]) -> float:
-        """Touch the canary, displace it, and return the seconds of reading it again."""
-
         def launch() -> None:
             self._canary.touch()
             displace()
@@ -293,7 +291,6 @@ class EventClock(Clock):
             self._canary.touch()
 
     def _judge_canary(self) -> None:
-        """Refuse if the canary, touched before the calls, was in the cache after them."""
         if self._canary.was_warm(self._canary_pair.seconds):
             raise self._canary.refusal()
 

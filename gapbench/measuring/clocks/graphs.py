@@ -66,7 +66,6 @@ class GraphClock(EventClock):
     def _replay(
         self, graph: Graph, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
     ) -> float:
-        """Return the seconds of one replay, with ``before`` and ``after`` queued around its events."""
         pair = self._pairs[0]
 
         def launch() -> None:
