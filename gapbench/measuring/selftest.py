@@ -430,6 +430,7 @@ _TWINS = Check("identical code in one process", "within ±0.5 %", _NOISE, _alike
 _ACCEPTED = Check("implementations in each pass", "0 rejected", "see why with gapbench run --impl", _accepted)
 _KERNELS_WRONG = "report what is wrong; without a GPU, set TRITON_INTERPRET=1"
 _RIGHT = "0 wrong, both splits the same bit by bit"
+_ALTERNATING = partial(Check, "split_single_pass, inputs alternating", "0 differ", _KERNELS_WRONG)
 
 ON_CPU = (
     _COMPILER,
@@ -440,9 +441,7 @@ ON_CPU = (
     Check("ceilings", "no level slower than the next", _NOISE, _levels),
     _ACCEPTED,
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, 1)),
-    Check(
-        "split_single_pass, inputs alternating", "0 differ", _KERNELS_WRONG, partial(_single_pass, (2, 9, 37, 31), 20)
-    ),
+    _ALTERNATING(partial(_single_pass, (2, 9, 37, 31), 20)),
 )
 """The checks for the host's processor."""
 
@@ -478,11 +477,6 @@ ON_ACCELERATOR = (
     Check("Triton's choice, five times", "one plan, or regret below 3 %", _NOISE, _tuned),
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, None)),
     Check("Triton's plans, 2^31 elements", _RIGHT, _KERNELS_WRONG, partial(_plans, _HUGE, ["bfloat16"], 1)),
-    Check(
-        "split_single_pass, inputs alternating",
-        "0 differ",
-        _KERNELS_WRONG,
-        partial(_single_pass, (1, 32, 112, 112), 10**5),
-    ),
+    _ALTERNATING(partial(_single_pass, (1, 32, 112, 112), 10**5)),
 )
 """The checks for a GPU or another accelerator."""

@@ -8,8 +8,7 @@ decides. Rows that cannot be compared get a structural verdict; rows that neithe
 from collections.abc import Collection, Sequence
 
 from gapbench.analysis.compare import evidence
-from gapbench.analysis.compare.clock_rate import caused_by_clock
-from gapbench.analysis.compare.counts import with_counts
+from gapbench.analysis.compare.counts import caused_by_clock, with_counts
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, rows_of, structural
 from gapbench.analysis.compare.steps import Matrix, matrix

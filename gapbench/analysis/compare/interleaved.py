@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from gapbench.analysis.compare.clock_rate import caused_by_clock
-from gapbench.analysis.compare.counts import with_counts
+from gapbench.analysis.compare.counts import caused_by_clock, with_counts
 from gapbench.analysis.compare.rows import ROW, Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
 from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, judge, paired
