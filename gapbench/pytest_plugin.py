@@ -1,8 +1,7 @@
 """Suites as pytest-benchmark suites: ``pytest suites/bench_quick.py``.
 
-One item per case and implementation. All selected items are measured together, interleaved, by the same engine as
-``gapbench run`` and into the same store; then each item passes its samples to pytest-benchmark, which does not time
-again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-group-by`` use the samples of the store.
+One item per case and implementation. All selected items are measured together by the engine of ``gapbench run``, into
+the same store; then each passes its samples to pytest-benchmark, whose options work on them.
 """
 
 import os

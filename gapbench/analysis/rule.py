@@ -1,7 +1,6 @@
 """Learn a rule that chooses an implementation by shape, dtype and layout, from the results of a run.
 
-The rule is a decision tree, grown greedily until no choice of a leaf is worse than allowed. Its regret is the time of
-what it chooses over the fastest of the case, less 1.
+A decision tree is grown until no choice is worse than allowed. Regret is its time over the case's fastest, less 1.
 """
 
 import math
@@ -84,10 +83,7 @@ class Rule:
 
 
 def learn(results: pd.DataFrame, most: float) -> Rule:
-    """Learn a rule from one run's results with regrets of at most ``most`` (0.03 for 3 %) where that is possible.
-
-    Raises `NothingMatchedError` without a ranked time, and `GapbenchError` where they mix values of `CONDITION`.
-    """
+    """Learn a rule from one run's results with regrets of at most ``most`` (0.03 for 3 %). Raises `GapbenchError`."""
     ranked = results[results["ranked"].astype(bool) & results["best"].notna()]
     if ranked.empty:
         raise NothingMatchedError("no implementation was ranked there, so there is nothing to choose; see -k")

@@ -1,7 +1,4 @@
-"""Select the cases that fit a budget, and divide cases among several machines.
-
-Times here are estimates from before any measurement, good to a factor of two; they are never reported as results.
-"""
+"""Fit cases to a budget by estimated seconds, good to a factor of two, and divide them among several machines."""
 
 import getpass
 import hashlib
@@ -101,9 +98,8 @@ class Trimmed:
 def fit_to_budget(plans: Sequence[CasePlan], effort: Effort) -> Trimmed:
     """Return the case plans that fit the budget of ``effort``, at least one, in their own order.
 
-    Selects the one that fits and differs most from all selected ones, again and again (farthest-first traversal,
-    Gonzalez, Theor. Comput. Sci. 38 (1985) 293), by the difference over the root of the cost: neither the slowest nor
-    the fastest.
+    Selects the one that fits and differs most from all selected, again and again (farthest-first traversal, Gonzalez,
+    Theor. Comput. Sci. 38 (1985) 293), by difference over the root of the cost: neither slowest nor fastest first.
     """
     costs = [estimate(case_plan, effort) for case_plan in plans]
     graphs = sum(map(_compiled, plans))
@@ -166,8 +162,7 @@ def shard_of(
 ) -> tuple[list[CasePlan], dict[str, Any]]:
     """Return the case plans of shard ``number`` (from 1) of ``count``, and its run's fields. Raises as `partition`.
 
-    ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` has indices in the whole
-    plan.
+    ``sweep`` is the same in all shards of a plan, effort and commit; ``places`` has the indices in the whole plan.
     """
     shards = partition(plans, effort, count)
     own = shards[number - 1]

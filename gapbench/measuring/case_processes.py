@@ -1,9 +1,8 @@
 """The processes of one case: they load its contenders, judge them, and measure its rounds.
 
-On the CPU a process loads the case once, and rounds are forked from it (`serve_case`); after some rounds another one
-replaces it. Where that is impossible (an accelerator, OpenMP's threads, threads that an implementation left running),
-every round loads the case itself. Sides share a process if they can; else each has its own, and they pass a token
-(`side_sync`).
+On the CPU a process loads the case once, and some rounds are forked from it (`serve_case`). Where that is impossible
+(an accelerator, threads that are left running), every round loads the case itself. Sides share a process if they can;
+else each has its own, and they pass a token (`side_sync`).
 """
 
 import contextlib

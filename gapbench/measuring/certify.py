@@ -1,7 +1,6 @@
 """Certify a machine: compare code with itself and with planted slowdowns, as ``gapbench ab`` does, and count.
 
-Every comparison is a whole one. Which case is slowed down in which, and by how much, is drawn at random and looked at
-only when all verdicts are there.
+Which case is slowed down by how much is drawn at random, and looked at only when all verdicts are there.
 """
 
 import math
@@ -53,8 +52,7 @@ def comparisons(
 ) -> Iterator[list[TrialRow]]:
     """Yield the rows of one comparison after the other, at least of one, until ``seconds`` have passed.
 
-    ``observe`` is told the number of a comparison and about how many there will be. Raises `RefusedError` on a machine
-    with other work, `GapbenchError` where the planted work cannot be measured.
+    ``observe`` is told its number and about how many there will be. Raises `RefusedError` on a machine with other work.
     """
     target, begin = find_device(device), time.monotonic()
     machine = environment.describe(target.name).machine
@@ -188,10 +186,7 @@ def _exact(count: int, of: int, confidence: float) -> tuple[float | None, float 
 
 
 def predicted(before: Sequence[TrialRow], case: str, change: float) -> float | None:
-    """Predict the share of changes that a comparison finds, from the scatter of unchanged code in earlier ones.
-
-    Decides on normal log ratios by the rules of `ab`. None without earlier scatter of the case, or a confirmed change.
-    """
+    """Predict the share of changes that a comparison finds, by the scatter of earlier ones; None without that."""
     scatters = [
         math.log(row.ratio_high / row.ratio_low) / 2 / _NORMAL * row.rounds**0.5
         for row in before

@@ -1,8 +1,4 @@
-"""Catch implementations that look fast by cheating. Nothing here runs inside a timed batch.
-
-These checks catch right outputs whose work was not timed, on other threads or by another clock; the oracle catches
-wrong outputs, the `examiner` remembered ones.
-"""
+"""Catch right outputs whose work was not timed, on other threads or by another clock; never in a timed batch."""
 
 import sys
 import time
@@ -68,8 +64,7 @@ def replaced() -> str | None:
 def off_thread_work(call: Callable[[], Tensor], case: Case) -> str | None:
     """Return a reason if other threads than the caller's spent over 10 % of the calls' processor time, else None.
 
-    Only for one thread of the CPU: OpenMP's threads are meant to work, and on accelerators autograd launches from
-    another. Runs ``call`` for 10 ms, and longer to confirm a suspicion.
+    Only for one thread of the CPU: on accelerators autograd launches from another. Runs ``call`` for 10 ms or more.
     """
     if case.threads > 1 or case.device != "cpu":
         return None

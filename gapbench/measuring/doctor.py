@@ -40,11 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """The result of the A/A test.
-
-    ``spread`` and ``bias`` are the standard deviation and median of a round's log ratio; ``round_seconds`` is of one
-    case.
-    """
+    """The standard deviation and median of a round's log ratio of identical code, and a case's seconds for one."""
 
     spread: float
     round_seconds: float

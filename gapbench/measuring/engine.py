@@ -40,9 +40,8 @@ def measure(
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
-    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted.
-    ``with_ceilings`` measures the machine's ceilings before the cases. ``servers`` started early; the caller ends them.
-    An implementation that raises, is wrong, hangs or kills its process fails in its own rows; all others are measured.
+    ``policy`` is `Precision` by default. ``earlier`` are rounds from before an interruption. ``with_ceilings`` measures
+    these first. ``servers`` started early; the caller ends them. What fails does so in its own rows only.
     """
     effort = plan.effort
     policy = policy or Precision(effort)

@@ -1,8 +1,7 @@
 """Compare a worker's outputs with expected outputs, in a process that runs no foreign code.
 
 Code in a worker can read all of its memory, so expected outputs are never there. The examiner makes the same inputs
-from the same seeds and chooses which elements change unannounced. The parent accepts no batches of an output that it
-has not approved.
+from the same seeds, and the parent accepts no batches of an output that it has not approved.
 """
 
 import contextlib

@@ -1,12 +1,9 @@
 """Preloaded processes that fork a fresh worker for each job.
 
 Starting Python with torch takes seconds; forking a process that has loaded it takes about 10 ms. `multiprocessing`'s
-forkserver exists once per process; these differ in preloads and memory settings. A `Branch` is a worker that has
-loaded one case's contenders, and forks the rounds of that case. A job is sent with one end of a socket pair, on which
-the child sends messages of `protocol`, and the process that forked it its `WorkerExit` at the end.
-
-Workers run untrusted code. They inherit no secret of the caller's environment (see `worker_env`), and whatever they
-write affects their own rows only.
+forkserver exists once per process; these differ in preloads and memory settings. A job is sent with one end of a socket
+pair, on which the child sends messages of `protocol`, and the process that forked it its `WorkerExit`. Workers run
+untrusted code: they inherit no secret (`worker_env`), and what they write affects their own rows only.
 """
 
 import array

@@ -1,7 +1,4 @@
-"""The process that forks a worker for each job, and reports how each ended.
-
-`forkserver.ForkServer` starts it with descriptors of its control socket and the shared byte. Workers may `serve` too.
-"""
+"""The process that forks a worker for each job of a `ForkServer` or `Branch`, and reports how each ended."""
 
 import array
 import contextlib

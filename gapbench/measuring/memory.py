@@ -1,8 +1,7 @@
 """Control the host's memory as a condition of measurements: allocator settings, page faults, and heap placement.
 
-Otherwise each process decides anew whether a temporary gets mapped memory, which made times scatter by 30 %. So the
-condition has a name (`records.MEMORY`). Workers would be forked with one heap, whose layout changed a mean by 20 %, so
-each shuffles its own.
+Temporaries in mapped memory made times scatter by 30 %, so the condition has a name (`records.MEMORY`). The layout of a
+heap changed a mean by 20 %, so each worker shuffles its own.
 """
 
 import platform

@@ -1,7 +1,4 @@
-"""What to measure next, and when to stop: precision for `run`, stages, steps or readings for what compares sides.
-
-A policy yields events and sweeps: rounds of several cases, in order, recorded in their `CaseState` before the next.
-"""
+"""What to measure next, and when to stop: policies yield events and sweeps, rounds of several cases in order."""
 
 import time
 from collections import defaultdict

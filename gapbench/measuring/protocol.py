@@ -93,11 +93,7 @@ class RoundFailure(Struct, frozen=True, tag=True):
 
 
 class Batches(Struct, tag=True):
-    """The timed batches of one round of one case by one clock, one list a column.
-
-    ``page_faults`` and ``instructions`` are per call, ``sm_clock_mhz`` the device's rate in front of the batch, or
-    null.
-    """
+    """The timed batches of one round of one case by one clock, one list a column; counts are per call, or null."""
 
     contender: list[Index] = []
     turn: list[Index] = []
@@ -133,8 +129,7 @@ class Batches(Struct, tag=True):
 class RoundResult(Struct, frozen=True, tag=True):
     """The measurements of a round, by clock: batches, batch lengths (``calibration``) and fields of `Preparation`.
 
-    ``slowdowns`` say how many times as long as at the start the device took for a fixed piece of work, in the worst
-    batch. ``telemetry`` has the columns of `records.SAMPLES` that describe the machine's state.
+    ``slowdowns`` say how many times as long as at the start the device took for the same work, in the worst batch.
     """
 
     batches: dict[str, Batches]

@@ -95,11 +95,7 @@ def measure(
     examiner: Examiner,
     sync: SideSync = SINGLE_PROCESS,
 ) -> RoundResult | RoundFailure:
-    """Measure one round, or return its first failure, which makes the round invalid.
-
-    ``examiner`` has begun the paper with this round's `seeds`; with ``sync``, others measure the contenders not loaded
-    here.
-    """
+    """Measure the loaded contenders of a round, others elsewhere by ``sync``; or return what makes it invalid."""
     case = prepared.case
     gc.disable()
     order = Random(assignment.seed)  # the same in all processes

@@ -1,8 +1,7 @@
 """Schedule batches: many short turns, each with one batch of every contender in a random order.
 
-Noise on shared machines comes in spells of 10 ms to seconds in which everything slows down. Contenders that alternate
-faster share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not. Contenders
-in several processes have the same schedule, of which each process runs its own batches (see `side_sync`).
+Noise comes in spells of 10 ms to seconds. Contenders that alternate faster share each spell, and their ratio cancels
+it. Contenders in several processes have the same schedule, of which each runs its own batches (`side_sync`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -152,9 +151,8 @@ def run_turns(
 ) -> None:
     """Run the batches of ``steps`` and add each to ``batches``.
 
-    Calls ``begin(contender)`` before each batch, times it within ``range_of(contender)``, and then calls
-    ``keep(step, output)`` with its last output. Outputs are dropped at once, so that all contenders have the same free
-    memory.
+    Calls ``begin(contender)`` before each batch, times it within ``range_of(contender)``, then calls ``keep`` with its
+    last output, which is dropped at once, so that all contenders have the same free memory.
     """
     # A cold clock would refuse the empty calls that show the harness's own share.
     counted_clock = clock.device_class is Cpu and not clock.cold

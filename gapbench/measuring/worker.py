@@ -56,8 +56,8 @@ def judge_contenders(
 ) -> None:
     """Send `Judged` for each contender, in order, up to the first that is not ok.
 
-    ``task`` is None in a worker forked from a process that has loaded the case; else the worker loads it, and sends
-    `Prepared` first. The descriptor is the examiner's, whose paper has ``seeds``.
+    The worker loads ``task`` and sends `Prepared` first, unless it was forked from a process that has (None). The
+    descriptor is the examiner's, whose paper has ``seeds``.
     """
     examiner = Examiner(descriptors[0])
     examiner.begin(0)
@@ -148,9 +148,8 @@ def measure_rounds(
 ) -> None:
     """Measure a round of each case in turn, and send its `RoundResult`, or the `RoundFailure` that prevented it.
 
-    A job's task is as for `judge_contenders`, but no `Prepared` is sent. The first of ``descriptors`` is the
-    examiner's, whose papers are those of the jobs. Where several processes share the round, those of this process's
-    current byte, of its inbox, and of every process's outbox follow.
+    Tasks are as for `judge_contenders`. The ``descriptors`` are the examiner's and, where processes share the round,
+    those of this one's current byte, its inbox, and all outboxes.
     """
     examiner, *shared = descriptors
     sync = SINGLE_PROCESS

@@ -1,7 +1,6 @@
-"""A whole network of the user's, with its own pooling or with that of a patch: what a replacement saves end to end.
+"""A whole network of the user's, with its own pooling or a patch's: what a replacement saves end to end.
 
-The input x of a case is the network's; further inputs are its own. Its first output that is a float tensor is judged,
-against the network in float64, or in float32 for half precision.
+Its first output of floats is judged, against the network in float64, or in float32 for half precision.
 """
 
 import contextlib
@@ -109,8 +108,7 @@ def unwrapped(module: Any) -> Any:
 class Variant(Struct, frozen=True):
     """A network as an implementation: its arguments of `load`, and how it runs; as the spec of a plan it is JSON.
 
-    ``case_id`` is its input's case, ``output`` the judged shape, ``patch`` a file whose ``apply(model)`` replaces
-    pooling.
+    ``case_id`` is its input's case, ``output`` the judged shape, ``patch`` a file that can ``apply(model)``.
     """
 
     target: str

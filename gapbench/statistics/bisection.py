@@ -32,10 +32,7 @@ class Search:
         self._log_weights = np.zeros(commits)
 
     def log_odds(self, positions: Floats) -> float:
-        """Return the log odds of after against before the step that some rounds give, as if none misled.
-
-        By Hodges and Lehmann's location, limited to the ends, and a scatter of at least that of a typical reading.
-        """
+        """Return the log odds of after against before the step, by Hodges and Lehmann, as if no round misled."""
         scatter = max(_scatter(positions), float(np.median(self._scatters or [0.0])))
         end = abs(self.step) / 2
         location = float(np.clip(np.median(walsh_averages(positions)), -end, end))

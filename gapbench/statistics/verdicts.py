@@ -1,10 +1,7 @@
 """Decide what changed: arrays of log times or log ratios in, frozen dataclasses out.
 
-`student` and `paired` test one row (a case, an implementation, a clock); `judge` then decides over all rows together.
-Changes are of log(head / base). A margin of 1 % means head / base between 1/1.01 and 1.01, so that swapping the sides
-mirrors every verdict.
-
-`decide` judges in two stages: it screens every row, then confirms likely changes with fresh rounds.
+`student` and `paired` test a row's log(head / base); `judge` decides over all rows, `decide` in two stages. A margin of
+1 % means head / base between 1/1.01 and 1.01, so that swapping the sides mirrors every verdict.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,9 +66,8 @@ class Evidence:
 class Judgement:
     """A statistical verdict, its p-value, and for ``inconclusive`` the rounds per side that would probably decide.
 
-    ``p_value`` belongs to the verdict's own test: adjusted for all rows, or that of TOST for ``equivalent``. For an
-    ``inconclusive`` row it is the smaller adjusted one. ``rounds_needed`` is None if more rounds would not help (see
-    `rounds_needed`).
+    ``p_value`` is the verdict's own: adjusted for all rows, of TOST for ``equivalent``, the smaller for
+    ``inconclusive``.
     """
 
     verdict: Verdict

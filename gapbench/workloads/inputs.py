@@ -50,11 +50,8 @@ def noise(case: Case, seed: int) -> Tensor:
 def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
     """Return the input of one round: noise around a different mean in every row, with no mean near 0.
 
-    With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
-    channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
-    elements.
-
-    ``drawn`` is a `noise` to reuse where drawing it takes too long; the means still differ with ``seed``.
+    With plain `randn` an output of zeros would pass for large windows; with one common mean another channel's would.
+    Values are within about ±8: no sum in float16 overflows below 8,000 elements. ``drawn`` is a `noise` to reuse.
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)

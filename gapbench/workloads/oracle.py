@@ -21,12 +21,10 @@ def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
     """Return the largest |y - reference| / scale that counts as right, for a random input or for a ``pattern``.
 
     ``steps`` is how many numbers one output sums; the scale is the sum without cancellation, mean|x| for an average.
-
     The tolerance is that of the output's dtype plus the rounding of a sum in float32 (float64 for float64), u in every
     step. On random inputs rounding grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
-    A2815): the worst of some hundred rows, summed one element after the other, reaches the root, so four times that is
-    allowed. On patterns every step may round the same way, so the bound is steps * u, which no order of summing
-    exceeds. A sum in half precision is far outside.
+    A2815), which the worst of some hundred rows reaches, so four times that is allowed. On patterns every step may
+    round the same way: steps * u, which no order of summing exceeds.
     """
     unit_roundoff = 2.0**-53 if dtype == "float64" else 2.0**-24
     return RTOL[dtype] + (steps if pattern else 4 * math.sqrt(steps)) * unit_roundoff

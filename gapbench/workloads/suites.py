@@ -72,8 +72,8 @@ def suite(
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
     ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete, by default each
-    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of the
-    function's docstring or of the module's.
+    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of a
+    docstring.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:

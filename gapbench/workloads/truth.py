@@ -12,10 +12,9 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
+    """The float64 answer for one input of ``steps`` sums, and the scale of errors, of the same shape.
 
-    ``steps`` is how many numbers one value sums. ``own_error`` is the relative error of the same in the case's own
-    dtype.
+    ``own_error`` is the relative error of the same in the case's own dtype, which others may double.
     """
 
     value: Tensor

@@ -87,10 +87,7 @@ def _exact(name: str, old: Result | None, new: Result | None, margin: float) -> 
 def caused_by_clock(
     rows: Mapping[Key, Row], base: pd.DataFrame, head: pd.DataFrame, margin: float, paired: bool = False
 ) -> Iterator[tuple[Key, Row]]:
-    """Yield changed rows whose cycles (seconds times rate) differ by less than ``margin`` as inconclusive.
-
-    ``base`` and ``head`` are samples, ``paired`` if their rounds are the same. Without rates, nothing is yielded.
-    """
+    """Yield changed rows whose cycles (seconds times rate) differ by less than ``margin`` as inconclusive."""
     changed = {key: row for key, row in rows.items() if row.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
     if not changed:
         return

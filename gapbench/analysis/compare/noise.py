@@ -1,8 +1,7 @@
 """Estimate how far two runs of the same code differ: by the scatter of their rounds, and beyond it.
 
-A row's shift from one run to another has two variances: that of its rounds, which more rounds reduce, and one between
-runs, which differ in code placement, memory, frequencies and neighbours. The second is estimated from rows that are
-mostly unchanged: robustly, within bounds, and always combined with a default.
+A shift from one run to another has two variances: that of its rounds, and one between runs, which differ in code
+placement, memory, frequencies and neighbours. It is estimated robustly from rows that are mostly unchanged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -72,10 +71,7 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Update the scale by ``shifts`` presumed unchanged, pairs of a value and its variance by rounds.
-
-        The excess variance makes the median standardised square as expected: a minority of shifts may have changed.
-        """
+        """Update the scale by mostly unchanged shifts (value, variance by rounds): their median square is as expected."""
         pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
         if not len(pairs):
             return self

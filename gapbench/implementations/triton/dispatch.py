@@ -1,7 +1,4 @@
-"""The function for a case: its first call times the plans and stores the choice, which `Gap.plan` then names.
-
-Triton's own benchmark times. The choice lies in Triton's cache folder, so that every worker takes the same plan.
-"""
+"""The function for a case: its first call times the plans and stores the choice in Triton's cache folder."""
 
 import hashlib
 import json

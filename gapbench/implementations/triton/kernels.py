@@ -94,9 +94,8 @@ def single_pass_kernel(
 def flat_kernel(x, y, rows, WINDOW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK: tl.constexpr):
     """Average BLOCK_C rows of a contiguous (rows, WINDOW), read as one flat stretch and then cut into rows.
 
-    Rows of 49 half floats start anywhere, so a tile of rows is read 2 bytes at a time; the stretch of BLOCK_C of
-    them starts on a multiple of 16 bytes and is read 16 bytes at a time. It goes through shared memory into a tile of
-    (BLOCK_C, BLOCK_R), BLOCK_R >= WINDOW. BLOCK >= BLOCK_C·WINDOW.
+    Rows of 49 half floats start anywhere; the stretch of BLOCK_C of them is aligned and read 16 bytes at a time. It
+    goes through shared memory into a tile of (BLOCK_C, BLOCK_R), BLOCK_R >= WINDOW. BLOCK >= BLOCK_C·WINDOW.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     first = tl.program_id(0).to(tl.int64) * BLOCK_C

@@ -118,9 +118,8 @@ def _run(launch: Launch) -> None:
 def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - the second plan is for `_keep`
     """Average ``x`` (N, C, *spatial), in any strides, over its spatial dimensions; returns (N, C, 1, ..., 1).
 
-    Sums in float32, or float64 for float64. An empty window averages to NaN. Only inputs whose spatial dimensions do
-    not collapse into one stride are copied. Plans are the texts of `Plan`. Runs on the current device, which must be
-    x's.
+    Sums in float32, or float64 for float64. Only inputs whose spatial dimensions do not collapse into one stride are
+    copied. Plans are the texts of `Plan`. Runs on the current device, which must be that of x.
     """
     y = x.new_empty((x.shape[0], x.shape[1], *(1 for _ in x.shape[2:])))
     if x.numel() == 0:

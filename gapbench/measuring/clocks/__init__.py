@@ -1,8 +1,4 @@
-"""Clocks: named timing protocols, a class each. All time that gapbench reports comes from a clock.
-
-The same kernel has another time by each, so every number is given with its clock's name. `base` has the class of all
-clocks, the one timing loop and the canary; `events` has the launches behind a delay.
-"""
+"""Clocks: named timing protocols, a class each; every number is given with its clock's name."""
 
 from gapbench.machine.devices import Cpu, Device
 from gapbench.measuring.clocks.base import Clock, ClockError, ClockRefusedError, ClockUnsupportedError

@@ -1,7 +1,4 @@
-"""The base of all clocks, the one timing loop, and the proof that a time is cold.
-
-A time is cold if its inputs together exceed the cache so far that none stays in it, and a canary proves that.
-"""
+"""The base of all clocks, the one timing loop, and the canary that proves that a time is cold."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence

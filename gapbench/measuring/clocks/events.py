@@ -197,10 +197,7 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 
 
 def undisturbed_mean(values: Sequence[float]) -> float:
-    """Return the mean without what took longer than twice the median and `_INTERRUPTION`.
-
-    A mean resolves steps of the device's clock, as a median does not; another process's time slice would shift it.
-    """
+    """Return the mean (a median resolves less) without values over twice the median and `_INTERRUPTION`."""
     limit = 2 * median(values) + _INTERRUPTION
     return fmean(value for value in values if value <= limit)
 

@@ -43,11 +43,7 @@ class Host(Clock):
 
 
 class HostCold(Clock):
-    """Time calls that are complete when they return, with every input read from memory.
-
-    Inputs rotate through more than twice the last-level cache, on from batch to batch: a batch may be a part of a
-    rotation.
-    """
+    """Time calls that are complete when they return, with inputs rotating through twice the last-level cache."""
 
     name = "host_cold"
     device_class = Cpu
