@@ -1,8 +1,7 @@
 """Suites as pytest-benchmark suites: ``pytest suites/bench_quick.py``.
 
-One item per case and implementation. All selected items are measured together, interleaved, by the same engine as
-``gapbench run`` and into the same store; then each item passes its samples to pytest-benchmark, which does not time
-again. So `-k`, ``--benchmark-json``, ``--benchmark-compare`` and ``--benchmark-group-by`` use the samples of the store.
+One item per case and implementation. All selected items are measured together by the engine of ``gapbench run``, into
+the same store; then each passes its samples to pytest-benchmark, whose options work on them.
 """
 
 import os
@@ -43,8 +42,6 @@ def _suite(item: object) -> "Suite | None":
 
 
 class _CaseList(pytest.Module):
-    """A weighted list of cases, as a module with one suite."""
-
     def _getobj(self) -> ModuleType:
         from gapbench.workloads import suites
 
@@ -123,10 +120,7 @@ class Replay:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
-    """Return a function that reports this item's samples to pytest-benchmark, for the suite's body to call.
-
-    Unsupported ones are skipped, wrong or failed ones fail; with ``--benchmark-disable`` the oracle only judges.
-    """
+    """Return a function that reports this item's samples, skips or fails; the oracle only judges if disabled."""
     case, name = request.param
 
     def report() -> None:
@@ -201,7 +195,6 @@ def _recording(session: pytest.Session, repeat: int) -> "Recording":
 
 
 def _locked(config: pytest.Config, name: str) -> "Lock":
-    """Lock the device while measuring; a wait for another process is announced at once."""
     from gapbench.machine import device_lock
     from gapbench.machine.devices import device
 

@@ -1,14 +1,10 @@
-"""Follow times over stored runs: trends and their steps.
-
-Runs are not interleaved with each other: the state of the machine differs between them. To decide whether one commit is
-slower than another, measure both together; a step over runs shows which commits to compare.
+"""Follow times over stored runs: trends and their steps, which show which commits to measure together.
 
 The logarithms of a trend's times are cut into segments of constant mean by ruptures (Truong, Oudre and Vayatis, Signal
 Processing 167 (2020) 107299), exactly and by least squares. A step costs ``4 sigma^2 log n``, where ``sigma^2`` is half
 the mean square of successive differences (von Neumann, Annals of Mathematical Statistics 12 (1941) 367). That is twice
-Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which has too many false steps in few runs: in
-2,000 series of white noise it found a step in 5 % of those of 6 runs and in 12 % of those of 10 or 20. This penalty
-finds one in 2 %, 3 % and 2 %, and of steps of 3 sigma in the middle it finds 5, 8 and 10 of ten.
+Schwarz' criterion (Yao, Statistics & Probability Letters 6 (1988) 181), which finds a step in up to 12 % of 2,000
+series of 6, 10 or 20 values of white noise; this one in 2 to 3 %, and of steps of 3 sigma it finds 5, 8 and 10 of ten.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,11 +31,7 @@ class Order:
 
 
 def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
-    """Order runs by commit if the repository of ``folder`` has all their commits, else by start time.
-
-    Runs of one commit are in the order of their start. If a commit is missing, all runs are ordered by time: an order
-    by commits and times together could contradict itself.
-    """
+    """Order runs by commit if the repository of ``folder`` has all their commits, else all of them by start time."""
     runs = {run.id: run.commit for run in sorted(documents, key=lambda run: run.id)}  # ids are times
     positions = positions_of(filter(None, runs.values()), folder)
     if positions is None:
@@ -51,10 +43,7 @@ def order(documents: Sequence[Run], folder: Path | None = None) -> Order:
 
 
 def positions_of(commits: Iterable[str], folder: Path | None = None) -> dict[str | None, int] | None:
-    """Return the position of each commit in git's topological order: parents first, branches kept together.
-
-    Commits that the repository lacks are left out. None if ``folder`` (None: the current one) is not in a repository.
-    """
+    """Return commits' positions in git's topological order; unknown ones are left out. None without a repository."""
     asked = [commit for commit in dict.fromkeys(commits) if not set(commit) - set("0123456789abcdef")]
     # each name gets a line: "<full hash> commit", or "<name> missing"
     output = git.ask(folder, "cat-file", "--batch-check=%(objectname) %(objecttype)", lines=asked)
@@ -97,10 +86,8 @@ class Change:
     """A step before the point at ``index``: the ratio of the segments' mean times, after to before, and its cause.
 
     The cause is ``environment`` if that changed, even if the code changed too; ``unknown`` if a run lacks its
-    environment or commit; ``unexplained`` between clean runs of one commit; otherwise ``code``.
-
-    The interval takes the position of the step as given, although the same data determined it: with few runs it is too
-    narrow.
+    environment or commit; ``unexplained`` between clean runs of one commit; otherwise ``code``. The interval takes the
+    step's position as given, although the data determined it: with few runs it is too narrow.
     """
 
     index: int
@@ -154,7 +141,6 @@ def _trend(runs: Sequence[Run], rows: pd.DataFrame) -> Trend:
 
 
 def _changed(before: Run, after: Run) -> list[str]:
-    """Return the known changes as phrases: ``torch 2.12.0 → 2.13.0``."""
     changed = differences(before.environment, after.environment)
     return [f"{fact.name} {fact.before} → {fact.after}" for fact in changed if None not in (fact.before, fact.after)]
 

@@ -17,14 +17,9 @@ def regrets(results: pd.DataFrame) -> pd.DataFrame:
 
     ``cases`` counts the cases with any time (``unanswered`` those without), ``lacks`` those in which this
     implementation has none. If that is 0 it competes: ``geometric_mean`` and ``worst`` are of its ratio to the fastest
-    of the case (a ratio of seconds if they were not timed in the same turns), ``worst_case`` is the case of the latter;
-    1 is no regret. An implementation that lacks a case has nulls there and comes last: a mean over the easier cases
-    would favour it.
-
-    ``seconds`` is the sum of weight x seconds with this one choice, ``best_of_each`` the same with the best of every
-    case; null in suites whose cases have no weights.
-
-    The fastest of several noisy times is a little too fast, so regret within the noise is above 1 for all.
+    of the case (a ratio of seconds if they were not timed in the same turns), 1 is no regret, noise makes it larger;
+    ``worst_case`` is the case of the latter. Others have nulls there and come last. ``seconds`` is the sum of weight x
+    seconds with this one choice, ``best_of_each`` with the best of every case; null without weights.
     """
     contested = results[results["ranked"].astype(bool)]
     frames = [_of_one(key, group) for key, group in contested.groupby([*BY], dropna=False, sort=False)]

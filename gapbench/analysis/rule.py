@@ -1,8 +1,6 @@
 """Learn a rule that chooses an implementation by shape, dtype and layout, from the results of a run.
 
-The rule is a decision tree, grown greedily until no choice of a leaf is worse than allowed, and no further: a rule of
-one leaf means that one implementation is as good as choosing. Its regret is the time of what it chooses over the
-fastest of the case, less 1.
+A decision tree is grown until no choice is worse than allowed. Regret is its time over the case's fastest, less 1.
 """
 
 import math
@@ -20,15 +18,13 @@ from gapbench.store.records import REFERENCE
 CONDITION = ("operation", "device", "clock", "memory", "pass", "threads")
 """Columns that a rule does not choose by: it is for one value of each."""
 
-NUMBERS = ("outputs", "size")
-"""What is split at a number: averages to compute (N x C), and elements that each averages."""
+NUMBERS = ("outputs", "size")  # what is split at a number: averages to compute (N x C), and elements that each averages
 
 WORDS = ("dtype", "layout")
 
 _DEEPEST = 8
 
-Case = Mapping[str, Any]
-"""The features of a case."""
+Case = Mapping[str, Any]  # the features of a case
 
 
 @dataclass(frozen=True)
@@ -87,11 +83,7 @@ class Rule:
 
 
 def learn(results: pd.DataFrame, most: float) -> Rule:
-    """Learn a rule with regrets of at most ``most`` (0.03 for 3 %) where that is possible.
-
-    ``results`` are those of one run, with the ratios to the fastest of each case. Raises `NothingMatchedError` without
-    a ranked time, and `GapbenchError` where they mix values of `CONDITION`.
-    """
+    """Learn a rule from one run's results with regrets of at most ``most`` (0.03 for 3 %). Raises `GapbenchError`."""
     ranked = results[results["ranked"].astype(bool) & results["best"].notna()]
     if ranked.empty:
         raise NothingMatchedError("no implementation was ranked there, so there is nothing to choose; see -k")
@@ -160,7 +152,6 @@ class _Table:
         return np.array([values[row, self.names.index(_leaf(tree, self.features(row)))] for row in rows])
 
     def features(self, row: int) -> Case:
-        """Return a row's case."""
         return {str(name): value for name, value in self.cases.iloc[row].items()}
 
     def grow(self, rows: Any, most: float, depth: int = 0) -> Tree:
@@ -188,7 +179,6 @@ class _Table:
         return float(worst[best]), float(total[best]), self.names[best]
 
     def _splits(self, rows: Any) -> Iterator[tuple[str, float | str, Any, Any]]:
-        """Yield the splits of some rows: feature, value, and the rows on either side."""
         some = self.cases.iloc[rows]
         for feature in (*WORDS, *NUMBERS):
             values = sorted(some[feature].unique())
@@ -205,7 +195,6 @@ class _Table:
                     yield feature, limit, rows[taken], rows[~taken]
 
     def region(self, rows: Any) -> Region:
-        """Return what the rows cover."""
         groups = self.cases.iloc[rows].groupby([*WORDS], sort=True)
         return {
             (str(dtype), str(layout)): (
@@ -216,10 +205,7 @@ class _Table:
         }
 
     def held_out(self, most: float) -> Iterator[float]:
-        """Yield regrets of the cases of each shape by a rule that was learnt from the other shapes.
-
-        Cases outside the region of the others are left out: there the rule chooses `REFERENCE`, whatever was learnt.
-        """
+        """Yield regrets of each shape's cases inside the region of the other shapes, by a rule learnt from those."""
         for shape in self.cases["shape"].unique():
             inside = (self.cases["shape"] == shape).to_numpy()
             others, held = np.flatnonzero(~inside), np.flatnonzero(inside).tolist()

@@ -61,11 +61,10 @@ class Outcome:
 
 
 def results(samples: pd.DataFrame, outcomes: Iterable[Outcome], limits: ceilings.Known = None) -> pd.DataFrame:
-    """Return one row per outcome with the columns of `records.RESULTS`.
+    """Return one row per outcome with the columns of `records.RESULTS`; only ``ok`` outcomes get numbers.
 
     ``ratio`` is seconds / seconds of the reference in the same turns: below 1 is faster. ``best_ratio`` is the same
-    against the fastest of the case. ``ceiling_fraction`` is the share of the machine's ``limits``. Only ``ok`` outcomes
-    get numbers; samples from before a failure stay in the samples.
+    against the fastest of the case. ``ceiling_fraction`` is the share of the machine's ``limits``.
     """
     outcomes = list(outcomes)
     turns = _turns(samples)
@@ -157,10 +156,7 @@ def log_ratios(turns: pd.DataFrame | None, name: str, reference: str) -> Floats:
 
 
 def ratio(samples: pd.DataFrame, name: str, reference: str, raced: bool = False) -> Interval:
-    """Return the ratio of two implementations by the samples of one case; nan if they share no round.
-
-    With a ``raced`` reference, which stopped early as slower, the upper bound may be all that is known.
-    """
+    """Return the ratio by one case's samples, nan without common rounds; a ``raced`` reference may give a bound."""
     values = (log_ratios(turns, name, reference) for turns in _turns(samples).values())
     return _interval(next(filter(len, values), np.empty(0)), faster=raced).exp()
 
@@ -203,9 +199,8 @@ def _rank(rows: Iterable[Row], turns: Mapping[Key, pd.DataFrame]) -> None:
 def _fastest(case: Sequence[Row], turns: pd.DataFrame | None) -> tuple[str, dict[str, Floats]]:
     """Return the fastest of a case, and the log ratios to it.
 
-    Starting from the smallest time, an implementation that is faster than the candidate replaces it. Ratios decide,
-    because rounds differ, some rounds may be missing, and a slow implementation takes few turns. Times decide only
-    between implementations that never ran in the same turn.
+    From the smallest time on, a faster implementation replaces the candidate. Ratios decide, because rounds differ and
+    slow implementations take few turns; times only between implementations that never ran in the same turn.
     """
     seconds = {row["implementation"]: float(np.log(row["seconds"])) for row in case}
     rivals = [row["implementation"] for row in case if row["stopped_by"] != records.SLOWER] or [*seconds]
@@ -355,7 +350,6 @@ def winners(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_slower(row: Row) -> bool:
-    """Tell whether an implementation is shown to be slower than the fastest by more than `TIE_MARGIN`."""
     return row["best_ratio_low"] is not None and row["best_ratio_low"] > 1 + TIE_MARGIN
 
 

@@ -1,7 +1,4 @@
-"""All implementations of global average pooling, one file per family.
-
-To add one, write it in its family's file and add it to the tuple there; the oracle's tests then cover it.
-"""
+"""All implementations of global average pooling, one file per family, whose tuple a new one joins."""
 
 from gapbench.implementations.base import Implementation
 from gapbench.implementations.compiled import COMPILED

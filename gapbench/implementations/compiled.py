@@ -97,8 +97,8 @@ def _unsupported(eager: Implementation, mode: Mode, case: Case) -> str | None:
     return unsupported(case)
 
 
-def compiled(eager: Implementation, mode: Mode = MODES[0]) -> Implementation:
-    """Return ``eager`` through torch.compile, by default in its plainest mode."""
+def compiled(eager: Implementation, mode: Mode) -> Implementation:
+    """Return ``eager`` through torch.compile in a mode."""
 
     def prepare(case: Case) -> Function:
         function = compile_fresh(eager.prepare(case), **mode.keywords)

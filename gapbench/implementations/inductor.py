@@ -1,7 +1,6 @@
 """Read what Inductor made of a compiled function: generated kernels, or calls of ATen's operators.
 
-The source is the wrapper of each graph that the function holds. It is the same whether Inductor has generated it or
-taken it from its cache on disk, and independent of other compiled functions. Dynamo and Inductor have no public
+The source is the wrapper of each graph that the function holds, generated or from the cache on disk. There is no public
 interface for this; with a version that stores graphs elsewhere the answer is None.
 """
 

@@ -54,10 +54,7 @@ def mentions(spec: str) -> bool:
 
 
 def load(spec: str) -> Implementation:
-    """Import the file, put its folder on `sys.path`, and return its function as an `Implementation`.
-
-    Runs the user's code, so only workers call it. Raises `BrokenImplementationError`.
-    """
+    """Import the file, with its folder on `sys.path`, in a worker. Raises `BrokenImplementationError`."""
     file, function_name = split(spec)
     path = Path(file).resolve()
     if not path.is_file():  # removed since the command began, or not in this checkout

@@ -1,8 +1,4 @@
-"""Select the cases that fit a budget, and divide cases among several machines.
-
-Cases that differ most from each other are selected first. Times here are estimates from before any measurement, good to
-a factor of two; they are never reported as results.
-"""
+"""Fit cases to a budget by estimated seconds, good to a factor of two, and divide them among several machines."""
 
 import getpass
 import hashlib
@@ -102,9 +98,8 @@ class Trimmed:
 def fit_to_budget(plans: Sequence[CasePlan], effort: Effort) -> Trimmed:
     """Return the case plans that fit the budget of ``effort``, at least one, in their own order.
 
-    Selects the case that fits and differs most from all selected ones, again and again (the farthest-first traversal of
-    Gonzalez, Theor. Comput. Sci. 38 (1985) 293). Differences are divided by the square root of the cost: undivided they
-    would fill the budget with the slowest cases, divided by the cost with the fastest.
+    Selects the one that fits and differs most from all selected, again and again (farthest-first traversal, Gonzalez,
+    Theor. Comput. Sci. 38 (1985) 293), by difference over the root of the cost: neither slowest nor fastest first.
     """
     costs = [estimate(case_plan, effort) for case_plan in plans]
     graphs = sum(map(_compiled, plans))
@@ -145,8 +140,8 @@ def _distance(first: CasePlan, second: CasePlan) -> float:
 def partition(plans: Sequence[CasePlan], effort: Effort, count: int) -> list[list[int]]:
     """Return for each of ``count`` shards the indices of its case plans, in their order; no shard is empty.
 
-    The longest case goes first, to the shard with the least work (Graham, SIAM J. Appl. Math. 17 (1969) 416), by
-    estimates that are the same on every machine. Raises `GapbenchError` if there are more shards than case plans.
+    The longest goes first, to the shard with the least work (Graham, SIAM J. Appl. Math. 17 (1969) 416), by estimates
+    that are the same everywhere. Raises `GapbenchError` if there are more shards than case plans.
     """
     if count > len(plans):
         raise GapbenchError(
@@ -165,10 +160,9 @@ def partition(plans: Sequence[CasePlan], effort: Effort, count: int) -> list[lis
 def shard_of(
     plans: Sequence[CasePlan], effort: Effort, number: int, count: int
 ) -> tuple[list[CasePlan], dict[str, Any]]:
-    """Return the case plans of shard ``number`` (from 1) of ``count``, and the fields of its run.
+    """Return the case plans of shard ``number`` (from 1) of ``count``, and its run's fields. Raises as `partition`.
 
-    ``sweep`` is the same in all shards and in no other plan, effort or commit; ``places`` has each case's index in the
-    whole plan. Raises `GapbenchError` if there are more shards than case plans.
+    ``sweep`` is the same in all shards of a plan, effort and commit; ``places`` has the indices in the whole plan.
     """
     shards = partition(plans, effort, count)
     own = shards[number - 1]

@@ -1,9 +1,8 @@
 """The processes of one case: they load its contenders, judge them, and measure its rounds.
 
-On the CPU a process loads the case once, and rounds are forked from it (`serve_case`); after some rounds another one
-replaces it. Where that is impossible (an accelerator, OpenMP's threads, threads that an implementation left running),
-every round loads the case itself. Sides share a process if they can; else each has its own, and they pass a token
-(`side_sync`).
+On the CPU a process loads the case once, and some rounds are forked from it (`serve_case`). Where that is impossible
+(an accelerator, threads that are left running), every round loads the case itself. Sides share a process if they can;
+else each has its own, and they pass a token (`side_sync`).
 """
 
 import contextlib
@@ -48,7 +47,6 @@ class _Group:
     forkable: bool = False
 
     def close(self) -> None:
-        """End its processes; the next round loads the case again."""
         for branch in (self.branch, self.examiner):
             if branch is not None:
                 branch.close()
@@ -202,7 +200,6 @@ class CaseProcesses:
     def _examination(
         self, group: _Group, task: CaseTask | None, seeds: tuple[int, ...], stressed: bool = False
     ) -> Examination:
-        """Start the examiner of a worker that loads ``task``, or has been forked from the group's branch."""
         task = task or group.task
         assert task is not None
         return Examination(group.examiner or self._server(group), [Paper(task, seeds, stressed)])
@@ -256,10 +253,7 @@ class CaseProcesses:
     # Rounds
 
     def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Measure one round of this case and return its result, or None where a contender or a death prevented it.
-
-        ``assignment`` has the entries of all sides. Yields an event for each contender that is dropped.
-        """
+        """Measure one round, all sides' entries; None where a contender or a death prevented it. Yields drops."""
         yield from self._renew()
         if not assignment.contenders <= set(self.contenders):
             return None  # one was dropped while the case was loaded again
@@ -380,7 +374,6 @@ class CaseProcesses:
             return answer, running[culprit]
 
     def _forker(self, group: _Group, assignment: Assignment) -> tuple[forkserver.Forker, CaseTask | None]:
-        """Return what forks a round's worker, and the task that the worker must load, if any."""
         if group.branch is not None:
             return group.branch, None
         task = self._task(self._members(group, sorted(assignment.contenders)))

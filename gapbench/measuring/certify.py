@@ -1,7 +1,6 @@
 """Certify a machine: compare code with itself and with planted slowdowns, as ``gapbench ab`` does, and count.
 
-Every comparison is a whole one: two versions of a file, fresh processes, both stages, all corrections. Which case is
-slowed down in which comparison, and by how much, is drawn at random and looked at only when all verdicts are there.
+Which case is slowed down by how much is drawn at random, and looked at only when all verdicts are there.
 """
 
 import math
@@ -29,8 +28,7 @@ from gapbench.store.store import Store
 from gapbench.workloads.cases import Case
 
 CHANGES = (0.01, 0.02, 0.03, 0.05)
-SECONDS = 15.0
-"""Of one comparison: 5 s for each of 3 cases, as `ab` has by default for the 12 of the suite ci."""
+SECONDS = 15.0  # of one comparison: 5 s for each of 3 cases, as `ab` has by default for the 12 of the suite ci
 
 _FILE = "planted.py"
 _SOURCE = '''"""Average pooling, and before it a sum over so many further elements."""
@@ -54,8 +52,7 @@ def comparisons(
 ) -> Iterator[list[TrialRow]]:
     """Yield the rows of one comparison after the other, at least of one, until ``seconds`` have passed.
 
-    ``observe`` is told the number of a comparison and about how many there will be. Raises `RefusedError` on a machine
-    with other work, `GapbenchError` where the planted work cannot be measured.
+    ``observe`` is told its number and about how many there will be. Raises `RefusedError` on a machine with other work.
     """
     target, begin = find_device(device), time.monotonic()
     machine = environment.describe(target.name).machine
@@ -76,8 +73,6 @@ def comparisons(
 
 
 class _Trials:
-    """Compares versions of one file, in ``scratch``, on the same ``cases``."""
-
     def __init__(self, scratch: Path, cases: Sequence[Case], clock: str) -> None:
         self._scratch, self._cases, self._clock = scratch, cases, clock
         self._store = Store(str(scratch / "runs"))
@@ -191,11 +186,7 @@ def _exact(count: int, of: int, confidence: float) -> tuple[float | None, float 
 
 
 def predicted(before: Sequence[TrialRow], case: str, change: float) -> float | None:
-    """Predict the share of changes that a comparison finds, from the scatter of unchanged code in earlier ones.
-
-    Draws normal log ratios of as many rounds as earlier comparisons had, and decides by the rules of `ab`. None where
-    no earlier comparison shows the scatter of the case, or confirmed a change.
-    """
+    """Predict the share of changes that a comparison finds, by the scatter of earlier ones; None without that."""
     scatters = [
         math.log(row.ratio_high / row.ratio_low) / 2 / _NORMAL * row.rounds**0.5
         for row in before

@@ -1,8 +1,4 @@
-"""Catch implementations that look fast by cheating. Nothing here runs inside a timed batch.
-
-The oracle catches wrong outputs, including those after timing. These checks catch right outputs whose work was not
-timed, because it ran on other threads or the clock was replaced. The `examiner` catches remembered outputs.
-"""
+"""Catch right outputs whose work was not timed, on other threads or by another clock; never in a timed batch."""
 
 import sys
 import time
@@ -66,11 +62,9 @@ def replaced() -> str | None:
 
 
 def off_thread_work(call: Callable[[], Tensor], case: Case) -> str | None:
-    """Return a reason if threads other than the caller's spent more than 10 % of the calls' processor time, else None.
+    """Return a reason if other threads than the caller's spent over 10 % of the calls' processor time, else None.
 
-    Checks only cases of one thread of the CPU. With more, OpenMP's threads are meant to work; on accelerators autograd
-    launches from a thread of its own, and clocks find work on other streams. Runs ``call`` for 10 ms, and longer to
-    confirm a suspicion.
+    Only for one thread of the CPU: on accelerators autograd launches from another. Runs ``call`` for 10 ms or more.
     """
     if case.threads > 1 or case.device != "cpu":
         return None

@@ -1,7 +1,7 @@
 """Count a process's instructions by Linux's perf events, without the harness's own share.
 
-The event is the calling thread's in user code: with several threads there is no count, since torch's pool is older than
-it. Virtual machines and containers often refuse it; then `instructions` is None, and `reason` says why.
+Those of the calling thread in user code: with several threads there is no count, since torch's pool is older than it.
+Virtual machines and containers often refuse; then `instructions` is None, and `reason` says why.
 """
 
 import ctypes
@@ -73,29 +73,24 @@ class Batches:
 
     def __init__(self, clock: "Clock", counter: Counter | None = None) -> None:
         self._clock, self._counter = clock, counter
-        self._own: tuple[float, float] | None = None
+        if counter is not None:
+            few, many = (min(self._empty(counter, count) for _ in range(3)) for count in (1, 1 + _CALLS))
+            self._each = (many - few) / _CALLS
+            self._constant = few - self._each * (1 + clock.uncounted_calls)
 
-    def _empty(self, count: int) -> int:
-        assert self._counter is not None
+    def _empty(self, counter: Counter, count: int) -> int:
         output = Tensor()
-        before = self._counter.read()
+        before = counter.read()
         self._clock.batch([lambda: output], count)
-        return self._counter.read() - before
+        return counter.read() - before
 
     def begin(self) -> int | None:
-        """Return the count before a batch; the first time, measure the harness's own share."""
-        if self._counter is None:
-            return None
-        if self._own is None:
-            few, many = (min(self._empty(count) for _ in range(3)) for count in (1, 1 + _CALLS))
-            each = (many - few) / _CALLS
-            self._own = few - each * (1 + self._clock.uncounted_calls), each
-        return self._counter.read()
+        """Return the count before a batch."""
+        return self._counter.read() if self._counter else None
 
     def per_call(self, before: int | None, count: int) -> float | None:
         """Return the instructions per call of the batch of ``count`` timed calls since ``before``."""
-        if before is None or self._counter is None or self._own is None:
+        if before is None or self._counter is None:
             return None
         calls = count + self._clock.uncounted_calls
-        constant, each = self._own
-        return max(0.0, (self._counter.read() - before - constant) / calls - each)
+        return max(0.0, (self._counter.read() - before - self._constant) / calls - self._each)

@@ -23,8 +23,7 @@ CASES: tuple[Case, ...] = (Case((1, 64, 32, 32)), Case((8, 2048, 7, 7)), Case((4
 DIFF_SECONDS, DIFF_CASES, MARGIN = 60.0, 12, 0.01
 """The diff for which the smallest detectable slowdown is computed: a minute for 12 cases, at the default margin."""
 
-LARGEST_USEFUL = 0.05
-"""Largest detectable slowdown of a fit machine: one whose diff misses a slowdown of 5 % is unfit."""
+LARGEST_USEFUL = 0.05  # largest detectable slowdown of a fit machine: one whose diff misses a slowdown of 5 % is unfit
 
 _UNFIT = ("load", "stolen time")
 _PATIENCE = 1800.0  # timeout in seconds of the self-test's worker
@@ -41,11 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """The result of the A/A test.
-
-    ``spread`` and ``bias`` are the standard deviation and the median of a round's log ratio of identical code;
-    ``round_seconds`` is the time of one case's round.
-    """
+    """The standard deviation and median of a round's log ratio of identical code, and a case's seconds for one."""
 
     spread: float
     round_seconds: float

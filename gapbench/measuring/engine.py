@@ -1,8 +1,4 @@
-"""The one engine: qualify every contender of a plan, then measure what a policy asks for.
-
-`measure` yields events as they happen, so that its caller can store every round at once and show progress; it writes
-and prints nothing.
-"""
+"""The one engine: qualify a plan's contenders, measure what a policy asks for, and yield events as they happen."""
 
 import contextlib
 import itertools
@@ -44,12 +40,8 @@ def measure(
 ) -> Iterator[Event]:
     """Measure a plan and yield events; closing the generator ends all processes.
 
-    ``policy`` is `Precision` by default. ``earlier`` are rounds of the same run, measured before it was interrupted;
-    they count. ``with_ceilings`` measures the machine's ceilings before the cases. ``servers`` are processes that
-    started early; the caller ends them.
-
-    An implementation that raises, returns wrong outputs, hangs or kills its process fails in its own rows; all other
-    rows are measured.
+    ``policy`` is `Precision` by default. ``earlier`` are rounds from before an interruption. ``with_ceilings`` measures
+    these first. ``servers`` started early; the caller ends them. What fails does so in its own rows only.
     """
     effort = plan.effort
     policy = policy or Precision(effort)
@@ -207,7 +199,6 @@ class _Rounds:
         return measured
 
     def _make_room(self, state: CaseState) -> None:
-        """Unload the cases that were measured longest ago, where all together would exceed `_MEMORY_SHARE`."""
         self._loaded = [*(other for other in self._loaded if other is not state), state]
         room = _MEMORY_SHARE * psutil.virtual_memory().total
         # Each takes a process, and float32 noise with an input made from it.
@@ -220,7 +211,6 @@ _PROCESS_BYTES = 60 << 20
 
 
 def _calibration(state: CaseState, entries: dict[str, tuple[int, ...]]) -> dict[str, Calibration]:
-    """Return the batch lengths of ``entries`` from earlier rounds, by those clocks that have all of them."""
     return {
         clock: {index: state.calibration[clock][index] for index in indices}
         for clock, indices in entries.items()

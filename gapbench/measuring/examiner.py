@@ -1,9 +1,7 @@
 """Compare a worker's outputs with expected outputs, in a process that runs no foreign code.
 
-Code in a worker can read all of its memory (frames, the garbage collector), so expected outputs are never there. The
-examiner makes the same inputs from the same seeds, computes the expected outputs, and chooses which elements change
-unannounced. It reports to worker and parent on separate channels, and the parent accepts no batches of an output that
-the examiner has not approved.
+Code in a worker can read all of its memory, so expected outputs are never there. The examiner makes the same inputs
+from the same seeds, and the parent accepts no batches of an output that it has not approved.
 """
 
 import contextlib
@@ -173,7 +171,6 @@ class _Answers:
         return self.changed[2]
 
     def followed(self, answer: float) -> protocol.Examined:
-        """Judge the output for the row in which an element was changed."""
         assert self.changed is not None
         contender, number, change = self.changed
         row = self._questions[number].x[change.position[:2]].to(torch.float64, copy=True)
@@ -215,10 +212,7 @@ class Packed:
 
 
 def pack(output: object, buffer: Bytes | None = None) -> Packed:
-    """Copy an output's bytes; a copy that is a tensor could be found by other contenders, and returned as their own.
-
-    ``buffer`` is reused if its size fits: a new block between turns would move other contenders' temporaries.
-    """
+    """Copy an output's bytes, into ``buffer`` if that fits. Other contenders could find a copy that is a tensor."""
     description = oracle.describe(output)
     if not isinstance(output, Tensor) or description.kind is not None or output.is_meta:
         return Packed(description)
@@ -227,7 +221,7 @@ def pack(output: object, buffer: Bytes | None = None) -> Packed:
     content = output.permute(order).contiguous().view(-1).view(torch.uint8).numpy()
     if buffer is None or buffer.size != content.size:
         return Packed(description, tuple(order), content.copy())
-    buffer[:] = content
+    buffer[:] = content  # a new block between turns would move other contenders' temporaries
     return Packed(description, tuple(order), buffer)
 
 
@@ -260,9 +254,8 @@ class Examiner:
     def remembered(self, contender: int, question: int, x: Tensor, call: Call, tries: int) -> str | None:
         """Change one element of ``x`` and call again, ``tries`` times; return why an output is wrong, or None.
 
-        ``x`` is restored. An implementation that remembers outputs recognises its input by something cheaper than
-        reading it: its address, its version (unchanged here) or a sample of its elements. A sample of a tenth notices
-        all of four such changes once in 10,000 times, one of a half once in 16.
+        ``x`` is restored. What remembers outputs recognises its input by its address, its version (unchanged here) or
+        some elements: a sample of a tenth notices all of four changes once in 10,000 times, one of a half once in 16.
         """
         for _ in range(tries):
             self._channel.send(protocol.AskChange(contender, question))
@@ -321,10 +314,7 @@ class Examination(contextlib.AbstractContextManager["Examination"]):
         return None
 
     def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
-        """Return a worker's answer, unless it is a round in which not all outputs were approved.
-
-        Every contender of ``entries`` needs a right output by each clock; else returns how the examiner died, or None.
-        """
+        """Return a worker's answer; for a round with outputs not approved, how the examiner died, or None."""
         if isinstance(answer, protocol.RoundResult):
             examined = self.findings(paper) or []
             right = {(each.clock, each.contender) for each in examined if each.reason is None}
@@ -336,10 +326,7 @@ class Examination(contextlib.AbstractContextManager["Examination"]):
         return answer
 
     def confirm(self, index: int, claimed: Qualification) -> Qualification | None:
-        """Return a worker's claim about a contender, corrected by the findings; None where they contradict each other.
-
-        Errors are the first wrong output's, or else the first's. A claim of ok needs findings on questions 0 and 1.
-        """
+        """Return a worker's claim about a contender, corrected by the findings; None if they contradict each other."""
         examined = [
             each for each in self.findings() or () if each.contender == index and each.question != protocol.WEIGHTS
         ]

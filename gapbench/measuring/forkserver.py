@@ -1,15 +1,9 @@
 """Preloaded processes that fork a fresh worker for each job.
 
 Starting Python with torch takes seconds; forking a process that has loaded it takes about 10 ms. `multiprocessing`'s
-forkserver exists once per process. Several of these can exist, with different preloads and memory settings. A `Branch`
-is a worker of a `ForkServer` that has loaded one case's contenders, and forks the rounds of that case.
-
-The parent sends each job with one end of a socket pair, on which the child sends messages of `protocol`. When it ends,
-the process that forked it writes its exit status on the same socket. So a job's stream always ends with a `WorkerExit`,
-or with an end of file if that process died as well.
-
-Workers run untrusted code. They inherit no secret of the caller's environment (see `worker_env`), and whatever they
-write affects their own rows only.
+forkserver exists once per process; these differ in preloads and memory settings. A job is sent with one end of a socket
+pair, on which the child sends messages of `protocol`, and the process that forked it its `WorkerExit`. Workers run
+untrusted code: they inherit no secret (`worker_env`), and what they write affects their own rows only.
 """
 
 import array
@@ -97,10 +91,7 @@ class Worker:
         self._begun = False
 
     def messages(self, deadline: float, grace: Callable[[], float] = lambda: 0.0) -> Iterator[Any]:
-        """Yield what the worker sends, ending with a `WorkerExit`.
-
-        Kills it and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()``.
-        """
+        """Yield what the worker sends, to its `WorkerExit`; raises `WorkerTimeoutError` as `conversation` does."""
         for _, message in conversation([self], deadline, grace):
             yield message
 
@@ -152,8 +143,7 @@ def conversation(
 ) -> Iterator[tuple[int, Any]]:
     """Yield messages of ``workers`` as they arrive, with the sender's index, until each has sent a `WorkerExit`.
 
-    Kills all workers and raises `WorkerTimeoutError` when ``deadline`` has passed and ``grace()`` returns no more
-    seconds. Messages sent before the deadline are still yielded, for `_LAST_WORDS` seconds at most.
+    Kills all and raises `WorkerTimeoutError` after ``deadline`` (by `time.monotonic`) and all ``grace()`` seconds.
     """
     running = dict(enumerate(workers))
     over: float | None = None
@@ -204,9 +194,8 @@ class Forker:
         self.current = current
 
     def start(self, target: Callable[..., None], *arguments: object, descriptors: Sequence[int] = ()) -> Worker:
-        """Fork a worker that runs ``target(channel, current, *arguments)``; target and arguments are pickled.
+        """Fork a worker that runs ``target(channel, current, *arguments)``; copies of ``descriptors`` come last.
 
-        With ``descriptors`` (a few open files), the target's last argument is a tuple of the worker's copies of them.
         Raises `GapbenchError` if this is a `ForkServer` that has died; the worker of a dead `Branch` ends at once.
         """
         ours, theirs = socket.socketpair()
@@ -228,10 +217,7 @@ class Forker:
         return Worker(Channel(ours.detach()))
 
     def branch(self, target: Callable[..., None], *arguments: object) -> "Branch":
-        """Fork a worker that runs ``target(channel, current, *arguments, descriptors)`` and then forks workers itself.
-
-        ``descriptors`` are those of the branch's own current byte and control socket; see `forkserver_process.serve`.
-        """
+        """Fork a worker that runs ``target``, with its own current byte and control socket, and then forks workers."""
         ours, theirs = socket.socketpair()
         current = CurrentContender.create()
         try:
@@ -270,9 +256,8 @@ class Branch(Forker):
 class ForkServer(Forker, contextlib.AbstractContextManager["ForkServer"]):
     """A process that starts at once and loads in the background; a context manager that ends it and its workers.
 
-    It imports the modules ``preload``, then, with ``wait_for_load``, waits for a call of `load`. ``python`` is its
-    interpreter, ``harness`` the folder in which that one finds gapbench. ``variables`` are added to the environment
-    that it inherits.
+    It imports ``preload``, then with ``wait_for_load`` waits for `load`. ``python`` is its interpreter, ``harness`` the
+    folder in which that finds gapbench, ``variables`` are added to its environment.
     """
 
     def __init__(

@@ -1,8 +1,4 @@
-"""The process that forks workers: it imports modules, forks a worker for each job, and reports how each ended.
-
-`forkserver.ForkServer` starts it with the file descriptors of its control socket and of the shared byte, and modules to
-import; more modules are named on the socket. A worker forks workers itself by calling `serve`.
-"""
+"""The process that forks a worker for each job of a `ForkServer` or `Branch`, and reports how each ended."""
 
 import array
 import contextlib
@@ -21,8 +17,6 @@ from gapbench.measuring.protocol import Channel, Started, WorkerExit
 
 
 class _Server:
-    """The loop that forks a worker for each job, and reports how each ended."""
-
     def __init__(self, control: socket.socket, current: CurrentContender) -> None:
         self._control = control
         self._current = current
@@ -34,7 +28,6 @@ class _Server:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Accept jobs and reap children until the parent closes its end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)

@@ -1,8 +1,7 @@
 """Control the host's memory as a condition of measurements: allocator settings, page faults, and heap placement.
 
-Otherwise each process decides anew whether a temporary of some megabytes gets mapped memory or page faults, which made
-times scatter by 30 %. So the condition has a name (`records.MEMORY`) and is stored with every row. Workers are forked
-from few processes and would start with one heap, whose layout changed a mean by 20 %. So every worker shuffles its own.
+Temporaries in mapped memory made times scatter by 30 %, so the condition has a name (`records.MEMORY`). The layout of a
+heap changed a mean by 20 %, so each worker shuffles its own.
 """
 
 import platform

@@ -18,8 +18,7 @@ CaseKey = tuple[Case, str]  # a case under a memory condition, which has rounds 
 class CasePlan:
     """The implementations that are compared on one case: ``specs`` are names or ``FILE.py:FUNCTION``, by stored name.
 
-    ``clocks`` are the names of the clocks that time them, all in the same rounds; ``reference`` is the implementation
-    that ratios are taken against; ``memory`` is one of `records.MEMORY`.
+    All ``clocks`` time them in the same rounds; ratios are against ``reference``; ``memory`` is of `records.MEMORY`.
     """
 
     suite: str
@@ -37,11 +36,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder with a checkout of the repository under test, or None for the installed code.
-
-    ``built_in`` says that it is a checkout of gapbench itself: built-in implementations are then the checkout's, but
-    the harness stays the caller's.
-    """
+    """A checkout under test, None for the installed code; ``built_in``: one of gapbench, with its implementations."""
 
     folder: Path | None = None
     built_in: bool = False
@@ -56,11 +51,7 @@ class Source:
         return str(self.folder / spec) if self.folder and operations.is_user_spec(spec) else spec
 
     def activate(self, operation: str) -> None:
-        """Import this source's implementations of ``operation`` in this process, a worker.
-
-        The checkout and its ``src`` folder come first in ``sys.path``, before an installed package of the same name.
-        Raises the exceptions of the checkout's import.
-        """
+        """Import this checkout's implementations of ``operation``, first in ``sys.path``. Raises what it raises."""
         if self.folder is None:
             return
         sys.path[:0] = [str(folder) for folder in (self.folder, self.folder / "src") if folder.is_dir()]

@@ -1,8 +1,4 @@
-"""What to measure next, and when to stop: precision for `run`, stages, steps or readings for what compares sides.
-
-A policy yields sweeps (rounds of several cases, in the order to measure them) and events. When the next sweep is
-requested, the rounds of the last one are recorded in the cases' states (`CaseState`).
-"""
+"""What to measure next, and when to stop: policies yield events and sweeps, rounds of several cases in order."""
 
 import time
 from collections import defaultdict
@@ -42,8 +38,8 @@ _FIRST_OVERHEAD = 0.2
 class CaseState:
     """The progress of a case plan.
 
-    ``next_round`` is a round's number, which exceeds ``rounds`` where a round was lost before a run was resumed.
-    ``overhead`` is the seconds of a round beside its turns. ``raced`` rows were stopped early.
+    ``next_round`` exceeds ``rounds`` where a round was lost before a run was resumed. ``overhead`` is the seconds of a
+    round beside its turns. ``raced`` rows were stopped early.
     """
 
     case_plan: CasePlan
@@ -247,7 +243,6 @@ class Precision:
         ]
 
     def _slices(self, active: Sequence[CaseState], deadline: float) -> dict[CaseState, float]:
-        """Divide the rest of the budget among the rounds that are probably still needed: seconds of turns by case."""
         pending = {state: max(_WANTED_ROUNDS - state.rounds, 3) for state in active}
         each = (deadline - time.monotonic()) / sum(pending.values())
         slices = {}
@@ -268,16 +263,14 @@ NULL_SHARE = 0.25
 _SLICE_SECONDS = 0.3
 _WANTED_SCREENING = 12
 _TURNS = 400
-BATCH_SECONDS = 0.25e-3
-"""Shorter than `run`'s: the faster the sides alternate, the more of a spell of noise they share."""
+BATCH_SECONDS = 0.25e-3  # shorter than `run`'s: the faster the sides alternate, the more of a spell of noise they share
 
 
 class TwoStages:
     """The policy of `ab`: screen every row, then measure fresh rounds of those that seem to have changed.
 
-    Clearly unchanged rows stop early. ``margin`` is a share: a change within it does not count. A hidden second copy of
-    base takes part in a random quarter of the cases: a change of it is a false one. ``flagged`` are the rows of an
-    interrupted run whose screening was complete.
+    Clearly unchanged rows stop early; changes within ``margin``, a share, do not count. A hidden copy of base takes
+    part in a random quarter of the cases. ``flagged`` are the rows of an interrupted run whose screening was complete.
     """
 
     def __init__(self, effort: Effort, margin: float, flagged: Iterable[FlaggedRow] | None = None) -> None:
@@ -313,7 +306,6 @@ class TwoStages:
         return any(self.evidence(state, row).p_equivalent > verdicts.EQUIVALENCE_LEVEL for row in self._open(state))
 
     def _flag(self, states: Sequence[CaseState], deadline: float) -> None:
-        """Flag the rows that seem to have changed, and fix how many fresh rounds will confirm them."""
         evidence = {state: {row: self.evidence(state, row) for row in self._open(state)} for state in states}
         flagged = {
             state: {row: result for row, result in rows.items() if needs_confirmation(result)}
@@ -358,7 +350,6 @@ class TwoStages:
                         self._stopped.update(state.key(row) for row in rows if can_stop(self.evidence(state, row)))
 
     def _null_controls(self, states: Sequence[CaseState]) -> set[CaseState]:
-        """Choose the cases in which the hidden copy of base takes part."""
         return set(self._rng.sample(list(states), ceil(NULL_SHARE * len(states))))
 
     def _sweep(
@@ -372,8 +363,8 @@ class TwoStages:
 class Steps:
     """The policy of `matrix`: each sweep measures a round of every case, with all sides in turns.
 
-    A case ends at the deadline, or at one of two earlier looks if each step from a side to the next is clearly within
-    ``margin`` (a share) or clearly beyond it. No case gets fewer rounds than can show a step.
+    A case ends at the deadline, or at one of two earlier looks if each step is clearly within ``margin`` (a share) or
+    beyond it. No case gets fewer rounds than can show a step.
     """
 
     def __init__(self, effort: Effort, margin: float) -> None:
@@ -412,10 +403,7 @@ class Steps:
 
 
 class BetweenEnds:
-    """The policy of a step of `bisect`: measure one row of base, head and bad until ``log_odds`` of it are clear.
-
-    ``positions`` are those of head between the ends, one for each round (see `gapbench.statistics.bisection`).
-    """
+    """The policy of a step of `bisect`: measure base, head and bad until ``log_odds`` of ``positions`` are clear."""
 
     def __init__(self, log_odds: Callable[[Floats], float]) -> None:
         self.positions: Floats = np.empty(0)

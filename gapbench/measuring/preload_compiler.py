@@ -1,8 +1,6 @@
-"""Prepare torch.compile for the CPU before workers are forked.
+"""Prepare torch.compile for the CPU before workers are forked, which takes 4 to 15 s; elsewhere it starts the device.
 
-Importing Inductor and probing the C++ compiler takes about 4 s (15 s the first time on a machine, for its precompiled
-headers). On other devices this would initialise the device before the fork. Where it does not work, ``UNUSABLE`` is the
-reason, and only compiled implementations are not measured.
+Where it does not work, ``UNUSABLE`` is the reason, and only compiled implementations are not measured.
 """
 
 UNUSABLE: str | None = None  # why nothing can be compiled here, with the remedy

@@ -1,7 +1,4 @@
-"""Load the contenders of one case in a process: import, compile and call each contender's function once.
-
-On the CPU this happens once for several rounds, which are forked from the process; elsewhere in every round's process.
-"""
+"""Load the contenders of one case in a process: import, compile and call each contender's function once."""
 
 import os
 import sys
@@ -84,10 +81,7 @@ class PreparedCase:
 
 
 def prepare(task: CaseTask, current: CurrentContender) -> tuple[PreparedCase, Prepared]:
-    """Load every contender of a task; one that raises or is unsupported is rejected, with its status and reason.
-
-    Raises `MemoryError` where the case would not fit the CPU's memory.
-    """
+    """Load a task's contenders, or reject them with status and reason. Raises `MemoryError` if the case cannot fit."""
     case = task.case
     cheat_checks.remember()
     make_ready(case)

@@ -22,9 +22,8 @@ _REPETITIONS = 3
 class Footprint:
     """The memory and operators of one call.
 
-    ``peak_extra_bytes`` is the peak of memory allocated during the call, its output included. ``operators`` is the
-    number of ATen operators dispatched, nested ones included; 0 for code that Inductor generated. ``allocated_bytes``
-    is the sum of all allocations, None on an accelerator.
+    ``peak_extra_bytes`` includes the output. ``operators`` is the number of ATen operators, nested ones too, 0 for code
+    that Inductor generated. ``allocated_bytes`` is the sum of all allocations, None on an accelerator.
     """
 
     peak_extra_bytes: int | None
@@ -97,10 +96,7 @@ def deterministic(call: Callable[[], Tensor]) -> bool:
 
 
 def batch_invariant(case: Case, function: Function, x: Tensor) -> bool | None:
-    """Tell whether the first sample alone gives the same bits as in its batch; None where that is undefined.
-
-    It is defined for forward passes of several samples, of functions that accept a batch of one.
-    """
+    """Tell whether the first sample alone gives the same bits as in its forward batch; None where undefined."""
     if case.pass_ != "forward" or case.n < 2 or not case.elements:
         return None
     alone = replace(case, shape=(1, *case.shape[1:]))

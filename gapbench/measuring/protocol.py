@@ -1,10 +1,8 @@
 """The messages between a worker and its parent: typed records in MessagePack, decoded by one decoder.
 
-A worker runs untrusted code (a user's file, HEAD of ``gapbench ab``), which may write any bytes to its end of the
-channel. Pickle would let it run code in the parent; here a message is one of `Reply`, with fields of the declared types
-and ranges, or a `ProtocolError`. Numbers may still be forged; finding that is the examiner's task.
-
-On the wire: four bytes of length (little-endian), then the record.
+A worker runs untrusted code, which may write any bytes to its channel. Pickle would let it run code in the parent; here
+a message is one of `Reply`, with fields of the declared types and ranges, or a `ProtocolError`. Finding forged numbers
+is the examiner's task. On the wire: four bytes of length (little-endian), then the record.
 """
 
 import os
@@ -95,11 +93,7 @@ class RoundFailure(Struct, frozen=True, tag=True):
 
 
 class Batches(Struct, tag=True):
-    """The timed batches of one round of one case by one clock, one list a column.
-
-    ``page_faults`` and ``instructions`` are per call. ``sm_clock_mhz`` is the rate of the device's clock in front of
-    the batch, null where the clock does not read it.
-    """
+    """The timed batches of one round of one case by one clock, one list a column; counts are per call, or null."""
 
     contender: list[Index] = []
     turn: list[Index] = []
@@ -133,11 +127,9 @@ class Batches(Struct, tag=True):
 
 
 class RoundResult(Struct, frozen=True, tag=True):
-    """The measurements of a round, by clock.
+    """The measurements of a round, by clock: batches, batch lengths (``calibration``) and fields of `Preparation`.
 
-    ``calibration`` has the batch lengths used, ``preparations`` the fields of `clocks.base.Preparation`. ``slowdowns``
-    say how many times as long as at the start the device took for a fixed piece of work, in the worst batch.
-    ``telemetry`` has the columns of `records.SAMPLES` that describe the machine's state.
+    ``slowdowns`` say how many times as long as at the start the device took for the same work, in the worst batch.
     """
 
     batches: dict[str, Batches]
@@ -283,10 +275,7 @@ class Channel:
         self.send_bytes(memoryview(len(text).to_bytes(_HEADER, "little") + text))
 
     def receive(self) -> Any:
-        """Wait for some bytes and read them; return a message once it is complete, else None.
-
-        Does not wait for the rest of a message, which may never come. Raises `EOFError` and `ProtocolError`.
-        """
+        """Wait for some bytes; return a message once complete, else None. Raises `EOFError` and `ProtocolError`."""
         piece = os.read(self.fileno(), self._missing())
         if not piece:
             raise EOFError
@@ -323,7 +312,6 @@ class Channel:
             self._descriptor = None
 
     def _missing(self) -> int:
-        """Return how many bytes this message needs next."""
         if len(self._received) < _HEADER:
             return _HEADER - len(self._received)
         length = int.from_bytes(self._received[:_HEADER], "little")

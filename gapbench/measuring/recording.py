@@ -50,10 +50,7 @@ class Recording:
 
 @dataclass(slots=True)
 class RunCollector:
-    """The results so far of a run's contenders, and totals over its rounds.
-
-    ``noted`` are warnings about events. With ``elsewhere``, the state of this machine is not warned about.
-    """
+    """The results so far of a run, its totals, and warnings ``noted``; if ``elsewhere``, not on this machine."""
 
     elsewhere: bool = False
     qualifications: dict[tuple[str, Case, str, str, str | None], Qualification] = field(default_factory=dict)
@@ -280,9 +277,8 @@ def record(
 ) -> Recording:
     """Measure a plan here or ``elsewhere``, store every round as it ends, and call ``observe`` with each event.
 
-    Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed. Rounds and ceilings that
-    ``writer`` already has are not measured again. ``servers`` are the engine's, where they started early. ``policy`` is
-    by default that of `run` or of `ab`.
+    Ctrl-C ends the measuring and keeps all rounds: the run stays open and can be resumed, without measuring them again.
+    ``servers`` are the engine's, where they started early. ``policy`` is by default that of `run` or of `ab`.
     """
     collector = RunCollector(elsewhere=elsewhere is not None)
     interrupted = False
@@ -372,7 +368,6 @@ def resumable(writer: RunWriter, error: BaseException) -> GapbenchError:
 
 
 def _earlier(samples: pd.DataFrame) -> list[events.RoundMeasured]:
-    """Return the stored rounds of a run that is resumed, as events."""
     rounds = []
     samples = samples.assign(memory=samples["memory"].fillna("kept"))
     for (case, _, condition), frame in samples.groupby(["case", "round", "memory"]):

@@ -63,10 +63,7 @@ class Revision:
 
 
 def sides(revisions: Mapping[str, Revision], stack: contextlib.ExitStack) -> tuple[Side, ...]:
-    """Return revisions by name as sides of a plan; ``stack`` removes their folders.
-
-    Another interpreter finds this gapbench in a folder that contains nothing else.
-    """
+    """Return revisions by name as sides of a plan; ``stack`` removes the folders where others find this gapbench."""
 
     def side(name: str, revision: Revision) -> Side:
         source = Source.of(revision.checkout.folder)

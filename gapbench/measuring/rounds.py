@@ -71,7 +71,6 @@ class _Inputs:
         self._gradients: dict[Truth, tuple[inputs.GuardedTensor, tuple[Tensor, ...]]] = {}
 
     def calls(self, index: int) -> list[Call]:
-        """Return the calls of contender ``index`` on each copy, with its present content."""
         # One gradient serves all contenders of one truth.
         truth = self._prepared.contenders[index].implementation.truth
         if truth not in self._gradients:
@@ -96,11 +95,7 @@ def measure(
     examiner: Examiner,
     sync: SideSync = SINGLE_PROCESS,
 ) -> RoundResult | RoundFailure:
-    """Measure one round, or return its first failure, which makes the round invalid.
-
-    ``examiner`` has begun the paper with this round's `seeds`. With ``sync``, this process times only the contenders
-    that it has loaded; all processes have the same assignment.
-    """
+    """Measure the loaded contenders of a round, others elsewhere by ``sync``; or return what makes it invalid."""
     case = prepared.case
     gc.disable()
     order = Random(assignment.seed)  # the same in all processes
@@ -174,8 +169,6 @@ class _RefusedError(Exception):
 
 @dataclass
 class _Round:
-    """The turns of one round, by one clock after another."""
-
     prepared: PreparedCase
     assignment: Assignment
     current: CurrentContender
@@ -275,7 +268,6 @@ class _Round:
         return outputs
 
     def _ranges(self, clock: str) -> Callable[[int], AbstractContextManager[object]]:
-        """Return the range of a contender's batches, for the device's profilers."""
         case, target = self.prepared.case, device(self.prepared.case.device)
         if not isinstance(target, Accelerator):
             return lambda _: nullcontext()
@@ -293,7 +285,6 @@ class _Round:
                 self.calls[index] = self.shared.calls(index)
 
     def _failure(self, clock: str, outputs: Mapping[int, Packed], lengths: Mapping[int, int]) -> RoundFailure | None:
-        """Return the first failure after timing."""
         for broken_rule in (self._changed_input, cheat_checks.replaced):
             if broken_rule():
                 return self._culprit(lengths, broken_rule)
@@ -306,7 +297,6 @@ class _Round:
         return None if all(self.shared.xs) else "changes its input, not always, but while it is timed"
 
     def _remembered(self, own: Sequence[int]) -> RoundFailure | None:
-        """Return the failure of a contender that remembers outputs instead of computing them."""
         case, contenders = self.prepared.case, self.prepared.contenders
         for index in own:
             if not can_change(case, contenders[index].implementation.truth):

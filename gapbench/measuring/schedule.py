@@ -1,8 +1,7 @@
 """Schedule batches: many short turns, each with one batch of every contender in a random order.
 
-Noise on shared machines comes in spells of 10 ms to seconds in which everything slows down. Contenders that alternate
-faster share each spell, and the ratio of neighbours cancels it; contenders timed one after the other do not. Contenders
-in several processes have the same schedule, of which each process runs its own batches (see `side_sync`).
+Noise comes in spells of 10 ms to seconds. Contenders that alternate faster share each spell, and their ratio cancels
+it. Contenders in several processes have the same schedule, of which each runs its own batches (`side_sync`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -54,8 +53,7 @@ def calibrate(clock: Clock, calls: Sequence[Call], batch_seconds: float) -> tupl
 def prefault(clock: Clock, calls: Sequence[Call], count: int, seconds: float = _SETTLING_SECONDS) -> None:
     """Run quarters of a batch until calls cause hardly any page faults, for ``seconds`` at most.
 
-    A forked process copies every page at its first write. Where many modules were loaded before the fork, free memory
-    is scattered: a call of 5 µs took 14 µs in its first 1,000 repetitions.
+    A forked process copies every page at its first write: calls of 5 µs took 14 µs in their first 1,000 repetitions.
     """
     deadline = monotonic() + seconds
     count = clock.whole(max(1, count // 4), len(calls))
@@ -84,8 +82,7 @@ class Turns:
     def stretch(self) -> int:
         """The number of consecutive turns that use one copy of the input.
 
-        The first contender on another copy finds it cold. When each turn used another copy, the first of two sides was
-        6 to 9 % slower on 3 MB in float32, and a round's median lay between the two.
+        The first contender finds another copy cold: one a turn made the first of two sides 6 to 9 % slower on 3 MB.
         """
         return max(1, self.count // _COPY_CHANGES)
 
@@ -98,10 +95,7 @@ class Turns:
         most: int = MOST_TURNS,
         once: Collection[int] = (),
     ) -> "Turns":
-        """Plan the turns of ``slice_seconds``; contenders that are far slower than the fastest take part less often.
-
-        All sides of an implementation share their turns: one if in ``once``, otherwise `FEWEST_TURNS` or more.
-        """
+        """Plan the turns of ``slice_seconds``: fewer for those far slower than the fastest, one if in ``once``."""
         slice_seconds -= sum(calibration[index][1] for index in once)
         batch_seconds = {index: seconds for index, (_, seconds) in calibration.items() if index not in once}
         shortest = min(batch_seconds.values())
@@ -157,11 +151,12 @@ def run_turns(
 ) -> None:
     """Run the batches of ``steps`` and add each to ``batches``.
 
-    Calls ``begin(contender)`` before each batch, times it within ``range_of(contender)``, and then calls
-    ``keep(step, output)`` with its last output. Outputs are dropped at once, so that all contenders have the same free
-    memory.
+    Calls ``begin(contender)`` before each batch, times it within ``range_of(contender)``, then calls ``keep`` with its
+    last output, which is dropped at once, so that all contenders have the same free memory.
     """
-    counting = counts.Batches(clock, counts.instructions() if clock.device_class is Cpu else None)
+    # A cold clock would refuse the empty calls that show the harness's own share.
+    counted_clock = clock.device_class is Cpu and not clock.cold
+    counting = counts.Batches(clock, counts.instructions() if counted_clock else None)
     for step in steps:
         index, count = step.contender, lengths[step.contender]
         begin(index)

@@ -1,7 +1,6 @@
 """Check on the device at hand what all numbers rest on: its clocks, floors, caches and ceilings, and what is refused.
 
-Each check says what a sound device shows and what this one showed. They run in a worker, one after the other. The tests
-show each of them fail on a simulated device that breaks it; docs/gpu.md says where the expected values are from.
+Each check, one after the other in a worker, says what a sound device shows and what this one showed (docs/gpu.md).
 """
 
 import math
@@ -37,8 +36,7 @@ from gapbench.store.ceilings import MEMORY, Ceiling
 from gapbench.workloads import inputs, oracle
 from gapbench.workloads.cases import DTYPES, LAYOUTS, Case
 
-Result = tuple[str, bool | None]
-"""What was found, and whether that is as expected; None where it cannot be told."""
+Result = tuple[str, bool | None]  # what was found, and whether that is as expected; None where it cannot be told
 
 _MIB = 2**20
 _SPINS = (2e-6, 10e-6, 50e-6, 200e-6, 1e-3)
@@ -96,13 +94,11 @@ def run(device: Device) -> Iterator[Finding]:
 
 @cache
 def _limits(device: Device) -> dict[tuple[str | None, str], Ceiling]:
-    """Return the device's ceilings, measured once for all checks."""
     limits = ceilings.of_accelerator(device) if isinstance(device, Accelerator) else ceilings.cpu.measure([1])
     return {(ceiling.level, ceiling.kind): ceiling for ceiling in limits}
 
 
 def _canary(name: str, share: int | None, device: Device) -> Result:
-    """Tell whether a clock's canary is read clearly more slowly from memory than from the cache."""
     timer: Any = clocks.clock(name, device)
     timer.canary_share = share
     prepared = timer.prepare(0.0)
@@ -434,6 +430,7 @@ _TWINS = Check("identical code in one process", "within ±0.5 %", _NOISE, _alike
 _ACCEPTED = Check("implementations in each pass", "0 rejected", "see why with gapbench run --impl", _accepted)
 _KERNELS_WRONG = "report what is wrong; without a GPU, set TRITON_INTERPRET=1"
 _RIGHT = "0 wrong, both splits the same bit by bit"
+_ALTERNATING = partial(Check, "split_single_pass, inputs alternating", "0 differ", _KERNELS_WRONG)
 
 ON_CPU = (
     _COMPILER,
@@ -444,9 +441,7 @@ ON_CPU = (
     Check("ceilings", "no level slower than the next", _NOISE, _levels),
     _ACCEPTED,
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, 1)),
-    Check(
-        "split_single_pass, inputs alternating", "0 differ", _KERNELS_WRONG, partial(_single_pass, (2, 9, 37, 31), 20)
-    ),
+    _ALTERNATING(partial(_single_pass, (2, 9, 37, 31), 20)),
 )
 """The checks for the host's processor."""
 
@@ -482,11 +477,6 @@ ON_ACCELERATOR = (
     Check("Triton's choice, five times", "one plan, or regret below 3 %", _NOISE, _tuned),
     Check("Triton's plans", _RIGHT, _KERNELS_WRONG, partial(_plans, _ODD, DTYPES, None)),
     Check("Triton's plans, 2^31 elements", _RIGHT, _KERNELS_WRONG, partial(_plans, _HUGE, ["bfloat16"], 1)),
-    Check(
-        "split_single_pass, inputs alternating",
-        "0 differ",
-        _KERNELS_WRONG,
-        partial(_single_pass, (1, 32, 112, 112), 10**5),
-    ),
+    _ALTERNATING(partial(_single_pass, (1, 32, 112, 112), 10**5)),
 )
 """The checks for a GPU or another accelerator."""

@@ -1,7 +1,6 @@
 """Run the fork servers: two for each interpreter and memory condition.
 
-The placement of code in memory makes a process 0.3 to 0.5 % faster or slower until it ends, and its forks share that.
-So rounds are forked from several processes.
+The placement of code makes a process and its forks 0.3 to 0.5 % faster or slower, so rounds come from several.
 """
 
 import contextlib

@@ -1,10 +1,7 @@
 """Run two checkouts in one process, by installing each side's own modules before it runs.
 
-Sides that share a process share everything that makes processes differ (memory, code placement, caches), so that only
-the code is compared. A side's modules are removed from ``sys.modules`` when another side runs, and put back before it
-runs again, never during a batch. So imports inside functions find their own side's modules.
-
-Some checkouts cannot share a process: see `conflict`.
+Sides that share a process share all that makes processes differ, so that only the code is compared. A side's modules
+are in ``sys.modules`` while it runs, also for imports inside functions. Some cannot share one: see `conflict`.
 """
 
 import os

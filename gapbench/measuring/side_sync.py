@@ -1,7 +1,6 @@
 """Synchronise the processes of one round: which one computes next, and what batch lengths all of them use.
 
-All processes know the whole order beforehand, and pass a token (a byte in a pipe) to the owner of the next step. So
-exactly one computes at any time, without a coordinator.
+All know the whole order, and pass a token (a byte in a pipe) to the owner of the next step, so that one computes.
 """
 
 import os
@@ -33,11 +32,9 @@ SINGLE_PROCESS = SideSync()
 class TokenSync(SideSync):
     """One process of several: it reads tokens from the descriptor ``inbox``, and writes them to ``outboxes``.
 
-    Agreement goes through the parent, on ``channel``. From then on all processes compute on the processor ``core``, if
-    given: with a side on each of two cores, other work on one of them would slow one side only. With other work on a
-    2-core machine, this reduced the scatter of a round's ratio from 9 % to 0.8 %.
-
-    While it waits, no contender is ``current``, so that a timeout is not put down to a waiting process.
+    Agreement goes through the parent, on ``channel``. From then on all compute on one processor, ``core`` if given:
+    other work slows both sides then, and a round's ratio scattered by 0.8 % instead of 9 %. A waiting process has no
+    contender that is ``current``, so that no timeout is put down to it.
     """
 
     def __init__(
@@ -83,10 +80,7 @@ class TokenSync(SideSync):
 
 
 def merged(calibrations: Sequence[Calibration], implementations: int) -> Calibration:
-    """Return the batch lengths of all sides: for each implementation the largest number of calls of any side.
-
-    Contender i is implementation ``i % implementations`` of side ``i // implementations``; seconds grow with calls.
-    """
+    """Return all sides' batch lengths: for each implementation the most calls of any side; seconds grow with calls."""
     joined = {index: length for calibration in calibrations for index, length in calibration.items()}
     calls: dict[int, int] = {}
     for index, (count, _) in joined.items():

@@ -1,7 +1,4 @@
-"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure a round or ceilings.
-
-An exception becomes a status and a reason; the parent reports what kills the process.
-"""
+"""The jobs of worker processes: load a case and fork its rounds, judge its contenders, measure a round or ceilings."""
 
 import os
 import socket
@@ -59,8 +56,8 @@ def judge_contenders(
 ) -> None:
     """Send `Judged` for each contender, in order, up to the first that is not ok.
 
-    ``task`` is None in a worker forked from a process that has loaded the case; else the worker loads it, and sends
-    `Prepared` first. The descriptor is the examiner's, whose paper has ``seeds``.
+    The worker loads ``task`` and sends `Prepared` first, unless it was forked from a process that has (None). The
+    descriptor is the examiner's, whose paper has ``seeds``.
     """
     examiner = Examiner(descriptors[0])
     examiner.begin(0)
@@ -74,10 +71,7 @@ def judge_contenders(
 def judge(
     loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
 ) -> Iterator[Judged]:
-    """Judge contenders one after the other, up to the first that is not ok.
-
-    The rest is judged in another process, as it may have changed this one. ``seeds`` are the examiner's paper's.
-    """
+    """Judge contenders up to the first that is not ok, as it may have changed this process, by the paper's seeds."""
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
     examiner.wait()
@@ -154,9 +148,8 @@ def measure_rounds(
 ) -> None:
     """Measure a round of each case in turn, and send its `RoundResult`, or the `RoundFailure` that prevented it.
 
-    A job's task is as for `judge_contenders`, but no `Prepared` is sent. The first of ``descriptors`` is the
-    examiner's, whose papers are those of the jobs. Where several processes share the round, those of this process's
-    current byte, of its inbox, and of every process's outbox follow.
+    Tasks are as for `judge_contenders`. The ``descriptors`` are the examiner's and, where processes share the round,
+    those of this one's current byte, its inbox, and all outboxes.
     """
     examiner, *shared = descriptors
     sync = SINGLE_PROCESS

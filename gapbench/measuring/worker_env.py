@@ -1,8 +1,4 @@
-"""Select the environment variables that workers inherit: those that computing needs, by name, and no secrets.
-
-Workers run untrusted code, which must not see the caller's tokens, passwords and credentials, such as those of a store.
-SECURITY.md explains the lists.
-"""
+"""Select, by name, the environment variables of workers, whose untrusted code must see no secrets (SECURITY.md)."""
 
 import os
 from collections.abc import Mapping

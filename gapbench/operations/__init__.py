@@ -1,8 +1,4 @@
-"""The operations that are measured: one file for each beside global average pooling, listed in `OPERATIONS`.
-
-The others answer related questions through the same engine, oracle, store and reports. Names of implementations are
-unique across all operations.
-"""
+"""The operations that are measured, listed in `OPERATIONS`; names of implementations are unique across all."""
 
 import importlib
 import sys
@@ -14,7 +10,6 @@ from gapbench.implementations import IMPLEMENTATIONS, Implementation, user
 from gapbench.operations import network
 from gapbench.operations.base import Operation
 from gapbench.operations.classifier_head import CLASSIFIER_HEAD
-from gapbench.operations.masked_mean import MASKED_MEAN
 from gapbench.operations.network import NETWORK
 from gapbench.operations.pooling import POOLING
 from gapbench.store.records import REFERENCE
@@ -26,7 +21,7 @@ GAP = Operation(
     "gap", "global average pooling: the mean over all spatial dimensions", REFERENCE, IMPLEMENTATIONS, joinable=True
 )
 
-OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, MASKED_MEAN, NETWORK)
+OPERATIONS: tuple[Operation, ...] = (GAP, POOLING, CLASSIFIER_HEAD, NETWORK)
 
 _HARNESS = {
     "gapbench.implementations.base", "gapbench.implementations.inductor", "gapbench.implementations.user",
@@ -50,10 +45,7 @@ def operation(name: str) -> Operation:
 
 
 def contenders(name: str, chosen: Collection[str] | None = None) -> list[str]:
-    """Return the implementations of the operation ``name``: those ``chosen``, by default all but variants.
-
-    Raises `GapbenchError` for an unknown chosen name, and for a plug-in with a built-in name.
-    """
+    """Return an operation's implementations: all but variants, or the ``chosen``. Raises `GapbenchError` for others."""
     for spec in chosen or ():
         name_of(spec)
     own = operation(name)
@@ -82,8 +74,7 @@ def builtin(name: str) -> Implementation | None:
 def load_checkout(package: Path, operation: str) -> None:
     """Take the implementations of ``operation`` from the ``gapbench`` package in a folder, in this process from now on.
 
-    Only the code under test comes from there, with whatever it imports late, such as a kernel. The code that judges
-    and describes it stays this gapbench's. Raises whatever the checkout raises when it is imported.
+    Only the code under test comes from there, with what it imports late; the code that judges it stays this gapbench's.
     """
     for old, room in _MOVED.items():
         sys.modules[f"gapbench.{old}"] = importlib.import_module(f"gapbench.{room}.{old}")
@@ -121,7 +112,6 @@ def is_user_spec(spec: str) -> bool:
 
 
 def _is_network(spec: str) -> bool:
-    """Tell whether ``spec`` is that of a `network.Variant`."""
     return spec.startswith("{")
 
 

@@ -1,7 +1,6 @@
-"""A whole network of the user's, with its own pooling or with that of a patch: what a replacement saves end to end.
+"""A whole network of the user's, with its own pooling or a patch's: what a replacement saves end to end.
 
-The input x of a case is the network's; further inputs are its own. Its first output that is a float tensor is judged,
-against the network in float64, or in float32 for half precision.
+Its first output of floats is judged, against the network in float64, or in float32 for half precision.
 """
 
 import contextlib
@@ -47,8 +46,7 @@ class Network:
 def load(target: str, shapes: Sequence[tuple[int, ...]], dtype: str | None, layout: str | None) -> Network:
     """Return the network of ``FILE.py:CALLABLE`` or ``package.module:CALLABLE`` with its inputs; runs its code.
 
-    ``shapes`` are those of random inputs in place of the target's own. ``dtype`` and ``layout`` convert the module and
-    its inputs. Raises `GapbenchError` that names what is wrong with the target.
+    ``shapes`` of random inputs replace its own; ``dtype`` and ``layout`` convert both. Raises `GapbenchError`.
     """
     file, _, name = target.rpartition(":")
     if not file or not name:
@@ -108,10 +106,9 @@ def unwrapped(module: Any) -> Any:
 
 
 class Variant(Struct, frozen=True):
-    """A network as an implementation: its arguments of `load`, and how it runs.
+    """A network as an implementation: its arguments of `load`, and how it runs; as the spec of a plan it is JSON.
 
-    ``case_id`` is the case of its input, ``output`` the shape of what is judged. ``patch`` is a file whose
-    ``apply(model)`` replaces its pooling. As the spec of a plan it is JSON.
+    ``case_id`` is its input's case, ``output`` the judged shape, ``patch`` a file that can ``apply(model)``.
     """
 
     target: str
@@ -152,10 +149,7 @@ class Variant(Struct, frozen=True):
 
 
 class WithInput(nn.Module):
-    """A network as a function of the first of its inputs that is a float tensor of 3 to 5 dimensions.
-
-    Raises `GapbenchError` if it has none. Its weights and its other inputs move with it between devices and dtypes.
-    """
+    """A network as a function of its first float input of 3 to 5 dimensions. Raises `GapbenchError` if it has none."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

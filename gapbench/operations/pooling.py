@@ -1,7 +1,4 @@
-"""The cost of pooling operations: global average, global maximum and 2x2 windows, on the same inputs.
-
-They compute different outputs, each with its own expected output; only their times are compared.
-"""
+"""The cost of pooling operations, which compute different outputs: global average, global maximum, 2x2 windows."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -19,7 +16,6 @@ _Pool = Callable[[Case], Function]
 
 
 def _of_rank(pools: Sequence[Callable[..., Tensor]], size: int) -> _Pool:
-    """Return the pool for a case's number of spatial dimensions, called with ``size``."""
     return lambda case: lambda x: pools[len(case.spatial) - 1](x, size)
 
 

@@ -19,10 +19,9 @@ _BIAS = 0.001  # the standard deviation of an error that all rounds of a reading
 
 
 class Search:
-    """The posterior of which commit of 1 to ``commits`` made the ``step``, the log of bad / good.
+    """The posterior of which commit of 1 (0 is good) to ``commits`` (bad) made the ``step``, the log of bad / good.
 
-    Commit 0 is good and the last one bad, so they need no readings. ``measured`` are commits with readings, ``skipped``
-    those that cannot have any.
+    ``measured`` are commits with readings, ``skipped`` those that cannot have any.
     """
 
     def __init__(self, commits: int, step: float = 0.0) -> None:
@@ -33,11 +32,7 @@ class Search:
         self._log_weights = np.zeros(commits)
 
     def log_odds(self, positions: Floats) -> float:
-        """Return the log odds of after against before the step that some rounds give, as if none misled.
-
-        Their location is that of Hodges and Lehmann, limited to the ends, their scatter the median deviation, at least
-        that of a typical reading.
-        """
+        """Return the log odds of after against before the step, by Hodges and Lehmann, as if no round misled."""
         scatter = max(_scatter(positions), float(np.median(self._scatters or [0.0])))
         end = abs(self.step) / 2
         location = float(np.clip(np.median(walsh_averages(positions)), -end, end))

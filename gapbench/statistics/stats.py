@@ -1,7 +1,4 @@
-"""Estimate locations and ratios with their intervals: arrays in, frozen dataclasses out.
-
-The unit of replication is the round, a set of fresh processes, so every interval is over rounds.
-"""
+"""Estimate locations and ratios with intervals over rounds (sets of fresh processes): arrays in, dataclasses out."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +13,10 @@ FEWEST_ROUNDS = 6
 """The fewest values whose signed-rank interval reaches 95 %: the widest one of 5 covers 1 - 2/2^5 = 93.75 %."""
 
 UNDISTURBED = 0.1
-"""The quantile of a round's batches that ratios compare.
+"""The quantile of a round's batches that ratios compare; other work only adds time, to one of a pair.
 
-Other work on a machine only adds time, in spells that hit one batch of a pair and not the other. On three recordings
-of identical code a round's log ratio scattered by 0.5 to 0.9 % with this quantile, and by 0.8 to 5.6 % with the median
-of pairs (docs/measuring.md). The quantile misses work that a function does in only some of its batches; `excess`
-measures that.
+A round's log ratio of identical code scattered by 0.5 to 0.9 % with it, by 0.8 to 5.6 % with the median of pairs
+(docs/measuring.md). It misses work in only some batches, which `excess` measures.
 """
 
 CLEARLY_SLOWER = 1.5
@@ -51,10 +46,7 @@ class Interval:
 
 
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
-    """Return a round's log ratio of two implementations: the difference of the `UNDISTURBED` quantiles of log seconds.
-
-    Both have one value per turn, nan where the implementation skipped it. Without shared turns the ratio is nan.
-    """
+    """Return a round's log ratio of `UNDISTURBED` quantiles, of the turns in which neither is nan; else nan."""
     shared = ~np.isnan(seconds + others)
     if not shared.any():
         return np.nan
@@ -78,8 +70,7 @@ def excess(seconds: Floats) -> float:
 def lower_bound(values: Floats, alpha: float = 0.05) -> float:
     """Return a lower bound on the mean of ``values`` that stays valid when it is checked after every value.
 
-    With n values it is one-sided Student's t at level alpha / (n (n - 1)). Those levels sum to ``alpha``, so by the
-    union bound the mean lies below any of the bounds with at most that probability. -inf for fewer than two values.
+    By Student's t at level alpha / (n (n - 1)), which sum to ``alpha``; -inf for fewer than two values.
     """
     from scipy.special import stdtrit
 
@@ -97,12 +88,11 @@ def walsh_averages(values: Floats) -> Floats:
 
 
 def location(values: Floats, confidence: float = 0.95) -> Interval:
-    """Return the Hodges-Lehmann estimate of ``values`` with its exact signed-rank interval.
+    """Return the Hodges-Lehmann estimate of ``values`` with its exact signed-rank interval; nan without values.
 
-    The estimate is the median of the Walsh averages, nearly as efficient as the mean and nearly as robust as the median
-    (Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963) 598); nan without values. The interval inverts
-    Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., section 3.3).
-    It assumes only that values are independent and symmetric about the location.
+    The median of the Walsh averages, nearly as efficient as the mean and as robust as the median (Hodges and Lehmann,
+    Annals of Mathematical Statistics 34 (1963) 598), and Wilcoxon's test inverted (Hollander, Wolfe and Chicken,
+    Nonparametric Statistical Methods, 3rd ed., section 3.3): values are independent and symmetric about the location.
     """
     if not len(values):
         return Interval(np.nan)
@@ -115,10 +105,7 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
 
 
 def holm(p_values: Floats) -> Floats:
-    """Adjust ``p_values`` for multiple tests: in at most a share a of families is any false one below a.
-
-    Holds for dependent tests too. Holm, Scandinavian Journal of Statistics 6 (1979) 65.
-    """
+    """Adjust ``p_values``: a share a of families has any false one below a (Holm, Scand. J. Statist. 6 (1979) 65)."""
     order = np.argsort(p_values)
     steps = np.maximum.accumulate(np.arange(len(order), 0, -1) * np.asarray(p_values, dtype=np.float64)[order])
     adjusted = np.empty(len(order))
@@ -148,8 +135,8 @@ def mean_difference(values: Floats, others: Floats, confidence: float = 0.95) ->
 def smallest_detectable(spread: float, rounds: int, cases: int, margin: float, power: float = 0.95) -> float:
     """Return the slowdown (0.03 for 3 %) that a diff of ``cases`` cases detects with probability ``power``.
 
-    ``spread`` is the standard deviation of a round's log ratio. The test is one-sided at 5 % over all cases
-    (Bonferroni) against ``margin``, by Student's t with one value per round. Infinite for fewer than two rounds.
+    ``spread`` is the standard deviation of a round's log ratio. The test is Student's t against ``margin``, at 5 % over
+    all cases (Bonferroni). Infinite for fewer than two rounds.
     """
     from scipy.special import stdtrit
 

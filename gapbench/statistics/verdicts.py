@@ -1,10 +1,7 @@
 """Decide what changed: arrays of log times or log ratios in, frozen dataclasses out.
 
-`student` and `paired` test one row (a case, an implementation, a clock); `judge` then decides over all rows together.
-Changes are of log(head / base). A margin of 1 % means head / base between 1/1.01 and 1.01, so that swapping the sides
-mirrors every verdict.
-
-`decide` judges in two stages: it screens every row, then confirms likely changes with fresh rounds.
+`student` and `paired` test a row's log(head / base); `judge` decides over all rows, `decide` in two stages. A margin of
+1 % means head / base between 1/1.01 and 1.01, so that swapping the sides mirrors every verdict.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +17,7 @@ from gapbench.statistics.stats import Floats, Interval, holm, location
 
 
 class Verdict(StrEnum):
-    """The result of comparing a row of base and head, most urgent first (a contract: JSON and ``--fail-on`` use them).
-
-    Four verdicts are statistical; the structural ones say why there is nothing to test.
-    """
+    """The result of comparing a row of base and head, most urgent first (a contract of JSON and ``--fail-on``)."""
 
     REGRESSED = "regressed"
     FAILED_HEAD = "failed_head"
@@ -37,8 +31,7 @@ class Verdict(StrEnum):
     EQUIVALENT = "equivalent"
 
 
-LEVEL = 0.01
-"""The probability that identical code shows any regression (or any improvement) in a whole diff: 1 in 100."""
+LEVEL = 0.01  # the probability that identical code shows any regression (or any improvement) in a whole diff: 1 in 100
 
 EQUIVALENCE_LEVEL = 0.05
 """The probability that a row which changed by the margin is called equivalent, for each row alone, as usual in TOST."""
@@ -73,9 +66,8 @@ class Evidence:
 class Judgement:
     """A statistical verdict, its p-value, and for ``inconclusive`` the rounds per side that would probably decide.
 
-    ``p_value`` belongs to the verdict's own test: adjusted for all rows, or that of TOST for ``equivalent``. For an
-    ``inconclusive`` row it is the smaller adjusted one. ``rounds_needed`` is None if more rounds would not help (see
-    `rounds_needed`).
+    ``p_value`` is the verdict's own: adjusted for all rows, of TOST for ``equivalent``, the smaller for
+    ``inconclusive``.
     """
 
     verdict: Verdict
@@ -91,8 +83,7 @@ def smallest_paired(rounds: int) -> float:
 def student(change: float, variance: float, floor: float, degrees: float, rounds: int, margin: float) -> Evidence:
     """Test a change (a log) of known ``variance`` by Student's t; ``margin`` is a share, 0.01 for 1 %.
 
-    ``floor`` is the part of the variance that more rounds would not reduce. The p-values have no lower limit, however
-    few the rounds: the variance must hold all uncertainty.
+    ``variance`` must hold all uncertainty; ``floor`` is the part of it that more rounds would not reduce.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -136,7 +127,6 @@ def judge(evidence: Sequence[Evidence], level: float = LEVEL) -> list[Judgement]
 
 
 def _changed(slower: float, faster: float, level: float) -> Judgement | None:
-    """Return the verdict for these adjusted p-values, None if they show no change."""
     if slower <= level:
         return Judgement(Verdict.REGRESSED, slower)
     return Judgement(Verdict.IMPROVED, faster) if faster <= level else None
@@ -184,8 +174,7 @@ INTERIM_LEVEL = 0.005
 """A row that is checked while it is measured stops once its TOST is this clear: ten checks add up to 5 %."""
 
 _CONFIRMING_POWER = 0.99
-_SPARE_ROUNDS = 3
-"""Added to the fewest rounds that can show a change, so that one dissenting round does not prevent it."""
+_SPARE_ROUNDS = 3  # added to the fewest rounds that can show a change, so that one dissenting round does not prevent it
 
 
 STEP_LOOKS = 3  # how often a matrix of versions is judged while it is measured: twice to stop early, and at the end
@@ -246,10 +235,7 @@ def fewest_to_confirm(level: float, min_p: Callable[[int], float]) -> int:
 
 
 def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
-    """Return how many fresh rounds confirm a change at ``level`` with 99 % probability.
-
-    The change is the end of its interval nearer to zero. None if that is within the margin: use all the time.
-    """
+    """Return the fresh rounds that confirm a change at ``level`` with 99 % probability; None within the margin."""
     change = evidence.change
     if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return None

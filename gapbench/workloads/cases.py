@@ -1,7 +1,4 @@
-"""A case: one workload, described without torch; and the parsers of shapes, durations, shares and shards.
-
-Only this module defines the vocabulary of shapes, dtypes, layouts and passes.
-"""
+"""A case: one workload, described without torch; and the parsers of shapes, durations, shares and shards."""
 
 import math
 import re
@@ -134,11 +131,7 @@ class Case:
 
     @property
     def bytes_moved(self) -> int | None:
-        """Least bytes to move for an average: every input element and every output element once.
-
-        That is e·N·C·(window + 1), for the backward pass too (it reads one gradient a row and writes the whole
-        input's), and twice that for both. None for an update of weights, which does not touch the input.
-        """
+        """Least bytes to move for an average, e·N·C·(window + 1) a pass; None for an update of weights."""
         if self.pass_ == "update":
             return None
         once = DTYPES[self.dtype] * self.n * self.c * (self.window + 1)

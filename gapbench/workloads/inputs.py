@@ -23,8 +23,7 @@ def _storage_order(case: Case) -> tuple[int, ...]:
 def empty(case: Case, generator: torch.Generator | None = None) -> Tensor:
     """Return an uninitialised tensor of the case's shape, dtype and layout, on its device.
 
-    With a ``generator`` it starts at a random cache line of its first page, since a buffer's offset changes times by
-    several percent. Without one it starts where torch allocates it.
+    With a ``generator`` at a random cache line of its first page, since an offset changes times by several percent.
     """
     order = _storage_order(case)
     sizes = [case.shape[dim] for dim in order]
@@ -51,11 +50,8 @@ def noise(case: Case, seed: int) -> Tensor:
 def sample(case: Case, seed: int, drawn: Tensor | None = None) -> Tensor:
     """Return the input of one round: noise around a different mean in every row, with no mean near 0.
 
-    With plain `randn` an output of zeros would pass for large windows; with one common mean the output of another
-    channel would. Float dtypes only; values are within about ±8, so no sum in float16 overflows below 8,000
-    elements.
-
-    ``drawn`` is a `noise` to reuse where drawing it takes too long; the means still differ with ``seed``.
+    With plain `randn` an output of zeros would pass for large windows; with one common mean another channel's would.
+    Values are within about ±8: no sum in float16 overflows below 8,000 elements. ``drawn`` is a `noise` to reuse.
     """
     generator = torch.Generator().manual_seed(seed)
     x = empty(case, generator)
@@ -91,11 +87,7 @@ from the next row. That shows in any precision and for any window.
 
 
 def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
-    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, with each row's pattern.
-
-    Rows are independent in average pooling, so one call tests all patterns, and that a NaN stays in its channel.
-    Inputs with fewer rows than patterns need several calls.
-    """
+    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, several where rows are few, with names."""
     if not case.elements:
         return []
     generator = torch.Generator().manual_seed(seed)
@@ -126,10 +118,7 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(tensor: Tensor, other: Tensor) -> bool:
-    """Compare two tensors of one shape and dtype as integers, eight bytes at once where they are dense and aligned.
-
-    Comparing them as bfloat16 takes eight times as long, and a NaN would differ from itself.
-    """
+    """Compare tensors of one shape and dtype as integers, NaN and all; bfloat16 would take eight times as long."""
     count, size = tensor.numel(), tensor.element_size()
     pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
     dense = count == 0 or count == 1 + sum(
@@ -153,7 +142,6 @@ class GuardedTensor:
         self._copy = tensor.clone() if copy is None else copy
 
     def __bool__(self) -> bool:
-        """Tell whether the tensor still equals its copy."""
         return same_bits(self.tensor, self._copy)
 
     def restore(self) -> None:
@@ -161,10 +149,9 @@ class GuardedTensor:
         self.replace(self._copy)
 
     def replace(self, content: Tensor) -> None:
-        """Put other content into the same memory, so that an output cached for this tensor becomes wrong.
+        """Put other content into the same memory, and compare with that from now on.
 
         Autograd's version counter is bypassed: the recorded graph of the backward pass may have saved the tensor.
-        ``content`` becomes the copy to compare with.
         """
         self.tensor.data.copy_(content)
         self._copy = content

@@ -21,12 +21,10 @@ def tolerance(dtype: str, steps: int, pattern: bool = False) -> float:
     """Return the largest |y - reference| / scale that counts as right, for a random input or for a ``pattern``.
 
     ``steps`` is how many numbers one output sums; the scale is the sum without cancellation, mean|x| for an average.
-
     The tolerance is that of the output's dtype plus the rounding of a sum in float32 (float64 for float64), u in every
     step. On random inputs rounding grows with the root of the length (Higham and Mary, SIAM J. Sci. Comput. 41 (2019)
-    A2815): the worst of some hundred rows, summed one element after the other, reaches the root, so four times that is
-    allowed. On patterns every step may round the same way, so the bound is steps * u, which no order of summing
-    exceeds. A sum in half precision is far outside.
+    A2815), which the worst of some hundred rows reaches, so four times that is allowed. On patterns every step may
+    round the same way: steps * u, which no order of summing exceeds.
     """
     unit_roundoff = 2.0**-53 if dtype == "float64" else 2.0**-24
     return RTOL[dtype] + (steps if pattern else 4 * math.sqrt(steps)) * unit_roundoff
@@ -48,10 +46,7 @@ class Judgement:
 
 
 def judge(case: Case, y: object, expected: Expected, pattern: bool = False) -> Judgement:
-    """Compare an output with the float64 answer: type, shape, dtype, NaN and infinities, then every element.
-
-    ``pattern`` says that the input was a pattern, not a random sample; see `tolerance`.
-    """
+    """Compare an output with the float64 answer: type, shape, dtype, NaN, infinities, then elements by `tolerance`."""
     if reason := misfit(case, describe(y), expected):
         return Judgement(reason)
     assert isinstance(y, Tensor)
@@ -113,10 +108,7 @@ def misfit(case: Case, y: Description, expected: Expected) -> str | None:
 
 
 def accepts(case: Case, y: object, expected: Expected) -> bool:
-    """Tell quickly that `judge` would find an output right; False means that only `judge` can tell.
-
-    For outputs as large as inputs (gradients) judging takes longer than all of a round's batches.
-    """
+    """Tell quickly, for outputs as large as inputs, that `judge` would find one right; False: only `judge` can tell."""
     if misfit(case, describe(y), expected):
         return False
     assert isinstance(y, Tensor)
@@ -146,11 +138,7 @@ class Question:
 
 
 def questions(case: Case, seeds: Sequence[int], noise: Tensor | None = None, stressed: bool = True) -> list[Question]:
-    """Return the inputs for implementations of a case: a sample for each seed, then stress patterns if ``stressed``.
-
-    They are the same in every process that has the same ``noise``. Truths that are not ``stressed`` have no answer for
-    the patterns.
-    """
+    """Return the inputs for implementations of a case: a sample for each seed, then stress patterns if ``stressed``."""
     samples = [Question(inputs.sample(case, seed, noise), seed) for seed in seeds]
     return samples + ([Question(x, seeds[0], names) for x, names in inputs.stress(case, seeds[0])] if stressed else [])
 
@@ -165,10 +153,7 @@ def put(number: int, question: Question, judgement: Judgement) -> Judgement:
 
 
 def examine(case: Case, function: Function, seed: int, truth: Truth = GLOBAL_AVERAGE) -> Judgement:
-    """Judge one function on one case, in this process. Raises whatever the function raises.
-
-    Also detects a function that changes its input, and one that returns the output of the previous call.
-    """
+    """Judge one function on one case, and whether it changes its input, in this process. Raises what it raises."""
     first = None
     for number, question in enumerate(questions(case, (seed, seed + 1), stressed=truth.stressed)):
         guard = GuardedTensor(question.x)

@@ -10,10 +10,7 @@ from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Expected, Truth
 
 Function = Callable[[Tensor], Tensor]
-"""x (N, C, *spatial) -> y, same dtype and device: (N, C, 1, ..., 1) for global average pooling.
-
-A function with weights is a `torch.nn.Module`.
-"""
+"""x (N, C, *spatial) -> y, same dtype and device; with weights a `torch.nn.Module`."""
 
 Call = Callable[[], Tensor]  # one call, without arguments
 
@@ -41,7 +38,7 @@ def make_call(case: Case, function: Function, x: Tensor, gradient: Tensor) -> Ca
 
 
 def expected_output(case: Case, truth: Truth, x: Tensor, gradient: Tensor, weight: Tensor | None = None) -> Expected:
-    """Return in float64 what `make_call`'s call must return; an update leaves ``weight`` as it was (`_optimizer`)."""
+    """Return in float64 what `make_call`'s call must return; an update leaves ``weight`` as it was (`_adam`)."""
     if case.pass_ == "forward":
         return truth.forward(case, x)
     if case.pass_ == "update":
@@ -69,14 +66,11 @@ def _written(gradient: Tensor) -> Tensor:
     return gradient.contiguous() if any(stride == 0 and size > 1 for stride, size in sizes) else gradient
 
 
-def _optimizer(weights: list[nn.Parameter]) -> torch.optim.Optimizer | None:
-    """Return Adam with a learning rate of 0: it does all its work, and the weights keep their expected values."""
-    return torch.optim.Adam(weights, lr=0.0) if weights else None
+_adam = partial(torch.optim.Adam, lr=0.0)  # does all its work, and the weights keep their expected values
 
 
 def _update(weights: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> Call:
-    optimizer = _optimizer(weights)
-    assert optimizer is not None
+    optimizer = _adam(weights)
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient
 
@@ -88,7 +82,7 @@ def _update(weights: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> Call:
 
 
 def _training(function: Function, leaf: Tensor, gradient: Tensor, weights: list[nn.Parameter]) -> Call:
-    optimizer = _optimizer(weights)
+    optimizer = _adam(weights) if weights else None
 
     def training() -> Tensor:
         of_leaf, *of_weights = torch.autograd.grad(function(leaf), [leaf, *weights], gradient, allow_unused=True)

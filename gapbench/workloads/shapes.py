@@ -1,8 +1,4 @@
-"""Named shapes that real networks pool, with their source.
-
-Sizes are (C, H, W) at 224 px input, unless a label names other pixels, from torchvision's and timm's definitions. The
-batch comes first in each shape.
-"""
+"""Named shapes that real networks pool, batch first, from torchvision's and timm's definitions; 224 px if not named."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +11,7 @@ def batches(shapes: Mapping[str, Shape], sizes: Sequence[int]) -> Shapes:
     return {f"{label}, batch {n}": (n, *shape[1:]) for n in sizes for label, shape in shapes.items()}
 
 
-TUTORIAL: Shapes = {"tutorial example": (1, 64, 32, 32)}
-"""The example of the usual tutorials on global average pooling."""
+TUTORIAL: Shapes = {"tutorial example": (1, 64, 32, 32)}  # the example of the usual tutorials on global average pooling
 
 RESNET50_HEAD: Shapes = {"ResNet-50 head": (8, 2048, 7, 7)}
 """The last feature map before the classifier (torchvision), batch 8."""

@@ -23,10 +23,9 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named set of cases; ``summary`` says which decision it serves.
+    """A named set of cases, of the CPU until `on`; ``summary`` says which decision it serves.
 
-    Cases name the CPU until `on` puts them on a device. ``implementations`` names those that compete; None, or an
-    operation of which none is named, stands for the usual ones.
+    ``implementations`` names those that compete; None, or an operation without a named one, stands for the usual.
     """
 
     name: str
@@ -55,10 +54,7 @@ def grid(
     operation: str = "gap",
     weights: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Case, ...]:
-    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
-
-    ``weights`` gives by label how often a shape occurs, 1 by default.
-    """
+    """Return all combinations as cases; ``weights`` gives by label how often a shape occurs, 1 by default."""
     return tuple(
         Case(
             shape, dtype, layout, pass_=pass_, threads=count, operation=operation, label=label,
@@ -76,8 +72,8 @@ def suite(
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
     ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete, by default each
-    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of the
-    function's docstring or of the module's.
+    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of a
+    docstring.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:

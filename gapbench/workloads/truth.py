@@ -12,10 +12,9 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
+    """The float64 answer for one input of ``steps`` sums, and the scale of errors, of the same shape.
 
-    ``steps`` is how many numbers one value sums, with which rounding grows. ``own_error`` is the error, relative to the
-    scale, of what the answer is about, in its own dtype: others may be wrong by twice that as well.
+    ``own_error`` is the relative error of the same in the case's own dtype, which others may double.
     """
 
     value: Tensor
@@ -26,10 +25,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverage:
-    """The mean of each row, whose gradient is the output's divided by the window, at every position.
-
-    ``stressed`` tells whether the patterns of `gapbench.workloads.inputs.STRESS` are valid inputs.
-    """
+    """The mean of each row; ``stressed`` tells whether the patterns of `inputs.STRESS` are valid inputs."""
 
     stressed: bool = True
 

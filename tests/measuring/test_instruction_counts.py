@@ -21,6 +21,7 @@ class Machine:
 
     uncounted_calls = 1
     sm_clock_mhz = None
+    cold = False
 
     def __init__(self, batch, each):
         self.count, self._batch, self._each = 0, batch, each
@@ -70,10 +71,11 @@ def test_batches_carry_the_counts_of_their_own_calls(monkeypatch):
     assert by_contender == {0: pytest.approx(100), 1: pytest.approx(106)}
 
 
-def test_without_a_counter_the_column_is_null(monkeypatch):
-    monkeypatch.setattr(counts, "instructions", lambda: None)
+@pytest.mark.parametrize("cold", [False, True])
+def test_without_a_counter_and_by_a_cold_clock_the_column_is_null(monkeypatch, cold):
     machine = Machine(5, 4)
-    machine.device_class = schedule.Cpu
+    machine.device_class, machine.cold = schedule.Cpu, cold
+    monkeypatch.setattr(counts, "instructions", lambda: machine if cold else None)
     batches = Batches()
     steps = iter([Batch(0, 0, 0, 0)])
     schedule.run_turns(machine, steps, {0: [machine.work(1)]}, {0: 7}, lambda _: None, batches, lambda *_: None)

@@ -1,17 +1,14 @@
 """Compare base and head: a verdict for each case x implementation x clock x memory condition.
 
 `compare` takes two stored runs, `interleaved` one run that measured both sides together, `matrix` one with many
-versions. `evidence` says which values
-are compared, `noise` how far runs of unchanged code differ, `store.run.differences` what must be the same, and
-`statistics.verdicts` decides. Rows that cannot be compared get a structural verdict. Only rows that neither run
-supports are left out.
+versions. `evidence` says which values are compared, `noise` how far unchanged code differs; `statistics.verdicts`
+decides. Rows that cannot be compared get a structural verdict; rows that neither run supports are left out.
 """
 
 from collections.abc import Collection, Sequence
 
 from gapbench.analysis.compare import evidence
-from gapbench.analysis.compare.clock_rate import caused_by_clock
-from gapbench.analysis.compare.counts import with_counts
+from gapbench.analysis.compare.counts import caused_by_clock, with_counts
 from gapbench.analysis.compare.interleaved import interleaved
 from gapbench.analysis.compare.rows import MARGIN, Diff, Key, Row, Side, judged, matched, rows_of, structural
 from gapbench.analysis.compare.steps import Matrix, matrix
@@ -38,9 +35,7 @@ def compare(
 ) -> Diff:
     """Compare two runs; ``allowed`` are the fields of `gapbench.store.run.COMPARED` that may differ.
 
-    ``earlier`` are other plain, complete runs in the same environment. They show how far runs of unchanged code differ
-    there.
-
+    ``earlier`` are other plain, complete runs in the same environment, which show how far unchanged code differs there.
     Raises `GapbenchError` for an incomplete run, a run compared with itself and an unknown field, and
     `NothingMatchedError` for a run without results and for two runs without a common row.
     """

@@ -1,18 +1,19 @@
-"""Compare what a call does on a CPU beside the time it takes: instructions, page faults, bytes allocated.
+"""Compare what was measured beside time: counts of a call's work on a CPU, and the clock rate of a GPU.
 
-Counts scatter far less than times, so they show changes that time cannot. They are verdicts of their own: more work may
-take the same time, and the same work more time, since counts do not show waiting for memory.
+Counts (instructions, page faults, bytes allocated) scatter less than times. They have verdicts of their own: more work
+may take the same time. Where times changed and cycles did not, the clock rate changed, and not the code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import expm1, log1p
 
 import numpy as np
 import pandas as pd
 
 from gapbench.analysis.compare.rows import FEWER, MORE, ROW, Count, Key, Result, Row, row_key
 from gapbench.statistics import stats
-from gapbench.statistics.stats import Floats
+from gapbench.statistics.stats import UNDISTURBED, Floats
 from gapbench.statistics.verdicts import LEVEL, Evidence, Verdict, judge, paired, student
 from gapbench.store.records import with_memory
 
@@ -29,10 +30,9 @@ def with_counts(
     margin: float,
     together: bool,
 ) -> dict[Key, Row]:
-    """Add the counts to those of ``rows`` whose times were compared, from the samples and results of base and head.
+    """Add counts to the ``rows`` whose times were compared; verdicts hold at `LEVEL` over all rows, for each kind.
 
-    ``together`` says that both were measured in the same rounds. For each kind of count the verdicts hold at `LEVEL`
-    over all rows, as those of time do.
+    ``samples`` and ``results`` are those of base and head, measured ``together`` in the same rounds or one by one.
     """
     counts: dict[Key, list[Count]] = {key: [] for key, row in rows.items() if row.rounds is not None}
     for name in COUNTS:
@@ -82,3 +82,35 @@ def _exact(name: str, old: Result | None, new: Result | None, margin: float) -> 
     ratio = max(after, 1.0) / max(before, 1.0)
     verdict = MORE if ratio > 1 + margin else FEWER if ratio * (1 + margin) < 1 else "same"
     return Count(name, before, after, verdict, ratio)
+
+
+def caused_by_clock(
+    rows: Mapping[Key, Row], base: pd.DataFrame, head: pd.DataFrame, margin: float, paired: bool = False
+) -> Iterator[tuple[Key, Row]]:
+    """Yield changed rows whose cycles (seconds times rate) differ by less than ``margin`` as inconclusive."""
+    changed = {key: row for key, row in rows.items() if row.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
+    if not changed:
+        return
+    before, after = _clock_levels(base), _clock_levels(head)
+    if paired:
+        shifts = (after - before).groupby(level=ROW).median()
+    else:
+        shifts = after.groupby(level=ROW).median() - before.groupby(level=ROW).median()
+    for key, row in changed.items():
+        time, rate = shifts["time"].get((*key[:3], key[3] or "")), shifts["rate"].get((*key[:3], key[3] or ""))
+        if time is None or rate is None or not abs(time + rate) <= log1p(margin) < abs(rate):
+            continue
+        reason = (
+            f"{'slower' if rate < 0 else 'faster'} by clock, not by code: head's SM clock was {expm1(rate):+.1%} "
+            f"against base's, its cycles {expm1(time + rate):+.1%}; lock the clock with gapbench tune, and "
+            "measure again"
+        )
+        yield key, replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def _clock_levels(samples: pd.DataFrame) -> pd.DataFrame:
+    samples = with_memory(samples.reindex(columns=[*samples.columns.union(["sm_clock_mhz"])]))
+    samples = samples[samples["sm_clock_mhz"] > 0]
+    logs = samples.assign(time=np.log(samples["seconds_per_call"]), rate=np.log(samples["sm_clock_mhz"]))
+    rounds = logs.groupby([*ROW, "round"])
+    return pd.DataFrame({"time": rounds["time"].quantile(UNDISTURBED), "rate": rounds["rate"].median()})

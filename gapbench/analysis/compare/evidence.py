@@ -2,10 +2,9 @@
 
 A row has up to three estimates of the log of head / base (docs/diff.md says why, and which one decides):
 
-- *ratio*: of its time divided by the reference's in the same turns; the reference itself is compared with the median of
-  the other implementations of its case;
+- *ratio*: of its time divided by the reference's in the same turns; the reference's against the rest of its case;
 - *adjusted*: of its own time, minus the shift of the references of all other cases;
-- *own*: of its time as it is. It confirms the others, and replaces them in a run of a single case without a reference.
+- *own*: of its time as it is, which confirms the others, or replaces them in a single case without a reference.
 """
 
 from collections import defaultdict
@@ -46,10 +45,7 @@ class RowEvidence:
 def collect(
     base: Side, head: Side, earlier: Sequence[Side], references: Mapping[Key, str], margin: float
 ) -> Iterator[tuple[Key, RowEvidence]]:
-    """Yield the evidence on each row of two runs; ``references`` has the name of each row's reference.
-
-    ``earlier`` are other runs in the same environment. They show how far runs of mostly unchanged code differ.
-    """
+    """Yield the evidence on each row of two runs; ``earlier`` runs show how far runs of unchanged code differ."""
     if not references:
         return
     past = sorted([*earlier, base], key=lambda side: side.run.id)
@@ -200,8 +196,6 @@ _NO_RATIO = "without a ratio to compare, by its own time alone"
 
 @dataclass(frozen=True, slots=True)
 class _Estimates:
-    """The evidence of a row by each of its estimates; None if it has no such estimate."""
-
     ratio: Evidence | None
     adjusted: Evidence | None
     own: Evidence

@@ -1,8 +1,8 @@
 """Compare the sides of an A/B run, which measured them together: no reference and no second run is needed.
 
-A round's value is log(head / base) of batches that followed one another, by `stats.round_log_ratio`. The ratio of a row
-that screening flagged is that of the fresh rounds alone, which no selection biases. A hidden second copy of base is
-measured like a head: if it seems to have changed, no row is called regressed. A matrix has no flagged rows and no copy.
+A round's value is log(head / base) of batches that followed one another. The ratio of a flagged row is that of the
+fresh rounds alone, which no selection biases. A hidden copy of base is measured like a head: if it seems to have
+changed, no row is called regressed. A matrix has no flagged rows and no copy.
 """
 
 import math
@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from gapbench.analysis.compare.clock_rate import caused_by_clock
-from gapbench.analysis.compare.counts import with_counts
+from gapbench.analysis.compare.counts import caused_by_clock, with_counts
 from gapbench.analysis.compare.rows import ROW, Diff, Key, Row, Side, judged, matched, row_key, rows_of, structural
 from gapbench.statistics.stats import Floats, excess, location, round_log_ratio
 from gapbench.statistics.verdicts import LEVEL, Evidence, Judgement, Verdict, decide, judge, paired
@@ -23,10 +22,7 @@ from gapbench.store.run import differences
 
 
 def interleaved(ab: Side, level: float = LEVEL, base_side: str = BASE, head_side: str = HEAD) -> Diff:
-    """Compare two sides of a run of ``gapbench ab`` or ``matrix``, by the margin that it was measured for.
-
-    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
-    """
+    """Compare two sides of a run, by the margin that it was measured for. Raises as `rows_of` does."""
     comparison = ab.run.comparison
     assert comparison is not None  # a run with several sides has one
     margin = comparison.margin
@@ -97,10 +93,7 @@ def _decide(
     margin: float,
     level: float,
 ) -> dict[Key, tuple[Evidence, Judgement]]:
-    """Judge rows by the rounds before and after they were flagged; return the deciding evidence and the judgement.
-
-    Without ``flagged``, all rounds are of one stage.
-    """
+    """Judge rows by rounds before and after they were ``flagged`` (None: one stage); return evidence and judgement."""
     first, fresh = [], []
     for key in tested:
         values = rounds.get(key, pd.Series(dtype=float))

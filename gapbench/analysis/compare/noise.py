@@ -1,8 +1,7 @@
 """Estimate how far two runs of the same code differ: by the scatter of their rounds, and beyond it.
 
-A row's shift from one run to another has two variances: that of its rounds, which more rounds reduce, and one between
-runs, which differ in code placement, memory, frequencies and neighbours. The second is estimated from rows that are
-mostly unchanged: robustly, within bounds, and always combined with a default.
+A shift from one run to another has two variances: that of its rounds, and one between runs, which differ in code
+placement, memory, frequencies and neighbours. It is estimated robustly from rows that are mostly unchanged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,18 +20,12 @@ _AT_ONCE = 10_000_000  # numbers in one block of rows: a call of NumPy costs mor
 _TYPICAL = 0.01**2
 _PRIOR_ROUNDS = 2.0
 _PRIOR_SHIFTS = 12.0
-"""Variance of a round if no row has enough rounds to estimate it; rounds and shifts that priors count for.
-
-Rows of few rounds may agree by chance; rows differ too much from each other for stronger priors.
-"""
+"""Variance of a round where no row has enough rounds to estimate it; rounds and shifts that priors count for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A log of head / base, or the log of the level of one run's rounds.
-
-    The scatter of ``rounds`` contributes the variance ``by_rounds``, differences between runs ``between_runs``.
-    """
+    """A log of head / base, or of the level of one run's rounds; its variance is ``by_rounds`` and ``between_runs``."""
 
     value: float
     by_rounds: float
@@ -70,10 +63,7 @@ def _degrees(*parts: tuple[float, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The variance of a shift between runs of the same code, and its degrees of freedom.
-
-    ``least`` and ``most`` bound it: without bounds, changes of every row by different amounts would pass for noise.
-    """
+    """The variance of a shift between runs of unchanged code; bounded, or changes of every row would pass for noise."""
 
     variance: float
     degrees: float
@@ -81,11 +71,7 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Update the scale by ``shifts`` that are presumed unchanged, pairs of a value and its variance by rounds.
-
-        The excess variance is the one at which the median of the squared standardised values is as expected, so a
-        minority of the shifts may have changed.
-        """
+        """Update the scale by mostly unchanged shifts (value, variance by rounds): their median square is as expected."""
         pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
         if not len(pairs):
             return self
@@ -120,8 +106,7 @@ def scale(deviation: float, least: float, most: float) -> Scale:
 def levels(rounds: Sequence[Floats]) -> list[Shift]:
     """Return the level of each row of a run, given the values of its rounds (at least one each).
 
-    A row's variance is moderated by that of the run's typical row (Smyth, Statistical Applications in Genetics and
-    Molecular Biology 3 (2004) 3), which matters only to rows of few rounds.
+    A row's variance is moderated by the run's typical one (Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3).
     """
     lengths = np.array([len(values) for values in rounds], dtype=int)
     centres, variances = np.empty(len(rounds)), np.zeros(len(rounds))

@@ -45,8 +45,7 @@ MORE_WORK = "more_work"
 class Count:
     """A count per call of ``base`` and ``head``: ``verdict`` is more, fewer, same or inconclusive.
 
-    ``ratio`` is head / base with its 95 % interval; counts below 1 are taken as 1. Bytes are counted once a run, so
-    that they have no interval and no p-value.
+    ``ratio`` is head / base, of counts of at least 1, with its 95 % interval, which bytes do not have.
     """
 
     name: str
@@ -64,11 +63,10 @@ class Row:
     """The verdict on one case x implementation x clock x memory.
 
     ``ratio`` is head / base with its 95 % interval, above 1 is slower, None if nothing was compared; ``rounds`` are the
-    deciding ones, of the side with fewer. ``suite`` and ``spec`` are the suite and implementation as ``gapbench run``
-    takes them; ``again`` are the words of the measuring command, to which the selection of a row is appended.
-    ``explanation`` compares the profiles of both sides (`gapbench.profiling.explain`), None without them. ``memory``
-    is one of `records.MEMORY`. ``rounds_needed`` would probably decide an inconclusive row; None if more rounds would
-    not help. ``counts`` are those of its work on a CPU.
+    deciding ones, of the side with fewer. ``suite`` and ``spec`` are as ``gapbench run`` takes them; ``again`` are the
+    words of the measuring command, to which a selection is appended. ``explanation`` compares profiles
+    (`gapbench.profiling.explain`). ``memory`` is one of `records.MEMORY`. ``rounds_needed`` would probably decide an
+    inconclusive row; None if more would not help. ``counts`` are those of its work on a CPU.
     """
 
     suite: str
@@ -92,10 +90,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """The changes from ``base`` to ``head``: two runs, or both sides of one run (`is_interleaved`).
-
-    ``environment`` has a sentence for each difference, ``notes`` has caveats for the reader.
-    """
+    """The changes from ``base`` to ``head``: sentences on the ``environment``, and ``notes`` with caveats."""
 
     base: Run
     head: Run
@@ -150,10 +145,7 @@ def unmeasured(row: Result | None) -> bool:
 
 
 def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
-    """Yield each row that a side measured, in head's order, with the results of base and head.
-
-    A row that the sides measured only under different memory conditions is one row with both results.
-    """
+    """Yield each row that a side measured, with both results; one row where only memory conditions differ."""
     conditions: tuple[defaultdict[tuple[str, str, str], list[Key]], ...] = (defaultdict(list), defaultdict(list))
     for keys, rows in zip(conditions, (old, new), strict=True):
         for key in rows:
@@ -170,11 +162,7 @@ def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tu
 
 
 def structural(before: Result | None, after: Result | None, refused: str = "") -> tuple[Verdict, str] | None:
-    """Return the verdict and reason of a row that cannot be tested; None if it can be.
-
-    ``refused`` is why the environments of both runs cannot be compared. A row that fails on both sides is
-    ``failed_base``: head did not break it.
-    """
+    """Return the verdict and reason of a row that cannot be tested (``refused`` by its environments), else None."""
     if after is None or unmeasured(after):
         return Verdict.REMOVED, "head did not measure it" if after is None else str(after["reason"])
     if before is None or unmeasured(before):
@@ -206,11 +194,7 @@ def _failure(row: Result) -> str:
 def judged(
     row: Row, evidence: Evidence, judgement: Judgement, *remarks: str, paired: bool = False, raced: bool = False
 ) -> Row:
-    """Return ``row`` with the verdict of ``judgement``; ``remarks`` are added to its reason.
-
-    ``paired`` rounds measured both sides together, others one side. A ``raced`` row stopped early because it was
-    clearly slower than the fastest.
-    """
+    """Return ``row`` with a verdict and ``remarks``; rounds may be ``paired``, a ``raced`` row stopped early."""
     ratio = evidence.change.exp()
     undecided = _undecided(judgement, evidence, paired, raced) if judgement.verdict is Verdict.INCONCLUSIVE else ""
     return replace(

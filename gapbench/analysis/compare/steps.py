@@ -1,8 +1,7 @@
 """Compare the versions of a run of ``gapbench matrix``, each with the first one and with the one before it.
 
-Each step is a diff of two sides; all steps of all rows are one family: `STEP_LEVEL` is divided among the steps
-(Bonferroni), and among a step's rows by Holm's method. Intervals are simultaneous by Bonferroni's inequality: with 95 %
-probability every ratio of the table lies in its own. Both allow for each look at which a case's rounds may have ended.
+All steps are one family: `STEP_LEVEL` is divided among them (Bonferroni), and among a step's rows by Holm's method.
+With 95 % probability every ratio of the table lies in its interval (Bonferroni). Both allow for each interim look.
 """
 
 from collections import Counter
@@ -18,10 +17,7 @@ from gapbench.statistics.verdicts import STEP_LEVEL, STEP_LOOKS, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row in a version: its result, its ratio to the first version, and the row of its step from the version before.
-
-    They are None in the first version, and where one of both versions has no time or no result.
-    """
+    """A row in a version: its result, ratio to the first version, and step from the one before, None without one."""
 
     version: str
     result: Result
@@ -31,10 +27,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The steps between versions, the cells row by row, and where the winner changed.
-
-    A change of the winner is the cell of the new one, and the name of the former. Intervals of both versions show it.
-    """
+    """The steps between versions, cells row by row, and each new winner's cell with the former's name."""
 
     steps: tuple[Diff, ...]
     cells: tuple[Cell, ...]
@@ -53,10 +46,7 @@ class Matrix:
 
 
 def matrix(measured: Side) -> Matrix:
-    """Compare the sides of a run of ``gapbench matrix``, by the margin that it was measured for.
-
-    Raises `GapbenchError` for an incomplete run, `NothingMatchedError` for a run without results.
-    """
+    """Compare the sides of a run of ``gapbench matrix``, by its margin. Raises as `rows_of` does."""
     names = [side.name for side in measured.run.sides]
     results = {name: rows_of(measured, name) for name in names}
     steps = [interleaved(measured, STEP_LEVEL / (len(names) - 1), *pair) for pair in pairwise(names)]
@@ -85,10 +75,7 @@ def matrix(measured: Side) -> Matrix:
 
 
 def _winners(cells: Mapping[tuple[Key, str], Cell], before: Mapping[str, str]) -> Iterator[tuple[Cell, str]]:
-    """Yield winners that are shown to be slower than the former one in the version before, and faster in their own.
-
-    Without a change each of the two tests errs in 2.5 % of cases, and both together in far fewer.
-    """
+    """Yield winners shown to be slower than the former one in the version before (2.5 %), and faster in their own."""
     for (key, name), cell in cells.items():
         former = cells.get((key, before.get(name, "")))
         if former and cell.result["ranked"] and cell.result["best"] == key[1] != (best := former.result["best"]):

@@ -34,7 +34,6 @@ def _unsupported(case: Case) -> str | None:
 
 
 def _not_for(kernel: str, case: Case) -> str | None:
-    """Return why a kernel does not apply to a case, or None."""
     if FORWARD[kernel](Geometry.of(case), Chip()):
         return None
     positions = f"a window of {case.window} positions"

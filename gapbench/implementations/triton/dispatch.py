@@ -1,8 +1,4 @@
-"""The function for a case: its first call times the plans and stores the choice, which `Gap.plan` then names.
-
-Triton's own benchmark times (device events, the L2 cache cleared before every call). Triton's cache folder stores the
-choice beside the compiled kernels, so that every worker process of a run takes the same plan.
-"""
+"""The function for a case: its first call times the plans and stores the choice in Triton's cache folder."""
 
 import hashlib
 import json
@@ -47,10 +43,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 class Memory:
-    """The plan chosen among ``plans`` for a workload on a device, in Triton's cache folder.
-
-    The key consists of GPU, versions of Triton and torch, source of the kernels, plans and workload.
-    """
+    """The plan chosen for a workload, in Triton's cache folder, by GPU, versions, source of the kernels, and plans."""
 
     def __init__(self, plans: Sequence[Plan], device: torch.device, *workload: object) -> None:
         gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -72,8 +65,7 @@ class Memory:
 def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory | None = None) -> Plan:
     """Return the remembered or only plan; otherwise time all, and return the fastest.
 
-    The first, which arithmetic prefers, is left only for one that is more than 3 % faster: times are noisy, and another
-    choice in another process looks like a change of the code.
+    The first is left only for one more than 3 % faster: another choice in each process would look like changed code.
     """
     if len(plans) == 1:
         return plans[0]
@@ -90,9 +82,8 @@ def choose(plans: Sequence[Plan], time: Callable[[Plan], float], memory: Memory 
 class Gap:
     """GAP for the shape, dtype and layout of one case, by one ``kernel`` or by the fastest plan of all.
 
-    Inputs in other strides are averaged too, but more slowly. The first call times the plans of the case's pass, which
-    takes about a second. Where calls cannot be timed (inside ``torch.compile`` or the capture of a graph, in Triton's
-    interpreter), the plans that arithmetic prefers are used.
+    Other strides are slower. The first call times the plans of the case's pass for about a second; where calls cannot
+    be timed (inside ``torch.compile``, a graph's capture, the interpreter), arithmetic chooses.
     """
 
     def __init__(self, case: Case, kernel: str | None = None) -> None:

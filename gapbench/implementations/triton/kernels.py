@@ -1,9 +1,7 @@
 """The Triton kernels. They read every input element once and write every output element once, in any layout.
 
-Memory is addressed as (N, C, window) with one stride each. One tile kernel serves every layout: a row and a column
-kernel differ only in the tile of channels and positions that a program sums, long in positions where those are
-adjacent in memory, long in channels where those are. A second kernel with its axes swapped compiles to the same
-machine code.
+Memory is addressed as (N, C, window) with one stride each. One tile kernel serves every layout: rows and columns differ
+only in the tile of channels and positions that a program sums, long where memory is adjacent.
 
 Beyond 2^31 elements 32-bit offsets wrap around, so offsets are 64-bit from the first product on. Dividing by the
 integer window keeps float64 exact: a scale passed as an argument would arrive as float32.
@@ -96,9 +94,8 @@ def single_pass_kernel(
 def flat_kernel(x, y, rows, WINDOW: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK: tl.constexpr):
     """Average BLOCK_C rows of a contiguous (rows, WINDOW), read as one flat stretch and then cut into rows.
 
-    Rows of 49 half floats start anywhere, so a tile of rows is read 2 bytes at a time; the stretch of BLOCK_C of
-    them starts on a multiple of 16 bytes and is read 16 bytes at a time. It goes through shared memory into a tile of
-    (BLOCK_C, BLOCK_R), BLOCK_R >= WINDOW. BLOCK >= BLOCK_C·WINDOW.
+    Rows of 49 half floats start anywhere; the stretch of BLOCK_C of them is aligned and read 16 bytes at a time. It
+    goes through shared memory into a tile of (BLOCK_C, BLOCK_R), BLOCK_R >= WINDOW. BLOCK >= BLOCK_C·WINDOW.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     first = tl.program_id(0).to(tl.int64) * BLOCK_C
@@ -120,8 +117,7 @@ def spread_kernel(
 ):
     """Write gradient / window to BLOCK_R positions of BLOCK_C channels of one image.
 
-    ``gradient`` points to contiguous (N, channels), ``out`` to (N, channels, window) in the given strides. Programs
-    are numbered as in `tile_kernel`, with BLOCK_R positions to a part.
+    ``gradient`` points to contiguous (N, channels), ``out`` to (N, channels, window). Programs are as in `tile_kernel`.
     """
     ACCUMULATOR: tl.constexpr = tl.float64 if out.dtype.element_ty == tl.float64 else tl.float32
     position = (tl.program_id(0) % parts).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)

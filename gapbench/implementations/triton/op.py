@@ -1,8 +1,7 @@
 """``torch.ops.gapbench.gap``: the kernels as an operator of PyTorch, so that autograd and torch.compile compose.
 
-Plans are arguments, as text, so that a traced graph shows which kernel it runs. Launches are built for real tensors and
-for those without memory. Eager calls pay for the operator: tens of microseconds of dispatch and autograd bookkeeping on
-the host, which the clock ``host_call`` shows, and which a compiled graph or a CUDA graph avoids.
+Plans are arguments, as text, so that a traced graph shows which kernel it runs. Eager calls pay for the operator: tens
+of microseconds on the host, which the clock ``host_call`` shows, and which graphs avoid.
 """
 
 import math
@@ -119,9 +118,8 @@ def _run(launch: Launch) -> None:
 def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - the second plan is for `_keep`
     """Average ``x`` (N, C, *spatial), in any strides, over its spatial dimensions; returns (N, C, 1, ..., 1).
 
-    Sums in float32, or float64 for float64. An empty window averages to NaN, like `Tensor.mean`. An input whose
-    spatial dimensions do not collapse into one stride is copied (by `Tensor.flatten`); every other is read without a
-    copy. Plans are the texts of `Plan`. Like every Triton launch it runs on the current device, which must be x's.
+    Sums in float32, or float64 for float64. Only inputs whose spatial dimensions do not collapse into one stride are
+    copied. Plans are the texts of `Plan`. Runs on the current device, which must be that of x.
     """
     y = x.new_empty((x.shape[0], x.shape[1], *(1 for _ in x.shape[2:])))
     if x.numel() == 0:
@@ -133,10 +131,7 @@ def gap(x: Tensor, plan: str, backward_plan: str) -> Tensor:  # noqa: ARG001 - t
 
 @triton_op("gapbench::gap_backward", mutates_args=())
 def gap_backward(gradient: Tensor, shape: Sequence[int], order: Sequence[int], plan: str) -> Tensor:
-    """Return gradient / window, from (N, C, 1, ..., 1), for every element of ``shape`` (N, C, *spatial).
-
-    ``order`` names the dimensions (0: N, 1: C, 2: the window) from outermost to innermost in the result's memory.
-    """
+    """Return gradient / window for every element of ``shape``, in memory by ``order`` (0: N, 1: C, 2: window)."""
     n, c, *spatial = shape
     sizes = (n, c, math.prod(spatial))
     stored = gradient.new_empty([sizes[dim] for dim in order])

@@ -24,11 +24,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A case for kernels: ``images`` of ``channels`` rows of ``window`` positions.
-
-    N and C are one dimension (one image) where one stride steps through both. ``column`` means that channels are
-    adjacent in memory, not positions.
-    """
+    """A case for kernels; N and C are one dimension where one stride serves both. ``column``: channels are adjacent."""
 
     images: int
     channels: int
@@ -46,10 +42,7 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A kernel and its tile: ``block_c`` channels or rows by ``block_r`` positions, ``parts`` of the window.
-
-    Its text, as in ``column BLOCK_C=64 BLOCK_R=32, 4 warps``, is recorded, and is the operator's argument.
-    """
+    """A kernel and its tile: ``block_c`` channels or rows by ``block_r`` positions, and ``parts`` of the window."""
 
     kernel: str
     block_c: int
@@ -115,7 +108,6 @@ def _warps(elements: int, chip: Chip) -> int:
 def _tiles(
     geometry: Geometry, chip: Chip, kernel: str, *, column: bool, longest: int = PERSISTENT, whole: bool = False
 ) -> list[Plan]:
-    """Return tiles long in channels (``column``) or positions, of at most ``longest``; ``whole`` rows are not cut."""
     longest = min(longest, power(geometry.window))
     plans = []
     for tile in TILES:

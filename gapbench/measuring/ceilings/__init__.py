@@ -1,8 +1,4 @@
-"""Measure the ceilings of a machine: how fast it reads, copies and writes each level of its memory, and its floors.
-
-`cpu` runs compiled loops (`loops.c`), accelerators their own operations, timed by `event_warm`. Both run in a worker,
-before the cases. What cannot be measured is a `Ceiling` without a number, with a reason.
-"""
+"""Measure a machine's ceilings (by `loops.c`, or an accelerator's own operations), or the reason why not."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -42,12 +38,7 @@ def unmeasured(device_name: str, reason: str) -> list[dict[str, Any]]:
 
 
 def of_accelerator(device: Accelerator) -> list[Ceiling]:
-    """Return an accelerator's ceilings, by its library's own operations. Raises `ClockError` where its clocks refuse.
-
-    The time of the smallest kernel, launch gap included, is subtracted, so that no implementation can be faster.
-    Reading is measured by two ways to sum, of which the faster counts; results of a kernel that reads even faster get a
-    warning.
-    """
+    """Return an accelerator's ceilings, less its smallest kernel's time. Raises `ClockError` where clocks refuse."""
     launch = clocks.clock("host_call", device).prepare().launch_seconds
     timer = clocks.clock("event_warm", device)
     timer.prepare(0.0)  # the launches above have warmed up the device

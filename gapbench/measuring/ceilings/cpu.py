@@ -1,8 +1,7 @@
 """Measure the ceilings of the CPU by loops that are compiled for it; docs/measuring.md compares them with torch's.
 
-Each level is measured with data that fills a part of it and exceeds the previous level by far; memory with six times
-the last level, of which hardly anything stays in the cache. Other work only slows a try down, so the best of many
-counts, where others come near it: a lone best may be an outlier, or no try was undisturbed.
+Each level is measured with data that fills a part of it and exceeds the previous level by far. Other work only slows a
+try down, so the best of many counts, where others come near it.
 """
 
 import contextlib
@@ -53,10 +52,7 @@ class UnmeasurableError(Exception):
 
 @dataclass(slots=True)
 class RepeatedMeasurement:
-    """Tries of ``work(repeats)``, which moves ``nbytes`` each time, and their ``rates`` (bytes per second) so far.
-
-    A best below ``least`` is invalid: several threads are not slower than one.
-    """
+    """Tries of ``work(repeats)``, of ``nbytes`` each, and their ``rates`` (bytes/s), invalid below ``least``."""
 
     nbytes: int
     work: Callable[[int], object]

@@ -1,10 +1,4 @@
-"""Clocks: named timing protocols, a class each. All time that gapbench reports comes from a clock.
-
-`host` and `host_cold` for the CPU; `event_cold`, `event_warm`, `graph_warm`, `graph_cold` and `host_call` for
-accelerators. The same kernel has another time by each, so every number is given with its clock's name.
-
-`base` has the class of all clocks, the one timing loop and the canary; `events` has the launches behind a delay.
-"""
+"""Clocks: named timing protocols, a class each; every number is given with its clock's name."""
 
 from gapbench.machine.devices import Cpu, Device
 from gapbench.measuring.clocks.base import Clock, ClockError, ClockRefusedError, ClockUnsupportedError
@@ -31,10 +25,7 @@ def selectable(device: Device) -> tuple[str, ...]:
 
 
 def clock(name: str, device: Device | None = None) -> Clock:
-    """Return the clock called ``name`` for ``device`` (the CPU if not given).
-
-    Raises `ClockUnsupportedError` for a device that it cannot measure.
-    """
+    """Return the clock called ``name``, for the CPU by default. Raises `ClockUnsupportedError` for a wrong device."""
     device = device or Cpu()
     kind = clock_class(name)
     if not kind.measures(device):

@@ -1,7 +1,4 @@
-"""The base of all clocks, the one timing loop, and the proof that a time is cold.
-
-A time is cold if its inputs together exceed the cache so far that none stays in it, and a canary proves that.
-"""
+"""The base of all clocks, the one timing loop, and the canary that proves that a time is cold."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +42,8 @@ class ClockUnsupportedError(ClockError):
 class Preparation:
     """A clock's own measurements before it times calls, in seconds; None for those that it does not make.
 
-    ``floor_seconds`` is the time of its own events (and graph launch), which is subtracted from all times.
-    ``launch_seconds`` is the host's time for the smallest launch. ``warm_canary_seconds`` and ``cold_canary_seconds``
-    are the times to read a canary from the cache, and after a flush of the cache.
+    ``floor_seconds`` is the time of its own events (and graph launch), which is subtracted from all times;
+    ``launch_seconds`` the host's for the smallest launch; the canary's are read from the cache, and after a flush.
     """
 
     floor_seconds: float | None = None
@@ -99,10 +95,7 @@ class Clock(ABC):
         return isinstance(device, cls.device_class)
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through.
-
-        Raises `ClockUnsupportedError` where those are more than `most_inputs`.
-        """
+        """Return how many inputs of ``case_bytes`` a batch needs. Raises `ClockUnsupportedError` above the most."""
         if self.beyond:
             cache_bytes = self._device.cache_bytes or UNKNOWN_CACHE
             self._needed = self.beyond * cache_bytes // max(1, case_bytes) + 1
@@ -127,10 +120,7 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls, cycling through ``calls``; return their total seconds and the last output.
-
-        Raises `ClockRefusedError` where the number would not be what the clock's name promises.
-        """
+        """Run ``count`` >= 1 calls; return their total seconds and the last output. Raises `ClockRefusedError`."""
         calls = (calls,) if callable(calls) else calls
         if len(calls) < self._needed:
             raise ClockRefusedError(
@@ -168,10 +158,7 @@ def timed(calls: Iterator[Call]) -> tuple[float, Tensor]:
 
 
 class Canary:
-    """Data in the cache that a cold batch must evict; its reading time shows whether the cache still holds it.
-
-    ``touch()`` reads it, which brings it into the cache. ``warm`` and ``cold`` are seconds of a reading.
-    """
+    """Data in the cache that a cold batch must evict; ``touch()`` reads it, in ``warm`` or ``cold`` seconds."""
 
     def __init__(self, device: Device, share: int | None = None) -> None:
         self._device = device
@@ -179,9 +166,8 @@ class Canary:
         self.warm = self.cold = 0.0
 
     def calibrate(self, read: Read) -> None:
-        """Measure the reading time, warm and cold.
+        """Measure the reading time by ``read(displace)``, in seconds: warm, and cold after a flush.
 
-        ``read(displace)`` touches the canary, calls ``displace``, and returns the seconds of reading the canary again.
         Raises `ClockUnsupportedError` if a flush makes no difference: then nothing can be proved cold here.
         """
         # Other work on the machine only lengthens readings, so the shortest are undisturbed.

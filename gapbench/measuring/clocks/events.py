@@ -1,7 +1,6 @@
 """`event_cold` and `event_warm`, and the base of all clocks that use events: blocking kernel, floor and canary.
 
-Launches queue up behind a delay on the device, so the host's launch time is outside the events, and the device never
-waits for the host between two launches.
+Launches queue up behind a delay on the device, so the host's launch time is outside the events.
 """
 
 from abc import abstractmethod
@@ -42,10 +41,8 @@ _FREE_CALLS, _LONG_CALL = 20, 1e-3
 class BlockingKernel:
     """A delay on the device behind which work is queued, with a proof each time that the delay was long enough.
 
-    Each contender has a length of its own: one that launches slowly would hold up the batches of all others.
-    ``seconds`` are the device's seconds in delays since `reset`. ``slowdown`` is the largest ratio of a delay's length
-    to its length when prepared, and ``clock_mhz`` the lowest rate of the device's clock, since then: a delay's cycles
-    by the seconds between its two timestamps.
+    Each contender has its own length. ``seconds`` are the device's seconds in delays since `reset`, ``slowdown`` the
+    largest ratio of a delay's length to that when prepared, and ``clock_mhz`` the lowest rate of the device's clock.
     """
 
     def __init__(self, device: Accelerator) -> None:
@@ -83,18 +80,13 @@ class BlockingKernel:
         self._contender = contender
 
     def jitter(self) -> None:
-        """Queue a delay of random length.
-
-        Timestamps are multiples of the device's resolution, about 0.5 µs. Work that always began at the same phase of
-        it would have the same error each time, of up to one step; at random phases, the mean is right.
-        """
+        """Queue a delay of random length, so that the error of timestamps in steps of 0.5 µs averages out."""
         self._device.delay(self._random.uniform(0, _LONGEST_JITTER))
 
     def run(self, launch: Callable[[], T]) -> T:
         """Launch work behind a delay, wait for all of it, and return the result of ``launch``.
 
-        Runs ``launch`` again with a longer delay if the delay ended before it returned. Raises `ClockRefusedError` if
-        that does not help, or if work goes on elsewhere when the stream is done.
+        Tries longer delays if one ended too early. Raises `ClockRefusedError` if none helps or work goes on elsewhere.
         """
         assert self._delay_ratio is not None, "a blocking kernel is prepared before it runs"
         for _ in range(_TRIES):
@@ -130,10 +122,9 @@ class BlockingKernel:
         raise ClockRefusedError(reason)
 
     def run_free(self, launch: Callable[[], object]) -> float:
-        """Launch work without a delay and return its seconds on the stream.
+        """Launch work without a delay, which would hide work on other streams; return its seconds on the stream.
 
-        Behind a delay, work on other streams is done before the delay ends, and is not seen. Raises
-        `ClockRefusedError` if other work goes on when the stream is done.
+        Raises `ClockRefusedError` if other work goes on when the stream is done.
         """
         for _ in range(_TRIES):
             self._device.synchronize()
@@ -206,11 +197,7 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 
 
 def undisturbed_mean(values: Sequence[float]) -> float:
-    """Return the mean without what took longer than twice the median and `_INTERRUPTION`.
-
-    A mean resolves steps of the device's clock, as a median does not; and one time slice of 2 ms that another process
-    had among 300 readings moves a plain mean by 7 µs.
-    """
+    """Return the mean (a median resolves less) without values over twice the median and `_INTERRUPTION`."""
     limit = 2 * median(values) + _INTERRUPTION
     return fmean(value for value in values if value <= limit)
 
@@ -288,8 +275,6 @@ class EventClock(Clock):
         """Queue what comes before each timed call."""
 
     def _read(self, displace: Callable[[], object]) -> float:
-        """Touch the canary, displace it, and return the seconds of reading it again."""
-
         def launch() -> None:
             self._canary.touch()
             displace()
@@ -303,15 +288,11 @@ class EventClock(Clock):
             self._canary.touch()
 
     def _judge_canary(self) -> None:
-        """Refuse if the canary, touched before the calls, was in the cache after them."""
         if self._canary.was_warm(self._canary_pair.seconds):
             raise self._canary.refusal()
 
     def _net(self, seconds: float, pairs: int, count: int) -> float:
-        """Return the ``seconds`` of ``count`` calls, between ``pairs`` pairs of events, minus the floor.
-
-        The protocol's own time would draw all ratios towards 1, those of short calls most.
-        """
+        """Return the ``seconds`` of ``count`` calls minus the floors of ``pairs``, which draw ratios towards 1."""
         net = seconds - pairs * self._floor
         if net <= count * _SHORTEST_CALL + pairs * _FLOOR_SHARE * self._floor:
             raise ClockRefusedError(

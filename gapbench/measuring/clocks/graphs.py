@@ -1,7 +1,4 @@
-"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself.
-
-Calls in a graph follow each other as closely as the device allows, so their times are nearest to a kernel's duration.
-"""
+"""`graph_warm` and `graph_cold`: the device's time for a graph of many calls, without the cost of a replay itself."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -69,7 +66,6 @@ class GraphClock(EventClock):
     def _replay(
         self, graph: Graph, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
     ) -> float:
-        """Return the seconds of one replay, with ``before`` and ``after`` queued around its events."""
         pair = self._pairs[0]
 
         def launch() -> None:
@@ -94,11 +90,7 @@ class GraphWarm(GraphClock):
 
 
 class GraphCold(GraphClock):
-    """Time a graph of calls on the device, with inputs that rotate through more than five times the cache.
-
-    A graph cannot contain flushes that are not counted, so it contains whole rotations: each input is read again only
-    after all others.
-    """
+    """Time a graph of whole rotations of inputs that exceed the cache five times; flushes in it would be counted."""
 
     name = "graph_cold"
     cold = True

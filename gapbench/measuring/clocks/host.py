@@ -20,12 +20,9 @@ _WARM_READINGS = 3
 class Host(Clock):
     """Time calls that are complete when they return, with warm caches.
 
-    One call before each batch is not counted, because another contender has just used the caches. With that call
-    counted, calls of 70 µs in batches of 0.25 ms came out up to 50 % too long.
-
-    The placement of inputs and temporaries in memory changes a call by up to 20 %, throughout the life of a process. So
-    there are several copies of the input, and turns go from one to the next, all contenders together. This reduced the
-    scatter of a bfloat16 mean's rounds from 9 % to 2 %.
+    One call before each batch is not counted, because another contender has just used the caches. The placement of
+    inputs and temporaries in memory changes a call by up to 20 % in each process. So there are several copies of the
+    input, and turns go from one to the next: rounds of a bfloat16 mean scattered by 2 % instead of 9 %.
     """
 
     name = "host"
@@ -46,11 +43,7 @@ class Host(Clock):
 
 
 class HostCold(Clock):
-    """Time calls that are complete when they return, with every input read from memory.
-
-    Inputs rotate through more than twice the last-level cache. The rotation continues from batch to batch (contenders
-    share inputs, in the same order), so that a batch may be shorter than a rotation.
-    """
+    """Time calls that are complete when they return, with inputs rotating through twice the last-level cache."""
 
     name = "host_cold"
     device_class = Cpu
