@@ -193,8 +193,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"script_json": page_data.script_json, "redacted": redaction.text}
     css = Markup(assets.style().text)  # noqa: S704 - our own file
-    modules = dict(fmt=fmt, lines=lines, assets=assets, profiles=profiles, rows=rows, patched=patched_network)
     functions = {"when": when, "shell": shlex.join, "builtins": to_builtins, "tally": counts, "name_of": diff_name}
     constants = {"levels": quality.Level, "version": gapbench.__version__, "metrics": METRICS, "memory_kinds": MEMORY}
-    environment.globals.update(**modules, **functions, **constants, css=css)
+    environment.globals.update(functions | constants, fmt=fmt, lines=lines, assets=assets, profiles=profiles, rows=rows)
+    environment.globals.update(patched=patched_network, css=css)
     return environment
