@@ -195,6 +195,8 @@ def _environment() -> jinja2.Environment:
     css = Markup(assets.style().text)  # noqa: S704 - our own file
     functions = {"when": when, "shell": shlex.join, "builtins": to_builtins, "tally": counts, "name_of": diff_name}
     constants = {"levels": quality.Level, "version": gapbench.__version__, "metrics": METRICS, "memory_kinds": MEMORY}
-    environment.globals.update(functions | constants, fmt=fmt, lines=lines, assets=assets, profiles=profiles, rows=rows)
+    environment.globals.update(
+        **functions, **constants, fmt=fmt, lines=lines, assets=assets, profiles=profiles, rows=rows
+    )
     environment.globals.update(patched=patched_network, css=css)
     return environment
