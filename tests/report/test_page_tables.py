@@ -79,3 +79,13 @@ def test_the_buttons_of_the_pager_are_in_one_row(run_page):
     boxes = [button.bounding_box() for button in page.locator("#results .dt-paging-button").all()]
     assert len(boxes) >= 5
     assert len({(round(box["y"]), round(box["height"])) for box in boxes}) == 1
+
+
+def test_long_names_break_after_underscores_and_in_no_word(run_page):
+    """``compiled_sum_scal`` and ``e`` were two lines."""
+    page = run_page()
+    names = page.locator("[data-table=results] .name")
+    shown = names.evaluate_all("names => names.map((name) => [name.textContent, name.innerHTML])")
+    assert any("_" in text for text, _ in shown)
+    assert all(html == text.replace("_", "_<wbr>") for text, html in shown)
+    assert names.first.evaluate("name => getComputedStyle(name).overflowWrap") == "break-word"

@@ -42,7 +42,7 @@ function makeDiff() {
     element,
     [
       column("verdict", "Verdict", { facet: true, show: (row) => verdictMarkup(rows.at("verdict", row)) }),
-      column("implementation", "Implementation", { facet: true, wide: true, show: (row) => markup`<span class="name">${rows.at("implementation", row)}</span>` }),
+      column("implementation", "Implementation", { facet: true, wide: true, show: (row) => markup`<span class="name">${breakable(rows.at("implementation", row))}</span>` }),
       column("case", "Case", { wide: true, show: caseLink }),
       column("ratio", "Head ÷ base", { numeric: true, show: change }),
       column("ratio_low", "ratio_low", { numeric: true, hidden: true }),

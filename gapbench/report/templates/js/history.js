@@ -24,7 +24,7 @@ function makeHistory() {
       column("dtype", "Dtype", { facet: true }),
       column("layout", "Layout", { facet: true }),
       ...Object.entries({ operation: "Operation", device: "Device", pass: "Pass", threads: "Threads", clock: "Clock", memory: "Memory" }).map(([name, title]) => fact(name, title)),
-      column("implementation", "Implementation", { facet: true, wide: true, show: (index) => markup`<span class="name">${trends.at("implementation", index)}</span>` }),
+      column("implementation", "Implementation", { facet: true, wide: true, show: (index) => markup`<span class="name">${breakable(trends.at("implementation", index))}</span>` }),
       column("drawn", "Trend", { show: (index) => markup`<span class="sparkline" aria-hidden="true">${trends.at("drawn", index)}</span>` }),
       column("runs", "Runs", { numeric: true, show: (index) => markup`${count(trends.at("runs", index))}` }),
       column("seconds", "Newest", { numeric: true, show: (index) => markup`${seconds(trends.at("seconds", index))}` }),

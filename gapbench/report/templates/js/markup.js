@@ -24,6 +24,9 @@ function put(element, content) {
   element.innerHTML = content.text;
 }
 
+/** A name that may break after underscores, and in no word. */
+const breakable = (name) => markup`${String(name ?? "").split("_").map((part, index) => (index ? markup`_<wbr>${part}` : part))}`;
+
 const measured = (value, interval) =>
   markup`<span class="value">${value}</span>${interval ? markup` <span class="interval">${interval}</span>` : ""}`;
 

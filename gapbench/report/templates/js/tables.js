@@ -40,7 +40,7 @@ function makeWinners() {
   const won = (name) => (index) => (winner(index) === null ? null : run.rows.at(name, run.rowOf(index, winner(index))));
   const ties = (index) => run.cases.at("ties", index) ?? [];
   const nobody = (index) => markup`<span class="soft">${run.contested(index) ? "no winner: nothing was measured successfully" : "no winner: these compute different things"}</span>`;
-  const named = (index) => markup`<span class="winner">${symbol("fastest")}${winner(index)}</span>${
+  const named = (index) => markup`<span class="winner">${symbol("fastest")}${breakable(winner(index))}</span>${
     certaintyOf(index) ? markup`<span class="ties">${certaintyOf(index)}</span>` : ""
   }`;
   const against = (index) => (winner(index) === run.cases.at("reference", index) ? markup`<span class="interval">is the reference</span>` : ratioOf(run.rowOf(index, winner(index))));
@@ -107,7 +107,7 @@ function marksOf(index, name, status) {
 
 function nameMarkup(row, marks) {
   const path = run.rows.at("code_path", row);
-  return markup`<span class="name">${run.rows.at("implementation", row)}</span>${
+  return markup`<span class="name">${breakable(run.rows.at("implementation", row))}</span>${
     marks.length ? markup` <span class="marks">${symbol(marks[0])}${marks.join(", ")}</span>` : ""
   }${path === null ? "" : markup`<span class="path">${path}</span>`}`;
 }
