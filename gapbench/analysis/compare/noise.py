@@ -71,7 +71,7 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Update the scale by mostly unchanged shifts (value, variance by rounds): their median square is as expected."""
+        """Update the scale by shifts (value, variance by rounds), mostly unchanged: their median square is expected."""
         pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
         if not len(pairs):
             return self
