@@ -23,7 +23,7 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named set of cases, of the CPU until `on`; ``summary`` says which decision it serves.
+    """A named set of cases, which name the CPU until `on`; ``summary`` says which decision it serves.
 
     ``implementations`` names those that compete; None, or an operation without a named one, stands for the usual.
     """
