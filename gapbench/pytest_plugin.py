@@ -120,7 +120,7 @@ class Replay:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
-    """Return a function that reports this item's samples, skips or fails; the oracle only judges if disabled."""
+    """Return a function that passes this item's samples to pytest-benchmark, or skips or fails the item."""
     case, name = request.param
 
     def report() -> None:

@@ -1,4 +1,4 @@
-"""All implementations of global average pooling, one file per family, whose tuple a new one joins."""
+"""All implementations of global average pooling: one file per family, with a tuple that new ones join."""
 
 from gapbench.implementations.base import Implementation
 from gapbench.implementations.compiled import COMPILED

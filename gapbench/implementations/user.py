@@ -54,7 +54,7 @@ def mentions(spec: str) -> bool:
 
 
 def load(spec: str) -> Implementation:
-    """Import the file, with its folder on `sys.path`, in a worker. Raises `BrokenImplementationError`."""
+    """Import the file (its folder joins `sys.path`); return its function. Raises `BrokenImplementationError`."""
     file, function_name = split(spec)
     path = Path(file).resolve()
     if not path.is_file():  # removed since the command began, or not in this checkout

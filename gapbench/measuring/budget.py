@@ -162,7 +162,7 @@ def shard_of(
 ) -> tuple[list[CasePlan], dict[str, Any]]:
     """Return the case plans of shard ``number`` (from 1) of ``count``, and its run's fields. Raises as `partition`.
 
-    ``sweep`` is the same in all shards of a plan, effort and commit; ``places`` has the indices in the whole plan.
+    ``sweep`` identifies the plan, effort and commit; ``places`` has each case's index in the whole plan.
     """
     shards = partition(plans, effort, count)
     own = shards[number - 1]

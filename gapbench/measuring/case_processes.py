@@ -253,7 +253,7 @@ class CaseProcesses:
     # Rounds
 
     def measure(self, number: int, assignment: Assignment) -> Generator[Event, None, protocol.RoundResult | None]:
-        """Measure one round, all sides' entries; None where a contender or a death prevented it. Yields drops."""
+        """Measure a round of this case; None where a contender or a death prevented it. Yields what is dropped."""
         yield from self._renew()
         if not assignment.contenders <= set(self.contenders):
             return None  # one was dropped while the case was loaded again

@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """The standard deviation and median of a round's log ratio of identical code, and a case's seconds for one."""
+    """The A/A test: standard deviation and median of a round's log ratio, and the seconds of a case's round."""
 
     spread: float
     round_seconds: float

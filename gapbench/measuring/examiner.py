@@ -314,7 +314,7 @@ class Examination(contextlib.AbstractContextManager["Examination"]):
         return None
 
     def checked(self, answer: object, entries: Mapping[str, Iterable[int]], paper: int = 0) -> object:
-        """Return a worker's answer; for a round with outputs not approved, how the examiner died, or None."""
+        """Return a worker's answer; of a round with outputs not approved, how the examiner died, or None."""
         if isinstance(answer, protocol.RoundResult):
             examined = self.findings(paper) or []
             right = {(each.clock, each.contender) for each in examined if each.reason is None}

@@ -217,7 +217,7 @@ class Forker:
         return Worker(Channel(ours.detach()))
 
     def branch(self, target: Callable[..., None], *arguments: object) -> "Branch":
-        """Fork a worker that runs ``target``, with its own current byte and control socket, and then forks workers."""
+        """Fork a worker that runs ``target`` and then forks workers, with its own current byte and control socket."""
         ours, theirs = socket.socketpair()
         current = CurrentContender.create()
         try:

@@ -36,7 +36,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkout under test, None for the installed code; ``built_in``: one of gapbench, with its implementations."""
+    """A checkout of the repository under test, None for the installed code; ``built_in`` if it is gapbench's own."""
 
     folder: Path | None = None
     built_in: bool = False

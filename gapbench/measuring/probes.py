@@ -52,11 +52,8 @@ def footprint(call: Callable[[], Tensor], device: Device) -> Footprint:
     if target:
         peak = accelerator.max_memory_allocated(target.index) - before if counts else None
     del output
-    operators, in_all = (
-        sum(event.name().startswith("aten::") for event in events),
-        sum(max(0, size) for size in changes),
-    )
-    return Footprint(peak, operators, None if target else in_all)
+    operators = sum(event.name().startswith("aten::") for event in events)
+    return Footprint(peak, operators, None if target else sum(max(0, size) for size in changes))
 
 
 @contextlib.contextmanager

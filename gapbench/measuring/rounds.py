@@ -95,7 +95,7 @@ def measure(
     examiner: Examiner,
     sync: SideSync = SINGLE_PROCESS,
 ) -> RoundResult | RoundFailure:
-    """Measure the loaded contenders of a round, others elsewhere by ``sync``; or return what makes it invalid."""
+    """Measure the contenders of a round that are loaded here, or return its first failure."""
     case = prepared.case
     gc.disable()
     order = Random(assignment.seed)  # the same in all processes

@@ -71,7 +71,7 @@ def judge_contenders(
 def judge(
     loaded: PreparedCase, indices: Iterable[int], seeds: Sequence[int], current: CurrentContender, examiner: Examiner
 ) -> Iterator[Judged]:
-    """Judge contenders up to the first that is not ok, as it may have changed this process, by the paper's seeds."""
+    """Judge contenders up to the first that is not ok, which may have changed this process."""
     questions = oracle.questions(loaded.case, seeds, loaded.noise)
     guards = [GuardedTensor(question.x) for question in questions]
     examiner.wait()

@@ -19,7 +19,7 @@ _BIAS = 0.001  # the standard deviation of an error that all rounds of a reading
 
 
 class Search:
-    """The posterior of which commit of 1 (0 is good) to ``commits`` (bad) made the ``step``, the log of bad / good.
+    """The posterior of which commit of 1 to ``commits`` (the bad one) made the ``step``, the log of bad / good.
 
     ``measured`` are commits with readings, ``skipped`` those that cannot have any.
     """

@@ -46,7 +46,7 @@ class Interval:
 
 
 def round_log_ratio(seconds: Floats, others: Floats) -> float:
-    """Return a round's log ratio of `UNDISTURBED` quantiles, of the turns in which neither is nan; else nan."""
+    """Return a round's log ratio by the `UNDISTURBED` quantiles of the turns that both took; nan without such."""
     shared = ~np.isnan(seconds + others)
     if not shared.any():
         return np.nan
@@ -105,7 +105,7 @@ def location(values: Floats, confidence: float = 0.95) -> Interval:
 
 
 def holm(p_values: Floats) -> Floats:
-    """Adjust ``p_values``: a share a of families has any false one below a (Holm, Scand. J. Statist. 6 (1979) 65)."""
+    """Adjust ``p_values`` for multiple tests, even dependent ones (Holm, Scand. Journal of Statistics 6 (1979) 65)."""
     order = np.argsort(p_values)
     steps = np.maximum.accumulate(np.arange(len(order), 0, -1) * np.asarray(p_values, dtype=np.float64)[order])
     adjusted = np.empty(len(order))

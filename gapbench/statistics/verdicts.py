@@ -235,7 +235,7 @@ def fewest_to_confirm(level: float, min_p: Callable[[int], float]) -> int:
 
 
 def rounds_to_confirm(evidence: Evidence, level: float) -> int | None:
-    """Return the fresh rounds that confirm a change at ``level`` with 99 % probability; None within the margin."""
+    """Return how many fresh rounds confirm a change with 99 % probability; None if it may be within the margin."""
     change = evidence.change
     if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return None

@@ -131,7 +131,11 @@ class Case:
 
     @property
     def bytes_moved(self) -> int | None:
-        """Least bytes to move for an average, e·N·C·(window + 1) a pass; None for an update of weights."""
+        """Least bytes to move for an average, e·N·C·(window + 1): all input and output elements once.
+
+        As many for the backward pass, twice that for both. None for an update of weights, which does not touch the
+        input.
+        """
         if self.pass_ == "update":
             return None
         once = DTYPES[self.dtype] * self.n * self.c * (self.window + 1)

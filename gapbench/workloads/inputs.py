@@ -87,7 +87,7 @@ from the next row. That shows in any precision and for any window.
 
 
 def stress(case: Case, seed: int) -> list[tuple[Tensor, list[str]]]:
-    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, several where rows are few, with names."""
+    """Return inputs whose rows (n, c) have the patterns of `STRESS` in turn, and the names of each input's patterns."""
     if not case.elements:
         return []
     generator = torch.Generator().manual_seed(seed)
@@ -118,7 +118,7 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(tensor: Tensor, other: Tensor) -> bool:
-    """Compare tensors of one shape and dtype as integers, NaN and all; bfloat16 would take eight times as long."""
+    """Compare tensors of one shape and dtype bit by bit, eight bytes at once where they are dense and aligned."""
     count, size = tensor.numel(), tensor.element_size()
     pair = [each.view(_INTEGERS[size]) for each in (tensor, other)]
     dense = count == 0 or count == 1 + sum(

@@ -108,7 +108,7 @@ def misfit(case: Case, y: Description, expected: Expected) -> str | None:
 
 
 def accepts(case: Case, y: object, expected: Expected) -> bool:
-    """Tell quickly, for outputs as large as inputs, that `judge` would find one right; False: only `judge` can tell."""
+    """Tell quickly that `judge` would find a large output right; False means that only `judge` can tell."""
     if misfit(case, describe(y), expected):
         return False
     assert isinstance(y, Tensor)

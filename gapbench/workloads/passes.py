@@ -10,7 +10,7 @@ from gapbench.workloads.cases import Case
 from gapbench.workloads.truth import Expected, Truth
 
 Function = Callable[[Tensor], Tensor]
-"""x (N, C, *spatial) -> y, same dtype and device; with weights a `torch.nn.Module`."""
+"""x (N, C, *spatial) -> y, same dtype and device: (N, C, 1, ..., 1) for an average; with weights an `nn.Module`."""
 
 Call = Callable[[], Tensor]  # one call, without arguments
 

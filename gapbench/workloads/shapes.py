@@ -1,4 +1,4 @@
-"""Named shapes that real networks pool, batch first, from torchvision's and timm's definitions; 224 px if not named."""
+"""Named shapes (batch first) that networks of torchvision and timm pool, at 224 px unless a label says otherwise."""
 
 from collections.abc import Mapping, Sequence
 

@@ -23,7 +23,7 @@ _FUNCTION_PREFIX = "test_"  # so that pytest collects it unasked
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named set of cases, of the CPU until `on`; ``summary`` says which decision it serves.
+    """A named set of cases, which name the CPU until `on`; ``summary`` says which decision it serves.
 
     ``implementations`` names those that compete; None, or an operation without a named one, stands for the usual.
     """
@@ -54,7 +54,10 @@ def grid(
     operation: str = "gap",
     weights: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Case, ...]:
-    """Return all combinations as cases; ``weights`` gives by label how often a shape occurs, 1 by default."""
+    """Return every combination as cases: labelled shapes x dtypes x layouts x passes x thread counts.
+
+    ``weights`` gives by label how often a shape occurs, 1 by default.
+    """
     return tuple(
         Case(
             shape, dtype, layout, pass_=pass_, threads=count, operation=operation, label=label,
@@ -72,8 +75,8 @@ def suite(
     """Declare a suite: decorate a pytest function that takes the fixture ``measured``.
 
     ``grids`` are sequences of cases, as from `grid`. ``implementations`` names those that compete, by default each
-    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of a
-    docstring.
+    operation's usual ones. The suite's name is the function's without ``test_``, its summary the first line of the
+    function's docstring or of the module's.
     """
 
     def declare(function: Callable[..., None]) -> Callable[..., None]:

@@ -12,9 +12,10 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The float64 answer for one input of ``steps`` sums, and the scale of errors, of the same shape.
+    """The float64 answer for one input, and the scale that errors are measured against, of the same shape.
 
-    ``own_error`` is the relative error of the same in the case's own dtype, which others may double.
+    ``steps`` is how many numbers one value sums, with which rounding grows. ``own_error`` is the error, relative to the
+    scale, of what the answer is about, in its own dtype: others may be wrong by twice that as well.
     """
 
     value: Tensor

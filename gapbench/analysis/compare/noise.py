@@ -63,7 +63,7 @@ def _degrees(*parts: tuple[float, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The variance of a shift between runs of unchanged code; bounded, or changes of every row would pass for noise."""
+    """The variance of a shift between runs of unchanged code; its bounds keep changes of all rows from being noise."""
 
     variance: float
     degrees: float
@@ -71,7 +71,7 @@ class Scale:
     most: float
 
     def learn(self, shifts: Iterable[tuple[float, float]]) -> "Scale":
-        """Update the scale by mostly unchanged shifts (value, variance by rounds), by their median square."""
+        """Update the scale by shifts (value, variance by rounds) of mostly unchanged rows, by their median square."""
         pairs = np.array([pair for pair in shifts if np.isfinite(pair).all()], dtype=np.float64).reshape(-1, 2)
         if not len(pairs):
             return self

@@ -145,7 +145,7 @@ def unmeasured(row: Result | None) -> bool:
 
 
 def matched(old: Mapping[Key, Result], new: Mapping[Key, Result]) -> Iterator[tuple[Key, Result | None, Result | None]]:
-    """Yield each row that a side measured, with both results; one row where only memory conditions differ."""
+    """Yield each row that a side measured, with both results; rows that differ in memory conditions only are one."""
     conditions: tuple[defaultdict[tuple[str, str, str], list[Key]], ...] = (defaultdict(list), defaultdict(list))
     for keys, rows in zip(conditions, (old, new), strict=True):
         for key in rows:
@@ -194,7 +194,7 @@ def _failure(row: Result) -> str:
 def judged(
     row: Row, evidence: Evidence, judgement: Judgement, *remarks: str, paired: bool = False, raced: bool = False
 ) -> Row:
-    """Return ``row`` with a verdict and ``remarks``; rounds may be ``paired``, a ``raced`` row stopped early."""
+    """Return ``row`` with a verdict and ``remarks``; ``paired`` rounds are of both sides, ``raced`` rows slow."""
     ratio = evidence.change.exp()
     undecided = _undecided(judgement, evidence, paired, raced) if judgement.verdict is Verdict.INCONCLUSIVE else ""
     return replace(

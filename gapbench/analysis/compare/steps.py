@@ -17,7 +17,7 @@ from gapbench.statistics.verdicts import STEP_LEVEL, STEP_LOOKS, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row in a version: its result, ratio to the first version, and step from the one before, None without one."""
+    """A row in a version: its result, its ratio to the first version, and its step from the version before, or None."""
 
     version: str
     result: Result
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The steps between versions, cells row by row, and each new winner's cell with the former's name."""
+    """The steps between versions, the cells row by row, and the cells of new winners with the former one's name."""
 
     steps: tuple[Diff, ...]
     cells: tuple[Cell, ...]
@@ -75,7 +75,7 @@ def matrix(measured: Side) -> Matrix:
 
 
 def _winners(cells: Mapping[tuple[Key, str], Cell], before: Mapping[str, str]) -> Iterator[tuple[Cell, str]]:
-    """Yield winners shown to be slower than the former one in the version before (2.5 %), and faster in their own."""
+    """Yield winners that are shown to be slower than the former one in the version before, and faster in their own."""
     for (key, name), cell in cells.items():
         former = cells.get((key, before.get(name, "")))
         if former and cell.result["ranked"] and cell.result["best"] == key[1] != (best := former.result["best"]):

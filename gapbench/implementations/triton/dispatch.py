@@ -43,7 +43,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 class Memory:
-    """The plan chosen for a workload, in Triton's cache folder, by GPU, versions, source of the kernels, and plans."""
+    """The plan chosen for a workload, in Triton's cache folder; the key has GPU, versions, kernels and plans."""
 
     def __init__(self, plans: Sequence[Plan], device: torch.device, *workload: object) -> None:
         gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -95,7 +95,10 @@ class Clock(ABC):
         return isinstance(device, cls.device_class)
 
     def rotations(self, case_bytes: int) -> int:
-        """Return how many inputs of ``case_bytes`` a batch needs. Raises `ClockUnsupportedError` above the most."""
+        """Return how many distinct inputs, of ``case_bytes`` each, the calls of a batch must cycle through.
+
+        Raises `ClockUnsupportedError` where those are more than `most_inputs`.
+        """
         if self.beyond:
             cache_bytes = self._device.cache_bytes or UNKNOWN_CACHE
             self._needed = self.beyond * cache_bytes // max(1, case_bytes) + 1
@@ -120,7 +123,10 @@ class Clock(ABC):
         return Preparation()
 
     def batch(self, calls: Call | Sequence[Call], count: int) -> tuple[float, Tensor]:
-        """Run ``count`` >= 1 calls; return their total seconds and the last output. Raises `ClockRefusedError`."""
+        """Run ``count`` >= 1 calls, cycling through ``calls``; return their total seconds and the last output.
+
+        Raises `ClockRefusedError` where the number would not be what the clock's name promises.
+        """
         calls = (calls,) if callable(calls) else calls
         if len(calls) < self._needed:
             raise ClockRefusedError(

@@ -197,7 +197,7 @@ def burn_in(device: Accelerator, seconds: float) -> None:
 
 
 def undisturbed_mean(values: Sequence[float]) -> float:
-    """Return the mean (a median resolves less) without values over twice the median and `_INTERRUPTION`."""
+    """Return the mean of what is within twice the median and `_INTERRUPTION`; a median would resolve less."""
     limit = 2 * median(values) + _INTERRUPTION
     return fmean(value for value in values if value <= limit)
 

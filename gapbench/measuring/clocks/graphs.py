@@ -90,7 +90,7 @@ class GraphWarm(GraphClock):
 
 
 class GraphCold(GraphClock):
-    """Time a graph of whole rotations of inputs that exceed the cache five times; flushes in it would be counted."""
+    """Time a graph of whole rotations of inputs that exceed the cache five times: flushes would be counted too."""
 
     name = "graph_cold"
     cold = True
