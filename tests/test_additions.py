@@ -259,7 +259,7 @@ def test_a_chart_is_on_the_page(page):
 
 def test_a_format_of_diffs_is_offered(extended, gapbench):
     assert "added" in gapbench("diff", "--help")
-    code = "import types; from gapbench.cli.diff import show; show(types.SimpleNamespace(rows=[1, 2]), 'added')"
+    code = "import types; from gapbench.cli.diff import show; show(types.SimpleNamespace(rows=[1, 2]), 'added', None)"
     assert extended("-c", code) == "added format: 2 rows\n"
 
 

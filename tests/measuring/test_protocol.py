@@ -144,6 +144,7 @@ HOSTILE = {
     "NaN page faults": batches_with(page_faults=[math.nan]),
     "page faults below 0": batches_with(page_faults=[-1.0]),
     "a clock rate below 0": batches_with(sm_clock_mhz=[-1.0]),
+    "instructions below 0": batches_with(instructions=[-1.0]),
     "a calibration with no call": packed("Agreement", calibration={1: (0, 1.0)}),
     "a calibration of NaN": packed("Agreement", calibration={1: (1, math.nan)}),
     "a calibration without seconds": packed("Agreement", calibration={1: (1,)}),
@@ -231,10 +232,11 @@ ENTRIES = {"host": frozenset({0, 1}), "host_cold": frozenset({1})}
 def both(**columns):
     defaults = {"contender": [0, 1, 1, 0], "turn": [0, 0, 1, 1], "position": [0, 1, 0, 1], "calls": [2] * 4}
     measured = {"page_faults": [None, 0.0, 1.5, 0.0], "sm_clock_mhz": [None, 1980.0, 1200.0, None]}
+    measured["instructions"] = [None, 0.0, 812.5, 1e9]
     return Batches(**defaults | {"seconds_per_call": [1e-6] * 4} | measured | columns)
 
 
-ONE = Batches([1, 1], [0, 1], [0, 0], [2] * 2, [1e-6] * 2, [None, None], [None, None])
+ONE = Batches([1, 1], [0, 1], [0, 0], [2] * 2, [1e-6] * 2, *[[None, None]] * 3)
 GOOD = {"batches": {"host": both(), "host_cold": ONE}, "slowdowns": {"host": 1.0}}
 
 
@@ -254,6 +256,7 @@ def test_a_round_that_was_asked_for_fits():
         {"seconds_per_call": []},
         {"page_faults": [None]},
         {"sm_clock_mhz": [1980.0]},
+        {"instructions": [1.0]},
         {name: [] for name in Batches.__struct_fields__},
     ],
 )
