@@ -58,7 +58,7 @@ def command(base: str, head: str, base_python: str | None, head_python: str | No
     finds the device in use, with 5 if nothing matches the selection.
     """
     pythons = {"--base-python": base_python, "--head-python": head_python}
-    given = [word for pair in pythons.items() if pair[1] for word in pair]
+    given = [word for option, python in pythons.items() if python for word in (option, python)]
     if options["explain"] and given:
         raise GapbenchError(
             "--explain profiles both sides under this interpreter, not under another one; leave out --explain, or "

@@ -237,10 +237,7 @@ class Accelerator(_Cached):
         return Event(self)
 
     def delay(self, seconds: float) -> float | None:
-        """Queue work of about ``seconds``, here by writing through the caches; events measure its actual length.
-
-        Returns the cycles of the processors' clock that the work takes, None where they are unknown.
-        """
+        """Queue work of about ``seconds``, and return its cycles of the processors' clock, None if unknown."""
         self._fill(seconds * self._fill_rate)
         return None
 
@@ -300,10 +297,7 @@ class Cuda(Accelerator):
         return nvtx.range(name) if nvtx else nullcontext()
 
     def delay(self, seconds: float) -> float | None:
-        """Queue a kernel that spins for about ``seconds`` and touches no memory; return its cycles.
-
-        AMD's spins count a clock of constant rate, so theirs are None.
-        """
+        """Queue a kernel that spins for about ``seconds``, and return its cycles; None on AMD, with another clock."""
         cycles = round(seconds * self._cycles_per_second)
         self.torch.cuda._sleep(cycles)
         return None if getattr(getattr(self.torch, "version", None), "hip", None) else cycles

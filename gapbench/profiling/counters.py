@@ -56,10 +56,7 @@ def unknown(reason: str, names: tuple[str, ...] = EVENTS) -> list[Counter]:
 
 
 def count(run: Callable[[], object], calls: int, program: str | None = None) -> list[Counter]:
-    """Count events while ``run`` makes ``calls`` calls in this process.
-
-    ``program`` is the path of perf, by default from PATH. Counters that cannot be read have a reason; it never raises.
-    """
+    """Count events while ``run`` makes ``calls`` calls, by perf or ``program``; what is unreadable has a reason."""
     program = program or shutil.which("perf")
     if program is None:
         return unknown("perf is not installed; apt install linux-perf (Debian) or linux-tools-generic (Ubuntu)")

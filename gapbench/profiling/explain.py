@@ -42,10 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Findings, the most expensive first; their ``seconds`` add up to ``seconds``, the difference of both profiles.
-
-    ``source_diff`` has unified diffs of the code that Inductor generated, by file name.
-    """
+    """Findings that add up to ``seconds``, the difference of both profiles; ``source_diff`` is of generated code."""
 
     sentence: str
     seconds: float | None
@@ -73,10 +70,7 @@ def compare(
     ratio: float | None = None,
     sources: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> Explanation:
-    """Compare the documents of two profiles, to explain why ``head`` is slower than ``base``.
-
-    ``ratio`` is head / base as measured without profiles; ``sources`` is each side's generated code by file name.
-    """
+    """Explain by two profiles why ``head`` is slower; ``ratio`` is without profiles, ``sources`` are by file."""
     failed = [(name, side["reason"]) for name, side in (("base", base), ("head", head)) if side["status"] != "ok"]
     if failed:
         return Explanation("; ".join(f"{name} could not be profiled: {why}" for name, why in failed), None, (), {})

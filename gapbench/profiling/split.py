@@ -61,10 +61,7 @@ class Split:
 
 
 def split(case: Observed, one_element: Observed | None, seconds_per_fault: float = 0.0) -> Split:
-    """Split the case's measured time (see docs/profiling.md).
-
-    Without ``one_element`` its own profile has the fixed cost, and all operators that do not allocate compute.
-    """
+    """Split the case's time (docs/profiling.md); without ``one_element`` all operators that do not allocate compute."""
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)
     if one_element is None:

@@ -36,11 +36,7 @@ class Asset:
 
     @property
     def inline(self) -> Markup:
-        """The text, escaped for a script element.
-
-        Character sequences that would end the element (or keep it open) occur only in strings and regular expressions,
-        where an escape has the same meaning.
-        """
+        """The text for a script element; what would end that occurs in strings and regular expressions only."""
         escaped = re.sub(r"<(?=!--|/?script)", r"\\x3C", self.text, flags=re.IGNORECASE)
         return Markup(escaped)  # noqa: S704 - libraries' and our own code
 

@@ -43,10 +43,7 @@ FIELDS = {
 def run_page(
     stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
-    """Render the page of a run from `redaction.public`; ``why_no_diff`` is a sentence if there is no diff.
-
-    ``profiled`` has the documents of its profiles by case, from `profiles.public`.
-    """
+    """Render a run's page from `redaction.public`, a diff or why there is none, and `profiles.public` by case."""
     judged = quality.judge(stored)
     return _render(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,

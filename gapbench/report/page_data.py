@@ -140,8 +140,8 @@ _CELL = (
 def of_runs(runs: Sequence[Stored]) -> dict[str, Any]:
     """Return the results of several runs as ``cells`` of ``cases`` and ``columns``.
 
-    A column is a run, and its times are compared. If devices differ, a column is also a device, number of threads,
-    clock and memory; times are left out, because only shares of each device's ceiling can be compared (``shares``).
+    A column is a run; if devices differ, also a device, number of threads, clock and memory, which have no times but
+    ``shares`` of each device's ceiling.
     """
     frames = []
     for stored in runs:

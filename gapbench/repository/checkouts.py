@@ -79,10 +79,7 @@ def first_parents(folder: Path, good: str, bad: str) -> list[str]:
 
 @contextlib.contextmanager
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
-    """Check out each of ``refs``, and remove the worktrees at the end; `HERE` needs none.
-
-    Fetched submodules are checked out, too. Raises `GapbenchError` for a ref that does not exist or cannot be.
-    """
+    """Check out each of ``refs`` with fetched submodules, until the end; `HERE` as it is. Raises `GapbenchError`."""
     whole = top(folder)
     commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
     if not any(commits):

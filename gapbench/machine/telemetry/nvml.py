@@ -115,10 +115,7 @@ class Gpu:
         _ask(self.nvml, "nvmlDeviceResetGpuLockedClocks", self.handle)
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
-        """Return the facts that do not change in a run, for ``run.json``; reasons are noted under ``prefix`` + field.
-
-        The PCIe link's present generation and width fall while the GPU is idle, hence the maxima beside them.
-        """
+        """Return the facts for ``run.json``, and note reasons under ``prefix``; idle GPUs lower their PCIe link."""
 
         def ask(field: str, name: str, *arguments: Any) -> Any:
             return reasons.attempt(prefix + field, lambda: _ask(self.nvml, name, *arguments))
