@@ -1,8 +1,7 @@
 """Fix a GPU's clock: persistence on, SM clock locked, and both restored however the work ends.
 
-A note of what was changed lies beside the locks while it holds. `left_behind` finds the note of a killed process, and
-`restore` uses it. The driver keeps locks and modes until the machine restarts (source: NVML API reference, "Device
-Commands"), so notes from before a restart are void.
+A note beside the locks says what was changed. The driver keeps it until the machine restarts (source: NVML API
+reference, "Device Commands"), so notes from before a restart are void.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """Read the counters of processors during a call, or the reasons why they cannot be read.
 
-CPU counters come from Linux's ``perf stat``, attached to the worker. Virtual machines often have the events of the
-kernel (page faults, context switches) and none of the hardware's. GPU counters come from Nsight Compute (``ncu``)
+CPU counters come from Linux's ``perf stat``, attached to the worker. GPU counters come from Nsight Compute (``ncu``)
 around a process of its own, which has not run on a real GPU yet: it is tested with a fake that replays recorded output.
 """
 

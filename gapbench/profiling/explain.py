@@ -1,9 +1,7 @@
 """Explain what made a side of ``gapbench ab`` slower: profile both sides, compare, and keep the result in the run.
 
-Two profiles of one implementation are compared as findings that add up to the difference of their times. Times are
-those without the profiler. A profile has them for the parts of a call (see `split`); its operators divide what is
-neither Python, allocation nor waiting. For that the profiler's cost is subtracted from every call of an operator, and
-the rest is scaled down to the time to divide. Time beyond that of the operators was spent outside of them.
+Findings add up to the difference of the times without the profiler. These are known for the parts of a call (see
+`split`); its operators divide what is neither Python, allocation nor waiting, each without the profiler's cost.
 """
 
 import difflib

@@ -1,10 +1,7 @@
 """Encode frames as compact JSON for the scripts of pages: by columns, every value once.
 
-The data of a run is enough to answer "which implementation?" (see ``templates/js/which.js``) and to fill its tables.
-
 A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` if texts repeat, or ``{"constant": …}`` if there is
-only one value. A column of nulls is left out. Scripts divide values by ``per`` if there is one: an integer in
-nanoseconds is shorter than the same time in seconds.
+only one value, and left out if all are null. Scripts divide values by ``per`` if there is one.
 """
 
 import json

@@ -1,6 +1,4 @@
-"""Check out commits of a repository as git worktrees, for the time of a measurement.
-
-They are removed when it ends; those of a killed process are removed by the next one.
+"""Check out commits of a repository as git worktrees, for the time of a measurement, and remove what killed ones left.
 
 The commits may be untrusted. Hooks, monitors and filters are the user's configuration, but may name programs in the
 work tree (``core.hooksPath = .husky``), which would be the commit's own, so none of them is started.

@@ -1,8 +1,6 @@
 """Read the state and the facts of NVIDIA GPUs through NVML, by the bindings of nvidia-ml-py.
 
-Source: NVIDIA's NVML API reference. No deprecated call is used, except by `temperature_c`. Each call may fail by itself
-(no permission in a container, unsupported by a board or a MIG slice, a driver older than the call); it then raises
-`UnreadableError` with NVML's message.
+Source: NVIDIA's NVML API reference. Each call may fail by itself, and then raises `UnreadableError`.
 """
 
 import os

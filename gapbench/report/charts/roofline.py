@@ -1,8 +1,4 @@
-"""Draw the roofline: GB/s over the bytes that must move, below the measured ceilings of each cache level.
-
-Ceilings are those of `store.ceilings` in the run's run.json: a level holds up to ``bytes`` (null: any size) and
-delivers ``gbps``. Ceilings that apply to the run's rows are drawn, each over the sizes that it limits.
-"""
+"""Draw the roofline: GB/s over the bytes that must move, below the ceilings that apply to the run's rows."""
 
 import html
 import math
