@@ -113,7 +113,6 @@ class Cpu(_Cached):
 
 @cache
 def _stream_of(runtime: Any, name: str) -> Any:
-    """Return this process's stream on a device: one for all objects that stand for the device."""
     return runtime.Stream(name)
 
 
@@ -242,7 +241,6 @@ class Accelerator(_Cached):
         return None
 
     def _fill(self, nbytes: float) -> None:
-        """Queue writes of about ``nbytes``; nothing for 0 bytes."""
         while (elements := min(int(nbytes) // 4, self._buffer.numel())) > 0:
             self._buffer[:elements].zero_()
             nbytes -= 4 * elements
@@ -326,7 +324,6 @@ class Cuda(Accelerator):
 Device = Cpu | Accelerator
 
 FAMILIES: dict[str, type[Accelerator]] = {"cuda": Cuda}
-"""Classes of accelerators with more abilities than `Accelerator`, by torch's device type."""
 
 
 def _why_no_gpu() -> str:

@@ -29,7 +29,6 @@ EVENTS = (
     "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
     "page-faults", "context-switches", "cpu-migrations", "task-clock",
 )  # fmt: skip
-"""The events of perf: those of the hardware, then those of the kernel."""
 
 _UNCOUNTED = {
     "": "perf stat did not report it",

@@ -257,7 +257,6 @@ def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[Pro
 
 
 def _middle(profiles: Sequence[Profile]) -> Profile:
-    """Return the profile of median time, or a failed one if any failed."""
     if failed := [profile for profile in profiles if profile.document["status"] != "ok"]:
         return failed[0]
     return sorted(profiles, key=lambda profile: profile.document["seconds"])[(len(profiles) - 1) // 2]

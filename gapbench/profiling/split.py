@@ -105,7 +105,6 @@ def fixed(observed: Observed) -> tuple[float, float, float]:
 
 
 def _growth(case: Observed, one_element: Observed) -> tuple[dict[str, float], float]:
-    """Return the growth of each operator's own seconds, and the seconds of additional dispatches."""
     each = one_element.seconds_per_event
     large, small = (
         {name: seconds - each * observed.beneath.get(name, 0.0) for name, seconds in observed.own_on_core.items()}

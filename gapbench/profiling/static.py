@@ -144,7 +144,6 @@ def read_nvidia(dump: str) -> MachineCode:
 
 
 def _mix(names: Iterable[str], kinds: Mapping[str, str]) -> dict[str, int]:
-    """Count instructions by the first of ``kinds`` whose pattern matches."""
     counts = Counter(
         next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, name)), INTEGER) for name in names
     )

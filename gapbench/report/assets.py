@@ -1,8 +1,6 @@
 """Provide the scripts and styles of the pages: our own, DataTables from itables, plotly from its package.
 
-Pages of a site share them as files whose names contain a version or a hash of the content, so that pages of another
-gapbench in the same folder keep theirs. A page that stands alone contains them; its content security policy lists the
-hashes of its scripts.
+Pages of a site share them as files named by version or hash, so that other pages in the folder keep theirs.
 """
 
 import base64

@@ -117,7 +117,6 @@ def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
 
 
 def _side(run: Run, redact: bool) -> tuple[str, Facts]:
-    """Return the name of a side (its run, or its ref), and the facts that identify it."""
     ref = run.sides[0].ref
     shown = redaction.run(run, redact)
     facts = [("Commit", commit(shown)), ("Date", when(shown.started)), ("Tag", shown.tag)]

@@ -50,7 +50,6 @@ def _column(series: pd.Series) -> dict[str, Any] | None:
 
 
 def _numbers(numbers: Floats) -> dict[str, Any]:
-    """Encode numbers to `DIGITS` digits, whole ones as integers, nan as null."""
     if (numbers == numbers[0]).all():
         return {"constant": _number(float(numbers[0]))}
     sizes = np.abs(numbers[np.isfinite(numbers)])

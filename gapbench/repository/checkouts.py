@@ -116,7 +116,6 @@ def _add(whole: Path, folder: Path, commit: str) -> Path:
 
 
 def _submodules(whole: Path, commit: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each submodule of a commit, and the commit that it is pinned to."""
     for entry in _git(whole, "ls-tree", "-r", "-z", commit).split("\0"):
         if entry.startswith("160000 "):
             facts, _, path = entry.partition("\t")

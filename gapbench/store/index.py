@@ -120,7 +120,6 @@ def listing(files: Files) -> Listing:
 
 
 def _about(files: Files, run: str) -> Run | str | None:
-    """Return a run's row of the index, why its run.json cannot be read, or None where it has none."""
     try:
         text = files.read(run, "run.json")
         return None if text is None else about(replace(parse(run, text), id=run))

@@ -17,7 +17,6 @@ from gapbench.store.records import with_memory
 from gapbench.store.run import Run
 
 KEY = ("case", "implementation", "contender", "clock", "memory")
-"""The columns that name a row of results and its samples."""
 
 VERSION = "5.3.1"  # the version of pytest-benchmark whose format is written
 _PARAMS = ("shape", "dtype", "layout", "device", "pass", "threads")

@@ -127,7 +127,6 @@ class Difference(Struct, frozen=True):
 
 
 COMPARED = ("cpu", "gpu", "driver", "torch", "threads")
-"""Names that `Environment.compared` may give, in the order in which they are shown."""
 
 
 def differences(before: Environment, after: Environment, packages: bool = False) -> tuple[Difference, ...]:

@@ -188,7 +188,6 @@ def _tightest(root: Path, file: str) -> float | None:
 
 
 def _limit(content: str) -> float | None:
-    """Parse a limit, which is a share of time where a period follows."""
     limit, *periods = content.split()
     if limit == "max":
         return None

@@ -22,7 +22,6 @@ _MOST_SAMPLES, _MOST_ROUNDS = 900, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
-"""The machine's state during a round, each in its own panel if it was read."""
 
 
 def figure(samples: pd.DataFrame) -> go.Figure:
@@ -125,7 +124,6 @@ def _by_round(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
 
 
 def _medians(own: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
-    """Return the places of the newest rounds in time, and their medians."""
     rounds = own.groupby("round_place")
     return rounds["time"].mean().iloc[-_MOST_ROUNDS:], rounds[column].median().iloc[-_MOST_ROUNDS:]
 

@@ -114,7 +114,6 @@ def _holds(limit: limits.Ceiling) -> float:
 
 
 def _limits(timed: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
-    """Return the ceiling of each row, nan without one."""
     of = [limits.limit_of(ceilings, row) for row in rows.records(timed)]
     return pd.Series([np.nan if limit is None else limit.gbps for limit in of], index=timed.index, dtype=float)
 
