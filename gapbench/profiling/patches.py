@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -198,6 +199,13 @@ def source(choices: Sequence[Choice], target: str, machine: str) -> str:
         "patch.py.j2", choices=[*by_function.values()], modules=modules, target=target, machine=machine,
         version=gapbench.__version__,
     )  # fmt: skip
+
+
+def write(folder: Path, choices: Sequence[Choice], target: str, machine: str) -> Path:
+    """Write a patch's `source` into a folder, from which workers import it."""
+    file = folder / "patch.py"
+    file.write_text(source(choices, target, machine), encoding="utf-8")
+    return file
 
 
 def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:
