@@ -83,7 +83,6 @@ def summary(samples: pd.DataFrame) -> str:
 
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples in the order of measurement: rounds, turns and positions; ``time`` counts turns."""
     kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}
     frame = samples.reindex(columns=list(SAMPLES)).astype(kinds)
     frame = frame[frame["seconds_per_call"].gt(0) & np.isfinite(frame["seconds_per_call"])]
