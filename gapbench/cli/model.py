@@ -171,9 +171,8 @@ def apply(
     if choices:
         with tempfile.TemporaryDirectory() as folder:
             machine = store.describe(run).machine
-            source = patches.source(choices, loaded.name, str(machine.device_description or machine.cpu))
-            file = Path(folder, "patch.py")
-            file.write_text(source, encoding="utf-8")
+            file = patches.write(Path(folder), choices, loaded.name, str(machine.device_description or machine.cpu))
+            source = file.read_text(encoding="utf-8")
             changed = structs.replace(original, patch=str(file))
             plans = under(patches.network_plans(original, changed, [*passes], eager), [memory])
             recorded = _measure(store, plans, budget, no_wait, network=patched)

@@ -146,7 +146,6 @@ def _run_of(store: "Store", case: Case, named: str | None) -> tuple[str | None, 
 
 
 def _specs_of_run(store: "Store", run: str, case: Case) -> dict[str, str] | None:
-    """Return by name the specs of a run's implementations that ran on the case and still exist; None without it."""
     from gapbench.operations import taken
 
     results = store.results([run], validate=True, case=case.id)

@@ -12,7 +12,7 @@ from gapbench.cli import common, selection
 from gapbench.cli.common import DURATION, SHARD, SHARE
 from gapbench.cli.report import write_page
 from gapbench.cli.selection import Selection
-from gapbench.errors import ExitCode, GapbenchError, counted
+from gapbench.errors import ExitCode, GapbenchError
 from gapbench.store.records import FAILURES, MEMORY
 
 if TYPE_CHECKING:
@@ -159,16 +159,11 @@ def _print_plan(trimmed: "Trimmed", effort: "Effort", as_json: bool) -> None:
         document = {"schema": 1, "budget": effort.budget, "rounds": effort.rounds, "seconds": round(trimmed.needed)}
         click.echo(json.dumps({**document, "cases": plan}))
         return
-    for case in plan:
-        names = counted(len(case["implementations"]), "implementation")
-        click.echo(f"{case['name']}  {case['label']}  ({names}){'  dropped' if case['dropped'] else ''}")
-    for suite in dict.fromkeys(case["suite"] for case in plan):
-        seconds = [case["seconds"] for case in plan if case["suite"] == suite]
-        click.echo(f"{suite}: {counted(len(seconds), 'case')}, about {sum(seconds):.0f} s")
+    from gapbench.report import plain_text
+
     needed = effort.budget if trimmed.dropped else max(effort.budget, trimmed.needed)
-    click.echo(f"{counted(len(trimmed.kept), 'case')}, {counted(effort.rounds, 'round')} or more, about {needed:.0f} s")
-    for warning in trimmed.warnings:
-        click.echo(str(warning))
+    facts = {"kept": len(trimmed.kept), "rounds": effort.rounds, "needed": needed, "warnings": trimmed.warnings}
+    click.echo(plain_text.render("plan.txt.j2", cases=plan, **facts), nl=False)
 
 
 def document(recorded: "Recording", url: str) -> dict[str, Any]:

@@ -127,7 +127,6 @@ class Selection:
         return tuple(dict.fromkeys(self.clocks)) or on.clocks
 
     def _overlay(self, case: Case) -> list[Case]:
-        """Return the case with every combination of the axes that the options give."""
         axes = {
             "shape": self.shapes, "dtype": self.dtypes, "layout": self.layouts, "pass_": self.passes,
             "threads": self.threads,

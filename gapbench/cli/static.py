@@ -55,7 +55,6 @@ def inspect(archs: Sequence[str], bandwidth: float | None, baseline: Path | None
 
 
 def _inspect(archs: Sequence[str], bandwidth: float | None) -> list[dict[str, Any]]:
-    """Return one row for each kernel and arch. Raises `GapbenchError` for an arch that Triton does not know."""
     from gapbench.profiling import static
 
     usual = [each.name for each in static.ARCHITECTURES]

@@ -108,10 +108,7 @@ class LostError(Exception):
 
 @contextlib.contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Connect to the cluster ``on``: ``ray`` (that of this machine or of RAY_ADDRESS), or ray://HOST:PORT.
-
-    Raises `GapbenchError` if there is none, or Ray is not installed.
-    """
+    """Connect to the cluster ``on``: ``ray`` or ray://HOST:PORT. Raises `GapbenchError` without it, or without Ray."""
     try:
         import ray
     except ImportError as error:
@@ -151,10 +148,9 @@ def slots(device: str = "auto") -> list[DeviceSlot]:
 def acquire(
     slots: Sequence[DeviceSlot], lock: Callable[[Device], object], device: str = "auto"
 ) -> tuple[list[DeviceWorker], list[str]]:
-    """Put a worker on each of ``slots``; return the workers, and sentences about slots that could not be acquired.
+    """Put a worker on each of ``slots``, which calls ``lock`` there; return them, and sentences about the others.
 
-    Each worker calls ``lock`` on its machine, to keep measurements outside of the cluster off the device. Raises
-    `RefusedError` if no slot could be acquired.
+    Raises `RefusedError` if no slot could be acquired.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from gapbench import __version__
 from gapbench.analysis.summary import clock_medians
 from gapbench.errors import GapbenchError
-from gapbench.repository.git import Git
 from gapbench.store import ceilings
 from gapbench.store.ceilings import Ceiling
 from gapbench.store.records import plain_rows
@@ -165,7 +164,7 @@ def merge(target: Store, parts: Sequence[Part], tag: str | None = None) -> Run:
     places = {case: position for run in runs for case, position in run.places.items()}
     limits = _ceilings(runs)
     begun = min(str(run.started) for run in runs)
-    git = _git(runs)
+    git = runs[0].git and replace(runs[0].git, dirty=any(run.git and run.git.dirty for run in runs))
     tags = {run.tag for run in runs}
     by_clock = _grouped((item for run in runs for item in run.clocks.items()), itemgetter(0))
     merged = Run(
@@ -227,8 +226,3 @@ def _warnings(parts: Sequence[Run]) -> Iterator[Warning]:
     if len({part.git and part.git.diff_hash for part in parts}) > 1:
         evidence = "uncommitted files differ between the shards' folders, so they may have measured different code"
         yield Warning("code", evidence, "commit all, and put results/ into .gitignore")
-
-
-def _git(parts: Sequence[Run]) -> Git | None:
-    first = parts[0].git
-    return first and replace(first, dirty=any(part.git and part.git.dirty for part in parts))

@@ -153,10 +153,7 @@ def _of_the_only_gpu() -> str | None:
 
 @functools.cache
 def facts(device: Accelerator) -> dict[str, Any]:
-    """Return `Accelerator.facts` from a process that initialises the device and ends; nothing where that fails.
-
-    NVML cannot tell: its order of GPUs is not CUDA's, a slice has the name of its GPU, and it does not know AMD's.
-    """
+    """Return `Accelerator.facts` from a process that initialises the device and ends; nothing where that fails."""
     command = [sys.executable, "-P", "-c", _ASK, str(Path(__file__).parents[2]), device.name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True)

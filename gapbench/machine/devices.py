@@ -113,7 +113,6 @@ class Cpu(_Cached):
 
 @cache
 def _stream_of(runtime: Any, name: str) -> Any:
-    """Return this process's stream on a device: one for all objects that stand for the device."""
     return runtime.Stream(name)
 
 
@@ -237,15 +236,11 @@ class Accelerator(_Cached):
         return Event(self)
 
     def delay(self, seconds: float) -> float | None:
-        """Queue work of about ``seconds``, here by writing through the caches; events measure its actual length.
-
-        Returns the cycles of the processors' clock that the work takes, None where they are unknown.
-        """
+        """Queue work of about ``seconds``, and return its cycles of the processors' clock, None if unknown."""
         self._fill(seconds * self._fill_rate)
         return None
 
     def _fill(self, nbytes: float) -> None:
-        """Queue writes of about ``nbytes``; nothing for 0 bytes."""
         while (elements := min(int(nbytes) // 4, self._buffer.numel())) > 0:
             self._buffer[:elements].zero_()
             nbytes -= 4 * elements
@@ -300,10 +295,7 @@ class Cuda(Accelerator):
         return nvtx.range(name) if nvtx else nullcontext()
 
     def delay(self, seconds: float) -> float | None:
-        """Queue a kernel that spins for about ``seconds`` and touches no memory; return its cycles.
-
-        AMD's spins count a clock of constant rate, so theirs are None.
-        """
+        """Queue a kernel that spins for about ``seconds``, and return its cycles; None on AMD, with another clock."""
         cycles = round(seconds * self._cycles_per_second)
         self.torch.cuda._sleep(cycles)
         return None if getattr(getattr(self.torch, "version", None), "hip", None) else cycles
@@ -332,7 +324,6 @@ class Cuda(Accelerator):
 Device = Cpu | Accelerator
 
 FAMILIES: dict[str, type[Accelerator]] = {"cuda": Cuda}
-"""Classes of accelerators with more abilities than `Accelerator`, by torch's device type."""
 
 
 def _why_no_gpu() -> str:

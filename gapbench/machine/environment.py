@@ -36,10 +36,7 @@ class Snapshot:
 
 
 def describe(device_name: str, device_uuid: str | None = None, root: Path = host.ROOT) -> Environment:
-    """Return the machine and the versions of packages; an unreadable field is None with its reason in ``unreadable``.
-
-    ``device_uuid`` is the measured GPU's, where known; ``root`` is the folder that holds ``proc`` and ``sys``.
-    """
+    """Return the machine and versions, with reasons for unreadable fields; ``root`` holds ``proc`` and ``sys``."""
     import psutil
 
     reasons = Reasons()
@@ -109,10 +106,7 @@ def snapshot(root: Path = host.ROOT) -> Snapshot:
 def warnings(
     before: Snapshot, after: Snapshot | None, machine: Machine, throttles: Sequence[Any] = ()
 ) -> list[Warning]:
-    """Return the warnings about a run on ``machine``, in the order of `TOPICS`.
-
-    ``after`` is None while the run lasts; ``throttles`` are the values of the column ``throttle``, one a round.
-    """
+    """Return the warnings about a run, by `TOPICS`; ``after`` is None while it lasts, ``throttles`` has one a round."""
     snapshots = [before] if after is None else [before, after]
     checks = (
         _load(before, machine), _steal(before, after), _cpu(machine), _memory(snapshots, machine),

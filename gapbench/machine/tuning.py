@@ -1,8 +1,7 @@
 """Fix a GPU's clock: persistence on, SM clock locked, and both restored however the work ends.
 
-A note of what was changed lies beside the locks while it holds. `left_behind` finds the note of a killed process, and
-`restore` uses it. The driver keeps locks and modes until the machine restarts (source: NVML API reference, "Device
-Commands"), so notes from before a restart are void.
+A note beside the locks says what was changed. The driver keeps it until the machine restarts (source: NVML API
+reference, "Device Commands"), so notes from before a restart are void.
 """
 
 import contextlib
@@ -26,10 +25,7 @@ _SAMPLE_SECONDS = 0.05
 
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was changed on a GPU: its ``persistence`` mode before, and the SM ``clock`` in MHz that is locked.
-
-    ``pid`` and ``started`` identify the process that did, ``booted`` the start of the machine (seconds since 1970).
-    """
+    """What was changed on a GPU: ``persistence`` before, the locked ``clock`` in MHz; by which process, and when."""
 
     uuid: str
     clock: int
@@ -67,10 +63,7 @@ def gpus(chosen: str | None = None) -> Iterator[list[Gpu]]:
 
 
 def sustained_clock(gpu: Gpu, seconds: float, is_loaded: Callable[[], bool]) -> int:
-    """Return the highest SM clock in MHz that the driver offers and the GPU holds under load.
-
-    At most the lowest reading of the last half of ``seconds``. Raises `GapbenchError` if ``is_loaded`` ends early.
-    """
+    """Return the highest SM clock in MHz that the GPU holds under load for ``seconds``. Raises `GapbenchError`."""
     readings: list[float] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
@@ -85,10 +78,7 @@ def sustained_clock(gpu: Gpu, seconds: float, is_loaded: Callable[[], bool]) -> 
 
 @contextmanager
 def tuned(gpu: Gpu, clock: int, folder: Path | None = None) -> Iterator[None]:
-    """Switch persistence on and lock the SM clock to ``clock`` MHz; restore both at the end.
-
-    Raises `RefusedError` where another process has tuned the GPU, and without the rights to tune it.
-    """
+    """Switch persistence on and lock the SM clock to ``clock`` MHz; restore both at the end. Raises `RefusedError`."""
     uuid, own = gpu.uuid(), psutil.Process()
     path = _path(uuid, folder)
     earlier = _read(path)

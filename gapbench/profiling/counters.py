@@ -1,7 +1,6 @@
 """Read the counters of processors during a call, or the reasons why they cannot be read.
 
-CPU counters come from Linux's ``perf stat``, attached to the worker. Virtual machines often have the events of the
-kernel (page faults, context switches) and none of the hardware's. GPU counters come from Nsight Compute (``ncu``)
+CPU counters come from Linux's ``perf stat``, attached to the worker. GPU counters come from Nsight Compute (``ncu``)
 around a process of its own, which has not run on a real GPU yet: it is tested with a fake that replays recorded output.
 """
 
@@ -30,7 +29,6 @@ EVENTS = (
     "instructions", "cycles", "cache-references", "cache-misses", "LLC-load-misses", "branch-misses",
     "page-faults", "context-switches", "cpu-migrations", "task-clock",
 )  # fmt: skip
-"""The events of perf: those of the hardware, then those of the kernel."""
 
 _UNCOUNTED = {
     "": "perf stat did not report it",
@@ -56,10 +54,7 @@ def unknown(reason: str, names: tuple[str, ...] = EVENTS) -> list[Counter]:
 
 
 def count(run: Callable[[], object], calls: int, program: str | None = None) -> list[Counter]:
-    """Count events while ``run`` makes ``calls`` calls in this process.
-
-    ``program`` is the path of perf, by default from PATH. Counters that cannot be read have a reason; it never raises.
-    """
+    """Count events while ``run`` makes ``calls`` calls, by perf or ``program``; what is unreadable has a reason."""
     program = program or shutil.which("perf")
     if program is None:
         return unknown("perf is not installed; apt install linux-perf (Debian) or linux-tools-generic (Ubuntu)")

@@ -1,9 +1,7 @@
 """Explain what made a side of ``gapbench ab`` slower: profile both sides, compare, and keep the result in the run.
 
-Two profiles of one implementation are compared as findings that add up to the difference of their times. Times are
-those without the profiler. A profile has them for the parts of a call (see `split`); its operators divide what is
-neither Python, allocation nor waiting. For that the profiler's cost is subtracted from every call of an operator, and
-the rest is scaled down to the time to divide. Time beyond that of the operators was spent outside of them.
+Findings add up to the difference of the times without the profiler. These are known for the parts of a call (see
+`split`); its operators divide what is neither Python, allocation nor waiting, each without the profiler's cost.
 """
 
 import difflib
@@ -42,10 +40,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Findings, the most expensive first; their ``seconds`` add up to ``seconds``, the difference of both profiles.
-
-    ``source_diff`` has unified diffs of the code that Inductor generated, by file name.
-    """
+    """Findings that add up to ``seconds``, the difference of both profiles; ``source_diff`` is of generated code."""
 
     sentence: str
     seconds: float | None
@@ -73,10 +68,7 @@ def compare(
     ratio: float | None = None,
     sources: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> Explanation:
-    """Compare the documents of two profiles, to explain why ``head`` is slower than ``base``.
-
-    ``ratio`` is head / base as measured without profiles; ``sources`` is each side's generated code by file name.
-    """
+    """Explain by two profiles why ``head`` is slower; ``ratio`` is without profiles, ``sources`` are by file."""
     failed = [(name, side["reason"]) for name, side in (("base", base), ("head", head)) if side["status"] != "ok"]
     if failed:
         return Explanation("; ".join(f"{name} could not be profiled: {why}" for name, why in failed), None, (), {})
@@ -265,7 +257,6 @@ def _both(server: ForkServer, row: Row, base: Source, head: Source) -> tuple[Pro
 
 
 def _middle(profiles: Sequence[Profile]) -> Profile:
-    """Return the profile of median time, or a failed one if any failed."""
     if failed := [profile for profile in profiles if profile.document["status"] != "ok"]:
         return failed[0]
     return sorted(profiles, key=lambda profile: profile.document["seconds"])[(len(profiles) - 1) // 2]

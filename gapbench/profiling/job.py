@@ -29,11 +29,7 @@ _COUNTED_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to profile ``spec`` of ``source`` on ``case``; ``folder`` gets the files.
-
-    Traces above ``most_trace_bytes`` are not kept. If too much stays unexplained, calls are sampled again, up to
-    ``attempts`` times in total.
-    """
+    """A request to profile ``spec`` of ``source`` on ``case`` into ``folder``, in up to so many ``attempts``."""
 
     case: Case
     spec: str
@@ -44,11 +40,7 @@ class Request:
 
 
 class Measured(Struct, frozen=True, kw_only=True, tag_field="status", tag="ok"):
-    """A worker's profile of an implementation, all figures per call.
-
-    ``seconds`` are measured without the profiler, and ``shares`` are per cent of them (see
-    `gapbench.profiling.split`). ``operators`` are those of `gapbench.profiling.events.table`, with their GB/s.
-    """
+    """A worker's profile, all figures per call; ``seconds`` are without the profiler, ``shares`` per cent of them."""
 
     reason: None = None
     family: str

@@ -58,11 +58,7 @@ class Recorded:
 
 
 def record(network: Network, step: bool = False) -> Recorded:
-    """Record a forward pass in evaluation mode, or a training ``step`` in training mode. Raises `GapbenchError`.
-
-    A step is a forward pass and the gradients of the sum of all outputs. Plain and recorded passes alternate; the plain
-    ones are what shares are of.
-    """
+    """Record a forward pass, or a training ``step`` with gradients of all outputs' sum. Raises `GapbenchError`."""
     module, args, kwargs = network.module, network.args, network.kwargs
     tensors = [each for each in (*module.parameters(), *tree_leaves((args, kwargs))) if isinstance(each, Tensor)]
     is_elsewhere = any(each.device.type != "cpu" for each in tensors)

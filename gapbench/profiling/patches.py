@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -126,10 +127,7 @@ def pooling_plans(original: Variant, listed: Sequence[ListedCase]) -> list[CaseP
 
 
 def network_plans(original: Variant, patched: Variant, passes: Collection[str], eager: bool = False) -> list[CasePlan]:
-    """Return the plans that time a network with and without a patch, in each of the ``passes``.
-
-    The compiled network is left out where only ``eager`` is asked for.
-    """
+    """Return the plans that time a network with and without a patch in the ``passes``; ``eager``: not compiled."""
     modes = (False,) if eager else (False, True)
     variants = [structs.replace(each, compiled=compiled) for compiled in modes for each in (original, patched)]
     specs = {each.name: each.spec for each in variants}
@@ -146,10 +144,7 @@ def network_plans(original: Variant, patched: Variant, passes: Collection[str], 
 def choose(
     original: Variant, listed: Sequence[ListedCase], results: pd.DataFrame, samples: pd.DataFrame
 ) -> Iterator[Choice]:
-    """Yield for each case and spelling the fastest replacement that ``results`` show to be `WORTH` it.
-
-    Results of other numbers of threads count where none has those of the network.
-    """
+    """Yield for each case and spelling the fastest replacement that is `WORTH` it, by the nearest number of threads."""
     ok = results[(results["status"] == "ok") & (results["operation"] == "gap")]
     ok = ok[ok["device"] == original.case.device]
     for each in listed:
@@ -206,11 +201,15 @@ def source(choices: Sequence[Choice], target: str, machine: str) -> str:
     )  # fmt: skip
 
 
-def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:
-    """Return for how many samples both networks have the same largest output, and of how many.
+def write(folder: Path, choices: Sequence[Choice], target: str, machine: str) -> Path:
+    """Write a patch's `source` into a folder, from which workers import it."""
+    file = folder / "patch.py"
+    file.write_text(source(choices, target, machine), encoding="utf-8")
+    return file
 
-    Inputs are random. None where the output is not (N, classes).
-    """
+
+def agreement(original: Variant, patched: Variant) -> tuple[int, int] | None:
+    """Return for how many random samples both networks have the same top-1, and of how many; None without classes."""
     before, after = (WithInput(variant.load()).eval().requires_grad_(False) for variant in (original, patched))
     same = count = 0
     start = time.perf_counter()

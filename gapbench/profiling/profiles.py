@@ -1,10 +1,7 @@
 """Profile the implementations of a case, each in a fresh worker process, from the parent process.
 
-A profile is a document, stored as JSON: ``schema``, ``case``, ``implementation``, ``dtype``, ``bytes_moved``,
-``versions``, the names of its ``files``, then ``status`` and ``reason`` as in a result, and if ok the fields of
-`job.Measured`. A profile of a side of ``gapbench ab`` by `explain` also has "side", and head's has the "explanation".
-
-Outputs are not checked here: ``gapbench run`` does that.
+A profile is a JSON document: what it is of, its ``files``, ``status`` and ``reason``, and if ok the fields of
+`job.Measured`. One of a side of ``gapbench ab`` also has "side", and head's has the "explanation".
 """
 
 import re

@@ -61,10 +61,7 @@ class Split:
 
 
 def split(case: Observed, one_element: Observed | None, seconds_per_fault: float = 0.0) -> Split:
-    """Split the case's measured time (see docs/profiling.md).
-
-    Without ``one_element`` its own profile has the fixed cost, and all operators that do not allocate compute.
-    """
+    """Split the case's time (docs/profiling.md); without ``one_element`` all operators that do not allocate compute."""
     if case.busy_seconds is not None:
         return _on_accelerator(case, case.busy_seconds)
     if one_element is None:
@@ -108,7 +105,6 @@ def fixed(observed: Observed) -> tuple[float, float, float]:
 
 
 def _growth(case: Observed, one_element: Observed) -> tuple[dict[str, float], float]:
-    """Return the growth of each operator's own seconds, and the seconds of additional dispatches."""
     each = one_element.seconds_per_event
     large, small = (
         {name: seconds - each * observed.beneath.get(name, 0.0) for name, seconds in observed.own_on_core.items()}

@@ -49,10 +49,7 @@ class Architecture:
     limits: bool = True
 
     def occupancy(self, registers: int, shared_bytes: int, warps: int) -> float:
-        """Return the share of a unit's warps that can be resident, 0 to 1, for blocks of ``warps`` warps.
-
-        ``registers`` are a thread's, ``shared_bytes`` a block's. 0 where not even one block fits.
-        """
+        """Return the share of a unit's warps that can be resident, 0 to 1, for blocks of ``warps`` warps."""
         return self.resident(registers, shared_bytes, warps) * warps / self.warps
 
     def resident(self, registers: int, shared_bytes: int, warps: int) -> int:
@@ -87,10 +84,7 @@ Units and bandwidth: the products' data sheets (A100 80 GB, H100 and B200 as SXM
 
 
 def architecture(name: str) -> Architecture:
-    """Return the architecture called ``name``, such as sm_90 or gfx942: one of `ARCHITECTURES`, or one without limits.
-
-    Raises `KeyError` for an unknown name. Whether Triton compiles for it is not checked here.
-    """
+    """Return the architecture called ``name``, of `ARCHITECTURES` or without limits. Raises `KeyError` for others."""
     ours = {architecture.name: architecture for architecture in ARCHITECTURES}
     if name in ours:
         return ours[name]
@@ -128,10 +122,7 @@ INTEGER = "integer"  # all other instructions: indices, comparisons, moves, cons
 
 @dataclass(frozen=True, slots=True)
 class MachineCode:
-    """The machine code of a kernel: registers per thread, spilled registers, bytes of each global access.
-
-    ``instructions`` counts the instructions by kind, including `INTEGER`, without those that do nothing.
-    """
+    """Registers per thread, spilled registers, bytes of each global access, and the ``instructions`` by kind."""
 
     registers: int
     spills: int
@@ -153,7 +144,6 @@ def read_nvidia(dump: str) -> MachineCode:
 
 
 def _mix(names: Iterable[str], kinds: Mapping[str, str]) -> dict[str, int]:
-    """Count instructions by the first of ``kinds`` whose pattern matches."""
     counts = Counter(
         next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, name)), INTEGER) for name in names
     )

@@ -1,8 +1,6 @@
 """Provide the scripts and styles of the pages: our own, DataTables from itables, plotly from its package.
 
-Pages of a site share them as files whose names contain a version or a hash of the content, so that pages of another
-gapbench in the same folder keep theirs. A page that stands alone contains them; its content security policy lists the
-hashes of its scripts.
+Pages of a site share them as files named by version or hash, so that other pages in the folder keep theirs.
 """
 
 import base64
@@ -36,11 +34,7 @@ class Asset:
 
     @property
     def inline(self) -> Markup:
-        """The text, escaped for a script element.
-
-        Character sequences that would end the element (or keep it open) occur only in strings and regular expressions,
-        where an escape has the same meaning.
-        """
+        """The text for a script element; what would end that occurs in strings and regular expressions only."""
         escaped = re.sub(r"<(?=!--|/?script)", r"\\x3C", self.text, flags=re.IGNORECASE)
         return Markup(escaped)  # noqa: S704 - libraries' and our own code
 

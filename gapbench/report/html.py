@@ -44,10 +44,7 @@ FIELDS: dict[str, dict[str, type]] = {
 def run_page(
     stored: Stored, diff: Diff | None, why_no_diff: str, *, single_file: bool, profiled: Profiled = MappingProxyType({})
 ) -> str:
-    """Render the page of a run from `redaction.public`; ``why_no_diff`` is a sentence if there is no diff.
-
-    ``profiled`` has the documents of its profiles by case, from `profiles.public`.
-    """
+    """Render a run's page from `redaction.public`, a diff or why there is none, and `profiles.public` by case."""
     judged = quality.judge(stored)
     return render(
         "run.html.j2", single_file, run_card(stored, judged), data=page_data.data(stored), trust=judged,
@@ -118,7 +115,6 @@ def diff_data(diff: Diff, head_page: str | None = None) -> dict[str, Any]:
 
 
 def _side(run: Run, redact: bool) -> tuple[str, Facts]:
-    """Return the name of a side (its run, or its ref), and the facts that identify it."""
     ref = run.sides[0].ref
     shown = redaction.run(run, redact)
     facts = [("Commit", commit(shown)), ("Date", when(shown.started)), ("Tag", shown.tag)]

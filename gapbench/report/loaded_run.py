@@ -69,10 +69,9 @@ def counts(diff: Diff) -> list[tuple[Verdict, int]]:
 
 
 def against(store: Store, stored: Stored, baseline: str | None) -> tuple[Diff | None, str]:
-    """Compare a run with its baseline; return the diff, or None and a sentence that says why there is none.
+    """Compare a run with its baseline, by default the newest earlier run that can be; or return why there is no diff.
 
-    The default ``baseline`` is the newest earlier complete run of the same suites in the same environment. Raises
-    `GapbenchError` if a named baseline cannot be compared.
+    Raises `GapbenchError` if a named baseline cannot be compared.
     """
     if baseline is not None:
         return _compared(store, baseline, stored), ""

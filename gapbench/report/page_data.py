@@ -1,10 +1,7 @@
 """Encode frames as compact JSON for the scripts of pages: by columns, every value once.
 
-The data of a run is enough to answer "which implementation?" (see ``templates/js/which.js``) and to fill its tables.
-
 A column is ``{"values": […]}``, or ``{"names": […], "codes": […]}`` if texts repeat, or ``{"constant": …}`` if there is
-only one value. A column of nulls is left out. Scripts divide values by ``per`` if there is one: an integer in
-nanoseconds is shorter than the same time in seconds.
+only one value, and left out if all are null. Scripts divide values by ``per`` if there is one.
 """
 
 import json
@@ -53,7 +50,6 @@ def _column(series: pd.Series) -> dict[str, Any] | None:
 
 
 def _numbers(numbers: Floats) -> dict[str, Any]:
-    """Encode numbers to `DIGITS` digits, whole ones as integers, nan as null."""
     if (numbers == numbers[0]).all():
         return {"constant": _number(float(numbers[0]))}
     sizes = np.abs(numbers[np.isfinite(numbers)])
@@ -140,8 +136,8 @@ _CELL = (
 def of_runs(runs: Sequence[Stored]) -> dict[str, Any]:
     """Return the results of several runs as ``cells`` of ``cases`` and ``columns``.
 
-    A column is a run, and its times are compared. If devices differ, a column is also a device, number of threads,
-    clock and memory; times are left out, because only shares of each device's ceiling can be compared (``shares``).
+    A column is a run; if devices differ, also a device, number of threads, clock and memory, which have no times but
+    ``shares`` of each device's ceiling.
     """
     frames = []
     for stored in runs:

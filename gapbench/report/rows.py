@@ -70,10 +70,7 @@ def headline(results: pd.DataFrame, winners: pd.DataFrame) -> str:
 
 
 def certainty(winner: Mapping[str, Any], run: Run | None = None) -> str:
-    """Describe how certain a winner is: its ties and how much longer a run would decide them, or the next's distance.
-
-    ``winner`` is a row of `summary.winners`; ``run`` has the share of its time that was spent in timed batches.
-    """
+    """Describe how certain a row of `summary.winners` is: its ties and how long to decide, or the next's distance."""
     ties, seconds = names(winner["ties"]), winner["undecided_seconds"]
     if not ties:
         return f"next is {winner['next']}, {slower(winner, 'next_ratio')}" if not fmt.missing(winner["next"]) else ""

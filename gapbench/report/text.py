@@ -118,7 +118,6 @@ def _winners(title: str, winners: pd.DataFrame, console: Console, varying: Seque
 
 
 def _how_sure(row: Mapping[str, Any]) -> str:
-    """Return `rows.certainty` as a phrase for a narrow column."""
     if row["ties"]:
         return f"ties with {len(row['ties'])}" if row["undecided_seconds"] == 0 else f"or {len(row['ties'])} more"
     if fmt.missing(row["next"]):

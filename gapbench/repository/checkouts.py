@@ -1,6 +1,4 @@
-"""Check out commits of a repository as git worktrees, for the time of a measurement.
-
-They are removed when it ends; those of a killed process are removed by the next one.
+"""Check out commits of a repository as git worktrees, for the time of a measurement, and remove what killed ones left.
 
 The commits may be untrusted. Hooks, monitors and filters are the user's configuration, but may name programs in the
 work tree (``core.hooksPath = .husky``), which would be the commit's own, so none of them is started.
@@ -79,10 +77,7 @@ def first_parents(folder: Path, good: str, bad: str) -> list[str]:
 
 @contextlib.contextmanager
 def checkouts(folder: Path, *refs: str) -> Iterator[list[Checkout]]:
-    """Check out each of ``refs``, and remove the worktrees at the end; `HERE` needs none.
-
-    Fetched submodules are checked out, too. Raises `GapbenchError` for a ref that does not exist or cannot be.
-    """
+    """Check out each of ``refs`` with fetched submodules, until the end; `HERE` as it is. Raises `GapbenchError`."""
     whole = top(folder)
     commits = [None if ref == HERE else resolve(whole, ref) for ref in refs]
     if not any(commits):
@@ -121,7 +116,6 @@ def _add(whole: Path, folder: Path, commit: str) -> Path:
 
 
 def _submodules(whole: Path, commit: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each submodule of a commit, and the commit that it is pinned to."""
     for entry in _git(whole, "ls-tree", "-r", "-z", commit).split("\0"):
         if entry.startswith("160000 "):
             facts, _, path = entry.partition("\t")

@@ -64,10 +64,7 @@ def refusal(folder: Path | None = None) -> str | None:
 
 
 def describe(folder: Path | None = None, fresh: bool = False) -> Git | None:
-    """Return the commit of ``folder`` (the current one by default), None outside a repository or without a commit.
-
-    A ``fresh`` checkout counts as clean, without a comparison, in which git might start an untrusted commit's filters.
-    """
+    """Return the commit of ``folder``, None without one; a ``fresh`` checkout is clean: no filter is started."""
     here = partial(ask, folder)
     commit = here("rev-parse", "--verify", "HEAD")
     if commit is None:

@@ -1,8 +1,4 @@
-"""The machine's limits as a run has them, and the comparison of times with them.
-
-A ceiling is measured on the machine at hand, never taken from a table. `measuring.ceilings` measures them, and
-``run.json`` stores them.
-"""
+"""The machine's limits, as `measuring.ceilings` measured them for a run, and the comparison of times with them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -12,8 +12,7 @@ KIND = "certificate"
 class FalseRed(Struct, frozen=True):
     """Comparisons in which identical code was called regressed: ``red`` of ``runs``.
 
-    ``upper`` is the upper end of the one-sided 95 % interval of their share (Clopper and Pearson, Biometrika 26 (1934)
-    404), None without runs.
+    ``upper`` ends the one-sided 95 % interval (Clopper and Pearson, Biometrika 26 (1934) 404), None without runs.
     """
 
     runs: int

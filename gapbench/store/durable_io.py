@@ -16,10 +16,9 @@ PART = ".part"
 
 
 def write(path: str, content: bytes, *, new: bool = False) -> None:
-    """Write a file atomically; it is on the disk when this returns.
+    """Write a file atomically; it is on the disk when this returns, or an `OSError` leaves nothing of it.
 
-    Raises `FileExistsError` where it must be ``new`` and exists, even if another process is creating it; `OSError` if
-    the disk refuses, and then no partial file is left.
+    Raises `FileExistsError` where it must be ``new`` and exists, even if another process is creating it.
     """
     part = f"{path}.{secrets.token_hex(4)}{PART}"
     try:

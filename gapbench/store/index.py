@@ -1,8 +1,7 @@
 """The index of a store: a cache that lists its runs without reading each, and that can be removed at any time.
 
-Complete runs never change, so the part of each that `about` returns is kept in ``index.parquet``, as JSON. A listing
-reads the names of the folders, the index, and the run.json of each run that the index lacks; then it writes the index
-as a whole. If two listings write at once, rows of one are lost and read again the next time.
+Complete runs never change, so the part of each that `about` returns is kept in ``index.parquet``, as JSON. If two
+listings write it at once, rows of one are lost and read again the next time.
 """
 
 import contextlib
@@ -121,7 +120,6 @@ def listing(files: Files) -> Listing:
 
 
 def _about(files: Files, run: str) -> Run | str | None:
-    """Return a run's row of the index, why its run.json cannot be read, or None where it has none."""
     try:
         text = files.read(run, "run.json")
         return None if text is None else about(replace(parse(run, text), id=run))

@@ -11,10 +11,7 @@ from gapbench.workloads.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A column of float64 in ``unit``, which heads it on pages; null where ``derive`` returns None.
-
-    ``derive`` takes the case and the seconds of one call. ``description`` is plain text.
-    """
+    """A column of float64 in ``unit``; null where ``derive``, of the case and the seconds of one call, is None."""
 
     column: str
     unit: str

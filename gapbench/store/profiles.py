@@ -43,7 +43,6 @@ _EXPLANATION = _shape({"sentence": str, "findings": _many({"sentence": str})})
 _TOLD = {"versions": dict[str, str], "explanation": _EXPLANATION}
 
 _PROFILE = _shape(_ALWAYS, "reason side dtype family", "seconds bytes_moved", files=list[str], notes=list[str], **_TOLD)
-"""The fields of every profile that are read."""
 
 _MEASURED = _shape(
     {
@@ -56,7 +55,6 @@ _MEASURED = _shape(
     "trace_calls attempts",
     generated=_shape({"sentence": str}, "", "recompilations graph_breaks"), **_TOLD,
 )  # fmt: skip
-"""The fields of a measured profile that are read."""
 
 
 def stem(name: str) -> str:

@@ -17,7 +17,6 @@ from gapbench.store.records import with_memory
 from gapbench.store.run import Run
 
 KEY = ("case", "implementation", "contender", "clock", "memory")
-"""The columns that name a row of results and its samples."""
 
 VERSION = "5.3.1"  # the version of pytest-benchmark whose format is written
 _PARAMS = ("shape", "dtype", "layout", "device", "pass", "threads")
@@ -26,10 +25,7 @@ _OPTIONS = ("disable_gc", "min_rounds", "max_time", "min_time", "warmup")
 
 
 def document(run: Run, results: pd.DataFrame, samples: pd.DataFrame) -> dict[str, Any]:
-    """Return a run as pytest-benchmark's document: one benchmark per row of ``results`` that is ok and has samples.
-
-    Unknown values are None, or the format's own word for that. Raises `GapbenchError` where nothing can be exported.
-    """
+    """Return a run as pytest-benchmark's document, of rows that are ok and have samples. Raises `GapbenchError`."""
     ok = dict(with_memory(results[results["status"] == "ok"]).set_index(list(KEY)).iterrows())
     groups = with_memory(samples).groupby(list(KEY), sort=False)
     benchmarks = [_benchmark(run.id, key, ok[key], group) for key, group in groups if key in ok]

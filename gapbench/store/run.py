@@ -59,10 +59,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A machine and the device that is measured on it; ``unreadable`` gives the reason for each field that is None.
-
-    Cores and caches are those that the measuring process can use; ``cgroup_cpus`` is the container's limit.
-    """
+    """A machine, as far as the measuring process may use it, and its device; ``unreadable`` has reasons for None."""
 
     cpu: str | None = None
     cores: Whole | None = None
@@ -130,7 +127,6 @@ class Difference(Struct, frozen=True):
 
 
 COMPARED = ("cpu", "gpu", "driver", "torch", "threads")
-"""Names that `Environment.compared` may give, in the order in which they are shown."""
 
 
 def differences(before: Environment, after: Environment, packages: bool = False) -> tuple[Difference, ...]:

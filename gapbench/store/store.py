@@ -1,7 +1,6 @@
 """A folder of runs, at a path or an fsspec URL: the value of ``--store``; and the writer of a run.
 
-Rounds are numbered files, each of which must be new when it is written: if two processes resume one run, the slower one
-finds its number taken and stops. On a local disk a lock of the run's folder stops it earlier.
+Rounds are numbered files, each of which must be new: of two processes that resume one run, the slower one stops.
 """
 
 import json

@@ -159,7 +159,6 @@ def faults(run: str, file: str, rows: pa.Table, columns: Mapping[str, str]) -> I
 
 
 def _out_of_range(name: str, kind: str, column: pa.ChunkedArray) -> object | None:
-    """Return a number that the column cannot have, or None."""
     if name in _UNBOUNDED:
         return None
     low: float = _LEAST if name in _POSITIVE else 1 if name in _FROM_ONE else -_MOST if name in _SIGNED else 0
@@ -196,7 +195,6 @@ def _foreign_rows(run: str, file: str, rows: pa.Table, present: Sequence[str]) -
 
 @lru_cache(4096)
 def _columns(case: str) -> Mapping[str, object] | str:
-    """Return the columns that a case's id determines, or why it is malformed."""
     try:
         return records.case_columns(Case.from_id(case))
     except (GapbenchError, ValueError) as error:

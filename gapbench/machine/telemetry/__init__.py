@@ -1,8 +1,6 @@
 """Read the state of the machine around a round: GPU clock, temperature, power, throttling, stolen time.
 
-A worker calls ``open_probe``, reads before, after and (outside timed batches) during the round, and calls ``between``
-for the columns of `records.SAMPLES`. Nothing here waits, and what cannot be read is None. The rest of the package:
-`host` (Linux), `nvml` (NVIDIA).
+Nothing here waits, and what cannot be read is None. The rest of the package: `host` (Linux), `nvml` (NVIDIA).
 """
 
 import itertools

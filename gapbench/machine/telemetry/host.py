@@ -26,10 +26,7 @@ _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """CPU time since boot, in jiffies: ``busy`` time without idle time, and the part of it that was stolen.
-
-    A hypervisor gives stolen time to other machines while this one has work to run.
-    """
+    """CPU time since boot, in jiffies: ``busy`` without idle time, and the part that a hypervisor gave to others."""
 
     busy: int
     steal: int
@@ -191,7 +188,6 @@ def _tightest(root: Path, file: str) -> float | None:
 
 
 def _limit(content: str) -> float | None:
-    """Parse a limit, which is a share of time where a period follows."""
     limit, *periods = content.split()
     if limit == "max":
         return None

@@ -1,8 +1,6 @@
 """Read the state and the facts of NVIDIA GPUs through NVML, by the bindings of nvidia-ml-py.
 
-Source: NVIDIA's NVML API reference. No deprecated call is used, except by `temperature_c`. Each call may fail by itself
-(no permission in a container, unsupported by a board or a MIG slice, a driver older than the call); it then raises
-`UnreadableError` with NVML's message.
+Source: NVIDIA's NVML API reference. Each call may fail by itself, and then raises `UnreadableError`.
 """
 
 import os
@@ -115,10 +113,7 @@ class Gpu:
         _ask(self.nvml, "nvmlDeviceResetGpuLockedClocks", self.handle)
 
     def describe(self, reasons: Reasons, prefix: str) -> dict[str, Any]:
-        """Return the facts that do not change in a run, for ``run.json``; reasons are noted under ``prefix`` + field.
-
-        The PCIe link's present generation and width fall while the GPU is idle, hence the maxima beside them.
-        """
+        """Return the facts for ``run.json``, and note reasons under ``prefix``; idle GPUs lower their PCIe link."""
 
         def ask(field: str, name: str, *arguments: Any) -> Any:
             return reasons.attempt(prefix + field, lambda: _ask(self.nvml, name, *arguments))

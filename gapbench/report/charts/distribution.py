@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from gapbench.report import format as fmt
+from gapbench.report import plain_text
 from gapbench.report.charts import style
 from gapbench.store.records import SAMPLES
 
@@ -21,7 +22,6 @@ _MOST_SAMPLES, _MOST_ROUNDS = 900, 200
 _TALL, _LOW, _GAP = 220, 100, 48  # pixels
 _STATE = {"sm_clock_mhz": "SM clock, MHz", "temperature_c": "temperature, °C", "power_w": "power, W",
           "steal": "stolen CPU time, %"}  # fmt: skip
-"""The machine's state during a round, each in its own panel if it was read."""
 
 
 def figure(samples: pd.DataFrame) -> go.Figure:
@@ -70,32 +70,19 @@ def summary(samples: pd.DataFrame) -> str:
     if ordered.empty:
         return "There are no samples of this case: nothing was timed."
     names, times = _names(ordered), ordered.groupby("implementation")["seconds_per_call"]
-    rounds = ordered["round_place"].nunique()
-    sentence = (
-        f"{fmt.counted(len(ordered), 'samples', 'samples')} of {fmt.counted(len(names), 'implementation')} in "
-        f"{fmt.counted(rounds, 'round')}; {names[0]} is fastest by the median of all samples, "
-        f"{fmt.seconds(times.median()[names[0]])}."
-    )
-    if rounds > 1:
-        medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median()
-        ranges = medians.groupby("implementation").max() / medians.groupby("implementation").min()
-        sentence += f" The medians of rounds differ by up to {fmt.ratio(ranges.max())} ({ranges.idxmax()})."
-    state = _state(ordered)
-    for title, wanted in (("Drawn beside them", True), ("Not read on this machine", False)):
-        if labels := [text.partition(",")[0] for name, text in _STATE.items() if (name in state) is wanted]:
-            sentence += f" {title}: {', '.join(labels)}."
-    reasons = ordered["throttle"]
-    if throttled := ordered.loc[reasons.notna() & (reasons != "none"), "round_place"].nunique():
-        sentence += f" {fmt.counted(throttled, 'round was', 'rounds were')} throttled."
-    if len(names) > MOST_LINES:
-        sentence += f" The {MOST_LINES} fastest are drawn."
-    if times.size()[names[:MOST_LINES]].sum() > _MOST_SAMPLES:
-        sentence += " Only the smallest, middle and largest sample of each stretch of time are drawn."
-    return sentence
+    medians = ordered.groupby(["implementation", "round_place"])["seconds_per_call"].median().groupby("implementation")
+    labels = {name: text.partition(",")[0] for name, text in _STATE.items()}
+    read = [labels.pop(name) for name in _state(ordered)]
+    throttled = ordered.loc[ordered["throttle"].notna() & (ordered["throttle"] != "none"), "round_place"].nunique()
+    return plain_text.sentences(
+        "distribution.txt.j2", ordered=ordered, names=names, fastest=times.median()[names[0]],
+        rounds=ordered["round_place"].nunique(), ranges=medians.max() / medians.min(), read=read,
+        unread=[*labels.values()], throttled=throttled, drawn=times.size()[names[:MOST_LINES]].sum(),
+        most_lines=MOST_LINES, most_samples=_MOST_SAMPLES,
+    )  # fmt: skip
 
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples in the order of measurement: rounds, turns and positions; ``time`` counts turns."""
     kinds = {name: "float64" for name, kind in SAMPLES.items() if kind != "string"}
     frame = samples.reindex(columns=list(SAMPLES)).astype(kinds)
     frame = frame[frame["seconds_per_call"].gt(0) & np.isfinite(frame["seconds_per_call"])]
@@ -136,7 +123,6 @@ def _by_round(name: str, mark: style.Mark, own: pd.DataFrame) -> go.Scatter:
 
 
 def _medians(own: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
-    """Return the places of the newest rounds in time, and their medians."""
     rounds = own.groupby("round_place")
     return rounds["time"].mean().iloc[-_MOST_ROUNDS:], rounds[column].median().iloc[-_MOST_ROUNDS:]
 

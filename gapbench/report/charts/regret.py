@@ -6,33 +6,16 @@ Only implementations that are ok in every case compete; the others are listed wi
 import pandas as pd
 
 from gapbench.analysis.regret import BY, regrets
-from gapbench.report import format as fmt
-from gapbench.report import rows
+from gapbench.report import plain_text, rows
 from gapbench.report.charts import style
 
 
 def summary(results: pd.DataFrame) -> str:
     """Summarize for each suite the single choice that costs least, its cost, and how many do not compete."""
     every = _of_suites(results)
-    if every.empty:
-        return "There is nothing to choose from: no case was measured successfully."
-    sentences = []
-    for facet, group in every.groupby("facet", sort=False):
-        first = group.iloc[0]
-        cases = fmt.counted(first["cases"], "case")
-        if first["lacks"] > 0:
-            sentences.append(f"{facet}: no implementation is ok in all {cases}.")
-            continue
-        sentence = f"{facet}: always choosing {first['implementation']} costs {fmt.ratio(first['geometric_mean'])} the "
-        sentence += f"best of each of {cases} (geometric mean), {fmt.ratio(first['worst'])} at worst"
-        if not fmt.missing(first["seconds"]):
-            sentence += f", {fmt.seconds(first['seconds'])} in total, against {fmt.seconds(first['best_of_each'])}"
-        if lacking := int((group["lacks"] > 0).sum()):
-            sentence += f"; {lacking} more {'lacks' if lacking == 1 else 'lack'} cases"
-        sentences.append(f"{sentence}.")
-    if unanswered := int(every.drop_duplicates("facet")["unanswered"].sum()):
-        sentences.append(f"{unanswered} cases without an ok implementation do not count.")
-    return " ".join(sentences)
+    groups = [rows.records(group) for _, group in every.groupby("facet", sort=False)]
+    unanswered = int(every.drop_duplicates("facet")["unanswered"].sum())
+    return plain_text.sentences("regret.txt.j2", groups=groups, unanswered=unanswered)
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:

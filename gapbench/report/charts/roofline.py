@@ -1,8 +1,4 @@
-"""Draw the roofline: GB/s over the bytes that must move, below the measured ceilings of each cache level.
-
-Ceilings are those of `store.ceilings` in the run's run.json: a level holds up to ``bytes`` (null: any size) and
-delivers ``gbps``. Ceilings that apply to the run's rows are drawn, each over the sizes that it limits.
-"""
+"""Draw the roofline: GB/s over the bytes that must move, below the ceilings that apply to the run's rows."""
 
 import html
 import math
@@ -14,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gapbench.report import format as fmt
-from gapbench.report import rows
+from gapbench.report import plain_text, rows
 from gapbench.report.charts import style
 from gapbench.store import ceilings as limits
 
@@ -23,7 +19,7 @@ Ceilings = limits.Known
 
 def figure(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> go.Figure:
     """Draw the rows of one run that have GB/s; ``peak`` is the memory's bandwidth by its datasheet, in GB/s."""
-    drawn, _ = _drawn(results)
+    drawn = _drawn(_measured(results))
     if drawn.empty:
         return style.nothing()
     levels = _levels(results, ceilings)
@@ -57,32 +53,18 @@ def summary(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None
     timed = _measured(results)
     if timed.empty:
         return "No bandwidth is known: nothing that moves a known number of bytes was measured."
-    _, words = _drawn(results)
-    best = timed.sort_values("gbps").iloc[-1]
-    sentence = f"{best['implementation']} moves the most, {fmt.number(best['gbps'])} GB/s at {_size(best)}"
-    if _levels(results, ceilings):
-        share = timed["gbps"] / _limits(timed, ceilings)
-        top = timed.assign(share=share).sort_values("share", na_position="first").iloc[-1]
-        sentence += (
-            f"; nearest to its measured ceiling is {top['implementation']} at {_size(top)}, "
-            f"{fmt.number(100 * share.max())} % of it."
-        )
-        if above := int((share > 1).sum()):
-            sentence += f" {fmt.count(above)} of {fmt.count(len(timed))} measurements are above their ceiling: "
-            sentence += "a nearer cache served a part, or the ceiling is too low."
-    else:
-        sentence += ". Ceilings were not measured, so how close that is to this machine's limit is not known."
-    if peak:
-        largest = timed[timed["bytes_moved"] == timed["bytes_moved"].max()]  # smaller ones may be served by caches
-        top = largest.sort_values("gbps").iloc[-1]
-        sentence += f" At the largest size, {_size(top)}, {top['implementation']} reaches "
-        sentence += f"{fmt.number(100 * top['gbps'] / peak)} % of the datasheet peak of {fmt.number(peak)} GB/s."
-    return " ".join([sentence, *words])
+    share, by_speed = timed["gbps"] / _limits(timed, ceilings), timed.sort_values("gbps")
+    largest = by_speed[by_speed["bytes_moved"] == by_speed["bytes_moved"].max()]  # caches may serve smaller ones
+    nearest = timed.iloc[int(np.nanargmax(share))] if share.notna().any() else None
+    return plain_text.sentences(
+        "roofline.txt.j2", best=by_speed.iloc[-1], nearest=nearest, share=share.max(), above=(share > 1).sum(),
+        largest=largest.iloc[-1], peak=peak, timed=len(timed), drawn=len(_drawn(timed)), most=style.MOST,
+    )  # fmt: skip
 
 
 def table(results: pd.DataFrame, ceilings: Ceilings = None, peak: float | None = None) -> pd.DataFrame:
     """Return the marks, and what share of its ceiling each reaches."""
-    drawn, _ = _drawn(results)
+    drawn = _drawn(_measured(results))
     drawn = drawn.assign(ceiling=_limits(drawn, ceilings), peak=np.nan if peak is None else peak)
     drawn["share"] = 100 * drawn["gbps"] / drawn["ceiling"]
     titles = {"gbps": "GB/s", "ceiling": "ceiling GB/s", "share": "% of ceiling", "peak": "datasheet peak GB/s"}
@@ -106,16 +88,14 @@ def _by_wins(results: pd.DataFrame) -> list[str]:
     return [str(name) for name in wins.sort_index().sort_values(ascending=False, kind="stable").index]
 
 
-def _drawn(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    timed = _measured(results)
+def _drawn(timed: pd.DataFrame) -> pd.DataFrame:
+    """Return the marks: of many rows the medians of each implementation in each quarter of an octave of sizes."""
     if len(timed) <= style.MOST:
-        return timed.assign(cases=1), []
-    # the medians of each implementation in each quarter of an octave of sizes
+        return timed.assign(cases=1)
     groups = timed.groupby([timed["implementation"], np.round(4 * np.log2(timed["bytes_moved"]))])
     medians = {name: groups[name].transform("median") for name in ("bytes_moved", "gbps")}
     drawn = groups.head(1).assign(cases=groups["case"].transform("size"), **medians).head(style.MOST)
-    words = f"{fmt.count(len(timed))} measurements share {fmt.count(len(drawn))} marks, at the middle of each."
-    return drawn.reset_index(drop=True), [words]
+    return drawn.reset_index(drop=True)
 
 
 def _levels(results: pd.DataFrame, ceilings: Ceilings) -> list[tuple[limits.Ceiling, float]]:
@@ -134,7 +114,6 @@ def _holds(limit: limits.Ceiling) -> float:
 
 
 def _limits(timed: pd.DataFrame, ceilings: Ceilings) -> pd.Series:
-    """Return the ceiling of each row, nan without one."""
     of = [limits.limit_of(ceilings, row) for row in rows.records(timed)]
     return pd.Series([np.nan if limit is None else limit.gbps for limit in of], index=timed.index, dtype=float)
 

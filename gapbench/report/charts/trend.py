@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from gapbench.analysis.history import SHORTEST, Change, Point, Trend, logs
 from gapbench.report import format as fmt
+from gapbench.report import plain_text
 from gapbench.report.charts import style
 
 MOST_RUNS = 500  # the newest are drawn
@@ -60,24 +61,8 @@ def figure(trend: Trend) -> go.Figure:
 
 def summary(trend: Trend) -> str:
     """Summarize a trend: its newest time, its newest step with the cause, and changes of the environment."""
-    if not trend.points:
-        return "No run has a time for this."
-    newest = trend.points[-1]
-    count = len(trend.points)
-    runs = fmt.counted(count, "run")
-    sentence = f"{trend.implementation} takes {fmt.seconds(newest.seconds)} in the newest of {runs}"
-    if trend.changes:
-        step = trend.changes[-1]
-        steps = f"{len(trend.changes)} steps" if len(trend.changes) > 1 else "one step"
-        ratio = fmt.ratio_with_interval(step.ratio, step.ratio_low, step.ratio_high)
-        sentence += f", after {steps}: the last at {_commit(step)}, {ratio}, cause: {step.cause}."
-    elif count < 2 * SHORTEST:
-        sentence += f"; a step needs {2 * SHORTEST} runs."
-    else:
-        sentence += ", without a step."
-    if news := sum(bool(point.environment) for point in trend.points):
-        sentence += f" The environment changed {'once' if news == 1 else f'{news} times'}."
-    return sentence + (f" The newest {MOST_RUNS} are drawn." if count > MOST_RUNS else "")
+    limits = {"fewest": 2 * SHORTEST, "most": MOST_RUNS}
+    return plain_text.sentences("trend.txt.j2", trend=trend, name_of=_commit, **limits)
 
 
 def table(trend: Trend) -> pd.DataFrame:

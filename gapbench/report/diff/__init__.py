@@ -1,8 +1,4 @@
-"""Format a diff as a table for the terminal and as JSON; `github` has the other formats of ``--format``.
-
-Each format is a function from the diff to the text for stdout. The table lists the most urgent rows first, and only
-counts unchanged rows.
-"""
+"""Format a diff as a table for the terminal and as JSON; `github` has the other formats of ``--format``."""
 
 import json
 from dataclasses import asdict

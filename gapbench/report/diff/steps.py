@@ -77,7 +77,6 @@ def table(matrix: Matrix, console: Console | None = None) -> str:
 
 
 def _text(cell: Cell) -> Text:
-    """Return the ratio to the first version (the time in that one), its interval, and the verdict of the step."""
     step, ratio = cell.step, cell.ratio
     text = fmt.seconds(cell.result["seconds"]) if cell.result["status"] == "ok" else str(cell.result["status"])
     if ratio is not None:
