@@ -1,21 +1,24 @@
-"""The search of `bisect`: compare both ends, measure commits between them, and compare the culprit with its parent."""
+"""The search of `bisect`: compare both ends, measure versions between them, and the culprit with the one before."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import log
-from pathlib import Path
 
 from gapbench.analysis import compare
 from gapbench.measuring.plan import CasePlan
 from gapbench.measuring.policies import BetweenEnds, Policy
 from gapbench.measuring.recording import Recording
-from gapbench.repository.checkouts import Checkout, checkouts
+from gapbench.measuring.revisions import Revision
 from gapbench.statistics.bisection import CONFIDENT, FEWEST_ROUNDS, Search
 from gapbench.statistics.verdicts import Verdict
 from gapbench.store.records import BAD, BASE, HEAD, NULL
 
-Record = Callable[[Mapping[str, Checkout], Sequence[CasePlan], Policy | None], Recording]
-"""Measures checkouts as the sides of a plan into a run of the store."""
+Prepare = Callable[..., AbstractContextManager[Sequence[Revision]]]
+"""Prepares the versions with these numbers, good first from 0, until the end."""
+
+Record = Callable[[Mapping[str, Revision], Sequence[CasePlan], Policy | None], Recording]
+"""Measures versions as the sides of a plan into a run of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,9 @@ class Answer:
     culprit: compare.Row | None = None
 
 
-def bisect(search: Search, commits: Sequence[str], plans: Sequence[CasePlan], record: Record) -> Answer:
-    """Search ``commits``, good first and bad last, and update ``search`` after each step."""
-    names = [commit[:12] for commit in commits]
-    with checkouts(Path.cwd(), names[0], names[-1]) as (good, bad):
+def bisect(search: Search, prepare: Prepare, plans: Sequence[CasePlan], record: Record) -> Answer:
+    """Search versions, good first and bad last, and update ``search`` after each step."""
+    with prepare(0, search.commits) as (good, bad):
         difference = _compare(record, (good, bad), plans)
         changed = [row for row in difference.rows if row.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
         if not changed:
@@ -42,8 +44,8 @@ def bisect(search: Search, commits: Sequence[str], plans: Sequence[CasePlan], re
         plans = [replace(plan, specs=specs, clocks=(ends.clock,)) for plan in plans if plan.case.id == ends.case]
         while (number := search.next_commit()) is not None:
             policy = BetweenEnds(search.log_odds)
-            with checkouts(Path.cwd(), names[number]) as (commit,):
-                results = record({BASE: good, HEAD: commit, BAD: bad}, plans, policy).results
+            with prepare(number) as (version,):
+                results = record({BASE: good, HEAD: version, BAD: bad}, plans, policy).results
             is_ok = results.loc[results["contender"] == HEAD, "status"].eq("ok").all()
             search.add(number, policy.positions if is_ok and len(policy.positions) >= FEWEST_ROUNDS else None)
     first, last, posterior = search.best()
@@ -51,12 +53,12 @@ def bisect(search: Search, commits: Sequence[str], plans: Sequence[CasePlan], re
         return Answer(difference, ends)
     row = ends
     if search.commits > 1:
-        with checkouts(Path.cwd(), names[first - 1], names[first]) as pair:
+        with prepare(first - 1, first) as pair:
             row = _compare(record, pair, plans).rows[0]
     bound = row.ratio_low if search.step > 0 else row.ratio_high
     return Answer(difference, ends, row if bound and log(bound) * search.step > 0 else None)
 
 
-def _compare(record: Record, pair: Sequence[Checkout], plans: Sequence[CasePlan]) -> compare.Diff:
+def _compare(record: Record, pair: Sequence[Revision], plans: Sequence[CasePlan]) -> compare.Diff:
     recorded = record({BASE: pair[0], HEAD: pair[1], NULL: pair[0]}, plans, None)
     return compare.interleaved(compare.Side(recorded.run, recorded.results, recorded.samples))

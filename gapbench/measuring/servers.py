@@ -25,7 +25,7 @@ class Servers(contextlib.AbstractContextManager["Servers"]):
     """A context manager of all fork servers; those for ``conditions`` start at once, others in `load`."""
 
     def __init__(self, conditions: Sequence[str] = ()) -> None:
-        self._servers: dict[tuple[str, str, int], ForkServer] = {}
+        self._started: dict[tuple[str, str, int], ForkServer] = {}
         self._loaded: list[ForkServer] = []
         self._stack = contextlib.ExitStack()
         for condition in conditions:
@@ -42,9 +42,9 @@ class Servers(contextlib.AbstractContextManager["Servers"]):
             for number in numbers
         }
         for key, harness in needed.items():
-            if key not in self._servers:
+            if key not in self._started:
                 self._start(*key, harness)
-        self._servers = {key: self._servers[key] for key in needed}  # others that started early stay idle
+        self._servers = {key: self._started[key] for key in needed}  # others stay idle
         modules = preload(plans)
         loading = [server for server in self._servers.values() if server not in self._loaded]
         for server in loading:
@@ -57,7 +57,7 @@ class Servers(contextlib.AbstractContextManager["Servers"]):
         variables = memory.variables(condition, worker_env.environment().get("GLIBC_TUNABLES"))
         folder = {} if harness is None else {"harness": harness}
         server = ForkServer([_PRELOAD], python, variables=variables, wait_for_load=True, **folder)
-        self._servers[condition, python, number] = self._stack.enter_context(server)
+        self._started[condition, python, number] = self._stack.enter_context(server)
 
     def of(self, condition: str, python: str, number: int) -> ForkServer:
         """Return a server for a memory condition and interpreter, cycling by ``number``."""

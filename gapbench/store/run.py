@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from gapbench.errors import GapbenchError
 from gapbench.repository.git import Git
 from gapbench.store.ceilings import Ceiling
-from gapbench.store.records import BASE, HEAD, SCHEMA, TABLES, THIS, Number, Whole
+from gapbench.store.records import BAD, BASE, HEAD, SCHEMA, TABLES, THIS, Number, Whole
 
 T = TypeVar("T")
 
@@ -298,7 +298,8 @@ class Run(Struct, frozen=True, kw_only=True):
         if self.is_comparison and self.comparison is None:
             raise ValueError("it has several sides and no comparison of them")
         names = [side.name for side in self.sides]
-        if len({*names}) < len(names) or (self.is_comparison and not self.is_matrix and names != [BASE, HEAD]):
+        fixed = {"ab": [BASE, HEAD], "bisect": [BASE, HEAD, BAD]}.get(self.comparison.kind if self.comparison else "")
+        if len({*names}) < len(names) or (self.is_comparison and fixed not in (None, names)):
             raise ValueError("its sides do not have the names of its comparison")
 
     @property

@@ -2,9 +2,11 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from gapbench.analysis.compare import Row
@@ -71,8 +73,8 @@ def test_a_commit_that_made_it_slower_is_named(repository):
         (["HEAD", "."], ". is no commit; commit the changes, or compare them with: gapbench ab HEAD ."),
         (["HEAD~1", "HEAD", *POOL, "--budget", "0"], "a budget of 0 s measures nothing"),
         (["HEAD~1", "HEAD"], "none of these implementations comes from this repository, so its commits cannot differ"),
-        (["HEAD~1", "HEAD", "--impl", "pool.py:no"], "--impl 'pool.py:no': neither GOOD nor BAD has this function"),
-        (["HEAD~1"], "Missing argument 'BAD'"),
+        (["HEAD~1", "HEAD", "--impl", "pool.py:no"], "--impl 'pool.py:no': no version has this function"),
+        (["HEAD~1"], "name two commits, GOOD and BAD, or interpreters in order: repeat --python PYTHON"),
     ],
 )
 def test_bad_input_is_one_line(repository, arguments, line):
@@ -161,3 +163,63 @@ def test_ctrl_c_says_what_is_known(repository, monkeypatch):
     assert "interrupted; most probable: " in err
     assert "skipped 2; finished rounds are kept in results" in err
     assert len(git("worktree", "list").splitlines()) == 1
+
+
+@pytest.fixture
+def interpreters(tmp_path):
+    """Return the words for this interpreter under three names."""
+    (tmp_path / "links").mkdir()
+    links = [tmp_path / "links" / f"python-{name}" for name in "abc"]
+    for link in links:
+        link.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        link.chmod(0o755)
+    return [str(link) for link in links]
+
+
+def test_interpreters_are_searched_in_their_order(repository, interpreters, monkeypatch):
+    """Levels are given; the versions that are measured, their words and the sentences are real."""
+    seen = []
+
+    def bisect(search, prepare, plans, record):
+        with prepare(0, search.commits) as pair, prepare(1) as (middle,):
+            seen.extend([*pair, middle])
+        search.step = 0.1
+        search.add(1, np.full(8, -0.05))
+        search.add(1, np.full(8, -0.05))
+        row = Row("ci", "case", "pool", "host", "pool", Verdict.REGRESSED, "", 1.1, 1.09, 1.11)
+        return bisection.Answer(SimpleNamespace(rows=[row], summary={}, notes=()), row, row)
+
+    monkeypatch.setattr(bisection, "bisect", bisect)
+    words = [word for python in interpreters for word in ("--python", python)]
+    code, out, _ = repository("bisect", *words, *POOL)
+    assert code == 0
+    assert [revision.python for revision in seen] == [interpreters[0], interpreters[2], interpreters[1]]
+    assert {revision.checkout.commit for revision in seen} == {None}
+    first, second, *_ = out.splitlines()
+    assert (first, second.endswith(f"the time of {interpreters[1]}")) == (interpreters[2], True)
+    assert json.loads(repository("bisect", *words, *POOL, "--json")[1])["culprit"] == interpreters[2]
+
+
+def test_equal_interpreters_have_nothing_to_find(repository, interpreters):
+    words = [word for python in interpreters[:2] for word in ("--python", python)]
+    code, out, err = repository("bisect", *words, *POOL, "--margin", "90%")
+    assert code == 5, err
+    assert "nothing to find" in out
+    (run,) = Store("results").ids()
+    comparison = Store("results").describe(run).comparison
+    assert comparison.command == (".", ".", "--base-python", interpreters[0], "--head-python", interpreters[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--python", "python3"], "interpreters to search are two or more, each once"),
+        (["--python", "a", "--python", "a"], "interpreters to search are two or more, each once"),
+        ([], "name two commits, GOOD and BAD, or interpreters in order"),
+        (["--python", "/no/python", "--python", "python3"], "does not run as a Python interpreter"),
+    ],
+)
+def test_interpreters_that_cannot_be_searched_are_named(repository, words, message):
+    code, _, err = repository("bisect", *words, *POOL)
+    assert code == 2
+    assert message in err

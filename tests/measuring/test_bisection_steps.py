@@ -36,14 +36,12 @@ class Fake:
     def bisect(self, monkeypatch):
         monkeypatch.setattr(bisection.compare, "Side", lambda run, *_: run)
         monkeypatch.setattr(bisection.compare, "interleaved", lambda rows: SimpleNamespace(rows=rows))
-        monkeypatch.setattr(bisection, "checkouts", self.checkouts)
-        commits = [f"{number:012d}{'0' * 28}" for number in range(len(self.levels))]
-        search = Search(len(commits) - 1)
-        return search, bisection.bisect(search, commits, PLANS, self.record)
+        search = Search(len(self.levels) - 1)
+        return search, bisection.bisect(search, self.prepare, PLANS, self.record)
 
     @contextlib.contextmanager
-    def checkouts(self, _folder, *refs):
-        yield [SimpleNamespace(ref=ref, number=int(ref)) for ref in refs]
+    def prepare(self, *numbers):
+        yield [SimpleNamespace(number=number) for number in numbers]
 
     def record(self, commits, plans, policy):
         numbers = {name: commit.number for name, commit in commits.items()}

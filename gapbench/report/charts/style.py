@@ -25,25 +25,24 @@ MOST = 2000
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The look of a series, unique by each of letter, symbol and dash, and by colour too."""
+    """The look of a series, unique by each of symbol, dash and colour."""
 
-    letter: str
     colour: str
     symbol: str
     dash: str
 
 
 SERIES = (
-    Mark("A", "#0b7f76", "circle", "solid"),
-    Mark("B", "#b3590a", "square", "dash"),
-    Mark("C", "#2f6fd0", "diamond", "dot"),
-    Mark("D", "#a8459e", "triangle-up", "dashdot"),
-    Mark("E", "#5a7a1f", "triangle-down", "longdash"),
-    Mark("F", "#7a5fc7", "pentagon", "longdashdot"),
-    Mark("G", "#b0413e", "star", "4px,2px"),
-    Mark("H", "#8a6d1d", "hexagon", "8px,3px,2px,3px"),
+    Mark("#0b7f76", "circle", "solid"),
+    Mark("#b3590a", "square", "dash"),
+    Mark("#2f6fd0", "diamond", "dot"),
+    Mark("#a8459e", "triangle-up", "dashdot"),
+    Mark("#5a7a1f", "triangle-down", "longdash"),
+    Mark("#7a5fc7", "pentagon", "longdashdot"),
+    Mark("#b0413e", "star", "4px,2px"),
+    Mark("#8a6d1d", "hexagon", "8px,3px,2px,3px"),
 )
-OTHER = Mark("+", PLAIN, "circle-open", "dot")
+OTHER = Mark(PLAIN, "circle-open", "dot")
 """The look of series beyond the eighth, which cannot be distinguished; hovering names them."""
 
 

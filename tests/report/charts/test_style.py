@@ -23,13 +23,13 @@ def test_colours_hold_on_light_and_on_dark_paper(colour, paper):
 
 
 def test_series_differ_by_more_than_colour():
-    for what in ("letter", "colour", "symbol", "dash"):
+    for what in ("colour", "symbol", "dash"):
         assert len({getattr(mark, what) for mark in style.SERIES}) == len(style.SERIES)
 
 
 def test_marks_go_to_the_first_and_the_others_look_alike():
     marks = style.marks(f"{index}" for index in range(10))
-    assert [mark.letter for mark in marks.values()] == [*"ABCDEFGH", "+", "+"]
+    assert [*marks.values()] == [*style.SERIES, style.OTHER, style.OTHER]
 
 
 def test_nothing_to_draw_is_reported_without_axes():
