@@ -224,7 +224,7 @@ def test_two_named_commits_are_compared_and_pass_where_nothing_is_to_fail(folder
 @pytest.mark.parametrize(
     ("inputs", "code", "message"),
     [
-        ({"impl": "my pool.py:none"}, 2, "neither BASE nor HEAD has this function"),
+        ({"impl": "my pool.py:none"}, 2, "no version has this function"),
         ({"impl": "$(touch owned);`touch owned`"}, 2, "touch owned"),
         ({"suite": "--help"}, 2, "--help"),
         ({"base": "--help"}, 2, "--help"),

@@ -66,7 +66,8 @@ def _written(gradient: Tensor) -> Tensor:
     return gradient.contiguous() if any(stride == 0 and size > 1 for stride, size in sizes) else gradient
 
 
-_adam = partial(torch.optim.Adam, lr=0.0)  # does all its work, and the weights keep their expected values
+def _adam(weights: list[nn.Parameter]) -> torch.optim.Adam:
+    return torch.optim.Adam(weights, lr=0.0)  # does all its work, and the weights keep their expected values
 
 
 def _update(weights: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> Call:

@@ -36,7 +36,7 @@ def test_an_export_is_written_or_printed(gapbench, runs):
         (["export", "nosuch"], 2, "there is no run 'nosuch'"),
         (["export", "latest", "--store", "empty"], 2, "holds no runs"),
         (["verify", "--store", "empty"], 2, "there is no store 'empty'; name another with --store URL"),
-        (["export", "latest", "-o", "nosuch/run.json"], 2, "cannot write nosuch/run.json"),
+        (["export", "latest", "-o", "nosuch/run.json"], 2, "cannot write 'nosuch/run.json'"),
         (["export", "latest", "-o", "results"], 2, "results"),
         (["import", "nosuch"], 2, "nosuch is neither a run nor a store with shards"),
         (["import", "results"], 2, "results is neither a run nor a store with shards"),
