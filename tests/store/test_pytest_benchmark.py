@@ -11,6 +11,7 @@ import pytest
 from factories import CASE, a_run
 from pytest_benchmark.stats import Stats
 
+from gapbench.cli import common
 from gapbench.errors import GapbenchError
 from gapbench.store import pytest_benchmark as writing
 from gapbench.store.store import Store
@@ -34,7 +35,7 @@ def medians(store, run):
 
 def test_pytest_benchmarks_own_compare_reads_our_medians_to_the_last_bit(store, tmp_path):
     run = a_run(store)
-    writing.write(tmp_path / "run.json", exported(store, run))
+    (tmp_path / "run.json").write_text(writing.dumps(exported(store, run)))
     command = [Path(sys.executable).with_name("pytest-benchmark"), "compare", "run.json", "--csv", "table.csv"]
     done = subprocess.run([*command, "--columns", "median,rounds"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -57,7 +58,7 @@ def test_conditions_of_memory_are_benchmarks_and_groups_of_their_own(store):
 
 def test_two_exports_are_compared_by_name(store, tmp_path):
     for name in ("before", "after"):
-        writing.write(tmp_path / f"{name}.json", exported(store, a_run(store, seed=len(name))))
+        (tmp_path / f"{name}.json").write_text(writing.dumps(exported(store, a_run(store, seed=len(name)))))
     command = [Path(sys.executable).with_name("pytest-benchmark"), "compare", "before.json", "after.json"]
     done = subprocess.run([*command, "--between", "median"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -111,5 +112,7 @@ def test_an_export_is_strict_json(store):
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(GapbenchError, match="^cannot write .*/nosuch/run.json: No such file or directory$"):
-        writing.write(tmp_path / "nosuch" / "run.json", {})
+    with pytest.raises(
+        GapbenchError, match="^cannot write .*/nosuch/run.json': No such file or directory; name another"
+    ):
+        common.write_file(tmp_path / "nosuch" / "run.json", "{}")
