@@ -1,6 +1,7 @@
-"""Stored runs without measuring: times of one's choice, through the writer and the summary that real runs take."""
+"""Stored runs without measuring: times of one's choice, through the writer and the summary of real runs; and git."""
 
 import itertools
+import subprocess
 
 import numpy as np
 
@@ -72,3 +73,9 @@ def a_run(
     outcomes.append(summary.Outcome("quick", case, "triton", clock, Qualification("unsupported", "needs a GPU")))
     writer.finish(summary.results(writer.samples(), outcomes))
     return writer.id
+
+
+def git(*arguments):
+    """Run git in the current folder as someone, and return what it prints."""
+    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -108,9 +108,9 @@ def test_the_documentation_has_every_input_and_output():
 def value(expression, context):
     """Evaluate `a || b` of names and texts in quotes."""
     for term in map(str.strip, expression.split("||")):
-        found = term[1:-1] if term.startswith("'") else context.get(term, "")
-        if found:
-            return found
+        text = term[1:-1] if term.startswith("'") else context.get(term, "")
+        if text:
+            return text
     return ""
 
 

@@ -5,7 +5,7 @@ A decision tree is grown until no choice is worse than allowed. Regret is its ti
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Rule:
     held_out: float | None
     held_out_cases: int
     single: tuple[str, float] | None
-    implementations: tuple[str, ...] = field(default=())
+    implementations: tuple[str, ...]
 
     @property
     def is_single(self) -> bool:

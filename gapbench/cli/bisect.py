@@ -74,12 +74,9 @@ def command(
 
     @contextlib.contextmanager
     def prepare(*numbers: int) -> "Iterator[list[Revision]]":
-        refs = (HERE if pythons else commits[number][:12] for number in numbers)
-        with checkouts.checkouts(Path.cwd(), *refs) as folders:
-            yield [
-                revisions.Revision(folder, pythons[number] if pythons else sys.executable)
-                for folder, number in zip(folders, numbers, strict=True)
-            ]
+        refs = [HERE if pythons else commits[number][:12] for number in numbers]
+        with contextlib.ExitStack() as own:
+            yield ab.revisions_of(own, refs, [pythons[number] if pythons else None for number in numbers])
 
     def record(sides: "Mapping[str, Revision]", plans: "Sequence[CasePlan]", policy: "Policy | None") -> "Recording":
         effort = Effort(budget=budget, seed=seed + len(runs))

@@ -8,7 +8,7 @@ import ctypes
 import os
 import platform
 import struct
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,10 +73,14 @@ class Batches:
 
     def __init__(self, clock: "Clock", counter: Counter | None = None) -> None:
         self._clock, self._counter = clock, counter
-        if counter is not None:
-            few, many = (min(self._empty(counter, count) for _ in range(3)) for count in (1, 1 + _CALLS))
-            self._each = (many - few) / _CALLS
-            self._constant = few - self._each * (1 + clock.uncounted_calls)
+
+    @cached_property
+    def _own(self) -> tuple[float, float]:
+        """The harness's share of a batch and of each call, measured when it is this process's turn to compute."""
+        assert self._counter is not None
+        few, many = (min(self._empty(self._counter, count) for _ in range(3)) for count in (1, 1 + _CALLS))
+        each = (many - few) / _CALLS
+        return few - each * (1 + self._clock.uncounted_calls), each
 
     def _empty(self, counter: Counter, count: int) -> int:
         output = Tensor()
@@ -86,11 +90,11 @@ class Batches:
 
     def begin(self) -> int | None:
         """Return the count before a batch."""
-        return self._counter.read() if self._counter else None
+        return self._counter.read() if self._counter and self._own else None
 
     def per_call(self, before: int | None, count: int) -> float | None:
         """Return the instructions per call of the batch of ``count`` timed calls since ``before``."""
         if before is None or self._counter is None:
             return None
-        calls = count + self._clock.uncounted_calls
-        return max(0.0, (self._counter.read() - before - self._constant) / calls - self._each)
+        added, (constant, each) = self._counter.read() - before, self._own
+        return max(0.0, (added - constant) / (count + self._clock.uncounted_calls) - each)

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from factories import git
 
 from gapbench.store.store import Store
 
@@ -33,11 +33,6 @@ EAGER = tuple(replace(one, prepare=_slower) if one.name == "mean" else one for o
 """
 SMALL = ["--shape", "1x16x8x8", "--dtype", "float32", "--layout", "contiguous", "--pass", "forward"]
 POOL = ["--impl", "pool.py:pool", *SMALL, "--budget", "3s"]
-
-
-def git(*arguments):
-    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def commit(message, **files):

@@ -1,13 +1,13 @@
 """`gapbench bisect`: one real search in a small repository; what it says of others is given."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from factories import git
 
 from gapbench.analysis.compare import Row
 from gapbench.measuring import bisection
@@ -18,11 +18,6 @@ HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"
 SLOW = "def pool(x):\n    for _ in range(3000): pass\n    return x.mean((2, 3), keepdim=True)\n"
 SMALL = ["--shape", "1x16x8x8", "--dtype", "float32", "--layout", "contiguous", "--pass", "forward", "--budget", "2s"]
 POOL = ["--impl", "pool.py:pool", *SMALL]
-
-
-def git(*arguments):
-    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def commit(message, content):

@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from factories import git
 from stored import a_matrix, keep
 
 from gapbench.store.store import Store
@@ -16,11 +16,6 @@ HONEST = "def pool(x):\n    return x.mean((2, 3), keepdim=True)\n"
 SLOW = "def pool(x):\n    for _ in range(3000): pass\n    return x.mean((2, 3), keepdim=True)\n"
 SMALL = ["--shape", "1x16x8x8", "--dtype", "float32", "--layout", "contiguous", "--pass", "forward"]
 POOL = ["--impl", "pool.py:pool", *SMALL, "--budget", "4s"]
-
-
-def git(*arguments):
-    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture

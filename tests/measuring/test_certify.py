@@ -73,9 +73,9 @@ def test_a_red_row_beside_the_planted_one_is_a_false_red():
 
 def test_larger_changes_are_found_more_often_and_the_interval_holds_the_share():
     power = certify.certificate(comparisons(80), "", "cpu").power
-    found = [each.found / each.trials for each in power]
-    assert found == sorted(found)
-    assert found[-1] == 1
+    shares = [each.found / each.trials for each in power]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
     assert all(each.low <= each.found / each.trials <= each.high for each in power)
     assert power[-1].measured == pytest.approx(1.05, abs=0.003)
 
